@@ -1,0 +1,16 @@
+//! The API's objects as values: which resources there are, how their wire forms are read and written, what they default
+//! to, what is refused, and the words in which a refusal is told.
+//!
+//! Pure: no clock, no randomness, no I/O. What depends on time takes it as an argument.
+
+pub mod field;
+pub mod meta;
+pub mod quantity;
+pub mod resource;
+pub mod selector;
+pub mod status;
+
+pub use field::{FieldError, FieldPath};
+pub use meta::{NamespacedName, ResourceVersion, Uid};
+pub use resource::{Resource, ResourceRef, Subresource};
+pub use status::{Reason, Status};

@@ -1,0 +1,1 @@
+//! Amounts, as `100m`, `64Mi`, `1e3` (apimachinery `pkg/api/resource`).

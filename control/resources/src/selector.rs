@@ -1,0 +1,1 @@
+//! Label and field selectors, from query strings and from objects.

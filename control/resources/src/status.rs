@@ -1,0 +1,244 @@
+//! `Status`, the answer of the API to what went wrong: kube-apiserver's words, codes and field order
+//! (apimachinery `pkg/api/errors`).
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::field::FieldError;
+use crate::resource::Resource;
+
+/// The machine-readable word for what went wrong; kubectl prints it as `Error from server (REASON)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reason {
+    BadRequest,
+    Unauthorized,
+    Forbidden,
+    NotFound,
+    AlreadyExists,
+    Conflict,
+    Gone,
+    Expired,
+    Invalid,
+    ServerTimeout,
+    Timeout,
+    TooManyRequests,
+    MethodNotAllowed,
+    NotAcceptable,
+    RequestEntityTooLarge,
+    UnsupportedMediaType,
+    InternalError,
+    ServiceUnavailable,
+}
+
+/// One of the things that are wrong, with the path of its field.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusCause {
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub field: String,
+}
+
+/// What a `Status` is about. Fields are in the order in which kube-apiserver writes them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StatusDetails {
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub group: String,
+    /// The plural of the resource, or the kind where the object was invalid.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub kind: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub uid: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub causes: Vec<StatusCause>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_seconds: Option<u32>,
+}
+
+/// A failure as clients see it. `code` is also the HTTP status code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    pub code: u16,
+    pub reason: Option<Reason>,
+    pub message: String,
+    pub details: Option<StatusDetails>,
+}
+
+impl std::error::Error for Status {}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl Status {
+    /// The body: compact JSON, without the trailing newline.
+    pub fn to_json(&self) -> Vec<u8> {
+        #[derive(Serialize)]
+        struct Body<'a> {
+            kind: &'a str,
+            #[serde(rename = "apiVersion")]
+            api_version: &'a str,
+            metadata: Empty,
+            status: &'a str,
+            #[serde(skip_serializing_if = "str::is_empty")]
+            message: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            reason: Option<Reason>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            details: Option<&'a StatusDetails>,
+            code: u16,
+        }
+        #[derive(Serialize)]
+        struct Empty {}
+        let body = Body {
+            kind: "Status",
+            api_version: "v1",
+            metadata: Empty {},
+            status: "Failure",
+            message: &self.message,
+            reason: self.reason,
+            details: self.details.as_ref(),
+            code: self.code,
+        };
+        // A struct of strings and numbers has no way to fail.
+        serde_json::to_vec(&body).unwrap_or_default()
+    }
+
+    /// A failure about nothing in particular.
+    pub fn new(code: u16, reason: Reason, message: impl Into<String>) -> Self {
+        Self { code, reason: Some(reason), message: message.into(), details: None }
+    }
+
+    fn about(code: u16, reason: Reason, resource: &Resource, name: &str, message: String) -> Self {
+        let details = StatusDetails {
+            name: name.to_owned(),
+            group: resource.group.to_string(),
+            kind: resource.plural.to_string(),
+            ..StatusDetails::default()
+        };
+        Self { code, reason: Some(reason), message, details: Some(details) }
+    }
+
+    /// `pods "x" not found`
+    pub fn not_found(resource: &Resource, name: &str) -> Self {
+        let message = format!("{} {name:?} not found", resource.qualified());
+        Self::about(404, Reason::NotFound, resource, name, message)
+    }
+
+    /// The path names nothing that is served.
+    pub fn unknown_path() -> Self {
+        let mut status = Self::new(404, Reason::NotFound, "the server could not find the requested resource");
+        status.details = Some(StatusDetails::default());
+        status
+    }
+
+    /// `pods "x" already exists`
+    pub fn already_exists(resource: &Resource, name: &str) -> Self {
+        let message = format!("{} {name:?} already exists", resource.qualified());
+        Self::about(409, Reason::AlreadyExists, resource, name, message)
+    }
+
+    /// `Operation cannot be fulfilled on pods "x": ...`
+    pub fn conflict(resource: &Resource, name: &str, why: &str) -> Self {
+        let message = format!("Operation cannot be fulfilled on {} {name:?}: {why}", resource.qualified());
+        Self::about(409, Reason::Conflict, resource, name, message)
+    }
+
+    /// The write was made against an older version than the stored one.
+    pub fn stale(resource: &Resource, name: &str) -> Self {
+        Self::conflict(
+            resource,
+            name,
+            "the object has been modified; please apply your changes to the latest version and try again",
+        )
+    }
+
+    /// `pods "x" is forbidden: ...`
+    pub fn forbidden(resource: &Resource, name: &str, why: &str) -> Self {
+        let message = if name.is_empty() {
+            format!("{} is forbidden: {why}", resource.qualified())
+        } else {
+            format!("{} {name:?} is forbidden: {why}", resource.qualified())
+        };
+        Self::about(403, Reason::Forbidden, resource, name, message)
+    }
+
+    /// `Pod "x" is invalid: spec.containers: Required value`, several errors in brackets.
+    pub fn invalid(resource: &Resource, name: &str, errors: &[FieldError]) -> Self {
+        let qualified_kind = if resource.group.is_empty() {
+            resource.kind.to_string()
+        } else {
+            format!("{}.{}", resource.kind, resource.group)
+        };
+        let text = match errors {
+            [one] => one.to_string(),
+            many => {
+                let all: Vec<String> = many.iter().map(ToString::to_string).collect();
+                format!("[{}]", all.join(", "))
+            }
+        };
+        let causes = errors
+            .iter()
+            .map(|error| StatusCause {
+                reason: error.kind.cause().to_owned(),
+                message: error.message.clone(),
+                field: error.path.to_string(),
+            })
+            .collect();
+        Self {
+            code: 422,
+            reason: Some(Reason::Invalid),
+            message: format!("{qualified_kind} {name:?} is invalid: {text}"),
+            details: Some(StatusDetails {
+                name: name.to_owned(),
+                group: resource.group.to_string(),
+                kind: resource.kind.to_string(),
+                causes,
+                ..StatusDetails::default()
+            }),
+        }
+    }
+
+    /// The request cannot be understood.
+    pub fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(400, Reason::BadRequest, message)
+    }
+
+    /// No credentials, or none that are known.
+    pub fn unauthorized() -> Self {
+        Self::new(401, Reason::Unauthorized, "Unauthorized")
+    }
+
+    /// The revision asked for is behind the history that is kept.
+    pub fn expired(message: impl Into<String>) -> Self {
+        Self::new(410, Reason::Expired, message)
+    }
+
+    /// Something failed that is not the client's doing.
+    pub fn internal(message: impl fmt::Display) -> Self {
+        Self::new(500, Reason::InternalError, format!("Internal error occurred: {message}"))
+    }
+
+    /// The server cannot answer now and may soon.
+    pub fn unavailable(message: impl Into<String>) -> Self {
+        Self::new(503, Reason::ServiceUnavailable, message)
+    }
+
+    /// Too many requests at once: come again after so many seconds.
+    pub fn too_many_requests(message: impl Into<String>, retry_after_seconds: u32) -> Self {
+        let mut status = Self::new(429, Reason::TooManyRequests, message);
+        status.details = Some(StatusDetails {
+            retry_after_seconds: Some(retry_after_seconds),
+            ..StatusDetails::default()
+        });
+        status
+    }
+}
