@@ -1,1 +1,20 @@
-//! pal-node
+//! The node agent: joins a cluster, runs the pods that are bound to its node as Wasm components, and reports on them.
+//!
+//! What happens to a pod is decided in `pal_lifecycle`; this crate carries the decisions out. It is a client of the API
+//! like any other: over TLS, with the node's own certificate. The one connection of another kind is the tunnel, which the
+//! agent opens to a server and on which the server then asks (for logs, for instance).
+//!
+//! Deliberately absent: scheduling, routing decisions, the wire formats of images, wasmtime.
+
+mod config;
+mod error;
+mod identity;
+mod join;
+
+pub use config::{JoinConfig, NodeConfig, NodeResources};
+pub use error::{JoinError, NodeError};
+pub use identity::{Credential, NodeIdentity};
+pub use join::join;
+
+mod agent;
+pub use agent::NodeAgent;
