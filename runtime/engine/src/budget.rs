@@ -1,0 +1,1 @@
+//! The memory that a workload's live instances share.
