@@ -3,12 +3,18 @@
 //!
 //! Pure: no clock, no randomness, no I/O. What depends on time takes it as an argument.
 
+pub mod codec;
+pub mod discovery;
 pub mod field;
+pub mod kinds;
 pub mod meta;
+pub mod openapi;
 pub mod quantity;
 pub mod resource;
+pub mod schema;
 pub mod selector;
 pub mod status;
+pub mod table;
 
 pub use field::{FieldError, FieldPath};
 pub use meta::{NamespacedName, ResourceVersion, Uid};

@@ -1,0 +1,231 @@
+//! The forms of names, labels and the like (apimachinery `pkg/util/validation`): each function tells what is wrong.
+
+/// A name of at most 63 characters: `[a-z0-9]([-a-z0-9]*[a-z0-9])?`.
+pub fn dns1123_label(text: &str) -> Vec<String> {
+    let mut faults = Vec::new();
+    if text.len() > 63 {
+        faults.push(max_len(63));
+    }
+    if !is_dns1123_label(text) {
+        if is_dns1123_subdomain(text) {
+            faults.push("must not contain dots".to_owned());
+        } else {
+            faults.push(regex_fault(
+                "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character",
+                "[a-z0-9]([-a-z0-9]*[a-z0-9])?",
+                &["my-name", "123-abc"],
+            ));
+        }
+    }
+    faults
+}
+
+/// Labels joined by dots, at most 253 characters.
+pub fn dns1123_subdomain(text: &str) -> Vec<String> {
+    let mut faults = Vec::new();
+    if text.len() > 253 {
+        faults.push(max_len(253));
+    }
+    if !is_dns1123_subdomain(text) {
+        faults.push(regex_fault(
+            "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character",
+            "[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*",
+            &["example.com"],
+        ));
+    }
+    faults
+}
+
+/// The same, beginning with a letter: names of Services.
+pub fn dns1035_label(text: &str) -> Vec<String> {
+    let mut faults = Vec::new();
+    if text.len() > 63 {
+        faults.push(max_len(63));
+    }
+    let starts = text.bytes().next().is_some_and(|b| b.is_ascii_lowercase());
+    if !(starts && is_dns1123_label(text)) {
+        faults.push(regex_fault(
+            "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character",
+            "[a-z]([-a-z0-9]*[a-z0-9])?",
+            &["my-name", "abc-123"],
+        ));
+    }
+    faults
+}
+
+/// `name` or `prefix/name`: keys of labels, annotations, finalizers.
+pub fn qualified_name(text: &str) -> Vec<String> {
+    const FORM: &str = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]";
+    let mut faults = Vec::new();
+    let parts: Vec<&str> = text.split('/').collect();
+    let name = match parts.as_slice() {
+        [name] => name,
+        [prefix, name] => {
+            if prefix.is_empty() {
+                faults.push("prefix part must be non-empty".to_owned());
+            } else {
+                faults.extend(
+                    dns1123_subdomain(prefix)
+                        .iter()
+                        .map(|f| format!("prefix part {f}")),
+                );
+            }
+            name
+        }
+        _ => {
+            return vec![format!(
+                "a qualified name {} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')",
+                regex_fault(QUALIFIED_MESSAGE, FORM, &["MyName", "my.name", "123-abc"])
+            )];
+        }
+    };
+    if name.is_empty() {
+        faults.push("name part must be non-empty".to_owned());
+    } else if name.len() > 63 {
+        faults.push(format!("name part {}", max_len(63)));
+    }
+    if !is_label_text(name) || name.is_empty() {
+        let fault = regex_fault(QUALIFIED_MESSAGE, FORM, &["MyName", "my.name", "123-abc"]);
+        faults.push(format!("name part {fault}"));
+    }
+    faults
+}
+
+const QUALIFIED_MESSAGE: &str = "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character";
+
+/// What a label may be worth: empty, or at most 63 of a few characters.
+pub fn label_value(text: &str) -> Vec<String> {
+    let mut faults = Vec::new();
+    if text.len() > 63 {
+        faults.push(max_len(63));
+    }
+    if !is_label_text(text) {
+        faults.push(regex_fault(
+            "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character",
+            "(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?",
+            &["MyValue", "my_value", "12345"],
+        ));
+    }
+    faults
+}
+
+/// Keys of ConfigMaps and Secrets: they become file names.
+pub fn config_key(text: &str) -> Vec<String> {
+    let mut faults = Vec::new();
+    if text.len() > 253 {
+        faults.push(max_len(253));
+    }
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
+    if text.is_empty() || !text.bytes().all(plain) {
+        faults.push(regex_fault(
+            "a valid config key must consist of alphanumeric characters, '-', '_' or '.'",
+            "[-._a-zA-Z0-9]+",
+            &["key.name", "KEY_NAME", "key-name"],
+        ));
+    }
+    match text {
+        "." => faults.push("must not be '.'".to_owned()),
+        ".." => faults.push("must not be '..'".to_owned()),
+        _ if text.starts_with("..") => faults.push("must not start with '..'".to_owned()),
+        _ => {}
+    }
+    faults
+}
+
+/// Names of environment variables: any printable ASCII but `=`.
+pub fn env_name(text: &str) -> Vec<String> {
+    if !text.is_empty()
+        && text
+            .bytes()
+            .all(|b| (b' '..=b'~').contains(&b) && b != b'=')
+    {
+        return Vec::new();
+    }
+    vec![
+        "a valid environment variable name must consist only of printable ASCII characters other than '='".to_owned(),
+    ]
+}
+
+/// Names of container ports: at most 15, at least one letter, no two dashes together.
+pub fn port_name(text: &str) -> Vec<String> {
+    let mut faults = Vec::new();
+    if text.len() > 15 {
+        faults.push(max_len(15));
+    }
+    if !text
+        .bytes()
+        .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    {
+        faults
+            .push("must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)".into());
+    }
+    if !text.bytes().any(|b| b.is_ascii_lowercase()) {
+        faults.push("must contain at least one letter (a-z)".to_owned());
+    }
+    if text.contains("--") {
+        faults.push("must not contain consecutive hyphens".to_owned());
+    }
+    if text.starts_with('-') || text.ends_with('-') {
+        faults.push("must not begin or end with a hyphen".to_owned());
+    }
+    faults
+}
+
+/// What may be part of a URL's path: names of RBAC objects.
+pub fn path_segment(text: &str) -> Vec<String> {
+    match text {
+        "." => vec!["may not be '.'".to_owned()],
+        ".." => vec!["may not be '..'".to_owned()],
+        _ => ["/", "%"]
+            .iter()
+            .filter(|illegal| text.contains(**illegal))
+            .map(|illegal| format!("may not contain '{illegal}'"))
+            .collect(),
+    }
+}
+
+/// A port number's range.
+pub fn port_number(port: i32) -> Vec<String> {
+    in_range(i64::from(port), 1, 65535)
+}
+
+/// A number within bounds.
+pub fn in_range(value: i64, low: i64, high: i64) -> Vec<String> {
+    if (low..=high).contains(&value) {
+        Vec::new()
+    } else {
+        vec![format!("must be between {low} and {high}, inclusive")]
+    }
+}
+
+/// "must be no more than N bytes"
+pub fn max_len(length: usize) -> String {
+    format!("must be no more than {length} bytes")
+}
+
+/// The sentence of a form: `message (e.g. 'a', regex used for validation is '...')`.
+pub fn regex_fault(message: &str, form: &str, examples: &[&str]) -> String {
+    let quoted: Vec<String> = examples.iter().map(|e| format!("'{e}'")).collect();
+    format!(
+        "{message} (e.g. {}, regex used for validation is '{form}')",
+        quoted.join(",  or ")
+    )
+}
+
+fn is_dns1123_label(text: &str) -> bool {
+    let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let ends = |b: Option<&u8>| b.is_some_and(|b| inner(*b));
+    let bytes = text.as_bytes();
+    ends(bytes.first()) && ends(bytes.last()) && bytes.iter().all(|b| inner(*b) || *b == b'-')
+}
+
+fn is_dns1123_subdomain(text: &str) -> bool {
+    text.split('.').all(is_dns1123_label)
+}
+
+fn is_label_text(text: &str) -> bool {
+    let ends = |b: Option<&u8>| b.is_none_or(u8::is_ascii_alphanumeric);
+    let bytes = text.as_bytes();
+    let inner = |b: &u8| b.is_ascii_alphanumeric() || b"-_.".contains(b);
+    ends(bytes.first()) && ends(bytes.last()) && bytes.iter().all(inner)
+}
