@@ -1,7 +1,11 @@
 //! Which resources the API serves: one descriptor each, from which routes, discovery and messages follow.
 
+mod builtin;
+
 use std::borrow::Cow;
 use std::sync::Arc;
+
+pub use builtin::{builtin, by_kind, find};
 
 /// What can be done to a resource, in the words of discovery.
 pub const ALL_VERBS: &[&str] =

@@ -1,0 +1,192 @@
+//! The resources that every server has, in the order in which discovery tells them: for an ambiguous short name, clients
+//! take the first.
+
+use std::borrow::Cow;
+use std::sync::{Arc, LazyLock};
+
+use super::{ALL_VERBS, Resource, ResourceRef, Subresource};
+
+const GET: &[&str] = &["get"];
+const CREATE: &[&str] = &["create"];
+const CREATE_GET: &[&str] = &["create", "get"];
+const GET_PATCH_UPDATE: &[&str] = &["get", "patch", "update"];
+
+/// A resource as it is written down below: `group/version` with an empty group for core, and names.
+struct Row {
+    group: &'static str,
+    version: &'static str,
+    plural: &'static str,
+    kind: &'static str,
+    namespaced: bool,
+    short_names: &'static [&'static str],
+    categories: &'static [&'static str],
+    verbs: &'static [&'static str],
+    subresources: &'static [Sub],
+}
+
+/// A subresource: its name, the group, version and kind of its bodies, its verbs.
+struct Sub(&'static str, &'static str, &'static str, &'static str, &'static [&'static str]);
+
+const fn row(group: &'static str, plural: &'static str, kind: &'static str, namespaced: bool) -> Row {
+    Row {
+        group,
+        version: "v1",
+        plural,
+        kind,
+        namespaced,
+        short_names: &[],
+        categories: &[],
+        verbs: ALL_VERBS,
+        subresources: &[],
+    }
+}
+
+const ROWS: &[Row] = &[
+    Row { short_names: &["cm"], ..row("", "configmaps", "ConfigMap", true) },
+    Row { short_names: &["ev"], ..row("", "events", "Event", true) },
+    Row {
+        short_names: &["ns"],
+        // The real server has no deletecollection for namespaces either.
+        verbs: &["create", "delete", "get", "list", "patch", "update", "watch"],
+        subresources: &[
+            Sub("finalize", "", "v1", "Namespace", &["update"]),
+            Sub("status", "", "v1", "Namespace", GET_PATCH_UPDATE),
+        ],
+        ..row("", "namespaces", "Namespace", false)
+    },
+    Row {
+        short_names: &["no"],
+        subresources: &[Sub("status", "", "v1", "Node", GET_PATCH_UPDATE)],
+        ..row("", "nodes", "Node", false)
+    },
+    Row {
+        short_names: &["po"],
+        categories: &["all"],
+        subresources: &[
+            Sub("attach", "", "v1", "PodAttachOptions", CREATE_GET),
+            Sub("binding", "", "v1", "Binding", CREATE),
+            Sub("ephemeralcontainers", "", "v1", "Pod", GET_PATCH_UPDATE),
+            Sub("eviction", "policy", "v1", "Eviction", CREATE),
+            Sub("exec", "", "v1", "PodExecOptions", CREATE_GET),
+            Sub("log", "", "v1", "Pod", GET),
+            Sub("portforward", "", "v1", "PodPortForwardOptions", CREATE_GET),
+            Sub("status", "", "v1", "Pod", GET_PATCH_UPDATE),
+        ],
+        ..row("", "pods", "Pod", true)
+    },
+    row("", "secrets", "Secret", true),
+    Row {
+        short_names: &["sa"],
+        subresources: &[Sub("token", "authentication.k8s.io", "v1", "TokenRequest", CREATE)],
+        ..row("", "serviceaccounts", "ServiceAccount", true)
+    },
+    Row {
+        short_names: &["svc"],
+        categories: &["all"],
+        subresources: &[Sub("status", "", "v1", "Service", GET_PATCH_UPDATE)],
+        ..row("", "services", "Service", true)
+    },
+    Row {
+        short_names: &["deploy"],
+        categories: &["all"],
+        subresources: &[
+            Sub("scale", "autoscaling", "v1", "Scale", GET_PATCH_UPDATE),
+            Sub("status", "apps", "v1", "Deployment", GET_PATCH_UPDATE),
+        ],
+        ..row("apps", "deployments", "Deployment", true)
+    },
+    Row {
+        short_names: &["rs"],
+        categories: &["all"],
+        subresources: &[
+            Sub("scale", "autoscaling", "v1", "Scale", GET_PATCH_UPDATE),
+            Sub("status", "apps", "v1", "ReplicaSet", GET_PATCH_UPDATE),
+        ],
+        ..row("apps", "replicasets", "ReplicaSet", true)
+    },
+    Row { verbs: CREATE, ..row("authentication.k8s.io", "selfsubjectreviews", "SelfSubjectReview", false) },
+    Row { verbs: CREATE, ..row("authorization.k8s.io", "selfsubjectaccessreviews", "SelfSubjectAccessReview", false) },
+    Row {
+        short_names: &["csr"],
+        subresources: &[
+            Sub("approval", "certificates.k8s.io", "v1", "CertificateSigningRequest", GET_PATCH_UPDATE),
+            Sub("status", "certificates.k8s.io", "v1", "CertificateSigningRequest", GET_PATCH_UPDATE),
+        ],
+        ..row("certificates.k8s.io", "certificatesigningrequests", "CertificateSigningRequest", false)
+    },
+    row("rbac.authorization.k8s.io", "clusterrolebindings", "ClusterRoleBinding", false),
+    row("rbac.authorization.k8s.io", "clusterroles", "ClusterRole", false),
+    row("rbac.authorization.k8s.io", "rolebindings", "RoleBinding", true),
+    row("rbac.authorization.k8s.io", "roles", "Role", true),
+    row("coordination.k8s.io", "leases", "Lease", true),
+    row("discovery.k8s.io", "endpointslices", "EndpointSlice", true),
+];
+
+static RESOURCES: LazyLock<Vec<ResourceRef>> = LazyLock::new(|| ROWS.iter().map(Row::resource).collect());
+
+impl Row {
+    fn resource(&self) -> ResourceRef {
+        let subresources = self
+            .subresources
+            .iter()
+            .map(|Sub(name, group, version, kind, verbs)| Subresource {
+                name: Cow::Borrowed(*name),
+                group: Cow::Borrowed(*group),
+                version: Cow::Borrowed(*version),
+                kind: Cow::Borrowed(*kind),
+                verbs: Cow::Borrowed(*verbs),
+            })
+            .collect();
+        Arc::new(Resource {
+            group: Cow::Borrowed(self.group),
+            version: Cow::Borrowed(self.version),
+            plural: Cow::Borrowed(self.plural),
+            singular: Cow::Owned(self.kind.to_ascii_lowercase()),
+            kind: Cow::Borrowed(self.kind),
+            namespaced: self.namespaced,
+            short_names: Cow::Borrowed(self.short_names),
+            categories: Cow::Borrowed(self.categories),
+            verbs: Cow::Borrowed(self.verbs),
+            subresources: Cow::Owned(subresources),
+        })
+    }
+}
+
+/// All built-in resources.
+pub fn builtin() -> &'static [ResourceRef] {
+    &RESOURCES
+}
+
+/// The built-in resource with that group (empty for core), version and plural.
+pub fn find(group: &str, version: &str, plural: &str) -> Option<ResourceRef> {
+    RESOURCES.iter().find(|r| r.plural == plural && r.group == group && r.version == version).cloned()
+}
+
+/// The built-in resource whose objects have that group (empty for core), version and kind.
+pub fn by_kind(group: &str, version: &str, kind: &str) -> Option<ResourceRef> {
+    RESOURCES.iter().find(|r| r.kind == kind && r.group == group && r.version == version).cloned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_resource_is_found_by_plural_and_by_kind() {
+        for resource in builtin() {
+            let found = find(&resource.group, &resource.version, &resource.plural);
+            assert_eq!(found.as_ref(), Some(resource), "{}", resource.qualified());
+            let found = by_kind(&resource.group, &resource.version, &resource.kind);
+            assert_eq!(found.as_ref(), Some(resource), "{}", resource.qualified());
+        }
+    }
+
+    #[test]
+    fn short_names_are_unique() {
+        let mut names: Vec<&str> = builtin().iter().flat_map(|r| r.short_names.iter().copied()).collect();
+        let before = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), before);
+    }
+}
