@@ -1,1 +1,8 @@
-//! pal-controllers
+//! The controllers: what makes the cluster become what its objects say.
+//!
+//! Each kind's module decides: a pure `reconcile(view, now) -> Plan`, told nothing of what changed, only to look again.
+//! [`driver`] is the one place that watches, queues and writes.
+
+pub mod ports;
+
+pub use ports::{CertificateSigner, CsrSubject, NodeLiveness, Timing};

@@ -1,1 +1,22 @@
-//! pal-scheduler
+//! Where a pod goes: nodes and what runs on them as a value, a pod, a random number; a placement, or node by node why
+//! not. Pure; the controllers' driver feeds it and binds.
+//!
+//! [`Cluster`] is kept up to date object by object and never rebuilt for a pod. [`schedule`] filters its nodes, scores
+//! the rest and picks. [`Queue`] says which pod is next and which waits, and takes the time as an argument.
+
+mod affinity;
+mod amount;
+mod candidate;
+mod cluster;
+mod filter;
+mod queue;
+mod schedule;
+mod score;
+
+pub use affinity::{node_matches, tolerates};
+pub use amount::Amounts;
+pub use candidate::Candidate;
+pub use cluster::{Cluster, NodeState};
+pub use filter::Refusal;
+pub use queue::{Failure, Queue};
+pub use schedule::{Placement, Unschedulable, schedule};

@@ -1,0 +1,58 @@
+//! What the scheduler looks at on a pod, taken from it once.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::Pod;
+
+use crate::amount::Amounts;
+
+/// A pod to be placed.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    pub(crate) pod: Arc<Pod>,
+    pub(crate) requested: Amounts,
+    pub(crate) estimated: Amounts,
+    /// Pods of one group are spread over the nodes.
+    pub(crate) group: Option<String>,
+}
+
+impl Candidate {
+    /// Takes what matters from a pod.
+    pub fn of(pod: Arc<Pod>) -> Self {
+        Self {
+            requested: Amounts::requested(&pod),
+            estimated: Amounts::estimated(&pod),
+            group: group(&pod),
+            pod,
+        }
+    }
+
+    /// The pod itself.
+    pub fn pod(&self) -> &Arc<Pod> {
+        &self.pod
+    }
+}
+
+/// Pods of one controller belong together; without one, pods with the same labels, as a Service would choose them.
+pub(crate) fn group(pod: &Pod) -> Option<String> {
+    let owner = pod
+        .metadata
+        .owner_references
+        .iter()
+        .flatten()
+        .find(|owner| owner.controller == Some(true))
+        .map(|owner| owner.uid.clone());
+    owner.or_else(|| {
+        let labels = pod
+            .metadata
+            .labels
+            .as_ref()
+            .filter(|labels| !labels.is_empty())?;
+        let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+        let pairs: Vec<_> = labels
+            .iter()
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect();
+        Some(format!("{namespace}/{}", pairs.join(",")))
+    })
+}

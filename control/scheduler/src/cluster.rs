@@ -1,0 +1,232 @@
+//! The nodes and what runs on them, kept up to date object by object.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{Node, Pod, Taint};
+
+use crate::amount::Amounts;
+use crate::candidate::{Candidate, group};
+
+/// A node as the scheduler sees it.
+#[derive(Clone, Debug, Default)]
+pub struct NodeState {
+    pub(crate) labels: BTreeMap<String, String>,
+    /// Those of the spec, and those that the conditions imply before the node controller has written them.
+    pub(crate) taints: Vec<Taint>,
+    pub(crate) unschedulable: bool,
+    pub(crate) allocatable: Amounts,
+    pub(crate) requested: Amounts,
+    pub(crate) estimated: Amounts,
+    /// How many pods of each group are here.
+    pub(crate) groups: HashMap<String, usize>,
+    /// Whether the node object exists; pods may be known before their node is.
+    pub(crate) exists: bool,
+}
+
+impl NodeState {
+    /// What the pods on the node ask for together.
+    pub fn requested(&self) -> &Amounts {
+        &self.requested
+    }
+}
+
+/// A pod's share of its node.
+#[derive(Clone, Debug)]
+struct Placed {
+    node: String,
+    requested: Amounts,
+    estimated: Amounts,
+    group: Option<String>,
+}
+
+/// All nodes, and the pods that take room on them (bound or about to be, and not finished).
+#[derive(Clone, Debug, Default)]
+pub struct Cluster {
+    nodes: BTreeMap<String, NodeState>,
+    /// By uid.
+    pods: HashMap<String, Placed>,
+}
+
+impl Cluster {
+    /// No nodes.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes in a node as it now is. True when pods that did not fit may fit now.
+    pub fn set_node(&mut self, node: &Node) -> bool {
+        let name = node.metadata.name.clone().unwrap_or_default();
+        let state = self.nodes.entry(name).or_default();
+        let spec = node.spec.as_ref();
+        let status = node.status.as_ref();
+        let labels = node.metadata.labels.clone().unwrap_or_default();
+        let taints = effective_taints(node);
+        let unschedulable = spec.and_then(|s| s.unschedulable).unwrap_or(false);
+        let allocatable =
+            Amounts::of(status.and_then(|s| s.allocatable.as_ref().or(s.capacity.as_ref())));
+        let changed = !state.exists
+            || state.labels != labels
+            || state.taints != taints
+            || state.unschedulable != unschedulable
+            || state.allocatable != allocatable;
+        state.labels = labels;
+        state.taints = taints;
+        state.unschedulable = unschedulable;
+        state.allocatable = allocatable;
+        state.exists = true;
+        changed
+    }
+
+    /// Forgets a node; its pods are remembered until they go too.
+    pub fn remove_node(&mut self, name: &str) {
+        if let Some(state) = self.nodes.get_mut(name) {
+            state.exists = false;
+            if state.requested.pods == 0 {
+                self.nodes.remove(name);
+            }
+        }
+    }
+
+    /// Takes in a pod as it now is. True when it left room on a node.
+    pub fn set_pod(&mut self, pod: &Pod) -> bool {
+        let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+        let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
+        let finished = pod
+            .status
+            .as_ref()
+            .and_then(|status| status.phase.as_deref())
+            .is_some_and(|phase| phase == "Succeeded" || phase == "Failed");
+        match node {
+            Some(node) if !finished => {
+                let placed = Placed {
+                    node: node.to_owned(),
+                    requested: Amounts::requested(pod),
+                    estimated: Amounts::estimated(pod),
+                    group: group(pod),
+                };
+                self.place(uid, placed);
+                false
+            }
+            Some(_) => self.remove_pod(uid),
+            // Not bound yet: it may have been assumed, and only a failed binding takes that back.
+            None => false,
+        }
+    }
+
+    /// Counts a pod on a node before its binding is written.
+    pub fn assume(&mut self, candidate: &Candidate, node: &str) {
+        let uid = candidate.pod.metadata.uid.as_deref().unwrap_or_default();
+        let placed = Placed {
+            node: node.to_owned(),
+            requested: candidate.requested.clone(),
+            estimated: candidate.estimated.clone(),
+            group: candidate.group.clone(),
+        };
+        self.place(uid, placed);
+    }
+
+    /// Forgets a pod. True when it left room on a node.
+    pub fn remove_pod(&mut self, uid: &str) -> bool {
+        let Some(placed) = self.pods.remove(uid) else {
+            return false;
+        };
+        let Some(state) = self.nodes.get_mut(&placed.node) else {
+            return false;
+        };
+        state.requested.subtract(&placed.requested);
+        state.estimated.subtract(&placed.estimated);
+        if let Some(group) = &placed.group
+            && let Some(count) = state.groups.get_mut(group)
+        {
+            *count -= 1;
+            if *count == 0 {
+                state.groups.remove(group);
+            }
+        }
+        if !state.exists && state.requested.pods == 0 {
+            self.nodes.remove(&placed.node);
+        }
+        true
+    }
+
+    fn place(&mut self, uid: &str, placed: Placed) {
+        if let Some(known) = self.pods.get(uid) {
+            if known.node == placed.node
+                && known.requested == placed.requested
+                && known.group == placed.group
+            {
+                return;
+            }
+            self.remove_pod(uid);
+        }
+        let state = self.nodes.entry(placed.node.clone()).or_default();
+        state.requested.add(&placed.requested);
+        state.estimated.add(&placed.estimated);
+        if let Some(group) = &placed.group {
+            *state.groups.entry(group.clone()).or_default() += 1;
+        }
+        self.pods.insert(uid.to_owned(), placed);
+    }
+
+    /// The nodes that exist, in the order of their names.
+    pub fn nodes(&self) -> impl Iterator<Item = (&str, &NodeState)> {
+        self.nodes
+            .iter()
+            .filter(|(_, state)| state.exists)
+            .map(|(name, state)| (name.as_str(), state))
+    }
+
+    /// A node that exists.
+    pub fn node(&self, name: &str) -> Option<&NodeState> {
+        self.nodes.get(name).filter(|state| state.exists)
+    }
+}
+
+impl From<Vec<Arc<Node>>> for Cluster {
+    fn from(nodes: Vec<Arc<Node>>) -> Self {
+        let mut cluster = Self::new();
+        for node in nodes {
+            cluster.set_node(&node);
+        }
+        cluster
+    }
+}
+
+/// The node's taints, and what its `Ready` condition implies: a node that has just lost its connection, or has just
+/// been created, gets no pods in the moment before the node controller taints it.
+fn effective_taints(node: &Node) -> Vec<Taint> {
+    let mut taints = node
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.taints.clone())
+        .unwrap_or_default();
+    let ready = node
+        .status
+        .as_ref()
+        .and_then(|status| status.conditions.as_ref())
+        .into_iter()
+        .flatten()
+        .find(|condition| condition.type_ == "Ready")
+        .map_or("False", |condition| condition.status.as_str());
+    let implied = match ready {
+        "True" => return taints,
+        "False" => "node.kubernetes.io/not-ready",
+        _ => "node.kubernetes.io/unreachable",
+    };
+    if !taints
+        .iter()
+        .any(|taint| taint.key == implied && taint.effect == "NoSchedule")
+    {
+        taints.insert(
+            0,
+            Taint {
+                key: implied.to_owned(),
+                effect: "NoSchedule".to_owned(),
+                value: None,
+                time_added: None,
+            },
+        );
+    }
+    taints
+}

@@ -1,0 +1,122 @@
+//! Which nodes can take a pod, and why the others can not, in Kubernetes' words.
+
+use std::fmt;
+
+use k8s_openapi::api::core::v1::Taint;
+
+use crate::affinity::{node_matches, tolerates};
+use crate::candidate::Candidate;
+use crate::cluster::NodeState;
+
+/// Why a node does not take a pod.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Refusal {
+    /// The node is cordoned.
+    Unschedulable,
+    /// The pod names another node.
+    NodeName,
+    /// The pod does not bear this taint.
+    Taint { key: String, value: String },
+    /// The node's labels are not those that the pod asks for.
+    Affinity,
+    /// There is not enough of this resource left.
+    Insufficient(String),
+    /// The node has as many pods as it takes.
+    TooManyPods,
+}
+
+impl Refusal {
+    /// Whether room on the node would help, which is what preemption could make.
+    pub fn is_about_room(&self) -> bool {
+        matches!(self, Self::Insufficient(_) | Self::TooManyPods)
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unschedulable => f.write_str("node(s) were unschedulable"),
+            Self::NodeName => f.write_str("node(s) didn't match the requested node name"),
+            Self::Taint { key, value } => {
+                write!(f, "node(s) had untolerated taint {{{key}: {value}}}")
+            }
+            Self::Affinity => f.write_str("node(s) didn't match Pod's node affinity/selector"),
+            Self::Insufficient(resource) => write!(f, "Insufficient {resource}"),
+            Self::TooManyPods => f.write_str("Too many pods"),
+        }
+    }
+}
+
+/// Nothing when the node can take the pod. As in Kubernetes the first kind of reason ends the search, and a lack of
+/// room names all that lacks.
+pub(crate) fn refusals(candidate: &Candidate, name: &str, node: &NodeState) -> Vec<Refusal> {
+    let Some(spec) = &candidate.pod.spec else {
+        return Vec::new();
+    };
+    let tolerations = spec.tolerations.as_deref().unwrap_or_default();
+    let borne = |taint: &Taint| {
+        tolerations
+            .iter()
+            .any(|toleration| tolerates(toleration, taint))
+    };
+    if node.unschedulable && !borne(&cordon()) {
+        return vec![Refusal::Unschedulable];
+    }
+    if spec
+        .node_name
+        .as_deref()
+        .is_some_and(|wanted| !wanted.is_empty() && wanted != name)
+    {
+        return vec![Refusal::NodeName];
+    }
+    let repels = |taint: &&Taint| taint.effect == "NoSchedule" || taint.effect == "NoExecute";
+    if let Some(taint) = node
+        .taints
+        .iter()
+        .filter(repels)
+        .find(|taint| !borne(taint))
+    {
+        return vec![Refusal::Taint {
+            key: taint.key.clone(),
+            value: taint.value.clone().unwrap_or_default(),
+        }];
+    }
+    if !node_matches(spec, name, &node.labels) {
+        return vec![Refusal::Affinity];
+    }
+    lacks(candidate, node)
+}
+
+fn lacks(candidate: &Candidate, node: &NodeState) -> Vec<Refusal> {
+    let mut refusals = Vec::new();
+    let (want, used, have) = (&candidate.requested, &node.requested, &node.allocatable);
+    // A node that does not say how many pods it takes, takes any number.
+    if have.pods > 0 && used.pods.saturating_add(1) > have.pods {
+        refusals.push(Refusal::TooManyPods);
+    }
+    let exceeds = |want: i64, used: i64, have: i64| want > 0 && used.saturating_add(want) > have;
+    if exceeds(want.milli_cpu, used.milli_cpu, have.milli_cpu) {
+        refusals.push(Refusal::Insufficient("cpu".to_owned()));
+    }
+    if exceeds(want.memory, used.memory, have.memory) {
+        refusals.push(Refusal::Insufficient("memory".to_owned()));
+    }
+    for (name, amount) in &want.others {
+        let used = used.others.get(name).copied().unwrap_or(0);
+        let have = have.others.get(name).copied().unwrap_or(0);
+        if exceeds(*amount, used, have) {
+            refusals.push(Refusal::Insufficient(name.clone()));
+        }
+    }
+    refusals
+}
+
+/// The taint that a cordoned node has or will have.
+fn cordon() -> Taint {
+    Taint {
+        key: "node.kubernetes.io/unschedulable".to_owned(),
+        effect: "NoSchedule".to_owned(),
+        value: None,
+        time_added: None,
+    }
+}

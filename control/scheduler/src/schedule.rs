@@ -1,0 +1,102 @@
+//! One decision.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::candidate::Candidate;
+use crate::cluster::Cluster;
+use crate::filter::{Refusal, refusals};
+use crate::score::scores;
+
+/// Where the pod goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placement {
+    pub node: String,
+}
+
+/// Why the pod fits nowhere: how many nodes there are, and how many refuse for which reason.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unschedulable {
+    pub nodes: usize,
+    pub reasons: BTreeMap<Refusal, usize>,
+    /// Nodes on which room alone lacks.
+    pub lacking_room: usize,
+}
+
+impl std::error::Error for Unschedulable {}
+
+impl fmt::Display for Unschedulable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.nodes == 0 {
+            return f.write_str("no nodes available to schedule pods");
+        }
+        let mut reasons: Vec<String> = self
+            .reasons
+            .iter()
+            .map(|(reason, count)| format!("{count} {reason}"))
+            .collect();
+        reasons.sort();
+        let nodes = self.nodes;
+        write!(f, "0/{nodes} nodes are available: {}. ", reasons.join(", "))?;
+        let mut preemption = Vec::new();
+        if self.lacking_room > 0 {
+            preemption.push(format!(
+                "{} No preemption victims found for incoming pod",
+                self.lacking_room
+            ));
+        }
+        if nodes > self.lacking_room {
+            preemption.push(format!(
+                "{} Preemption is not helpful for scheduling",
+                nodes - self.lacking_room
+            ));
+        }
+        write!(
+            f,
+            "preemption: 0/{nodes} nodes are available: {}.",
+            preemption.join(", ")
+        )
+    }
+}
+
+/// Picks a node for the pod. `random` decides between nodes that are equally good.
+pub fn schedule(
+    cluster: &Cluster,
+    candidate: &Candidate,
+    random: u64,
+) -> Result<Placement, Unschedulable> {
+    let mut fitting = Vec::new();
+    let mut unschedulable = Unschedulable::default();
+    for (name, node) in cluster.nodes() {
+        unschedulable.nodes += 1;
+        let reasons = refusals(candidate, name, node);
+        if reasons.is_empty() {
+            fitting.push((name, node));
+            continue;
+        }
+        if reasons.iter().all(Refusal::is_about_room) {
+            unschedulable.lacking_room += 1;
+        }
+        for reason in reasons {
+            *unschedulable.reasons.entry(reason).or_default() += 1;
+        }
+    }
+    let marks = scores(candidate, &fitting);
+    let Some(best) = marks.iter().max() else {
+        return Err(unschedulable);
+    };
+    let best: Vec<&str> = fitting
+        .iter()
+        .zip(&marks)
+        .filter(|(_, mark)| *mark == best)
+        .map(|((name, _), _)| *name)
+        .collect();
+    // `best` holds at least the node with the highest mark.
+    let choice = (random % best.len() as u64) as usize;
+    Ok(Placement {
+        node: best[choice].to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests;
