@@ -1,0 +1,99 @@
+//! Taking up a pod again after the agent was away: its last report says what had been.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{ContainerState as ApiState, ContainerStateTerminated, ContainerStatus, PodStatus};
+
+use crate::Now;
+use crate::container::{ContainerState, Ended, Stage};
+use crate::event::Exit;
+use crate::plan::{ContainerKind, ContainerPlan, PodPlan, RestartPolicy};
+use crate::state::PodState;
+
+impl PodState {
+    /// A pod that this node had before. What was running is taken to have ended when the agent did, and runs again if
+    /// the restart policy lets it. Follow with [`crate::Event::Tick`].
+    pub fn restore(plan: Arc<PodPlan>, status: &PodStatus, now: Now) -> Self {
+        let mut state = Self::new(plan, now);
+        if let Some(start) = &status.start_time {
+            state.start_time = start.0;
+            let active = now.wall.as_second().saturating_sub(start.0.as_second());
+            let active = std::time::Duration::from_secs(u64::try_from(active).unwrap_or(0));
+            state.start_mono = now.mono.saturating_sub(active);
+        }
+        state.ip = status.pod_ip.as_deref().and_then(|ip| ip.parse().ok());
+        state.transitions.recall(status.conditions.as_deref().unwrap_or_default());
+        if status.reason.as_deref() == Some("DeadlineExceeded") {
+            state.failure = Some(("DeadlineExceeded", "Pod was active on the node longer than the specified deadline"));
+        }
+        let reported = || status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
+        let plan = Arc::clone(&state.plan);
+        for (plan_of, container) in plan.containers.iter().zip(&mut state.containers) {
+            if let Some(old) = reported().find(|c| c.name == plan_of.name) {
+                recall(container, plan_of, plan.restart_policy, old, now);
+            }
+        }
+        // Init containers that were through are not run again: what they prepared is on disk.
+        state.initialized = plan
+            .containers
+            .iter()
+            .zip(&state.containers)
+            .all(|(p, c)| p.kind != ContainerKind::Init || c.done() == Some(0))
+            && status.conditions.iter().flatten().any(|c| c.type_ == "Initialized" && c.status == "True");
+        state
+    }
+}
+
+fn recall(container: &mut ContainerState, plan: &ContainerPlan, policy: RestartPolicy, old: &ContainerStatus, now: Now) {
+    container.attempt = u32::try_from(old.restart_count).unwrap_or(0);
+    container.image_id = Some(old.image_id.as_str()).filter(|id| !id.is_empty()).map(Arc::from);
+    let previous = old.last_state.as_ref().and_then(|s| s.terminated.as_ref());
+    container.last = previous.map(|t| ended(container.attempt.saturating_sub(1), t, now));
+    let Some(state) = &old.state else { return };
+    match state {
+        ApiState { running: Some(running), .. } => {
+            let exit = Exit { code: 255, out_of_memory: false, message: "the node's agent was stopped".to_owned() };
+            let started = running.started_at.as_ref().map(|t| t.0);
+            let mut over = Ended::new(container.attempt, exit, started, now.wall);
+            over.reason = "Unknown".to_owned();
+            container.end(over);
+        }
+        ApiState { terminated: Some(terminated), .. } => {
+            let over = ended(container.attempt, terminated, now);
+            container.end(over);
+        }
+        // It waited, and now waits anew: for its image, or as a crash whose back-off begins again.
+        _ => {
+            if container.last.is_some() && waiting_to_restart(state) {
+                container.stage = Stage::Crashed { until: now.mono, delay: std::time::Duration::ZERO };
+            }
+            return;
+        }
+    }
+    let code = container.last.as_ref().map_or(0, |last| last.code);
+    let again = match plan.kind {
+        ContainerKind::Sidecar => true,
+        ContainerKind::Init => code != 0 && policy != RestartPolicy::Never,
+        ContainerKind::Main => policy == RestartPolicy::Always || (policy == RestartPolicy::OnFailure && code != 0),
+    };
+    container.stage = match again {
+        true => Stage::Crashed { until: now.mono, delay: std::time::Duration::ZERO },
+        false => Stage::Done,
+    };
+}
+
+/// In a back-off the run that failed is over and the next one has not got its number yet.
+fn waiting_to_restart(state: &ApiState) -> bool {
+    state.waiting.as_ref().is_some_and(|w| w.reason.as_deref() == Some("CrashLoopBackOff"))
+}
+
+fn ended(attempt: u32, old: &ContainerStateTerminated, now: Now) -> Ended {
+    Ended {
+        attempt,
+        code: old.exit_code,
+        reason: old.reason.clone().unwrap_or_default(),
+        message: old.message.clone().unwrap_or_default(),
+        started: old.started_at.as_ref().map(|t| t.0),
+        finished: old.finished_at.as_ref().map_or(now.wall, |t| t.0),
+    }
+}

@@ -1,0 +1,147 @@
+//! What the API is told of a pod.
+
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{
+    ContainerState as ApiState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus,
+    HostIP, PodIP, PodStatus,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use crate::advance::back_off_message;
+use crate::conditions::whole_seconds;
+use crate::container::{ContainerState, Ended, Stage};
+use crate::plan::{ContainerKind, ContainerPlan};
+use crate::state::PodState;
+
+/// What of a status is not the machine's to know.
+#[derive(Clone, Copy, Debug)]
+pub struct Report {
+    /// The node's address.
+    pub host_ip: IpAddr,
+    /// Since when the pod is bound.
+    pub scheduled: Timestamp,
+}
+
+impl PodState {
+    /// The status as it is to be written.
+    pub fn status(&self, report: &Report) -> PodStatus {
+        let of = |init: bool| -> Option<Vec<ContainerStatus>> {
+            let pairs = self.plan.containers.iter().zip(&self.containers);
+            let list: Vec<_> =
+                pairs.filter(|(p, _)| (p.kind != ContainerKind::Main) == init).map(|(p, s)| self.container_status(p, s)).collect();
+            (!list.is_empty()).then_some(list)
+        };
+        let ip = self.ip.map(|ip| ip.to_string());
+        let host_ip = report.host_ip.to_string();
+        PodStatus {
+            phase: Some(self.phase().as_str().to_owned()),
+            observed_generation: self.plan.generation,
+            conditions: Some(self.conditions(report.scheduled)),
+            container_statuses: of(false),
+            init_container_statuses: of(true),
+            host_ips: Some(vec![HostIP { ip: host_ip.clone() }]),
+            host_ip: Some(host_ip),
+            pod_ips: ip.clone().map(|ip| vec![PodIP { ip }]),
+            pod_ip: ip,
+            start_time: Some(Time(whole_seconds(self.start_time))),
+            reason: self.failure.map(|(reason, _)| reason.to_owned()),
+            message: self.failure.map(|(_, message)| message.to_owned()),
+            ..PodStatus::default()
+        }
+    }
+
+    fn container_status(&self, plan: &ContainerPlan, state: &ContainerState) -> ContainerStatus {
+        let ran = matches!(state.stage, Stage::Running { .. });
+        let id = |attempt: u32| format!("pal://{}/{}/{attempt}", self.plan.uid, plan.name);
+        let last_state = match state.stage {
+            Stage::Done => state.before.as_ref(),
+            _ => state.last.as_ref(),
+        };
+        ContainerStatus {
+            name: plan.name.clone(),
+            image: plan.image.clone(),
+            image_id: state.image_id.as_deref().unwrap_or_default().to_owned(),
+            container_id: match (ran, &state.last) {
+                (true, _) => Some(id(state.attempt)),
+                (false, Some(last)) => Some(id(last.attempt)),
+                (false, None) => None,
+            },
+            ready: match plan.kind {
+                ContainerKind::Init => state.done() == Some(0),
+                _ => state.ready(plan),
+            },
+            started: Some(state.started(plan)),
+            restart_count: i32::try_from(state.shown_restarts()).unwrap_or(i32::MAX),
+            state: Some(self.container_state(plan, state)),
+            last_state: Some(last_state.map(|ended| terminated(ended, id(ended.attempt))).unwrap_or_default()),
+            ..ContainerStatus::default()
+        }
+    }
+
+    fn container_state(&self, plan: &ContainerPlan, state: &ContainerState) -> ApiState {
+        let waiting = |reason: &str, message: Option<String>| ApiState {
+            waiting: Some(ContainerStateWaiting { reason: Some(reason.to_owned()), message }),
+            ..ApiState::default()
+        };
+        match &state.stage {
+            Stage::Idle | Stage::Finding | Stage::Pulling | Stage::ImageReady | Stage::Starting { .. } => {
+                let inits = self.plan.containers.iter().any(|c| c.kind != ContainerKind::Main);
+                let first_init = inits && self.plan.containers[0].name == plan.name;
+                let reason = if inits && !first_init { "PodInitializing" } else { "ContainerCreating" };
+                waiting(reason, None)
+            }
+            Stage::NoImage { cause, message, shown_until: Some(_), .. } => waiting(cause.as_str(), Some(message.clone())),
+            Stage::NoImage { cause: cause @ crate::Cause::ErrImagePull, message, .. } => {
+                waiting("ImagePullBackOff", Some(back_off_message(&plan.image, *cause, message)))
+            }
+            Stage::NoImage { cause, message, .. } | Stage::NotCreated { cause, message, .. } => {
+                waiting(cause.as_str(), Some(message.clone()))
+            }
+            Stage::Crashed { delay, .. } => {
+                let time = duration(delay.as_secs());
+                let message = format!("back-off {time} restarting failed container={} pod={}", plan.name, self.plan.label);
+                waiting("CrashLoopBackOff", Some(message))
+            }
+            Stage::Running { since, .. } => ApiState {
+                running: Some(ContainerStateRunning { started_at: Some(Time(whole_seconds(*since))) }),
+                ..ApiState::default()
+            },
+            Stage::Done => match &state.last {
+                Some(ended) => terminated(ended, format!("pal://{}/{}/{}", self.plan.uid, plan.name, ended.attempt)),
+                None => ApiState::default(),
+            },
+        }
+    }
+}
+
+impl ContainerState {
+    /// A restart counts once the run is over that it replaces and the next one is due.
+    fn shown_restarts(&self) -> u32 {
+        self.attempt
+    }
+}
+
+fn terminated(ended: &Ended, container_id: String) -> ApiState {
+    ApiState {
+        terminated: Some(ContainerStateTerminated {
+            container_id: Some(container_id),
+            exit_code: ended.code,
+            reason: Some(ended.reason.clone()),
+            message: (!ended.message.is_empty()).then(|| ended.message.clone()),
+            started_at: ended.started.map(|at| Time(whole_seconds(at))),
+            finished_at: Some(Time(whole_seconds(ended.finished))),
+            signal: None,
+        }),
+        ..ApiState::default()
+    }
+}
+
+/// As Go prints a duration: `10s`, `1m20s`, `5m0s`.
+fn duration(seconds: u64) -> String {
+    match seconds / 60 {
+        0 => format!("{seconds}s"),
+        minutes => format!("{minutes}m{}s", seconds % 60),
+    }
+}
