@@ -1,1 +1,27 @@
-//! pal-server
+//! The API on the wire: TLS, who a client is and what it may do, routes, and the forms in which objects go in and out.
+//!
+//! Nothing here decides what an object may be: that is the registry's. Nothing here keeps state beside connections.
+
+pub mod auth;
+pub mod pki;
+pub mod tokens;
+pub mod tunnel;
+
+mod api;
+mod config;
+mod error;
+mod kubeconfig;
+mod server;
+mod wire;
+
+pub use config::{Mount, Mounted, ServerConfig, VERSION};
+pub use error::ServerError;
+pub use kubeconfig::kubeconfig;
+pub use pki::{ClusterCa, CsrSubject, Identity, PkiError};
+pub use server::Server;
+pub use tunnel::{TunnelError, Tunnels};
+
+/// Whatever ends a body early.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+/// The body of every answer, and of requests that go to nodes.
+pub type Body = http_body_util::combinators::UnsyncBoxBody<bytes::Bytes, BoxError>;

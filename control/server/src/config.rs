@@ -1,0 +1,78 @@
+//! What a server is told when it starts.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use http::{Request, Response};
+use hyper::body::Incoming;
+
+use crate::Body;
+
+/// The version of Kubernetes whose API this is, as `kubectl version` prints it.
+pub const VERSION: &str = "v1.36.2+pal";
+
+/// A handler for all paths below a prefix.
+#[derive(Clone)]
+pub struct Mount {
+    /// As `/v2/`, with the slash.
+    pub prefix: String,
+    pub handler: Arc<dyn Mounted>,
+}
+
+/// Something else that is served on the API's port. It is called for requests that were authenticated and allowed.
+pub trait Mounted: Send + Sync {
+    /// Answers one request.
+    fn call(&self, request: Request<Incoming>) -> BoxFuture<'static, Response<Body>>;
+}
+
+/// Where and how the API is served.
+#[derive(Clone)]
+pub struct ServerConfig {
+    /// Port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Names and addresses under which clients reach the server, beside those it knows itself.
+    pub advertise: Vec<String>,
+    /// Keys and certificates are kept in `pki` below it.
+    pub data_dir: PathBuf,
+    /// `gitVersion`.
+    pub version: String,
+    /// Connections at once; others wait to be accepted.
+    pub max_connections: usize,
+    /// Requests at once beside watches and logs; others are told to come again.
+    pub max_requests: usize,
+    /// Watches and log streams at once.
+    pub max_streams: usize,
+    /// A request that is not a stream is answered within this time.
+    pub request_timeout: Duration,
+    pub mounts: Vec<Mount>,
+}
+
+impl ServerConfig {
+    /// The defaults for a server that listens on `listen` and keeps its keys in `data_dir`.
+    pub fn new(listen: SocketAddr, data_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            listen,
+            advertise: Vec::new(),
+            data_dir: data_dir.into(),
+            version: VERSION.to_owned(),
+            max_connections: 8_192,
+            max_requests: 600,
+            max_streams: 10_000,
+            request_timeout: Duration::from_secs(60),
+            mounts: Vec::new(),
+        }
+    }
+}
+
+impl std::fmt::Debug for ServerConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ServerConfig")
+            .field("listen", &self.listen)
+            .field("advertise", &self.advertise)
+            .field("data_dir", &self.data_dir)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,88 @@
+use super::*;
+
+fn ca() -> (tempfile::TempDir, ClusterCa) {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let ca = ClusterCa::open(dir.path(), SystemTime::now()).expect("a new authority");
+    (dir, ca)
+}
+
+fn csr(common_name: &str, organizations: &[&str], names: &[&str]) -> Vec<u8> {
+    let mut params = leaf_params(common_name, organizations, SystemTime::now(), DAY);
+    params.serial_number = None;
+    params.use_authority_key_identifier_extension = false;
+    params.subject_alt_names = names.iter().map(|name| san(name).expect("a name")).collect();
+    let key = KeyPair::generate().expect("a key");
+    params.serialize_request(&key).expect("a request").pem().expect("PEM").into_bytes()
+}
+
+#[test]
+fn an_authority_is_the_same_after_it_is_opened_again() {
+    let (dir, first) = ca();
+    let second = ClusterCa::open(dir.path(), SystemTime::now()).expect("the kept authority");
+    assert_eq!(first.root_pem(), second.root_pem());
+    assert_eq!(first.fingerprint(), second.fingerprint());
+}
+
+#[cfg(unix)]
+#[test]
+fn keys_are_readable_by_their_owner_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let (dir, ca) = ca();
+    ca.server_identity(&["localhost".to_owned()], SystemTime::now()).expect("a certificate");
+    for file in ["ca.key", "ca.crt", "server.key"] {
+        let mode = std::fs::metadata(dir.path().join(file)).expect("the file").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{file}");
+    }
+}
+
+#[test]
+fn a_server_certificate_is_kept_until_its_names_change_or_its_end_is_near() {
+    let (_dir, ca) = ca();
+    let now = SystemTime::now();
+    let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
+    let first = ca.server_identity(&names, now).expect("a certificate");
+    let again = ca.server_identity(&names, now + DAY).expect("a certificate");
+    assert_eq!(first.certificate_pem, again.certificate_pem);
+    let near_the_end = ca.server_identity(&names, now + LEAF_LIFETIME - DAY).expect("a certificate");
+    assert_ne!(first.certificate_pem, near_the_end.certificate_pem);
+    let other_names = ca.server_identity(&["localhost".to_owned()], now).expect("a certificate");
+    assert_eq!(other_names.names, ["localhost"]);
+    assert_ne!(near_the_end.certificate_pem, other_names.certificate_pem);
+}
+
+#[test]
+fn requests_are_signed_only_for_the_subjects_of_their_signer() {
+    let (_dir, ca) = ca();
+    let check = |signer: &str, name: &str, groups: &[&str], names: &[&str], refusal: Option<&str>| {
+        let outcome = ca.sign(&csr(name, groups, names), signer, 3600, SystemTime::now());
+        match (outcome, refusal) {
+            (Ok(pem), None) => {
+                let der = CertificateDer::from_pem_slice(pem.as_bytes()).expect("a certificate");
+                assert_eq!(peer_name(&der).expect("a subject").user, name);
+            }
+            (Err(error), Some(words)) => assert!(error.to_string().contains(words), "{error}"),
+            (outcome, refusal) => panic!("{signer} {name}: {outcome:?} instead of {refusal:?}"),
+        }
+    };
+    let nodes = &["system:nodes"][..];
+    check(NODE_CLIENT_SIGNER, "system:node:a", nodes, &[], None);
+    check(NODE_CLIENT_SIGNER, "system:node:a", nodes, &["a"], Some("not granted to a client"));
+    check(NODE_CLIENT_SIGNER, "system:node:", nodes, &[], Some("must be system:node:NAME"));
+    check(NODE_CLIENT_SIGNER, "admin", nodes, &[], Some("must be system:node:NAME"));
+    check(NODE_CLIENT_SIGNER, "system:node:a", &["system:masters"], &[], Some("system:nodes alone"));
+    check(NODE_SERVING_SIGNER, "system:node:a", nodes, &["127.0.0.2", "a"], None);
+    check(NODE_SERVING_SIGNER, "system:node:a", nodes, &[], Some("at least one"));
+    check(CLIENT_SIGNER, "jane", &["dev"], &[], None);
+    check(CLIENT_SIGNER, "jane", &["system:masters"], &[], Some("system:masters is not granted"));
+    check("example.com/own", "jane", &[], &[], Some("no signer"));
+}
+
+#[test]
+fn what_is_not_a_request_is_refused_in_words() {
+    let check = |input: &[u8], expected: &str| {
+        let error = ClusterCa::subject(input).expect_err("a refusal").to_string();
+        assert!(error.contains(expected), "{error}");
+    };
+    check(b"", "must be CERTIFICATE REQUEST");
+    check(b"-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n", "cannot be parsed");
+}

@@ -1,0 +1,134 @@
+//! One connection from its handshake to its end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::api::{Api, Peer};
+use crate::auth::{AUTHENTICATED, User};
+use crate::wire::Guarded;
+use crate::{Tunnels, pki, tunnel};
+
+const TLS_HANDSHAKE: Duration = Duration::from_secs(10);
+/// The first request's head must begin within this time.
+const FIRST_BYTE: Duration = Duration::from_secs(10);
+/// A request's head must be whole, and an idle connection used again, within this time.
+const HEAD: Duration = Duration::from_secs(120);
+/// A client that takes nothing for this long is gone.
+const WRITE_STALL: Duration = Duration::from_secs(60);
+/// What the kernel could not give (file descriptors, mostly) is asked for again after this time.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
+const HEADERS_LIMIT: usize = 64 * 1024;
+const STREAMS_LIMIT: u32 = 250;
+
+pub(crate) struct Accept {
+    pub listener: TcpListener,
+    pub acceptor: TlsAcceptor,
+    pub api: Arc<Api>,
+    pub tunnels: Arc<Tunnels>,
+    pub limit: Arc<Semaphore>,
+    pub tasks: TaskTracker,
+    pub stop: CancellationToken,
+    pub kill: CancellationToken,
+}
+
+impl Accept {
+    /// Accepts until the server stops.
+    pub(crate) async fn run(self) {
+        let this = Arc::new(self);
+        let stop = this.stop.clone();
+        let accepting = async {
+            loop {
+                // The semaphore is never closed.
+                let Ok(permit) = this.limit.clone().acquire_owned().await else { return };
+                match this.listener.accept().await {
+                    Ok((tcp, _)) => {
+                        let (this, kill) = (this.clone(), this.kill.clone());
+                        this.tasks.clone().spawn(async move {
+                            tokio::select! {
+                                () = this.serve(tcp, permit) => {}
+                                () = kill.cancelled() => {}
+                            }
+                        });
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "a connection was not accepted");
+                        tokio::time::sleep(ACCEPT_BACKOFF).await;
+                    }
+                }
+            }
+        };
+        tokio::select! {
+            () = accepting => {}
+            () = stop.cancelled() => {}
+        }
+    }
+
+    async fn serve(&self, tcp: TcpStream, _permit: OwnedSemaphorePermit) {
+        // Small answers should not wait for more to come.
+        let _ = tcp.set_nodelay(true);
+        let tls = match tokio::time::timeout(TLS_HANDSHAKE, self.acceptor.accept(tcp)).await {
+            Ok(Ok(tls)) => tls,
+            Ok(Err(error)) => return tracing::debug!(%error, "TLS handshake"),
+            Err(_) => return tracing::debug!("no TLS handshake in time"),
+        };
+        let session = tls.get_ref().1;
+        let name = session.peer_certificates().and_then(|chain| pki::peer_name(chain.first()?));
+        let protocol = session.alpn_protocol().map(<[u8]>::to_vec);
+        if protocol.as_deref() == Some(tunnel::ALPN) {
+            match name.as_ref().and_then(pki::PeerName::node) {
+                Some(node) => self.tunnels.serve(node, tls, self.stop.clone()).await,
+                None => tracing::info!("a tunnel without a node's certificate was refused"),
+            }
+            return;
+        }
+        let user = name.map(|name| {
+            let mut user = User { name: name.user, groups: name.groups, ..User::default() };
+            user.groups.push(AUTHENTICATED.to_owned());
+            Arc::new(user)
+        });
+        self.http(tls, protocol.as_deref() == Some(b"h2"), Peer { user }).await;
+    }
+
+    async fn http(&self, tls: TlsStream<TcpStream>, http2: bool, peer: Peer) {
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        // The protocol was agreed on in the handshake, so no byte is waited for to tell it.
+        builder = if http2 { builder.http2_only() } else { builder.http1_only() };
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(HEADERS_LIMIT);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .keep_alive_interval(Duration::from_secs(30))
+            .keep_alive_timeout(Duration::from_secs(20))
+            .max_concurrent_streams(STREAMS_LIMIT)
+            .max_header_list_size(HEADERS_LIMIT as u32)
+            .initial_stream_window_size(256 * 1024)
+            .initial_connection_window_size(2 * 1024 * 1024);
+        let service = service_fn(|request| {
+            let (api, peer) = (self.api.clone(), peer.clone());
+            async move { Ok::<_, std::convert::Infallible>(api.handle(&peer, request).await) }
+        });
+        let io = TokioIo::new(Guarded::new(tls, FIRST_BYTE, WRITE_STALL));
+        let connection = builder.serve_connection(io, service).into_owned();
+        tokio::pin!(connection);
+        let outcome = tokio::select! {
+            outcome = connection.as_mut() => outcome,
+            () = self.stop.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = outcome {
+            tracing::debug!(%error, "connection");
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! The listening server: connections in, and how they end.
+
+mod connection;
+mod tls;
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use pal_registry::Registry;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::api::Api;
+use crate::auth::TokenKey;
+use crate::pki::{ClusterCa, Identity, PkiError};
+use crate::{ServerConfig, ServerError, Tunnels, auth, kubeconfig};
+
+/// How long requests may go on after the server was told to stop.
+const DRAIN: Duration = Duration::from_secs(10);
+/// How often the serving certificate's age is looked at.
+const RENEWAL_CHECK: Duration = Duration::from_secs(6 * 3600);
+const ADMIN: &str = "admin";
+
+/// A running API server. Dropping it ends it at once; `shutdown` lets requests finish.
+pub struct Server {
+    local: SocketAddr,
+    ca: Arc<ClusterCa>,
+    tunnels: Arc<Tunnels>,
+    stop: CancellationToken,
+    kill: CancellationToken,
+    connections: TaskTracker,
+    accepting: JoinHandle<()>,
+    renewing: JoinHandle<()>,
+}
+
+impl Server {
+    /// Opens the cluster's keys, listens, and serves.
+    pub async fn start(config: ServerConfig, registry: Registry) -> Result<Self, ServerError> {
+        let address = config.listen;
+        let ca = Arc::new(ClusterCa::open(&config.data_dir.join("pki"), SystemTime::now())?);
+        let key = TokenKey::from_pkcs8(&ca.service_account_key()?).map_err(ServerError::TokenKey)?;
+        let listener =
+            TcpListener::bind(address).await.map_err(|source| ServerError::Listen { address, source })?;
+        let local = listener.local_addr().map_err(|source| ServerError::Listen { address, source })?;
+        let names = names(&config, local, &registry);
+        let serving = tls::Serving::new(ca.server_identity(&names, SystemTime::now())?, &ca)?;
+        let acceptor = TlsAcceptor::from(Arc::new(tls::config(&ca, serving.clone())?));
+        let (stop, kill) = (CancellationToken::new(), CancellationToken::new());
+        let tunnels = Arc::new(Tunnels::default());
+        let limit = Arc::new(Semaphore::new(config.max_connections));
+        let api = Arc::new(Api::new(config, local, registry, ca.clone(), Arc::new(key), tunnels.clone(), stop.clone()));
+        let connections = TaskTracker::new();
+        let accept = connection::Accept {
+            listener,
+            acceptor,
+            api,
+            tunnels: tunnels.clone(),
+            limit,
+            tasks: connections.clone(),
+            stop: stop.clone(),
+            kill: kill.clone(),
+        };
+        let accepting = tokio::spawn(accept.run());
+        let renewing = tokio::spawn(renew(serving, ca.clone(), names, stop.clone()));
+        Ok(Self { local, ca, tunnels, stop, kill, connections, accepting, renewing })
+    }
+
+    /// Where the server listens, with the port that it really has.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// The cluster's certificate authority.
+    pub fn ca(&self) -> &Arc<ClusterCa> {
+        &self.ca
+    }
+
+    /// Which nodes are connected.
+    pub fn liveness(&self) -> Arc<Tunnels> {
+        self.tunnels.clone()
+    }
+
+    /// A kubeconfig for the cluster's administrator, by way of `url`.
+    pub fn kubeconfig(&self, url: &str) -> Result<String, PkiError> {
+        let admin = self.admin()?;
+        Ok(kubeconfig(url, self.ca.root_pem(), ADMIN, &admin.certificate_pem, &admin.key_pem))
+    }
+
+    /// The administrator's certificate.
+    pub fn admin(&self) -> Result<Identity, PkiError> {
+        self.ca.client_identity(ADMIN, "kubernetes-admin", auth::MASTERS, SystemTime::now())
+    }
+
+    /// Stops accepting, ends watches, lets requests finish within a limit, and closes what is left.
+    pub async fn shutdown(self) {
+        self.stop.cancel();
+        self.connections.close();
+        if tokio::time::timeout(DRAIN, self.connections.wait()).await.is_err() {
+            tracing::warn!(left = self.connections.len(), "closing connections that did not finish");
+            self.kill.cancel();
+            self.connections.wait().await;
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        self.kill.cancel();
+        self.accepting.abort();
+        self.renewing.abort();
+    }
+}
+
+/// Every name and address under which the server is reached.
+fn names(config: &ServerConfig, local: SocketAddr, registry: &Registry) -> Vec<String> {
+    let mut names: Vec<String> = ["localhost", "127.0.0.1", "kubernetes", "kubernetes.default"]
+        .into_iter()
+        .map(str::to_owned)
+        .collect();
+    names.push("kubernetes.default.svc".to_owned());
+    names.push(format!("kubernetes.default.svc.{}", registry.config().cluster_domain));
+    names.push(registry.config().service_cidr.at(1).to_string());
+    if !local.ip().is_unspecified() {
+        names.push(local.ip().to_string());
+    }
+    names.extend(config.advertise.iter().map(|name| host(name).to_owned()));
+    let mut seen = std::collections::HashSet::new();
+    names.retain(|name| !name.is_empty() && seen.insert(name.clone()));
+    names
+}
+
+/// A name without the port that it may carry.
+fn host(advertised: &str) -> &str {
+    let bare = advertised.trim_start_matches("https://").trim_end_matches('/');
+    if bare.parse::<IpAddr>().is_ok() {
+        return bare;
+    }
+    match bare.rsplit_once(':') {
+        Some((host, port)) if port.parse::<u16>().is_ok() => host.trim_matches(['[', ']']),
+        _ => bare.trim_matches(['[', ']']),
+    }
+}
+
+async fn renew(serving: Arc<tls::Serving>, ca: Arc<ClusterCa>, names: Vec<String>, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(RENEWAL_CHECK) => {}
+            () = stop.cancelled() => return,
+        }
+        let renewed = ca.server_identity(&names, SystemTime::now()).and_then(|identity| serving.replace(identity, &ca));
+        if let Err(error) = renewed {
+            tracing::error!(%error, "the serving certificate could not be renewed");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn advertised_names_lose_their_port() {
+        let check = |input: &str, expected: &str| assert_eq!(host(input), expected, "{input}");
+        check("example.com", "example.com");
+        check("example.com:6443", "example.com");
+        check("https://example.com:6443/", "example.com");
+        check("10.0.0.1:6443", "10.0.0.1");
+        check("::1", "::1");
+        check("[::1]:6443", "::1");
+        check("[::1]", "::1");
+    }
+}

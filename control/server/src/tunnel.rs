@@ -1,0 +1,161 @@
+//! The connections on which nodes serve: a node dials, then this side speaks HTTP/2 as the client.
+//!
+//! A node is alive as long as its connection is: pings every two seconds, and no sign of life for six ends it.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::http2::{self, SendRequest};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::Body;
+use crate::wire::LastRead;
+
+/// How a node names its tunnel in TLS's protocol negotiation.
+pub const ALPN: &[u8] = b"pal-node/1";
+
+const PING_EVERY: Duration = Duration::from_secs(2);
+/// How long a ping may stay unanswered; with the interval before it a dead peer is noticed within six seconds.
+const PING_TIMEOUT: Duration = Duration::from_secs(4);
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a node may take to begin its answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Why a request did not reach a node.
+#[derive(Debug, thiserror::Error)]
+pub enum TunnelError {
+    #[error("node {0} is not connected")]
+    NotConnected(String),
+    #[error("node {0} did not answer in time")]
+    Timeout(String),
+    #[error("the connection to node {node} broke: {source}")]
+    Broken { node: String, source: hyper::Error },
+}
+
+/// The nodes that are connected, and when each was last heard of.
+pub struct Tunnels {
+    origin: Instant,
+    nodes: Mutex<HashMap<String, Node>>,
+    changed: watch::Sender<u64>,
+    next: AtomicU64,
+}
+
+struct Node {
+    read: Arc<LastRead>,
+    live: Option<Live>,
+}
+
+struct Live {
+    id: u64,
+    sender: SendRequest<Body>,
+    replaced: CancellationToken,
+}
+
+impl Default for Tunnels {
+    fn default() -> Self {
+        Self {
+            origin: Instant::now(),
+            nodes: Mutex::default(),
+            changed: watch::Sender::new(0),
+            next: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Tunnels {
+    /// When something was last read from the node; `None` when this server has never been connected with it.
+    pub fn last_seen(&self, node: &str) -> Option<Instant> {
+        self.lock().get(node).map(|node| node.read.instant())
+    }
+
+    /// Whether the node's connection is up.
+    pub fn connected(&self, node: &str) -> bool {
+        self.lock().get(node).is_some_and(|node| node.live.is_some())
+    }
+
+    /// Ticks when a node connects or its connection ends.
+    pub fn changed(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// Sends a request to a node and waits for the head of its answer.
+    pub async fn request(&self, node: &str, request: Request<Body>) -> Result<Response<Incoming>, TunnelError> {
+        let sender = self.lock().get(node).and_then(|node| node.live.as_ref().map(|live| live.sender.clone()));
+        let mut sender = sender.ok_or_else(|| TunnelError::NotConnected(node.to_owned()))?;
+        let answer = async {
+            sender.ready().await?;
+            sender.send_request(request).await
+        };
+        match tokio::time::timeout(ANSWER_TIMEOUT, answer).await {
+            Ok(answer) => answer.map_err(|source| TunnelError::Broken { node: node.to_owned(), source }),
+            Err(_) => Err(TunnelError::Timeout(node.to_owned())),
+        }
+    }
+
+    /// Takes over the connection of an authenticated node and holds it until it ends or `stop` is cancelled.
+    /// A connection that the node had before is closed: the node knows best which of its connections works.
+    pub(crate) async fn serve<T>(&self, node: &str, io: T, stop: CancellationToken)
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let read = Arc::new(LastRead::new(self.origin));
+        let io = TokioIo::new(read.clone().watch(io));
+        let mut builder = http2::Builder::new(TokioExecutor::new());
+        builder
+            .timer(TokioTimer::new())
+            .keep_alive_interval(PING_EVERY)
+            .keep_alive_timeout(PING_TIMEOUT)
+            .keep_alive_while_idle(true)
+            .initial_stream_window_size(256 * 1024)
+            .initial_connection_window_size(4 * 1024 * 1024);
+        let (sender, connection) = match tokio::time::timeout(HANDSHAKE_TIMEOUT, builder.handshake(io)).await {
+            Ok(Ok(pair)) => pair,
+            Ok(Err(error)) => return tracing::info!(node, %error, "node tunnel refused"),
+            Err(_) => return tracing::info!(node, "node tunnel: no handshake in time"),
+        };
+        let (id, replaced) = self.enter(node, sender, read);
+        tracing::info!(node, "node connected");
+        tokio::select! {
+            outcome = connection => match outcome {
+                Ok(()) => tracing::info!(node, "node disconnected"),
+                Err(error) => tracing::info!(node, %error, "node connection lost"),
+            },
+            () = replaced.cancelled() => tracing::info!(node, "node connected anew"),
+            () = stop.cancelled() => {}
+        }
+        self.leave(node, id);
+    }
+
+    fn enter(&self, node: &str, sender: SendRequest<Body>, read: Arc<LastRead>) -> (u64, CancellationToken) {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let replaced = CancellationToken::new();
+        let live = Live { id, sender, replaced: replaced.clone() };
+        let before = self.lock().insert(node.to_owned(), Node { read, live: Some(live) });
+        if let Some(before) = before.and_then(|node| node.live) {
+            before.replaced.cancel();
+        }
+        self.changed.send_modify(|ticks| *ticks += 1);
+        (id, replaced)
+    }
+
+    fn leave(&self, node: &str, id: u64) {
+        if let Some(node) = self.lock().get_mut(node)
+            && node.live.as_ref().is_some_and(|live| live.id == id)
+        {
+            node.live = None;
+        }
+        self.changed.send_modify(|ticks| *ticks += 1);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Node>> {
+        // The map is whole after every single operation on it, so a panic elsewhere leaves it usable.
+        self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

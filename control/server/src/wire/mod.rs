@@ -1,0 +1,11 @@
+//! Bytes and connections: limits on slow peers, bodies, compression.
+
+mod compress;
+mod io;
+mod reading;
+mod splice;
+
+pub(crate) use compress::compressed;
+pub(crate) use io::{Guarded, LastRead};
+pub(crate) use reading::{BodyError, read_body};
+pub(crate) use splice::Spliced;
