@@ -107,7 +107,7 @@ pub enum ListType {
 }
 
 /// One field of a message.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Field {
     /// The JSON name.
     pub name: &'static str,
