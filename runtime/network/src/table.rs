@@ -1,0 +1,301 @@
+//! Names and addresses: which Service or pod a host means to the pod that asks. Pure.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// The addresses of pods: the shared address space of RFC 6598, which no outside network routes.
+const POD_NETWORK: (Ipv4Addr, u32) = (Ipv4Addr::new(100, 64, 0, 0), 10);
+
+/// A Service as a node needs it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServiceRoute {
+    pub namespace: String,
+    pub name: String,
+    /// `None` for a headless Service.
+    pub cluster_ip: Option<Ipv4Addr>,
+    pub ports: Vec<PortRoute>,
+}
+
+/// One port of a Service with the endpoints that are ready.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PortRoute {
+    /// Empty where the Service has one unnamed port.
+    pub name: String,
+    pub port: u16,
+    pub node_port: Option<u16>,
+    pub endpoints: Vec<Endpoint>,
+}
+
+/// A pod's port behind a Service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    pub ip: Ipv4Addr,
+    pub port: u16,
+    /// The node that runs it.
+    pub node: String,
+}
+
+/// An endpoint with the number of requests under way to it from this node.
+#[derive(Debug)]
+pub(crate) struct LiveEndpoint {
+    pub address: SocketAddrV4,
+    pub node: Arc<str>,
+    pub under_way: AtomicU32,
+}
+
+/// One port of a Service, ready for use.
+#[derive(Debug)]
+pub(crate) struct LivePort {
+    /// `namespace/name:port`, for messages.
+    pub label: String,
+    pub endpoints: Vec<Arc<LiveEndpoint>>,
+}
+
+impl LivePort {
+    /// The index of the endpoint to take, for a random draw.
+    pub fn pick(&self, random: u64) -> Option<usize> {
+        pal_proxy::pick(self.endpoints.len(), |i| self.endpoints[i].under_way.load(Ordering::Relaxed), random)
+    }
+}
+
+#[derive(Debug, Default)]
+struct LiveService {
+    headless: bool,
+    ports: HashMap<u16, Arc<LivePort>>,
+}
+
+/// What a host and port mean.
+#[derive(Debug)]
+pub(crate) enum Target {
+    Port(Arc<LivePort>),
+    Pod(SocketAddrV4),
+    /// The name is one of ours and nothing has it, or the Service has no such port.
+    NoSuchPort(String),
+    NoSuchHost(String),
+    /// Never reachable from a pod: this machine itself, or the link.
+    Denied(&'static str),
+    /// A host that is not the cluster's.
+    Outside,
+}
+
+/// All Services at one moment.
+#[derive(Debug, Default)]
+pub(crate) struct Table {
+    by_name: HashMap<String, HashMap<String, Arc<LiveService>>>,
+    by_ip: HashMap<Ipv4Addr, Arc<LiveService>>,
+    by_node_port: HashMap<u16, Arc<LivePort>>,
+    endpoints: HashMap<SocketAddrV4, Arc<LiveEndpoint>>,
+}
+
+impl Table {
+    /// The table of these Services. Endpoints that `previous` has keep their counts.
+    pub fn new(routes: &[ServiceRoute], previous: &Self) -> Self {
+        let mut table = Self::default();
+        for route in routes {
+            let mut service = LiveService { headless: route.cluster_ip.is_none(), ports: HashMap::new() };
+            for port in &route.ports {
+                let live = Arc::new(LivePort {
+                    label: format!("{}/{}:{}", route.namespace, route.name, port.port),
+                    endpoints: port.endpoints.iter().map(|e| table.endpoint(e, previous)).collect(),
+                });
+                if let Some(node_port) = port.node_port {
+                    table.by_node_port.insert(node_port, live.clone());
+                }
+                service.ports.insert(port.port, live);
+            }
+            let service = Arc::new(service);
+            if let Some(ip) = route.cluster_ip {
+                table.by_ip.insert(ip, service.clone());
+            }
+            table.by_name.entry(route.namespace.clone()).or_default().insert(route.name.clone(), service);
+        }
+        table
+    }
+
+    fn endpoint(&mut self, endpoint: &Endpoint, previous: &Self) -> Arc<LiveEndpoint> {
+        let address = SocketAddrV4::new(endpoint.ip, endpoint.port);
+        if let Some(live) = self.endpoints.get(&address) {
+            return live.clone();
+        }
+        let live = match previous.endpoints.get(&address) {
+            Some(live) if *live.node == *endpoint.node => live.clone(),
+            _ => Arc::new(LiveEndpoint { address, node: endpoint.node.as_str().into(), under_way: AtomicU32::new(0) }),
+        };
+        self.endpoints.insert(address, live.clone());
+        live
+    }
+
+    /// The ports on which this node listens for Services.
+    pub fn node_ports(&self) -> impl Iterator<Item = u16> {
+        self.by_node_port.keys().copied()
+    }
+
+    /// What stands behind a NodePort.
+    pub fn node_port(&self, port: u16) -> Option<Arc<LivePort>> {
+        self.by_node_port.get(&port).cloned()
+    }
+
+    /// The node of a pod that some Service names.
+    pub fn node_of(&self, address: SocketAddrV4) -> Option<Arc<str>> {
+        self.endpoints.get(&address).map(|endpoint| endpoint.node.clone())
+    }
+
+    /// What `host:port` means to a pod of `namespace`. `domain` is the cluster's (`cluster.local`).
+    pub fn resolve(&self, namespace: &str, host: &str, port: u16, domain: &str) -> Target {
+        let literal = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+        match literal.parse::<IpAddr>() {
+            Ok(IpAddr::V4(ip)) => return self.resolve_ip(ip, host, port),
+            Ok(IpAddr::V6(ip)) if ip.is_loopback() || ip.is_unspecified() || ip.is_unicast_link_local() => {
+                return Target::Denied("a pod reaches neither the node's loopback nor its link");
+            }
+            Ok(IpAddr::V6(_)) => return Target::Outside,
+            Err(_) => {}
+        }
+        let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+        if host == "localhost" || host.ends_with(".localhost") {
+            return Target::Denied("a pod reaches neither the node's loopback nor its link");
+        }
+        let (short, ours) = match host.strip_suffix(domain).and_then(|rest| rest.strip_suffix(".svc.")) {
+            Some(short) => (short, true),
+            None => match host.strip_suffix(".svc") {
+                Some(short) => (short, true),
+                None => (host.as_str(), false),
+            },
+        };
+        let (name, namespace, ours) = match short.split_once('.') {
+            None => (short, namespace, true),
+            Some((name, namespace)) => (name, namespace, ours),
+        };
+        match self.by_name.get(namespace).and_then(|services| services.get(name)) {
+            Some(service) => service.target(&host, port),
+            None if ours => Target::NoSuchHost(host),
+            None => Target::Outside,
+        }
+    }
+
+    fn resolve_ip(&self, ip: Ipv4Addr, host: &str, port: u16) -> Target {
+        if ip.is_loopback() || ip.is_unspecified() || ip.is_link_local() || ip.is_broadcast() {
+            return Target::Denied("a pod reaches neither the node's loopback nor its link");
+        }
+        if let Some(service) = self.by_ip.get(&ip) {
+            return service.target(host, port);
+        }
+        if is_pod_address(ip) { Target::Pod(SocketAddrV4::new(ip, port)) } else { Target::Outside }
+    }
+}
+
+impl LiveService {
+    fn target(&self, host: &str, port: u16) -> Target {
+        if let Some(live) = self.ports.get(&port) {
+            return Target::Port(live.clone());
+        }
+        if self.headless {
+            // A headless name means the pods themselves, so that any port of theirs can be asked for.
+            let pod = self.ports.values().flat_map(|p| &p.endpoints).find(|e| e.address.port() == port);
+            if let Some(pod) = pod {
+                return Target::Pod(pod.address);
+            }
+        }
+        Target::NoSuchPort(format!("{host}:{port}"))
+    }
+}
+
+/// Whether the address is one of a pod.
+pub(crate) fn is_pod_address(ip: Ipv4Addr) -> bool {
+    let (network, prefix) = POD_NETWORK;
+    let mask = u32::MAX << (32 - prefix);
+    ip.to_bits() & mask == network.to_bits() & mask
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table() -> Table {
+        let route = |namespace: &str, name: &str, ip: Option<[u8; 4]>, port: u16, pods: &[u8]| ServiceRoute {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            cluster_ip: ip.map(Ipv4Addr::from),
+            ports: vec![PortRoute {
+                name: String::new(),
+                port,
+                node_port: ip.map(|_| 30_000 + port),
+                endpoints: pods
+                    .iter()
+                    .map(|n| Endpoint { ip: Ipv4Addr::new(100, 64, 0, *n), port: 8080, node: "a".to_owned() })
+                    .collect(),
+            }],
+        };
+        let routes = [
+            route("default", "web", Some([10, 96, 0, 7]), 80, &[1, 2]),
+            route("other", "web", Some([10, 96, 0, 8]), 81, &[3]),
+            route("default", "db", None, 5432, &[4]),
+        ];
+        Table::new(&routes, &Table::default())
+    }
+
+    fn check(host: &str, port: u16, expected: &str) {
+        let target = match table().resolve("default", host, port, "cluster.local") {
+            Target::Port(port) => format!("service {}", port.label),
+            Target::Pod(address) => format!("pod {address}"),
+            Target::NoSuchPort(name) => format!("no port {name}"),
+            Target::NoSuchHost(name) => format!("no host {name}"),
+            Target::Denied(_) => "denied".to_owned(),
+            Target::Outside => "outside".to_owned(),
+        };
+        assert_eq!(target, expected, "{host}:{port}");
+    }
+
+    #[test]
+    fn a_service_is_found_by_all_of_its_names_and_by_its_address() {
+        check("web", 80, "service default/web:80");
+        check("WEB.", 80, "service default/web:80");
+        check("web.default", 80, "service default/web:80");
+        check("web.other", 81, "service other/web:81");
+        check("web.other.svc", 81, "service other/web:81");
+        check("web.other.svc.cluster.local", 81, "service other/web:81");
+        check("web.other.svc.cluster.local.", 81, "service other/web:81");
+        check("10.96.0.8", 81, "service other/web:81");
+    }
+
+    #[test]
+    fn pods_are_found_by_address_and_headless_services_mean_their_pods() {
+        check("100.64.0.9", 1234, "pod 100.64.0.9:1234");
+        check("db", 5432, "service default/db:5432");
+        check("db", 8080, "pod 100.64.0.4:8080");
+    }
+
+    #[test]
+    fn what_is_not_there_is_named_and_the_node_itself_is_out_of_reach() {
+        check("web", 81, "no port web:81");
+        check("nobody", 80, "no host nobody");
+        check("web.none.svc", 80, "no host web.none.svc");
+        check("localhost", 80, "denied");
+        check("127.0.0.1", 80, "denied");
+        check("127.8.8.8", 80, "denied");
+        check("169.254.169.254", 80, "denied");
+        check("0.0.0.0", 80, "denied");
+        check("[::1]", 80, "denied");
+        check("example.com", 80, "outside");
+        check("192.0.2.1", 80, "outside");
+    }
+
+    #[test]
+    fn counts_outlive_a_new_table() {
+        let old = table();
+        let endpoint = old.node_port(30_080).unwrap().endpoints[0].clone();
+        endpoint.under_way.store(3, Ordering::Relaxed);
+        let route = ServiceRoute {
+            ports: vec![PortRoute {
+                port: 80,
+                endpoints: vec![Endpoint { ip: *endpoint.address.ip(), port: 8080, node: "a".to_owned() }],
+                ..PortRoute::default()
+            }],
+            ..ServiceRoute::default()
+        };
+        let new = Table::new(&[route], &old);
+        assert_eq!(new.endpoints[&endpoint.address].under_way.load(Ordering::Relaxed), 3);
+    }
+}

@@ -1,0 +1,115 @@
+//! A TCP socket on which HTTP/1.1 and HTTP/2 (with prior knowledge) are served.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderValue, Request, header};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::{BoxError, SharedBackend};
+
+/// What a listener allows.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections at once; more wait in the kernel's queue.
+    pub connections: usize,
+    /// How long a client may take to send a request's headers, and be idle between requests.
+    pub header_time: Duration,
+    /// How long requests under way may go on once the listener is told to stop.
+    pub drain_time: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { connections: 10_000, header_time: Duration::from_secs(60), drain_time: Duration::from_secs(5) }
+    }
+}
+
+/// Serves requests from `listener` by `backend` until `stop` is cancelled; then lets what is under way end.
+pub async fn serve_http(listener: TcpListener, backend: SharedBackend, limits: Limits, stop: CancellationToken) {
+    let slots = Arc::new(Semaphore::new(limits.connections));
+    let connections = TaskTracker::new();
+    let authority = listener.local_addr().ok().and_then(|addr| HeaderValue::from_str(&addr.to_string()).ok());
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            accepted = accept(&listener, &slots) => accepted,
+        };
+        let Some((stream, slot)) = accepted else { continue };
+        let (backend, authority, stop) = (backend.clone(), authority.clone(), stop.clone());
+        connections.spawn(async move {
+            serve_connection(stream, backend, authority, limits, stop).await;
+            drop(slot);
+        });
+    }
+    connections.close();
+    if tokio::time::timeout(limits.drain_time, connections.wait()).await.is_err() {
+        tracing::debug!(left = connections.len(), "connections outlived the drain time");
+    }
+}
+
+async fn accept(
+    listener: &TcpListener,
+    slots: &Arc<Semaphore>,
+) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+    // The semaphore is never closed.
+    let slot = slots.clone().acquire_owned().await.ok()?;
+    match listener.accept().await {
+        Ok((stream, _)) => Some((stream, slot)),
+        Err(error) => {
+            // Out of file descriptors, mostly: to try again at once would spin.
+            tracing::warn!(%error, "cannot accept a connection");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            None
+        }
+    }
+}
+
+async fn serve_connection(
+    stream: TcpStream,
+    backend: SharedBackend,
+    authority: Option<HeaderValue>,
+    limits: Limits,
+    stop: CancellationToken,
+) {
+    let _ = stream.set_nodelay(true);
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        // HTTP/1.0 clients may leave the host out; what stands behind needs one.
+        if request.uri().authority().is_none()
+            && !request.headers().contains_key(header::HOST)
+            && let Some(authority) = &authority
+        {
+            request.headers_mut().insert(header::HOST, authority.clone());
+        }
+        let answer = backend.call(request.map(|body| body.map_err(BoxError::from).boxed_unsync()));
+        async move { Ok::<_, Infallible>(answer.await) }
+    });
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.header_time).pipeline_flush(true);
+    builder.http2().timer(TokioTimer::new()).keep_alive_interval(Duration::from_secs(30)).max_concurrent_streams(1024);
+    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    let result = tokio::select! {
+        result = connection.as_mut() => result,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            match tokio::time::timeout(limits.drain_time, connection).await {
+                Ok(result) => result,
+                Err(_) => return,
+            }
+        }
+    };
+    if let Err(error) = result {
+        tracing::debug!(error, "a client's connection ended badly");
+    }
+}
