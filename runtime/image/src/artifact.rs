@@ -91,7 +91,8 @@ impl Manifest {
     /// Decides what the manifest holds.
     pub(crate) fn content(&self) -> Content<'_> {
         if !self.manifests.is_empty() {
-            let is_wasm = |p: &Platform| p.architecture == "wasm" || p.architecture == "wasm32" || p.os.starts_with("wasi");
+            let is_wasm =
+                |p: &Platform| p.architecture == "wasm" || p.architecture == "wasm32" || p.os.starts_with("wasi");
             return match self.manifests.iter().find(|entry| entry.platform.as_ref().is_some_and(is_wasm)) {
                 Some(entry) => Content::Entry(&entry.descriptor),
                 None => Content::Linux,
@@ -134,9 +135,15 @@ mod tests {
         };
         check(&image(WASM_CONFIG, WASM_LAYER), "wasm 7");
         check(&image("application/vnd.wasm.config.v1+json", OLD_WASM_LAYER), "wasm 7");
-        check(&image("application/vnd.oci.image.config.v1+json", "application/vnd.oci.image.layer.v1.tar+gzip"), "linux");
+        check(
+            &image("application/vnd.oci.image.config.v1+json", "application/vnd.oci.image.layer.v1.tar+gzip"),
+            "linux",
+        );
         check(&image("application/vnd.docker.container.image.v1+json", "x"), "linux");
-        check(&image("application/vnd.cncf.helm.config.v1+json", "application/vnd.cncf.helm.chart"), "other application/vnd.cncf.helm.chart");
+        check(
+            &image("application/vnd.cncf.helm.config.v1+json", "application/vnd.cncf.helm.chart"),
+            "other application/vnd.cncf.helm.chart",
+        );
         let index = |os: &str, arch: &str| {
             format!(
                 r#"{{"schemaVersion":2,"manifests":[{{"mediaType":"{MANIFEST}","digest":"sha256:{}","size":9,"platform":{{"os":"{os}","architecture":"{arch}"}}}}]}}"#,

@@ -188,10 +188,8 @@ impl RegistryClient {
 
     /// Answers a `Bearer realm=…,service=…,scope=…` challenge without credentials (distribution spec, token auth).
     async fn anonymous_token(&self, challenge: &str) -> Result<String, ClientError> {
-        let url = token_url(challenge).ok_or_else(|| ClientError::Denied {
-            url: challenge.to_owned(),
-            status: StatusCode::UNAUTHORIZED,
-        })?;
+        let url = token_url(challenge)
+            .ok_or_else(|| ClientError::Denied { url: challenge.to_owned(), status: StatusCode::UNAUTHORIZED })?;
         let response = send(&self.public, &Method::GET, &url, &HeaderMap::new(), None, Bytes::new()).await?;
         let (url, response) = checked(url, response).await?;
         let unreachable = |why: String| ClientError::Unreachable { url: url.clone(), why };
@@ -267,10 +265,7 @@ async fn send(
     }
 }
 
-async fn checked(
-    url: String,
-    response: Response<Incoming>,
-) -> Result<(String, Response<Incoming>), ClientError> {
+async fn checked(url: String, response: Response<Incoming>) -> Result<(String, Response<Incoming>), ClientError> {
     match response.status() {
         status if status.is_success() => Ok((url, response)),
         StatusCode::NOT_FOUND => Err(ClientError::NotFound { url }),

@@ -187,9 +187,7 @@ impl Puller {
     ) -> Result<Artifact, PullError> {
         let image = reference.to_string();
         let storage = |source| match source {
-            BlobError::Mismatch { .. } => {
-                PullError::DigestMismatch { image: image.clone(), why: source.to_string() }
-            }
+            BlobError::Mismatch { .. } => PullError::DigestMismatch { image: image.clone(), why: source.to_string() },
             BlobError::TooLarge { limit } => PullError::TooLarge { image: image.clone(), limit },
             source => PullError::Storage { image: image.clone(), source },
         };

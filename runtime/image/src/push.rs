@@ -31,8 +31,7 @@ pub enum PushError {
 pub async fn push(client: &RegistryClient, name: &str, wasm: Bytes, os: &str) -> Result<Pushed, PushError> {
     let target: Reference = format!("{CLUSTER_HOST}/{name}").parse()?;
     let layer = Digest::of(&wasm);
-    let config =
-        WasmConfig { architecture: "wasm".to_owned(), os: os.to_owned(), layer_digests: vec![layer.clone()] };
+    let config = WasmConfig { architecture: "wasm".to_owned(), os: os.to_owned(), layer_digests: vec![layer.clone()] };
     // Structs of strings and numbers have no way to fail.
     let config = Bytes::from(serde_json::to_vec(&config).unwrap_or_default());
     let describe = |media_type: &str, bytes: &Bytes| Descriptor {

@@ -106,7 +106,9 @@ impl FromStr for Reference {
             return Err(malformed("the registry's host is not a host name with an optional port"));
         }
         if !is_repository(&repository) {
-            return Err(malformed("a path is of lower-case letters and digits, with single '.', '_', '-' or '/' between"));
+            return Err(malformed(
+                "a path is of lower-case letters and digits, with single '.', '_', '-' or '/' between",
+            ));
         }
         Ok(Self { host: host.to_owned(), repository, tag: tag.map(str::to_owned), digest })
     }
@@ -195,7 +197,9 @@ mod tests {
         for text in ["./a.wasm", "../a.wasm", "/a.wasm", "file:a.wasm"] {
             assert_eq!(text.parse::<Reference>(), Err(ReferenceError::LocalFile(text.to_owned())));
         }
-        for text in ["Upper/case", "a b", "x:bad tag", "x@sha256:12", "x@md5:1", "-a", "a..b", "a//b", "h.io:99999/x", "\0"] {
+        for text in
+            ["Upper/case", "a b", "x:bad tag", "x@sha256:12", "x@md5:1", "-a", "a..b", "a//b", "h.io:99999/x", "\0"]
+        {
             assert!(matches!(text.parse::<Reference>(), Err(ReferenceError::Malformed { .. })), "{text:?}");
         }
     }

@@ -67,7 +67,11 @@ impl From<BlobError> for Refusal {
             BlobError::TooLarge { .. } => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "SIZE_INVALID", error.to_string()),
             BlobError::Io { path, source } => {
                 tracing::error!(path = %path.display(), %source, "the registry's storage failed");
-                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "UNKNOWN", format!("the registry's storage failed: {source}"))
+                Self::new(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "UNKNOWN",
+                    format!("the registry's storage failed: {source}"),
+                )
             }
         }
     }
@@ -91,7 +95,9 @@ fn route(path: &str) -> Option<Route<'_>> {
     }
     let found = if let Some(repository) = rest.strip_suffix("/tags/list") {
         Route::Tags { repository }
-    } else if let Some(repository) = rest.strip_suffix("/blobs/uploads/").or_else(|| rest.strip_suffix("/blobs/uploads")) {
+    } else if let Some(repository) =
+        rest.strip_suffix("/blobs/uploads/").or_else(|| rest.strip_suffix("/blobs/uploads"))
+    {
         Route::Uploads { repository }
     } else if let Some((repository, id)) = rest.rsplit_once("/blobs/uploads/") {
         Route::Upload { repository, id }
@@ -135,9 +141,12 @@ impl RegistryV2 {
         match (route, &parts.method) {
             (Route::Root, &Method::GET | &Method::HEAD) => Ok(Response::new(full("{}"))),
             (Route::Manifest { repository, selector }, &Method::GET) => self.manifest(repository, selector, true).await,
-            (Route::Manifest { repository, selector }, &Method::HEAD) => self.manifest(repository, selector, false).await,
+            (Route::Manifest { repository, selector }, &Method::HEAD) => {
+                self.manifest(repository, selector, false).await
+            }
             (Route::Manifest { repository, selector }, &Method::PUT) => {
-                let media_type = parts.headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or(MANIFEST);
+                let media_type =
+                    parts.headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or(MANIFEST);
                 self.put_manifest(repository, selector, media_type, body).await
             }
             (Route::Blob { digest, .. }, &Method::GET) => self.blob(digest, true).await,
@@ -320,7 +329,11 @@ fn check_repository(route: &Route<'_>) -> Result<(), Refusal> {
             if is_repository(repository) {
                 return Ok(());
             }
-            Err(Refusal::new(StatusCode::BAD_REQUEST, "NAME_INVALID", format!("{repository:?} is no repository's name")))
+            Err(Refusal::new(
+                StatusCode::BAD_REQUEST,
+                "NAME_INVALID",
+                format!("{repository:?} is no repository's name"),
+            ))
         }
     }
 }

@@ -109,11 +109,9 @@ impl Network {
     pub async fn start(config: NetworkConfig) -> Result<Self, NetworkError> {
         let configs = config.tls.configs()?;
         let address = config.peer_listen;
-        let listener =
-            TcpListener::bind(address).await.map_err(|source| NetworkError::Listen { address, source })?;
+        let listener = TcpListener::bind(address).await.map_err(|source| NetworkError::Listen { address, source })?;
         let mut config = config;
-        config.peer_listen =
-            listener.local_addr().map_err(|source| NetworkError::Listen { address, source })?;
+        config.peer_listen = listener.local_addr().map_err(|source| NetworkError::Listen { address, source })?;
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let inner = Arc::new(Inner {
             config,

@@ -85,9 +85,9 @@ impl Peers {
         nodes.retain(|name, peer| addresses.get(&**name) == Some(&peer.address));
         for (name, address) in addresses {
             let name: Arc<str> = name.into();
-            nodes.entry(name.clone()).or_insert_with(|| {
-                Arc::new(Peer { name, address, connection: tokio::sync::Mutex::new(None) })
-            });
+            nodes
+                .entry(name.clone())
+                .or_insert_with(|| Arc::new(Peer { name, address, connection: tokio::sync::Mutex::new(None) }));
         }
     }
 
@@ -99,8 +99,7 @@ impl Peers {
         if let Some(sender) = connection.as_ref().filter(|sender| !sender.is_closed()) {
             return Ok(PeerSender { node: node.clone(), sender: sender.clone() });
         }
-        let unreachable =
-            |why: String| PeerError::Unreachable { node: node.clone(), address: peer.address, why };
+        let unreachable = |why: String| PeerError::Unreachable { node: node.clone(), address: peer.address, why };
         let sender = match timeout(CONNECT_LIMIT, self.connect(&peer)).await {
             Ok(Ok(sender)) => sender,
             Ok(Err(error)) => return Err(unreachable(error.to_string())),

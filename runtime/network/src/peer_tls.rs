@@ -53,13 +53,19 @@ impl PeerTls {
         let mut client = rustls::ClientConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()?
             .with_root_certificates(roots.clone())
-            .with_client_auth_cert(chain("client certificate", &self.client_chain)?, key("client key", &self.client_key)?)?;
+            .with_client_auth_cert(
+                chain("client certificate", &self.client_chain)?,
+                key("client key", &self.client_key)?,
+            )?;
         client.alpn_protocols = vec![ALPN.to_vec()];
         let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider.clone()).build()?;
         let mut server = rustls::ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
             .with_client_cert_verifier(Arc::new(NodesOnly(verifier)))
-            .with_single_cert(chain("serving certificate", &self.server_chain)?, key("serving key", &self.server_key)?)?;
+            .with_single_cert(
+                chain("serving certificate", &self.server_chain)?,
+                key("serving key", &self.server_key)?,
+            )?;
         server.alpn_protocols = vec![ALPN.to_vec()];
         Ok(Configs { client: Arc::new(client), server: Arc::new(server) })
     }
