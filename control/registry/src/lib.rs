@@ -1,1 +1,46 @@
-//! pal-registry
+//! The one typed way to read and write the cluster's objects. Whoever writes, a client over HTTP or a controller in this
+//! process, goes through [`Registry`], so that admission, defaulting, validation and optimistic concurrency hold for all.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | `registry` | the handle, and how a transaction is tried |
+//! | `read`, `list`, `pages`, `watch` | reading: one object, a page of a snapshot, changes |
+//! | `create`, `update`, `patch`, `delete`, `lifecycle` | writing; `lifecycle` decides what a delete does |
+//! | `pod`, `service`, `events` | what one kind has beside that |
+//! | `bootstrap` | the objects that every cluster begins with |
+//! | `typed` | all of it for a k8s-openapi type |
+//! | `object`, `wire`, `key`, `meta`, `names` | objects as bytes, keys and values |
+
+mod bootstrap;
+mod config;
+mod create;
+mod delete;
+mod events;
+mod key;
+mod lifecycle;
+mod list;
+mod meta;
+mod names;
+mod object;
+mod options;
+mod pages;
+mod patch;
+mod pod;
+mod read;
+mod registry;
+mod service;
+mod typed;
+mod update;
+mod watch;
+mod wire;
+
+pub use bootstrap::Bootstrap;
+pub use config::{Cidr, Config};
+pub use object::{Index, Object, Owner};
+pub use options::{
+    Actor, Binding, DeleteOptions, Deletion, List, ListOptions, Patch, PatchKind, Patched, Preconditions, Propagation,
+    Read, VersionMatch, WatchOptions, WriteOptions,
+};
+pub use registry::Registry;
+pub use typed::{Kind, Typed};
+pub use watch::{Watch, WatchEvent, bookmark};

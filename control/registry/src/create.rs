@@ -1,0 +1,203 @@
+//! Creating objects.
+
+use pal_resources::kinds::{self, Env};
+use pal_resources::status::{StatusCause, StatusDetails};
+use pal_resources::{Reason, Resource, ResourceVersion, Status};
+use pal_store::{Guard, Op, Snapshot};
+use serde_json::Value;
+
+use crate::object::{Object, index_of};
+use crate::options::WriteOptions;
+use crate::registry::{ATTEMPTS, Registry, Tried, contended};
+use crate::service::{self, Claims};
+use crate::{key, meta, names, pod, wire};
+
+/// How many generated names are tried before the client is told that none was free.
+const NAME_ATTEMPTS: usize = 8;
+
+/// The guard of a create that is about the object itself.
+const OBJECT_GUARD: usize = 0;
+
+impl Registry {
+    /// Creates an object. `generateName` gets its suffix here; Services get their addresses and ports.
+    pub async fn create(
+        &self,
+        resource: &Resource,
+        namespace: Option<&str>,
+        mut body: Value,
+        options: &WriteOptions,
+    ) -> Result<Object, Status> {
+        meta::settle_kind(&body, resource)?;
+        meta::settle_namespace(&mut body, namespace)?;
+        meta::strip(&mut body)?;
+        if !matches!(meta::text(&body, "resourceVersion"), "" | "0") {
+            return Err(version_on_create());
+        }
+        let generated = generate_name(&mut body)?;
+        self.check_namespace(&self.shared.store.applied(), resource, namespace, meta::text(&body, "name"))?;
+        admit(resource, &mut body, options)?;
+        let env = self.env();
+        let object = kinds::create(resource, body, &env)?;
+        self.insert(resource, namespace, object, generated, &env, options).await
+    }
+
+    /// Writes an object that has passed everything that concerns it alone.
+    async fn insert(
+        &self,
+        resource: &Resource,
+        namespace: Option<&str>,
+        mut object: Value,
+        generated: bool,
+        env: &Env,
+        options: &WriteOptions,
+    ) -> Result<Object, Status> {
+        let _ = env;
+        let mut names_tried = 1;
+        for _ in 0..ATTEMPTS {
+            let name = meta::text(&object, "name").to_owned();
+            let key = key::of(resource, namespace, &name);
+            let snapshot = self.shared.store.applied();
+            let home = self.check_namespace(&snapshot, resource, namespace, &name)?;
+            let mut taken = snapshot.get(&key).is_some();
+            if !taken {
+                let mut claimed = Claims::default();
+                let mut placed = None;
+                if service::is_service(resource) {
+                    let mut service = object.clone();
+                    claimed = service::claim(&mut service, None, &snapshot, &self.shared.config, resource)?;
+                    placed = Some(service);
+                }
+                let value = placed.as_ref().unwrap_or(&object);
+                let encoded = wire::encode(resource, value, self.shared.config.object_limit_bytes)?;
+                if options.dry_run {
+                    let version = ResourceVersion(0);
+                    let json = wire::present(&resource.kind, &resource.api_version(), value, version)?;
+                    return Ok(Object::made(json, version));
+                }
+                let mut guards = vec![Guard::Absent(key.clone())];
+                guards.extend(home);
+                guards.extend(claimed.guards);
+                let mut ops = vec![Op::Put { key, value: encoded.bytes, revision_at: Some(encoded.revision_at) }];
+                ops.extend(claimed.ops);
+                match self.commit(guards, ops).await? {
+                    Tried::Committed { entries, .. } => return first(entries),
+                    Tried::Refused { guard } => taken = guard == OBJECT_GUARD,
+                }
+            }
+            if taken {
+                if !generated {
+                    return Err(Status::already_exists(resource, &name));
+                }
+                if names_tried == NAME_ATTEMPTS {
+                    return Err(no_free_name(resource, &name));
+                }
+                names_tried += 1;
+                let next = names::generated(meta::text(&object, "generateName"));
+                meta::metadata_mut(&mut object)?.insert("name".to_owned(), next.into());
+            }
+        }
+        Err(contended(resource, meta::text(&object, "name")))
+    }
+
+    /// The guard that keeps the namespace as it is while something is created in it: it must be there, and it must not
+    /// go, or what is created would be left behind by its deletion.
+    pub(crate) fn check_namespace(
+        &self,
+        snapshot: &Snapshot,
+        resource: &Resource,
+        namespace: Option<&str>,
+        name: &str,
+    ) -> Result<Option<Guard>, Status> {
+        let Some(namespace) = namespace.filter(|_| resource.namespaced) else { return Ok(None) };
+        let key = key::namespace(namespace);
+        let Some(entry) = snapshot.get(&key) else { return Err(namespace_not_found(namespace)) };
+        if index_of(entry).deleting {
+            return Err(namespace_terminating(resource, namespace, name));
+        }
+        Ok(Some(Guard::Unchanged(key, entry.modified())))
+    }
+}
+
+/// The entry of a transaction's first put.
+pub(crate) fn first(entries: Vec<Option<std::sync::Arc<pal_store::Entry>>>) -> Result<Object, Status> {
+    let entry = entries.into_iter().next().flatten();
+    entry.map(Object::stored).ok_or_else(|| Status::internal("the store returned no entry for a write"))
+}
+
+/// Gives the object a name if it only has the beginning of one. Whether it did.
+fn generate_name(object: &mut Value) -> Result<bool, Status> {
+    let base = meta::text(object, "generateName");
+    if base.is_empty() || !meta::text(object, "name").is_empty() {
+        return Ok(false);
+    }
+    let name = names::generated(base);
+    meta::metadata_mut(object)?.insert("name".to_owned(), name.into());
+    Ok(true)
+}
+
+/// What is decided for a kind beside its defaults.
+fn admit(resource: &Resource, object: &mut Value, options: &WriteOptions) -> Result<(), Status> {
+    match (&*resource.group, &*resource.plural) {
+        ("", "pods") => pod::admit(resource, object),
+        ("certificates.k8s.io", "certificatesigningrequests") => {
+            sign_request(object, options);
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A signing request says who made it, whatever its body claims.
+fn sign_request(object: &mut Value, options: &WriteOptions) {
+    if let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) {
+        spec.shift_remove("uid");
+        spec.shift_remove("extra");
+        spec.insert("username".to_owned(), options.actor.user.as_str().into());
+        spec.insert("groups".to_owned(), options.actor.groups.clone().into());
+    }
+}
+
+fn version_on_create() -> Status {
+    Status {
+        code: 500,
+        reason: None,
+        message: "resourceVersion should not be set on objects to be created".to_owned(),
+        details: None,
+    }
+}
+
+fn no_free_name(resource: &Resource, name: &str) -> Status {
+    let mut status = Status::already_exists(resource, name);
+    status.message.push_str(", the server was not able to generate a unique name for the object");
+    if let Some(details) = &mut status.details {
+        details.retry_after_seconds = Some(1);
+    }
+    status
+}
+
+/// `namespaces "x" not found`
+pub(crate) fn namespace_not_found(namespace: &str) -> Status {
+    Status {
+        code: 404,
+        reason: Some(Reason::NotFound),
+        message: format!("namespaces {namespace:?} not found"),
+        details: Some(StatusDetails {
+            name: namespace.to_owned(),
+            kind: "namespaces".to_owned(),
+            ..StatusDetails::default()
+        }),
+    }
+}
+
+fn namespace_terminating(resource: &Resource, namespace: &str, name: &str) -> Status {
+    let why = format!("unable to create new content in namespace {namespace} because it is being terminated");
+    let mut status = Status::forbidden(resource, name, &why);
+    if let Some(details) = &mut status.details {
+        details.causes.push(StatusCause {
+            reason: "NamespaceTerminating".to_owned(),
+            message: format!("namespace {namespace} is being terminated"),
+            field: "metadata.namespace".to_owned(),
+        });
+    }
+    status
+}

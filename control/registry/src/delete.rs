@@ -1,0 +1,84 @@
+//! Deleting objects, one or many.
+
+use futures::StreamExt;
+use pal_resources::{Resource, Status};
+use serde_json::Value;
+
+use crate::lifecycle;
+use crate::options::{DeleteOptions, Deletion, List, ListOptions};
+use crate::read::find;
+use crate::registry::{ATTEMPTS, Registry, contended};
+
+/// The namespaces that a cluster cannot be without.
+const IMMORTAL: &[&str] = &["default", "kube-system", "kube-public"];
+
+/// How many objects of a collection are deleted at the same time: they share the store's flushes.
+const TOGETHER: usize = 32;
+
+impl Registry {
+    /// Deletes an object, or begins to: what has finalizers, or a grace period to wait out, is marked and goes later.
+    pub async fn delete(
+        &self,
+        resource: &Resource,
+        namespace: Option<&str>,
+        name: &str,
+        options: &DeleteOptions,
+    ) -> Result<Deletion, Status> {
+        if resource.plural == "namespaces" && resource.group.is_empty() && IMMORTAL.contains(&name) {
+            return Err(Status::forbidden(resource, name, "this namespace may not be deleted"));
+        }
+        let snapshot = self.shared.store.applied();
+        let entry = find(&snapshot, resource, namespace, name)?;
+        if serde_json::from_slice::<Value>(entry.value()).is_err() {
+            return self.delete_unreadable(resource, namespace, name, options.dry_run).await;
+        }
+        let now = self.env().now;
+        self.rewrite(resource, namespace, name, options.dry_run, |old| lifecycle::delete(resource, old, options, now))
+            .await
+    }
+
+    /// What cannot be read has no finalizers to wait for, and must not stay for ever.
+    async fn delete_unreadable(
+        &self,
+        resource: &Resource,
+        namespace: Option<&str>,
+        name: &str,
+        dry_run: bool,
+    ) -> Result<Deletion, Status> {
+        for _ in 0..ATTEMPTS {
+            let snapshot = self.shared.store.applied();
+            let entry = find(&snapshot, resource, namespace, name)?;
+            if let Some(done) = self.remove(resource, entry, None, dry_run).await? {
+                return Ok(done);
+            }
+        }
+        Err(contended(resource, name))
+    }
+
+    /// Deletes what a list of the same options shows. The answer holds the objects as their deletes left them.
+    pub async fn delete_collection(
+        &self,
+        resource: &Resource,
+        namespace: Option<&str>,
+        list: ListOptions,
+        options: &DeleteOptions,
+    ) -> Result<List, Status> {
+        let mut list = self.list(resource, namespace, list).await?;
+        let found = std::mem::take(&mut list.items);
+        let mut deletions = futures::stream::iter(found)
+            .map(|object| async move {
+                let deleted = self.delete(resource, object.namespace(), object.name(), options).await;
+                match deleted {
+                    // Someone else was faster: it is gone, as asked.
+                    Err(status) if status.code == 404 => Ok(object),
+                    other => other.map(|deletion| deletion.object),
+                }
+            })
+            .buffered(TOGETHER);
+        while let Some(deleted) = deletions.next().await {
+            list.items.push(deleted?);
+        }
+        drop(deletions);
+        Ok(list)
+    }
+}

@@ -1,0 +1,140 @@
+//! Lists: a slice over a snapshot, in pages that all show one version.
+
+use std::borrow::Cow;
+use std::time::Instant;
+
+use pal_resources::{FieldError, FieldPath, Resource, ResourceVersion, Status};
+use pal_store::{Key, Snapshot};
+
+use crate::key;
+use crate::object::Object;
+use crate::options::{List, ListOptions, Read, VersionMatch};
+use crate::pages::Position;
+use crate::read::Selection;
+use crate::registry::Registry;
+
+impl Registry {
+    /// The objects of a resource, in one namespace or in all.
+    pub async fn list(
+        &self,
+        resource: &Resource,
+        namespace: Option<&str>,
+        options: ListOptions,
+    ) -> Result<List, Status> {
+        check_options(&options)?;
+        let (snapshot, start) = self.list_snapshot(&options).await?;
+        let selection = Selection::new(resource, options.label, options.field)?;
+        let limit = options.limit.filter(|&limit| limit > 0).and_then(|limit| usize::try_from(limit).ok());
+        let bucket = key::prefix(resource, namespace);
+        let after = start.map(|start| Key::from(format!("{bucket}{start}")));
+        let prefix = selection.prefix(resource, namespace);
+
+        let mut list = List {
+            version: ResourceVersion(snapshot.revision().0),
+            items: Vec::with_capacity(limit.unwrap_or(0).min(10_000)),
+            continue_token: None,
+            remaining: None,
+        };
+        let mut last: Option<&Key> = None;
+        let mut entries = snapshot.range(&prefix, after.as_ref());
+        while let Some(entry) = entries.next() {
+            if !selection.is_all() && !selection.matches(entry) {
+                continue;
+            }
+            if let (Some(limit), Some(last)) = (limit, last)
+                && list.items.len() >= limit
+            {
+                let start = last.as_str().get(bucket.len()..).unwrap_or_default();
+                list.continue_token = Some(Position::after(snapshot.revision(), start).to_token());
+                list.remaining = selection.is_all().then(|| 1 + entries.count() as u64);
+                self.shared.pages.keep(&snapshot, Instant::now());
+                break;
+            }
+            last = Some(entry.key());
+            list.items.push(Object::stored(entry.clone()));
+        }
+        Ok(list)
+    }
+
+    /// What the list is a slice of, and behind which key it begins.
+    async fn list_snapshot(&self, options: &ListOptions) -> Result<(Snapshot, Option<String>), Status> {
+        if let Some(token) = &options.continue_token {
+            let position = Position::from_token(token)?;
+            let snapshot = self.shared.pages.at(position.rv, Instant::now()).ok_or_else(page_expired)?;
+            return Ok((snapshot, Some(position.start)));
+        }
+        let paged = options.limit.is_some_and(|limit| limit > 0);
+        let snapshot = match (options.resource_version, options.version_match) {
+            (None, _) => self.snapshot(Read::Consistent).await?,
+            (Some(ResourceVersion(0)), _) => self.snapshot(Read::Any).await?,
+            (Some(version), Some(VersionMatch::Exact)) => self.exactly(version).await?,
+            // A page of a version that nobody named a match for is a page of exactly that version.
+            (Some(version), None) if paged => self.exactly(version).await?,
+            (Some(version), _) => self.snapshot(Read::AtLeast(version)).await?,
+        };
+        Ok((snapshot, None))
+    }
+
+    async fn exactly(&self, version: ResourceVersion) -> Result<Snapshot, Status> {
+        let snapshot = self.snapshot(Read::AtLeast(version)).await?;
+        if snapshot.revision().0 == version.0 {
+            return Ok(snapshot);
+        }
+        self.shared
+            .pages
+            .at(version.0, Instant::now())
+            .ok_or_else(|| Status::expired("The resourceVersion for the provided list is too old."))
+    }
+
+    /// Lets go of the snapshots whose pages nobody has asked for in time. Lists do that too; this is for a server that
+    /// is no longer asked for any.
+    pub fn expire_pages(&self) {
+        self.shared.pages.expire(Instant::now());
+    }
+}
+
+fn page_expired() -> Status {
+    Status::expired(
+        "The provided continue parameter is too old to display a consistent list result. \
+         You must start a new list without the continue parameter.",
+    )
+}
+
+fn check_options(options: &ListOptions) -> Result<(), Status> {
+    let refused = |detail: &str| {
+        let error = FieldError::forbidden(&FieldPath::new("resourceVersionMatch"), detail);
+        Err(Status::invalid(&list_options_kind(), "", &[error]))
+    };
+    if let Some(version_match) = options.version_match {
+        if options.continue_token.is_some() {
+            return refused("resourceVersionMatch is forbidden when continue is provided");
+        }
+        match options.resource_version {
+            None => return refused("resourceVersionMatch is forbidden unless resourceVersion is provided"),
+            Some(ResourceVersion(0)) if version_match == VersionMatch::Exact => {
+                return refused("resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"");
+            }
+            Some(_) => {}
+        }
+    }
+    if options.continue_token.is_some() && options.resource_version.is_some_and(|version| version.0 != 0) {
+        return Err(Status::bad_request("specifying resource version is not allowed when using continue"));
+    }
+    Ok(())
+}
+
+/// How messages name the options of a list.
+fn list_options_kind() -> Resource {
+    Resource {
+        group: Cow::Borrowed("meta.k8s.io"),
+        version: Cow::Borrowed("v1"),
+        plural: Cow::Borrowed("listoptions"),
+        singular: Cow::Borrowed("listoptions"),
+        kind: Cow::Borrowed("ListOptions"),
+        namespaced: false,
+        short_names: Cow::Borrowed(&[]),
+        categories: Cow::Borrowed(&[]),
+        verbs: Cow::Borrowed(&[]),
+        subresources: Cow::Borrowed(&[]),
+    }
+}

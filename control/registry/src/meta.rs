@@ -1,0 +1,117 @@
+//! Reading and writing `metadata` of an object that is a value.
+
+use pal_resources::{Resource, Status};
+use serde_json::{Map, Value};
+
+/// The object's `metadata`, made where there is none. What is no object is refused.
+pub(crate) fn metadata_mut(object: &mut Value) -> Result<&mut Map<String, Value>, Status> {
+    let Value::Object(fields) = object else {
+        return Err(Status::bad_request("the object provided is unrecognized (must be of type Object)"));
+    };
+    let metadata = fields.entry("metadata").or_insert_with(|| Value::Object(Map::new()));
+    if metadata.is_null() {
+        *metadata = Value::Object(Map::new());
+    }
+    metadata.as_object_mut().ok_or_else(|| Status::bad_request("metadata: expected an object"))
+}
+
+/// A text of the object's `metadata`; empty where it is not given.
+pub(crate) fn text<'a>(object: &'a Value, field: &str) -> &'a str {
+    object["metadata"][field].as_str().unwrap_or_default()
+}
+
+/// The object's finalizers.
+pub(crate) fn finalizers(object: &Value) -> Vec<&str> {
+    object["metadata"]["finalizers"].as_array().into_iter().flatten().filter_map(Value::as_str).collect()
+}
+
+/// Replaces the object's finalizers; none leaves no field behind.
+pub(crate) fn set_finalizers(object: &mut Value, finalizers: &[String]) -> Result<(), Status> {
+    let metadata = metadata_mut(object)?;
+    if finalizers.is_empty() {
+        metadata.shift_remove("finalizers");
+    } else {
+        metadata.insert("finalizers".to_owned(), finalizers.into());
+    }
+    Ok(())
+}
+
+/// Takes away what clients send and servers decide, and what is not kept.
+pub(crate) fn strip(object: &mut Value) -> Result<(), Status> {
+    let metadata = metadata_mut(object)?;
+    metadata.shift_remove("managedFields");
+    metadata.shift_remove("selfLink");
+    Ok(())
+}
+
+/// The object lies in the namespace of the request's path.
+pub(crate) fn settle_namespace(object: &mut Value, namespace: Option<&str>) -> Result<(), Status> {
+    let metadata = metadata_mut(object)?;
+    let given = metadata.get("namespace").and_then(Value::as_str).unwrap_or_default();
+    match namespace {
+        None => {
+            metadata.shift_remove("namespace");
+        }
+        Some(namespace) if given == namespace => {}
+        Some(namespace) if given.is_empty() => {
+            metadata.insert("namespace".to_owned(), namespace.into());
+        }
+        Some(_) => {
+            return Err(Status::bad_request(
+                "the namespace of the provided object does not match the namespace sent on the request",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The object has the name of the request's path.
+pub(crate) fn settle_name(object: &mut Value, name: &str) -> Result<(), Status> {
+    let metadata = metadata_mut(object)?;
+    let given = metadata.get("name").and_then(Value::as_str).unwrap_or_default();
+    if given.is_empty() {
+        metadata.insert("name".to_owned(), name.into());
+    } else if given != name {
+        return Err(Status::bad_request(format!(
+            "the name of the object ({given}) does not match the name on the URL ({name})"
+        )));
+    }
+    Ok(())
+}
+
+/// The object is of the resource's kind.
+pub(crate) fn settle_kind(object: &Value, resource: &Resource) -> Result<(), Status> {
+    let kind = object["kind"].as_str().unwrap_or_default();
+    let api_version = object["apiVersion"].as_str().unwrap_or_default();
+    let expected = resource.api_version();
+    if (!kind.is_empty() && kind != resource.kind) || (!api_version.is_empty() && api_version != expected) {
+        return Err(Status::bad_request(format!(
+            "the object provided is unrecognized (must be of type {}): couldn't get version/kind; got {kind} in {api_version}, expected {} in {expected}",
+            resource.kind, resource.kind,
+        )));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_object_lies_in_the_namespace_of_its_path() {
+        fn check(given: Value, namespace: Option<&str>, expected: Result<Value, u16>) {
+            let mut object = given.clone();
+            let settled = settle_namespace(&mut object, namespace).map(|()| object).map_err(|status| status.code);
+            assert_eq!(settled, expected, "{given} {namespace:?}");
+        }
+        check(json!({}), Some("a"), Ok(json!({"metadata": {"namespace": "a"}})));
+        check(json!({"metadata": null}), Some("a"), Ok(json!({"metadata": {"namespace": "a"}})));
+        check(json!({"metadata": {"namespace": "a"}}), Some("a"), Ok(json!({"metadata": {"namespace": "a"}})));
+        check(json!({"metadata": {"namespace": "b"}}), Some("a"), Err(400));
+        check(json!({"metadata": {"namespace": "b"}}), None, Ok(json!({"metadata": {}})));
+        check(json!({"metadata": "x"}), None, Err(400));
+        check(json!([]), None, Err(400));
+    }
+}

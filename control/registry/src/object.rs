@@ -1,0 +1,219 @@
+//! An object as the registry hands it out: its wire form, and what was once read from it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use pal_resources::{ResourceVersion, Status, Uid, kinds, resource};
+use pal_store::Entry;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+/// An object. Cheap to clone: all clones share the bytes and what was read from them.
+#[derive(Clone)]
+pub struct Object(Form);
+
+#[derive(Clone)]
+enum Form {
+    Stored(Arc<Entry>),
+    Made(Arc<Made>),
+}
+
+/// An object that is not stored as it is: the result of a dry run, a subresource, the last state of a deleted object.
+struct Made {
+    json: Bytes,
+    version: ResourceVersion,
+    index: OnceLock<Index>,
+}
+
+impl Object {
+    pub(crate) fn stored(entry: Arc<Entry>) -> Self {
+        Self(Form::Stored(entry))
+    }
+
+    pub(crate) fn made(json: Bytes, version: ResourceVersion) -> Self {
+        Self(Form::Made(Arc::new(Made { json, version, index: OnceLock::new() })))
+    }
+
+    /// The whole object, with its resourceVersion.
+    pub fn json(&self) -> &Bytes {
+        match &self.0 {
+            Form::Stored(entry) => entry.value(),
+            Form::Made(made) => &made.json,
+        }
+    }
+
+    /// The object as a value. Parses it anew.
+    pub fn value(&self) -> Result<Value, Status> {
+        self.parse()
+    }
+
+    /// The object as its type. Parses it anew.
+    pub fn parse<K: DeserializeOwned>(&self) -> Result<K, Status> {
+        serde_json::from_slice(self.json()).map_err(|error| self.unreadable(&error))
+    }
+
+    /// Its resourceVersion; zero for an object that was never stored.
+    pub fn version(&self) -> ResourceVersion {
+        match &self.0 {
+            Form::Stored(entry) => ResourceVersion(entry.modified().0),
+            Form::Made(made) => made.version,
+        }
+    }
+
+    /// What selectors and controllers ask of it. Read once and kept with the stored object.
+    pub fn index(&self) -> &Index {
+        match &self.0 {
+            Form::Stored(entry) => index_of(entry),
+            Form::Made(made) => made.index.get_or_init(|| Index::read(&made.json)),
+        }
+    }
+
+    /// `metadata.name`
+    pub fn name(&self) -> &str {
+        &self.index().name
+    }
+
+    /// `metadata.namespace`
+    pub fn namespace(&self) -> Option<&str> {
+        self.index().namespace.as_deref()
+    }
+
+    fn unreadable(&self, error: &serde_json::Error) -> Status {
+        match &self.0 {
+            Form::Stored(entry) => unreadable(entry, error),
+            Form::Made(_) => Status::internal(error),
+        }
+    }
+}
+
+impl fmt::Debug for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&String::from_utf8_lossy(self.json()))
+    }
+}
+
+/// What is said of a stored object that cannot be read; the others are not affected by it.
+pub(crate) fn unreadable(entry: &Entry, error: &serde_json::Error) -> Status {
+    Status::internal(format_args!("unable to decode the stored object {:?}: {error}", entry.key().as_str()))
+}
+
+/// The index of a stored object, read at most once.
+pub(crate) fn index_of(entry: &Entry) -> &Index {
+    entry.memo(|bytes| {
+        let mut index = Index::read(bytes);
+        if !index.readable {
+            // Selectors by name, and deletes, still find it.
+            let key = entry.key().as_str();
+            let path = key.split_once('/').map_or("", |(_, path)| path);
+            match path.rsplit_once('/') {
+                Some((namespace, name)) => {
+                    index.namespace = Some(namespace.into());
+                    index.name = name.into();
+                }
+                None => index.name = path.into(),
+            }
+        }
+        index
+    })
+}
+
+/// One of an object's owners.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    pub api_version: Box<str>,
+    pub kind: Box<str>,
+    pub name: Box<str>,
+    pub uid: Uid,
+    /// The one that manages it.
+    pub controller: bool,
+    /// A foreground deletion of the owner waits for this object.
+    pub block_owner_deletion: bool,
+}
+
+/// What is read from an object once.
+#[derive(Clone, Debug)]
+pub struct Index {
+    pub name: Box<str>,
+    pub namespace: Option<Box<str>>,
+    pub uid: Uid,
+    pub labels: BTreeMap<String, String>,
+    /// What field selectors can ask for.
+    pub fields: Box<[(&'static str, Box<str>)]>,
+    pub owners: Box<[Owner]>,
+    pub finalizers: Box<[Box<str>]>,
+    /// It has a deletion timestamp.
+    pub deleting: bool,
+    pub generation: i64,
+    pub created: Option<Timestamp>,
+    /// The latest time that an Event names; `None` for other kinds.
+    pub last_seen: Option<Timestamp>,
+    /// Whether the stored bytes could be read at all.
+    pub readable: bool,
+}
+
+impl Index {
+    /// The value of a selectable field.
+    pub fn field(&self, name: &str) -> Option<&str> {
+        self.fields.iter().find(|(field, _)| *field == name).map(|(_, value)| &**value)
+    }
+
+    /// The owner that manages the object.
+    pub fn controller(&self) -> Option<&Owner> {
+        self.owners.iter().find(|owner| owner.controller)
+    }
+
+    fn read(json: &[u8]) -> Self {
+        let parsed = serde_json::from_slice::<Value>(json);
+        let readable = parsed.is_ok();
+        let object = parsed.unwrap_or_default();
+        let metadata = &object["metadata"];
+        let text = |value: &Value| Box::<str>::from(value.as_str().unwrap_or_default());
+        let labels = metadata["labels"].as_object().into_iter().flatten();
+        let finalizers = metadata["finalizers"].as_array().into_iter().flatten();
+        let owners = metadata["ownerReferences"].as_array().into_iter().flatten();
+        Self {
+            name: text(&metadata["name"]),
+            namespace: metadata["namespace"].as_str().map(Into::into),
+            uid: Uid(metadata["uid"].as_str().unwrap_or_default().to_owned()),
+            labels: labels.map(|(key, value)| (key.clone(), value.as_str().unwrap_or_default().to_owned())).collect(),
+            fields: fields(&object),
+            owners: owners
+                .map(|owner| Owner {
+                    api_version: text(&owner["apiVersion"]),
+                    kind: text(&owner["kind"]),
+                    name: text(&owner["name"]),
+                    uid: Uid(owner["uid"].as_str().unwrap_or_default().to_owned()),
+                    controller: owner["controller"] == true,
+                    block_owner_deletion: owner["blockOwnerDeletion"] == true,
+                })
+                .collect(),
+            finalizers: finalizers.map(text).collect(),
+            deleting: metadata["deletionTimestamp"].is_string(),
+            generation: metadata["generation"].as_i64().unwrap_or_default(),
+            created: metadata["creationTimestamp"].as_str().and_then(|time| time.parse().ok()),
+            last_seen: last_seen(&object),
+            readable,
+        }
+    }
+}
+
+fn fields(object: &Value) -> Box<[(&'static str, Box<str>)]> {
+    let api_version = object["apiVersion"].as_str().unwrap_or_default();
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    let Some(resource) = resource::by_kind(group, version, object["kind"].as_str().unwrap_or_default()) else {
+        return Box::default();
+    };
+    kinds::field_labels(&resource, object).into_iter().map(|(field, value)| (field, value.into_boxed_str())).collect()
+}
+
+/// When an Event was last told, by its own account: clients write these times.
+fn last_seen(object: &Value) -> Option<Timestamp> {
+    if object["kind"] != "Event" {
+        return None;
+    }
+    let times = [&object["lastTimestamp"], &object["eventTime"], &object["series"]["lastObservedTime"]];
+    times.into_iter().filter_map(|time| time.as_str()?.parse().ok()).max()
+}

@@ -1,0 +1,179 @@
+//! What callers say with a request, and what they get back beside the object.
+
+use pal_resources::codec::FieldValidation;
+use pal_resources::selector::{FieldSelector, LabelSelector};
+use pal_resources::{ResourceVersion, Uid};
+use serde_json::Value;
+
+use crate::object::Object;
+
+/// Who makes a request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Actor {
+    pub user: String,
+    pub groups: Vec<String>,
+}
+
+impl Actor {
+    /// A part of the control plane itself.
+    pub fn system(component: &str) -> Self {
+        Self { user: format!("system:{component}"), groups: vec!["system:masters".to_owned()] }
+    }
+}
+
+/// How an object is written.
+#[derive(Clone, Debug, Default)]
+pub struct WriteOptions {
+    /// Run everything that a write runs, and write nothing.
+    pub dry_run: bool,
+    pub field_manager: Option<String>,
+    pub actor: Actor,
+}
+
+impl WriteOptions {
+    /// A write by a part of the control plane.
+    pub fn system(component: &str) -> Self {
+        Self { dry_run: false, field_manager: Some(component.to_owned()), actor: Actor::system(component) }
+    }
+}
+
+/// How fresh a read must be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Read {
+    /// Everything that was answered before the read began is in it.
+    #[default]
+    Consistent,
+    /// At least as new as that version.
+    AtLeast(ResourceVersion),
+    /// Whatever this server has.
+    Any,
+}
+
+/// `resourceVersionMatch`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VersionMatch {
+    Exact,
+    NotOlderThan,
+}
+
+/// What a list asks for.
+#[derive(Clone, Debug, Default)]
+pub struct ListOptions {
+    pub label: Option<LabelSelector>,
+    pub field: Option<FieldSelector>,
+    /// At most that many objects; 0 and `None`: all.
+    pub limit: Option<u64>,
+    /// The token of the page before.
+    pub continue_token: Option<String>,
+    /// `None`: not given, so the freshest.
+    pub resource_version: Option<ResourceVersion>,
+    pub version_match: Option<VersionMatch>,
+}
+
+/// A list, or a page of one: all of it at one version.
+#[derive(Clone, Debug)]
+pub struct List {
+    pub version: ResourceVersion,
+    pub items: Vec<Object>,
+    /// What to ask the next page with.
+    pub continue_token: Option<String>,
+    /// How many are left, where that is known (not with selectors).
+    pub remaining: Option<u64>,
+}
+
+/// What a watch asks for.
+#[derive(Clone, Debug, Default)]
+pub struct WatchOptions {
+    pub label: Option<LabelSelector>,
+    pub field: Option<FieldSelector>,
+    /// Changes after that version; `None` and 0: first what there is, as ADDED.
+    pub after: Option<ResourceVersion>,
+    /// First what there is, as ADDED, then a bookmark that says so, then changes. `after` is then the least version.
+    pub send_initial_events: bool,
+    /// A bookmark from time to time.
+    pub bookmarks: bool,
+}
+
+/// The kind of a patch's body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PatchKind {
+    Json,
+    Merge,
+    Strategic,
+}
+
+/// A change to whatever is there.
+#[derive(Clone, Debug)]
+pub struct Patch {
+    pub kind: PatchKind,
+    pub body: Value,
+    /// What becomes of fields that the kind does not have.
+    pub validation: FieldValidation,
+}
+
+/// What a patch made, and what the client is to be warned of.
+#[derive(Clone, Debug)]
+pub struct Patched {
+    pub object: Object,
+    pub warnings: Vec<String>,
+}
+
+/// What becomes of the objects that the deleted one owns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Propagation {
+    /// The garbage collector deletes them afterwards.
+    Background,
+    /// The object goes after them.
+    Foreground,
+    /// They stay and lose their owner.
+    Orphan,
+}
+
+/// What must hold of the object for a delete to happen.
+#[derive(Clone, Debug, Default)]
+pub struct Preconditions {
+    pub uid: Option<Uid>,
+    pub resource_version: Option<ResourceVersion>,
+}
+
+/// How an object is deleted.
+#[derive(Clone, Debug, Default)]
+pub struct DeleteOptions {
+    pub grace_period_seconds: Option<i64>,
+    pub propagation: Option<Propagation>,
+    pub preconditions: Preconditions,
+    pub dry_run: bool,
+    pub actor: Actor,
+}
+
+impl DeleteOptions {
+    /// A delete by a part of the control plane.
+    pub fn system(component: &str) -> Self {
+        Self { actor: Actor::system(component), ..Self::default() }
+    }
+}
+
+/// What a delete did.
+#[derive(Clone, Debug)]
+pub struct Deletion {
+    /// The object as it last was, or as it is while it is being deleted.
+    pub object: Object,
+    /// It is gone; otherwise it goes when its grace period is over and its finalizers are removed.
+    pub gone: bool,
+}
+
+/// Where a pod is to run.
+#[derive(Clone, Debug, Default)]
+pub struct Binding {
+    pub node: String,
+    /// The pod that is meant, where that is known: another of the same name is refused.
+    pub uid: Option<Uid>,
+    pub annotations: Vec<(String, String)>,
+}
+
+impl Binding {
+    /// To that node.
+    pub fn to(node: impl Into<String>) -> Self {
+        Self { node: node.into(), ..Self::default() }
+    }
+}

@@ -1,0 +1,144 @@
+//! Lists in pages: the token that asks for the next one, and the snapshots that are kept so that all pages of a list
+//! show one version.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{URL_SAFE, URL_SAFE_NO_PAD};
+use pal_resources::Status;
+use pal_store::{Revision, Snapshot};
+use serde::{Deserialize, Serialize};
+
+const TOKEN_VERSION: &str = "meta.k8s.io/v1";
+
+/// Where the next page begins.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Position {
+    v: String,
+    /// The version of the list.
+    pub rv: u64,
+    /// The last key that was shown, behind the resource's prefix.
+    pub start: String,
+}
+
+impl Position {
+    pub(crate) fn after(revision: Revision, start: &str) -> Self {
+        Self { v: TOKEN_VERSION.to_owned(), rv: revision.0, start: start.to_owned() }
+    }
+
+    pub(crate) fn to_token(&self) -> String {
+        // A struct of strings and a number has no way to fail.
+        URL_SAFE_NO_PAD.encode(serde_json::to_vec(self).unwrap_or_default())
+    }
+
+    pub(crate) fn from_token(token: &str) -> Result<Self, Status> {
+        let wrong = |why: &dyn std::fmt::Display| Status::bad_request(format!("continue key is not valid: {why}"));
+        let bytes = URL_SAFE_NO_PAD.decode(token).or_else(|_| URL_SAFE.decode(token)).map_err(|error| wrong(&error))?;
+        let position: Self = serde_json::from_slice(&bytes).map_err(|error| wrong(&error))?;
+        if position.v != TOKEN_VERSION {
+            return Err(wrong(&format_args!("server does not recognize this encoded version {:?}", position.v)));
+        }
+        if position.rv == 0 {
+            return Err(wrong(&"incorrect encoded start resourceVersion (version meta.k8s.io/v1)"));
+        }
+        if position.start.is_empty() {
+            return Err(wrong(&"encoded start key empty (version meta.k8s.io/v1)"));
+        }
+        Ok(position)
+    }
+}
+
+/// The snapshots that later pages are served from: a bounded number, for a bounded time.
+pub(crate) struct Pages {
+    kept: Mutex<BTreeMap<u64, Kept>>,
+    most: usize,
+    ttl: Duration,
+}
+
+struct Kept {
+    snapshot: Snapshot,
+    used: Instant,
+}
+
+impl Pages {
+    pub(crate) fn new(most: usize, ttl: Duration) -> Self {
+        Self { kept: Mutex::default(), most: most.max(1), ttl }
+    }
+
+    /// Keeps a snapshot of which pages are left to show.
+    pub(crate) fn keep(&self, snapshot: &Snapshot, now: Instant) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.retain(|_, one| now.saturating_duration_since(one.used) < self.ttl);
+        kept.insert(snapshot.revision().0, Kept { snapshot: snapshot.clone(), used: now });
+        while kept.len() > self.most {
+            let oldest = kept.iter().min_by_key(|(_, one)| one.used).map(|(&revision, _)| revision);
+            match oldest {
+                Some(revision) => kept.remove(&revision),
+                None => break,
+            };
+        }
+    }
+
+    /// The snapshot at that revision, if it is still kept.
+    pub(crate) fn at(&self, revision: u64, now: Instant) -> Option<Snapshot> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let one = kept.get_mut(&revision)?;
+        if now.saturating_duration_since(one.used) >= self.ttl {
+            kept.remove(&revision);
+            return None;
+        }
+        one.used = now;
+        Some(one.snapshot.clone())
+    }
+
+    /// Lets go of what nobody has asked for in time.
+    pub(crate) fn expire(&self, now: Instant) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.retain(|_, one| now.saturating_duration_since(one.used) < self.ttl);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_reads_back() {
+        let position = Position::after(Revision(42), "default/web-0");
+        assert_eq!(Position::from_token(&position.to_token()), Ok(position));
+    }
+
+    #[test]
+    fn a_token_that_is_none_is_refused() {
+        fn check(token: &str) {
+            let status = Position::from_token(token).expect_err(token);
+            assert_eq!(status.code, 400);
+            assert!(status.message.starts_with("continue key is not valid: "), "{}", status.message);
+        }
+        check("");
+        check("%%%");
+        check("e30");
+        for json in [
+            r#"{"v":"meta.k8s.io/v2","rv":1,"start":"a"}"#,
+            r#"{"v":"meta.k8s.io/v1","rv":0,"start":"a"}"#,
+            r#"{"v":"meta.k8s.io/v1","rv":1,"start":""}"#,
+            r#"{"v":"meta.k8s.io/v1","rv":-1,"start":"a"}"#,
+        ] {
+            check(&URL_SAFE_NO_PAD.encode(json));
+        }
+    }
+
+    #[test]
+    fn a_snapshot_is_kept_for_its_time_from_when_it_was_last_used() {
+        let pages = Pages::new(2, Duration::from_secs(10));
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        pages.keep(&Snapshot::default(), at(0));
+        assert!(pages.at(0, at(9)).is_some());
+        assert!(pages.at(0, at(18)).is_some());
+        assert!(pages.at(0, at(28)).is_none());
+        assert!(pages.at(1, at(0)).is_none());
+    }
+}

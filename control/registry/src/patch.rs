@@ -1,0 +1,57 @@
+//! Patches: a change to whatever is stored, checked against the schema as a whole object is.
+
+use pal_resources::{Resource, Status, codec, schema};
+use serde_json::Value;
+
+use crate::options::{Patch, PatchKind, Patched, WriteOptions};
+use crate::registry::Registry;
+use crate::update::Target;
+
+impl Registry {
+    /// Applies a patch to an object or to one of its subresources, again if someone wrote in between: a patch conflicts
+    /// with another write only if it names a resourceVersion.
+    pub async fn patch(
+        &self,
+        resource: &Resource,
+        subresource: Option<&str>,
+        namespace: Option<&str>,
+        name: &str,
+        patch: &Patch,
+        options: &WriteOptions,
+    ) -> Result<Patched, Status> {
+        let target = Target { resource, subresource, namespace, name };
+        let kind = if subresource == Some("scale") {
+            ("autoscaling", "v1", "Scale")
+        } else {
+            (&*resource.group, &*resource.version, &*resource.kind)
+        };
+        let mut warnings = Vec::new();
+        let change = |old: &Value| {
+            let decoded = codec::conform(apply(patch, old, kind)?, kind, patch.validation)?;
+            warnings = decoded.warnings;
+            Ok(decoded.value)
+        };
+        let object = self.revise(target, change, options).await?;
+        Ok(Patched { object, warnings })
+    }
+}
+
+fn apply(patch: &Patch, old: &Value, kind: (&str, &str, &str)) -> Result<Value, Status> {
+    let patched = match patch.kind {
+        PatchKind::Json => pal_patch::json_patch(old, &patch.body),
+        PatchKind::Merge => pal_patch::merge_patch(old, &patch.body),
+        PatchKind::Strategic => {
+            let (group, version, name) = kind;
+            let Some(message) = schema::message_for(group, version, name) else {
+                return Err(Status::new(
+                    415,
+                    pal_resources::Reason::UnsupportedMediaType,
+                    "the body of the request was in an unknown format - accepted media types include: \
+                     application/json-patch+json, application/merge-patch+json",
+                ));
+            };
+            pal_patch::strategic_merge(old, &patch.body, message)
+        }
+    };
+    patched.map_err(|error| error.status())
+}

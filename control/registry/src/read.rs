@@ -1,0 +1,150 @@
+//! Reading one object, and which of its fields selectors look at.
+
+use std::sync::Arc;
+
+use pal_resources::selector::{FieldSelector, LabelSelector};
+use pal_resources::status::{StatusCause, StatusDetails};
+use pal_resources::{Reason, Resource, ResourceVersion, Status, kinds};
+use pal_store::{Entry, Snapshot};
+
+use crate::object::{Object, index_of};
+use crate::options::Read;
+use crate::registry::{Registry, store_failure};
+use crate::{key, wire};
+
+impl Registry {
+    /// One object.
+    pub async fn get(
+        &self,
+        resource: &Resource,
+        namespace: Option<&str>,
+        name: &str,
+        read: Read,
+    ) -> Result<Object, Status> {
+        let snapshot = self.snapshot(read).await?;
+        let entry = find(&snapshot, resource, namespace, name)?;
+        Ok(Object::stored(entry.clone()))
+    }
+
+    /// One object as one of its subresources shows it: `scale` is of a kind of its own, the others show the object.
+    pub async fn get_subresource(
+        &self,
+        resource: &Resource,
+        subresource: &str,
+        namespace: Option<&str>,
+        name: &str,
+        read: Read,
+    ) -> Result<Object, Status> {
+        let object = self.get(resource, namespace, name, read).await?;
+        if subresource != "scale" {
+            return Ok(object);
+        }
+        let scale = kinds::scale_of(resource, &object.value()?).ok_or_else(Status::unknown_path)?;
+        let version = object.version();
+        Ok(Object::made(wire::present("Scale", "autoscaling/v1", &scale, version)?, version))
+    }
+
+    /// Everything, as fresh as asked.
+    pub(crate) async fn snapshot(&self, read: Read) -> Result<Snapshot, Status> {
+        let applied = self.shared.store.applied();
+        match read {
+            Read::Any => Ok(applied),
+            Read::AtLeast(version) if applied.revision().0 >= version.0 => Ok(applied),
+            Read::AtLeast(version) => {
+                let snapshot = self.shared.store.consistent().await.map_err(|error| store_failure(&error))?;
+                if snapshot.revision().0 >= version.0 {
+                    return Ok(snapshot);
+                }
+                Err(version_too_large(version, ResourceVersion(snapshot.revision().0)))
+            }
+            Read::Consistent => self.shared.store.consistent().await.map_err(|error| store_failure(&error)),
+        }
+    }
+}
+
+/// The stored object of that name.
+pub(crate) fn find<'a>(
+    snapshot: &'a Snapshot,
+    resource: &Resource,
+    namespace: Option<&str>,
+    name: &str,
+) -> Result<&'a Arc<Entry>, Status> {
+    snapshot.get(key::of(resource, namespace, name)).ok_or_else(|| Status::not_found(resource, name))
+}
+
+/// The version asked for has not happened.
+fn version_too_large(asked: ResourceVersion, current: ResourceVersion) -> Status {
+    let cause = StatusCause {
+        reason: "ResourceVersionTooLarge".to_owned(),
+        message: "Too large resource version".to_owned(),
+        field: String::new(),
+    };
+    let mut status =
+        Status::new(504, Reason::Timeout, format!("Timeout: Too large resource version: {asked}, current: {current}"));
+    status.details =
+        Some(StatusDetails { causes: vec![cause], retry_after_seconds: Some(1), ..StatusDetails::default() });
+    status
+}
+
+/// Which objects a list or a watch shows.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Selection {
+    label: Option<LabelSelector>,
+    field: Option<FieldSelector>,
+}
+
+impl Selection {
+    /// Refuses fields that objects of the resource cannot be selected by.
+    pub(crate) fn new(
+        resource: &Resource,
+        label: Option<LabelSelector>,
+        field: Option<FieldSelector>,
+    ) -> Result<Self, Status> {
+        let label = label.filter(|label| !label.is_empty());
+        let field = field.filter(|field| !field.is_empty());
+        for requirement in field.iter().flat_map(FieldSelector::requirements) {
+            if !kinds::selectable(resource, &requirement.field) {
+                return Err(FieldSelector::unsupported(&requirement.field));
+            }
+        }
+        Ok(Self { label, field })
+    }
+
+    /// Whether every object is shown.
+    pub(crate) fn is_all(&self) -> bool {
+        self.label.is_none() && self.field.is_none()
+    }
+
+    /// What the keys of all selected objects begin with: `metadata.name=x` in a namespace leads to one key.
+    pub(crate) fn prefix(&self, resource: &Resource, namespace: Option<&str>) -> String {
+        let exact = |field| self.field.as_ref().and_then(|selector| selector.exact(field));
+        let namespace = if resource.namespaced { namespace.or_else(|| exact("metadata.namespace")) } else { None };
+        let mut prefix = key::prefix(resource, namespace);
+        if (namespace.is_some() || !resource.namespaced)
+            && let Some(name) = exact("metadata.name")
+        {
+            prefix.push_str(name);
+        }
+        prefix
+    }
+
+    /// Whether the object is shown. Names are read off the key; anything else costs a parse once per stored object.
+    pub(crate) fn matches(&self, entry: &Entry) -> bool {
+        let fields_match = self.field.as_ref().is_none_or(|selector| {
+            let (namespace, name) = place(entry);
+            selector.matches(|field| match field {
+                "metadata.name" => Some(name),
+                "metadata.namespace" => Some(namespace),
+                other => index_of(entry).field(other),
+            })
+        });
+        fields_match && self.label.as_ref().is_none_or(|selector| selector.matches(&index_of(entry).labels))
+    }
+}
+
+/// Namespace (empty for the cluster's objects) and name, off the key.
+fn place(entry: &Entry) -> (&str, &str) {
+    let key = entry.key().as_str();
+    let path = key.split_once('/').map_or(key, |(_, path)| path);
+    path.split_once('/').unwrap_or(("", path))
+}

@@ -1,0 +1,90 @@
+//! The handle that everyone holds, and how a transaction is tried.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use pal_resources::kinds::Env;
+use pal_resources::{Resource, Status, Uid};
+use pal_store::{Entry, Guard, Op, Outcome, Revision, Store, StoreError, Txn};
+
+use crate::config::Config;
+use crate::pages::Pages;
+
+/// How often a write is tried again because something it depends on was written in between. Each round someone else's
+/// write succeeded, so this many in a row means a storm that the client should wait out.
+pub(crate) const ATTEMPTS: usize = 64;
+
+/// The cluster's objects. Cheap to clone; all clones are one registry.
+#[derive(Clone)]
+pub struct Registry {
+    pub(crate) shared: Arc<Shared>,
+}
+
+pub(crate) struct Shared {
+    pub store: Store,
+    pub config: Config,
+    pub pages: Pages,
+}
+
+/// What became of a transaction that the store accepted for trial.
+pub(crate) enum Tried {
+    Committed {
+        revision: Revision,
+        entries: Vec<Option<Arc<Entry>>>,
+    },
+    /// The guard at this position did not hold.
+    Refused {
+        guard: usize,
+    },
+}
+
+impl Registry {
+    /// A registry over that store.
+    pub fn new(store: Store, config: Config) -> Self {
+        let pages = Pages::new(config.continue_snapshots, config.continue_ttl);
+        Self { shared: Arc::new(Shared { store, config, pages }) }
+    }
+
+    /// What the registry was told.
+    pub fn config(&self) -> &Config {
+        &self.shared.config
+    }
+
+    /// The store below, for readiness checks and figures.
+    pub fn store(&self) -> &Store {
+        &self.shared.store
+    }
+
+    pub(crate) fn env(&self) -> Env {
+        Env {
+            now: Timestamp::now(),
+            uid: Uid(uuid::Uuid::new_v4().to_string()),
+            toleration_seconds: self.shared.config.toleration_seconds,
+        }
+    }
+
+    pub(crate) async fn commit(&self, guards: Vec<Guard>, ops: Vec<Op>) -> Result<Tried, Status> {
+        match self.shared.store.commit(Txn { guards, ops }).await.map_err(|error| store_failure(&error))? {
+            Outcome::Committed { revision, entries } => Ok(Tried::Committed { revision, entries }),
+            Outcome::Refused { guard, .. } => Ok(Tried::Refused { guard }),
+        }
+    }
+}
+
+/// A write lost every race.
+pub(crate) fn contended(resource: &Resource, name: &str) -> Status {
+    Status::conflict(resource, name, "the object is being modified by too many writers; please try again")
+}
+
+/// What clients are told when the store fails.
+pub(crate) fn store_failure(error: &StoreError) -> Status {
+    match error {
+        StoreError::QueueFull => Status::too_many_requests("too many writes are waiting, please try again later", 1),
+        StoreError::Closed => Status::unavailable("the server is shutting down"),
+        StoreError::NoLeader => {
+            Status::new(504, pal_resources::Reason::Timeout, format!("Timeout: request did not complete: {error}"))
+        }
+        StoreError::TooLarge { size, limit } => crate::wire::too_large(*size, *limit),
+        other => Status::internal(other),
+    }
+}

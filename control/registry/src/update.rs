@@ -1,0 +1,285 @@
+//! Changing objects: read, decide, write, and again when someone else wrote in between.
+
+use std::sync::Arc;
+
+use pal_resources::kinds::{self, Env};
+use pal_resources::{FieldError, FieldPath, Resource, ResourceVersion, Status};
+use pal_store::{Entry, Guard, Op, Revision, Snapshot};
+use serde_json::Value;
+
+use crate::create::first;
+use crate::lifecycle::{self, Outcome};
+use crate::object::{Object, unreadable};
+use crate::options::{Deletion, WriteOptions};
+use crate::read::find;
+use crate::registry::{ATTEMPTS, Registry, Tried, contended};
+use crate::{key, meta, service, wire};
+
+/// What is written, and as what.
+#[derive(Clone, Copy)]
+pub(crate) struct Target<'a> {
+    pub resource: &'a Resource,
+    pub subresource: Option<&'a str>,
+    pub namespace: Option<&'a str>,
+    pub name: &'a str,
+}
+
+impl Registry {
+    /// Replaces an object, or what one of its subresources covers (`status`, `scale`, `finalize`, ...). A body with a
+    /// resourceVersion replaces that version only. Nothing is written when nothing would change.
+    pub async fn update(
+        &self,
+        resource: &Resource,
+        subresource: Option<&str>,
+        namespace: Option<&str>,
+        name: &str,
+        body: Value,
+        options: &WriteOptions,
+    ) -> Result<Object, Status> {
+        let target = Target { resource, subresource, namespace, name };
+        self.revise(target, |_| Ok(body.clone()), options).await
+    }
+
+    /// Changes whatever is stored, and again if it is no longer that when it is written. `change` may be called several
+    /// times. It is shown the object, or for `scale` the Scale.
+    pub async fn modify<F>(
+        &self,
+        resource: &Resource,
+        subresource: Option<&str>,
+        namespace: Option<&str>,
+        name: &str,
+        mut change: F,
+        options: &WriteOptions,
+    ) -> Result<Object, Status>
+    where
+        F: FnMut(Value) -> Result<Value, Status> + Send,
+    {
+        let target = Target { resource, subresource, namespace, name };
+        self.revise(target, |old| change(old.clone()), options).await
+    }
+
+    /// `modify` for changes that make a new value.
+    pub(crate) async fn revise<F>(
+        &self,
+        target: Target<'_>,
+        mut change: F,
+        options: &WriteOptions,
+    ) -> Result<Object, Status>
+    where
+        F: FnMut(&Value) -> Result<Value, Status> + Send,
+    {
+        let Target { resource, subresource, namespace, name } = target;
+        let env = self.env();
+        if subresource == Some("scale") {
+            let scaled = self.rewrite(resource, namespace, name, options.dry_run, |old| {
+                let scale = kinds::scale_of(resource, old).ok_or_else(Status::unknown_path)?;
+                rescale(resource, name, old, &change(&versioned(scale, old))?, &env)
+            });
+            let object = scaled.await?.object;
+            let scale = kinds::scale_of(resource, &object.value()?).ok_or_else(Status::unknown_path)?;
+            let version = object.version();
+            return Ok(Object::made(wire::present("Scale", "autoscaling/v1", &scale, version)?, version));
+        }
+        let written =
+            self.rewrite(resource, namespace, name, options.dry_run, |old| decide(target, old, change(old)?, &env));
+        Ok(written.await?.object)
+    }
+
+    /// Reads, decides and writes until nobody wrote in between.
+    pub(crate) async fn rewrite<F>(
+        &self,
+        resource: &Resource,
+        namespace: Option<&str>,
+        name: &str,
+        dry_run: bool,
+        mut decide: F,
+    ) -> Result<Deletion, Status>
+    where
+        F: FnMut(&Value) -> Result<Outcome, Status> + Send,
+    {
+        for _ in 0..ATTEMPTS {
+            let snapshot = self.shared.store.applied();
+            let entry = find(&snapshot, resource, namespace, name)?;
+            let old: Value = serde_json::from_slice(entry.value()).map_err(|error| unreadable(entry, &error))?;
+            let done = match decide(&old)? {
+                Outcome::Keep(new) => self.replace(resource, &snapshot, entry, &old, new, dry_run).await?,
+                Outcome::Remove(last) => self.remove(resource, entry, Some((&old, last)), dry_run).await?,
+            };
+            if let Some(done) = done {
+                return Ok(done);
+            }
+        }
+        Err(contended(resource, name))
+    }
+
+    /// Tries to write `new` in the place of `old`; `None` when someone was faster.
+    async fn replace(
+        &self,
+        resource: &Resource,
+        snapshot: &Snapshot,
+        entry: &Arc<Entry>,
+        old: &Value,
+        mut new: Value,
+        dry_run: bool,
+    ) -> Result<Option<Deletion>, Status> {
+        let claims = if service::is_service(resource) {
+            service::claim(&mut new, Some(old), snapshot, &self.shared.config, resource)?
+        } else {
+            service::Claims::default()
+        };
+        let version = ResourceVersion(entry.modified().0);
+        meta::metadata_mut(&mut new)?.insert("resourceVersion".to_owned(), version.to_string().into());
+        if new == *old {
+            return Ok(Some(Deletion { object: Object::stored(entry.clone()), gone: false }));
+        }
+        let encoded = wire::encode(resource, &new, self.shared.config.object_limit_bytes)?;
+        if dry_run {
+            let json = wire::present(&resource.kind, &resource.api_version(), &new, version)?;
+            return Ok(Some(Deletion { object: Object::made(json, version), gone: false }));
+        }
+        let mut guards = vec![Guard::Unchanged(entry.key().clone(), entry.modified())];
+        guards.extend(claims.guards);
+        let put = Op::Put { key: entry.key().clone(), value: encoded.bytes, revision_at: Some(encoded.revision_at) };
+        let mut ops = vec![put];
+        ops.extend(claims.ops);
+        match self.commit(guards, ops).await? {
+            Tried::Committed { entries, .. } => Ok(Some(Deletion { object: first(entries)?, gone: false })),
+            Tried::Refused { .. } => Ok(None),
+        }
+    }
+
+    /// Tries to remove the object; `None` when someone was faster. `last` is what is shown of it, beside what was
+    /// stored, if that could be read.
+    pub(crate) async fn remove(
+        &self,
+        resource: &Resource,
+        entry: &Arc<Entry>,
+        last: Option<(&Value, Value)>,
+        dry_run: bool,
+    ) -> Result<Option<Deletion>, Status> {
+        let shown = |revision: Revision, stored: Option<Arc<Entry>>| {
+            let version = ResourceVersion(revision.0);
+            match (&last, stored) {
+                (Some((old, last)), stored) if stored.is_none() || *old != last => {
+                    let json = wire::present(&resource.kind, &resource.api_version(), last, version)?;
+                    Ok::<_, Status>(Object::made(json, version))
+                }
+                (_, Some(stored)) => Ok(Object::stored(stored)),
+                (_, None) => Ok(Object::stored(entry.clone())),
+            }
+        };
+        if dry_run {
+            return Ok(Some(Deletion { object: shown(entry.modified(), None)?, gone: true }));
+        }
+        let guards = vec![Guard::Unchanged(entry.key().clone(), entry.modified())];
+        let mut ops = vec![Op::Delete { key: entry.key().clone() }];
+        if let Some((old, _)) = &last
+            && service::is_service(resource)
+        {
+            ops.extend(service::release(old));
+        }
+        match self.commit(guards, ops).await? {
+            Tried::Committed { revision, entries } => {
+                let tombstone = entries.into_iter().next().flatten();
+                Ok(Some(Deletion { object: shown(revision, tombstone)?, gone: true }))
+            }
+            Tried::Refused { .. } => Ok(None),
+        }
+    }
+}
+
+/// What becomes of `old` when a client wants `new` in its place.
+fn decide(target: Target<'_>, old: &Value, mut new: Value, env: &Env) -> Result<Outcome, Status> {
+    let Target { resource, subresource, namespace, name } = target;
+    meta::settle_kind(&new, resource)?;
+    meta::settle_name(&mut new, name)?;
+    meta::settle_namespace(&mut new, namespace.filter(|_| resource.namespaced))?;
+    meta::strip(&mut new)?;
+    settle_version(resource, name, old, &mut new)?;
+    let is_namespace = key::prefix(resource, None) == "namespaces/";
+    let updated = match subresource {
+        Some("finalize") if is_namespace => finalized(old, &new),
+        Some(subresource) => kinds::update(resource, Some(subresource), old, new, env)?,
+        None => {
+            if service::is_service(resource) {
+                service::inherit(old, &mut new);
+            }
+            kinds::update(resource, None, old, new, env)?
+        }
+    };
+    if !lifecycle::is_deleting(old) {
+        return Ok(Outcome::Keep(updated));
+    }
+    lifecycle::check_no_new_finalizers(resource, name, old, &updated)?;
+    Ok(lifecycle::after_write(is_namespace, updated))
+}
+
+/// The namespace with the finalizers of `spec` that are left.
+fn finalized(old: &Value, new: &Value) -> Value {
+    let mut updated = old.clone();
+    let left = new["spec"]["finalizers"].as_array().cloned().unwrap_or_default();
+    if let Some(spec) = updated.get_mut("spec").and_then(Value::as_object_mut) {
+        if left.is_empty() {
+            spec.shift_remove("finalizers");
+        } else {
+            spec.insert("finalizers".to_owned(), left.into());
+        }
+    }
+    updated
+}
+
+/// A new number of replicas, through all that an update of the object goes through.
+fn rescale(resource: &Resource, name: &str, old: &Value, scale: &Value, env: &Env) -> Result<Outcome, Status> {
+    let mut wanted = scale.clone();
+    meta::settle_name(&mut wanted, name)?;
+    settle_version(resource, name, old, &mut wanted)?;
+    let replicas = match &scale["spec"]["replicas"] {
+        Value::Null => 0,
+        given => given.as_i64().and_then(|given| i32::try_from(given).ok()).ok_or_else(|| {
+            Status::bad_request("Scale in version \"v1\" cannot be handled as a Scale: spec.replicas is not an int32")
+        })?,
+    };
+    if replicas < 0 {
+        let path = FieldPath::new("spec").child("replicas");
+        let error = FieldError::invalid(&path, replicas, "must be greater than or equal to 0");
+        let scale_kind = Resource { group: "autoscaling".into(), kind: "Scale".into(), ..resource.clone() };
+        return Err(Status::invalid(&scale_kind, name, &[error]));
+    }
+    let scaled = kinds::apply_scale(resource, old, replicas);
+    Ok(Outcome::Keep(kinds::update(resource, None, old, scaled, env)?))
+}
+
+/// The Scale of an object carries the object's version.
+fn versioned(mut scale: Value, object: &Value) -> Value {
+    if let Ok(metadata) = meta::metadata_mut(&mut scale) {
+        metadata.insert("resourceVersion".to_owned(), object["metadata"]["resourceVersion"].clone());
+    }
+    scale
+}
+
+/// The object that the body means must be the one that is stored.
+fn settle_version(resource: &Resource, name: &str, old: &Value, new: &mut Value) -> Result<(), Status> {
+    let (uid, wanted) = (meta::text(old, "uid"), meta::text(new, "uid"));
+    if !wanted.is_empty() && wanted != uid {
+        let why = format!("Precondition failed: UID in precondition: {wanted}, UID in object meta: {uid}");
+        return Err(Status::conflict(resource, name, &why));
+    }
+    match meta::text(new, "resourceVersion") {
+        "" | "0" if !updates_unconditionally(resource) => {
+            let path = FieldPath::new("metadata").child("resourceVersion");
+            let error = FieldError::invalid(&path, 0, "must be specified for an update");
+            return Err(Status::invalid(resource, name, &[error]));
+        }
+        "" | "0" => {}
+        version if version != meta::text(old, "resourceVersion") => return Err(Status::stale(resource, name)),
+        _ => {}
+    }
+    let version = old["metadata"]["resourceVersion"].clone();
+    meta::metadata_mut(new)?.insert("resourceVersion".to_owned(), version);
+    Ok(())
+}
+
+/// Whether an update may leave out which version it replaces.
+fn updates_unconditionally(resource: &Resource) -> bool {
+    resource.plural != "leases"
+}

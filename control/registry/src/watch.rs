@@ -1,0 +1,222 @@
+//! Watches: what there is, then what changes, as one client's selection sees it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use pal_resources::{Resource, ResourceVersion, Status};
+use pal_store::{Change, Entry, Event, Revision, WatchError, Watcher};
+use tokio::time::Instant;
+
+use crate::object::Object;
+use crate::options::{Read, WatchOptions};
+use crate::read::Selection;
+use crate::registry::Registry;
+use crate::wire;
+
+/// What a watch tells. Objects share the bytes of the store: an event costs nothing per watcher but its delivery.
+#[derive(Clone, Debug)]
+pub enum WatchEvent {
+    Added(Object),
+    Modified(Object),
+    Deleted(Object),
+    /// Nothing that is selected has changed up to that version beside what was told.
+    Bookmark {
+        version: ResourceVersion,
+        /// What there was at the beginning has all been told.
+        initial_events_end: bool,
+    },
+    /// The last event: the client must list again.
+    Error(Status),
+}
+
+/// A running watch. Dropping it ends it.
+pub struct Watch {
+    selection: Selection,
+    initial: std::vec::IntoIter<Arc<Entry>>,
+    /// The version of `initial`, until the bookmark that ends it is told.
+    initial_end: Option<ResourceVersion>,
+    source: Source,
+    bookmarks: Option<Bookmarks>,
+}
+
+enum Source {
+    Live(Box<Watcher>),
+    Failed(Status),
+    Ended,
+}
+
+struct Bookmarks {
+    interval: Duration,
+    next: Instant,
+    told: ResourceVersion,
+}
+
+impl Registry {
+    /// The changes of a resource's objects, in one namespace or in all.
+    ///
+    /// A version that the history no longer reaches is told as an event, as clients expect it.
+    pub async fn watch(
+        &self,
+        resource: &Resource,
+        namespace: Option<&str>,
+        options: WatchOptions,
+    ) -> Result<Watch, Status> {
+        let selection = Selection::new(resource, options.label, options.field)?;
+        let prefix = selection.prefix(resource, namespace);
+        let after = options.after.unwrap_or_default();
+        let from_scratch = options.send_initial_events || after == ResourceVersion(0);
+        let mut initial = Vec::new();
+        let mut revision = Revision(after.0);
+        let mut initial_end = None;
+        if from_scratch {
+            let read = match options.after {
+                None => Read::Consistent,
+                Some(version) => Read::AtLeast(version),
+            };
+            let snapshot = self.snapshot(read).await?;
+            let entries = snapshot.range(&prefix, None);
+            initial.extend(entries.filter(|entry| selection.is_all() || selection.matches(entry)).cloned());
+            revision = snapshot.revision();
+            if options.send_initial_events && options.bookmarks {
+                initial_end = Some(ResourceVersion(revision.0));
+            }
+        }
+        let source = match self.shared.store.watch(&prefix, revision) {
+            Ok(watcher) => Source::Live(Box::new(watcher)),
+            Err(WatchError::Closed) => return Err(Status::unavailable("the server is shutting down")),
+            Err(error) => Source::Failed(too_old(after, error)),
+        };
+        let interval = self.shared.config.bookmark_interval;
+        let bookmarks = options.bookmarks.then(|| Bookmarks {
+            interval,
+            next: Instant::now() + interval,
+            told: ResourceVersion(revision.0),
+        });
+        Ok(Watch { selection, initial: initial.into_iter(), initial_end, source, bookmarks })
+    }
+}
+
+impl Watch {
+    /// The next event, waited for as long as it takes; `None` when the watch is over: after an `Error`, or when the
+    /// server stops. Safe to drop while it waits.
+    pub async fn next(&mut self) -> Option<WatchEvent> {
+        loop {
+            if let Some(event) = self.at_hand() {
+                return Some(event);
+            }
+            let Source::Live(watcher) = &mut self.source else { return None };
+            let received = match &mut self.bookmarks {
+                None => watcher.next().await,
+                Some(bookmarks) => tokio::select! {
+                    biased;
+                    received = watcher.next() => received,
+                    () = tokio::time::sleep_until(bookmarks.next) => {
+                        bookmarks.next = Instant::now() + bookmarks.interval;
+                        let version = ResourceVersion(watcher.revision().0);
+                        if version <= bookmarks.told {
+                            continue;
+                        }
+                        bookmarks.told = version;
+                        return Some(WatchEvent::Bookmark { version, initial_events_end: false });
+                    }
+                },
+            };
+            if let Some(event) = self.received(received) {
+                return Some(event);
+            }
+        }
+    }
+
+    /// The next event if it is there already: lets a writer send in one piece what came together.
+    pub fn try_next(&mut self) -> Option<WatchEvent> {
+        loop {
+            if let Some(event) = self.at_hand() {
+                return Some(event);
+            }
+            let Source::Live(watcher) = &mut self.source else { return None };
+            let received = watcher.try_next().transpose()?;
+            if let Some(event) = self.received(received) {
+                return Some(event);
+            }
+        }
+    }
+
+    /// What needs no waiting: the initial state, its end, a failure.
+    fn at_hand(&mut self) -> Option<WatchEvent> {
+        if let Some(entry) = self.initial.next() {
+            return Some(WatchEvent::Added(Object::stored(entry)));
+        }
+        if let Some(version) = self.initial_end.take() {
+            return Some(WatchEvent::Bookmark { version, initial_events_end: true });
+        }
+        if matches!(self.source, Source::Failed(_))
+            && let Source::Failed(status) = std::mem::replace(&mut self.source, Source::Ended)
+        {
+            return Some(WatchEvent::Error(status));
+        }
+        None
+    }
+
+    fn received(&mut self, received: Result<Arc<Event>, WatchError>) -> Option<WatchEvent> {
+        match received {
+            Ok(event) => self.selection.view(&event),
+            Err(WatchError::Closed) => {
+                self.source = Source::Ended;
+                None
+            }
+            Err(error) => {
+                let reached = match &self.source {
+                    Source::Live(watcher) => ResourceVersion(watcher.revision().0),
+                    Source::Failed(_) | Source::Ended => ResourceVersion::default(),
+                };
+                self.source = Source::Ended;
+                Some(WatchEvent::Error(too_old(reached, error)))
+            }
+        }
+    }
+}
+
+impl Selection {
+    /// A change as those see it who are shown only the selected objects.
+    fn view(&self, event: &Event) -> Option<WatchEvent> {
+        let selected = |entry: &Arc<Entry>| self.is_all() || self.matches(entry);
+        match &event.change {
+            Change::Put { entry, previous } => {
+                let before = previous.as_ref().filter(|previous| selected(previous));
+                match (before, selected(entry)) {
+                    (None, true) => Some(WatchEvent::Added(Object::stored(entry.clone()))),
+                    (Some(_), true) => Some(WatchEvent::Modified(Object::stored(entry.clone()))),
+                    (Some(before), false) => {
+                        let version = ResourceVersion(event.revision.0);
+                        let json = wire::with_version(before.value(), version);
+                        Some(WatchEvent::Deleted(Object::made(json, version)))
+                    }
+                    (None, false) => None,
+                }
+            }
+            Change::Delete { tombstone, previous } => {
+                selected(previous).then(|| WatchEvent::Deleted(Object::stored(tombstone.clone())))
+            }
+        }
+    }
+}
+
+fn too_old(asked: ResourceVersion, error: WatchError) -> Status {
+    match error {
+        WatchError::Compacted { oldest } => Status::expired(format!("too old resource version: {asked} ({oldest})")),
+        WatchError::Lagged | WatchError::Closed => {
+            Status::expired(format!("too old resource version: {asked} (the watch fell behind)"))
+        }
+    }
+}
+
+/// The object of a bookmark.
+pub fn bookmark(resource: &Resource, version: ResourceVersion, initial_events_end: bool) -> Bytes {
+    let annotations = if initial_events_end { r#","annotations":{"k8s.io/initial-events-end":"true"}"# } else { "" };
+    let (kind, api_version) = (&resource.kind, resource.api_version());
+    format!(
+        r#"{{"kind":"{kind}","apiVersion":"{api_version}","metadata":{{"resourceVersion":"{version}"{annotations}}}}}"#
+    )
+    .into()
+}

@@ -1,0 +1,156 @@
+//! The stored form of an object: compact JSON that begins with kind, apiVersion and metadata.resourceVersion, so that
+//! the store can put the revision of the write into its place and nobody encodes an object twice.
+
+use bytes::Bytes;
+use pal_resources::{Resource, ResourceVersion, Status};
+use serde_json::{Map, Value};
+
+const VERSION_FIELD: &[u8] = b"\"resourceVersion\":\"";
+
+/// An object in its stored form, still without its revision.
+pub(crate) struct Encoded {
+    pub bytes: Bytes,
+    /// Where the decimal text of the revision belongs.
+    pub revision_at: u32,
+}
+
+/// Encodes an object for the store. Its own `resourceVersion` is left out: the write decides it.
+pub(crate) fn encode(resource: &Resource, object: &Value, limit_bytes: usize) -> Result<Encoded, Status> {
+    let mut bytes = Vec::with_capacity(1024);
+    head(&mut bytes, &resource.kind, &resource.api_version());
+    bytes.extend_from_slice(VERSION_FIELD);
+    let revision_at = u32::try_from(bytes.len()).map_err(Status::internal)?;
+    bytes.push(b'"');
+    tail(&mut bytes, object, true)?;
+    if bytes.len() > limit_bytes {
+        return Err(too_large(bytes.len(), limit_bytes));
+    }
+    Ok(Encoded { bytes: bytes.into(), revision_at })
+}
+
+/// Encodes an object that is not stored, with the version it is to show.
+pub(crate) fn present(
+    kind: &str,
+    api_version: &str,
+    object: &Value,
+    version: ResourceVersion,
+) -> Result<Bytes, Status> {
+    let mut bytes = Vec::with_capacity(1024);
+    head(&mut bytes, kind, api_version);
+    let versioned = version != ResourceVersion(0);
+    if versioned {
+        bytes.extend_from_slice(VERSION_FIELD);
+        bytes.extend_from_slice(version.to_string().as_bytes());
+        bytes.push(b'"');
+    }
+    tail(&mut bytes, object, versioned)?;
+    Ok(bytes.into())
+}
+
+/// The stored form with another version in it: what a watch shows of an object that has left its selection.
+pub(crate) fn with_version(json: &Bytes, version: ResourceVersion) -> Bytes {
+    let found = json.windows(VERSION_FIELD.len()).position(|window| window == VERSION_FIELD);
+    let Some(start) = found.map(|at| at + VERSION_FIELD.len()) else { return json.clone() };
+    let Some(length) = json[start..].iter().position(|&byte| byte == b'"') else { return json.clone() };
+    let mut bytes = Vec::with_capacity(json.len() + 8);
+    bytes.extend_from_slice(&json[..start]);
+    bytes.extend_from_slice(version.to_string().as_bytes());
+    bytes.extend_from_slice(&json[start + length..]);
+    bytes.into()
+}
+
+/// `{"kind":...,"apiVersion":...,"metadata":{`
+fn head(bytes: &mut Vec<u8>, kind: &str, api_version: &str) {
+    // Kinds and versions are identifiers: nothing in them needs escaping.
+    bytes.extend_from_slice(b"{\"kind\":\"");
+    bytes.extend_from_slice(kind.as_bytes());
+    bytes.extend_from_slice(b"\",\"apiVersion\":\"");
+    bytes.extend_from_slice(api_version.as_bytes());
+    bytes.extend_from_slice(b"\",\"metadata\":{");
+}
+
+/// The rest of metadata, its brace, and the other fields.
+fn tail(bytes: &mut Vec<u8>, object: &Value, mut follows: bool) -> Result<(), Status> {
+    let empty = Map::new();
+    let metadata = object["metadata"].as_object().unwrap_or(&empty);
+    for (name, value) in metadata {
+        if name != "resourceVersion" {
+            field(bytes, name, value, follows)?;
+            follows = true;
+        }
+    }
+    bytes.push(b'}');
+    for (name, value) in object.as_object().unwrap_or(&empty) {
+        if !matches!(name.as_str(), "kind" | "apiVersion" | "metadata") {
+            field(bytes, name, value, true)?;
+        }
+    }
+    bytes.push(b'}');
+    Ok(())
+}
+
+fn field(bytes: &mut Vec<u8>, name: &str, value: &Value, follows: bool) -> Result<(), Status> {
+    if follows {
+        bytes.push(b',');
+    }
+    serde_json::to_writer(&mut *bytes, name).map_err(Status::internal)?;
+    bytes.push(b':');
+    serde_json::to_writer(&mut *bytes, value).map_err(Status::internal)
+}
+
+/// The object is larger than what is stored.
+pub(crate) fn too_large(bytes: usize, limit_bytes: usize) -> Status {
+    Status::new(
+        413,
+        pal_resources::Reason::RequestEntityTooLarge,
+        format!("the object is too large to be stored: {bytes} bytes, limit is {limit_bytes} bytes"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use pal_resources::resource;
+    use serde_json::json;
+
+    use super::*;
+
+    fn pods() -> pal_resources::ResourceRef {
+        resource::find("", "v1", "pods").expect("pods are built in")
+    }
+
+    #[test]
+    fn the_revision_goes_first_into_metadata() {
+        let object = json!({"metadata": {"name": "a", "resourceVersion": "7"}, "kind": "Pod", "spec": {"x": "\""}});
+        let encoded = encode(&pods(), &object, 1000).expect("encodes");
+        let mut text = String::from_utf8(encoded.bytes.to_vec()).expect("text");
+        text.insert_str(encoded.revision_at as usize, "42");
+        assert_eq!(
+            text,
+            r#"{"kind":"Pod","apiVersion":"v1","metadata":{"resourceVersion":"42","name":"a"},"spec":{"x":"\""}}"#
+        );
+        let other = with_version(&text.into(), ResourceVersion(123));
+        assert!(
+            other.starts_with(br#"{"kind":"Pod","apiVersion":"v1","metadata":{"resourceVersion":"123","name":"a"}"#)
+        );
+    }
+
+    #[test]
+    fn what_is_not_stored_shows_a_version_only_if_it_has_one() {
+        fn check(object: Value, version: u64, expected: &str) {
+            let bytes = present("Scale", "autoscaling/v1", &object, ResourceVersion(version)).expect("encodes");
+            assert_eq!(bytes, expected.as_bytes());
+        }
+        check(json!({}), 0, r#"{"kind":"Scale","apiVersion":"autoscaling/v1","metadata":{}}"#);
+        check(
+            json!({"metadata": {"name": "a"}}),
+            5,
+            r#"{"kind":"Scale","apiVersion":"autoscaling/v1","metadata":{"resourceVersion":"5","name":"a"}}"#,
+        );
+    }
+
+    #[test]
+    fn an_object_beyond_the_limit_is_refused() {
+        let object = json!({"data": "x".repeat(100)});
+        assert_eq!(encode(&pods(), &object, 100).map(|_| ()).map_err(|status| status.code), Err(413));
+    }
+}
