@@ -7,9 +7,14 @@
 //! Deliberately absent: scheduling, routing decisions, the wire formats of images, wasmtime.
 
 mod config;
+mod connect;
+mod disk;
 mod error;
 mod identity;
 mod join;
+mod retry;
+mod tls;
+mod token;
 
 pub use config::{JoinConfig, NodeConfig, NodeResources};
 pub use error::{JoinError, NodeError};
