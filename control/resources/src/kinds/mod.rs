@@ -2,12 +2,36 @@
 //!
 //! Objects come in and go out as JSON values; decisions are made on k8s-openapi's types.
 
+mod certificate;
+mod cluster;
+mod config;
+mod endpoint_slice;
+mod event;
+mod fields;
+mod kind;
+mod meta;
 pub mod names;
+pub(crate) mod optional;
+mod other;
+mod pod;
+mod rbac;
+mod scale;
+mod service;
+mod workload;
 
 use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{ConfigMap, Event, Namespace, Node, Pod, Secret, Service, ServiceAccount};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
 use serde_json::Value;
 
 use crate::{Resource, Status, Uid};
+
+pub use fields::{field_labels, selectable};
+pub use scale::{apply_scale, scale_of};
 
 /// Everything that a decision may know beside the object.
 #[derive(Clone, Debug)]
@@ -20,48 +44,76 @@ pub struct Env {
     pub toleration_seconds: i64,
 }
 
+/// Calls a function for the type that a resource's kind has.
+macro_rules! by_kind {
+    ($resource:expr, $function:ident($($argument:expr),*)) => {
+        match (&*$resource.group, &*$resource.kind) {
+            ("", "Pod") => kind::$function::<Pod>($($argument),*),
+            ("", "Service") => kind::$function::<Service>($($argument),*),
+            ("", "ConfigMap") => kind::$function::<ConfigMap>($($argument),*),
+            ("", "Secret") => kind::$function::<Secret>($($argument),*),
+            ("", "Namespace") => kind::$function::<Namespace>($($argument),*),
+            ("", "Node") => kind::$function::<Node>($($argument),*),
+            ("", "ServiceAccount") => kind::$function::<ServiceAccount>($($argument),*),
+            ("", "Event") => kind::$function::<Event>($($argument),*),
+            ("apps", "Deployment") => kind::$function::<Deployment>($($argument),*),
+            ("apps", "ReplicaSet") => kind::$function::<ReplicaSet>($($argument),*),
+            ("coordination.k8s.io", "Lease") => kind::$function::<Lease>($($argument),*),
+            ("discovery.k8s.io", "EndpointSlice") => {
+                kind::$function::<EndpointSlice>($($argument),*)
+            }
+            ("certificates.k8s.io", "CertificateSigningRequest") => {
+                kind::$function::<CertificateSigningRequest>($($argument),*)
+            }
+            ("rbac.authorization.k8s.io", "Role") => kind::$function::<Role>($($argument),*),
+            ("rbac.authorization.k8s.io", "ClusterRole") => {
+                kind::$function::<ClusterRole>($($argument),*)
+            }
+            ("rbac.authorization.k8s.io", "RoleBinding") => {
+                kind::$function::<RoleBinding>($($argument),*)
+            }
+            ("rbac.authorization.k8s.io", "ClusterRoleBinding") => {
+                kind::$function::<ClusterRoleBinding>($($argument),*)
+            }
+            _ => kind::$function::<other::Other>($($argument),*),
+        }
+    };
+}
+
 /// The object as it is stored when a client creates it: what clients may not set is reset, what they left out is
 /// defaulted, `metadata` gets its uid, creation time and generation, and the whole is validated.
 ///
-/// `generateName` is resolved by the caller before.
-pub fn create(_resource: &Resource, object: Value, _env: &Env) -> Result<Value, Status> {
-    Ok(object)
+/// `generateName` is resolved by the caller before, and `metadata.namespace` is filled in from the path.
+pub fn create(resource: &Resource, object: Value, env: &Env) -> Result<Value, Status> {
+    by_kind!(resource, create(resource, object, env))
 }
 
-/// The object as it is stored when a client replaces `old`, or one of its subresources (`Some("status")`).
+/// The object as it is stored when a client replaces `old`, or writes one of its subresources: `status`; for a
+/// namespace also `finalize`; for a certificate signing request also `approval`; for a pod also `binding`, which may
+/// set the node.
 ///
 /// What may not change is kept, the generation goes up when what is wanted changed, and the whole is validated.
 pub fn update(
-    _resource: &Resource,
-    _subresource: Option<&str>,
-    _old: &Value,
+    resource: &Resource,
+    subresource: Option<&str>,
+    old: &Value,
     new: Value,
-    _env: &Env,
+    env: &Env,
 ) -> Result<Value, Status> {
-    Ok(new)
-}
-
-/// The fields that field selectors can ask for, with this object's values.
-pub fn field_labels(_resource: &Resource, _object: &Value) -> Vec<(&'static str, String)> {
-    Vec::new()
-}
-
-/// Whether field selectors of that resource can ask for `field`.
-pub fn selectable(_resource: &Resource, field: &str) -> bool {
-    matches!(field, "metadata.name" | "metadata.namespace")
+    by_kind!(resource, update(resource, subresource, old, new, env))
 }
 
 /// The grace period in seconds that a delete of the object gets unless it names one; `None`: it goes at once.
-pub fn default_grace(_resource: &Resource, _object: &Value) -> Option<i64> {
-    None
-}
-
-/// The object's `scale` subresource (an `autoscaling/v1` Scale); `None` for kinds without one.
-pub fn scale_of(_resource: &Resource, _object: &Value) -> Option<Value> {
-    None
-}
-
-/// The object with that many replicas wanted.
-pub fn apply_scale(_resource: &Resource, object: &Value, _replicas: i32) -> Value {
-    object.clone()
+///
+/// A pod that no node runs, or that has ended, needs none.
+pub fn default_grace(resource: &Resource, object: &Value) -> Option<i64> {
+    if !resource.group.is_empty() || resource.kind != "Pod" {
+        return None;
+    }
+    let on_node = object["spec"]["nodeName"].as_str().is_some_and(|name| !name.is_empty());
+    let ended = matches!(object["status"]["phase"].as_str(), Some("Succeeded" | "Failed"));
+    if !on_node || ended {
+        return Some(0);
+    }
+    Some(object["spec"]["terminationGracePeriodSeconds"].as_i64().unwrap_or(30))
 }

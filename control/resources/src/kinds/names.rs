@@ -64,11 +64,7 @@ pub fn qualified_name(text: &str) -> Vec<String> {
             if prefix.is_empty() {
                 faults.push("prefix part must be non-empty".to_owned());
             } else {
-                faults.extend(
-                    dns1123_subdomain(prefix)
-                        .iter()
-                        .map(|f| format!("prefix part {f}")),
-                );
+                faults.extend(dns1123_subdomain(prefix).iter().map(|f| format!("prefix part {f}")));
             }
             name
         }
@@ -91,7 +87,8 @@ pub fn qualified_name(text: &str) -> Vec<String> {
     faults
 }
 
-const QUALIFIED_MESSAGE: &str = "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character";
+const QUALIFIED_MESSAGE: &str =
+    "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character";
 
 /// What a label may be worth: empty, or at most 63 of a few characters.
 pub fn label_value(text: &str) -> Vec<String> {
@@ -134,16 +131,10 @@ pub fn config_key(text: &str) -> Vec<String> {
 
 /// Names of environment variables: any printable ASCII but `=`.
 pub fn env_name(text: &str) -> Vec<String> {
-    if !text.is_empty()
-        && text
-            .bytes()
-            .all(|b| (b' '..=b'~').contains(&b) && b != b'=')
-    {
+    if !text.is_empty() && text.bytes().all(|b| (b' '..=b'~').contains(&b) && b != b'=') {
         return Vec::new();
     }
-    vec![
-        "a valid environment variable name must consist only of printable ASCII characters other than '='".to_owned(),
-    ]
+    vec!["a valid environment variable name must consist only of printable ASCII characters other than '='".to_owned()]
 }
 
 /// Names of container ports: at most 15, at least one letter, no two dashes together.
@@ -152,12 +143,8 @@ pub fn port_name(text: &str) -> Vec<String> {
     if text.len() > 15 {
         faults.push(max_len(15));
     }
-    if !text
-        .bytes()
-        .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-    {
-        faults
-            .push("must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)".into());
+    if !text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') {
+        faults.push("must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)".into());
     }
     if !text.bytes().any(|b| b.is_ascii_lowercase()) {
         faults.push("must contain at least one letter (a-z)".to_owned());
@@ -206,10 +193,7 @@ pub fn max_len(length: usize) -> String {
 /// The sentence of a form: `message (e.g. 'a', regex used for validation is '...')`.
 pub fn regex_fault(message: &str, form: &str, examples: &[&str]) -> String {
     let quoted: Vec<String> = examples.iter().map(|e| format!("'{e}'")).collect();
-    format!(
-        "{message} (e.g. {}, regex used for validation is '{form}')",
-        quoted.join(",  or ")
-    )
+    format!("{message} (e.g. {}, regex used for validation is '{form}')", quoted.join(",  or "))
 }
 
 fn is_dns1123_label(text: &str) -> bool {

@@ -1,0 +1,98 @@
+//! What field selectors can ask for.
+
+use serde_json::Value;
+
+use crate::Resource;
+
+/// A field's label, and where the object has it.
+type Label = (&'static str, &'static [&'static str]);
+
+const EVERY: &[Label] = &[("metadata.name", &["metadata", "name"]), ("metadata.namespace", &["metadata", "namespace"])];
+
+const POD: &[Label] = &[
+    ("spec.nodeName", &["spec", "nodeName"]),
+    ("spec.restartPolicy", &["spec", "restartPolicy"]),
+    ("spec.schedulerName", &["spec", "schedulerName"]),
+    ("spec.serviceAccountName", &["spec", "serviceAccountName"]),
+    ("spec.hostNetwork", &["spec", "hostNetwork"]),
+    ("status.phase", &["status", "phase"]),
+    ("status.podIP", &["status", "podIP"]),
+    ("status.podIPs", &["status", "podIP"]),
+    ("status.nominatedNodeName", &["status", "nominatedNodeName"]),
+];
+
+const EVENT: &[Label] = &[
+    ("involvedObject.kind", &["involvedObject", "kind"]),
+    ("involvedObject.namespace", &["involvedObject", "namespace"]),
+    ("involvedObject.name", &["involvedObject", "name"]),
+    ("involvedObject.uid", &["involvedObject", "uid"]),
+    ("involvedObject.apiVersion", &["involvedObject", "apiVersion"]),
+    ("involvedObject.resourceVersion", &["involvedObject", "resourceVersion"]),
+    ("involvedObject.fieldPath", &["involvedObject", "fieldPath"]),
+    ("reason", &["reason"]),
+    ("reportingComponent", &["reportingComponent"]),
+    ("source", &["source", "component"]),
+    ("type", &["type"]),
+];
+
+const REGARDING: &[Label] = &[
+    ("regarding.kind", &["regarding", "kind"]),
+    ("regarding.namespace", &["regarding", "namespace"]),
+    ("regarding.name", &["regarding", "name"]),
+    ("regarding.uid", &["regarding", "uid"]),
+    ("regarding.apiVersion", &["regarding", "apiVersion"]),
+    ("regarding.resourceVersion", &["regarding", "resourceVersion"]),
+    ("regarding.fieldPath", &["regarding", "fieldPath"]),
+    ("reason", &["reason"]),
+    ("reportingController", &["reportingController"]),
+    ("type", &["type"]),
+];
+
+const SERVICE: &[Label] = &[("spec.clusterIP", &["spec", "clusterIP"]), ("spec.type", &["spec", "type"])];
+
+fn labels_of(resource: &Resource) -> &'static [Label] {
+    match (&*resource.group, &*resource.kind) {
+        ("", "Pod") => POD,
+        ("", "Event") => EVENT,
+        ("events.k8s.io", "Event") => REGARDING,
+        ("", "Namespace") => &[("status.phase", &["status", "phase"])],
+        ("", "Node") => &[("spec.unschedulable", &["spec", "unschedulable"])],
+        ("", "Secret") => &[("type", &["type"])],
+        ("", "Service") => SERVICE,
+        ("apps", "ReplicaSet") => &[("status.replicas", &["status", "replicas"])],
+        ("certificates.k8s.io", "CertificateSigningRequest") => &[("spec.signerName", &["spec", "signerName"])],
+        _ => &[],
+    }
+}
+
+/// The fields that field selectors can ask for, with this object's values.
+pub fn field_labels(resource: &Resource, object: &Value) -> Vec<(&'static str, String)> {
+    let every = EVERY.iter().filter(|(label, _)| selectable(resource, label));
+    every
+        .chain(labels_of(resource))
+        .map(|(label, path)| {
+            let value = path.iter().try_fold(object, |value, field| value.get(field));
+            (*label, text(label, value))
+        })
+        .collect()
+}
+
+fn text(label: &str, value: Option<&Value>) -> String {
+    match value {
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Bool(value)) => value.to_string(),
+        Some(Value::Number(number)) => number.to_string(),
+        _ if matches!(label, "spec.unschedulable" | "spec.hostNetwork") => "false".to_owned(),
+        _ if label == "status.replicas" => "0".to_owned(),
+        _ => String::new(),
+    }
+}
+
+/// Whether field selectors of that resource can ask for `field`.
+pub fn selectable(resource: &Resource, field: &str) -> bool {
+    match field {
+        "metadata.name" => true,
+        "metadata.namespace" => resource.namespaced,
+        _ => labels_of(resource).iter().any(|(label, _)| *label == field),
+    }
+}

@@ -1,0 +1,151 @@
+//! The order in which a write runs through a kind's decisions.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::{Env, meta, names};
+use crate::{FieldError, Resource, Status};
+
+/// What is wrong with an object so far.
+pub(super) type Errors = Vec<FieldError>;
+
+/// What one kind decides. The defaults are those of a kind without a status and without rules of its own.
+pub(super) trait Kind: Serialize + DeserializeOwned {
+    /// Whether `metadata.generation` counts the changes of what is wanted.
+    const GENERATION: bool = false;
+
+    /// The object's metadata.
+    fn meta(&self) -> &ObjectMeta;
+
+    /// The object's metadata, to be changed.
+    fn meta_mut(&mut self) -> &mut ObjectMeta;
+
+    /// What is wrong with a name.
+    fn name_faults(name: &str) -> Vec<String> {
+        names::dns1123_subdomain(name)
+    }
+
+    /// Fills in what was left out; runs at every write.
+    fn fill(&mut self) {}
+
+    /// Resets what a client may not set in a new object, and adds what only a new object gets.
+    fn prepare_create(&mut self, _env: &Env) {}
+
+    /// Takes from the old object what an update may not touch.
+    fn prepare_update(&mut self, _old: &Self, _env: &Env) {}
+
+    /// Takes from the old object all that a write of a subresource, as `status`, may not touch; metadata is dealt
+    /// with by the caller.
+    fn prepare_subresource(&mut self, _name: &str, old: &Self, env: &Env) {
+        self.prepare_update(old, env);
+    }
+
+    /// What is wrong with the object.
+    fn validate(&self, _errors: &mut Errors) {}
+
+    /// What of the old object may not have changed.
+    fn validate_update(&self, _old: &Self, _errors: &mut Errors) {}
+
+    /// Whether what is wanted differs, so that the generation goes up.
+    fn wants_other(&self, _old: &Self) -> bool {
+        false
+    }
+}
+
+/// The subresource by which a pod gets its node: a write of the whole that may change what an update may not.
+const WHOLE: &str = "binding";
+
+/// Implements the access to `metadata` that every kind has.
+macro_rules! has_meta {
+    () => {
+        fn meta(&self) -> &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta {
+            &self.metadata
+        }
+
+        fn meta_mut(&mut self) -> &mut k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta {
+            &mut self.metadata
+        }
+    };
+}
+pub(super) use has_meta;
+
+/// A new object, as it is stored.
+pub(super) fn create<K: Kind>(resource: &Resource, object: Value, env: &Env) -> Result<Value, Status> {
+    let mut object: K = typed(resource, object)?;
+    object.fill();
+    object.prepare_create(env);
+    let metadata = object.meta_mut();
+    meta::normalize(metadata);
+    metadata.uid = Some(env.uid.0.clone());
+    metadata.creation_timestamp = Some(Time(env.now));
+    metadata.deletion_timestamp = None;
+    metadata.deletion_grace_period_seconds = None;
+    metadata.self_link = None;
+    metadata.resource_version = None;
+    metadata.generation = K::GENERATION.then_some(1);
+    let mut errors = Errors::new();
+    meta::validate(resource, object.meta(), K::name_faults, &mut errors);
+    object.validate(&mut errors);
+    finish(resource, &object, errors)
+}
+
+/// An updated object, as it is stored.
+pub(super) fn update<K: Kind>(
+    resource: &Resource,
+    subresource: Option<&str>,
+    old: &Value,
+    new: Value,
+    env: &Env,
+) -> Result<Value, Status> {
+    let old: K = typed(resource, old.clone())?;
+    let mut new: K = typed(resource, new)?;
+    meta::same_object(resource, old.meta(), new.meta())?;
+    new.fill();
+    match subresource {
+        None | Some(WHOLE) => new.prepare_update(&old, env),
+        Some(name) => {
+            new.prepare_subresource(name, &old, env);
+            meta::keep_for_status(new.meta_mut(), old.meta());
+        }
+    }
+    meta::normalize(new.meta_mut());
+    let mut errors = Errors::new();
+    meta::keep(new.meta_mut(), old.meta());
+    if K::GENERATION && new.wants_other(&old) {
+        let generation = old.meta().generation.unwrap_or(0);
+        new.meta_mut().generation = Some(generation + 1);
+    }
+    meta::validate(resource, new.meta(), K::name_faults, &mut errors);
+    meta::validate_update(new.meta(), old.meta(), &mut errors);
+    if matches!(subresource, None | Some(WHOLE)) {
+        new.validate(&mut errors);
+    }
+    if subresource.is_none() {
+        new.validate_update(&old, &mut errors);
+    }
+    finish(resource, &new, errors)
+}
+
+fn typed<K: Kind>(resource: &Resource, object: Value) -> Result<K, Status> {
+    serde_json::from_value(object).map_err(|error| {
+        let (kind, version) = (&resource.kind, &resource.version);
+        Status::bad_request(format!("{kind} in version {version:?} cannot be handled as a {kind}: {error}"))
+    })
+}
+
+fn finish<K: Kind>(resource: &Resource, object: &K, mut errors: Errors) -> Result<Value, Status> {
+    if !errors.is_empty() {
+        let all = std::mem::take(&mut errors);
+        for error in all {
+            // A template that is wrong twice in the same way is told once.
+            if !errors.contains(&error) {
+                errors.push(error);
+            }
+        }
+        let name = object.meta().name.as_deref().unwrap_or("");
+        return Err(Status::invalid(resource, name, &errors));
+    }
+    serde_json::to_value(object).map_err(Status::internal)
+}

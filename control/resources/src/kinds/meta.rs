@@ -1,0 +1,222 @@
+//! What holds for `metadata` of every kind (apimachinery `pkg/api/validation`).
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+
+use super::kind::Errors;
+use super::names;
+use crate::{FieldError, FieldPath, Resource, Status};
+
+const MAX_ANNOTATIONS_BYTES: usize = 256 * 1024;
+const STANDARD_FINALIZERS: &[&str] = &["kubernetes", "orphan", "foregroundDeletion"];
+const IMMUTABLE: &str = "field is immutable";
+
+/// Leaves out what is empty, as Kubernetes writes no empty lists and maps here.
+pub(super) fn normalize(meta: &mut ObjectMeta) {
+    meta.labels.take_if(|map| map.is_empty());
+    meta.annotations.take_if(|map| map.is_empty());
+    meta.finalizers.take_if(|list| list.is_empty());
+    meta.owner_references.take_if(|list| list.is_empty());
+    meta.managed_fields.take_if(|list| list.is_empty());
+    meta.generate_name.take_if(|text| text.is_empty());
+    meta.namespace.take_if(|text| text.is_empty());
+    meta.self_link = None;
+}
+
+/// An update that names another object's uid is a conflict, not a mistake.
+pub(super) fn same_object(resource: &Resource, old: &ObjectMeta, new: &ObjectMeta) -> Result<(), Status> {
+    match (new.uid.as_deref(), old.uid.as_deref()) {
+        (Some(named), Some(stored)) if !named.is_empty() && named != stored => {
+            let why = format!("Precondition failed: UID in precondition: {named}, UID in object meta: {stored}");
+            Err(Status::conflict(resource, old.name.as_deref().unwrap_or(""), &why))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What the server owns stays; what a client leaves out and may not remove comes back.
+pub(super) fn keep(new: &mut ObjectMeta, old: &ObjectMeta) {
+    new.uid.clone_from(&old.uid);
+    new.generation = old.generation;
+    if new.creation_timestamp.is_none() {
+        new.creation_timestamp.clone_from(&old.creation_timestamp);
+    }
+    if new.name.is_none() {
+        new.name.clone_from(&old.name);
+    }
+    if new.namespace.is_none() {
+        new.namespace.clone_from(&old.namespace);
+    }
+    if new.generate_name.is_none() {
+        new.generate_name.clone_from(&old.generate_name);
+    }
+    if old.deletion_timestamp.is_some() {
+        new.deletion_timestamp.clone_from(&old.deletion_timestamp);
+        new.deletion_grace_period_seconds = old.deletion_grace_period_seconds;
+    }
+}
+
+/// A write of the status may touch labels, annotations and finalizers besides, nothing else.
+pub(super) fn keep_for_status(new: &mut ObjectMeta, old: &ObjectMeta) {
+    let given = std::mem::take(new);
+    *new = ObjectMeta {
+        name: given.name,
+        namespace: given.namespace,
+        labels: given.labels,
+        annotations: given.annotations,
+        finalizers: given.finalizers,
+        managed_fields: given.managed_fields,
+        resource_version: given.resource_version,
+        ..old.clone()
+    };
+}
+
+/// What is wrong with the metadata.
+pub(super) fn validate(
+    resource: &Resource,
+    meta: &ObjectMeta,
+    name_faults: fn(&str) -> Vec<String>,
+    errors: &mut Errors,
+) {
+    let path = FieldPath::new("metadata");
+    match meta.name.as_deref().unwrap_or("") {
+        "" => errors.push(FieldError::required(&path.child("name"), "name or generateName is required")),
+        name => {
+            for fault in name_faults(name) {
+                errors.push(FieldError::invalid(&path.child("name"), name, &fault));
+            }
+        }
+    }
+    match (resource.namespaced, meta.namespace.as_deref()) {
+        (true, None) => errors.push(FieldError::required(&path.child("namespace"), "")),
+        (true, Some(namespace)) => {
+            for fault in names::dns1123_label(namespace) {
+                errors.push(FieldError::invalid(&path.child("namespace"), namespace, &fault));
+            }
+        }
+        (false, Some(_)) => errors.push(FieldError::forbidden(&path.child("namespace"), "not allowed on this type")),
+        (false, None) => {}
+    }
+    if let Some(labels) = &meta.labels {
+        validate_labels(labels, &path.child("labels"), errors);
+    }
+    if let Some(annotations) = &meta.annotations {
+        validate_annotations(annotations, &path.child("annotations"), errors);
+    }
+    if let Some(owners) = &meta.owner_references {
+        validate_owners(owners, &path.child("ownerReferences"), errors);
+    }
+    if let Some(finalizers) = &meta.finalizers {
+        validate_finalizers(finalizers, &path.child("finalizers"), errors);
+    }
+}
+
+/// What is wrong with labels.
+pub(super) fn validate_labels(labels: &BTreeMap<String, String>, path: &FieldPath, errors: &mut Errors) {
+    for (key, value) in labels {
+        for fault in names::qualified_name(key) {
+            errors.push(FieldError::invalid(path, key.as_str(), &fault));
+        }
+        for fault in names::label_value(value) {
+            errors.push(FieldError::invalid(path, value.as_str(), &fault));
+        }
+    }
+}
+
+/// What is wrong with annotations: keys as labels', values together not too large.
+pub(super) fn validate_annotations(annotations: &BTreeMap<String, String>, path: &FieldPath, errors: &mut Errors) {
+    let mut size = 0;
+    for (key, value) in annotations {
+        for fault in names::qualified_name(&key.to_lowercase()) {
+            errors.push(FieldError::invalid(path, key.as_str(), &fault));
+        }
+        size += key.len() + value.len();
+    }
+    if size > MAX_ANNOTATIONS_BYTES {
+        errors.push(FieldError::too_long(path, MAX_ANNOTATIONS_BYTES));
+    }
+}
+
+fn validate_owners(owners: &[OwnerReference], path: &FieldPath, errors: &mut Errors) {
+    let mut controller: Option<&str> = None;
+    for owner in owners {
+        let mut demand = |field: &str, value: &str, what: &str| {
+            if value.is_empty() {
+                errors.push(FieldError::invalid(&path.child(field), value, what));
+            }
+        };
+        let version = owner.api_version.rsplit('/').next().unwrap_or("");
+        demand("apiVersion", version, "version must not be empty");
+        demand("kind", &owner.kind, "kind must not be empty");
+        demand("name", &owner.name, "name must not be empty");
+        demand("uid", &owner.uid, "uid must not be empty");
+        if owner.kind == "Event" && owner.api_version == "v1" {
+            let why = "is disallowed from being an owner";
+            errors.push(FieldError::invalid(path, "v1, Kind=Event", why));
+        }
+        if owner.controller == Some(true) {
+            if let Some(other) = controller {
+                let shown = serde_json::to_value(owners).unwrap_or_default();
+                let why = format!(
+                    "Only one reference can have Controller set to true. Found \"true\" in references for {other} and {}",
+                    owner.name
+                );
+                errors.push(FieldError::invalid(path, shown, &why));
+            }
+            controller = Some(&owner.name);
+        }
+    }
+}
+
+fn validate_finalizers(finalizers: &[String], path: &FieldPath, errors: &mut Errors) {
+    for finalizer in finalizers {
+        for fault in names::qualified_name(finalizer) {
+            errors.push(FieldError::invalid(path, finalizer.as_str(), &fault));
+        }
+        if !finalizer.contains('/') && !STANDARD_FINALIZERS.contains(&finalizer.as_str()) {
+            let why = "name is neither a standard finalizer name nor is it fully qualified";
+            errors.push(FieldError::invalid(path, finalizer.as_str(), why));
+        }
+    }
+    let has = |name: &str| finalizers.iter().any(|f| f == name);
+    if has("orphan") && has("foregroundDeletion") {
+        let shown = serde_json::to_value(finalizers).unwrap_or_default();
+        let why = "finalizer orphan and foregroundDeletion cannot be both set";
+        errors.push(FieldError::invalid(path, shown, why));
+    }
+}
+
+/// What of the metadata may not have changed.
+pub(super) fn validate_update(new: &ObjectMeta, old: &ObjectMeta, errors: &mut Errors) {
+    let path = FieldPath::new("metadata");
+    let mut same = |field: &str, new: &Option<String>, old: &Option<String>| {
+        if new != old {
+            let shown = new.as_deref().unwrap_or("");
+            errors.push(FieldError::invalid(&path.child(field), shown, IMMUTABLE));
+        }
+    };
+    same("name", &new.name, &old.name);
+    same("namespace", &new.namespace, &old.namespace);
+    let seconds = |time: &ObjectMeta| time.creation_timestamp.as_ref().map(|t| t.0.as_second());
+    if seconds(new) != seconds(old) {
+        let shown = serde_json::to_value(&new.creation_timestamp).unwrap_or_default();
+        errors.push(FieldError::invalid(&path.child("creationTimestamp"), shown, IMMUTABLE));
+    }
+    if old.deletion_timestamp.is_none() && new.deletion_timestamp.is_some() {
+        let shown = serde_json::to_value(&new.deletion_timestamp).unwrap_or_default();
+        let why = "field is immutable; may only be changed via deletion";
+        errors.push(FieldError::invalid(&path.child("deletionTimestamp"), shown, why));
+    }
+    if old.deletion_timestamp.is_some() {
+        let known = |f: &&String| !old.finalizers.iter().flatten().any(|o| o == *f);
+        let added: Vec<String> = new.finalizers.iter().flatten().filter(known).map(|f| format!("{f:?}")).collect();
+        if !added.is_empty() {
+            let why = format!(
+                "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
+                added.join(", ")
+            );
+            errors.push(FieldError::forbidden(&path.child("finalizers"), &why));
+        }
+    }
+}

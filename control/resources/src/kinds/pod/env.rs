@@ -1,0 +1,149 @@
+//! What is wrong with a container's environment.
+
+use k8s_openapi::api::core::v1::{Container, EnvFromSource, EnvVar, EnvVarSource};
+
+use crate::kinds::kind::Errors;
+use crate::kinds::names;
+use crate::kinds::optional::{faults, items, one_of, plain, text};
+use crate::{FieldError, FieldPath};
+
+/// The fields of a pod that a variable can show, beside single labels and annotations.
+const POD_FIELDS: &[&str] = &[
+    "metadata.name",
+    "metadata.namespace",
+    "metadata.uid",
+    "spec.nodeName",
+    "spec.serviceAccountName",
+    "status.hostIP",
+    "status.hostIPs",
+    "status.podIP",
+    "status.podIPs",
+];
+
+/// Variables, and the objects that they are taken from.
+pub(super) fn validate(container: &Container, path: &FieldPath, errors: &mut Errors) {
+    for (index, variable) in items(&container.env).iter().enumerate() {
+        validate_variable(variable, || path.child("env").index(index), errors);
+    }
+    for (index, source) in items(&container.env_from).iter().enumerate() {
+        validate_from(source, || path.child("envFrom").index(index), errors);
+    }
+}
+
+fn validate_variable(variable: &EnvVar, path: impl Fn() -> FieldPath, errors: &mut Errors) {
+    if variable.name.is_empty() {
+        errors.push(FieldError::required(&path().child("name"), ""));
+    } else {
+        let name = variable.name.as_str();
+        faults(names::env_name(name), name, || path().child("name"), errors);
+    }
+    if let Some(source) = &variable.value_from {
+        let path = path().child("valueFrom");
+        if text(&variable.value).is_some() {
+            let why = "may not be specified when `value` is not empty";
+            errors.push(FieldError::invalid(&path, "", why));
+        }
+        validate_source(source, &path, errors);
+    }
+}
+
+fn validate_source(source: &EnvVarSource, path: &FieldPath, errors: &mut Errors) {
+    let given = [
+        source.field_ref.is_some(),
+        source.resource_field_ref.is_some(),
+        source.config_map_key_ref.is_some(),
+        source.secret_key_ref.is_some(),
+        source.file_key_ref.is_some(),
+    ];
+    match given.iter().filter(|given| **given).count() {
+        0 => {
+            let why = "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`";
+            errors.push(FieldError::invalid(path, "", why));
+        }
+        1 => {}
+        _ => {
+            let why = "may not have more than one field specified at a time";
+            errors.push(FieldError::invalid(path, "", why));
+        }
+    }
+    if let Some(field) = &source.field_ref {
+        validate_field(&field.field_path, POD_FIELDS, &path.child("fieldRef"), errors);
+    }
+    if let Some(resource) = &source.resource_field_ref {
+        let known = [
+            "limits.cpu",
+            "limits.ephemeral-storage",
+            "limits.memory",
+            "requests.cpu",
+            "requests.ephemeral-storage",
+            "requests.memory",
+        ];
+        let path = || path.child("resourceFieldRef").child("resource");
+        if resource.resource.is_empty() {
+            errors.push(FieldError::required(&path(), ""));
+        } else {
+            one_of(&resource.resource, &known, path, errors);
+        }
+    }
+    let keys = [
+        ("configMapKeyRef", source.config_map_key_ref.as_ref().map(|r| (&r.name, &r.key))),
+        ("secretKeyRef", source.secret_key_ref.as_ref().map(|r| (&r.name, &r.key))),
+    ];
+    for (field, reference) in keys {
+        let Some((name, key)) = reference else { continue };
+        let path = path.child(field);
+        if name.is_empty() {
+            errors.push(FieldError::required(&path.child("name"), ""));
+        }
+        if key.is_empty() {
+            errors.push(FieldError::required(&path.child("key"), ""));
+        } else {
+            faults(names::config_key(key), key, || path.child("key"), errors);
+        }
+    }
+}
+
+/// A reference to a field of the pod itself.
+pub(super) fn validate_field(field: &str, known: &[&str], path: &FieldPath, errors: &mut Errors) {
+    let path = path.child("fieldPath");
+    if field.is_empty() {
+        errors.push(FieldError::required(&path, ""));
+        return;
+    }
+    let subscript = ["metadata.labels", "metadata.annotations"]
+        .iter()
+        .find_map(|map| field.strip_prefix(map)?.strip_prefix("['")?.strip_suffix("']"));
+    if let Some(key) = subscript {
+        faults(names::qualified_name(&key.to_lowercase()), key, || path.clone(), errors);
+    } else if !known.contains(&field) {
+        // Pods know more field labels than variables can show.
+        if POD_FIELDS.contains(&field) || field == "status.phase" || field == "spec.restartPolicy" {
+            errors.push(FieldError::not_supported(&path, field, known));
+        } else {
+            let why = format!("error converting fieldPath: field label not supported: {field}");
+            errors.push(FieldError::invalid(&path, field, &why));
+        }
+    }
+}
+
+fn validate_from(source: &EnvFromSource, path: impl Fn() -> FieldPath, errors: &mut Errors) {
+    let prefix = plain(&source.prefix);
+    if !prefix.is_empty() {
+        faults(names::env_name(prefix), prefix, || path().child("prefix"), errors);
+    }
+    let sources = [
+        ("configMapRef", source.config_map_ref.as_ref().map(|r| &r.name)),
+        ("secretRef", source.secret_ref.as_ref().map(|r| &r.name)),
+    ];
+    for (field, name) in sources {
+        if name.is_some_and(String::is_empty) {
+            errors.push(FieldError::required(&path().child(field).child("name"), ""));
+        }
+    }
+    let why = match sources.iter().filter(|(_, name)| name.is_some()).count() {
+        0 => "must specify one of: `configMapRef` or `secretRef`",
+        1 => return,
+        _ => "may not have more than one field specified at a time",
+    };
+    errors.push(FieldError::invalid(&path(), "", why));
+}

@@ -1,0 +1,126 @@
+//! Pods, and the pod templates of other kinds.
+
+mod container;
+mod defaults;
+mod env;
+mod probe;
+mod qos;
+mod spec;
+mod template;
+mod update;
+mod volume;
+
+use k8s_openapi::api::core::v1::{Pod, PodSpec, PodStatus, Toleration};
+
+use super::Env;
+use super::kind::{Errors, Kind, has_meta};
+use super::optional::{fill, plain, text};
+use crate::{FieldError, FieldPath};
+
+pub(super) use defaults::{canonical, fill_template};
+pub(super) use probe::validate_port;
+use qos::qos_class;
+pub(super) use template::validate_template;
+
+const NOT_READY: &str = "node.kubernetes.io/not-ready";
+const UNREACHABLE: &str = "node.kubernetes.io/unreachable";
+
+impl Kind for Pod {
+    const GENERATION: bool = true;
+
+    has_meta!();
+
+    fn fill(&mut self) {
+        let spec = self.spec.get_or_insert_default();
+        defaults::fill_spec(spec);
+        defaults::fill_pod(spec);
+    }
+
+    fn prepare_create(&mut self, env: &Env) {
+        let spec = self.spec.get_or_insert_default();
+        fill(&mut spec.service_account_name, "default");
+        spec.service_account.clone_from(&spec.service_account_name);
+        tolerate_lost_nodes(spec, env.toleration_seconds);
+        fill_priority(spec);
+        self.status = Some(PodStatus {
+            phase: Some("Pending".to_owned()),
+            qos_class: Some(qos_class(spec).to_owned()),
+            ..PodStatus::default()
+        });
+    }
+
+    fn prepare_update(&mut self, old: &Self, env: &Env) {
+        self.status.clone_from(&old.status);
+        let spec = self.spec.get_or_insert_default();
+        if let Some(old) = &old.spec {
+            spec.priority = spec.priority.or(old.priority);
+            if spec.preemption_policy.is_none() {
+                spec.preemption_policy.clone_from(&old.preemption_policy);
+            }
+        }
+        tolerate_lost_nodes(spec, env.toleration_seconds);
+        if spec.termination_grace_period_seconds.is_some_and(|seconds| seconds < 0) {
+            spec.termination_grace_period_seconds = Some(1);
+        }
+    }
+
+    fn prepare_subresource(&mut self, _name: &str, old: &Self, _env: &Env) {
+        self.spec.clone_from(&old.spec);
+        let status = self.status.get_or_insert_default();
+        if let Some(old) = &old.status {
+            status.qos_class.clone_from(&old.qos_class);
+        }
+        fill(&mut status.phase, "Pending");
+    }
+
+    fn validate(&self, errors: &mut Errors) {
+        let path = FieldPath::new("spec");
+        let Some(spec) = &self.spec else {
+            errors.push(FieldError::required(&path, ""));
+            return;
+        };
+        spec::validate(spec, &path, errors);
+        if plain(&spec.service_account_name).is_empty() {
+            errors.push(FieldError::required(&path.child("serviceAccountName"), ""));
+        }
+    }
+
+    fn validate_update(&self, old: &Self, errors: &mut Errors) {
+        update::validate(self, old, errors);
+    }
+
+    fn wants_other(&self, old: &Self) -> bool {
+        self.spec != old.spec
+    }
+}
+
+/// Gives the pod a while on a node that is lost, unless it says how long.
+fn tolerate_lost_nodes(spec: &mut PodSpec, seconds: i64) {
+    for taint in [NOT_READY, UNREACHABLE] {
+        let tolerations = spec.tolerations.get_or_insert_default();
+        let says = tolerations.iter().any(|t| {
+            matches!(plain(&t.key), "" | NOT_READY | UNREACHABLE)
+                && (plain(&t.key).is_empty() || plain(&t.key) == taint)
+                && matches!(plain(&t.effect), "" | "NoExecute")
+        });
+        if !says {
+            tolerations.push(Toleration {
+                key: Some(taint.to_owned()),
+                operator: Some("Exists".to_owned()),
+                effect: Some("NoExecute".to_owned()),
+                toleration_seconds: Some(seconds),
+                value: None,
+            });
+        }
+    }
+}
+
+/// The numbers of the two priority classes that every cluster has; there are no others.
+fn fill_priority(spec: &mut PodSpec) {
+    spec.priority = Some(match text(&spec.priority_class_name) {
+        Some("system-node-critical") => 2_000_001_000,
+        Some("system-cluster-critical") => 2_000_000_000,
+        _ => 0,
+    });
+    fill(&mut spec.preemption_policy, "PreemptLowerPriority");
+}

@@ -1,0 +1,51 @@
+//! What is wrong with the pod template of a ReplicaSet or a Deployment.
+
+use k8s_openapi::api::core::v1::PodTemplateSpec;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector as SelectorObject;
+
+use super::spec;
+use crate::kinds::kind::Errors;
+use crate::kinds::meta;
+use crate::kinds::optional::{one_of, plain};
+use crate::selector::LabelSelector;
+use crate::{FieldError, FieldPath};
+
+/// The template of pods that are replaced when they end, and that `selector` must find again.
+pub(in crate::kinds) fn validate_template(
+    template: &PodTemplateSpec,
+    selector: &SelectorObject,
+    path: &FieldPath,
+    errors: &mut Errors,
+) {
+    let labels = template.metadata.as_ref().and_then(|metadata| metadata.labels.as_ref());
+    let label_path = path.child("metadata").child("labels");
+    if let Ok(selects) = LabelSelector::from_object(selector)
+        && !selects.is_empty()
+        && !selects.matches(labels.unwrap_or(&Default::default()))
+    {
+        let shown = serde_json::to_value(labels).unwrap_or_default();
+        let why = "`selector` does not match template `labels`";
+        errors.push(FieldError::invalid(&label_path, shown, why));
+    }
+    if let Some(labels) = labels {
+        meta::validate_labels(labels, &label_path, errors);
+    }
+    if let Some(annotations) = template.metadata.as_ref().and_then(|m| m.annotations.as_ref()) {
+        let path = path.child("metadata").child("annotations");
+        meta::validate_annotations(annotations, &path, errors);
+    }
+    let path = path.child("spec");
+    let Some(pod) = &template.spec else {
+        errors.push(FieldError::required(&path, ""));
+        return;
+    };
+    spec::validate(pod, &path, errors);
+    // What is none of the three is told already.
+    if matches!(plain(&pod.restart_policy), "OnFailure" | "Never") {
+        one_of(plain(&pod.restart_policy), &["Always"], || path.child("restartPolicy"), errors);
+    }
+    if pod.active_deadline_seconds.is_some() {
+        let why = "activeDeadlineSeconds in ReplicaSet is not Supported";
+        errors.push(FieldError::forbidden(&path.child("activeDeadlineSeconds"), why));
+    }
+}
