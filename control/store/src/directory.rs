@@ -1,0 +1,142 @@
+//! The store's directory: who holds it, which format it has, whose it is.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::error::StoreError;
+use crate::files::{replace, sync_dir};
+
+/// The directory's format.
+const FORMAT: u32 = 1;
+
+/// The directory, locked for as long as this lives.
+pub(crate) struct Directory {
+    path: PathBuf,
+    /// Unlocked when it is closed.
+    _lock: File,
+    pub cluster: String,
+    pub server: u64,
+}
+
+impl Directory {
+    /// Makes the directory if need be, and locks it.
+    pub fn open(path: &Path) -> Result<Directory, StoreError> {
+        fs::create_dir_all(path).map_err(|error| StoreError::io(path, &error))?;
+        let lock_path = path.join("lock");
+        let lock = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&lock_path)
+            .map_err(|error| StoreError::io(&lock_path, &error))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(StoreError::Locked { dir: path.to_owned() }),
+            Err(TryLockError::Error(error)) => return Err(StoreError::io(&lock_path, &error)),
+        }
+        let file = path.join("identity");
+        let (cluster, server) = match fs::read_to_string(&file) {
+            Ok(text) => parse(&file, &text)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => found(path, &file)?,
+            Err(error) => return Err(StoreError::io(&file, &error)),
+        };
+        Ok(Directory { path: path.to_owned(), _lock: lock, cluster, server })
+    }
+
+    /// Where the log lies.
+    pub fn log(&self) -> PathBuf {
+        self.path.join("log")
+    }
+
+    /// Where the applied state lies.
+    pub fn state(&self) -> PathBuf {
+        self.path.join("state")
+    }
+}
+
+/// Founds a cluster of one server.
+fn found(dir: &Path, file: &Path) -> Result<(String, u64), StoreError> {
+    for leftover in ["log", "state"] {
+        let leftover = dir.join(leftover);
+        if leftover.exists() {
+            let why = format!("missing, although {} exists: restore it from a backup", leftover.display());
+            return Err(StoreError::Corrupt { file: file.to_owned(), why });
+        }
+    }
+    let cluster = uuid::Uuid::new_v4().to_string();
+    // Never 0, which raft takes for "nobody".
+    let server = uuid::Uuid::new_v4().as_u64_pair().0 | 1;
+    let text = format!("palinurus-store\nformat = {FORMAT}\ncluster = {cluster}\nserver = {server}\n");
+    replace(file, text.as_bytes()).map_err(|error| StoreError::io(file, &error))?;
+    if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        // The directory's own name must last too. Some parents cannot be opened; then the system decides when.
+        let _ = sync_dir(parent);
+    }
+    Ok((cluster, server))
+}
+
+fn parse(file: &Path, text: &str) -> Result<(String, u64), StoreError> {
+    let corrupt = |why: &str| StoreError::Corrupt { file: file.to_owned(), why: why.to_owned() };
+    let mut lines = text.lines();
+    if lines.next() != Some("palinurus-store") {
+        return Err(corrupt("this is not a store's identity file; is the directory the right one?"));
+    }
+    let mut field = |name: &str| {
+        let line = lines.next().and_then(|line| line.strip_prefix(name)?.strip_prefix(" = "));
+        line.ok_or_else(|| corrupt(&format!("the line \"{name} = …\" is missing")))
+    };
+    let format: u32 = field("format")?.parse().map_err(|_| corrupt("the format is not a number"))?;
+    if format > FORMAT {
+        return Err(StoreError::TooNew { file: file.to_owned(), found: format, known: FORMAT });
+    }
+    let cluster = field("cluster")?.to_owned();
+    let server = field("server")?.parse().map_err(|_| corrupt("the server's id is not a number"))?;
+    if server == 0 {
+        return Err(corrupt("the server's id is 0"));
+    }
+    Ok((cluster, server))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_identity_is_founded_once_and_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("store");
+        let first = Directory::open(&path).unwrap();
+        let (cluster, server) = (first.cluster.clone(), first.server);
+        assert!(matches!(Directory::open(&path), Err(StoreError::Locked { dir }) if dir == path));
+        drop(first);
+        let again = Directory::open(&path).unwrap();
+        assert_eq!((again.cluster.clone(), again.server), (cluster, server));
+    }
+
+    #[test]
+    fn a_foreign_or_newer_identity_is_refused_by_name() {
+        fn check(text: &str, expected: &str) {
+            let dir = tempfile::tempdir().unwrap();
+            let file = dir.path().join("identity");
+            fs::write(&file, text).unwrap();
+            let error = Directory::open(dir.path()).err().map(|error| error.to_string()).unwrap_or_default();
+            assert_eq!(error, format!("{}: {expected}", file.display()));
+        }
+        check("", "this is not a store's identity file; is the directory the right one?");
+        check("palinurus-store\nformat = x\n", "the format is not a number");
+        check("palinurus-store\nformat = 1\n", "the line \"cluster = …\" is missing");
+        check("palinurus-store\nformat = 1\ncluster = c\nserver = 0\n", "the server's id is 0");
+        check(
+            "palinurus-store\nformat = 9\n",
+            "format 9 is newer than this program's (1); use the version that wrote it, or a later one",
+        );
+    }
+
+    #[test]
+    fn a_lost_identity_is_not_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("log")).unwrap();
+        assert!(matches!(Directory::open(dir.path()), Err(StoreError::Corrupt { .. })));
+    }
+}

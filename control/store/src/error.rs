@@ -1,0 +1,119 @@
+//! What can go wrong.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::key::Revision;
+
+/// Why the store could not do what was asked.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// Another process has the directory open.
+    #[error("{}: the data directory is in use by another process", .dir.display())]
+    Locked {
+        /// The store's directory.
+        dir: PathBuf,
+    },
+    /// The directory cannot be written.
+    #[error("{}: cannot be written: {reason}", .path.display())]
+    NotWritable {
+        /// What could not be written.
+        path: PathBuf,
+        /// What the system said.
+        reason: String,
+    },
+    /// The directory was written by a later version.
+    #[error("{}: format {found} is newer than this program's ({known}); use the version that wrote it, or a later one", .file.display())]
+    TooNew {
+        /// The file that says so.
+        file: PathBuf,
+        /// Its format.
+        found: u32,
+        /// The newest format that is understood.
+        known: u32,
+    },
+    /// A file does not hold what was written to it.
+    #[error("{}: {why}", .file.display())]
+    Corrupt {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong, and what to do.
+        why: String,
+    },
+    /// The disk is full: writes are refused until there is room, reads go on.
+    #[error("{}: the disk is full", .path.display())]
+    Full {
+        /// What could not be written.
+        path: PathBuf,
+    },
+    /// Too many writes wait already.
+    #[error("too many writes are waiting")]
+    QueueFull,
+    /// The transaction is larger than the store accepts.
+    #[error("a transaction of {size} bytes is over the limit of {limit}")]
+    TooLarge {
+        /// Its encoded size.
+        size: usize,
+        /// The configured limit.
+        limit: usize,
+    },
+    /// The transaction makes no sense.
+    #[error("invalid transaction: {0}")]
+    Invalid(String),
+    /// The store has been closed.
+    #[error("the store is closed")]
+    Closed,
+    /// There is no leader now; nothing was written.
+    #[error("there is no leader")]
+    NoLeader,
+    /// Leadership changed while the write was under way.
+    #[error("leadership changed: whether the write happened is not known")]
+    Unknown,
+    /// The store stopped after an error that it cannot write on behind.
+    #[error("the store takes no more writes since: {0}")]
+    Failed(String),
+    /// The system refused.
+    #[error("{}: {reason}", .path.display())]
+    Io {
+        /// What was read or written.
+        path: PathBuf,
+        /// The kind of error.
+        kind: io::ErrorKind,
+        /// What the system said.
+        reason: String,
+    },
+}
+
+impl StoreError {
+    /// Sorts an I/O error on `path` into the kinds that a caller can act on.
+    pub(crate) fn io(path: &Path, error: &io::Error) -> StoreError {
+        let path = path.to_owned();
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+                StoreError::Full { path }
+            }
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                StoreError::NotWritable { path, reason: error.to_string() }
+            }
+            kind => StoreError::Io { path, kind, reason: error.to_string() },
+        }
+    }
+}
+
+/// Why a watch cannot go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WatchError {
+    /// The history no longer reaches back to the revision that was asked for.
+    #[error("the history begins after revision {oldest}")]
+    Compacted {
+        /// The oldest revision from which the bucket can still be watched.
+        oldest: Revision,
+    },
+    /// The watcher was too slow: events that it had not read were dropped from the history.
+    #[error("the watcher fell behind the history")]
+    Lagged,
+    /// The store was closed.
+    #[error("the store is closed")]
+    Closed,
+}

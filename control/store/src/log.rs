@@ -1,0 +1,252 @@
+//! The Raft log on disk: segments of checksummed records, one record for each flush.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use raft::eraftpb::{Entry, HardState};
+
+use crate::disk::{Disk, DiskFile};
+use crate::error::StoreError;
+use crate::record::{self, BATCH_OVERHEAD, ENTRY_OVERHEAD, Record};
+use crate::segment::{self, Damage, HEADER_LEN, frame_len};
+
+/// Kept free at a segment's end.
+const SEAL_LEN: u64 = frame_len(1) as u64;
+
+/// What a damaged log leaves to do.
+const ADVICE: &str =
+    "the disk may be failing: restore the data directory from a backup, or move it away and start anew";
+
+/// A segment that is written no more.
+#[derive(Debug)]
+struct Finished {
+    segment: u64,
+    /// No entry behind this one is in it.
+    last: u64,
+}
+
+/// The log.
+pub(crate) struct Log<D: Disk> {
+    disk: D,
+    finished: VecDeque<Finished>,
+    segment: u64,
+    file: D::File,
+    /// Where the next frame goes in the current segment.
+    offset: u64,
+    room: u64,
+    /// Whether the current segment's last frame is a seal.
+    sealed: bool,
+    /// The highest entry in the current segment.
+    last: u64,
+    segment_bytes: u64,
+    hard_state: HardState,
+    buffer: Vec<u8>,
+}
+
+/// What the log held when it was opened.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Recovered {
+    pub hard_state: Option<HardState>,
+    /// The entries behind the applied index, without gaps.
+    pub entries: VecDeque<Entry>,
+}
+
+impl<D: Disk> Log<D> {
+    /// Opens the log and reads what follows entry `applied`. A torn tail is cut; other damage is an error.
+    pub fn open(
+        mut disk: D,
+        segment_bytes: u64,
+        applied: u64,
+        initial: &HardState,
+    ) -> Result<(Log<D>, Recovered), StoreError> {
+        let place = disk.path(0).parent().map(PathBuf::from).unwrap_or_default();
+        let segments = disk.segments().map_err(|error| StoreError::io(&place, &error))?;
+        let mut recovery = Recovery::new(applied);
+        let mut finished = VecDeque::new();
+        let mut current = None;
+        for (position, number) in segments.iter().enumerate() {
+            let corrupt = |why: String| StoreError::Corrupt { file: disk.path(*number), why };
+            if position > 0 && segments[position - 1] + 1 != *number {
+                return Err(corrupt(format!("the segment before this one is missing; {ADVICE}")));
+            }
+            let bytes = disk.read(*number).map_err(|error| StoreError::io(&disk.path(*number), &error))?;
+            let size = bytes.len() as u64;
+            let scan = segment::scan(&Bytes::from(bytes), *number).map_err(|damage| match damage {
+                Damage::Version(found) => {
+                    StoreError::TooNew { file: disk.path(*number), found, known: segment::VERSION }
+                }
+                Damage::Bad { at, what } => corrupt(format!("at byte {at}: {what}; {ADVICE}")),
+            })?;
+            let is_last = position + 1 == segments.len();
+            if !is_last && !scan.sealed {
+                return Err(corrupt(format!("at byte {}: records are missing at the end; {ADVICE}", scan.end)));
+            }
+            if scan.torn {
+                tracing::warn!(file = %disk.path(*number).display(), at = scan.end, "cut off an unfinished write at the log's end");
+            }
+            let last = recovery.take(scan.records).map_err(|why| corrupt(format!("{why}; {ADVICE}")))?;
+            if is_last {
+                current = Some((*number, scan.end, size, scan.sealed, last));
+            } else {
+                finished.push_back(Finished { segment: *number, last });
+            }
+        }
+        if recovery.last > 0 && recovery.last < applied || segments.is_empty() && applied > initial.commit {
+            let why = format!("the log ends at entry {}, but {applied} are applied; {ADVICE}", recovery.last);
+            return Err(StoreError::Corrupt { file: place, why });
+        }
+        let recovered = recovery.recovered;
+        let hard_state = recovered.hard_state.clone().unwrap_or_else(|| initial.clone());
+        let (segment, offset, room, sealed, last, file) = match current {
+            Some((number, offset, size, sealed, last)) => {
+                let file = disk.open(number).map_err(|error| StoreError::io(&disk.path(number), &error))?;
+                (number, offset, size, sealed, last, file)
+            }
+            None => {
+                let (file, offset) = new_segment(&mut disk, 1, segment_bytes, &hard_state)?;
+                (1, offset, segment_bytes, false, applied, file)
+            }
+        };
+        let buffer = Vec::new();
+        let log = Log { disk, finished, segment, file, offset, room, sealed, last, segment_bytes, hard_state, buffer };
+        Ok((log, recovered))
+    }
+
+    /// Makes sure that entries with this many bytes of content can be appended without running out of room.
+    pub fn reserve(&mut self, entries: usize, bytes: usize) -> Result<(), StoreError> {
+        let frame = frame_len(BATCH_OVERHEAD + entries * ENTRY_OVERHEAD + bytes) as u64;
+        if self.offset + frame + SEAL_LEN <= self.room {
+            return Ok(());
+        }
+        self.seal()?;
+        let size = self.segment_bytes.max(2 * (HEADER_LEN as u64 + SEAL_LEN) + frame + BATCH_OVERHEAD as u64);
+        let (file, offset) = new_segment(&mut self.disk, self.segment + 1, size, &self.hard_state)?;
+        self.finished.push_back(Finished { segment: self.segment, last: self.last });
+        self.segment += 1;
+        self.file = file;
+        self.offset = offset;
+        self.room = size;
+        self.sealed = false;
+        Ok(())
+    }
+
+    /// Appends a record with the voter's state and these entries, and makes it durable.
+    pub fn append(&mut self, hard_state: &HardState, entries: &[Entry]) -> Result<(), StoreError> {
+        let bytes = entries.iter().map(|entry| entry.data.len() + entry.context.len()).sum();
+        self.reserve(entries.len(), bytes)?;
+        self.hard_state.clone_from(hard_state);
+        self.write(|buffer| record::write_batch(buffer, hard_state, entries))?;
+        self.sealed = false;
+        if let Some(entry) = entries.last() {
+            self.last = self.last.max(entry.index);
+        }
+        Ok(())
+    }
+
+    /// Notes what the voter's state is, to be written with the next record.
+    pub fn note(&mut self, hard_state: &HardState) {
+        self.hard_state.clone_from(hard_state);
+    }
+
+    /// Marks all records so far as durable, so that damage to the last one cannot pass for an unfinished write.
+    pub fn seal(&mut self) -> Result<(), StoreError> {
+        if !self.sealed && self.offset + SEAL_LEN <= self.room {
+            self.write(record::write_seal)?;
+            self.sealed = true;
+        }
+        Ok(())
+    }
+
+    /// Removes the segments that hold nothing behind entry `durable`, which is in the applied state on disk.
+    pub fn release(&mut self, durable: u64) {
+        while let Some(oldest) = self.finished.front().filter(|oldest| oldest.last <= durable) {
+            let path = self.disk.path(oldest.segment);
+            if let Err(error) = self.disk.remove(oldest.segment) {
+                // Left for the next time: the log only takes more room than it needs.
+                tracing::warn!(file = %path.display(), %error, "cannot remove a log segment");
+                return;
+            }
+            self.finished.pop_front();
+        }
+    }
+
+    fn write(&mut self, content: impl FnOnce(&mut Vec<u8>)) -> Result<(), StoreError> {
+        // A buffer that grew for one large record is not kept.
+        const KEPT: usize = 1 << 20;
+        self.buffer.clear();
+        self.buffer.shrink_to(KEPT);
+        segment::write_frame(&mut self.buffer, self.segment, self.offset, content);
+        let written = self.file.write_at(&self.buffer, self.offset).and_then(|()| self.file.sync());
+        written.map_err(|error| StoreError::io(&self.disk.path(self.segment), &error))?;
+        self.offset += self.buffer.len() as u64;
+        Ok(())
+    }
+}
+
+/// A new segment that begins with the voter's state, so that older ones can go.
+fn new_segment<D: Disk>(
+    disk: &mut D,
+    number: u64,
+    size: u64,
+    hard_state: &HardState,
+) -> Result<(D::File, u64), StoreError> {
+    let mut initial = Vec::new();
+    segment::write_header(&mut initial, number);
+    segment::write_frame(&mut initial, number, HEADER_LEN as u64, |buffer| {
+        record::write_batch(buffer, hard_state, &[])
+    });
+    let file = disk.create(number, &initial, size).map_err(|error| StoreError::io(&disk.path(number), &error))?;
+    Ok((file, initial.len() as u64))
+}
+
+/// Puts the records of several segments together.
+struct Recovery {
+    applied: u64,
+    last: u64,
+    recovered: Recovered,
+}
+
+impl Recovery {
+    fn new(applied: u64) -> Recovery {
+        Recovery { applied, last: 0, recovered: Recovered::default() }
+    }
+
+    /// Takes a segment's records and returns the highest index among them.
+    fn take(&mut self, records: Vec<Record>) -> Result<u64, String> {
+        let mut highest = self.last;
+        for record in records {
+            let Record::Batch { hard_state, entries } = record else { continue };
+            self.recovered.hard_state = Some(hard_state);
+            for entry in entries {
+                self.take_entry(entry)?;
+                highest = highest.max(self.last);
+            }
+        }
+        Ok(highest)
+    }
+
+    fn take_entry(&mut self, entry: Entry) -> Result<(), String> {
+        let index = entry.index;
+        let first = self.last == 0;
+        if first && index > self.applied + 1 {
+            return Err(format!("the log begins at entry {index}, but only {} are applied", self.applied));
+        }
+        if !first && index > self.last + 1 {
+            return Err(format!("entry {index} follows entry {}", self.last));
+        }
+        self.last = index;
+        if index <= self.applied {
+            return Ok(());
+        }
+        // A later leader's entries replace what was never committed.
+        let kept = usize::try_from(index - self.applied - 1).unwrap_or(usize::MAX);
+        self.recovered.entries.truncate(kept);
+        self.recovered.entries.push_back(entry);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[path = "log_tests.rs"]
+mod tests;

@@ -1,0 +1,211 @@
+//! The applied state on disk, in sled: one tree, and every batch carries the applied index that it brings the tree to.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use imbl::OrdMap;
+use protobuf::Message;
+use raft::eraftpb::ConfState;
+
+use crate::codec::{Reader, decode_entry, encode_entry, write_number};
+use crate::entry::Entry;
+use crate::error::StoreError;
+use crate::key::{Key, Revision};
+use crate::mvcc::State;
+use crate::persister::{Batch, Point, StateDisk};
+
+const VERSION: u8 = 1;
+const POINT: &[u8] = b"m";
+const OBJECT: u8 = b'o';
+const BUCKET: u8 = b'b';
+
+/// All objects are in memory anyway.
+const CACHE_BYTES: u64 = 16 << 20;
+
+const ADVICE: &str = "restore the data directory from a backup, or move it away and start anew";
+
+/// What was found on disk.
+pub(crate) struct Loaded {
+    pub state: State,
+    pub conf_state: ConfState,
+}
+
+/// A sled database in a folder of its own.
+pub(crate) struct SledState {
+    dir: PathBuf,
+    /// Gone after an error, until the next write opens it again.
+    db: Option<sled::Db>,
+    /// `blobs` names values by position in sled's log; all up to this one are durable.
+    blobs_synced: i64,
+}
+
+impl SledState {
+    /// The database in `dir`, made if need be.
+    pub fn open(dir: &Path) -> Result<SledState, StoreError> {
+        let mut state = SledState { dir: dir.to_owned(), db: None, blobs_synced: -1 };
+        state.db()?;
+        Ok(state)
+    }
+
+    /// Everything in it; `None` when nothing was ever written.
+    pub fn load(&mut self) -> Result<Option<Loaded>, StoreError> {
+        let db = self.db()?.clone();
+        let Some(point) = db.get(POINT).map_err(|error| self.error(error))? else { return Ok(None) };
+        let point = decode_point(&point).map_err(|why| self.corrupt(&why))?;
+        let mut objects: Vec<(Key, Arc<Entry>)> = Vec::new();
+        for item in db.scan_prefix([OBJECT]) {
+            let (key, value) = item.map_err(|error| self.error(error))?;
+            let text = std::str::from_utf8(&key[1..]).map_err(|_| self.corrupt("a key is not UTF-8"))?;
+            let key = Key::from(text);
+            let entry = decode_entry(key.clone(), &value).map_err(|error| self.corrupt(&format!("{text}: {error}")))?;
+            objects.push((key, entry));
+        }
+        let mut changed = BTreeMap::new();
+        for item in db.scan_prefix([BUCKET]) {
+            let (key, value) = item.map_err(|error| self.error(error))?;
+            let name = std::str::from_utf8(&key[1..]).map_err(|_| self.corrupt("a bucket's name is not UTF-8"))?;
+            let revision =
+                <[u8; 8]>::try_from(&*value).map_err(|_| self.corrupt("a bucket's revision has not 8 bytes"))?;
+            changed.insert(Arc::from(name), Revision(u64::from_le_bytes(revision)));
+        }
+        let objects: OrdMap<_, _> = objects.into_iter().collect();
+        let state = State::restored(objects, point.revision, point.index, point.term, changed);
+        Ok(Some(Loaded { state, conf_state: point.conf_state }))
+    }
+
+    fn db(&mut self) -> Result<&sled::Db, StoreError> {
+        let db = match self.db.take() {
+            Some(db) => db,
+            None => self.open_db()?,
+        };
+        Ok(self.db.insert(db))
+    }
+
+    fn open_db(&self) -> Result<sled::Db, StoreError> {
+        fs::create_dir_all(&self.dir).map_err(|error| StoreError::io(&self.dir, &error))?;
+        remove_unfinished(&self.dir).map_err(|error| StoreError::io(&self.dir, &error))?;
+        // Durability is made below, by a flush of our own: sled's flusher would cost a thread that wakes for ever.
+        let config = sled::Config::new().path(&self.dir).cache_capacity(CACHE_BYTES).flush_every_ms(None);
+        config.open().map_err(|error| self.error(error))
+    }
+
+    fn error(&self, error: sled::Error) -> StoreError {
+        match error {
+            sled::Error::Io(error) => StoreError::io(&self.dir, &error),
+            sled::Error::Corruption { .. } => self.corrupt(&error.to_string()),
+            other => StoreError::io(&self.dir, &io::Error::other(other.to_string())),
+        }
+    }
+
+    fn corrupt(&self, why: &str) -> StoreError {
+        StoreError::Corrupt { file: self.dir.clone(), why: format!("{why}; {ADVICE}") }
+    }
+
+    /// sled's own flush does not reach the disk itself, and does not cover the values that it keeps in files of their own.
+    fn sync(&mut self) -> io::Result<()> {
+        let blobs = self.dir.join("blobs");
+        let mut newest = self.blobs_synced;
+        if blobs.is_dir() {
+            for entry in fs::read_dir(&blobs)? {
+                let path = entry?.path();
+                let number = path.file_name().and_then(|name| name.to_str()?.parse::<i64>().ok());
+                if let Some(number) = number.filter(|number| *number > self.blobs_synced) {
+                    match File::open(&path).and_then(|file| file.sync_data()) {
+                        // Collected meanwhile.
+                        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                        _ => newest = newest.max(number),
+                    }
+                }
+            }
+            if newest > self.blobs_synced {
+                File::open(&blobs)?.sync_all()?;
+            }
+        }
+        File::open(self.dir.join("db"))?.sync_data()?;
+        self.blobs_synced = newest;
+        Ok(())
+    }
+}
+
+impl StateDisk for SledState {
+    fn write(&mut self, batch: &Batch) -> Result<(), StoreError> {
+        let mut changes = sled::Batch::default();
+        changes.insert(POINT, encode_point(&batch.point));
+        for (key, entry) in &batch.objects {
+            let key = prefixed(OBJECT, key.as_str());
+            match entry {
+                Some(entry) => changes.insert(key, encode_entry(entry)),
+                None => changes.remove(key),
+            }
+        }
+        for (name, revision) in &batch.changed {
+            changes.insert(prefixed(BUCKET, name), &revision.0.to_le_bytes());
+        }
+        let db = self.db()?;
+        let flushed = db.apply_batch(changes).and_then(|()| db.flush());
+        let done = match flushed {
+            Ok(_) => self.sync().map_err(|error| StoreError::io(&self.dir, &error)),
+            Err(error) => Err(self.error(error)),
+        };
+        if done.is_err() {
+            // After an error its memory and the disk may differ: it is opened again for the next try.
+            self.db = None;
+        }
+        done
+    }
+}
+
+fn prefixed(kind: u8, name: &str) -> Vec<u8> {
+    let mut key = Vec::with_capacity(name.len() + 1);
+    key.push(kind);
+    key.extend_from_slice(name.as_bytes());
+    key
+}
+
+fn encode_point(point: &Point) -> Vec<u8> {
+    let mut out = vec![VERSION];
+    write_number(&mut out, point.index);
+    write_number(&mut out, point.term);
+    write_number(&mut out, point.revision.0);
+    // Writing a message of integers into memory cannot fail; an empty one would be refused on loading.
+    out.extend_from_slice(&point.conf_state.write_to_bytes().unwrap_or_default());
+    out
+}
+
+fn decode_point(bytes: &[u8]) -> Result<Point, String> {
+    let bytes = Bytes::copy_from_slice(bytes);
+    let mut reader = Reader::new(&bytes);
+    let mut decode = || {
+        if reader.byte()? != VERSION {
+            return reader.fail("the version is not known");
+        }
+        let (index, term, revision) = (reader.number()?, reader.number()?, Revision(reader.number()?));
+        Ok((index, term, revision, reader.rest()))
+    };
+    let (index, term, revision, rest) = decode().map_err(|error| format!("the applied index: {error}"))?;
+    let conf_state = ConfState::parse_from_bytes(&rest).map_err(|error| format!("the members: {error}"))?;
+    if conf_state.voters.is_empty() {
+        return Err("the members: there are none".to_owned());
+    }
+    Ok(Point { index, term, revision, conf_state })
+}
+
+/// A kill while sled opens leaves a half-written index that the next open would take for corruption.
+fn remove_unfinished(dir: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if name.starts_with("snap.") && name.ends_with(".generating") {
+            fs::remove_file(&path)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[path = "sled_state_tests.rs"]
+mod tests;

@@ -1,0 +1,87 @@
+//! The store's content at one revision.
+
+use std::ops::Bound;
+use std::sync::Arc;
+
+use imbl::OrdMap;
+
+use crate::entry::Entry;
+use crate::key::{Key, Revision};
+
+/// All entries at one revision. Cheap to clone, and never changes.
+#[derive(Clone, Default)]
+pub struct Snapshot {
+    objects: OrdMap<Key, Arc<Entry>>,
+    revision: Revision,
+}
+
+impl Snapshot {
+    pub(crate) fn new(objects: OrdMap<Key, Arc<Entry>>, revision: Revision) -> Snapshot {
+        Snapshot { objects, revision }
+    }
+
+    /// The revision of the last commit that this snapshot holds.
+    pub fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    /// The entry at this key.
+    pub fn get(&self, key: impl AsRef<str>) -> Option<&Arc<Entry>> {
+        self.objects.get(key.as_ref())
+    }
+
+    /// The entries whose keys begin with `prefix`, in the order of their keys, from behind `after` if given.
+    pub fn range<'a>(
+        &'a self,
+        prefix: &'a str,
+        after: Option<&'a Key>,
+    ) -> impl Iterator<Item = &'a Arc<Entry>> + use<'a> {
+        let from = match after {
+            Some(key) if key.as_str() >= prefix => Bound::Excluded(key.as_str()),
+            _ => Bound::Included(prefix),
+        };
+        self.objects
+            .range::<_, str>((from, Bound::Unbounded))
+            .map(|(_, entry)| entry)
+            .take_while(move |entry| entry.key().as_str().starts_with(prefix))
+    }
+
+    /// How many entries there are in all.
+    pub fn len(&self) -> usize {
+        self.objects.len()
+    }
+
+    /// Whether there is nothing.
+    pub fn is_empty(&self) -> bool {
+        self.objects.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+
+    #[test]
+    fn a_range_holds_its_prefix_from_behind_a_key() {
+        let mut objects = OrdMap::new();
+        for key in ["a/", "a/1", "a/2", "a/20", "a/3", "a0", "b/1"] {
+            let entry = Entry::put(key.into(), Bytes::new(), Revision(1), Revision(1), None);
+            objects.insert(Key::from(key), entry);
+        }
+        let snapshot = Snapshot::new(objects, Revision(1));
+        let check = |prefix: &str, after: Option<&str>, expected: &[&str]| {
+            let after = after.map(Key::from);
+            let found: Vec<&str> = snapshot.range(prefix, after.as_ref()).map(|entry| entry.key().as_str()).collect();
+            assert_eq!(found, expected);
+        };
+        check("a/", None, &["a/", "a/1", "a/2", "a/20", "a/3"]);
+        check("a/2", None, &["a/2", "a/20"]);
+        check("a/", Some("a/2"), &["a/20", "a/3"]);
+        check("a/", Some("a/25"), &["a/3"]);
+        check("a/", Some("a"), &["a/", "a/1", "a/2", "a/20", "a/3"]);
+        check("a/", Some("b"), &[]);
+        check("c", None, &[]);
+        check("", Some("a/3"), &["a0", "b/1"]);
+    }
+}

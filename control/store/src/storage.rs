@@ -1,0 +1,132 @@
+//! What raft-rs reads: the voter's state and the log entries that it may still need, in memory.
+
+use std::collections::VecDeque;
+
+use raft::eraftpb::{ConfState, Entry, HardState, Snapshot};
+use raft::{GetEntriesContext, RaftState, Storage, StorageError};
+
+/// The log's tail in memory. It holds what is durable and not yet applied, and what peers may still ask for.
+pub(crate) struct Tail {
+    pub hard_state: HardState,
+    pub conf_state: ConfState,
+    /// The entry before the first one here.
+    base_index: u64,
+    base_term: u64,
+    entries: VecDeque<Entry>,
+    bytes: usize,
+}
+
+/// How much a server with peers keeps for those that are behind; one that is further behind needs a snapshot.
+const KEPT_ENTRIES: usize = 4096;
+const KEPT_BYTES: usize = 8 << 20;
+
+impl Tail {
+    /// The entries behind `base_index`.
+    pub fn new(
+        hard_state: HardState,
+        conf_state: ConfState,
+        base_index: u64,
+        base_term: u64,
+        entries: VecDeque<Entry>,
+    ) -> Tail {
+        let bytes = entries.iter().map(|entry| entry.data.len()).sum();
+        Tail { hard_state, conf_state, base_index, base_term, entries, bytes }
+    }
+
+    /// Adds durable entries; they replace those at and behind their indexes.
+    pub fn append(&mut self, entries: Vec<Entry>) {
+        let Some(first) = entries.first() else { return };
+        // Raft never rewrites what was committed, and only committed entries leave the front.
+        debug_assert!(first.index > self.base_index && first.index <= self.last() + 1);
+        let kept = (first.index - self.base_index - 1) as usize;
+        self.entries.drain(kept.min(self.entries.len())..).for_each(|entry| self.bytes -= entry.data.len());
+        self.bytes += entries.iter().map(|entry| entry.data.len()).sum::<usize>();
+        self.entries.extend(entries);
+    }
+
+    /// Forgets applied entries, but for those that peers are likely to ask for.
+    pub fn forget(&mut self, applied: u64) {
+        let alone = self.is_alone();
+        while let Some(entry) = self.entries.front() {
+            let wanted = !alone && self.entries.len() <= KEPT_ENTRIES && self.bytes <= KEPT_BYTES;
+            if entry.index > applied || wanted {
+                return;
+            }
+            self.base_index = entry.index;
+            self.base_term = entry.term;
+            self.bytes -= entry.data.len();
+            self.entries.pop_front();
+        }
+    }
+
+    /// Whether this server is the only one of its cluster.
+    pub fn is_alone(&self) -> bool {
+        let conf = &self.conf_state;
+        conf.voters.len() == 1
+            && conf.learners.is_empty()
+            && conf.voters_outgoing.is_empty()
+            && conf.learners_next.is_empty()
+    }
+
+    fn last(&self) -> u64 {
+        self.base_index + self.entries.len() as u64
+    }
+}
+
+impl Storage for Tail {
+    fn initial_state(&self) -> raft::Result<RaftState> {
+        Ok(RaftState::new(self.hard_state.clone(), self.conf_state.clone()))
+    }
+
+    fn entries(
+        &self,
+        low: u64,
+        high: u64,
+        max_size: impl Into<Option<u64>>,
+        _: GetEntriesContext,
+    ) -> raft::Result<Vec<Entry>> {
+        if low <= self.base_index {
+            return Err(raft::Error::Store(StorageError::Compacted));
+        }
+        if high > self.last() + 1 {
+            return Err(raft::Error::Store(StorageError::Unavailable));
+        }
+        let from = (low - self.base_index - 1) as usize;
+        let to = (high - self.base_index - 1) as usize;
+        let limit = max_size.into().unwrap_or(u64::MAX);
+        let mut size = 0;
+        let within = self.entries.range(from..to).take_while(|entry| {
+            let first = size == 0;
+            size += entry.data.len() as u64 + 1;
+            first || size <= limit
+        });
+        Ok(within.cloned().collect())
+    }
+
+    fn term(&self, index: u64) -> raft::Result<u64> {
+        if index == self.base_index {
+            return Ok(self.base_term);
+        }
+        if index < self.base_index {
+            return Err(raft::Error::Store(StorageError::Compacted));
+        }
+        let offset = (index - self.base_index - 1) as usize;
+        self.entries.get(offset).map(|entry| entry.term).ok_or(raft::Error::Store(StorageError::Unavailable))
+    }
+
+    fn first_index(&self) -> raft::Result<u64> {
+        Ok(self.base_index + 1)
+    }
+
+    fn last_index(&self) -> raft::Result<u64> {
+        Ok(self.last())
+    }
+
+    fn snapshot(&self, _: u64, _: u64) -> raft::Result<Snapshot> {
+        Err(raft::Error::Store(StorageError::SnapshotTemporarilyUnavailable))
+    }
+}
+
+#[cfg(test)]
+#[path = "storage_tests.rs"]
+mod tests;

@@ -1,0 +1,293 @@
+//! The store as its users see it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::time::Duration;
+
+use raft::eraftpb::ConfState;
+use tokio::sync::oneshot;
+
+use crate::codec::encode_txn;
+use crate::core::{Core, FOUNDED_AT, NoPeers, Parts, View, founding_state};
+use crate::directory::Directory;
+use crate::driver::{Clock, Driver, Laziness, Request, reporter};
+use crate::error::{StoreError, WatchError};
+use crate::files::Files;
+use crate::history::Limits;
+use crate::key::Revision;
+use crate::log::Log;
+use crate::mvcc::State;
+use crate::persister::Persister;
+use crate::sled_state::{Loaded, SledState};
+use crate::snapshot::Snapshot;
+use crate::txn::{Outcome, Txn};
+use crate::watch::{Hub, Watcher};
+
+pub use crate::core::Role;
+
+/// How long a consistent read may wait for the cluster.
+const READ_LIMIT: Duration = Duration::from_secs(5);
+
+/// The least that the configured sizes can be.
+const LEAST_SEGMENT_BYTES: u64 = 64 << 10;
+
+/// Where the store lies, and its limits.
+#[derive(Clone, Debug)]
+pub struct StoreConfig {
+    /// The directory; made if need be.
+    pub dir: PathBuf,
+    /// How many events each bucket keeps for watchers.
+    pub history: usize,
+    /// How many bytes those events may hold in each bucket.
+    pub history_bytes: usize,
+    /// How many writes may wait.
+    pub queue: usize,
+    /// How many bytes the waiting writes may have.
+    pub queue_bytes: usize,
+    /// The largest transaction.
+    pub max_txn_bytes: usize,
+    /// The size of the log's files.
+    pub segment_bytes: u64,
+    /// The applied state is written when so many bytes have changed,
+    pub persist_bytes: usize,
+    /// or when this much time has passed since the first of them.
+    pub persist_after: Duration,
+}
+
+impl Default for StoreConfig {
+    fn default() -> StoreConfig {
+        StoreConfig {
+            dir: PathBuf::new(),
+            history: 4096,
+            history_bytes: 16 << 20,
+            queue: 4096,
+            queue_bytes: 64 << 20,
+            max_txn_bytes: 8 << 20,
+            segment_bytes: 16 << 20,
+            persist_bytes: 24 << 20,
+            persist_after: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Who a server is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The cluster, a UUID.
+    pub cluster: String,
+    /// This server in it; never 0.
+    pub server: u64,
+}
+
+/// A handle to the store. When the last one is dropped, the store is closed; [`Store::close`] also waits for that.
+#[derive(Clone)]
+pub struct Store(Arc<Shared>);
+
+struct Shared {
+    requests: SyncSender<Request>,
+    /// Of the writes that wait.
+    bytes: AtomicUsize,
+    view: Arc<View>,
+    hub: Arc<Hub>,
+    identity: Identity,
+    orphaned: Arc<AtomicBool>,
+    queue_bytes: usize,
+    max_txn_bytes: usize,
+}
+
+impl Store {
+    /// Opens the store, which no other process may have open. Everything that was ever acknowledged is there when this
+    /// returns.
+    pub async fn open(config: StoreConfig) -> Result<Store, StoreError> {
+        let dir = config.dir.clone();
+        let (opened, result) = oneshot::channel();
+        let thread = move || match open(&config) {
+            Ok((driver, shared)) => {
+                // If nobody waits any more, dropping the handle closes the store.
+                let _ = opened.send(Ok(Store(Arc::new(shared))));
+                driver.run();
+            }
+            Err(error) => drop(opened.send(Err(error))),
+        };
+        std::thread::Builder::new()
+            .name("store-driver".to_owned())
+            .spawn(thread)
+            .map_err(|error| StoreError::io(&dir, &error))?;
+        result.await.map_err(|_| StoreError::Closed)?
+    }
+
+    /// Carries out a transaction. It is durable when this returns. Dropping the future does not take the write back.
+    pub async fn commit(&self, txn: Txn) -> Result<Outcome, StoreError> {
+        txn.validate()?;
+        let data = encode_txn(&txn);
+        let (size, limit) = (data.len(), self.0.max_txn_bytes);
+        if size > limit {
+            return Err(StoreError::TooLarge { size, limit });
+        }
+        let _held = Held::take(&self.0, size)?;
+        let (reply, outcome) = oneshot::channel();
+        self.ask(Request::Commit { data, reply })?;
+        outcome.await.map_err(|_| StoreError::Closed)?
+    }
+
+    /// What this server has applied.
+    pub fn applied(&self) -> Snapshot {
+        self.0.view.snapshot()
+    }
+
+    /// A snapshot that holds every write that was acknowledged, by any server, before this was called.
+    pub async fn consistent(&self) -> Result<Snapshot, StoreError> {
+        if self.0.view.is_sole_leader() {
+            // Writes are shown before they are acknowledged, and nobody else can acknowledge one.
+            return Ok(self.applied());
+        }
+        self.read_index().await
+    }
+
+    /// Asks the leader how far this server must have applied.
+    pub(crate) async fn read_index(&self) -> Result<Snapshot, StoreError> {
+        let (reply, snapshot) = oneshot::channel();
+        self.ask(Request::Read { reply })?;
+        match tokio::time::timeout(READ_LIMIT, snapshot).await {
+            Ok(answer) => answer.map_err(|_| StoreError::Closed)?,
+            Err(_) => Err(StoreError::NoLeader),
+        }
+    }
+
+    /// Follows the changes of keys that begin with `prefix`, which lies within one bucket, from behind revision `after`.
+    pub fn watch(&self, prefix: &str, after: Revision) -> Result<Watcher, WatchError> {
+        self.0.hub.watch(prefix, after)
+    }
+
+    /// Refuses further writes, ends the watches, writes everything out and lets go of the directory.
+    pub async fn close(&self) {
+        let (done, closed) = oneshot::channel();
+        self.0.orphaned.store(true, Ordering::Release);
+        if self.ask(Request::Close { done }).is_err() {
+            // The queue is full, and the driver will see the flag behind what is in it; or it has gone already.
+            while !self.0.hub.is_closed() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            return;
+        }
+        // An error means that the driver has gone: it is closed.
+        let _ = closed.await;
+    }
+
+    /// Who this server is.
+    pub fn identity(&self) -> &Identity {
+        &self.0.identity
+    }
+
+    /// This server's part in the cluster.
+    pub fn role(&self) -> Role {
+        self.0.view.role()
+    }
+
+    fn ask(&self, request: Request) -> Result<(), StoreError> {
+        self.0.requests.try_send(request).map_err(|refused| match refused {
+            TrySendError::Full(_) => StoreError::QueueFull,
+            TrySendError::Disconnected(_) => StoreError::Closed,
+        })
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.orphaned.store(true, Ordering::Release);
+        let (done, _) = oneshot::channel();
+        // When the queue is full the driver is awake, and sees the flag.
+        let _ = self.requests.try_send(Request::Close { done });
+    }
+}
+
+/// A waiting write's share of the bytes that may wait.
+struct Held<'a> {
+    shared: &'a Shared,
+    size: usize,
+}
+
+impl Held<'_> {
+    fn take(shared: &Shared, size: usize) -> Result<Held<'_>, StoreError> {
+        let held = Held { shared, size };
+        let before = shared.bytes.fetch_add(size, Ordering::Relaxed);
+        // One write may always wait, however large.
+        if before > 0 && before + size > shared.queue_bytes {
+            return Err(StoreError::QueueFull);
+        }
+        Ok(held)
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.shared.bytes.fetch_sub(self.size, Ordering::Relaxed);
+    }
+}
+
+/// Brings the store up from its directory.
+fn open(config: &StoreConfig) -> Result<(Driver, Shared), StoreError> {
+    let directory = Directory::open(&config.dir)?;
+    let server = directory.server;
+    let state_dir = directory.state();
+    let mut stored = SledState::open(&state_dir)?;
+    let Loaded { state, conf_state } = stored.load()?.unwrap_or_else(|| founded(server));
+    let persisted = state.index();
+
+    let log_dir = directory.log();
+    let files = Files::open(&log_dir).map_err(|error| StoreError::io(&log_dir, &error))?;
+    let segment_bytes = config.segment_bytes.max(LEAST_SEGMENT_BYTES);
+    let initial = founding_state(FOUNDED_AT, 1);
+    let (log, recovered) = Log::open(files, segment_bytes, persisted, &initial)?;
+
+    let limits = Limits { events: config.history, bytes: config.history_bytes };
+    let hub = Arc::new(Hub::new(limits, state.revision(), state.changed().iter()));
+    let view = Arc::new(View::new(state.snapshot()));
+    let transport = Box::new(NoPeers);
+    let parts = Parts { server, log, recovered, state, conf_state, hub: hub.clone(), view: view.clone(), transport };
+    let mut core = Core::new(parts)?;
+    if core.is_alone() {
+        // Nobody else could win, and there is nothing to wait for; this also applies what the log holds.
+        core.campaign()?;
+        core.settle()?;
+    }
+
+    let (requests, queue) = sync_channel(config.queue.max(1));
+    let persister =
+        Persister::start(stored, reporter(requests.clone())).map_err(|error| StoreError::io(&state_dir, &error))?;
+    let orphaned = Arc::new(AtomicBool::new(false));
+    let identity = Identity { cluster: directory.cluster.clone(), server };
+    let driver = Driver {
+        core,
+        requests: queue,
+        persister,
+        laziness: Laziness { bytes: config.persist_bytes, after: config.persist_after },
+        clock: Clock::new(persisted),
+        orphaned: orphaned.clone(),
+        _directory: directory,
+    };
+    let shared = Shared {
+        requests,
+        bytes: AtomicUsize::new(0),
+        view,
+        hub,
+        identity,
+        orphaned,
+        queue_bytes: config.queue_bytes,
+        max_txn_bytes: config.max_txn_bytes,
+    };
+    Ok((driver, shared))
+}
+
+/// A new cluster, of which this server is the only one.
+fn founded(server: u64) -> Loaded {
+    let mut state = State::default();
+    state.pass(FOUNDED_AT, 1);
+    Loaded { state, conf_state: ConfState { voters: vec![server], ..ConfState::default() } }
+}
+
+#[cfg(test)]
+#[path = "store_tests.rs"]
+mod tests;

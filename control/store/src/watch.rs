@@ -1,0 +1,173 @@
+//! Following the changes of a bucket.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use tokio::sync::Notify;
+
+use crate::error::WatchError;
+use crate::history::{Event, Limits, Ring};
+use crate::key::{Revision, bucket_of};
+
+/// One bucket's history and who waits for it to grow.
+struct Bucket {
+    ring: RwLock<Ring>,
+    grown: Notify,
+}
+
+/// The histories of all buckets. Watchers read the shared rings by position, so a watcher costs no queue of its own and a
+/// thousand of them share one copy of each event.
+pub(crate) struct Hub {
+    buckets: RwLock<HashMap<Arc<str>, Arc<Bucket>>>,
+    /// Every event up to this revision is in the rings.
+    complete: AtomicU64,
+    closed: AtomicBool,
+    limits: Limits,
+}
+
+/// The buckets that grew, to be announced when the writers have their answers.
+#[must_use]
+pub(crate) struct Grown(Vec<Arc<Bucket>>);
+
+impl Grown {
+    /// Wakes the watchers.
+    pub fn announce(self) {
+        for bucket in self.0 {
+            bucket.grown.notify_waiters();
+        }
+    }
+}
+
+impl Hub {
+    /// Histories that begin at `revision`; a bucket that is known to have been idle for longer begins at its last change.
+    pub fn new<'a>(
+        limits: Limits,
+        revision: Revision,
+        changed: impl Iterator<Item = (&'a Arc<str>, &'a Revision)>,
+    ) -> Hub {
+        let buckets = changed.map(|(name, floor)| (name.clone(), Bucket::new(*floor, limits))).collect();
+        Hub {
+            buckets: RwLock::new(buckets),
+            complete: AtomicU64::new(revision.0),
+            closed: AtomicBool::new(false),
+            limits,
+        }
+    }
+
+    /// Adds events, in order, up to and including all of `revision`.
+    pub fn push(&self, events: &[Arc<Event>], revision: Revision) -> Grown {
+        let mut by_bucket: Vec<(&str, Vec<&Arc<Event>>)> = Vec::new();
+        for event in events {
+            let bucket = event.key().bucket();
+            match by_bucket.iter_mut().find(|(known, _)| *known == bucket) {
+                Some((_, events)) => events.push(event),
+                None => by_bucket.push((bucket, vec![event])),
+            }
+        }
+        let mut grown = Vec::with_capacity(by_bucket.len());
+        for (name, events) in by_bucket {
+            let bucket = self.bucket(name);
+            // Under one lock, so that nobody sees half of a commit's events in this bucket.
+            let mut ring = bucket.ring.write().unwrap_or_else(PoisonError::into_inner);
+            events.into_iter().for_each(|event| ring.push(event.clone()));
+            drop(ring);
+            grown.push(bucket);
+        }
+        // Watchers load this before they look at a ring, so that they never claim more than they saw.
+        self.complete.store(revision.0, Ordering::Release);
+        Grown(grown)
+    }
+
+    /// Ends all watches when they have read what is there.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        let buckets = self.buckets.read().unwrap_or_else(PoisonError::into_inner);
+        buckets.values().for_each(|bucket| bucket.grown.notify_waiters());
+    }
+
+    /// Whether the store has been closed.
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// A watcher of the keys that begin with `prefix`, from behind `after`.
+    pub fn watch(self: &Arc<Self>, prefix: &str, after: Revision) -> Result<Watcher, WatchError> {
+        let bucket = self.bucket(bucket_of(prefix));
+        let position = bucket.ring.read().unwrap_or_else(PoisonError::into_inner).position_after(after)?;
+        Ok(Watcher { hub: self.clone(), bucket, prefix: prefix.into(), position, after, revision: after })
+    }
+
+    fn bucket(&self, name: &str) -> Arc<Bucket> {
+        let known = self.buckets.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
+        known.unwrap_or_else(|| {
+            let mut buckets = self.buckets.write().unwrap_or_else(PoisonError::into_inner);
+            // Buckets that ever changed were there from the start, so this one's history is complete.
+            buckets.entry(name.into()).or_insert_with(|| Bucket::new(Revision(0), self.limits)).clone()
+        })
+    }
+}
+
+impl Bucket {
+    fn new(floor: Revision, limits: Limits) -> Arc<Bucket> {
+        Arc::new(Bucket { ring: RwLock::new(Ring::new(floor, limits)), grown: Notify::new() })
+    }
+}
+
+/// Reads the events of keys with one prefix, in order, none twice and none left out.
+pub struct Watcher {
+    hub: Arc<Hub>,
+    bucket: Arc<Bucket>,
+    prefix: Box<str>,
+    position: u64,
+    after: Revision,
+    revision: Revision,
+}
+
+impl Watcher {
+    /// The next event; waits for it.
+    pub async fn next(&mut self) -> Result<Arc<Event>, WatchError> {
+        let bucket = self.bucket.clone();
+        loop {
+            // Registered before looking, so that nothing can arrive between the look and the wait.
+            let mut grown = std::pin::pin!(bucket.grown.notified());
+            grown.as_mut().enable();
+            if let Some(event) = self.try_next()? {
+                return Ok(event);
+            }
+            grown.await;
+        }
+    }
+
+    /// The next event if it has happened already.
+    pub fn try_next(&mut self) -> Result<Option<Arc<Event>>, WatchError> {
+        let closed = self.hub.closed.load(Ordering::Acquire);
+        let complete = Revision(self.hub.complete.load(Ordering::Acquire));
+        let ring = self.bucket.ring.read().unwrap_or_else(PoisonError::into_inner);
+        while let Some(event) = ring.at(self.position)? {
+            let more = ring.at(self.position + 1)?;
+            self.position += 1;
+            if event.revision <= self.after {
+                continue;
+            }
+            let whole = more.is_none_or(|more| more.revision > event.revision);
+            let delivered = Revision(event.revision.0 - u64::from(!whole));
+            self.revision = self.revision.max(delivered);
+            if event.key().as_str().starts_with(&*self.prefix) {
+                return Ok(Some(event.clone()));
+            }
+        }
+        self.revision = self.revision.max(complete);
+        if closed { Err(WatchError::Closed) } else { Ok(None) }
+    }
+
+    /// Everything up to here has been delivered, as of the last call of `next` or `try_next`: a watch can be resumed from
+    /// this revision. When `try_next` has returned `None` it is the store's revision, even if the bucket was idle.
+    pub fn revision(&self) -> Revision {
+        self.revision
+    }
+}
+
+#[cfg(test)]
+#[path = "watch_tests.rs"]
+mod tests;
