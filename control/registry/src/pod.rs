@@ -73,7 +73,8 @@ impl Registry {
 
     /// Takes a pod off its node as a delete does.
     pub async fn evict(&self, namespace: &str, name: &str, options: &DeleteOptions) -> Result<Deletion, Status> {
-        self.delete(&pods()?, Some(namespace), name, options).await
+        let pods = pods()?;
+        self.delete(&pods, Some(namespace), name, options).await
     }
 }
 
