@@ -1,10 +1,30 @@
 //! Request bodies into values: JSON, YAML and Kubernetes' protobuf, checked against the schema, with kube-apiserver's
 //! words for what is wrong.
+//!
+//! One pass does it all, whatever the encoding (`walk`): types, unknown and duplicate fields, nulls, canonical text, and
+//! the zeros that Go would leave out. So equal objects have equal values.
 
-use serde_json::Value;
+mod encode;
+mod json;
+mod problem;
+mod protobuf;
+mod raw;
+mod scalar;
+mod walk;
+mod yaml;
 
+use serde::de::DeserializeSeed;
+use serde_json::{Map, Value};
+
+use self::problem::Context;
+use self::raw::RawSeed;
+use self::walk::ObjectVisitor;
 use crate::resource::Resource;
-use crate::status::Status;
+use crate::schema::{self, Message};
+use crate::status::{Reason, Status, StatusCause, StatusDetails};
+
+pub use encode::to_protobuf;
+pub use yaml::documents as yaml_documents;
 
 /// How a body is encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +57,18 @@ pub enum FieldValidation {
     Strict,
 }
 
+impl FieldValidation {
+    /// The value of the query parameter `fieldValidation`; empty means the default.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "" | "Warn" => Some(Self::Warn),
+            "Ignore" => Some(Self::Ignore),
+            "Strict" => Some(Self::Strict),
+            _ => None,
+        }
+    }
+}
+
 /// A body that was understood.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decoded {
@@ -46,30 +78,306 @@ pub struct Decoded {
     pub warnings: Vec<String>,
 }
 
+/// A kind with its group (empty for core) and version.
+type Kind<'a> = (&'a str, &'a str, &'a str);
+
 /// Reads a body. `expect` is the resource whose kind the body must be; without it the body must name one.
-pub fn decode(
-    media: Media,
-    body: &[u8],
-    expect: Option<&Resource>,
-    mode: FieldValidation,
-) -> Result<Decoded, Status> {
+pub fn decode(media: Media, body: &[u8], expect: Option<&Resource>, mode: FieldValidation) -> Result<Decoded, Status> {
     decode_as(media, body, expect.map(|r| (&*r.group, &*r.version, &*r.kind)), mode)
 }
 
-/// `decode` for a kind that is no resource's own, as a subresource's or `DeleteOptions`: group (empty for core), version and kind.
+/// `decode` for a kind that is no resource's own, as a subresource's or `DeleteOptions`: group (empty for core), version
+/// and kind.
 pub fn decode_as(
     media: Media,
     body: &[u8],
-    expect: Option<(&str, &str, &str)>,
+    expect: Option<Kind<'_>>,
     mode: FieldValidation,
 ) -> Result<Decoded, Status> {
-    let _ = (media, expect, mode);
-    let value = serde_json::from_slice(body).map_err(|e| Status::bad_request(e.to_string()))?;
-    Ok(Decoded { value, warnings: Vec::new() })
+    let mut reading = Reading { cx: Context::new(mode != FieldValidation::Ignore), expect, body };
+    let object = match media {
+        Media::Json => reading.json()?,
+        Media::Yaml => {
+            let value = yaml::value(body, &mut reading.cx)
+                .map_err(|words| reading.unrecognized(&format!("error converting YAML to JSON: {words}")))?;
+            reading.value(value)?
+        }
+        Media::Protobuf => reading.protobuf()?,
+    };
+    let kind = object.get("kind").and_then(Value::as_str).unwrap_or_default();
+    let version = version_of(object.get("apiVersion").and_then(Value::as_str).unwrap_or_default());
+    let warnings = settle(reading.cx, mode).map_err(|words| {
+        let expected = expect.map_or(kind, |(_, _, expected)| expected);
+        cannot_be_handled(kind, version, expected, &words)
+    })?;
+    Ok(Decoded { value: Value::Object(object), warnings })
 }
 
 /// The same check for a value that a patch produced.
-pub fn conform(value: Value, kind: (&str, &str, &str), mode: FieldValidation) -> Result<Decoded, Status> {
-    let _ = (kind, mode);
-    Ok(Decoded { value, warnings: Vec::new() })
+pub fn conform(value: Value, kind: Kind<'_>, mode: FieldValidation) -> Result<Decoded, Status> {
+    conform_value(value, kind, mode).map_err(|words| cannot_be_handled(kind.2, kind.1, kind.2, &words))
+}
+
+/// `conform` with the words that kube-apiserver has for patches: 422, about the field `patch`. `patch` is how it is shown:
+/// a strategic one as Go prints a map, else the patched object as JSON.
+pub fn conform_patched(value: Value, patch: &str, kind: Kind<'_>, mode: FieldValidation) -> Result<Decoded, Status> {
+    conform_value(value, kind, mode).map_err(|words| {
+        let message = format!("Invalid value: {patch:?}: {words}");
+        Status {
+            code: 422,
+            reason: Some(Reason::Invalid),
+            message: format!(" \"\" is invalid: patch: {message}"),
+            details: Some(StatusDetails {
+                causes: vec![StatusCause {
+                    reason: "FieldValueInvalid".to_owned(),
+                    message,
+                    field: "patch".to_owned(),
+                }],
+                ..StatusDetails::default()
+            }),
+        }
+    })
+}
+
+/// A JSON or YAML body without schema, as a patch.
+pub fn decode_raw(media: Media, body: &[u8], mode: FieldValidation) -> Result<Decoded, Status> {
+    let mut cx = Context::new(mode != FieldValidation::Ignore);
+    let value = match media {
+        Media::Json => json::raw(body, &mut cx),
+        Media::Yaml => yaml::value(body, &mut cx),
+        Media::Protobuf => Err("a body without a type cannot be protobuf".to_owned()),
+    };
+    let value = value.map_err(Status::bad_request)?;
+    let warnings = settle(cx, mode).map_err(Status::bad_request)?;
+    Ok(Decoded { value, warnings })
+}
+
+fn conform_value(value: Value, kind: Kind<'_>, mode: FieldValidation) -> Result<Decoded, String> {
+    let mut cx = Context::new(mode != FieldValidation::Ignore);
+    let value = match schema::message_for(kind.0, kind.1, kind.2) {
+        Some(message) => {
+            let mut object = walk_value(value, message, &mut cx)?;
+            // A patch that removes what the object is does not change what it is.
+            for (name, text) in [("kind", kind.2.to_owned()), ("apiVersion", api_version(kind.0, kind.1))] {
+                if object.get(name).is_none_or(Value::is_null) {
+                    object.insert(name.to_owned(), Value::String(text));
+                }
+            }
+            Value::Object(object)
+        }
+        None => value,
+    };
+    let warnings = settle(cx, mode)?;
+    Ok(Decoded { value, warnings })
+}
+
+/// What was found: warnings, or why a strict reader refuses.
+fn settle(cx: Context, mode: FieldValidation) -> Result<Vec<String>, String> {
+    match mode {
+        FieldValidation::Ignore => Ok(Vec::new()),
+        FieldValidation::Strict if !cx.strict.is_empty() => {
+            Err(format!("strict decoding error: {}", cx.strict.join(", ")))
+        }
+        FieldValidation::Warn | FieldValidation::Strict => Ok(cx.strict),
+    }
+}
+
+fn walk_value(value: Value, message: &'static Message, cx: &mut Context) -> Result<Map<String, Value>, String> {
+    let seed = ObjectVisitor { cx: &mut *cx, message, root: true };
+    seed.deserialize(value).map_err(|error| cx.failure.take().unwrap_or_else(|| format!("json: {error}")))
+}
+
+/// One body on its way to an object.
+struct Reading<'a> {
+    cx: Context,
+    expect: Option<Kind<'a>>,
+    body: &'a [u8],
+}
+
+impl Reading<'_> {
+    fn json(&mut self) -> Result<Map<String, Value>, Status> {
+        let Some(message) = self.expect.and_then(|(g, v, k)| schema::message_for(g, v, k)) else {
+            let head = json::head(self.body).map_err(|words| self.headless(&words))?;
+            let message = self.named_message(head.kind.as_deref(), head.api_version.as_deref())?;
+            let object = match message {
+                Some(message) => json::object(self.body, message, &mut self.cx),
+                None => json::raw(self.body, &mut self.cx).and_then(into_object),
+            };
+            return object.map_err(|words| self.unfit(&head, &words)).and_then(|object| self.typed(object));
+        };
+        match json::object(self.body, message, &mut self.cx) {
+            Ok(object) => self.typed(object),
+            Err(words) => {
+                let head = json::head(self.body).map_err(|words| self.headless(&words))?;
+                Err(self.unfit(&head, &words))
+            }
+        }
+    }
+
+    fn value(&mut self, value: Value) -> Result<Map<String, Value>, Status> {
+        let text = |name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
+        let head = json::Head { kind: text("kind"), api_version: text("apiVersion") };
+        if !value.is_object() {
+            return Err(self.headless("json: cannot unmarshal a value that is no object"));
+        }
+        let message = match self.expect {
+            Some((group, version, kind)) => schema::message_for(group, version, kind),
+            None => self.named_message(head.kind.as_deref(), head.api_version.as_deref())?,
+        };
+        let object = match message {
+            Some(message) => walk_value(value, message, &mut self.cx),
+            None => RawSeed { cx: &mut self.cx }.deserialize(value).map_err(|e| e.to_string()).and_then(into_object),
+        };
+        object.map_err(|words| self.unfit(&head, &words)).and_then(|object| self.typed(object))
+    }
+
+    fn protobuf(&mut self) -> Result<Map<String, Value>, Status> {
+        let envelope = protobuf::envelope(self.body).map_err(|words| self.unrecognized(&words))?;
+        let named = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        let head = json::Head { kind: named(&envelope.kind), api_version: named(&envelope.api_version) };
+        if let Some(status) = self.mismatch(head.kind.as_deref(), head.api_version.as_deref()) {
+            return Err(status);
+        }
+        let message = match self.expect {
+            Some((group, version, kind)) => schema::message_for(group, version, kind),
+            None => self.named_message(head.kind.as_deref(), head.api_version.as_deref())?,
+        };
+        let Some(message) = message else {
+            return Err(self.unfit(&head, "the kind has no protobuf form"));
+        };
+        let object = protobuf::object(envelope.raw, message)
+            .and_then(|object| walk_value(Value::Object(object), message, &mut self.cx));
+        let mut object = object.map_err(|words| self.unfit(&head, &words))?;
+        for (name, text) in [("kind", head.kind), ("apiVersion", head.api_version)] {
+            if let Some(text) = text {
+                object.insert(name.to_owned(), Value::String(text));
+            }
+        }
+        self.typed(object)
+    }
+
+    /// The message of the kind that the body names. `Ok(None)`: the kind is expected, and has no schema.
+    fn named_message(&self, kind: Option<&str>, api_version: Option<&str>) -> Result<Option<&'static Message>, Status> {
+        if self.expect.is_some() {
+            return Ok(None);
+        }
+        let body = String::from_utf8_lossy(self.body);
+        let kind = kind
+            .filter(|kind| !kind.is_empty())
+            .ok_or_else(|| Status::bad_request(format!("Object 'Kind' is missing in '{body}'")))?;
+        let api_version = api_version
+            .filter(|version| !version.is_empty())
+            .ok_or_else(|| Status::bad_request(format!("Object 'apiVersion' is missing in '{body}'")))?;
+        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+        match schema::message_for(group, version, kind) {
+            Some(message) => Ok(Some(message)),
+            None => Err(Status::bad_request(not_registered(kind, api_version))),
+        }
+    }
+
+    /// Checks what the object says that it is, or says it where it does not.
+    fn typed(&self, mut object: Map<String, Value>) -> Result<Map<String, Value>, Status> {
+        let text = |name: &str| object.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
+        if let Some(status) = self.mismatch(text("kind"), text("apiVersion")) {
+            return Err(status);
+        }
+        if let Some((group, version, kind)) = self.expect {
+            let has_kind = text("kind").is_some();
+            let has_version = text("apiVersion").is_some();
+            if !has_kind {
+                object.insert("kind".to_owned(), kind.into());
+            }
+            if !has_version {
+                object.insert("apiVersion".to_owned(), api_version(group, version).into());
+            }
+        }
+        Ok(object)
+    }
+
+    fn mismatch(&self, kind: Option<&str>, given: Option<&str>) -> Option<Status> {
+        let (group, version, expected) = self.expect?;
+        let wanted = api_version(group, version);
+        let (kind, given) = (kind.unwrap_or(expected), given.unwrap_or(&wanted));
+        if kind == expected && (given == wanted || schema::is_shared_kind(kind)) {
+            return None;
+        }
+        let (given_group, given_version) = given.split_once('/').unwrap_or(("", given));
+        let words = match schema::message_for(given_group, given_version, kind) {
+            Some(message) => {
+                let internal = if group.is_empty() { "core" } else { group.split('.').next().unwrap_or(group) };
+                format!(
+                    "converting ({}.{}) to ({internal}.{expected}): unknown conversion",
+                    message.go_package(),
+                    message.go_name()
+                )
+            }
+            None => not_registered(kind, given),
+        };
+        Some(cannot_be_handled(kind, given_version, expected, &words))
+    }
+
+    /// The body's kind is known and the rest does not fit.
+    fn unfit(&self, head: &json::Head, words: &str) -> Status {
+        let (kind, given) = (head.kind.as_deref(), head.api_version.as_deref());
+        let named = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+        if let Some(status) = self.mismatch(named(&head.kind).as_deref(), named(&head.api_version).as_deref()) {
+            return status;
+        }
+        let (_, version, expected) =
+            self.expect.unwrap_or(("", version_of(given.unwrap_or_default()), kind.unwrap_or_default()));
+        cannot_be_handled(expected, version, expected, words)
+    }
+
+    fn headless(&self, words: &str) -> Status {
+        self.unrecognized(&format!("couldn't get version/kind; json parse error: {words}"))
+    }
+
+    /// The body is nothing whose kind could be told.
+    fn unrecognized(&self, words: &str) -> Status {
+        let expected = self.expect.map_or("an API object", |(_, _, kind)| kind);
+        Status::bad_request(format!(
+            "the object provided is unrecognized (must be of type {expected}): {words} ({})",
+            summary(self.body)
+        ))
+    }
+}
+
+fn into_object(value: Value) -> Result<Map<String, Value>, String> {
+    match value {
+        Value::Object(object) => Ok(object),
+        _ => Err("json: cannot unmarshal a value that is no object".to_owned()),
+    }
+}
+
+fn cannot_be_handled(kind: &str, version: &str, expected: &str, words: &str) -> Status {
+    Status::bad_request(format!("{kind} in version {version:?} cannot be handled as a {expected}: {words}"))
+}
+
+fn not_registered(kind: &str, api_version: &str) -> String {
+    format!(
+        "no kind {kind:?} is registered for version {api_version:?} in scheme \"pkg/api/legacyscheme/scheme.go:30\""
+    )
+}
+
+fn api_version(group: &str, version: &str) -> String {
+    if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") }
+}
+
+fn version_of(api_version: &str) -> &str {
+    api_version.rsplit('/').next().unwrap_or(api_version)
+}
+
+/// The beginning of a body: as text where it looks like JSON, else in hexadecimal.
+fn summary(body: &[u8]) -> String {
+    const SHOWN: usize = 30;
+    let part = &body[..body.len().min(SHOWN)];
+    let more = if body.len() > SHOWN { " ..." } else { "" };
+    match body.first() {
+        None => "<empty>".to_owned(),
+        Some(b'{') => format!("{}{more}", String::from_utf8_lossy(part)),
+        Some(_) => {
+            let digits: String = part.iter().map(|byte| format!("{byte:02x}")).collect();
+            format!("{digits}{more}")
+        }
+    }
 }

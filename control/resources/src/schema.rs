@@ -180,6 +180,11 @@ pub fn message_for(group: &str, version: &str, kind: &str) -> Option<&'static Me
     TABLE.kind(group, version, kind).or_else(|| TABLE.shared_kind(kind))
 }
 
+/// Whether the kind belongs to every group.
+pub(crate) fn is_shared_kind(kind: &str) -> bool {
+    TABLE.shared_kind(kind).is_some()
+}
+
 /// All kinds of the table with their messages: group, version, kind.
 pub fn kinds() -> impl Iterator<Item = (&'static str, &'static str, &'static str, &'static Message)> {
     TABLE.kinds.iter().map(|((group, version, kind), at)| (*group, *version, *kind, MessageId(*at).get()))

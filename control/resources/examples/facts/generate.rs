@@ -104,7 +104,9 @@ impl Source {
         let _ = writeln!(descriptions, "{name}\t{}", shorten(&text));
         for field in &message.fields {
             let json = match definition {
-                None => self.words.get(&normalise(&field.rust_name)).cloned().unwrap_or_else(|| camel(&field.rust_name)),
+                None => {
+                    self.words.get(&normalise(&field.rust_name)).cloned().unwrap_or_else(|| camel(&field.rust_name))
+                }
                 Some(definition) => match property(definition, &field.rust_name) {
                     Some((json, text)) => {
                         let _ = writeln!(descriptions, ".{json}\t{}", shorten(text));
@@ -117,8 +119,8 @@ impl Source {
                     }
                 },
             };
-            let required = definition.is_some_and(|d| d.required.contains(&json))
-                && !(json == "metadata" && !kind.is_empty());
+            let required =
+                definition.is_some_and(|d| d.required.contains(&json)) && !(json == "metadata" && !kind.is_empty());
             let ty = self.field_type(field);
             let flags = flags(name, &json, field, required);
             let _ = writeln!(facts, "{} {json} {ty}{flags}", field.number);
@@ -126,21 +128,13 @@ impl Source {
     }
 
     /// A message whose fields all stand in the object itself.
-    fn is_inline(
-        &self,
-        outer: &Definition,
-        field: &Field,
-        by_path: &HashMap<(Vec<String>, String), &Message>,
-    ) -> bool {
+    fn is_inline(&self, outer: &Definition, field: &Field, by_path: &HashMap<(Vec<String>, String), &Message>) -> bool {
         let Some(path) = &field.message else { return false };
         let Some(inner) = by_path.get(path) else { return false };
         !field.repeated
             && !field.map
             && inner.fields.iter().any(|f| property(outer, &f.rust_name).is_some() || f.message.is_some())
-            && inner
-                .fields
-                .iter()
-                .all(|f| property(outer, &f.rust_name).is_some() || self.is_inline(outer, f, by_path))
+            && inner.fields.iter().all(|f| property(outer, &f.rust_name).is_some() || self.is_inline(outer, f, by_path))
     }
 
     fn field_type(&self, field: &Field) -> String {

@@ -41,10 +41,8 @@ impl Table {
 /// Reads the text. It is part of this program and a test reads all of it, so lines that make no sense are passed over.
 pub(super) fn table(text: &'static str) -> Table {
     let lines = || text.lines().filter(|line| !line.starts_with('#'));
-    let names: HashMap<&str, u16> = lines()
-        .filter_map(|line| line.strip_prefix("m ")?.split(' ').next())
-        .zip(0u16..)
-        .collect();
+    let names: HashMap<&str, u16> =
+        lines().filter_map(|line| line.strip_prefix("m ")?.split(' ').next()).zip(0u16..).collect();
     let mut table = Table { messages: Vec::with_capacity(names.len()), kinds: BTreeMap::new() };
     for line in lines() {
         if let Some(head) = line.strip_prefix("m ") {

@@ -1,0 +1,253 @@
+//! Bodies as clients send them, and what becomes of them.
+
+use pal_resources::codec::{FieldValidation, Media, conform, conform_patched, decode, decode_as, to_protobuf};
+use pal_resources::resource::find;
+use serde_json::{Value, json};
+
+const DEPLOYMENTS: (&str, &str, &str) = ("apps", "v1", "deployments");
+const PODS: (&str, &str, &str) = ("", "v1", "pods");
+
+fn read(resource: (&str, &str, &str), body: &str, mode: FieldValidation) -> Result<(Value, Vec<String>), String> {
+    let resource = find(resource.0, resource.1, resource.2).expect("a built-in resource");
+    match decode(Media::Json, body.as_bytes(), Some(&resource), mode) {
+        Ok(decoded) => Ok((decoded.value, decoded.warnings)),
+        Err(status) => {
+            assert_eq!(status.code, 400, "{status:?}");
+            Err(status.message)
+        }
+    }
+}
+
+#[test]
+fn values_are_canonical() {
+    let check = |resource, body: &str, expected: Value| {
+        let (value, warnings) = read(resource, body, FieldValidation::Strict).expect("it is well formed");
+        assert_eq!(value, expected);
+        assert_eq!(warnings, Vec::<String>::new());
+    };
+    check(PODS, "{}", json!({"kind": "Pod", "apiVersion": "v1"}));
+    check(
+        PODS,
+        r#"{"apiVersion":"v1","metadata":{"name":"a","creationTimestamp":null,"labels":{"x":null},"finalizers":[]},"kind":"Pod","status":{}}"#,
+        json!({"kind": "Pod", "apiVersion": "v1", "metadata": {"name": "a", "labels": {"x": ""}}, "status": {}}),
+    );
+    check(
+        PODS,
+        r#"{"spec":{"hostNetwork":false,"enableServiceLinks":false,"nodeName":"","terminationGracePeriodSeconds":0,"containers":[{"name":"","ports":[{"containerPort":80,"hostPort":0}],"resources":{"limits":{"cpu":0.5,"memory":"1024Mi","x":"1000m"}},"livenessProbe":{"httpGet":{"port":8080},"periodSeconds":0}}]}}"#,
+        json!({"kind": "Pod", "apiVersion": "v1", "spec": {
+            "enableServiceLinks": false, "terminationGracePeriodSeconds": 0,
+            "containers": [{"name": "", "ports": [{"containerPort": 80}],
+                "resources": {"limits": {"cpu": "500m", "memory": "1Gi", "x": "1"}},
+                "livenessProbe": {"httpGet": {"port": 8080}}}],
+        }}),
+    );
+    check(
+        DEPLOYMENTS,
+        r#"{"spec":{"replicas":0,"minReadySeconds":0,"strategy":{"rollingUpdate":{"maxSurge":"25%","maxUnavailable":0}}}}"#,
+        json!({"kind": "Deployment", "apiVersion": "apps/v1", "spec": {
+            "replicas": 0, "strategy": {"rollingUpdate": {"maxSurge": "25%", "maxUnavailable": 0}},
+        }}),
+    );
+}
+
+#[test]
+fn kind_and_version_come_first() {
+    let body = r#"{"metadata":{"name":"a"},"apiVersion":"v1","kind":"Pod"}"#;
+    let (value, _) = read(PODS, body, FieldValidation::Strict).expect("it is well formed");
+    assert_eq!(value.to_string(), r#"{"kind":"Pod","apiVersion":"v1","metadata":{"name":"a"}}"#);
+}
+
+#[test]
+fn unknown_and_duplicate_fields_are_told_as_asked() {
+    let body = r#"{"metadata":{"name":"a","name":"b","labels":{"k":"1","k":"2"}},"dta":1,
+        "spec":{"containers":[{"name":"c","nope":{"deep":1}}],"replicas":1}}"#;
+    let problems = [
+        r#"duplicate field "metadata.name""#,
+        r#"duplicate field "metadata.labels.k""#,
+        r#"unknown field "dta""#,
+        r#"unknown field "spec.containers[0].nope""#,
+        r#"unknown field "spec.replicas""#,
+    ];
+    let refused = read(PODS, body, FieldValidation::Strict).expect_err("it has unknown fields");
+    let words =
+        format!("Pod in version \"v1\" cannot be handled as a Pod: strict decoding error: {}", problems.join(", "));
+    assert_eq!(refused, words);
+    let (value, warnings) = read(PODS, body, FieldValidation::Warn).expect("they are passed over");
+    assert_eq!(warnings, problems);
+    assert_eq!(value["metadata"], json!({"name": "b", "labels": {"k": "2"}}));
+    assert_eq!(value["spec"], json!({"containers": [{"name": "c"}]}));
+    assert_eq!(read(PODS, body, FieldValidation::Ignore), Ok((value, vec![])));
+}
+
+#[test]
+fn wrong_types_are_told_in_gos_words() {
+    let check = |resource, body: &str, expected: &str| {
+        let error = read(resource, body, FieldValidation::Ignore).expect_err(body);
+        let words = error.split_once(": ").map(|(_, words)| words.to_owned());
+        assert_eq!(words.as_deref(), Some(expected), "{error}");
+    };
+    let field = |got: &str, path: &str, ty: &str| {
+        format!("json: cannot unmarshal {got} into Go struct field {path} of type {ty}")
+    };
+    check(DEPLOYMENTS, r#"{"spec":{"replicas":"3"}}"#, &field("string", "DeploymentSpec.spec.replicas", "int32"));
+    check(DEPLOYMENTS, r#"{"spec":{"replicas":1.5}}"#, &field("number 1.5", "DeploymentSpec.spec.replicas", "int32"));
+    check(
+        DEPLOYMENTS,
+        r#"{"spec":{"replicas":3000000000}}"#,
+        &field("number 3000000000", "DeploymentSpec.spec.replicas", "int32"),
+    );
+    check(DEPLOYMENTS, r#"{"spec":[]}"#, &field("array", "Deployment.spec", "v1.DeploymentSpec"));
+    check(PODS, r#"{"metadata":{"labels":{"a":1}}}"#, &field("number", "ObjectMeta.metadata.labels", "string"));
+    check(PODS, r#"{"spec":{"containers":{}}}"#, &field("object", "PodSpec.spec.containers", "[]v1.Container"));
+    check(PODS, r#"{"spec":{"containers":["a"]}}"#, &field("string", "PodSpec.spec.containers", "v1.Container"));
+    check(
+        PODS,
+        r#"{"spec":{"containers":[{"env":[{"name":"A","value":true}]}]}}"#,
+        &field("bool", "EnvVar.spec.containers.env.value", "string"),
+    );
+    check(
+        PODS,
+        r#"{"spec":{"containers":[{"resources":{"limits":{"cpu":"much"}}}]}}"#,
+        "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'",
+    );
+    check(("", "v1", "secrets"), r#"{"data":{"a":"*"}}"#, "illegal base64 data at input byte 0");
+}
+
+#[test]
+fn bodies_that_are_none_are_refused() {
+    let check = |body: &str, expected: &str| {
+        assert_eq!(read(PODS, body, FieldValidation::Strict).expect_err(body), expected);
+    };
+    let headless =
+        "the object provided is unrecognized (must be of type Pod): couldn't get version/kind; json parse error: ";
+    check("", &format!("{headless}unexpected end of JSON input (<empty>)"));
+    check(
+        "{\"kind\":\"Pod\",\"metadata\":{\"name\":\"abcdef",
+        &format!("{headless}unexpected end of JSON input ({{\"kind\":\"Pod\",\"metadata\":{{\"nam ...)"),
+    );
+    check("{} {}", &format!("{headless}invalid character '{{' after top-level value ({{}} {{}})"));
+    check("{\0}", &format!("{headless}invalid character '\\x00' looking for beginning of object key string ({{\0}})"));
+    check(
+        "[1]",
+        &format!(
+            "{headless}json: cannot unmarshal array into Go value of type struct {{ APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }} (5b315d)"
+        ),
+    );
+    let deep = format!(
+        "{{\"metadata\":{{\"managedFields\":[{{\"fieldsV1\":{}1{}}}]}}}}",
+        "{\"a\":".repeat(110),
+        "}".repeat(110)
+    );
+    check(&deep, "Pod in version \"v1\" cannot be handled as a Pod: exceeded max depth");
+}
+
+#[test]
+fn another_kind_than_the_path_names_is_refused() {
+    let check = |body: &str, expected: &str| {
+        assert_eq!(read(PODS, body, FieldValidation::Strict).expect_err(body), expected);
+    };
+    check(
+        r#"{"kind":"Deployment","apiVersion":"apps/v1","spec":{"replicas":1}}"#,
+        "Deployment in version \"v1\" cannot be handled as a Pod: converting (v1.Deployment) to (core.Pod): unknown conversion",
+    );
+    check(
+        r#"{"kind":"Foo","apiVersion":"v1"}"#,
+        "Foo in version \"v1\" cannot be handled as a Pod: no kind \"Foo\" is registered for version \"v1\" in scheme \"pkg/api/legacyscheme/scheme.go:30\"",
+    );
+}
+
+#[test]
+fn without_an_expected_kind_the_body_names_one() {
+    let body = br#"{"kind":"ConfigMap","apiVersion":"v1","data":{"a":"b"}}"#;
+    let decoded = decode(Media::Json, body, None, FieldValidation::Strict).expect("it is well formed");
+    assert_eq!(decoded.value, json!({"kind": "ConfigMap", "apiVersion": "v1", "data": {"a": "b"}}));
+    let error = decode(Media::Json, b"{}", None, FieldValidation::Strict).expect_err("it has no kind");
+    assert_eq!(error.message, "Object 'Kind' is missing in '{}'");
+}
+
+#[test]
+fn yaml_is_read_as_json_is() {
+    let body =
+        b"kind: Pod\nmetadata:\n  name: a\n  name: b\nspec:\n  containers:\n  - {name: c, nope: 1}\n---\nkind: Other\n";
+    let pods = find("", "v1", "pods").expect("a built-in resource");
+    let decoded = decode(Media::Yaml, body, Some(&pods), FieldValidation::Warn).expect("it is well formed");
+    assert_eq!(decoded.warnings, [r#"duplicate field "metadata.name""#, r#"unknown field "spec.containers[0].nope""#]);
+    let expected =
+        json!({"kind": "Pod", "apiVersion": "v1", "metadata": {"name": "b"}, "spec": {"containers": [{"name": "c"}]}});
+    assert_eq!(decoded.value, expected);
+    let error = decode(Media::Yaml, b"a: [", Some(&pods), FieldValidation::Warn).expect_err("it is cut off");
+    assert!(
+        error.message.starts_with(
+            "the object provided is unrecognized (must be of type Pod): error converting YAML to JSON: yaml: "
+        ),
+        "{error}"
+    );
+}
+
+#[test]
+fn options_are_read_under_any_group() {
+    let body = br#"{"kind":"DeleteOptions","apiVersion":"v1","propagationPolicy":"Background"}"#;
+    let decoded = decode_as(Media::Json, body, Some(("apps", "v1", "DeleteOptions")), FieldValidation::Strict);
+    assert_eq!(decoded.expect("it is well formed").value["propagationPolicy"], "Background");
+}
+
+#[test]
+fn what_a_patch_made_is_checked() {
+    let kind = ("apps", "v1", "Deployment");
+    let value = json!({"spec": {"foo": 1, "replicas": 2}});
+    let error = conform(value.clone(), kind, FieldValidation::Strict).expect_err("it has an unknown field");
+    assert_eq!(
+        error.message,
+        "Deployment in version \"v1\" cannot be handled as a Deployment: strict decoding error: unknown field \"spec.foo\""
+    );
+    let error =
+        conform_patched(value.clone(), "map[spec:map[foo:1]]", kind, FieldValidation::Strict).expect_err("so it has");
+    assert_eq!(error.code, 422);
+    assert_eq!(
+        error.message,
+        " \"\" is invalid: patch: Invalid value: \"map[spec:map[foo:1]]\": strict decoding error: unknown field \"spec.foo\""
+    );
+    let decoded = conform(value, kind, FieldValidation::Warn).expect("it is passed over");
+    assert_eq!(decoded.value, json!({"kind": "Deployment", "apiVersion": "apps/v1", "spec": {"replicas": 2}}));
+}
+
+#[test]
+fn protobuf_is_read_as_json_is() {
+    let objects = [
+        json!({"kind": "Deployment", "apiVersion": "apps/v1",
+            "metadata": {"name": "web", "labels": {"app": "web"}, "creationTimestamp": "2026-11-21T18:00:00Z", "generation": 3},
+            "spec": {"replicas": 0, "selector": {"matchLabels": {"app": "web"}},
+                "template": {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "c", "image": "i",
+                    "env": [{"name": "A", "valueFrom": {"configMapKeyRef": {"name": "cm", "key": "k", "optional": false}}}],
+                    "readinessProbe": {"httpGet": {"path": "/", "port": "http"}, "periodSeconds": 5},
+                    "resources": {"limits": {"cpu": "500m", "memory": "64Mi"}}}],
+                    "volumes": [{"name": "v", "emptyDir": {}}, {"name": "w", "configMap": {"name": "cm"}}]}},
+                "strategy": {"rollingUpdate": {"maxSurge": 1, "maxUnavailable": "25%"}}}}),
+        json!({"kind": "Secret", "apiVersion": "v1", "metadata": {"name": "s"}, "data": {"a": "YQ==", "b": ""}, "type": "Opaque"}),
+        json!({"kind": "Lease", "apiVersion": "coordination.k8s.io/v1", "metadata": {"name": "l"},
+            "spec": {"holderIdentity": "", "renewTime": "2026-11-21T18:00:00.123456Z", "leaseDurationSeconds": 40}}),
+        json!({"kind": "CertificateSigningRequest", "apiVersion": "certificates.k8s.io/v1", "metadata": {"name": "c"},
+            "spec": {"request": "YWJj", "signerName": "x/y", "usages": ["client auth"], "extra": {"k": ["v", "w"]}}}),
+        json!({"kind": "SelfSubjectAccessReview", "apiVersion": "authorization.k8s.io/v1",
+            "spec": {"resourceAttributes": {"verb": "list", "resource": "pods"}}}),
+    ];
+    for object in objects {
+        let bytes = to_protobuf(&object).expect("the schema has the kind");
+        let decoded = decode(Media::Protobuf, &bytes, None, FieldValidation::Strict).expect("it is well formed");
+        assert_eq!(decoded.value, object);
+    }
+}
+
+#[test]
+fn broken_protobuf_is_refused() {
+    let pods = find("", "v1", "pods").expect("a built-in resource");
+    let check = |body: &[u8], expected: &str| {
+        let error = decode(Media::Protobuf, body, Some(&pods), FieldValidation::Strict).expect_err("it is broken");
+        assert_eq!((error.code, error.message.contains(expected)), (400, true), "{error}");
+    };
+    check(b"", "provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]");
+    check(b"k8s\0\x12\x05ab", "unexpected EOF");
+    check(b"k8s\0\x07", "illegal");
+    let secret = to_protobuf(&json!({"kind": "Secret", "apiVersion": "v1"})).expect("the schema has the kind");
+    check(&secret, "Secret in version \"v1\" cannot be handled as a Pod");
+}
