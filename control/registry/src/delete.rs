@@ -24,7 +24,7 @@ impl Registry {
         name: &str,
         options: &DeleteOptions,
     ) -> Result<Deletion, Status> {
-        if resource.plural == "namespaces" && resource.group.is_empty() && IMMORTAL.contains(&name) {
+        if lifecycle::is_namespace(resource) && IMMORTAL.contains(&name) {
             return Err(Status::forbidden(resource, name, "this namespace may not be deleted"));
         }
         let snapshot = self.shared.store.applied();

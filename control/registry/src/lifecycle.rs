@@ -1,7 +1,7 @@
 //! What a delete makes of an object: whether it goes, waits for its finalizers, or ends gracefully. Pure.
 
 use jiff::{SignedDuration, Timestamp, TimestampRound, Unit};
-use pal_resources::{FieldError, FieldPath, Resource, ResourceVersion, Status, kinds};
+use pal_resources::{Resource, ResourceVersion, Status, kinds};
 use serde_json::Value;
 
 use crate::meta;
@@ -32,6 +32,11 @@ pub(crate) fn is_deleting(object: &Value) -> bool {
     object["metadata"]["deletionTimestamp"].is_string()
 }
 
+/// Whether the resource's objects hold others.
+pub(crate) fn is_namespace(resource: &Resource) -> bool {
+    resource.plural == "namespaces" && resource.group.is_empty()
+}
+
 /// What a delete makes of `object`.
 pub(crate) fn delete(
     resource: &Resource,
@@ -40,7 +45,7 @@ pub(crate) fn delete(
     now: Timestamp,
 ) -> Result<Outcome, Status> {
     check_preconditions(resource, object, options)?;
-    if resource.plural == "namespaces" && resource.group.is_empty() {
+    if is_namespace(resource) {
         return delete_namespace(object, options, now);
     }
     let default_grace = kinds::default_grace(resource, object);
@@ -119,21 +124,6 @@ pub(crate) fn after_write(is_namespace: bool, object: Value) -> Outcome {
         || (is_namespace && object["spec"]["finalizers"].as_array().is_some_and(|list| !list.is_empty()));
     let over = object["metadata"]["deletionGracePeriodSeconds"].as_i64().unwrap_or(0) == 0;
     if is_deleting(&object) && over && !held { Outcome::Remove(object) } else { Outcome::Keep(object) }
-}
-
-/// Nothing more can hold up an object that is being deleted.
-pub(crate) fn check_no_new_finalizers(resource: &Resource, name: &str, old: &Value, new: &Value) -> Result<(), Status> {
-    let known = meta::finalizers(old);
-    let added: Vec<&str> = meta::finalizers(new).into_iter().filter(|finalizer| !known.contains(finalizer)).collect();
-    if added.is_empty() {
-        return Ok(());
-    }
-    let path = FieldPath::new("metadata").child("finalizers");
-    let found = added.iter().map(|finalizer| format!("{finalizer:?}")).collect::<Vec<_>>().join(", ");
-    let detail = format!(
-        "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{found}}}"
-    );
-    Err(Status::invalid(resource, name, &[FieldError::forbidden(&path, &detail)]))
 }
 
 fn mark(object: &mut Value, grace: i64, now: Timestamp) -> Result<(), Status> {

@@ -140,7 +140,7 @@ pub struct Index {
     pub namespace: Option<Box<str>>,
     pub uid: Uid,
     pub labels: BTreeMap<String, String>,
-    /// What field selectors can ask for.
+    /// What field selectors can ask for beside name and namespace, see [`Index::field`].
     pub fields: Box<[(&'static str, Box<str>)]>,
     pub owners: Box<[Owner]>,
     pub finalizers: Box<[Box<str>]>,
@@ -157,6 +157,11 @@ pub struct Index {
 impl Index {
     /// The value of a selectable field.
     pub fn field(&self, name: &str) -> Option<&str> {
+        match name {
+            "metadata.name" => return Some(&self.name),
+            "metadata.namespace" => return self.namespace.as_deref(),
+            _ => {}
+        }
         self.fields.iter().find(|(field, _)| *field == name).map(|(_, value)| &**value)
     }
 
@@ -206,7 +211,11 @@ fn fields(object: &Value) -> Box<[(&'static str, Box<str>)]> {
     let Some(resource) = resource::by_kind(group, version, object["kind"].as_str().unwrap_or_default()) else {
         return Box::default();
     };
-    kinds::field_labels(&resource, object).into_iter().map(|(field, value)| (field, value.into_boxed_str())).collect()
+    kinds::field_labels(&resource, object)
+        .into_iter()
+        .filter(|(field, value)| !field.starts_with("metadata.") && !value.is_empty())
+        .map(|(field, value)| (field, value.into_boxed_str()))
+        .collect()
 }
 
 /// When an Event was last told, by its own account: clients write these times.

@@ -1,9 +1,11 @@
 //! Service addresses and node ports: given out and taken back in the transaction that writes the Service.
 //!
+//! Which fields a change of type keeps and drops is decided with the kind's other rules, before this.
+//!
 //! What is taken is a key of its own in the store (`clusterips/10.96.0.1`), guarded to be absent, so that two Services
 //! never get the same however many are made at once.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use pal_resources::{FieldError, FieldPath, Resource, Status};
@@ -34,6 +36,8 @@ pub(crate) fn is_service(resource: &Resource) -> bool {
 struct Held {
     address: Option<Ipv4Addr>,
     ports: BTreeSet<u16>,
+    /// The one of `ports` at which nodes tell a load balancer whether they have endpoints.
+    health: Option<u16>,
 }
 
 impl Held {
@@ -41,8 +45,9 @@ impl Held {
         let spec = &service["spec"];
         let address = spec["clusterIP"].as_str().and_then(|text| text.parse().ok()).filter(|_| has_address(spec));
         let mut ports: BTreeSet<u16> = ports(spec).filter_map(node_port).collect();
-        ports.extend(port_number(&spec["healthCheckNodePort"]));
-        Self { address, ports }
+        let health = port_number(&spec["healthCheckNodePort"]);
+        ports.extend(health);
+        Self { address, ports, health }
     }
 }
 
@@ -78,73 +83,6 @@ fn port_number(value: &Value) -> Option<u16> {
     value.as_u64().and_then(|port| u16::try_from(port).ok()).filter(|&port| port != 0)
 }
 
-/// Carries over what a client leaves out of an update and the server had given, and drops what the new type of the
-/// Service does not have.
-pub(crate) fn inherit(old: &Value, new: &mut Value) {
-    let (old, Some(new)) = (&old["spec"], new.get_mut("spec")) else { return };
-    if !new.is_object() {
-        return;
-    }
-    if has_address(old) && has_address(new) {
-        if empty(&new["clusterIP"]) && !old["clusterIP"].is_null() {
-            new["clusterIP"] = old["clusterIP"].clone();
-        }
-        if empty(&new["clusterIPs"]) && new["clusterIP"] == old["clusterIP"] && !old["clusterIPs"].is_null() {
-            new["clusterIPs"] = old["clusterIPs"].clone();
-        }
-    } else if has_address(old) && (empty(&new["clusterIP"]) || new["clusterIP"] == old["clusterIP"]) {
-        remove(new, &["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"]);
-    }
-    if has_node_ports(old) && has_node_ports(new) {
-        inherit_ports(old, new);
-    } else if has_node_ports(old) {
-        let before: BTreeSet<u16> = ports(old).filter_map(node_port).collect();
-        for port in new["ports"].as_array_mut().into_iter().flatten() {
-            if node_port(port).is_none_or(|number| before.contains(&number)) {
-                remove(port, &["nodePort"]);
-            }
-        }
-    }
-    if has_health_port(old) && has_health_port(new) && empty(&new["healthCheckNodePort"]) {
-        new["healthCheckNodePort"] = old["healthCheckNodePort"].clone();
-    } else if !has_health_port(new) && new["healthCheckNodePort"] == old["healthCheckNodePort"] {
-        remove(new, &["healthCheckNodePort"]);
-    }
-    drop_policies(old, new);
-}
-
-fn inherit_ports(old: &Value, new: &mut Value) {
-    let named: BTreeMap<&str, u16> =
-        ports(old).filter_map(|port| Some((port["name"].as_str().unwrap_or_default(), node_port(port)?))).collect();
-    let mut used: BTreeSet<u16> = ports(new).filter_map(node_port).collect();
-    for port in new["ports"].as_array_mut().into_iter().flatten() {
-        if node_port(port).is_some() || !port.is_object() {
-            continue;
-        }
-        if let Some(&number) = named.get(port["name"].as_str().unwrap_or_default())
-            && used.insert(number)
-        {
-            port["nodePort"] = number.into();
-        }
-    }
-}
-
-/// Fields that only some types have do not outlive the type, unless the client changed them too.
-fn drop_policies(old: &Value, new: &mut Value) {
-    let external = |spec: &Value| matches!(kind(spec), "NodePort" | "LoadBalancer");
-    if external(old) && !external(new) && new["externalTrafficPolicy"] == old["externalTrafficPolicy"] {
-        remove(new, &["externalTrafficPolicy"]);
-    }
-    let balanced = |spec: &Value| kind(spec) == "LoadBalancer";
-    if balanced(old) && !balanced(new) {
-        for field in ["allocateLoadBalancerNodePorts", "loadBalancerClass"] {
-            if new[field] == old[field] {
-                remove(new, &[field]);
-            }
-        }
-    }
-}
-
 fn empty(value: &Value) -> bool {
     match value {
         Value::Null => true,
@@ -152,14 +90,6 @@ fn empty(value: &Value) -> bool {
         Value::Array(items) => items.is_empty(),
         Value::Number(number) => number.as_u64() == Some(0),
         _ => false,
-    }
-}
-
-fn remove(object: &mut Value, fields: &[&str]) {
-    if let Some(object) = object.as_object_mut() {
-        for field in fields {
-            object.shift_remove(*field);
-        }
     }
 }
 
@@ -197,6 +127,7 @@ pub(crate) fn claim(
     let left = Held {
         address: before.address.filter(|address| now.address != Some(*address)),
         ports: before.ports.difference(&now.ports).copied().collect(),
+        health: None,
     };
     claims.ops.extend(left.release());
     Ok(claims)
@@ -309,8 +240,10 @@ impl Range<'_> {
     }
 
     fn health_port(&self, spec: &mut Value, taken: &mut Held, errors: &mut Vec<FieldError>) -> Result<(), Status> {
-        match port_number(&spec["healthCheckNodePort"]) {
-            Some(number) if self.before.ports.contains(&number) => {}
+        match port_number(&spec["healthCheckNodePort"]).or(self.before.health) {
+            Some(number) if self.before.ports.contains(&number) => {
+                spec["healthCheckNodePort"] = number.into();
+            }
             Some(number) => match self.check_port(number) {
                 Ok(()) => drop(taken.ports.insert(number)),
                 Err(why) => {

@@ -13,7 +13,7 @@ use crate::object::{Object, unreadable};
 use crate::options::{Deletion, WriteOptions};
 use crate::read::find;
 use crate::registry::{ATTEMPTS, Registry, Tried, contended};
-use crate::{key, meta, service, wire};
+use crate::{meta, service, wire};
 
 /// What is written, and as what.
 #[derive(Clone, Copy)]
@@ -196,36 +196,11 @@ fn decide(target: Target<'_>, old: &Value, mut new: Value, env: &Env) -> Result<
     meta::settle_namespace(&mut new, namespace.filter(|_| resource.namespaced))?;
     meta::strip(&mut new)?;
     settle_version(resource, name, old, &mut new)?;
-    let is_namespace = key::prefix(resource, None) == "namespaces/";
-    let updated = match subresource {
-        Some("finalize") if is_namespace => finalized(old, &new),
-        Some(subresource) => kinds::update(resource, Some(subresource), old, new, env)?,
-        None => {
-            if service::is_service(resource) {
-                service::inherit(old, &mut new);
-            }
-            kinds::update(resource, None, old, new, env)?
-        }
-    };
+    let updated = kinds::update(resource, subresource, old, new, env)?;
     if !lifecycle::is_deleting(old) {
         return Ok(Outcome::Keep(updated));
     }
-    lifecycle::check_no_new_finalizers(resource, name, old, &updated)?;
-    Ok(lifecycle::after_write(is_namespace, updated))
-}
-
-/// The namespace with the finalizers of `spec` that are left.
-fn finalized(old: &Value, new: &Value) -> Value {
-    let mut updated = old.clone();
-    let left = new["spec"]["finalizers"].as_array().cloned().unwrap_or_default();
-    if let Some(spec) = updated.get_mut("spec").and_then(Value::as_object_mut) {
-        if left.is_empty() {
-            spec.shift_remove("finalizers");
-        } else {
-            spec.insert("finalizers".to_owned(), left.into());
-        }
-    }
-    updated
+    Ok(lifecycle::after_write(lifecycle::is_namespace(resource), updated))
 }
 
 /// A new number of replicas, through all that an update of the object goes through.
