@@ -1,10 +1,24 @@
-//! Objects as rows of a table: what `kubectl get` prints.
+//! Objects as rows of a table: what `kubectl get` prints, cell by cell as kube-apiserver fills them.
+
+mod access;
+mod columns;
+mod duration;
+mod network;
+mod node;
+mod plain;
+mod pod;
+mod workload;
+
+#[cfg(test)]
+mod tests;
 
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::Resource;
+
+pub use duration::human_duration;
 
 /// One column (`TableColumnDefinition`). A priority above zero shows it under `-o wide` only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -17,12 +31,40 @@ pub struct Column {
     pub priority: i32,
 }
 
+/// How the rows of one kind are made.
+struct Printer {
+    columns: &'static [Column],
+    cells: fn(&Value, Timestamp) -> Vec<Value>,
+}
+
 /// The columns of a resource's table.
-pub fn columns(_resource: &Resource) -> &'static [Column] {
-    &[]
+pub fn columns(resource: &Resource) -> &'static [Column] {
+    printer(resource).columns
 }
 
 /// The object's row: one cell for each column.
-pub fn cells(_resource: &Resource, _object: &Value, _now: Timestamp) -> Vec<Value> {
-    Vec::new()
+pub fn cells(resource: &Resource, object: &Value, now: Timestamp) -> Vec<Value> {
+    (printer(resource).cells)(object, now)
+}
+
+fn printer(resource: &Resource) -> Printer {
+    let of = |columns, cells| Printer { columns, cells };
+    match (&*resource.group, &*resource.kind) {
+        ("", "Pod") => of(columns::POD, pod::cells as fn(&Value, Timestamp) -> Vec<Value>),
+        ("apps", "Deployment") => of(columns::DEPLOYMENT, workload::deployment),
+        ("apps", "ReplicaSet") => of(columns::REPLICA_SET, workload::replica_set),
+        ("", "Service") => of(columns::SERVICE, network::service),
+        ("discovery.k8s.io", "EndpointSlice") => of(columns::ENDPOINT_SLICE, network::endpoint_slice),
+        ("", "Node") => of(columns::NODE, node::cells),
+        ("", "Event") => of(columns::EVENT, plain::event),
+        ("", "Namespace") => of(columns::NAMESPACE, plain::namespace),
+        ("", "ConfigMap") => of(columns::CONFIG_MAP, plain::config_map),
+        ("", "Secret") => of(columns::SECRET, plain::secret),
+        ("", "ServiceAccount") => of(columns::SERVICE_ACCOUNT, plain::service_account),
+        ("coordination.k8s.io", "Lease") => of(columns::LEASE, plain::lease),
+        ("certificates.k8s.io", "CertificateSigningRequest") => of(columns::SIGNING_REQUEST, plain::signing_request),
+        ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => of(columns::BINDING, plain::binding),
+        ("autoscaling", "Scale") => of(columns::SCALE, workload::scale),
+        _ => of(columns::OTHER, plain::other),
+    }
 }
