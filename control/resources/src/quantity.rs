@@ -34,9 +34,7 @@ pub struct Quantity {
 /// Why a text is no quantity; the words are Kubernetes'.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum QuantityError {
-    #[error(
-        "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
-    )]
+    #[error("quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'")]
     Format,
     #[error("unable to parse quantity's suffix")]
     Suffix,
@@ -44,33 +42,21 @@ pub enum QuantityError {
 
 impl Quantity {
     /// Nothing.
-    pub const ZERO: Self = Self {
-        nanos: 0,
-        format: Format::DecimalSi,
-    };
+    pub const ZERO: Self = Self { nanos: 0, format: Format::DecimalSi };
 
     /// That many thousandths, as of a core.
     pub fn from_millis(millis: i64) -> Self {
-        Self {
-            nanos: i128::from(millis) * 1_000_000,
-            format: Format::DecimalSi,
-        }
+        Self { nanos: i128::from(millis) * 1_000_000, format: Format::DecimalSi }
     }
 
     /// That many units.
     pub fn from_units(units: i64) -> Self {
-        Self {
-            nanos: i128::from(units) * NANO,
-            format: Format::DecimalSi,
-        }
+        Self { nanos: i128::from(units) * NANO, format: Format::DecimalSi }
     }
 
     /// That many bytes, written with binary suffixes.
     pub fn from_bytes(bytes: i64) -> Self {
-        Self {
-            nanos: i128::from(bytes) * NANO,
-            format: Format::BinarySi,
-        }
+        Self { nanos: i128::from(bytes) * NANO, format: Format::BinarySi }
     }
 
     /// The value in thousandths, rounded up.
@@ -101,10 +87,7 @@ impl Quantity {
     /// The difference, not below zero.
     pub fn saturating_sub(self, other: Self) -> Self {
         let nanos = (self.nanos - other.nanos).max(0);
-        Self {
-            nanos,
-            format: self.format,
-        }
+        Self { nanos, format: self.format }
     }
 
     /// The text in the form in which Kubernetes stores it, or the text's fault.
@@ -120,11 +103,7 @@ fn saturate(value: i128) -> i64 {
 /// Division that rounds away from zero, as Kubernetes rounds amounts.
 fn div_up(value: i128, by: i128) -> i128 {
     let whole = value / by;
-    if value % by == 0 {
-        whole
-    } else {
-        whole + value.signum()
-    }
+    if value % by == 0 { whole } else { whole + value.signum() }
 }
 
 impl PartialEq for Quantity {
@@ -152,15 +131,8 @@ impl Add for Quantity {
 
     /// The sum, capped; a zero takes the other's way of writing.
     fn add(self, other: Self) -> Self {
-        let format = if self.nanos == 0 {
-            other.format
-        } else {
-            self.format
-        };
-        Self {
-            nanos: (self.nanos + other.nanos).clamp(-MAX, MAX),
-            format,
-        }
+        let format = if self.nanos == 0 { other.format } else { self.format };
+        Self { nanos: (self.nanos + other.nanos).clamp(-MAX, MAX), format }
     }
 }
 
@@ -174,15 +146,8 @@ impl Sub for Quantity {
     type Output = Self;
 
     fn sub(self, other: Self) -> Self {
-        let format = if self.nanos == 0 {
-            other.format
-        } else {
-            self.format
-        };
-        Self {
-            nanos: (self.nanos - other.nanos).clamp(-MAX, MAX),
-            format,
-        }
+        let format = if self.nanos == 0 { other.format } else { self.format };
+        Self { nanos: (self.nanos - other.nanos).clamp(-MAX, MAX), format }
     }
 }
 
@@ -201,9 +166,7 @@ impl std::iter::Sum for Quantity {
 impl TryFrom<&k8s_openapi::apimachinery::pkg::api::resource::Quantity> for Quantity {
     type Error = QuantityError;
 
-    fn try_from(
-        quantity: &k8s_openapi::apimachinery::pkg::api::resource::Quantity,
-    ) -> Result<Self, QuantityError> {
+    fn try_from(quantity: &k8s_openapi::apimachinery::pkg::api::resource::Quantity) -> Result<Self, QuantityError> {
         quantity.0.parse()
     }
 }
@@ -224,10 +187,7 @@ impl FromStr for Quantity {
             Some(_) => (false, text),
             None => return Err(QuantityError::Format),
         };
-        let number_len = rest
-            .bytes()
-            .take_while(|b| b.is_ascii_digit() || *b == b'.')
-            .count();
+        let number_len = rest.bytes().take_while(|b| b.is_ascii_digit() || *b == b'.').count();
         let (number, suffix) = rest.split_at(number_len);
         let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
         if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') {
@@ -236,10 +196,7 @@ impl FromStr for Quantity {
         let scale = Scale::parse(suffix)?;
         let magnitude = scale.apply(whole, fraction);
         let nanos = if negative { -magnitude } else { magnitude };
-        Ok(Self {
-            nanos,
-            format: scale.format,
-        })
+        Ok(Self { nanos, format: scale.format })
     }
 }
 
@@ -252,20 +209,8 @@ struct Scale {
 
 impl Scale {
     fn parse(suffix: &str) -> Result<Self, QuantityError> {
-        let decimal = |exponent| {
-            Ok(Self {
-                format: Format::DecimalSi,
-                binary: 0,
-                decimal: exponent,
-            })
-        };
-        let binary = |power| {
-            Ok(Self {
-                format: Format::BinarySi,
-                binary: power,
-                decimal: 0,
-            })
-        };
+        let decimal = |exponent| Ok(Self { format: Format::DecimalSi, binary: 0, decimal: exponent });
+        let binary = |power| Ok(Self { format: Format::BinarySi, binary: power, decimal: 0 });
         match suffix {
             "" => decimal(0),
             "n" => decimal(-9),
@@ -292,28 +237,23 @@ impl Scale {
         if !suffix.bytes().all(known) {
             return Err(QuantityError::Format);
         }
-        let digits = suffix
-            .strip_prefix(['e', 'E'])
-            .ok_or(QuantityError::Suffix)?;
+        let digits = suffix.strip_prefix(['e', 'E']).ok_or(QuantityError::Suffix)?;
         let exponent: i64 = digits.parse().map_err(|_| QuantityError::Suffix)?;
         // Beyond this the number is capped or rounded anyway.
         let decimal = exponent.clamp(-1000, 1000) as i32;
-        Ok(Self {
-            format: Format::DecimalExponent,
-            binary: 0,
-            decimal,
-        })
+        Ok(Self { format: Format::DecimalExponent, binary: 0, decimal })
     }
 
     /// The magnitude in billionths, rounded up and capped.
     fn apply(&self, whole: &str, fraction: &str) -> i128 {
-        // 19 digits hold the cap; with the largest binary multiplier they fit an i128.
+        // 28 digits hold every amount in billionths; 19 fit an i128 beside the largest binary multiplier.
+        let enough = 10_i128.pow(if self.binary > 0 { 18 } else { 27 });
         let mut digits: i128 = 0;
         let mut exponent = self.decimal + 9;
         let mut lost = false;
         for (position, digit) in whole.bytes().chain(fraction.bytes()).enumerate() {
             let in_fraction = position >= whole.len();
-            if digits >= 10_i128.pow(18) {
+            if digits >= enough {
                 lost |= digit != b'0';
                 exponent = exponent.saturating_add(i32::from(!in_fraction));
             } else {
@@ -327,9 +267,7 @@ impl Scale {
         let scaled = digits << (10 * self.binary);
         let power = 10_i128.checked_pow(exponent.unsigned_abs());
         let value = if exponent >= 0 {
-            power
-                .and_then(|power| scaled.checked_mul(power))
-                .unwrap_or(MAX)
+            power.and_then(|power| scaled.checked_mul(power)).unwrap_or(MAX)
         } else {
             power.map_or(1, |power| div_up(scaled, power))
         };
@@ -349,19 +287,13 @@ impl fmt::Display for Quantity {
         }
         match self.format {
             // Kubernetes writes small and broken numbers in decimals whatever they were written in.
-            Format::BinarySi if magnitude >= 1024 * NANO && magnitude % NANO == 0 => {
-                write_binary(f, magnitude / NANO)
+            Format::BinarySi if magnitude >= 1024 * NANO && magnitude % NANO == 0 => write_binary(f, magnitude / NANO),
+            Format::DecimalExponent => {
+                write_decimal(f, magnitude, |f, exponent| if exponent == 0 { Ok(()) } else { write!(f, "e{exponent}") })
             }
-            Format::DecimalExponent => write_decimal(f, magnitude, |f, exponent| {
-                if exponent == 0 {
-                    Ok(())
-                } else {
-                    write!(f, "e{exponent}")
-                }
-            }),
-            Format::BinarySi | Format::DecimalSi => write_decimal(f, magnitude, |f, exponent| {
-                f.write_str(decimal_suffix(exponent))
-            }),
+            Format::BinarySi | Format::DecimalSi => {
+                write_decimal(f, magnitude, |f, exponent| f.write_str(decimal_suffix(exponent)))
+            }
         }
     }
 }
@@ -372,11 +304,7 @@ fn write_binary(f: &mut fmt::Formatter<'_>, mut units: i128) -> fmt::Result {
         units /= 1024;
         power += 1;
     }
-    write!(
-        f,
-        "{units}{}",
-        ["", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"][power]
-    )
+    write!(f, "{units}{}", ["", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"][power])
 }
 
 fn write_decimal(
@@ -407,3 +335,6 @@ fn decimal_suffix(exponent: i32) -> &'static str {
         _ => "",
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,3 +6,6 @@ mod lex;
 
 pub use field_selector::{FieldOperator, FieldRequirement, FieldSelector};
 pub use label_selector::{LabelSelector, Operator, Requirement};
+
+#[cfg(test)]
+mod tests;

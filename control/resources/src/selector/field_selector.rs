@@ -36,11 +36,7 @@ impl FieldSelector {
                 return Err(Status::bad_request(message));
             };
             let value = unescape(value).map_err(Status::bad_request)?;
-            requirements.push(FieldRequirement {
-                field: field.to_owned(),
-                operator,
-                value,
-            });
+            requirements.push(FieldRequirement { field: field.to_owned(), operator, value });
         }
         Ok(Self { requirements })
     }
@@ -52,9 +48,7 @@ impl FieldSelector {
             operator: FieldOperator::Equals,
             value: name.to_owned(),
         };
-        Self {
-            requirements: vec![requirement],
-        }
+        Self { requirements: vec![requirement] }
     }
 
     /// The conditions.
@@ -109,11 +103,8 @@ fn terms(text: &str) -> Vec<&str> {
 }
 
 fn split(term: &str) -> Option<(&str, FieldOperator, &str)> {
-    const OPERATORS: &[(&str, FieldOperator)] = &[
-        ("!=", FieldOperator::NotEquals),
-        ("==", FieldOperator::Equals),
-        ("=", FieldOperator::Equals),
-    ];
+    const OPERATORS: &[(&str, FieldOperator)] =
+        &[("!=", FieldOperator::NotEquals), ("==", FieldOperator::Equals), ("=", FieldOperator::Equals)];
     for (index, _) in term.char_indices() {
         for (text, operator) in OPERATORS {
             if let Some(value) = term[index..].strip_prefix(text) {
@@ -133,18 +124,14 @@ fn unescape(value: &str) -> Result<String, String> {
                 Some(escaped @ ('\\' | ',' | '=')) => plain.push(escaped),
                 Some(other) => {
                     let sequence = format!("\\{other}");
-                    return Err(format!(
-                        "invalid field selector: invalid escape sequence: {sequence:?}"
-                    ));
+                    return Err(format!("invalid field selector: invalid escape sequence: {sequence:?}"));
                 }
                 None => {
                     return Err("invalid field selector: invalid escape sequence: \"\\\\\"".into());
                 }
             },
             ',' | '=' => {
-                return Err(format!(
-                    "invalid field selector: unescaped character in value: {c}"
-                ));
+                return Err(format!("invalid field selector: unescaped character in value: {c}"));
             }
             other => plain.push(other),
         }

@@ -39,13 +39,8 @@ pub struct LabelSelector {
 impl LabelSelector {
     /// The selector of a query string.
     pub fn parse(text: &str) -> Result<Self, Status> {
-        let mut parser = Parser {
-            lexer: Lexer::new(text),
-        };
-        parser
-            .requirements()
-            .map(|requirements| Self { requirements })
-            .map_err(Status::bad_request)
+        let mut parser = Parser { lexer: Lexer::new(text) };
+        parser.requirements().map(|requirements| Self { requirements }).map_err(Status::bad_request)
     }
 
     /// The selector of an object; an empty one selects everything.
@@ -61,40 +56,25 @@ impl LabelSelector {
                 "Exists" => Operator::Exists,
                 "DoesNotExist" => Operator::DoesNotExist,
                 other => {
-                    let path = FieldPath::new("matchExpressions")
-                        .index(index)
-                        .child("operator");
-                    return Err(FieldError::invalid(
-                        &path,
-                        other,
-                        "not a valid selector operator",
-                    ));
+                    let path = FieldPath::new("matchExpressions").index(index).child("operator");
+                    return Err(FieldError::invalid(&path, other, "not a valid selector operator"));
                 }
             };
             let values = expression.values.iter().flatten().cloned().collect();
-            requirements.push(Requirement {
-                key: expression.key.clone(),
-                operator,
-                values,
-            });
+            requirements.push(Requirement { key: expression.key.clone(), operator, values });
         }
         Ok(Self { requirements })
     }
 
     /// The selector whose labels must all be there with these values, as of a Service.
     pub fn from_labels(labels: &BTreeMap<String, String>) -> Self {
-        let requirements = labels
-            .iter()
-            .map(|(key, value)| Requirement::equals(key, value))
-            .collect();
+        let requirements = labels.iter().map(|(key, value)| Requirement::equals(key, value)).collect();
         Self { requirements }
     }
 
     /// Whether an object with these labels is selected.
     pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
-        self.requirements
-            .iter()
-            .all(|requirement| requirement.matches(labels))
+        self.requirements.iter().all(|requirement| requirement.matches(labels))
     }
 
     /// Whether everything is selected.
@@ -126,11 +106,7 @@ impl fmt::Display for LabelSelector {
 impl Requirement {
     fn equals(key: &str, value: &str) -> Self {
         let values = BTreeSet::from([value.to_owned()]);
-        Self {
-            key: key.to_owned(),
-            operator: Operator::Equals,
-            values,
-        }
+        Self { key: key.to_owned(), operator: Operator::Equals, values }
     }
 
     /// Whether the condition holds for these labels.
@@ -157,9 +133,8 @@ impl Requirement {
         let values = FieldPath::new("values");
         check_key(&self.key)?;
         match self.operator {
-            Operator::In | Operator::NotIn if self.values.is_empty() => errors.push(format!(
-                "{values}: Invalid value: []: for 'in', 'notin' operators, values set can't be empty"
-            )),
+            Operator::In | Operator::NotIn if self.values.is_empty() => errors
+                .push(format!("{values}: Invalid value: []: for 'in', 'notin' operators, values set can't be empty")),
             Operator::GreaterThan | Operator::LessThan => {
                 for (index, value) in self.values.iter().enumerate() {
                     if value.parse::<i64>().is_err() {
@@ -190,13 +165,7 @@ impl Requirement {
 impl fmt::Display for Requirement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let one = self.values.first().map_or("", String::as_str);
-        let all = || {
-            self.values
-                .iter()
-                .map(String::as_str)
-                .collect::<Vec<_>>()
-                .join(",")
-        };
+        let all = || self.values.iter().map(String::as_str).collect::<Vec<_>>().join(",");
         let key = &self.key;
         match self.operator {
             Operator::Equals => write!(f, "{key}={one}"),
@@ -232,14 +201,10 @@ impl Parser<'_> {
                 (Token::Identifier | Token::Not, _) => {}
                 (Token::End, _) => return Ok(requirements),
                 (_, found) => {
-                    return Err(format!(
-                        "found '{found}', expected: !, identifier, or 'end of string'"
-                    ));
+                    return Err(format!("found '{found}', expected: !, identifier, or 'end of string'"));
                 }
             }
-            let requirement = self
-                .requirement()
-                .map_err(|e| format!("unable to parse requirement: {e}"))?;
+            let requirement = self.requirement().map_err(|e| format!("unable to parse requirement: {e}"))?;
             requirements.push(requirement);
             match self.lexer.next(Context::Values) {
                 (Token::End, _) => return Ok(requirements),
@@ -267,10 +232,7 @@ impl Parser<'_> {
         }
         let key = literal.to_owned();
         check_key(&key)?;
-        let alone = matches!(
-            self.lexer.peek(Context::Values).0,
-            Token::End | Token::Comma
-        );
+        let alone = matches!(self.lexer.peek(Context::Values).0, Token::End | Token::Comma);
         let (operator, values) = if negated {
             (Operator::DoesNotExist, BTreeSet::new())
         } else if alone {
@@ -278,11 +240,7 @@ impl Parser<'_> {
         } else {
             self.comparison()?
         };
-        let requirement = Requirement {
-            key,
-            operator,
-            values,
-        };
+        let requirement = Requirement { key, operator, values };
         requirement.check()?;
         Ok(requirement)
     }
@@ -296,9 +254,7 @@ impl Parser<'_> {
             (Token::Greater, _) => Operator::GreaterThan,
             (Token::Less, _) => Operator::LessThan,
             (_, found) => {
-                return Err(format!(
-                    "found '{found}', expected: in, notin, =, ==, !=, gt, lt"
-                ));
+                return Err(format!("found '{found}', expected: in, notin, =, ==, !=, gt, lt"));
             }
         };
         let values = match operator {
@@ -309,10 +265,7 @@ impl Parser<'_> {
     }
 
     fn single(&mut self) -> Result<String, String> {
-        if matches!(
-            self.lexer.peek(Context::Values).0,
-            Token::End | Token::Comma
-        ) {
+        if matches!(self.lexer.peek(Context::Values).0, Token::End | Token::Comma) {
             return Ok(String::new());
         }
         match self.lexer.next(Context::Values) {

@@ -47,11 +47,7 @@ impl<'a> Lexer<'a> {
         let Some(first) = self.rest.chars().next() else {
             return (Token::End, "");
         };
-        if is_special(first) {
-            self.special()
-        } else {
-            self.word(context)
-        }
+        if is_special(first) { self.special() } else { self.word(context) }
     }
 
     fn special(&mut self) -> (Token, &'a str) {
@@ -77,10 +73,7 @@ impl<'a> Lexer<'a> {
     }
 
     fn word(&mut self, context: Context) -> (Token, &'a str) {
-        let end = self
-            .rest
-            .find(|c| is_space(c) || is_special(c))
-            .unwrap_or(self.rest.len());
+        let end = self.rest.find(|c| is_space(c) || is_special(c)).unwrap_or(self.rest.len());
         let (literal, rest) = self.rest.split_at(end);
         self.rest = rest;
         match (context, literal) {
