@@ -1,16 +1,145 @@
 //! OpenAPI v3 documents, one a group and version, written from the schema's facts.
+//!
+//! kubectl reads them before it writes (which kinds take `fieldValidation`, which lists have merge keys) and to explain
+//! fields to users.
+
+mod paths;
+mod schemas;
+
+use std::sync::LazyLock;
+
+use serde_json::{Map, Value, json};
 
 pub use crate::discovery::Document;
-use crate::resource::ResourceRef;
+use crate::discovery::{document as indexed, hash};
+use crate::resource::{Resource, ResourceRef};
+
+/// The version of Kubernetes whose types are served.
+const VERSION: &str = "v1.36.0";
 
 /// `/openapi/v3`: which documents there are and under which URLs with hashes. Cheap: builds no document.
 pub fn index(resources: &[ResourceRef]) -> Document {
-    let _ = resources;
-    crate::discovery::document(&serde_json::json!({}))
+    let mut paths = Map::new();
+    for resource in resources {
+        let path = path_of(resource);
+        if !paths.contains_key(&path) {
+            let url = format!("/openapi/v3/{path}?hash={}", hash_of(resources, &path));
+            paths.insert(path, json!({"serverRelativeURL": url}));
+        }
+    }
+    indexed(&json!({"paths": paths}))
 }
 
-/// `/openapi/v3/PATH`, where `path` is `api/v1` or `apis/GROUP/VERSION`. The hash is the one in the index.
+/// `/openapi/v3/PATH`, where `path` is `api/v1` or `apis/GROUP/VERSION`. The hash is the one in the index. Takes some
+/// milliseconds: to be kept by hash.
 pub fn document(resources: &[ResourceRef], path: &str) -> Option<Document> {
-    let _ = (resources, path);
-    None
+    let served: Vec<&Resource> = resources.iter().map(AsRef::as_ref).filter(|r| path_of(r) == path).collect();
+    if served.is_empty() {
+        return None;
+    }
+    let document = json!({
+        "openapi": "3.0.0",
+        "info": {"title": "Kubernetes", "version": VERSION},
+        "paths": paths::paths(&served),
+        "components": {"schemas": schemas::schemas(&served)},
+    });
+    Some(Document { body: document.to_string().into_bytes(), hash: hash_of(resources, path) })
+}
+
+fn path_of(resource: &Resource) -> String {
+    let root = if resource.group.is_empty() { "api" } else { "apis" };
+    format!("{root}/{}", resource.api_version())
+}
+
+/// Of what a document is made from, which is less work than to make it.
+fn hash_of(resources: &[ResourceRef], path: &str) -> String {
+    static TABLES: LazyLock<String> =
+        LazyLock::new(|| hash(&[include_bytes!("schema/facts.txt"), schemas::DESCRIPTIONS.as_bytes()]));
+    let served: Vec<&ResourceRef> = resources.iter().filter(|r| path_of(r) == path).collect();
+    let described = format!("{VERSION} {} {served:?}", env!("CARGO_PKG_VERSION"));
+    hash(&[TABLES.as_bytes(), path.as_bytes(), described.as_bytes()])
+}
+
+fn reference(name: &str) -> Value {
+    json!({"$ref": format!("#/components/schemas/{name}")})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resource::builtin;
+
+    fn parsed(path: &str) -> Value {
+        let document = document(builtin(), path).expect("it is served");
+        serde_json::from_slice(&document.body).expect("documents are JSON")
+    }
+
+    #[test]
+    fn the_index_has_every_document_with_its_hash() {
+        let index: Value = serde_json::from_slice(&index(builtin()).body).expect("documents are JSON");
+        let paths = index["paths"].as_object().expect("paths");
+        assert!(paths.contains_key("api/v1") && paths.contains_key("apis/apps/v1"));
+        for (path, entry) in paths {
+            let document = document(builtin(), path).expect("the index lists it");
+            let url = format!("/openapi/v3/{path}?hash={}", document.hash);
+            assert_eq!(entry["serverRelativeURL"], url);
+        }
+        assert_eq!(super::document(builtin(), "apis/nope/v1"), None);
+    }
+
+    #[test]
+    fn patches_take_field_validation() {
+        let path = &parsed("apis/apps/v1")["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"]["patch"];
+        let kind = json!({"group": "apps", "kind": "Deployment", "version": "v1"});
+        assert_eq!(path["x-kubernetes-group-version-kind"], kind);
+        let parameters = path["parameters"].as_array().expect("parameters");
+        assert!(parameters.iter().any(|p| p["name"] == "fieldValidation" && p["in"] == "query"));
+    }
+
+    #[test]
+    fn lists_have_their_merge_keys() {
+        let document = parsed("api/v1");
+        let containers = &document["components"]["schemas"]["io.k8s.api.core.v1.PodSpec"]["properties"]["containers"];
+        assert_eq!(containers["x-kubernetes-patch-merge-key"], "name");
+        assert_eq!(containers["x-kubernetes-patch-strategy"], "merge");
+        assert_eq!(containers["x-kubernetes-list-type"], "map");
+        assert_eq!(containers["x-kubernetes-list-map-keys"], json!(["name"]));
+        let item = &containers["items"];
+        assert_eq!(item["allOf"][0]["$ref"], "#/components/schemas/io.k8s.api.core.v1.Container");
+        let volumes = &document["components"]["schemas"]["io.k8s.api.core.v1.PodSpec"]["properties"]["volumes"];
+        assert_eq!(volumes["x-kubernetes-patch-strategy"], "merge,retainKeys");
+    }
+
+    #[test]
+    fn every_reference_leads_somewhere() {
+        for resource in builtin() {
+            let document = parsed(&path_of(resource));
+            let schemas = document["components"]["schemas"].as_object().expect("schemas");
+            let mut pending = vec![&document];
+            while let Some(value) = pending.pop() {
+                match value {
+                    Value::Object(map) => {
+                        if let Some(Value::String(target)) = map.get("$ref") {
+                            let name = target.trim_start_matches("#/components/schemas/");
+                            assert!(schemas.contains_key(name), "{name}");
+                        }
+                        pending.extend(map.values());
+                    }
+                    Value::Array(list) => pending.extend(list),
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn kinds_and_fields_are_described() {
+        let document = parsed("api/v1");
+        let pod = &document["components"]["schemas"]["io.k8s.api.core.v1.Pod"];
+        let kind = json!([{"group": "", "kind": "Pod", "version": "v1"}]);
+        assert_eq!(pod["x-kubernetes-group-version-kind"], kind);
+        assert!(pod["description"].as_str().is_some_and(|text| text.starts_with("Pod is a collection of containers")));
+        let volume = &document["components"]["schemas"]["io.k8s.api.core.v1.Volume"]["properties"];
+        assert!(volume["emptyDir"]["description"].as_str().is_some_and(|text| !text.is_empty()));
+    }
 }

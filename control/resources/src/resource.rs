@@ -8,8 +8,7 @@ use std::sync::Arc;
 pub use builtin::{builtin, by_kind, find};
 
 /// What can be done to a resource, in the words of discovery.
-pub const ALL_VERBS: &[&str] =
-    &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+pub const ALL_VERBS: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
 
 /// A path below an object, as `pods/log`, with the kind of its bodies.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -158,6 +158,14 @@ impl Message {
             .map(|found| usize::from(self.by_name[found]))
     }
 
+    /// The messages whose fields stand among this one's.
+    pub(crate) fn inlined(&self) -> impl Iterator<Item = &'static Message> {
+        self.wire.iter().filter_map(|(_, wire)| match wire {
+            Wire::Inline(id) => Some(id.get()),
+            Wire::Field(_) => None,
+        })
+    }
+
     /// The name of the type in Go, without its package: `PodSpec`.
     pub fn go_name(&self) -> &'static str {
         self.name.rsplit('.').next().unwrap_or(self.name)

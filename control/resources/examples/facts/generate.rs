@@ -19,6 +19,9 @@ pub struct Tables {
 /// Where the rule does not hold that an empty text is an absent one, and a zero is not.
 const ZEROS: &str = include_str!("zeros.txt");
 
+/// Fields of objects that no message has.
+const TYPE_META: [&str; 2] = ["apiVersion", "kind"];
+
 struct Source {
     definitions: BTreeMap<String, Definition>,
     /// Definition names by their normalised form.
@@ -102,16 +105,17 @@ impl Source {
         let _ = writeln!(facts, "m {name}{kind}");
         let text = self.definitions.get(name).map_or_else(|| message.docs.join(" "), |d| d.description.clone());
         let _ = writeln!(descriptions, "{name}\t{}", shorten(&text));
+        let fields = definition.iter().flat_map(|d| &d.properties);
+        for (json, text) in fields.filter(|(json, text)| !text.is_empty() && !TYPE_META.contains(&json.as_str())) {
+            let _ = writeln!(descriptions, ".{json}\t{}", shorten(text));
+        }
         for field in &message.fields {
             let json = match definition {
                 None => {
                     self.words.get(&normalise(&field.rust_name)).cloned().unwrap_or_else(|| camel(&field.rust_name))
                 }
                 Some(definition) => match property(definition, &field.rust_name) {
-                    Some((json, text)) => {
-                        let _ = writeln!(descriptions, ".{json}\t{}", shorten(text));
-                        json.clone()
-                    }
+                    Some((json, _)) => json.clone(),
                     None if self.is_inline(definition, field, by_path) => "=".to_owned(),
                     None => {
                         notes.push(format!("{name}: {} is not in the served version", field.rust_name));

@@ -20,6 +20,8 @@ pub(super) fn value(body: &[u8], cx: &mut Context) -> Result<Value, String> {
         duplicate_keys: DuplicateKeyPolicy::PassThrough,
         alias_limits: limits,
         with_snippet: false,
+        // `y` and `no` are text, as in YAML 1.2.
+        strict_booleans: true,
         // The depth limit of the walk tells it better; this one guards what the walk passes over.
         budget: serde_saphyr::budget! { max_depth: 4 * MAX_DEPTH },
     };
@@ -81,10 +83,10 @@ mod tests {
 
     #[test]
     fn scalars_have_their_json_types() {
-        let text = b"s: abc\nq: \"1\"\ni: 12\nf: 1.5\nt: true\nn: null\ne:\nl: [1, x]\n80: p\n";
+        let text = b"s: abc\nq: \"1\"\ni: 12\nf: 1.5\nt: true\nn: null\ne:\nl: [1, x]\n80: p\ny: no\n";
         let value = value(text, &mut Context::default()).expect("it is YAML");
         let expected = serde_json::json!({
-            "s": "abc", "q": "1", "i": 12, "f": 1.5, "t": true, "n": null, "e": null, "l": [1, "x"], "80": "p",
+            "s": "abc", "q": "1", "i": 12, "f": 1.5, "t": true, "n": null, "e": null, "l": [1, "x"], "80": "p", "y": "no",
         });
         assert_eq!(value, expected);
     }

@@ -1,0 +1,214 @@
+//! `paths`: what can be asked of each resource.
+
+use serde_json::{Map, Value, json};
+
+use super::reference;
+use crate::resource::Resource;
+use crate::schema;
+
+const STATUS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.Status";
+const DELETE_OPTIONS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions";
+
+/// All paths of the resources.
+pub(super) fn paths(resources: &[&Resource]) -> Map<String, Value> {
+    let mut paths = Map::new();
+    for resource in resources {
+        let root = super::path_of(resource);
+        let namespaced = if resource.namespaced { "namespaces/{namespace}/" } else { "" };
+        let collection = format!("/{root}/{namespaced}{}", resource.plural);
+        let subject = Subject::of(resource);
+        add(&mut paths, &collection, subject.collection());
+        if resource.namespaced {
+            let verbs = subject.operations(&[("get", "list")]);
+            add(&mut paths, &format!("/{root}/{}", resource.plural), verbs);
+        }
+        let object = format!("{collection}/{{name}}");
+        add(&mut paths, &object, subject.object());
+        for sub in resource.subresources.iter() {
+            let subject = Subject {
+                group: &sub.group,
+                version: &sub.version,
+                kind: &sub.kind,
+                verbs: &sub.verbs,
+                name: format!("{}{}", resource.kind, capitalized(&sub.name)),
+                ..subject.clone()
+            };
+            let verbs = [("get", "get"), ("put", "update"), ("patch", "patch"), ("post", "create")];
+            add(&mut paths, &format!("{object}/{}", sub.name), subject.operations(&verbs));
+        }
+    }
+    paths
+}
+
+fn add(paths: &mut Map<String, Value>, path: &str, operations: Map<String, Value>) {
+    if operations.is_empty() {
+        return;
+    }
+    let mut item = operations;
+    let mut parameters = Vec::new();
+    for name in ["namespace", "name"] {
+        if path.contains(&format!("{{{name}}}")) {
+            parameters.push(json!({
+                "name": name, "in": "path", "required": true, "schema": {"type": "string", "uniqueItems": true},
+            }));
+        }
+    }
+    if !parameters.is_empty() {
+        item.insert("parameters".to_owned(), parameters.into());
+    }
+    paths.insert(path.to_owned(), item.into());
+}
+
+/// What operations are about.
+#[derive(Clone)]
+struct Subject<'a> {
+    group: &'a str,
+    version: &'a str,
+    kind: &'a str,
+    verbs: &'a [&'static str],
+    namespaced: bool,
+    /// The group and version of the path, for operation ids.
+    prefix: String,
+    /// The kind, with the subresource.
+    name: String,
+}
+
+impl<'a> Subject<'a> {
+    fn of(resource: &'a Resource) -> Self {
+        let group = resource.group.split('.').next().filter(|group| !group.is_empty()).unwrap_or("core");
+        Self {
+            group: &resource.group,
+            version: &resource.version,
+            kind: &resource.kind,
+            verbs: &resource.verbs,
+            namespaced: resource.namespaced,
+            prefix: format!("{}{}", capitalized(group), capitalized(&resource.version)),
+            name: resource.kind.to_string(),
+        }
+    }
+
+    fn collection(&self) -> Map<String, Value> {
+        self.operations(&[("get", "list"), ("post", "create"), ("delete", "deletecollection")])
+    }
+
+    fn object(&self) -> Map<String, Value> {
+        self.operations(&[("get", "get"), ("put", "update"), ("patch", "patch"), ("delete", "delete")])
+    }
+
+    /// The operations of those that the subject has: HTTP method and verb.
+    fn operations(&self, wanted: &[(&str, &str)]) -> Map<String, Value> {
+        let mut operations = Map::new();
+        for (method, verb) in wanted.iter().filter(|(_, verb)| self.verbs.contains(verb)) {
+            operations.insert((*method).to_owned(), self.operation(verb));
+        }
+        operations
+    }
+
+    fn operation(&self, verb: &str) -> Value {
+        let (word, action) = match verb {
+            "get" => ("read", "get"),
+            "create" => ("create", "post"),
+            "update" => ("replace", "put"),
+            "deletecollection" => ("deleteCollection", "deletecollection"),
+            other => (other, other),
+        };
+        let scope = if self.namespaced { "Namespaced" } else { "" };
+        let mut operation = Map::new();
+        operation.insert("operationId".to_owned(), format!("{word}{}{scope}{}", self.prefix, self.name).into());
+        operation.insert("parameters".to_owned(), parameters(verb).into());
+        if let Some(body) = self.body(verb) {
+            operation.insert("requestBody".to_owned(), body);
+        }
+        operation.insert("responses".to_owned(), self.responses(verb));
+        operation.insert("x-kubernetes-action".to_owned(), action.into());
+        let kind = json!({"group": self.group, "kind": self.kind, "version": self.version});
+        operation.insert("x-kubernetes-group-version-kind".to_owned(), kind);
+        operation.into()
+    }
+
+    /// A reference to the kind's schema, if there is one.
+    fn schema(&self, kind: &str) -> Value {
+        match schema::message_for(self.group, self.version, kind) {
+            Some(message) => reference(message.name),
+            None => json!({}),
+        }
+    }
+
+    fn body(&self, verb: &str) -> Option<Value> {
+        match verb {
+            "create" | "update" => {
+                Some(json!({"content": {"*/*": {"schema": self.schema(self.kind)}}, "required": true}))
+            }
+            "patch" => {
+                let any = json!({"schema": {"type": "object"}});
+                Some(json!({"required": true, "content": {
+                    "application/json-patch+json": any,
+                    "application/merge-patch+json": any,
+                    "application/strategic-merge-patch+json": any,
+                }}))
+            }
+            "delete" | "deletecollection" => Some(json!({"content": {"*/*": {"schema": reference(DELETE_OPTIONS)}}})),
+            _ => None,
+        }
+    }
+
+    fn responses(&self, verb: &str) -> Value {
+        let schema = match verb {
+            "list" => self.schema(&format!("{}List", self.kind)),
+            "delete" | "deletecollection" => reference(STATUS),
+            _ => self.schema(self.kind),
+        };
+        let content = json!({"application/json": {"schema": schema}, "application/yaml": {"schema": schema}});
+        let code = if verb == "create" { "201" } else { "200" };
+        json!({code: {"description": "OK", "content": content}, "401": {"description": "Unauthorized"}})
+    }
+}
+
+fn parameters(verb: &str) -> Vec<Value> {
+    let query = |name: &str, ty: &str, text: &str| json!({"name": name, "in": "query", "description": text, "schema": {"type": ty, "uniqueItems": true}});
+    let pretty = query("pretty", "string", "Whether the output is indented.");
+    let dry_run = query("dryRun", "string", "With the value All nothing is stored.");
+    match verb {
+        "create" | "update" | "patch" => {
+            let mut list = vec![
+                pretty,
+                dry_run,
+                query("fieldManager", "string", "The name of the actor that makes the changes."),
+                query(
+                    "fieldValidation",
+                    "string",
+                    "What is done about unknown or duplicate fields: Ignore, Warn or Strict.",
+                ),
+            ];
+            if verb == "patch" {
+                list.push(query("force", "boolean", "Take fields over from other managers (apply patches only)."));
+            }
+            list
+        }
+        "delete" => vec![
+            pretty,
+            dry_run,
+            query("gracePeriodSeconds", "integer", "The time before the object is deleted."),
+            query("propagationPolicy", "string", "Orphan, Background or Foreground."),
+        ],
+        "list" | "deletecollection" => vec![
+            pretty,
+            query("allowWatchBookmarks", "boolean", "Ask for events of the type BOOKMARK."),
+            query("continue", "string", "Where a list that was cut goes on."),
+            query("fieldSelector", "string", "Only objects whose fields match."),
+            query("labelSelector", "string", "Only objects whose labels match."),
+            query("limit", "integer", "How many items are returned at most."),
+            query("resourceVersion", "string", "The version that the answer may be based on."),
+            query("resourceVersionMatch", "string", "How resourceVersion is applied."),
+            query("sendInitialEvents", "boolean", "Begin a watch with the objects that exist."),
+            query("timeoutSeconds", "integer", "How long the call may take."),
+            query("watch", "boolean", "Send changes as they happen."),
+        ],
+        _ => vec![pretty],
+    }
+}
+
+fn capitalized(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(chars).collect()
+}
