@@ -139,24 +139,22 @@ pub async fn create(
 ) -> Result<String, Status> {
     let token = generate(role, life, description, fingerprint, Timestamp::now());
     let body = serde_json::to_value(&token.secret).map_err(Status::internal)?;
-    registry.create(&secrets()?, Some(NAMESPACE), body, &WriteOptions::system("bootstrap-token")).await?;
+    registry.create(&*secrets()?, Some(NAMESPACE), body, &WriteOptions::system("bootstrap-token")).await?;
     Ok(token.text)
 }
 
 /// All tokens, expired ones too.
 pub async fn list(registry: &Registry) -> Result<Vec<TokenInfo>, Status> {
-    let options = ListOptions {
-        field: Some(FieldSelector::parse(&format!("type={SECRET_TYPE}"))?),
-        ..ListOptions::default()
-    };
-    let list = registry.list(&secrets()?, Some(NAMESPACE), &options).await?;
+    let options =
+        ListOptions { field: Some(FieldSelector::parse(&format!("type={SECRET_TYPE}"))?), ..ListOptions::default() };
+    let list = registry.list(&*secrets()?, Some(NAMESPACE), options).await?;
     Ok(list.items.iter().filter_map(|item| item.parse::<Secret>().ok()).filter_map(|secret| info(&secret)).collect())
 }
 
 /// Takes a token back.
 pub async fn revoke(registry: &Registry, id: &str) -> Result<(), Status> {
     let name = format!("{PREFIX}{id}");
-    registry.delete(&secrets()?, Some(NAMESPACE), &name, &DeleteOptions::system("bootstrap-token")).await.map(|_| ())
+    registry.delete(&*secrets()?, Some(NAMESPACE), &name, &DeleteOptions::system("bootstrap-token")).await.map(|_| ())
 }
 
 /// The user that a token's text stands for.
@@ -247,7 +245,8 @@ mod tests {
     fn texts_that_are_no_tokens_are_refused() {
         let good = format!("pal_{}.{}.{}", "a1b2c3", "s".repeat(24), "0f".repeat(32));
         assert!(good.parse::<TokenText>().is_ok());
-        for text in ["", "pal_", "pal_a.b", &good[4..], &good[..good.len() - 1], &good.to_uppercase(), &format!("{good}.x")]
+        for text in
+            ["", "pal_", "pal_a.b", &good[4..], &good[..good.len() - 1], &good.to_uppercase(), &format!("{good}.x")]
         {
             assert_eq!(text.parse::<TokenText>(), Err(TokenError::Malformed), "{text}");
         }

@@ -1,15 +1,50 @@
 //! Requests into answers: who asks, what for, whether they may, and then the work.
 
+mod accept;
+mod admit;
+mod allow;
+mod deletion;
+mod discovery;
+mod figures;
+mod gate;
+mod health;
+mod log;
+mod query;
+mod read;
+mod render;
+mod reply;
+mod reviews;
+mod route;
+mod subresources;
+mod token;
+mod watch;
+mod write;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, EXPECT, HeaderValue, WWW_AUTHENTICATE};
+use http::request::Parts;
 use http::{Request, Response};
 use hyper::body::Incoming;
-use pal_registry::Registry;
+use pal_registry::{Actor, Registry, WriteOptions};
+use pal_resources::codec::Media;
+use pal_resources::status::{Reason, Status, StatusDetails};
+use pal_resources::{ResourceRef, resource};
 use tokio_util::sync::CancellationToken;
 
-use crate::auth::{TokenKey, User};
+use self::accept::{Accepted, Offers};
+use self::query::{Query, WriteQuery};
+use self::route::{ResourcePath, Route};
+use crate::auth::{Attributes, Authenticator, Target, TokenKey, User};
+use crate::wire::{BodyError, read_body};
 use crate::{Body, ClusterCa, ServerConfig, Tunnels};
+
+/// The largest body of a request, as kube-apiserver has it.
+const BODY_LIMIT: usize = 3 * 1024 * 1024;
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What a connection says about its client.
 #[derive(Clone)]
@@ -18,22 +53,281 @@ pub(crate) struct Peer {
     pub user: Option<Arc<User>>,
 }
 
-pub(crate) struct Api {}
+/// Everything that answering needs.
+pub(crate) struct Api {
+    config: ServerConfig,
+    local: SocketAddr,
+    registry: Registry,
+    ca: Arc<ClusterCa>,
+    key: Arc<TokenKey>,
+    tunnels: Arc<Tunnels>,
+    stop: CancellationToken,
+    authenticator: Authenticator,
+    gate: gate::Gate,
+    documents: discovery::Documents,
+    figures: figures::Figures,
+}
+
+/// One request on its way.
+struct Call<'a> {
+    api: &'a Api,
+    user: Arc<User>,
+    parts: &'a Parts,
+    query: &'a Query<'a>,
+    accepted: Accepted,
+}
+
+/// The resource that a request is about.
+struct At {
+    resource: ResourceRef,
+    namespace: Option<String>,
+    name: Option<String>,
+    subresource: Option<String>,
+    verb: &'static str,
+}
+
+impl At {
+    fn namespace(&self) -> Option<&str> {
+        self.namespace.as_deref()
+    }
+
+    fn subresource(&self) -> Option<&str> {
+        self.subresource.as_deref()
+    }
+
+    /// The name in the path. Requests that need one are refused before without it.
+    fn name(&self) -> Result<&str, Status> {
+        self.name.as_deref().ok_or_else(method_not_allowed)
+    }
+}
+
+impl Call<'_> {
+    fn registry(&self) -> &Registry {
+        &self.api.registry
+    }
+
+    /// The body, as it came.
+    async fn body(&self, body: Incoming) -> Result<Bytes, Status> {
+        let waits = self.parts.headers.contains_key(EXPECT);
+        read_body(body, BODY_LIMIT, BODY_TIMEOUT, waits).await.map_err(|error| match error {
+            BodyError::TooLarge(limit) => {
+                Status::new(413, Reason::RequestEntityTooLarge, format!("Request entity too large: limit is {limit}"))
+            }
+            BodyError::TooSlow => Status::new(408, Reason::Timeout, error.to_string()),
+            BodyError::Broken(_) => Status::bad_request(error.to_string()),
+        })
+    }
+
+    fn content_type(&self) -> &str {
+        self.parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
+    /// How the body is encoded; 415 when that is nothing known.
+    fn media(&self) -> Result<Media, Status> {
+        Media::from_content_type(self.content_type())
+            .ok_or_else(|| unsupported_media("application/json, application/yaml, application/vnd.kubernetes.protobuf"))
+    }
+
+    fn actor(&self) -> Actor {
+        Actor { user: self.user.name.clone(), groups: self.user.groups.clone() }
+    }
+
+    fn write_options(&self, query: &WriteQuery) -> WriteOptions {
+        WriteOptions { dry_run: query.dry_run, field_manager: query.field_manager.clone(), actor: self.actor() }
+    }
+}
 
 impl Api {
     pub(crate) fn new(
         config: ServerConfig,
         local: SocketAddr,
         registry: Registry,
-        ca: Arc<ClusterCa>,
-        key: Arc<TokenKey>,
+        identity: (Arc<ClusterCa>, Arc<TokenKey>),
         tunnels: Arc<Tunnels>,
         stop: CancellationToken,
     ) -> Self {
-        Self {}
+        let (ca, key) = identity;
+        let authenticator = Authenticator::new(registry.clone(), ca.fingerprint().to_owned(), key.clone());
+        let gate = gate::Gate::new(config.max_requests, config.max_streams);
+        let (documents, figures) = (discovery::Documents::default(), figures::Figures::default());
+        Self { config, local, registry, ca, key, tunnels, stop, authenticator, gate, documents, figures }
     }
 
+    /// Answers one request. Every failure is an answer too.
     pub(crate) async fn handle(&self, peer: &Peer, request: Request<Incoming>) -> Response<Body> {
-        Response::default()
+        let started = Instant::now();
+        let (parts, body) = request.into_parts();
+        let query = Query::parse(parts.uri.query());
+        let outcome = self.answer(peer, &parts, &query, body).await;
+        let response = outcome.unwrap_or_else(|status| {
+            let mut response = reply::failure(&status, query.pretty().unwrap_or(false));
+            if status.code == 401 {
+                response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            response
+        });
+        let code = response.status().as_u16();
+        self.figures.count(code);
+        tracing::debug!(method = %parts.method, path = parts.uri.path(), code, took = ?started.elapsed(), "request");
+        response
     }
+
+    async fn answer(
+        &self,
+        peer: &Peer,
+        parts: &Parts,
+        query: &Query<'_>,
+        body: Incoming,
+    ) -> Result<Response<Body>, Status> {
+        let mut user = self.authenticator.user(peer.user.as_ref(), &parts.headers).await?;
+        if let Some(other) = allow::impersonated(&user, &parts.headers)? {
+            user = Arc::new(other);
+        }
+        let ticket = self.gate.request(&user.name)?;
+        let route = Route::parse(parts.uri.path());
+        let mut call = Call { api: self, user, parts, query, accepted: Accepted::default() };
+        match route {
+            Route::Other(path) => {
+                let verb = parts.method.as_str().to_ascii_lowercase();
+                allow::check(&call, &Attributes::Path(&verb, &path)).await?;
+                if let Some(mount) = self.config.mounts.iter().find(|mount| path.starts_with(&mount.prefix)) {
+                    let request = Request::from_parts(parts.clone(), body);
+                    return Ok(mount.handler.call(request).await);
+                }
+                call.accepted = accept::accept(&parts.headers, query.pretty(), Offers::Documents)?;
+                discovery::answer(&call, &path).await
+            }
+            Route::Resource(path) => {
+                let at = call.at(path)?;
+                call.allowed(&at).await?;
+                call.accepted = accept::accept(&parts.headers, query.pretty(), Offers::Objects)?;
+                if let Some(stream) = call.streaming(&at) {
+                    // A stream has limits of its own.
+                    drop(ticket);
+                    return stream_answer(&call, &at, stream).await;
+                }
+                let limit = call.time_limit()?;
+                let work = dispatch(&call, &at, body);
+                tokio::time::timeout(limit, work).await.unwrap_or_else(|_| Err(timed_out()))
+            }
+        }
+    }
+}
+
+/// Answers that go on until the client or the server has enough.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Streaming {
+    Watch,
+    Log,
+}
+
+impl Call<'_> {
+    /// What the path names, if that is served and takes the method.
+    fn at(&self, path: ResourcePath) -> Result<At, Status> {
+        let resource = resource::find(&path.group, &path.version, &path.plural).ok_or_else(Status::unknown_path)?;
+        if path.namespace.is_some() && !resource.namespaced {
+            return Err(Status::unknown_path());
+        }
+        let watch = self.query.flag("watch");
+        let verb = route::verb(&self.parts.method, path.name.is_some(), watch);
+        let verbs: &[&str] = match &path.subresource {
+            None => &resource.verbs,
+            Some(name) => match resource.subresource(name) {
+                Some(subresource) if !path.rest => &subresource.verbs,
+                None if name == "proxy" => return Err(subresources::not_built("proxy")),
+                _ => return Err(Status::unknown_path()),
+            },
+        };
+        let creates = verb == "create";
+        // One object, its subresource, and everything but reading need to know the namespace.
+        let homeless = resource.namespaced && path.namespace.is_none() && !matches!(verb, "list" | "watch");
+        let misplaced = creates && path.name.is_some() != path.subresource.is_some()
+            || path.name.is_none() && matches!(verb, "update" | "patch");
+        if !verbs.contains(&verb) || homeless || misplaced {
+            return Err(method_not_allowed());
+        }
+        let ResourcePath { namespace, name, subresource, .. } = path;
+        Ok(At { resource, namespace, name, subresource, verb })
+    }
+
+    async fn allowed(&self, at: &At) -> Result<(), Status> {
+        let selector = self.query.get("fieldSelector").unwrap_or_default();
+        let target = Target {
+            group: &at.resource.group,
+            resource: &at.resource.plural,
+            subresource: at.subresource().unwrap_or_default(),
+            namespace: at.namespace().unwrap_or_default(),
+            name: at.name.as_deref().or_else(|| allow::selected_name(selector)).unwrap_or_default(),
+            field_selector: selector,
+        };
+        allow::check(self, &Attributes::Resource(at.verb, target)).await
+    }
+
+    fn streaming(&self, at: &At) -> Option<Streaming> {
+        match (at.verb, at.subresource()) {
+            ("watch", None) => Some(Streaming::Watch),
+            ("get", Some("log")) => Some(Streaming::Log),
+            _ => None,
+        }
+    }
+
+    /// The server's time limit, or the client's if that is shorter.
+    fn time_limit(&self) -> Result<Duration, Status> {
+        let longest = self.api.config.request_timeout;
+        let Some(text) = self.query.get("timeout") else { return Ok(longest) };
+        let seconds = text.strip_suffix('s').unwrap_or(text).parse::<f64>().ok();
+        let wished = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        // Go's longer forms (`1m30s`) are longer than the server's own limit, or say nothing that matters here.
+        Ok(wished.filter(|wished| !wished.is_zero()).map_or(longest, |wished| wished.min(longest)))
+    }
+}
+
+async fn stream_answer(call: &Call<'_>, at: &At, stream: Streaming) -> Result<Response<Body>, Status> {
+    match stream {
+        Streaming::Watch => watch::watch(call, at).await,
+        Streaming::Log => log::log(call, at).await,
+    }
+}
+
+async fn dispatch(call: &Call<'_>, at: &At, body: Incoming) -> Result<Response<Body>, Status> {
+    match (at.verb, at.subresource()) {
+        (_, Some(name @ ("exec" | "attach" | "portforward"))) => Err(subresources::not_built(name)),
+        ("create", Some("binding")) => subresources::bind(call, at, body).await,
+        ("create", Some("eviction")) => subresources::evict(call, at, body).await,
+        ("create", Some("token")) => token::request(call, at, body).await,
+        ("create", None) if reviews::reviewed(&at.resource) => reviews::answer(call, at, body).await,
+        ("create", None) => write::create(call, at, body).await,
+        ("get", _) => read::get(call, at).await,
+        ("list", None) => read::list(call, at).await,
+        ("update", _) => write::update(call, at, body).await,
+        ("patch", _) => write::patch(call, at, body).await,
+        ("delete", None) => deletion::delete(call, at, body).await,
+        ("deletecollection", None) => deletion::collection(call, at, body).await,
+        _ => Err(method_not_allowed()),
+    }
+}
+
+fn method_not_allowed() -> Status {
+    let message = "the server does not allow this method on the requested resource";
+    let mut status = Status::new(405, Reason::MethodNotAllowed, message);
+    status.details = Some(StatusDetails::default());
+    status
+}
+
+fn unsupported_media(accepted: &str) -> Status {
+    let message =
+        format!("the body of the request was in an unknown format - accepted media types include: {accepted}");
+    let mut status = Status::new(415, Reason::UnsupportedMediaType, message);
+    status.details = Some(StatusDetails::default());
+    status
+}
+
+fn timed_out() -> Status {
+    let mut status = Status::new(
+        504,
+        Reason::Timeout,
+        "Timeout: request did not complete within requested timeout - context deadline exceeded",
+    );
+    status.details = Some(StatusDetails::default());
+    status
 }

@@ -74,9 +74,7 @@ pub fn decide(user: &User, request: &Attributes<'_>) -> Verdict {
 }
 
 fn below(path: &str, roots: &[&str]) -> bool {
-    roots.iter().any(|root| {
-        path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    })
+    roots.iter().any(|root| path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
 }
 
 fn path_verdict(user: &User, verb: &str, path: &str) -> Verdict {
@@ -111,9 +109,9 @@ fn node_verdict(node: &str, verb: &str, target: &Target<'_>) -> Verdict {
     let yes = |allowed: bool| if allowed { Verdict::Allow } else { Verdict::Deny };
     let ask = |question: Question, allowed: bool| if allowed { Verdict::Ask(question) } else { Verdict::Deny };
     match (target.group, target.resource, target.subresource) {
-        ("", "nodes", "") => yes(
-            reads || verb == "create" || matches!(verb, "update" | "patch") && target.name == node,
-        ),
+        ("", "nodes", "") => {
+            yes(reads || verb == "create" || matches!(verb, "update" | "patch") && target.name == node)
+        }
         ("", "nodes", "status") => yes(matches!(verb, "get" | "update" | "patch") && target.name == node),
         ("", "services" | "namespaces", "") | ("discovery.k8s.io", "endpointslices", "") => yes(reads),
         ("", "pods", "") => match verb {
@@ -135,7 +133,8 @@ fn node_verdict(node: &str, verb: &str, target: &Target<'_>) -> Verdict {
         ("", "events", "") | ("events.k8s.io", "events", "") => yes(matches!(verb, "create" | "patch" | "update")),
         ("coordination.k8s.io", "leases", "") => {
             let own = target.namespace == "kube-node-lease";
-            yes(own && (verb == "create" || matches!(verb, "get" | "update" | "patch" | "delete") && target.name == node))
+            yes(own
+                && (verb == "create" || matches!(verb, "get" | "update" | "patch" | "delete") && target.name == node))
         }
         _ => certificate_request(verb, target),
     }

@@ -27,11 +27,7 @@ pub struct User {
 impl User {
     /// A user with these groups.
     pub fn new(name: impl Into<String>, groups: &[&str]) -> Self {
-        Self {
-            name: name.into(),
-            groups: groups.iter().map(|group| (*group).to_owned()).collect(),
-            ..Self::default()
-        }
+        Self { name: name.into(), groups: groups.iter().map(|group| (*group).to_owned()).collect(), ..Self::default() }
     }
 
     /// Somebody who sent no credentials.

@@ -13,8 +13,8 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
     SanType, SerialNumber,
 };
-use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use sha2::{Digest as _, Sha256};
 
 pub use identity::Identity;
@@ -77,14 +77,12 @@ impl ClusterCa {
 
     fn load(dir: &Path, certificate: &Path, key: &Path) -> Result<Self, PkiError> {
         let root_pem = files::read(certificate)?;
-        let unreadable =
-            |path: &Path, why: String| PkiError::Unreadable { path: path.to_owned(), why };
+        let unreadable = |path: &Path, why: String| PkiError::Unreadable { path: path.to_owned(), why };
         let root = CertificateDer::from_pem_slice(root_pem.as_bytes())
             .map_err(|error| unreadable(certificate, error.to_string()))?;
-        let key_pair =
-            KeyPair::from_pem(&files::read(key)?).map_err(|error| unreadable(key, error.to_string()))?;
-        let issuer = Issuer::from_ca_cert_der(&root, key_pair)
-            .map_err(|error| unreadable(certificate, error.to_string()))?;
+        let key_pair = KeyPair::from_pem(&files::read(key)?).map_err(|error| unreadable(key, error.to_string()))?;
+        let issuer =
+            Issuer::from_ca_cert_der(&root, key_pair).map_err(|error| unreadable(certificate, error.to_string()))?;
         let fingerprint = hex::encode(Sha256::digest(&root));
         Ok(Self { dir: dir.to_owned(), root, root_pem, fingerprint, issuer })
     }
@@ -127,13 +125,7 @@ impl ClusterCa {
     }
 
     /// A client certificate, kept in the directory under `file`.
-    pub fn client_identity(
-        &self,
-        file: &str,
-        user: &str,
-        group: &str,
-        now: SystemTime,
-    ) -> Result<Identity, PkiError> {
+    pub fn client_identity(&self, file: &str, user: &str, group: &str, now: SystemTime) -> Result<Identity, PkiError> {
         if let Some(kept) = Identity::load(&self.dir, file, &self.root)?
             && kept.expires > now + RENEW_BEFORE
         {
@@ -175,11 +167,7 @@ fn new_root(now: SystemTime) -> Result<(String, String), PkiError> {
     // A name of its own for each authority, so that clients that know several clusters tell the roots apart.
     params.distinguished_name.push(DnType::OrganizationalUnitName, hex::encode(random::<8>()));
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.key_usages = vec![
-        KeyUsagePurpose::KeyCertSign,
-        KeyUsagePurpose::CrlSign,
-        KeyUsagePurpose::DigitalSignature,
-    ];
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
     let certificate = params.self_signed(&key)?;
     Ok((certificate.pem(), key.serialize_pem()))
 }

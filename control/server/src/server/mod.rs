@@ -44,8 +44,7 @@ impl Server {
         let address = config.listen;
         let ca = Arc::new(ClusterCa::open(&config.data_dir.join("pki"), SystemTime::now())?);
         let key = TokenKey::from_pkcs8(&ca.service_account_key()?).map_err(ServerError::TokenKey)?;
-        let listener =
-            TcpListener::bind(address).await.map_err(|source| ServerError::Listen { address, source })?;
+        let listener = TcpListener::bind(address).await.map_err(|source| ServerError::Listen { address, source })?;
         let local = listener.local_addr().map_err(|source| ServerError::Listen { address, source })?;
         let names = names(&config, local, &registry);
         let serving = tls::Serving::new(ca.server_identity(&names, SystemTime::now())?, &ca)?;
@@ -53,7 +52,8 @@ impl Server {
         let (stop, kill) = (CancellationToken::new(), CancellationToken::new());
         let tunnels = Arc::new(Tunnels::default());
         let limit = Arc::new(Semaphore::new(config.max_connections));
-        let api = Arc::new(Api::new(config, local, registry, ca.clone(), Arc::new(key), tunnels.clone(), stop.clone()));
+        let api =
+            Arc::new(Api::new(config, local, registry, (ca.clone(), Arc::new(key)), tunnels.clone(), stop.clone()));
         let connections = TaskTracker::new();
         let accept = connection::Accept {
             listener,
@@ -119,10 +119,8 @@ impl Drop for Server {
 
 /// Every name and address under which the server is reached.
 fn names(config: &ServerConfig, local: SocketAddr, registry: &Registry) -> Vec<String> {
-    let mut names: Vec<String> = ["localhost", "127.0.0.1", "kubernetes", "kubernetes.default"]
-        .into_iter()
-        .map(str::to_owned)
-        .collect();
+    let mut names: Vec<String> =
+        ["localhost", "127.0.0.1", "kubernetes", "kubernetes.default"].into_iter().map(str::to_owned).collect();
     names.push("kubernetes.default.svc".to_owned());
     names.push(format!("kubernetes.default.svc.{}", registry.config().cluster_domain));
     names.push(registry.config().service_cidr.at(1).to_string());

@@ -8,4 +8,4 @@ mod splice;
 pub(crate) use compress::compressed;
 pub(crate) use io::{Guarded, LastRead};
 pub(crate) use reading::{BodyError, read_body};
-pub(crate) use splice::Spliced;
+pub(crate) use splice::{Size, Spliced};

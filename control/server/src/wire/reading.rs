@@ -18,32 +18,59 @@ pub(crate) enum BodyError {
     Broken(#[from] hyper::Error),
 }
 
-/// The whole body. One of a stated size over the limit is refused unread.
-pub(crate) async fn read_body(mut body: Incoming, limit: usize, within: Duration) -> Result<Bytes, BodyError> {
-    let hint = body.size_hint();
-    if hint.lower() > limit as u64 {
+/// This much of a body that is too large is still read, and thrown away: a client that is answered while it sends may
+/// see its connection break and not the answer.
+const DRAINED: usize = 32 * 1024 * 1024;
+
+/// The whole body. `waits`: the client sends it only after it was told to go on, so an oversized one need not be read.
+pub(crate) async fn read_body(
+    mut body: Incoming,
+    limit: usize,
+    within: Duration,
+    waits: bool,
+) -> Result<Bytes, BodyError> {
+    let oversized = body.size_hint().lower() > limit as u64;
+    if oversized && waits {
         return Err(BodyError::TooLarge(limit));
     }
     let reading = async {
-        let mut first = Bytes::new();
-        let mut more = BytesMut::new();
-        while let Some(frame) = body.frame().await {
-            let Ok(data) = frame?.into_data() else { continue };
-            if first.len() + more.len() + data.len() > limit {
-                return Err(BodyError::TooLarge(limit));
-            }
-            if first.is_empty() && more.is_empty() {
-                // Most bodies come in one piece and are not copied.
-                first = data;
-                continue;
-            }
-            if more.is_empty() {
-                more.reserve(first.len() + data.len());
-                more.extend_from_slice(&std::mem::take(&mut first));
-            }
-            more.extend_from_slice(&data);
+        let outcome = if oversized { Err(BodyError::TooLarge(limit)) } else { collect(&mut body, limit).await };
+        if matches!(outcome, Err(BodyError::TooLarge(_))) {
+            drain(&mut body).await;
         }
-        Ok(if more.is_empty() { first } else { more.freeze() })
+        outcome
     };
     tokio::time::timeout(within, reading).await.unwrap_or(Err(BodyError::TooSlow))
+}
+
+async fn collect(body: &mut Incoming, limit: usize) -> Result<Bytes, BodyError> {
+    let mut first = Bytes::new();
+    let mut more = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame?.into_data() else { continue };
+        if first.len() + more.len() + data.len() > limit {
+            return Err(BodyError::TooLarge(limit));
+        }
+        if first.is_empty() && more.is_empty() {
+            // Most bodies come in one piece and are not copied.
+            first = data;
+            continue;
+        }
+        if more.is_empty() {
+            more.reserve(first.len() + data.len());
+            more.extend_from_slice(&std::mem::take(&mut first));
+        }
+        more.extend_from_slice(&data);
+    }
+    Ok(if more.is_empty() { first } else { more.freeze() })
+}
+
+async fn drain(body: &mut Incoming) {
+    let mut left = DRAINED;
+    while let Some(Ok(frame)) = body.frame().await {
+        match left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) {
+            Some(rest) => left = rest,
+            None => return,
+        }
+    }
 }

@@ -10,7 +10,15 @@ use http_body::{Body, Frame, SizeHint};
 /// Frames are about this large: small pieces are copied together, which costs less than a TLS record for each.
 const FRAME: usize = 64 * 1024;
 
-/// `head`, the pieces with commas between them, `tail`. The size is known, so no chunk headers are needed.
+/// How large all pieces are together.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Size {
+    Exactly(u64),
+    /// They are made while they are sent.
+    AtLeast(u64),
+}
+
+/// `head`, the pieces with commas between them, `tail`. Where the size is known no chunk headers are needed.
 pub(crate) struct Spliced<I> {
     head: Option<Bytes>,
     pieces: I,
@@ -18,22 +26,41 @@ pub(crate) struct Spliced<I> {
     held: Option<Bytes>,
     first: bool,
     tail: Option<Bytes>,
-    left: u64,
+    size: Size,
 }
 
 impl<I: Iterator<Item = Bytes>> Spliced<I> {
-    /// `size` is the sum of the pieces' sizes without commas, `count` their number.
-    pub(crate) fn new(head: Bytes, pieces: I, count: usize, size: u64, tail: Bytes) -> Self {
-        let commas = count.saturating_sub(1) as u64;
-        let left = head.len() as u64 + size + commas + tail.len() as u64;
-        Self { head: Some(head), pieces, held: None, first: true, tail: Some(tail), left }
+    /// `size` is that of the pieces without commas, `count` their number.
+    pub(crate) fn new(head: Bytes, pieces: I, count: usize, size: Size, tail: Bytes) -> Self {
+        let around = (head.len() + tail.len() + count.saturating_sub(1)) as u64;
+        let size = match size {
+            Size::Exactly(size) => Size::Exactly(size + around),
+            Size::AtLeast(size) => Size::AtLeast(size + around),
+        };
+        Self { head: Some(head), pieces, held: None, first: true, tail: Some(tail), size }
+    }
+
+    /// All of it, for those who need it in one piece.
+    pub(crate) fn whole(mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        while let Some(frame) = self.fill() {
+            bytes.extend_from_slice(&frame);
+        }
+        bytes
+    }
+
+    fn capacity(&self) -> usize {
+        match self.size {
+            Size::Exactly(left) => usize::try_from(left).unwrap_or(FRAME).min(FRAME),
+            Size::AtLeast(_) => FRAME,
+        }
     }
 
     fn fill(&mut self) -> Option<Bytes> {
         if let Some(held) = self.held.take() {
             return Some(held);
         }
-        let mut frame = BytesMut::with_capacity(FRAME.min(usize::try_from(self.left).unwrap_or(FRAME)));
+        let mut frame = BytesMut::with_capacity(self.capacity());
         if let Some(head) = self.head.take() {
             frame.extend_from_slice(&head);
         }
@@ -63,16 +90,26 @@ impl<I: Iterator<Item = Bytes> + Unpin> Body for Spliced<I> {
 
     fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let frame = self.fill();
-        self.left -= frame.as_ref().map_or(0, |frame| frame.len() as u64).min(self.left);
+        let sent = frame.as_ref().map_or(0, |frame| frame.len() as u64);
+        match &mut self.size {
+            Size::Exactly(left) | Size::AtLeast(left) => *left = left.saturating_sub(sent),
+        }
         Poll::Ready(frame.map(|frame| Ok(Frame::data(frame))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.left == 0
+        self.tail.is_none() && self.held.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.left)
+        match self.size {
+            Size::Exactly(left) => SizeHint::with_exact(left),
+            Size::AtLeast(left) => {
+                let mut hint = SizeHint::new();
+                hint.set_lower(left);
+                hint
+            }
+        }
     }
 }
 
@@ -85,7 +122,7 @@ mod tests {
         let pieces: Vec<Bytes> = sizes.iter().map(|size| Bytes::from(vec![b'x'; *size])).collect();
         let total = sizes.iter().sum::<usize>() as u64;
         let expected = format!("[{}]", sizes.iter().map(|size| "x".repeat(*size)).collect::<Vec<_>>().join(","));
-        let body = Spliced::new("[".into(), pieces.into_iter(), sizes.len(), total, "]".into());
+        let body = Spliced::new("[".into(), pieces.into_iter(), sizes.len(), Size::Exactly(total), "]".into());
         assert_eq!(body.size_hint().exact(), Some(expected.len() as u64), "{sizes:?}");
         let collected = body.collect().await.expect("a body that cannot fail").to_bytes();
         assert!(collected == expected.as_bytes(), "{sizes:?}");

@@ -1,0 +1,212 @@
+//! Authorization where it meets stored objects, and users who act as others.
+
+use http::HeaderMap;
+use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, Volume};
+use pal_registry::{ListOptions, Read};
+use pal_resources::selector::FieldSelector;
+use pal_resources::{Status, resource};
+
+use super::Call;
+use crate::auth::{AUTHENTICATED, Attributes, MASTERS, Question, Target, User, Verdict, decide, forbidden};
+
+/// Refuses what the user may not do.
+pub(super) async fn check(call: &Call<'_>, attributes: &Attributes<'_>) -> Result<(), Status> {
+    match permitted(call, &call.user, attributes).await? {
+        None => Ok(()),
+        Some(why) => Err(forbidden(&call.user, attributes, &why)),
+    }
+}
+
+/// `None` when the user may; otherwise why not, empty when there is no more to say than that.
+pub(super) async fn permitted(
+    call: &Call<'_>,
+    user: &User,
+    attributes: &Attributes<'_>,
+) -> Result<Option<String>, Status> {
+    match (decide(user, attributes), attributes) {
+        (Verdict::Allow, _) => Ok(None),
+        (Verdict::Ask(question), Attributes::Resource(_, target)) => {
+            if ask(call, user, question, target).await? {
+                return Ok(None);
+            }
+            let why = user.node().map(|node| format!("no relationship found between node '{node}' and this object"));
+            Ok(Some(why.unwrap_or_default()))
+        }
+        (Verdict::Ask(_) | Verdict::Deny, _) => Ok(Some(String::new())),
+    }
+}
+
+async fn ask(call: &Call<'_>, user: &User, question: Question, target: &Target<'_>) -> Result<bool, Status> {
+    let node = user.node().unwrap_or_default();
+    match question {
+        Question::PodOnNode => {
+            // What does not exist is answered with 404: a node must learn that its pod is gone.
+            let pod = find(call, "", "pods", target).await?;
+            Ok(pod.is_none_or(|pod| pod.index().field("spec.nodeName") == Some(node)))
+        }
+        Question::OwnRequest => {
+            let request = find(call, "certificates.k8s.io", "certificatesigningrequests", target).await?;
+            let Some(request) = request else { return Ok(true) };
+            Ok(request.value()?["spec"]["username"] == user.name.as_str())
+        }
+        Question::NamedByPodOfNode => named_by_pod(call, node, target).await,
+    }
+}
+
+async fn find(
+    call: &Call<'_>,
+    group: &str,
+    plural: &str,
+    target: &Target<'_>,
+) -> Result<Option<pal_registry::Object>, Status> {
+    let resource = resource::find(group, "v1", plural).ok_or_else(Status::unknown_path)?;
+    let namespace = Some(target.namespace).filter(|namespace| !namespace.is_empty());
+    match call.registry().get(&resource, namespace, target.name, Read::Consistent).await {
+        Ok(object) => Ok(Some(object)),
+        Err(status) if status.code == 404 => Ok(None),
+        Err(status) => Err(status),
+    }
+}
+
+async fn named_by_pod(call: &Call<'_>, node: &str, target: &Target<'_>) -> Result<bool, Status> {
+    let pods = resource::find("", "v1", "pods").ok_or_else(Status::unknown_path)?;
+    let options =
+        ListOptions { field: Some(FieldSelector::parse(&format!("spec.nodeName={node}"))?), ..ListOptions::default() };
+    let list = call.registry().list(&pods, Some(target.namespace), options).await?;
+    let quoted = format!("\"{}\"", target.name);
+    for pod in &list.items {
+        // Most pods that do not name the object do not contain its name at all, and are not parsed.
+        let json = pod.json();
+        if json.windows(quoted.len()).any(|window| window == quoted.as_bytes())
+            && names(&pod.parse::<Pod>()?, target.resource, target.name)
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Whether the pod names that object: as a volume, for its environment, to pull its image, as its own identity.
+fn names(pod: &Pod, resource: &str, name: &str) -> bool {
+    let Some(spec) = &pod.spec else { return false };
+    match resource {
+        "serviceaccounts" => spec.service_account_name.as_deref().unwrap_or("default") == name,
+        "configmaps" => {
+            volumes(spec).any(|volume| configures(volume, name)) || containers(spec).any(|c| reads_map(c, name))
+        }
+        "secrets" => {
+            let pulls = spec.image_pull_secrets.iter().flatten().any(|secret| secret.name == name);
+            pulls
+                || volumes(spec).any(|volume| conceals(volume, name))
+                || containers(spec).any(|c| reads_secret(c, name))
+        }
+        _ => false,
+    }
+}
+
+fn volumes(spec: &PodSpec) -> impl Iterator<Item = &Volume> {
+    spec.volumes.iter().flatten()
+}
+
+fn containers(spec: &PodSpec) -> impl Iterator<Item = &Container> {
+    spec.init_containers.iter().flatten().chain(&spec.containers)
+}
+
+fn configures(volume: &Volume, name: &str) -> bool {
+    let projected = volume.projected.iter().flat_map(|projected| projected.sources.iter().flatten());
+    volume.config_map.as_ref().is_some_and(|map| map.name == name)
+        || projected.filter_map(|source| source.config_map.as_ref()).any(|map| map.name == name)
+}
+
+fn conceals(volume: &Volume, name: &str) -> bool {
+    let projected = volume.projected.iter().flat_map(|projected| projected.sources.iter().flatten());
+    volume.secret.as_ref().is_some_and(|secret| secret.secret_name.as_deref() == Some(name))
+        || projected.filter_map(|source| source.secret.as_ref()).any(|secret| secret.name == name)
+}
+
+fn reads_map(container: &Container, name: &str) -> bool {
+    let from = container.env_from.iter().flatten().filter_map(|source| source.config_map_ref.as_ref());
+    let keys = container.env.iter().flatten().filter_map(|env| env.value_from.as_ref()?.config_map_key_ref.as_ref());
+    from.map(|map| &map.name).chain(keys.map(|key| &key.name)).any(|of| of == name)
+}
+
+fn reads_secret(container: &Container, name: &str) -> bool {
+    let from = container.env_from.iter().flatten().filter_map(|source| source.secret_ref.as_ref());
+    let keys = container.env.iter().flatten().filter_map(|env| env.value_from.as_ref()?.secret_key_ref.as_ref());
+    from.map(|secret| &secret.name).chain(keys.map(|key| &key.name)).any(|of| of == name)
+}
+
+/// The one name that a field selector asks for.
+pub(super) fn selected_name(selector: &str) -> Option<&str> {
+    selector.split(',').find_map(|term| {
+        let (field, value) = term.split_once('=')?;
+        (field.trim() == "metadata.name").then(|| value.trim_start_matches('=').trim())
+    })
+}
+
+/// The user that an administrator wants to be for this request (`kubectl --as`).
+pub(super) fn impersonated(user: &User, headers: &HeaderMap) -> Result<Option<User>, Status> {
+    let text = |value: &http::HeaderValue| value.to_str().unwrap_or_default().to_owned();
+    let Some(name) = headers.get("impersonate-user").map(text) else { return Ok(None) };
+    if !user.is_in(MASTERS) {
+        let target = Target { resource: "users", name: &name, ..Target::default() };
+        return Err(forbidden(user, &Attributes::Resource("impersonate", target), ""));
+    }
+    let groups: Vec<String> = headers.get_all("impersonate-group").iter().map(text).collect();
+    let mut other = User { name, groups, ..User::default() };
+    if other.name != "system:anonymous" && !other.is_in(AUTHENTICATED) {
+        other.groups.push(AUTHENTICATED.to_owned());
+    }
+    Ok(Some(other))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pods_name_what_they_use() {
+        let pod: Pod = serde_json::from_value(serde_json::json!({
+            "spec": {
+                "serviceAccountName": "sa",
+                "imagePullSecrets": [{"name": "pull"}],
+                "volumes": [
+                    {"name": "a", "configMap": {"name": "cm-volume"}},
+                    {"name": "b", "secret": {"secretName": "secret-volume"}},
+                    {"name": "c", "projected": {"sources": [
+                        {"configMap": {"name": "cm-projected"}}, {"secret": {"name": "secret-projected"}}]}},
+                ],
+                "initContainers": [{"name": "i", "envFrom": [{"configMapRef": {"name": "cm-init"}}]}],
+                "containers": [{"name": "c", "env": [
+                    {"name": "A", "valueFrom": {"configMapKeyRef": {"name": "cm-key", "key": "k"}}},
+                    {"name": "B", "valueFrom": {"secretKeyRef": {"name": "secret-key", "key": "k"}}}]}],
+            }
+        }))
+        .expect("a pod");
+        let check = |resource: &str, name: &str, expected: bool| {
+            assert_eq!(names(&pod, resource, name), expected, "{resource} {name}");
+        };
+        for name in ["cm-volume", "cm-projected", "cm-init", "cm-key"] {
+            check("configmaps", name, true);
+            check("secrets", name, false);
+        }
+        for name in ["pull", "secret-volume", "secret-projected", "secret-key"] {
+            check("secrets", name, true);
+            check("configmaps", name, false);
+        }
+        check("serviceaccounts", "sa", true);
+        check("serviceaccounts", "default", false);
+    }
+
+    #[test]
+    fn only_administrators_act_as_others() {
+        let mut headers = HeaderMap::new();
+        headers.insert("impersonate-user", "jane".parse().expect("a header"));
+        let admin = User::new("admin", &[MASTERS]);
+        let jane = impersonated(&admin, &headers).expect("allowed").expect("another user");
+        assert_eq!((jane.name.as_str(), jane.groups.as_slice()), ("jane", &[AUTHENTICATED.to_owned()][..]));
+        let refusal = impersonated(&User::new("x", &[AUTHENTICATED]), &headers).expect_err("a refusal");
+        assert!(refusal.message.contains("cannot impersonate resource \"users\""), "{refusal}");
+        assert_eq!(impersonated(&admin, &HeaderMap::new()).map_err(|status| status.code), Ok(None));
+    }
+}

@@ -1,0 +1,152 @@
+//! Deleting: the options in the body or the query, and the answer by what is left of the object.
+
+use http::{Response, StatusCode};
+use hyper::body::Incoming;
+use pal_registry::{DeleteOptions, Preconditions, Propagation};
+use pal_resources::codec::{self, FieldValidation, Media};
+use pal_resources::{ResourceVersion, Status, Uid};
+use serde_json::Value;
+
+use super::query::{self, Query};
+use super::{At, Call, read, reply};
+use crate::Body;
+
+const KIND: &str = "DeleteOptions";
+/// Resources whose deletion is answered with the object even when it is gone, as kube-apiserver does.
+const RETURNED: &[&str] = &["pods", "services", "serviceaccounts", "persistentvolumeclaims", "resourcequotas"];
+
+/// `DELETE` of one object.
+pub(super) async fn delete(call: &Call<'_>, at: &At, body: Incoming) -> Result<Response<Body>, Status> {
+    let options = options(call, body).await?;
+    let name = at.name()?;
+    let deletion = call.registry().delete(&at.resource, at.namespace(), name, &options).await?;
+    let returned = at.resource.group.is_empty() && RETURNED.contains(&&*at.resource.plural);
+    if !deletion.gone || returned {
+        return read::one(call, at, StatusCode::OK, &deletion.object);
+    }
+    let index = deletion.object.index();
+    let status = reply::success(name, &at.resource.group, &at.resource.plural, &index.uid.0);
+    reply::value(StatusCode::OK, &status, call.accepted)
+}
+
+/// `DELETE` of all that is selected.
+pub(super) async fn collection(call: &Call<'_>, at: &At, body: Incoming) -> Result<Response<Body>, Status> {
+    let options = options(call, body).await?;
+    let list = call.query.list()?;
+    let shown = call.shown(at)?;
+    let deleted = call.registry().delete_collection(&at.resource, at.namespace(), list, &options).await?;
+    shown.list(deleted, call.accepted)
+}
+
+/// The body's options, or the query's when there is no body.
+async fn options(call: &Call<'_>, body: Incoming) -> Result<DeleteOptions, Status> {
+    let body = call.body(body).await?;
+    let mut options = if body.is_empty() { from_query(call.query)? } else { from_body(call.media()?, &body)? };
+    options.dry_run |= call.query.dry_run(KIND)?;
+    options.actor = call.actor();
+    Ok(options)
+}
+
+fn from_body(media: Media, body: &[u8]) -> Result<DeleteOptions, Status> {
+    // The options belong to every group: clients name the one of what they delete.
+    let decoded = codec::decode_as(media, body, Some(("", "v1", KIND)), FieldValidation::Ignore)?;
+    parse(&decoded.value)
+}
+
+fn from_query(query: &Query<'_>) -> Result<DeleteOptions, Status> {
+    let propagation = query.get("propagationPolicy").map(propagation).transpose()?;
+    let orphans = query.get("orphanDependents").map(|_| query.flag("orphanDependents"));
+    Ok(DeleteOptions {
+        grace_period_seconds: grace(query.int("gracePeriodSeconds")?),
+        propagation: combined(propagation, orphans)?,
+        ..DeleteOptions::default()
+    })
+}
+
+/// The options that an object of that kind holds: the body of a delete, or a part of an eviction.
+pub(super) fn parse(value: &Value) -> Result<DeleteOptions, Status> {
+    let given = value["propagationPolicy"].as_str().map(propagation).transpose()?;
+    for word in value["dryRun"].as_array().into_iter().flatten() {
+        if word != "All" {
+            let text = word.as_str().unwrap_or_default();
+            return Err(query::unsupported(KIND, "dryRun", text, "\"All\""));
+        }
+    }
+    let preconditions = &value["preconditions"];
+    let resource_version = match preconditions["resourceVersion"].as_str().filter(|text| !text.is_empty()) {
+        None => None,
+        Some(text) => Some(
+            text.parse::<ResourceVersion>()
+                .map_err(|_| Status::bad_request(format!("preconditions.resourceVersion: Invalid value: {text:?}")))?,
+        ),
+    };
+    Ok(DeleteOptions {
+        grace_period_seconds: grace(value["gracePeriodSeconds"].as_i64()),
+        propagation: combined(given, value["orphanDependents"].as_bool())?,
+        preconditions: Preconditions {
+            uid: preconditions["uid"].as_str().map(|uid| Uid(uid.to_owned())),
+            resource_version,
+        },
+        dry_run: value["dryRun"].as_array().is_some_and(|words| !words.is_empty()),
+        ..DeleteOptions::default()
+    })
+}
+
+/// A negative period means the shortest one, as kube-apiserver takes it.
+fn grace(seconds: Option<i64>) -> Option<i64> {
+    seconds.map(|seconds| if seconds < 0 { 1 } else { seconds })
+}
+
+fn propagation(text: &str) -> Result<Propagation, Status> {
+    match text {
+        "Background" => Ok(Propagation::Background),
+        "Foreground" => Ok(Propagation::Foreground),
+        "Orphan" => Ok(Propagation::Orphan),
+        other => {
+            Err(query::unsupported(KIND, "propagationPolicy", other, "\"Background\", \"Foreground\", \"Orphan\""))
+        }
+    }
+}
+
+/// `orphanDependents` is the old word for two of the three.
+fn combined(given: Option<Propagation>, orphans: Option<bool>) -> Result<Option<Propagation>, Status> {
+    match (given, orphans) {
+        (given, None) => Ok(given),
+        (None, Some(true)) => Ok(Some(Propagation::Orphan)),
+        (None, Some(false)) => Ok(Some(Propagation::Background)),
+        (Some(_), Some(_)) => Err(Status::bad_request(
+            "propagationPolicy: Invalid value: orphanDependents and deletionPropagation cannot be both set",
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn options_are_read_from_bodies() {
+        let check = |body: Value, expected: Result<(Option<i64>, Option<Propagation>, bool), u16>| {
+            let found = parse(&body).map_err(|status| status.code);
+            let found = found.map(|o| (o.grace_period_seconds, o.propagation, o.dry_run));
+            assert_eq!(found, expected, "{body}");
+        };
+        check(json!({}), Ok((None, None, false)));
+        check(json!({"propagationPolicy": "Background"}), Ok((None, Some(Propagation::Background), false)));
+        check(json!({"gracePeriodSeconds": 0, "dryRun": ["All"]}), Ok((Some(0), None, true)));
+        check(json!({"gracePeriodSeconds": -1}), Ok((Some(1), None, false)));
+        check(json!({"orphanDependents": true}), Ok((None, Some(Propagation::Orphan), false)));
+        check(json!({"propagationPolicy": "Sideways"}), Err(422));
+        check(json!({"propagationPolicy": "Orphan", "orphanDependents": true}), Err(400));
+        check(json!({"dryRun": ["Some"]}), Err(422));
+        check(json!({"preconditions": {"resourceVersion": "x"}}), Err(400));
+    }
+
+    #[test]
+    fn options_are_read_from_queries_too() {
+        let query = Query::parse(Some("gracePeriodSeconds=5&propagationPolicy=Foreground"));
+        let options = from_query(&query).expect("options");
+        assert_eq!((options.grace_period_seconds, options.propagation), (Some(5), Some(Propagation::Foreground)));
+    }
+}

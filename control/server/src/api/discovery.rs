@@ -1,0 +1,214 @@
+//! Paths that are no resources: discovery, schemas, version, health and figures.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use http::header::{
+    CACHE_CONTROL, CONTENT_TYPE, ETAG, EXPIRES, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH, LOCATION, VARY,
+};
+use http::{Response, StatusCode};
+use jiff::{SignedDuration, Timestamp};
+use pal_resources::discovery::{self, Document};
+use pal_resources::{Status, openapi, resource};
+use serde_json::json;
+
+use super::accept::aggregated;
+use super::{Call, figures, health, method_not_allowed, reply};
+use crate::Body;
+
+/// Documents that were asked for: they are made once.
+#[derive(Default)]
+pub(super) struct Documents(Mutex<HashMap<String, Arc<Document>>>);
+
+impl Documents {
+    /// The document of that name, made by `make` the first time.
+    async fn get<F>(&self, name: &str, make: F) -> Result<Option<Arc<Document>>, Status>
+    where
+        F: FnOnce() -> Option<Document> + Send + 'static,
+    {
+        if let Some(document) = self.lock().get(name) {
+            return Ok(Some(document.clone()));
+        }
+        // A schema is large: it is not written on a thread that serves others.
+        let made = tokio::task::spawn_blocking(make).await.map_err(Status::internal)?;
+        let Some(document) = made.map(Arc::new) else { return Ok(None) };
+        Ok(Some(self.lock().entry(name.to_owned()).or_insert(document).clone()))
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<Document>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The answer to a path that names no resource.
+pub(super) async fn answer(call: &Call<'_>, path: &str) -> Result<Response<Body>, Status> {
+    let trimmed = path.trim_matches('/');
+    let first = trimmed.split('/').next().unwrap_or_default();
+    if !matches!(call.parts.method.as_str(), "GET" | "HEAD") {
+        return match first {
+            "api" | "apis" | "version" | "openapi" => Err(method_not_allowed()),
+            _ => Err(Status::unknown_path()),
+        };
+    }
+    match (first, trimmed) {
+        ("livez" | "readyz" | "healthz", _) => health::answer(call, path).await,
+        (_, "version") => reply::value(StatusCode::OK, &version(&call.api.config.version), call.accepted),
+        (_, "metrics") => Ok(figures::metrics(call.api)),
+        (_, "cluster-info") => Ok(reply::text(StatusCode::OK, call.api.ca.root_pem().to_owned())),
+        (_, "") => reply::value(StatusCode::OK, &json!({"paths": paths()}), call.accepted),
+        ("api" | "apis", _) => groups(call, trimmed).await,
+        ("openapi", _) => schemas(call, trimmed).await,
+        _ => Err(Status::unknown_path()),
+    }
+}
+
+/// `/version`
+fn version(git_version: &str) -> serde_json::Value {
+    let mut numbers = git_version.trim_start_matches('v').split('.');
+    let (major, minor) = (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default());
+    json!({
+        "major": major,
+        "minor": minor,
+        "gitVersion": git_version,
+        "gitCommit": "",
+        "gitTreeState": "clean",
+        "buildDate": "1970-01-01T00:00:00Z",
+        "goVersion": "none",
+        "compiler": "rustc",
+        "platform": format!("{}/{}", std::env::consts::OS, architecture()),
+    })
+}
+
+/// The processor in the words that Kubernetes has for it.
+fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
+
+fn paths() -> Vec<String> {
+    let mut paths: Vec<String> =
+        ["/api", "/api/v1", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v3", "/readyz", "/version"]
+            .into_iter()
+            .map(str::to_owned)
+            .collect();
+    for resource in resource::builtin().iter().filter(|resource| !resource.group.is_empty()) {
+        paths.push(format!("/apis/{}", resource.group));
+        paths.push(format!("/apis/{}", resource.api_version()));
+    }
+    paths.sort();
+    paths.dedup();
+    paths
+}
+
+async fn groups(call: &Call<'_>, path: &str) -> Result<Response<Body>, Status> {
+    let combined = aggregated(&call.parts.headers) && matches!(path, "api" | "apis");
+    let name = if combined { format!("{path} aggregated") } else { path.to_owned() };
+    let (path, address) = (path.to_owned(), call.api.local.to_string());
+    let found = call.api.documents.get(&name, move || {
+        let resources = resource::builtin();
+        let segments: Vec<&str> = path.split('/').collect();
+        match (segments.as_slice(), combined) {
+            (["api"], true) => Some(discovery::aggregated_core(resources)),
+            (["apis"], true) => Some(discovery::aggregated_groups(resources)),
+            (["api"], false) => Some(discovery::api_versions(&address)),
+            (["apis"], false) => Some(discovery::group_list(resources)),
+            (["apis", group], _) => discovery::group(resources, group),
+            (["api", version], _) => discovery::resource_list(resources, "", version),
+            (["apis", group, version], _) => discovery::resource_list(resources, group, version),
+            _ => None,
+        }
+    });
+    let document = found.await?.ok_or_else(Status::unknown_path)?;
+    if !combined {
+        let mut response = reply::json(StatusCode::OK, &document.body, call.accepted)?;
+        response.headers_mut().append(VARY, HeaderValue::from_static("Accept"));
+        return Ok(response);
+    }
+    let headers = [(CONTENT_TYPE, discovery::AGGREGATED_MEDIA_TYPE), (CACHE_CONTROL, "public"), (VARY, "Accept")];
+    cached(call, &document, &headers)
+}
+
+async fn schemas(call: &Call<'_>, path: &str) -> Result<Response<Body>, Status> {
+    let Some(below) = path.strip_prefix("openapi/v3") else { return Err(Status::unknown_path()) };
+    let below = below.trim_matches('/').to_owned();
+    let name = path.to_owned();
+    if below.is_empty() {
+        let index = call.api.documents.get(&name, || Some(openapi::index(resource::builtin()))).await?;
+        let index = index.ok_or_else(Status::unknown_path)?;
+        return cached(call, &index, &[(CACHE_CONTROL, "no-cache, private"), (VARY, "Accept")]);
+    }
+    let wanted = below.clone();
+    let found = call.api.documents.get(&name, move || openapi::document(resource::builtin(), &wanted)).await?;
+    let document = found.ok_or_else(Status::unknown_path)?;
+    match call.query.get("hash") {
+        None => cached(call, &document, &[(CACHE_CONTROL, "no-cache, private"), (VARY, "Accept")]),
+        Some(hash) if hash == document.hash => {
+            let year = Timestamp::now() + SignedDuration::from_hours(365 * 24);
+            let expires = year.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+            cached(call, &document, &[(CACHE_CONTROL, "public, immutable"), (VARY, "Accept"), (EXPIRES, &expires)])
+        }
+        Some(_) => moved(&format!("/openapi/v3/{below}?hash={}", document.hash)),
+    }
+}
+
+/// The document of another version is elsewhere.
+fn moved(to: &str) -> Result<Response<Body>, Status> {
+    let mut response = reply::text(StatusCode::MOVED_PERMANENTLY, "");
+    response.headers_mut().insert(LOCATION, HeaderValue::from_str(to).map_err(Status::internal)?);
+    Ok(response)
+}
+
+/// A document that clients keep: they ask again with its tag, and hear that it is still the same.
+fn cached(call: &Call<'_>, document: &Document, headers: &[(HeaderName, &str)]) -> Result<Response<Body>, Status> {
+    let tag = format!("\"{}\"", document.hash);
+    let mut response = if matches_tag(&call.parts.headers, &tag) {
+        let mut response = Response::new(reply::whole(""));
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        response
+    } else {
+        reply::json(StatusCode::OK, &document.body, call.accepted)?
+    };
+    let unchanged = response.status() == StatusCode::NOT_MODIFIED;
+    let target = response.headers_mut();
+    target.insert(ETAG, HeaderValue::from_str(&tag).map_err(Status::internal)?);
+    for (name, value) in headers {
+        if unchanged && name == CONTENT_TYPE {
+            continue;
+        }
+        target.insert(name, HeaderValue::from_str(value).map_err(Status::internal)?);
+    }
+    Ok(response)
+}
+
+fn matches_tag(headers: &HeaderMap, tag: &str) -> bool {
+    let values = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).map(str::trim).any(|given| given == tag || given == "*")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_is_told_in_parts() {
+        let found = version("v1.36.2+pal");
+        assert_eq!((&found["major"], &found["minor"]), (&json!("1"), &json!("36")));
+        assert_eq!(found["gitVersion"], "v1.36.2+pal");
+    }
+
+    #[test]
+    fn tags_are_compared_whole() {
+        let check = |header: &str, expected: bool| {
+            let mut headers = HeaderMap::new();
+            headers.insert(IF_NONE_MATCH, header.parse().expect("a header"));
+            assert_eq!(matches_tag(&headers, "\"abc\""), expected, "{header}");
+        };
+        check("\"abc\"", true);
+        check("\"x\", \"abc\"", true);
+        check("*", true);
+        check("\"abcd\"", false);
+    }
+}

@@ -1,0 +1,323 @@
+//! Query parameters into options, with Kubernetes' words for those that cannot be read.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use pal_registry::{ListOptions, Read, VersionMatch, WatchOptions};
+use pal_resources::codec::FieldValidation;
+use pal_resources::field::{FieldError, FieldErrorKind, FieldPath};
+use pal_resources::selector::{FieldSelector, LabelSelector};
+use pal_resources::{Resource, ResourceVersion, Status};
+
+/// The parameters of a request, in their order.
+pub(crate) struct Query<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
+
+/// What a write says beside its body.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct WriteQuery {
+    pub dry_run: bool,
+    pub field_manager: Option<String>,
+    pub validation: FieldValidation,
+}
+
+/// How much of each object a table's row carries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Include {
+    None,
+    #[default]
+    Metadata,
+    Object,
+}
+
+impl<'a> Query<'a> {
+    /// Takes a query string apart.
+    pub(crate) fn parse(query: Option<&'a str>) -> Self {
+        Self(url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()).collect())
+    }
+
+    /// The first value of a parameter; an empty one counts as not given.
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| &**value).filter(|value| !value.is_empty())
+    }
+
+    /// Whether a switch is on: as in the API's own conversion, whatever is not off is on, a name alone too.
+    pub(crate) fn flag(&self, name: &str) -> bool {
+        let found = self.0.iter().find(|(key, _)| key == name);
+        found.is_some_and(|(_, value)| !(value == "0" || value.eq_ignore_ascii_case("false")))
+    }
+
+    /// An integer.
+    pub(crate) fn int(&self, name: &str) -> Result<Option<i64>, Status> {
+        let Some(value) = self.get(name) else { return Ok(None) };
+        match value.parse() {
+            Ok(number) => Ok(Some(number)),
+            Err(_) => Err(Status::bad_request(format!("strconv.ParseInt: parsing {value:?}: invalid syntax"))),
+        }
+    }
+
+    /// `resourceVersion`
+    fn version(&self) -> Result<Option<ResourceVersion>, Status> {
+        let Some(value) = self.get("resourceVersion") else { return Ok(None) };
+        match value.parse() {
+            Ok(version) => Ok(Some(version)),
+            Err(_) => Err(Status::bad_request(format!(
+                "Invalid value: {value:?}: strconv.ParseUint: parsing {value:?}: invalid syntax"
+            ))),
+        }
+    }
+
+    fn label(&self) -> Result<Option<LabelSelector>, Status> {
+        self.get("labelSelector").map(LabelSelector::parse).transpose()
+    }
+
+    fn field(&self, name: Option<&str>) -> Result<Option<FieldSelector>, Status> {
+        match (self.get("fieldSelector"), name) {
+            (Some(text), _) => FieldSelector::parse(text).map(Some),
+            (None, Some(name)) => Ok(Some(FieldSelector::name(name))),
+            (None, None) => Ok(None),
+        }
+    }
+
+    /// How fresh one object is to be.
+    pub(crate) fn read(&self) -> Result<Read, Status> {
+        Ok(match self.version()? {
+            None => Read::Consistent,
+            Some(ResourceVersion(0)) => Read::Any,
+            Some(version) => Read::AtLeast(version),
+        })
+    }
+
+    /// The options of a list, or of a deletion of a list.
+    pub(crate) fn list(&self) -> Result<ListOptions, Status> {
+        let limit = self.int("limit")?.unwrap_or_default();
+        let version = self.version()?;
+        let continue_token = self.get("continue").map(str::to_owned);
+        let version_match = match (self.get("resourceVersionMatch"), version) {
+            (None, _) => None,
+            (Some(_), None) => {
+                return Err(list_invalid("resourceVersionMatch is forbidden unless resourceVersion is provided"));
+            }
+            (Some(_), Some(_)) if continue_token.is_some() => {
+                return Err(list_invalid("resourceVersionMatch is forbidden when continue is provided"));
+            }
+            (Some("Exact"), Some(ResourceVersion(0))) => {
+                return Err(list_invalid("resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\""));
+            }
+            (Some("Exact"), _) => Some(VersionMatch::Exact),
+            (Some("NotOlderThan"), _) => Some(VersionMatch::NotOlderThan),
+            (Some(other), _) => {
+                return Err(unsupported(
+                    "ListOptions",
+                    "resourceVersionMatch",
+                    other,
+                    "\"Exact\", \"NotOlderThan\", \"\"",
+                ));
+            }
+        };
+        Ok(ListOptions {
+            label: self.label()?,
+            field: self.field(None)?,
+            limit: u64::try_from(limit).ok().filter(|limit| *limit > 0),
+            continue_token,
+            resource_version: version,
+            version_match,
+        })
+    }
+
+    /// The options of a watch; `name` when the path names one object.
+    pub(crate) fn watch(&self, name: Option<&str>) -> Result<WatchOptions, Status> {
+        let send_initial_events = self.flag("sendInitialEvents");
+        let version_match = self.get("resourceVersionMatch");
+        if send_initial_events && version_match != Some("NotOlderThan") {
+            return Err(list_invalid("sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"));
+        }
+        if !send_initial_events && version_match.is_some() {
+            return Err(list_invalid(
+                "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+            ));
+        }
+        Ok(WatchOptions {
+            label: self.label()?,
+            field: self.field(name)?,
+            after: self.version()?,
+            send_initial_events,
+            bookmarks: self.flag("allowWatchBookmarks"),
+        })
+    }
+
+    /// How long a watch is to last, when it says.
+    pub(crate) fn timeout(&self) -> Result<Option<Duration>, Status> {
+        let seconds = self.int("timeoutSeconds")?.unwrap_or_default();
+        Ok(u64::try_from(seconds).ok().filter(|seconds| *seconds > 0).map(Duration::from_secs))
+    }
+
+    /// The options of a write; `kind` is that of the options, as `CreateOptions`, for messages.
+    pub(crate) fn write(&self, kind: &'static str) -> Result<WriteQuery, Status> {
+        let field_manager = self.get("fieldManager").map(str::to_owned);
+        if let Some(manager) = &field_manager {
+            check_manager(kind, manager)?;
+        }
+        Ok(WriteQuery { dry_run: self.dry_run(kind)?, field_manager, validation: self.validation(kind)? })
+    }
+
+    fn validation(&self, kind: &'static str) -> Result<FieldValidation, Status> {
+        match self.get("fieldValidation") {
+            None | Some("Warn") => Ok(FieldValidation::Warn),
+            Some("Ignore") => Ok(FieldValidation::Ignore),
+            Some("Strict") => Ok(FieldValidation::Strict),
+            Some(other) => Err(unsupported(kind, "fieldValidation", other, "\"Ignore\", \"Strict\", \"Warn\"")),
+        }
+    }
+
+    /// `dryRun=All`
+    pub(crate) fn dry_run(&self, kind: &'static str) -> Result<bool, Status> {
+        let mut all = false;
+        for (_, value) in self.0.iter().filter(|(name, _)| name == "dryRun") {
+            match &**value {
+                "All" => all = true,
+                other => return Err(unsupported(kind, "dryRun", other, "\"All\"")),
+            }
+        }
+        Ok(all)
+    }
+
+    /// `includeObject` of a table.
+    pub(crate) fn include(&self) -> Result<Include, Status> {
+        match self.get("includeObject") {
+            None | Some("Metadata") => Ok(Include::Metadata),
+            Some("None") => Ok(Include::None),
+            Some("Object") => Ok(Include::Object),
+            Some(other) => Err(Status::bad_request(format!("unrecognized includeObject value: {other:?}"))),
+        }
+    }
+
+    /// Whether the answer is to be indented for people.
+    pub(crate) fn pretty(&self) -> Option<bool> {
+        let (_, value) = self.0.iter().find(|(name, _)| name == "pretty")?;
+        Some(!matches!(&**value, "0" | "false"))
+    }
+}
+
+fn check_manager(kind: &'static str, manager: &str) -> Result<(), Status> {
+    let path = FieldPath::new("fieldManager");
+    if manager.len() > 128 {
+        let error = FieldError {
+            kind: FieldErrorKind::TooLong,
+            message: "Too long: may not be more than 128 bytes".to_owned(),
+            path,
+        };
+        return Err(Status::invalid(&options_kind(kind), "", &[error]));
+    }
+    if manager.chars().any(char::is_control) {
+        let error = FieldError {
+            kind: FieldErrorKind::Invalid,
+            message: format!("Invalid value: {manager:?}: should only contain printable characters"),
+            path,
+        };
+        return Err(Status::invalid(&options_kind(kind), "", &[error]));
+    }
+    Ok(())
+}
+
+pub(super) fn unsupported(kind: &'static str, field: &str, value: &str, supported: &str) -> Status {
+    let error = FieldError {
+        kind: FieldErrorKind::NotSupported,
+        message: format!("Unsupported value: {value:?}: supported values: {supported}"),
+        path: FieldPath::new(field),
+    };
+    Status::invalid(&options_kind(kind), "", &[error])
+}
+
+fn list_invalid(why: &str) -> Status {
+    let error = FieldError {
+        kind: FieldErrorKind::Forbidden,
+        message: format!("Forbidden: {why}"),
+        path: FieldPath::new(if why.starts_with("sendInitialEvents") {
+            "sendInitialEvents"
+        } else {
+            "resourceVersionMatch"
+        }),
+    };
+    Status::invalid(&options_kind("ListOptions"), "", &[error])
+}
+
+/// Options are a kind of their own in messages: `CreateOptions.meta.k8s.io "" is invalid: ...`.
+fn options_kind(kind: &'static str) -> Resource {
+    Resource {
+        group: "meta.k8s.io".into(),
+        version: "v1".into(),
+        plural: "".into(),
+        singular: "".into(),
+        kind: kind.into(),
+        namespaced: false,
+        short_names: (&[]).into(),
+        categories: (&[]).into(),
+        verbs: (&[]).into(),
+        subresources: (&[]).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_read_is_told_in_kubernetes_words() {
+        let check = |query: &str, parse: fn(&Query<'_>) -> Option<Status>, code: u16, message: &str| {
+            let status = parse(&Query::parse(Some(query))).expect("a refusal");
+            assert_eq!((status.code, status.message.as_str()), (code, message), "{query}");
+        };
+        let list = |query: &Query<'_>| query.list().err();
+        let watch = |query: &Query<'_>| query.watch(None).err();
+        let write = |query: &Query<'_>| query.write("CreateOptions").err();
+        check("limit=x", list, 400, r#"strconv.ParseInt: parsing "x": invalid syntax"#);
+        check("resourceVersion=x", list, 400, r#"Invalid value: "x": strconv.ParseUint: parsing "x": invalid syntax"#);
+        check(
+            "resourceVersionMatch=Exact",
+            list,
+            422,
+            "ListOptions.meta.k8s.io \"\" is invalid: resourceVersionMatch: Forbidden: resourceVersionMatch is \
+             forbidden unless resourceVersion is provided",
+        );
+        check(
+            "watch=1&sendInitialEvents=true",
+            watch,
+            422,
+            "ListOptions.meta.k8s.io \"\" is invalid: sendInitialEvents: Forbidden: sendInitialEvents requires setting \
+             resourceVersionMatch to NotOlderThan",
+        );
+        check(
+            "dryRun=Some",
+            write,
+            422,
+            "CreateOptions.meta.k8s.io \"\" is invalid: dryRun: Unsupported value: \"Some\": supported values: \"All\"",
+        );
+        check(
+            "fieldValidation=Loud",
+            write,
+            422,
+            "CreateOptions.meta.k8s.io \"\" is invalid: fieldValidation: Unsupported value: \"Loud\": supported values: \
+             \"Ignore\", \"Strict\", \"Warn\"",
+        );
+    }
+
+    #[test]
+    fn options_are_read() {
+        let query = Query::parse(Some("limit=500&continue=abc&labelSelector=a%3Db&watch"));
+        let list = query.list().expect("options");
+        assert_eq!((list.limit, list.continue_token.as_deref()), (Some(500), Some("abc")));
+        assert!(list.label.is_some() && list.field.is_none());
+        assert!(query.flag("watch") && !query.flag("follow") && !Query::parse(Some("watch=False")).flag("watch"));
+        let query = Query::parse(Some("dryRun=All&fieldManager=kubectl-create&fieldValidation=Strict"));
+        let expected = WriteQuery {
+            dry_run: true,
+            field_manager: Some("kubectl-create".to_owned()),
+            validation: FieldValidation::Strict,
+        };
+        assert_eq!(query.write("CreateOptions").map_err(|status| status.message), Ok(expected));
+        let version = |text: &'static str| Query::parse(Some(text)).read().map_err(|status| status.message);
+        assert_eq!(version(""), Ok(Read::Consistent));
+        assert_eq!(version("resourceVersion=0"), Ok(Read::Any));
+        assert_eq!(version("resourceVersion=7"), Ok(Read::AtLeast(ResourceVersion(7))));
+    }
+}

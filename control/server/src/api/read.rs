@@ -1,0 +1,46 @@
+//! Reading one object, or a list.
+
+use http::{Response, StatusCode};
+use pal_resources::Status;
+
+use super::render::Shown;
+use super::{At, Call, reply};
+use crate::Body;
+
+impl Call<'_> {
+    /// How the objects of this request are shown.
+    pub(super) fn shown(&self, at: &At) -> Result<Shown, Status> {
+        Ok(Shown::new(at.resource.clone(), self.accepted.form, self.query.include()?))
+    }
+}
+
+/// One object, or its subresource.
+pub(super) async fn get(call: &Call<'_>, at: &At) -> Result<Response<Body>, Status> {
+    let (name, read) = (at.name()?, call.query.read()?);
+    let object = match at.subresource() {
+        None => call.registry().get(&at.resource, at.namespace(), name, read).await?,
+        Some(sub) => call.registry().get_subresource(&at.resource, sub, at.namespace(), name, read).await?,
+    };
+    one(call, at, StatusCode::OK, &object)
+}
+
+/// An object as the answer. What is not of the resource's own kind (a Scale) has no table.
+pub(super) fn one(
+    call: &Call<'_>,
+    at: &At,
+    code: StatusCode,
+    object: &pal_registry::Object,
+) -> Result<Response<Body>, Status> {
+    if at.subresource() == Some("scale") {
+        return reply::json(code, object.json(), call.accepted);
+    }
+    let json = call.shown(at)?.object(object.json(), object.version())?;
+    reply::json(code, &json, call.accepted)
+}
+
+/// A list, or a page of one.
+pub(super) async fn list(call: &Call<'_>, at: &At) -> Result<Response<Body>, Status> {
+    let shown = call.shown(at)?;
+    let list = call.registry().list(&at.resource, at.namespace(), call.query.list()?).await?;
+    shown.list(list, call.accepted)
+}

@@ -1,0 +1,218 @@
+//! Stored objects into the forms that clients ask for: as they are, as rows of a table, as metadata alone.
+
+use bytes::Bytes;
+use http::{Response, StatusCode};
+use jiff::Timestamp;
+use pal_registry::{List, Object};
+use pal_resources::{Resource, ResourceRef, ResourceVersion, Status, table};
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::accept::{Accepted, Encoding, Form};
+use super::query::Include;
+use super::reply;
+use crate::Body;
+use crate::wire::{Size, Spliced};
+
+/// No row is shorter: what surrounds its cells and its object's metadata.
+const SHORTEST_ROW: u64 = 60;
+
+/// How objects of one request are shown.
+#[derive(Clone)]
+pub(crate) struct Shown {
+    pub resource: ResourceRef,
+    pub form: Form,
+    pub include: Include,
+}
+
+impl Shown {
+    /// A form that the resource does not have is the plain one.
+    pub(crate) fn new(resource: ResourceRef, form: Form, include: Include) -> Self {
+        let form = match form {
+            Form::Table(_) if table::columns(&resource).is_empty() => Form::Object,
+            form => form,
+        };
+        Self { resource, form, include }
+    }
+
+    /// One object.
+    pub(crate) fn object(&self, json: &Bytes, version: ResourceVersion) -> Result<Bytes, Status> {
+        match self.form {
+            Form::Object => Ok(json.clone()),
+            Form::Partial(api) => partial(json, api).map(Bytes::from),
+            Form::Table(api) => self.table(api, json, version, true).map(Bytes::from),
+        }
+    }
+
+    /// One object of a watch: a table of one row, the first of which names its columns.
+    pub(crate) fn event(&self, json: &Bytes, version: ResourceVersion, first: bool) -> Result<Bytes, Status> {
+        match self.form {
+            Form::Table(api) => self.table(api, json, version, first).map(Bytes::from),
+            _ => self.object(json, version),
+        }
+    }
+
+    /// A bookmark: no object of its own, so a table has no row for it.
+    pub(crate) fn bookmark(&self, json: Bytes, version: ResourceVersion) -> Result<Bytes, Status> {
+        match self.form {
+            Form::Object => Ok(json),
+            Form::Partial(api) => partial(&json, api).map(Bytes::from),
+            Form::Table(api) => {
+                let head = table_head(api, &list_metadata(version, None, None), "null");
+                Ok(format!("{head}]}}").into())
+            }
+        }
+    }
+
+    fn table(&self, api: &str, json: &Bytes, version: ResourceVersion, columns: bool) -> Result<Vec<u8>, Status> {
+        let columns = if columns { columns_json(&self.resource)? } else { "null".to_owned() };
+        let mut bytes = table_head(api, &list_metadata(version, None, None), &columns).into_bytes();
+        bytes.extend(self.row(json, api, Timestamp::now())?);
+        bytes.extend_from_slice(b"]}");
+        Ok(bytes)
+    }
+
+    fn row(&self, json: &Bytes, api: &str, now: Timestamp) -> Result<Vec<u8>, Status> {
+        let value: Value = serde_json::from_slice(json).map_err(Status::internal)?;
+        let cells = table::cells(&self.resource, &value, now);
+        let mut row = Vec::with_capacity(json.len().min(1024));
+        row.extend_from_slice(b"{\"cells\":");
+        serde_json::to_writer(&mut row, &cells).map_err(Status::internal)?;
+        row.extend_from_slice(b",\"object\":");
+        match self.include {
+            Include::None => row.extend_from_slice(b"null"),
+            Include::Object => row.extend_from_slice(json),
+            Include::Metadata => row.extend(partial(json, api)?),
+        }
+        row.push(b'}');
+        Ok(row)
+    }
+
+    /// A list as an answer. Its objects' bytes are sent as they are stored.
+    pub(crate) fn list(&self, list: List, accepted: Accepted) -> Result<Response<Body>, Status> {
+        let metadata = list_metadata(list.version, list.continue_token.as_deref(), list.remaining);
+        let plain = accepted.encoding == Encoding::Json && !accepted.pretty;
+        let tail = |closing: &'static str| Bytes::from_static(closing.as_bytes());
+        let count = list.items.len();
+        match self.form {
+            Form::Object => {
+                let resource = &self.resource;
+                let head = list_head(&format!("{}List", resource.kind), &resource.api_version(), &metadata);
+                let size = Size::Exactly(list.items.iter().map(|item| item.json().len() as u64).sum());
+                let pieces = list.items.into_iter().map(|item| item.json().clone());
+                finish(Spliced::new(head.into(), pieces, count, size, tail(end(plain))), plain, accepted)
+            }
+            Form::Partial(api) => {
+                let head = list_head("PartialObjectMetadataList", &format!("meta.k8s.io/{api}"), &metadata);
+                let pieces = list.items.into_iter().map(move |item| shown(partial(item.json(), api), &item));
+                let size = Size::AtLeast(count as u64 * SHORTEST_ROW);
+                finish(Spliced::new(head.into(), pieces, count, size, tail(end(plain))), plain, accepted)
+            }
+            Form::Table(api) => {
+                let head = table_head(api, &metadata, &columns_json(&self.resource)?);
+                let (now, this) = (Timestamp::now(), self.clone());
+                let pieces = list.items.into_iter().map(move |item| shown(this.row(item.json(), api, now), &item));
+                let size = Size::AtLeast(count as u64 * SHORTEST_ROW);
+                finish(Spliced::new(head.into(), pieces, count, size, tail(end(plain))), plain, accepted)
+            }
+        }
+    }
+}
+
+/// What closes a list; its newline comes with it where nothing rewrites the whole.
+fn end(plain: bool) -> &'static str {
+    if plain { "]}\n" } else { "]}" }
+}
+
+fn finish<I>(body: Spliced<I>, plain: bool, accepted: Accepted) -> Result<Response<Body>, Status>
+where
+    I: Iterator<Item = Bytes> + Unpin + Send + 'static,
+{
+    if plain {
+        return Ok(reply::sized(reply::answer(StatusCode::OK, reply::JSON, reply::boxed(body)), accepted));
+    }
+    reply::json(StatusCode::OK, &body.whole(), accepted)
+}
+
+/// An object that cannot be shown in the form is left to the client as an empty one, and does not hide the others.
+fn shown(form: Result<Vec<u8>, Status>, item: &Object) -> Bytes {
+    match form {
+        Ok(bytes) => bytes.into(),
+        Err(error) => {
+            tracing::error!(object = ?item.name(), %error, "an object cannot be shown");
+            Bytes::from_static(b"{}")
+        }
+    }
+}
+
+/// The object's metadata alone, its bytes as they are stored.
+fn partial(json: &Bytes, api: &str) -> Result<Vec<u8>, Status> {
+    #[derive(Deserialize)]
+    struct Named<'a> {
+        #[serde(borrow)]
+        metadata: &'a RawValue,
+    }
+    let named: Named<'_> = serde_json::from_slice(json).map_err(Status::internal)?;
+    let metadata = named.metadata.get();
+    let mut bytes = Vec::with_capacity(metadata.len() + 96);
+    bytes.extend_from_slice(b"{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"meta.k8s.io/");
+    bytes.extend_from_slice(api.as_bytes());
+    bytes.extend_from_slice(b"\",\"metadata\":");
+    bytes.extend_from_slice(metadata.as_bytes());
+    bytes.push(b'}');
+    Ok(bytes)
+}
+
+fn columns_json(resource: &Resource) -> Result<String, Status> {
+    serde_json::to_string(table::columns(resource)).map_err(Status::internal)
+}
+
+fn list_metadata(version: ResourceVersion, next: Option<&str>, remaining: Option<u64>) -> String {
+    let mut metadata = format!("{{\"resourceVersion\":\"{version}\"");
+    if let Some(next) = next {
+        // A token is base64: nothing in it needs escaping.
+        metadata.push_str(&format!(",\"continue\":\"{next}\""));
+    }
+    if let Some(remaining) = remaining.filter(|remaining| *remaining > 0) {
+        metadata.push_str(&format!(",\"remainingItemCount\":{remaining}"));
+    }
+    metadata.push('}');
+    metadata
+}
+
+fn list_head(kind: &str, api_version: &str, metadata: &str) -> String {
+    format!("{{\"kind\":\"{kind}\",\"apiVersion\":\"{api_version}\",\"metadata\":{metadata},\"items\":[")
+}
+
+fn table_head(api: &str, metadata: &str, columns: &str) -> String {
+    format!(
+        "{{\"kind\":\"Table\",\"apiVersion\":\"meta.k8s.io/{api}\",\"metadata\":{metadata},\
+         \"columnDefinitions\":{columns},\"rows\":["
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metadata_is_cut_out_of_an_object_as_it_is() {
+        let json = Bytes::from_static(
+            br#"{"kind":"Pod","apiVersion":"v1","metadata":{"resourceVersion":"7","name":"a"},"spec":{"metadata":{}}}"#,
+        );
+        let found = partial(&json, "v1").expect("metadata");
+        let expected = r#"{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/v1","metadata":{"resourceVersion":"7","name":"a"}}"#;
+        assert_eq!(String::from_utf8_lossy(&found), expected);
+    }
+
+    #[test]
+    fn lists_say_their_version_and_how_to_go_on() {
+        let check = |next: Option<&str>, remaining: Option<u64>, expected: &str| {
+            assert_eq!(list_metadata(ResourceVersion(5), next, remaining), expected);
+        };
+        check(None, None, r#"{"resourceVersion":"5"}"#);
+        check(Some("abc"), None, r#"{"resourceVersion":"5","continue":"abc"}"#);
+        check(Some("abc"), Some(3), r#"{"resourceVersion":"5","continue":"abc","remainingItemCount":3}"#);
+    }
+}

@@ -1,0 +1,148 @@
+//! Answers: their headers, and the last steps from an object to bytes.
+
+use bytes::Bytes;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, RETRY_AFTER, VARY, WARNING};
+use http::{Response, StatusCode};
+use http_body_util::{BodyExt as _, Full};
+use pal_resources::Status;
+use serde_json::Value;
+
+use super::accept::{Accepted, Encoding};
+use crate::wire::compressed;
+use crate::{Body, BoxError};
+
+pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const YAML: HeaderValue = HeaderValue::from_static("application/yaml");
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+
+/// Smaller answers are sent faster than they are compressed.
+const GZIP_FROM: u64 = 128 * 1024;
+
+/// A body of these bytes.
+pub(crate) fn whole(bytes: impl Into<Bytes>) -> Body {
+    Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
+}
+
+/// An answer of that type.
+pub(crate) fn answer(code: StatusCode, content_type: HeaderValue, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = code;
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
+    response
+}
+
+/// Plain text.
+pub(crate) fn text(code: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
+    answer(code, TEXT, whole(text))
+}
+
+/// JSON that exists already, in the form that was agreed on.
+pub(crate) fn json(code: StatusCode, json: &[u8], accepted: Accepted) -> Result<Response<Body>, Status> {
+    if accepted.encoding == Encoding::Yaml {
+        let value: Value = serde_json::from_slice(json).map_err(Status::internal)?;
+        let yaml = serde_saphyr::to_string(&value).map_err(Status::internal)?;
+        return Ok(sized(answer(code, YAML, whole(yaml)), accepted));
+    }
+    let mut bytes = if accepted.pretty { indented(json)? } else { json.to_vec() };
+    bytes.push(b'\n');
+    Ok(sized(answer(code, JSON, whole(bytes)), accepted))
+}
+
+/// A value in the form that was agreed on.
+pub(crate) fn value(code: StatusCode, value: &Value, accepted: Accepted) -> Result<Response<Body>, Status> {
+    json(code, &serde_json::to_vec(value).map_err(Status::internal)?, accepted)
+}
+
+fn indented(json: &[u8]) -> Result<Vec<u8>, Status> {
+    let value: Value = serde_json::from_slice(json).map_err(Status::internal)?;
+    serde_json::to_vec_pretty(&value).map_err(Status::internal)
+}
+
+/// Compresses the answer if it is large and the client takes that.
+pub(crate) fn sized(response: Response<Body>, accepted: Accepted) -> Response<Body> {
+    let size = http_body::Body::size_hint(response.body()).lower();
+    if !accepted.gzip || size < GZIP_FROM {
+        return response;
+    }
+    let (mut parts, body) = response.into_parts();
+    parts.headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    parts.headers.append(VARY, HeaderValue::from_static("Accept-Encoding"));
+    Response::from_parts(parts, compressed(body).boxed_unsync())
+}
+
+/// A failure. It is JSON for everybody: clients read it whatever they asked for.
+pub(crate) fn failure(status: &Status, pretty: bool) -> Response<Body> {
+    let code = StatusCode::from_u16(status.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut json = status.to_json();
+    if pretty && let Ok(text) = indented(&json) {
+        json = text;
+    }
+    json.push(b'\n');
+    let mut response = answer(code, JSON, whole(json));
+    let retry = status.details.as_ref().and_then(|details| details.retry_after_seconds);
+    if let Some(seconds) = retry.filter(|_| matches!(status.code, 429 | 500..=599)) {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
+}
+
+/// Adds what the client is to be warned of.
+pub(crate) fn warn(mut response: Response<Body>, warnings: &[String]) -> Response<Body> {
+    for warning in warnings {
+        // Control characters and what is not ASCII cannot go into a header.
+        let plain: String =
+            warning.chars().map(|c| if c.is_ascii() && !c.is_ascii_control() { c } else { '?' }).collect();
+        let quoted = plain.replace('\\', "\\\\").replace('"', "\\\"");
+        if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{quoted}\"")) {
+            response.headers_mut().append(WARNING, value);
+        }
+    }
+    response
+}
+
+/// A body from any other.
+pub(crate) fn boxed<B>(body: B) -> Body
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    body.map_err(Into::into).boxed_unsync()
+}
+
+/// `Success` about an object that is gone.
+pub(crate) fn success(name: &str, group: &str, plural: &str, uid: &str) -> Value {
+    let mut details = serde_json::Map::new();
+    for (key, value) in [("name", name), ("group", group), ("kind", plural), ("uid", uid)] {
+        if !value.is_empty() {
+            details.insert(key.to_owned(), value.into());
+        }
+    }
+    serde_json::json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn warnings_are_quoted_for_their_header() {
+        let warn = |text: &str| {
+            let response = warn(Response::new(whole("")), &[text.to_owned()]);
+            response.headers()[WARNING].to_str().expect("text").to_owned()
+        };
+        assert_eq!(warn("unknown field \"dta\""), r#"299 - "unknown field \"dta\"""#);
+        assert_eq!(warn("a\nb"), r#"299 - "a?b""#);
+    }
+
+    #[tokio::test]
+    async fn failures_end_with_one_newline_and_name_their_retry() {
+        let response = failure(&Status::too_many_requests("wait", 1), false);
+        assert_eq!(response.status(), 429);
+        assert_eq!(response.headers()[RETRY_AFTER], "1");
+        let body = response.into_body().collect().await.expect("a body").to_bytes();
+        assert!(body.starts_with(br#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure""#));
+        assert!(body.ends_with(b"}\n") && !body.ends_with(b"\n\n"));
+    }
+}

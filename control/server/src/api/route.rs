@@ -1,0 +1,165 @@
+//! What a path names.
+
+use http::Method;
+
+/// A path, taken apart. Segments are decoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Route {
+    /// `/api/v1/...` or `/apis/GROUP/VERSION/...` with a resource.
+    Resource(ResourcePath),
+    /// Everything else.
+    Other(String),
+}
+
+/// The resource that a path names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ResourcePath {
+    /// Empty for the core group.
+    pub group: String,
+    pub version: String,
+    pub namespace: Option<String>,
+    pub plural: String,
+    pub name: Option<String>,
+    pub subresource: Option<String>,
+    /// What follows a subresource, as with `proxy`.
+    pub rest: bool,
+}
+
+impl Route {
+    /// Takes a path apart.
+    pub(crate) fn parse(path: &str) -> Self {
+        Self::resource(path).map_or_else(|| Self::Other(decode(path)), Self::Resource)
+    }
+
+    fn resource(path: &str) -> Option<ResourcePath> {
+        let mut segments = path.trim_matches('/').split('/').map(decode);
+        let mut route = ResourcePath::default();
+        match segments.next()?.as_str() {
+            "api" => {}
+            "apis" => route.group = segments.next()?,
+            _ => return None,
+        }
+        route.version = segments.next()?;
+        let rest: Vec<String> = segments.collect();
+        let mut rest = rest.as_slice();
+        // `namespaces/NAME/status` is the namespace's own; `namespaces/NAME/PLURAL` lies in it.
+        if let [first, namespace, plural, ..] = rest
+            && first == "namespaces"
+            && !(route.group.is_empty() && matches!(plural.as_str(), "status" | "finalize"))
+        {
+            route.namespace = Some(namespace.clone());
+            rest = &rest[2..];
+        }
+        let [plural, rest @ ..] = rest else { return None };
+        if plural.is_empty() {
+            return None;
+        }
+        route.plural = plural.clone();
+        route.name = rest.first().cloned();
+        route.subresource = rest.get(1).cloned();
+        route.rest = rest.len() > 2;
+        Some(route)
+    }
+}
+
+/// The API's verb for a method on a resource.
+pub(crate) fn verb(method: &Method, named: bool, watch: bool) -> &'static str {
+    match *method {
+        Method::GET | Method::HEAD if watch => "watch",
+        Method::GET | Method::HEAD if named => "get",
+        Method::GET | Method::HEAD => "list",
+        Method::POST => "create",
+        Method::PUT => "update",
+        Method::PATCH => "patch",
+        Method::DELETE if named => "delete",
+        Method::DELETE => "deletecollection",
+        _ => "",
+    }
+}
+
+/// Percent-decoding of a path; what does not decode to text stays as it is.
+fn decode(text: &str) -> String {
+    if !text.contains('%') {
+        return text.to_owned();
+    }
+    let bytes = text.as_bytes();
+    let mut decoded = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        let pair = bytes.get(at + 1..at + 3).and_then(|pair| std::str::from_utf8(pair).ok());
+        match pair.filter(|_| bytes[at] == b'%').and_then(|pair| u8::from_str_radix(pair, 16).ok()) {
+            Some(byte) => {
+                decoded.push(byte);
+                at += 3;
+            }
+            None => {
+                decoded.push(bytes[at]);
+                at += 1;
+            }
+        }
+    }
+    String::from_utf8(decoded).unwrap_or_else(|_| text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_name_resources() {
+        // group version namespace plural name subresource, with - for nothing
+        let check = |path: &str, expected: &str| {
+            let found = match Route::parse(path) {
+                Route::Other(path) => format!("other {path}"),
+                Route::Resource(route) => {
+                    let or = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+                    let group = if route.group.is_empty() { "-".to_owned() } else { route.group };
+                    format!(
+                        "{group} {} {} {} {} {}{}",
+                        route.version,
+                        or(route.namespace),
+                        route.plural,
+                        or(route.name),
+                        or(route.subresource),
+                        if route.rest { " +" } else { "" }
+                    )
+                }
+            };
+            assert_eq!(found, expected, "{path}");
+        };
+        check("/api/v1/pods", "- v1 - pods - -");
+        check("/api/v1/namespaces", "- v1 - namespaces - -");
+        check("/api/v1/namespaces/default", "- v1 - namespaces default -");
+        check("/api/v1/namespaces/default/status", "- v1 - namespaces default status");
+        check("/api/v1/namespaces/default/finalize", "- v1 - namespaces default finalize");
+        check("/api/v1/namespaces/default/pods", "- v1 default pods - -");
+        check("/api/v1/namespaces/default/pods/a/log", "- v1 default pods a log");
+        check("/api/v1/namespaces/default/pods/a/proxy/x/y", "- v1 default pods a proxy +");
+        check("/apis/apps/v1/namespaces/x/deployments/d/scale", "apps v1 x deployments d scale");
+        check("/apis/apps/v1/deployments/", "apps v1 - deployments - -");
+        check("/api/v1/nodes/system%3Anode", "- v1 - nodes system:node -");
+        check("/api/v1/nodes/100%", "- v1 - nodes 100% -");
+        check("/api/v1", "other /api/v1");
+        check("/apis/apps", "other /apis/apps");
+        check("/apis/apps/v1", "other /apis/apps/v1");
+        check("/livez", "other /livez");
+        check("/", "other /");
+        check("/v2/x/blobs/y", "other /v2/x/blobs/y");
+    }
+
+    #[test]
+    fn methods_are_verbs() {
+        let check = |method: Method, named: bool, watch: bool, expected: &str| {
+            assert_eq!(verb(&method, named, watch), expected);
+        };
+        check(Method::GET, true, false, "get");
+        check(Method::GET, false, false, "list");
+        check(Method::GET, false, true, "watch");
+        check(Method::POST, false, false, "create");
+        check(Method::PUT, true, false, "update");
+        check(Method::PATCH, true, false, "patch");
+        check(Method::DELETE, true, false, "delete");
+        check(Method::DELETE, false, false, "deletecollection");
+        check(Method::OPTIONS, false, false, "");
+    }
+}

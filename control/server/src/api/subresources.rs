@@ -1,0 +1,73 @@
+//! Subresources that do something: binding, eviction; and those that are not built yet.
+
+use http::{Response, StatusCode};
+use hyper::body::Incoming;
+use pal_registry::Binding;
+use pal_resources::codec::{self, FieldValidation};
+use pal_resources::{Status, Uid};
+use serde_json::{Value, json};
+
+use super::{At, Call, deletion, reply};
+use crate::Body;
+
+/// The answer to what will come later.
+pub(super) fn not_built(what: &str) -> Status {
+    let message = format!("{what} is not built yet in this version of Palinurus");
+    Status { code: 501, reason: None, message, details: None }
+}
+
+/// `POST pods/NAME/binding`: what a scheduler decides.
+pub(super) async fn bind(call: &Call<'_>, at: &At, body: Incoming) -> Result<Response<Body>, Status> {
+    let query = call.query.write("CreateOptions")?;
+    let media = call.media()?;
+    let body = call.body(body).await?;
+    let value = codec::decode_as(media, &body, Some(("", "v1", "Binding")), query.validation)?.value;
+    same_name(at, &value)?;
+    let target = &value["target"];
+    if let Some(kind) = target["kind"].as_str().filter(|kind| !matches!(*kind, "" | "Node")) {
+        return Err(Status::bad_request(format!(
+            "target.kind: Unsupported value: {kind:?}: supported values: \"Node\""
+        )));
+    }
+    let annotations = value["metadata"]["annotations"].as_object().into_iter().flatten();
+    let binding = Binding {
+        node: target["name"].as_str().unwrap_or_default().to_owned(),
+        uid: value["metadata"]["uid"].as_str().filter(|uid| !uid.is_empty()).map(|uid| Uid(uid.to_owned())),
+        annotations: annotations
+            .map(|(key, value)| (key.clone(), value.as_str().unwrap_or_default().to_owned()))
+            .collect(),
+    };
+    let namespace = at.namespace().unwrap_or_default();
+    call.registry().bind(namespace, at.name()?, &binding, &call.write_options(&query)).await?;
+    done(call)
+}
+
+/// `POST pods/NAME/eviction`: a delete that asks first. Nothing refuses one yet.
+pub(super) async fn evict(call: &Call<'_>, at: &At, body: Incoming) -> Result<Response<Body>, Status> {
+    let media = call.media()?;
+    let body = call.body(body).await?;
+    let expect = Some(("policy", "v1", "Eviction"));
+    let value = codec::decode_as(media, &body, expect, FieldValidation::Ignore)?.value;
+    same_name(at, &value)?;
+    let mut options = deletion::parse(&value["deleteOptions"])?;
+    options.dry_run |= call.query.dry_run("CreateOptions")?;
+    options.actor = call.actor();
+    call.registry().evict(at.namespace().unwrap_or_default(), at.name()?, &options).await?;
+    done(call)
+}
+
+fn same_name(at: &At, value: &Value) -> Result<(), Status> {
+    let (wanted, given) = (at.name()?, value["metadata"]["name"].as_str().unwrap_or_default());
+    if given.is_empty() || given == wanted {
+        return Ok(());
+    }
+    Err(Status::bad_request(format!(
+        "name in URL does not match name in {} object",
+        value["kind"].as_str().unwrap_or("the")
+    )))
+}
+
+fn done(call: &Call<'_>) -> Result<Response<Body>, Status> {
+    let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
+    reply::value(StatusCode::CREATED, &status, call.accepted)
+}
