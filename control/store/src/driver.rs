@@ -196,14 +196,14 @@ impl Driver {
 
     fn hand_over(&mut self) {
         let point = self.core.point();
-        let batch = self.core.dirty().take(point);
+        let batch = Box::new(self.core.dirty().take(point));
         match self.persister.write(batch) {
             Ok(()) => {
                 self.clock.persisting = true;
                 self.clock.persist = None;
             }
             Err(batch) => {
-                self.core.dirty().put_back(batch);
+                self.core.dirty().put_back(*batch);
                 self.clock.persist = Some(Instant::now() + RETRY);
             }
         }
@@ -218,7 +218,7 @@ impl Driver {
             }
             Persisted::Failed { batch, error } => {
                 tracing::warn!(%error, "the applied state could not be written; the log keeps what it lacks");
-                self.core.dirty().put_back(batch);
+                self.core.dirty().put_back(*batch);
                 self.clock.persist = Some(Instant::now() + RETRY);
             }
         }

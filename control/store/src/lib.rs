@@ -21,6 +21,8 @@ mod files;
 mod history;
 mod key;
 mod log;
+#[cfg(test)]
+mod memory_disk;
 mod mvcc;
 mod persister;
 mod record;

@@ -100,6 +100,8 @@ impl<D: Disk> Log<D> {
         let hard_state = recovered.hard_state.clone().unwrap_or_else(|| initial.clone());
         let (segment, offset, room, sealed, last, file) = match current {
             Some((number, offset, size, sealed, last)) => {
+                // A file that was cut short has no room; the seal is written all the same.
+                let size = size.max(offset + SEAL_LEN);
                 let file = disk.open(number).map_err(|error| StoreError::io(&disk.path(number), &error))?;
                 (number, offset, size, sealed, last, file)
             }

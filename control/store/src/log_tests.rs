@@ -1,1 +1,181 @@
+use super::*;
+use crate::memory_disk::MemoryDisk;
 
+const SEGMENT_BYTES: u64 = 1024;
+
+fn state(term: u64) -> HardState {
+    HardState { term, vote: 1, commit: 1, ..HardState::default() }
+}
+
+fn entry(index: u64, term: u64, len: usize) -> Entry {
+    Entry { index, term, data: vec![index as u8; len].into(), ..Entry::default() }
+}
+
+fn open(disk: &MemoryDisk, applied: u64) -> Result<(Log<MemoryDisk>, Recovered), StoreError> {
+    Log::open(disk.clone(), SEGMENT_BYTES, applied, &state(1))
+}
+
+/// A log whose entries 2, 3, … have so many bytes each.
+fn written(sizes: &[usize]) -> MemoryDisk {
+    let disk = MemoryDisk::default();
+    let (mut log, _) = open(&disk, 1).unwrap();
+    for (index, len) in (2..).zip(sizes) {
+        log.append(&state(1), &[entry(index, 1, *len)]).unwrap();
+    }
+    disk
+}
+
+fn indexes(recovered: &Recovered) -> Vec<(u64, u64)> {
+    recovered.entries.iter().map(|entry| (entry.index, entry.term)).collect()
+}
+
+fn refusal(disk: &MemoryDisk, applied: u64) -> String {
+    open(disk, applied).err().map(|error| error.to_string()).unwrap_or_default()
+}
+
+#[test]
+fn entries_behind_the_applied_one_come_back() {
+    let disk = written(&[300; 9]);
+    assert!(disk.segments().unwrap().len() > 2);
+    let check = |applied: u64, expected: std::ops::RangeInclusive<u64>| {
+        let (_, recovered) = open(&disk, applied).unwrap();
+        assert_eq!(indexes(&recovered), expected.map(|index| (index, 1)).collect::<Vec<_>>());
+        assert!(recovered.entries.iter().all(|found| *found == entry(found.index, 1, 300)));
+    };
+    check(1, 2..=10);
+    check(5, 6..=10);
+    check(10, 11..=10);
+}
+
+#[test]
+fn an_entry_larger_than_a_segment_gets_one_of_its_size() {
+    let disk = written(&[10, 5000, 10]);
+    let (_, recovered) = open(&disk, 1).unwrap();
+    assert_eq!(indexes(&recovered), [(2, 1), (3, 1), (4, 1)]);
+}
+
+#[test]
+fn a_new_leaders_entries_replace_what_was_not_committed() {
+    let disk = written(&[10; 5]);
+    let (mut log, _) = open(&disk, 1).unwrap();
+    log.append(&state(2), &[entry(4, 2, 10)]).unwrap();
+    let check = |applied: u64, expected: &[(u64, u64)]| {
+        let (_, recovered) = open(&disk, applied).unwrap();
+        assert_eq!(indexes(&recovered), expected);
+        assert_eq!(recovered.hard_state, Some(state(2)));
+    };
+    check(1, &[(2, 1), (3, 1), (4, 2)]);
+    check(3, &[(4, 2)]);
+}
+
+#[test]
+fn one_append_is_one_flush() {
+    let disk = written(&[]);
+    let (mut log, _) = open(&disk, 1).unwrap();
+    let before = disk.syncs();
+    let entries: Vec<_> = (2..12).map(|index| entry(index, 1, 20)).collect();
+    log.append(&state(1), &entries).unwrap();
+    assert_eq!(disk.syncs(), before + 1);
+    disk.cut_power();
+    assert_eq!(open(&disk, 1).unwrap().1.entries.len(), 10);
+}
+
+#[test]
+fn segments_go_when_the_stored_state_has_passed_them() {
+    let disk = written(&[300; 9]);
+    let (mut log, _) = open(&disk, 1).unwrap();
+    let all = disk.segments().unwrap();
+    let mut check = |durable: u64, first: u64| {
+        log.release(durable);
+        assert_eq!(disk.segments().unwrap().first(), Some(&first), "durable up to {durable}");
+        let (_, recovered) = open(&disk, durable).unwrap();
+        assert_eq!(recovered.entries.back().map_or(durable, |entry| entry.index), 10);
+    };
+    let per_segment = 2;
+    check(1, 1);
+    check(1 + per_segment, 2);
+    check(2 + per_segment, 2);
+    check(1 + 2 * per_segment, 3);
+    // The one that is being written stays, and holds the voter's state.
+    check(10, *all.last().unwrap());
+    assert_eq!(open(&disk, 10).unwrap().1.hard_state, Some(state(1)));
+}
+
+#[test]
+fn a_full_disk_refuses_before_anything_is_written_and_recovers() {
+    let disk = written(&[300, 300]);
+    let (mut log, _) = open(&disk, 1).unwrap();
+    disk.limit(Some(0));
+    for _ in 0..3 {
+        assert!(matches!(log.reserve(1, 300), Err(StoreError::Full { .. })));
+    }
+    // What fits still goes in.
+    log.append(&state(1), &[entry(4, 1, 10)]).unwrap();
+    disk.limit(None);
+    log.reserve(1, 300).unwrap();
+    log.append(&state(1), &[entry(5, 1, 300)]).unwrap();
+    assert_eq!(indexes(&open(&disk, 1).unwrap().1), [(2, 1), (3, 1), (4, 1), (5, 1)]);
+}
+
+#[test]
+fn what_was_not_flushed_is_gone_and_the_log_goes_on_before_it() {
+    let disk = written(&[10, 10]);
+    let (mut log, _) = open(&disk, 1).unwrap();
+    // A write that the machine died on: half of it reached the disk.
+    let end = log.offset as usize;
+    disk.damage(1, |bytes| bytes[end..end + 8].copy_from_slice(b"RLAP\x40\0\0\0"));
+    drop(log);
+    (log, _) = open(&disk, 1).unwrap();
+    assert_eq!(log.offset as usize, end);
+    log.append(&state(1), &[entry(4, 1, 4)]).unwrap();
+    assert_eq!(indexes(&open(&disk, 1).unwrap().1), [(2, 1), (3, 1), (4, 1)]);
+}
+
+#[test]
+fn damage_is_refused_with_the_file_and_what_to_do() {
+    fn check(damage: impl FnOnce(&MemoryDisk), applied: u64, expected: &str) {
+        let disk = written(&[300; 9]);
+        damage(&disk);
+        let refused = refusal(&disk, applied);
+        assert_eq!(refused, format!("{expected}; {ADVICE}"));
+    }
+    let at = HEADER_LEN + frame_len(5);
+    let len = frame_len(311);
+    check(
+        |disk| disk.damage(2, |bytes| bytes[at + 100] ^= 4),
+        1,
+        &format!("log/2: at byte {at}: a record is damaged, for at byte {} a good one follows", at + len),
+    );
+    // The last record of a segment that is not the last one is protected by the seal.
+    check(
+        |disk| disk.damage(2, |bytes| bytes[at + len + 100] ^= 4),
+        1,
+        &format!("log/2: at byte {}: a record is damaged, for at byte {} a good one follows", at + len, at + 2 * len),
+    );
+    check(
+        |disk| disk.damage(2, |bytes| bytes.truncate(at + len)),
+        1,
+        &format!("log/2: at byte {}: records are missing at the end", at + len),
+    );
+    check(|disk| disk.clone().remove(3).unwrap(), 1, "log/4: the segment before this one is missing");
+    check(|disk| disk.clone().remove(1).unwrap(), 1, "log/2: the log begins at entry 4, but only 1 are applied");
+    check(|_| (), 11, "log: the log ends at entry 10, but 11 are applied");
+    check(
+        |disk| (1..=5).for_each(|segment| disk.clone().remove(segment).unwrap()),
+        9,
+        "log: the log ends at entry 0, but 9 are applied",
+    );
+}
+
+#[test]
+fn the_seal_is_written_once() {
+    let disk = written(&[10]);
+    let (mut log, _) = open(&disk, 1).unwrap();
+    log.seal().unwrap();
+    let end = log.offset;
+    log.seal().unwrap();
+    assert_eq!(log.offset, end);
+    let (mut log, _) = open(&disk, 1).unwrap();
+    log.seal().unwrap();
+    assert_eq!(log.offset, end);
+}

@@ -93,19 +93,19 @@ pub(crate) enum Persisted {
     /// The stored state stands at this log entry.
     Done { index: u64 },
     /// It could not be written.
-    Failed { batch: Batch, error: StoreError },
+    Failed { batch: Box<Batch>, error: StoreError },
 }
 
 /// The thread that writes batches, one at a time.
 pub(crate) struct Persister {
-    jobs: Option<SyncSender<Batch>>,
+    jobs: Option<SyncSender<Box<Batch>>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Persister {
     /// Starts the thread. It calls `done` after every batch.
     pub fn start(mut disk: impl StateDisk, done: impl Fn(Persisted) + Send + 'static) -> std::io::Result<Persister> {
-        let (jobs, queue) = sync_channel::<Batch>(1);
+        let (jobs, queue) = sync_channel::<Box<Batch>>(1);
         let thread = std::thread::Builder::new().name("store-state".to_owned()).spawn(move || {
             while let Ok(batch) = queue.recv() {
                 done(match disk.write(&batch) {
@@ -118,7 +118,7 @@ impl Persister {
     }
 
     /// Hands over a batch; only when the last one is done. Returns it when the thread is gone.
-    pub fn write(&self, batch: Batch) -> Result<(), Batch> {
+    pub fn write(&self, batch: Box<Batch>) -> Result<(), Box<Batch>> {
         match &self.jobs {
             Some(jobs) => jobs.try_send(batch).map_err(|refused| match refused {
                 std::sync::mpsc::TrySendError::Full(batch) | std::sync::mpsc::TrySendError::Disconnected(batch) => {

@@ -1,1 +1,68 @@
+use super::*;
 
+fn entry(key: &str, len: usize, revision: u64) -> (Key, Option<Arc<Entry>>) {
+    let value = vec![b'x'; len].into();
+    (key.into(), Some(Entry::put(key.into(), value, Revision(1), Revision(revision), Some(0))))
+}
+
+fn batch(index: u64, objects: Vec<(Key, Option<Arc<Entry>>)>) -> Batch {
+    let conf_state = ConfState { voters: vec![7], ..ConfState::default() };
+    let changed = objects.iter().map(|(key, _)| (key.bucket().into(), Revision(index))).collect();
+    let point = Point { index, term: 2, revision: Revision(index), conf_state };
+    Batch { point, objects: objects.into_iter().collect(), changed }
+}
+
+fn load(dir: &Path) -> Option<Loaded> {
+    SledState::open(dir).unwrap().load().unwrap()
+}
+
+#[test]
+fn an_empty_folder_holds_no_state() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(load(dir.path()).is_none());
+}
+
+#[test]
+fn what_was_written_is_loaded() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut stored = SledState::open(dir.path()).unwrap();
+    let large = 400_000;
+    stored.write(&batch(3, vec![entry("a/1", 10, 1), entry("a/2", 10, 2), entry("b/1", large, 3)])).unwrap();
+    stored.write(&batch(5, vec![entry("a/1", 20, 5), ("a/2".into(), None)])).unwrap();
+    drop(stored);
+    let Loaded { state, conf_state } = load(dir.path()).unwrap();
+    assert_eq!((state.index(), state.term(), state.revision()), (5, 2, Revision(5)));
+    assert_eq!(conf_state.voters, [7]);
+    let snapshot = state.snapshot();
+    let found: Vec<_> = snapshot.range("", None).cloned().collect();
+    assert_eq!(found, [entry("a/1", 20, 5).1.unwrap(), entry("b/1", large, 3).1.unwrap()]);
+    let changed: Vec<_> = state.changed().iter().map(|(name, at)| (&**name, at.0)).collect();
+    assert_eq!(changed, [("a/", 5), ("b/", 3)]);
+}
+
+#[test]
+fn what_a_kill_while_opening_leaves_is_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    SledState::open(dir.path()).unwrap().write(&batch(3, vec![entry("a/1", 10, 1)])).unwrap();
+    let leftover = dir.path().join("snap.0000000000001234.generating");
+    fs::write(&leftover, b"half of it").unwrap();
+    assert_eq!(load(dir.path()).unwrap().state.index(), 3);
+    assert!(!leftover.exists());
+}
+
+#[test]
+fn a_state_that_makes_no_sense_is_refused() {
+    fn check(key: &[u8], value: &[u8], expected: &str) {
+        let dir = tempfile::tempdir().unwrap();
+        let mut stored = SledState::open(dir.path()).unwrap();
+        stored.write(&batch(3, vec![entry("a/1", 10, 1)])).unwrap();
+        stored.db().unwrap().insert(key, value).unwrap();
+        let refused = stored.load().err().map(|error| error.to_string()).unwrap_or_default();
+        assert_eq!(refused, format!("{}: {expected}; {ADVICE}", dir.path().display()));
+    }
+    check(b"m", b"\x09", "the applied index: at byte 1: the version is not known");
+    check(b"m", b"\x01\x01\x01\x01", "the members: there are none");
+    check(b"oa/1", b"", "a/1: at byte 0: it ends too early");
+    check(b"o\xff", b"", "a key is not UTF-8");
+    check(b"ba/", b"1", "a bucket's revision has not 8 bytes");
+}

@@ -1,1 +1,61 @@
+use super::*;
 
+fn entries(indexes: std::ops::RangeInclusive<u64>, term: u64) -> Vec<Entry> {
+    indexes.map(|index| Entry { index, term, data: vec![0; 10].into(), ..Entry::default() }).collect()
+}
+
+fn tail(voters: &[u64]) -> Tail {
+    let conf_state = ConfState { voters: voters.to_vec(), ..ConfState::default() };
+    Tail::new(HardState::default(), conf_state, 5, 1, entries(6..=9, 2).into())
+}
+
+fn terms(tail: &Tail) -> Vec<Option<u64>> {
+    (4..12).map(|index| tail.term(index).ok()).collect()
+}
+
+#[test]
+fn later_entries_replace_earlier_ones() {
+    let check = |added: Vec<Entry>, expected: &[u64]| {
+        let mut tail = tail(&[1]);
+        tail.append(added);
+        let expected: Vec<_> = expected.iter().copied().map(Some).collect();
+        let terms = terms(&tail);
+        let found: Vec<_> = terms.iter().filter(|term| term.is_some()).copied().collect();
+        assert_eq!(found, expected);
+        assert_eq!(tail.last_index().unwrap(), 5 + expected.len() as u64 - 1);
+        assert_eq!(tail.bytes, tail.entries.len() * 10);
+    };
+    check(vec![], &[1, 2, 2, 2, 2]);
+    check(entries(10..=11, 3), &[1, 2, 2, 2, 2, 3, 3]);
+    check(entries(8..=8, 3), &[1, 2, 2, 3]);
+    check(entries(6..=7, 3), &[1, 3, 3]);
+}
+
+#[test]
+fn a_range_is_cut_at_its_size_but_never_empty() {
+    let tail = tail(&[1]);
+    let check = |low: u64, high: u64, limit: Option<u64>, expected: Option<usize>| {
+        let found = tail.entries(low, high, limit, GetEntriesContext::empty(false));
+        assert_eq!(found.ok().map(|entries| entries.len()), expected);
+    };
+    check(6, 10, None, Some(4));
+    check(7, 9, None, Some(2));
+    check(6, 10, Some(0), Some(1));
+    check(6, 10, Some(25), Some(2));
+    check(5, 7, None, None);
+    check(6, 11, None, None);
+}
+
+#[test]
+fn a_sole_server_forgets_what_it_applied_and_one_with_peers_keeps_some() {
+    let check = |voters: &[u64], applied: u64, first: u64| {
+        let mut tail = tail(voters);
+        tail.forget(applied);
+        assert_eq!((tail.first_index().unwrap(), tail.last_index().unwrap()), (first, 9));
+        assert!(tail.term(first - 1).is_ok());
+    };
+    check(&[1], 5, 6);
+    check(&[1], 7, 8);
+    check(&[1], 9, 10);
+    check(&[1, 2, 3], 9, 6);
+}

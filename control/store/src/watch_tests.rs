@@ -1,1 +1,132 @@
+use bytes::Bytes;
 
+use super::*;
+use crate::entry::Entry;
+use crate::history::Change;
+
+const LIMITS: Limits = Limits { events: 4, bytes: usize::MAX };
+
+fn event(key: &str, revision: u64) -> Arc<Event> {
+    let revision = Revision(revision);
+    let entry = Entry::put(key.into(), Bytes::new(), revision, revision, None);
+    Arc::new(Event { revision, change: Change::Put { entry, previous: None } })
+}
+
+fn hub(events: &[Arc<Event>], revision: u64) -> Arc<Hub> {
+    let hub = Arc::new(Hub::new(LIMITS, Revision(0), std::iter::empty()));
+    hub.push(events, Revision(revision)).announce();
+    hub
+}
+
+fn drain(watcher: &mut Watcher) -> Vec<(String, u64)> {
+    let next = || watcher.try_next().unwrap().map(|event| (event.key().to_string(), event.revision.0));
+    std::iter::from_fn(next).collect()
+}
+
+#[test]
+fn a_watcher_sees_its_prefix_from_behind_its_revision() {
+    let events = [event("a/x/1", 1), event("b/x/1", 2), event("a/y/1", 3), event("a/x/2", 4)];
+    let check = |prefix: &str, after: u64, expected: &[(&str, u64)]| {
+        let mut watcher = hub(&events, 4).watch(prefix, Revision(after)).unwrap();
+        let expected: Vec<_> = expected.iter().map(|(key, at)| ((*key).to_owned(), *at)).collect();
+        assert_eq!(drain(&mut watcher), expected);
+        assert_eq!(watcher.revision(), Revision(after.max(4)));
+    };
+    check("a/", 0, &[("a/x/1", 1), ("a/y/1", 3), ("a/x/2", 4)]);
+    check("a/", 1, &[("a/y/1", 3), ("a/x/2", 4)]);
+    check("a/x/", 0, &[("a/x/1", 1), ("a/x/2", 4)]);
+    check("a/x/", 4, &[]);
+    check("b/", 0, &[("b/x/1", 2)]);
+    check("c/", 0, &[]);
+    check("a/", 9, &[]);
+}
+
+#[test]
+fn a_revision_is_delivered_when_all_its_events_are() {
+    let hub = hub(&[event("a/1", 6), event("b/1", 7), event("a/2", 7), event("a/3", 7), event("a/4", 9)], 9);
+    let mut watcher = hub.watch("a/", Revision(0)).unwrap();
+    let mut check = |key: &str, revision: u64| {
+        assert_eq!(watcher.try_next().unwrap().unwrap().key().as_str(), key);
+        assert_eq!(watcher.revision(), Revision(revision));
+    };
+    check("a/1", 6);
+    check("a/2", 6);
+    check("a/3", 7);
+    check("a/4", 9);
+}
+
+#[test]
+fn an_idle_bucket_follows_the_stores_revision() {
+    let hub = hub(&[event("a/1", 1)], 1);
+    let mut watcher = hub.watch("b/", Revision(0)).unwrap();
+    assert_eq!(drain(&mut watcher), []);
+    assert_eq!(watcher.revision(), Revision(1));
+    hub.push(&[event("a/1", 2)], Revision(2)).announce();
+    assert_eq!(drain(&mut watcher), []);
+    assert_eq!(watcher.revision(), Revision(2));
+}
+
+#[test]
+fn a_watch_from_the_future_waits_for_it() {
+    let hub = hub(&[event("a/1", 1)], 1);
+    let mut watcher = hub.watch("a/", Revision(3)).unwrap();
+    for revision in 2..=4 {
+        hub.push(&[event("a/1", revision)], Revision(revision)).announce();
+    }
+    assert_eq!(drain(&mut watcher), [("a/1".to_owned(), 4)]);
+}
+
+#[test]
+fn history_that_is_gone_is_refused_with_where_it_begins() {
+    let known: Arc<str> = "a/".into();
+    let check = |after: u64, expected: Result<(), u64>| {
+        let hub = Arc::new(Hub::new(LIMITS, Revision(10), [(&known, &Revision(7))].into_iter()));
+        let refused = hub.watch("a/", Revision(after)).map(drop);
+        assert_eq!(refused, expected.map_err(|oldest| WatchError::Compacted { oldest: Revision(oldest) }));
+        assert_eq!(hub.watch("never-changed/", Revision(0)).map(drop), Ok(()));
+    };
+    check(6, Err(7));
+    check(7, Ok(()));
+    check(10, Ok(()));
+}
+
+#[test]
+fn a_slow_watcher_has_lagged_and_can_resume_from_where_it_stood() {
+    let hub = hub(&[event("a/1", 1), event("a/1", 2)], 2);
+    let mut watcher = hub.watch("a/", Revision(0)).unwrap();
+    assert!(watcher.try_next().unwrap().is_some());
+    for revision in 3..=5 {
+        hub.push(&[event("a/1", revision)], Revision(revision)).announce();
+    }
+    let mut quick = hub.watch("a/", watcher.revision()).unwrap();
+    hub.push(&[event("a/1", 6)], Revision(6)).announce();
+    assert_eq!(watcher.try_next(), Err(WatchError::Lagged));
+    assert_eq!(quick.try_next(), Err(WatchError::Lagged));
+    let mut resumed = hub.watch("a/", Revision(2)).unwrap();
+    assert_eq!(drain(&mut resumed).len(), 4);
+}
+
+#[tokio::test]
+async fn waiting_watchers_wake_for_events_and_for_the_end() {
+    let hub = hub(&[], 0);
+    let mut watchers: Vec<_> = (0..100).map(|_| hub.watch("a/", Revision(0)).unwrap()).collect();
+    let mut tasks = tokio::task::JoinSet::new();
+    while let Some(mut watcher) = watchers.pop() {
+        tasks.spawn(async move {
+            let event = watcher.next().await.unwrap();
+            (event, watcher.next().await)
+        });
+    }
+    tokio::task::yield_now().await;
+    hub.push(&[event("a/1", 1)], Revision(1)).announce();
+    tokio::task::yield_now().await;
+    hub.close();
+    let mut shared = Vec::new();
+    while let Some(done) = tasks.join_next().await {
+        let (event, end) = done.unwrap();
+        assert_eq!(end, Err(WatchError::Closed));
+        shared.push(event);
+    }
+    assert_eq!(shared.len(), 100);
+    assert!(shared.iter().all(|event| Arc::ptr_eq(event, &shared[0])));
+}
