@@ -25,11 +25,7 @@ impl ResourceId {
 
 impl fmt::Display for ResourceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.group.is_empty() {
-            f.write_str(&self.plural)
-        } else {
-            write!(f, "{}.{}", self.plural, self.group)
-        }
+        if self.group.is_empty() { f.write_str(&self.plural) } else { write!(f, "{}.{}", self.plural, self.group) }
     }
 }
 
@@ -92,13 +88,14 @@ pub struct Note {
 pub struct Announce {
     pub about: ObjectReference,
     pub component: &'static str,
-    pub done: Words,
+    pub done: Option<Words>,
     pub failed: Option<Words>,
 }
 
 /// The words of an Event that a write causes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Words {
+    pub severity: Severity,
     pub reason: &'static str,
     pub text: String,
     /// Whether `: ` and the name of the object (of a failure: the error) follow the text.
@@ -119,19 +116,9 @@ pub enum Action {
     /// Make an object. Creates that follow one another run in growing batches, and a failure ends them.
     Create { resource: ResourceId, namespace: Option<String>, body: Value, announce: Option<Announce> },
     /// Merge into an object. A `metadata.resourceVersion` in the patch makes it conditional.
-    Patch {
-        target: Target,
-        subresource: Option<&'static str>,
-        patch: Value,
-        announce: Option<Announce>,
-    },
+    Patch { target: Target, subresource: Option<&'static str>, patch: Value, announce: Option<Announce> },
     /// Delete an object, if it still has the target's uid.
-    Delete {
-        target: Target,
-        grace_seconds: Option<i64>,
-        propagation: Option<Propagation>,
-        announce: Option<Announce>,
-    },
+    Delete { target: Target, grace_seconds: Option<i64>, propagation: Option<Propagation>, announce: Option<Announce> },
     /// Delete every object of a resource in a namespace.
     DeleteAll { resource: ResourceId, namespace: String },
     /// Let a deleted namespace go, if nothing is left in it.

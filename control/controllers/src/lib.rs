@@ -6,3 +6,18 @@
 pub mod ports;
 
 pub use ports::{CertificateSigner, CsrSubject, NodeLiveness, Timing};
+
+pub mod action;
+pub mod csr;
+pub mod deployment;
+pub mod endpointslice;
+pub mod event_ttl;
+pub mod garbage;
+pub mod namespace;
+pub mod object;
+pub mod pods;
+pub mod replicaset;
+pub mod service_account;
+
+#[cfg(test)]
+mod world;

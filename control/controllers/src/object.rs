@@ -132,11 +132,7 @@ mod tests {
         ObjectMeta {
             uid: Some(uid.to_owned()),
             owner_references: owner.map(|uid| {
-                vec![OwnerReference {
-                    uid: uid.to_owned(),
-                    controller: Some(true),
-                    ..OwnerReference::default()
-                }]
+                vec![OwnerReference { uid: uid.to_owned(), controller: Some(true), ..OwnerReference::default() }]
             }),
             deletion_timestamp: deleting
                 .then_some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(Timestamp::UNIX_EPOCH)),

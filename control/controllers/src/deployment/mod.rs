@@ -1,0 +1,126 @@
+//! Deployments: from one template to the next, a ReplicaSet for each, never too few pods and never too many.
+
+mod budget;
+mod hash;
+mod history;
+mod member;
+mod recreate;
+mod rolling;
+mod scale;
+mod status;
+mod template;
+
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use pal_resources::selector::LabelSelector;
+
+use crate::action::{Action, Plan, Target};
+use crate::object::{Claim, adoption, claim, is_deleting, release};
+
+use budget::Budget;
+use member::Members;
+use status::Report;
+
+/// The label that tells the pods of one template from those of another.
+pub const TEMPLATE_HASH: &str = "pod-template-hash";
+/// The annotation that numbers a deployment's templates.
+pub const REVISION: &str = "deployment.kubernetes.io/revision";
+const REVISION_HISTORY: &str = "deployment.kubernetes.io/revision-history";
+const DESIRED_REPLICAS: &str = "deployment.kubernetes.io/desired-replicas";
+const MAX_REPLICAS: &str = "deployment.kubernetes.io/max-replicas";
+const COMPONENT: &str = "deployment-controller";
+
+/// Everything that a Deployment's reconcile looks at.
+#[derive(Clone, Copy)]
+pub struct View<'a> {
+    pub deployment: &'a Deployment,
+    /// The ReplicaSets of its namespace that it controls, and those that nobody controls.
+    pub sets: &'a [Arc<ReplicaSet>],
+    /// Whether a ReplicaSet of that name is in the namespace, whosever it is.
+    pub taken: &'a dyn Fn(&str) -> bool,
+}
+
+/// Moves a rollout one step on, and the status to what there is.
+pub fn reconcile(view: &View<'_>, now: Timestamp) -> Plan {
+    let mut plan = Plan::idle();
+    let deployment = view.deployment;
+    let Some(spec) = &deployment.spec else { return plan };
+    // A selector that was accepted can be read.
+    let Ok(selector) = LabelSelector::from_object(&spec.selector) else { return plan };
+    let owned = claimed(deployment, &selector, view.sets, &mut plan);
+    let budget = Budget::of(deployment);
+    let mut members = Members::sort(deployment, &owned);
+    let mut report = Report::begin(deployment, now);
+    if is_deleting(&deployment.metadata) {
+        report.counts(&members, &budget);
+        report.write(&mut plan);
+        return plan;
+    }
+    report.paused();
+    let paused = spec.paused == Some(true);
+    if paused || scale::is_due(deployment, &members) {
+        template::number_known(deployment, &mut members, &mut report, &mut plan);
+        scale::proportionally(deployment, &budget, &mut members);
+        report.counts(&members, &budget);
+    } else {
+        let recreate = budget.recreate;
+        let ready = !recreate || recreate::make_way(&mut members);
+        template::number_known(deployment, &mut members, &mut report, &mut plan);
+        if ready && members.new.is_none() {
+            let made = template::make(view, &budget, &mut members, &mut report, &mut plan);
+            if !made {
+                report.write(&mut plan);
+                return plan;
+            }
+        }
+        match (recreate, ready) {
+            (true, true) => recreate::fill(&budget, &mut members),
+            (true, false) => {}
+            (false, _) => rolling::step(&budget, &mut members),
+        }
+        report.counts(&members, &budget);
+        report.progress(&members, &mut plan);
+    }
+    for member in members.all() {
+        member.flush(deployment, &budget, &mut plan);
+    }
+    if paused || report.is_complete() {
+        history::clean(deployment, &members, &mut plan);
+    }
+    report.write(&mut plan);
+    plan
+}
+
+/// The sets that belong to the deployment; takes and releases what its selector says.
+fn claimed<'a>(
+    deployment: &Deployment,
+    selector: &LabelSelector,
+    sets: &'a [Arc<ReplicaSet>],
+    plan: &mut Plan,
+) -> Vec<&'a ReplicaSet> {
+    let unlabelled = BTreeMap::new();
+    let mut owned = Vec::new();
+    for set in sets {
+        let labels = set.metadata.labels.as_ref().unwrap_or(&unlabelled);
+        let patch = match claim(&deployment.metadata, selector.matches(labels), &set.metadata) {
+            Claim::Keep => {
+                owned.push(&**set);
+                continue;
+            }
+            Claim::Ignore => continue,
+            // It counts from the next look on, when it is ours.
+            Claim::Adopt => adoption::<Deployment>(&deployment.metadata, &set.metadata),
+            Claim::Release => release(&deployment.metadata, &set.metadata),
+        };
+        plan.push(Action::Patch { target: Target::of(&**set), subresource: None, patch, announce: None });
+    }
+    owned
+}

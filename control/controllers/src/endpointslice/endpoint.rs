@@ -1,0 +1,82 @@
+//! A pod as an endpoint of a Service.
+
+use k8s_openapi::api::core::v1::{ObjectReference, Pod, Service, ServicePort};
+use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
+use crate::object::{is_deleting, name};
+use crate::pods::{is_finished, is_ready, node};
+
+/// The endpoint that a pod is; `None` for one that has no address, or that has ended.
+pub(super) fn of(service: &Service, pod: &Pod) -> Option<Endpoint> {
+    let address = pod.status.as_ref()?.pod_ip.as_deref().filter(|ip| !ip.is_empty())?;
+    if is_finished(pod) {
+        return None;
+    }
+    let spec = service.spec.as_ref();
+    let always = spec.and_then(|spec| spec.publish_not_ready_addresses).unwrap_or(false);
+    let serving = is_ready(pod);
+    let terminating = is_deleting(&pod.metadata);
+    let subdomain = pod.spec.as_ref().and_then(|spec| spec.subdomain.as_deref());
+    let hostname = pod
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.hostname.clone())
+        .filter(|host| !host.is_empty() && subdomain == Some(name(&service.metadata)));
+    Some(Endpoint {
+        addresses: vec![address.to_owned()],
+        conditions: Some(EndpointConditions {
+            ready: Some(always || (serving && !terminating)),
+            serving: Some(serving),
+            terminating: Some(terminating),
+        }),
+        hostname,
+        node_name: node(pod).map(str::to_owned),
+        target_ref: Some(ObjectReference {
+            kind: Some("Pod".to_owned()),
+            namespace: pod.metadata.namespace.clone(),
+            name: pod.metadata.name.clone(),
+            uid: pod.metadata.uid.clone(),
+            ..ObjectReference::default()
+        }),
+        ..Endpoint::default()
+    })
+}
+
+/// The Service's ports as that pod serves them; a name that the pod does not have is left out.
+pub(super) fn ports(service: &Service, pod: &Pod) -> Vec<EndpointPort> {
+    let ports = service.spec.as_ref().and_then(|spec| spec.ports.as_ref());
+    ports
+        .into_iter()
+        .flatten()
+        .filter_map(|port| {
+            Some(EndpointPort {
+                name: Some(port.name.clone().unwrap_or_default()),
+                port: Some(number(port, pod)?),
+                protocol: Some(port.protocol.clone().unwrap_or_else(|| "TCP".to_owned())),
+                app_protocol: port.app_protocol.clone(),
+            })
+        })
+        .collect()
+}
+
+fn number(port: &ServicePort, pod: &Pod) -> Option<i32> {
+    let wanted = match &port.target_port {
+        None | Some(IntOrString::Int(0)) => return Some(port.port),
+        Some(IntOrString::Int(number)) => return Some(*number),
+        Some(IntOrString::String(name)) if name.is_empty() => return Some(port.port),
+        Some(IntOrString::String(name)) => name,
+    };
+    let protocol = port.protocol.as_deref().unwrap_or("TCP");
+    let spec = pod.spec.as_ref()?;
+    let sidecars =
+        spec.init_containers.iter().flatten().filter(|container| container.restart_policy.as_deref() == Some("Always"));
+    spec.containers
+        .iter()
+        .chain(sidecars)
+        .flat_map(|container| container.ports.iter().flatten())
+        .find(|candidate| {
+            candidate.name.as_ref() == Some(wanted) && candidate.protocol.as_deref().unwrap_or("TCP") == protocol
+        })
+        .map(|candidate| candidate.container_port)
+}

@@ -1,0 +1,277 @@
+//! Objects whose owners are gone, go; owners that wait for what they own, wait; owners that leave it behind, let it go.
+
+use crate::action::{Action, OwnerId, Plan, Propagation, Target};
+use serde_json::{Value, json};
+
+/// The finalizer of an owner that goes after what it owns.
+pub const FOREGROUND: &str = "foregroundDeletion";
+/// The finalizer of an owner that leaves behind what it owns.
+pub const ORPHAN: &str = "orphan";
+
+/// An object as the collector sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Item {
+    pub target: Target,
+    pub resource_version: String,
+    pub owners: Vec<Owner>,
+    pub finalizers: Vec<String>,
+    pub deleting: bool,
+}
+
+/// One owner reference.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    pub id: OwnerId,
+    pub controller: bool,
+    /// Whether an owner that goes in the foreground waits for this object.
+    pub blocks: bool,
+}
+
+/// What is known of an owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    Present,
+    /// It is being deleted and waits for what it owns.
+    Waiting,
+    /// The registry has said that there is none of that uid.
+    Absent,
+    /// It was not seen; it may have been made a moment ago.
+    Unknown,
+}
+
+/// Everything that is looked at for one object.
+#[derive(Clone, Copy)]
+pub struct View<'a> {
+    pub item: &'a Item,
+    pub presence: &'a dyn Fn(&OwnerId) -> Presence,
+    /// The objects that name this one as their owner.
+    pub dependents: &'a [&'a Item],
+}
+
+/// Decides on one object.
+pub fn reconcile(view: &View<'_>) -> Plan {
+    let item = view.item;
+    let has = |finalizer: &str| item.finalizers.iter().any(|own| own == finalizer);
+    match (item.deleting, has(ORPHAN), has(FOREGROUND)) {
+        (true, true, _) => leave_behind(view),
+        (true, false, true) => take_along(view),
+        (true, false, false) => Plan::idle(),
+        (false, ..) => judge(view),
+    }
+}
+
+/// Removes the owner from what it owns, then the finalizer that asked for it.
+fn leave_behind(view: &View<'_>) -> Plan {
+    let mut plan = Plan::idle();
+    let uid = &view.item.target.uid;
+    for dependent in view.dependents {
+        plan.push(without_owners(dependent, |owner| owner.id.uid == *uid));
+    }
+    plan.push(without_finalizer(view.item, ORPHAN));
+    plan
+}
+
+/// Deletes what the owner waits for; when that is gone, removes the finalizer that made it wait.
+fn take_along(view: &View<'_>) -> Plan {
+    let mut plan = Plan::idle();
+    let uid = &view.item.target.uid;
+    let blocking = |item: &Item| item.owners.iter().any(|owner| owner.id.uid == *uid && owner.blocks);
+    if !view.dependents.iter().any(|dependent| blocking(dependent)) {
+        plan.push(without_finalizer(view.item, FOREGROUND));
+    }
+    // The dependents are looked at for themselves: they see an owner that waits.
+    plan
+}
+
+fn judge(view: &View<'_>) -> Plan {
+    let mut plan = Plan::idle();
+    let item = view.item;
+    let (mut solid, mut waiting, mut absent) = (0, 0, 0);
+    for owner in &item.owners {
+        match (view.presence)(&owner.id) {
+            Presence::Present => solid += 1,
+            Presence::Waiting => waiting += 1,
+            Presence::Absent => absent += 1,
+            Presence::Unknown => {
+                solid += 1;
+                plan.push(Action::VerifyOwner { owner: owner.id.clone() });
+            }
+        }
+    }
+    if waiting + absent == 0 {
+        return plan;
+    }
+    if solid > 0 {
+        plan.push(without_owners(item, |owner| {
+            matches!((view.presence)(&owner.id), Presence::Waiting | Presence::Absent)
+        }));
+        return plan;
+    }
+    let propagation = if waiting > 0 && !view.dependents.is_empty() {
+        Propagation::Foreground
+    } else if item.finalizers.iter().any(|own| own == ORPHAN) {
+        Propagation::Orphan
+    } else if item.finalizers.iter().any(|own| own == FOREGROUND) {
+        Propagation::Foreground
+    } else {
+        Propagation::Background
+    };
+    plan.push(Action::Delete {
+        target: item.target.clone(),
+        grace_seconds: None,
+        propagation: Some(propagation),
+        announce: None,
+    });
+    plan
+}
+
+fn without_owners(item: &Item, gone: impl Fn(&Owner) -> bool) -> Action {
+    let left: Vec<Value> = item.owners.iter().filter(|owner| !gone(owner)).map(owner_json).collect();
+    let owners = if left.is_empty() { Value::Null } else { json!(left) };
+    patch(item, json!({ "ownerReferences": owners }))
+}
+
+fn without_finalizer(item: &Item, finalizer: &str) -> Action {
+    let left: Vec<&String> = item.finalizers.iter().filter(|own| *own != finalizer).collect();
+    let finalizers = if left.is_empty() { Value::Null } else { json!(left) };
+    patch(item, json!({ "finalizers": finalizers }))
+}
+
+/// A change of lists is for the object as it was seen.
+fn patch(item: &Item, mut metadata: Value) -> Action {
+    metadata["uid"] = json!(item.target.uid);
+    metadata["resourceVersion"] = json!(item.resource_version);
+    Action::Patch {
+        target: item.target.clone(),
+        subresource: None,
+        patch: json!({ "metadata": metadata }),
+        announce: None,
+    }
+}
+
+fn owner_json(owner: &Owner) -> Value {
+    let mut json = json!({
+        "apiVersion": owner.id.api_version,
+        "kind": owner.id.kind,
+        "name": owner.id.name,
+        "uid": owner.id.uid,
+    });
+    if owner.controller {
+        json["controller"] = json!(true);
+    }
+    if owner.blocks {
+        json["blockOwnerDeletion"] = json!(true);
+    }
+    json
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::action::ResourceId;
+
+    fn owner(uid: &str) -> Owner {
+        Owner {
+            id: OwnerId {
+                api_version: "apps/v1".into(),
+                kind: "ReplicaSet".into(),
+                namespace: Some("default".into()),
+                name: uid.into(),
+                uid: uid.into(),
+            },
+            controller: true,
+            blocks: true,
+        }
+    }
+
+    fn item(uid: &str, owners: &[&str]) -> Item {
+        Item {
+            target: Target {
+                resource: ResourceId::of::<k8s_openapi::api::core::v1::Pod>(),
+                namespace: Some("default".into()),
+                name: uid.into(),
+                uid: uid.into(),
+            },
+            resource_version: "5".into(),
+            owners: owners.iter().map(|uid| owner(uid)).collect(),
+            finalizers: Vec::new(),
+            deleting: false,
+        }
+    }
+
+    /// What is done to an object, in short. Owners are named for what is known of them.
+    fn check(item: &Item, dependents: &[&Item], expected: &[&str]) {
+        let presence = |owner: &OwnerId| match owner.uid.as_str() {
+            "waiting" => Presence::Waiting,
+            "absent" => Presence::Absent,
+            "unknown" => Presence::Unknown,
+            _ => Presence::Present,
+        };
+        let plan = reconcile(&View { item, presence: &presence, dependents });
+        let got: Vec<String> = plan
+            .actions
+            .iter()
+            .map(|action| match action {
+                Action::Delete { target, propagation, .. } => {
+                    format!("delete {} {:?}", target.name, propagation.unwrap())
+                }
+                Action::Patch { target, patch, .. } => {
+                    let metadata = &patch["metadata"];
+                    let owners = metadata.get("ownerReferences").map(|owners| {
+                        let uids = owners.as_array().into_iter().flatten();
+                        uids.map(|owner| owner["uid"].as_str().unwrap()).collect::<Vec<_>>().join(",")
+                    });
+                    match owners {
+                        Some(owners) => format!("{} owned by [{owners}]", target.name),
+                        None => format!("{} finalizers {}", target.name, metadata["finalizers"]),
+                    }
+                }
+                Action::VerifyOwner { owner } => format!("verify {}", owner.uid),
+                other => format!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(got, expected, "{item:?}");
+    }
+
+    #[test]
+    fn an_object_goes_when_all_its_owners_are_gone() {
+        check(&item("p", &[]), &[], &[]);
+        check(&item("p", &["solid"]), &[], &[]);
+        check(&item("p", &["absent"]), &[], &["delete p Background"]);
+        check(&item("p", &["absent", "absent"]), &[], &["delete p Background"]);
+        check(&item("p", &["absent", "solid"]), &[], &["p owned by [solid]"]);
+        check(&item("p", &["unknown"]), &[], &["verify unknown"]);
+        check(&item("p", &["unknown", "absent"]), &[], &["verify unknown", "p owned by [unknown]"]);
+    }
+
+    #[test]
+    fn an_owner_in_the_foreground_goes_after_what_it_owns() {
+        let child = item("child", &["p"]);
+        check(&item("p", &["waiting"]), &[], &["delete p Background"]);
+        check(&item("p", &["waiting"]), &[&child], &["delete p Foreground"]);
+        let mut owner = item("p", &[]);
+        owner.deleting = true;
+        owner.finalizers = vec![FOREGROUND.into(), "other".into()];
+        check(&owner, &[&child], &[]);
+        check(&owner, &[], &["p finalizers [\"other\"]"]);
+        let mut free = child.clone();
+        free.owners[0].blocks = false;
+        check(&owner, &[&free], &["p finalizers [\"other\"]"]);
+    }
+
+    #[test]
+    fn an_owner_that_leaves_behind_is_removed_from_what_it_owns() {
+        let mut owner = item("p", &[]);
+        owner.deleting = true;
+        owner.finalizers = vec![ORPHAN.into()];
+        let (one, two) = (item("one", &["p"]), item("two", &["p", "solid"]));
+        check(&owner, &[&one, &two], &["one owned by []", "two owned by [solid]", "p finalizers null"]);
+    }
+
+    #[test]
+    fn what_is_going_already_is_left_alone() {
+        let mut going = item("p", &["absent"]);
+        going.deleting = true;
+        check(&going, &[], &[]);
+    }
+}
