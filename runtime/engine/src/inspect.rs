@@ -47,12 +47,8 @@ impl fmt::Display for ProgramKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Command => "command (wasi:cli/run)",
-            Self::HttpService {
-                version: HttpVersion::P2,
-            } => "HTTP service (wasi:http 0.2)",
-            Self::HttpService {
-                version: HttpVersion::P3,
-            } => "HTTP service (wasi:http 0.3)",
+            Self::HttpService { version: HttpVersion::P2 } => "HTTP service (wasi:http 0.2)",
+            Self::HttpService { version: HttpVersion::P3 } => "HTTP service (wasi:http 0.3)",
             Self::Library => "library",
         })
     }
@@ -76,11 +72,7 @@ pub struct Inspection {
 /// Says what `bytes` are: kind, imports, exports and size.
 pub fn inspect(bytes: &[u8]) -> Result<Inspection, PrepareError> {
     let outline = outline(bytes)?;
-    let kind = if outline.is_core_module {
-        core_kind(&outline.exports)
-    } else {
-        component_kind(&outline.exports)
-    };
+    let kind = if outline.is_core_module { core_kind(&outline.exports) } else { component_kind(&outline.exports) };
     Ok(Inspection {
         kind,
         is_core_module: outline.is_core_module,
@@ -102,11 +94,7 @@ fn outline(bytes: &[u8]) -> Result<Outline, PrepareError> {
         return Err(PrepareError::NotWasm);
     }
     let malformed = |e: wasmparser::BinaryReaderError| PrepareError::Malformed(e.to_string());
-    let mut found = Outline {
-        is_core_module: false,
-        imports: Vec::new(),
-        exports: Vec::new(),
-    };
+    let mut found = Outline { is_core_module: false, imports: Vec::new(), exports: Vec::new() };
     let mut depth = 0_usize;
     for payload in Parser::new(0).parse_all(bytes) {
         match payload.map_err(malformed)? {
@@ -120,16 +108,12 @@ fn outline(bytes: &[u8]) -> Result<Outline, PrepareError> {
             Payload::ImportSection(section) => {
                 for import in section.into_imports() {
                     let import = import.map_err(malformed)?;
-                    found
-                        .imports
-                        .push(format!("{}.{}", import.module, import.name));
+                    found.imports.push(format!("{}.{}", import.module, import.name));
                 }
             }
             Payload::ExportSection(section) => {
                 for export in section {
-                    found
-                        .exports
-                        .push(export.map_err(malformed)?.name.to_owned());
+                    found.exports.push(export.map_err(malformed)?.name.to_owned());
                 }
             }
             Payload::ComponentImportSection(section) => {
@@ -152,25 +136,17 @@ fn outline(bytes: &[u8]) -> Result<Outline, PrepareError> {
 
 /// A core module is a command when it has the entry point of one.
 fn core_kind(exports: &[String]) -> ProgramKind {
-    if exports.iter().any(|name| name == "_start") {
-        ProgramKind::Command
-    } else {
-        ProgramKind::Library
-    }
+    if exports.iter().any(|name| name == "_start") { ProgramKind::Command } else { ProgramKind::Library }
 }
 
 /// A component that handles requests is a service even if it exports `run` too: toolchains that build services from
 /// programs with a `main` leave one that is never meant to be called.
-fn component_kind(exports: &[String]) -> ProgramKind {
+pub(crate) fn component_kind(exports: &[String]) -> ProgramKind {
     let has = |interface: &str, minor: &str| exports.iter().any(|name| is(name, interface, minor));
     if has("wasi:http/handler", "0.3.") {
-        ProgramKind::HttpService {
-            version: HttpVersion::P3,
-        }
+        ProgramKind::HttpService { version: HttpVersion::P3 }
     } else if has("wasi:http/incoming-handler", "0.2.") {
-        ProgramKind::HttpService {
-            version: HttpVersion::P2,
-        }
+        ProgramKind::HttpService { version: HttpVersion::P2 }
     } else if has("wasi:cli/run", "0.2.") || has("wasi:cli/run", "0.3.") {
         ProgramKind::Command
     } else {
@@ -181,9 +157,8 @@ fn component_kind(exports: &[String]) -> ProgramKind {
 /// Whether `name` is `interface` in a version that begins with `minor`. Release candidates are not compatible with what
 /// was released.
 pub(crate) fn is(name: &str, interface: &str, minor: &str) -> bool {
-    name.split_once('@').is_some_and(|(found, version)| {
-        found == interface && version.starts_with(minor) && !version.contains('-')
-    })
+    name.split_once('@')
+        .is_some_and(|(found, version)| found == interface && version.starts_with(minor) && !version.contains('-'))
 }
 
 #[cfg(test)]
@@ -192,12 +167,8 @@ mod tests {
 
     #[test]
     fn exports_decide_the_kind() {
-        let p2 = ProgramKind::HttpService {
-            version: HttpVersion::P2,
-        };
-        let p3 = ProgramKind::HttpService {
-            version: HttpVersion::P3,
-        };
+        let p2 = ProgramKind::HttpService { version: HttpVersion::P2 };
+        let p3 = ProgramKind::HttpService { version: HttpVersion::P3 };
         let check = |exports: &[&str], expected| {
             let exports: Vec<_> = exports.iter().map(|s| s.to_string()).collect();
             assert_eq!(component_kind(&exports), expected, "{exports:?}");
@@ -205,15 +176,9 @@ mod tests {
         check(&["wasi:cli/run@0.2.3"], ProgramKind::Command);
         check(&["wasi:cli/run@0.3.0"], ProgramKind::Command);
         check(&["wasi:http/incoming-handler@0.2.0"], p2);
-        check(
-            &["wasi:cli/run@0.2.0", "wasi:http/incoming-handler@0.2.4"],
-            p2,
-        );
+        check(&["wasi:cli/run@0.2.0", "wasi:http/incoming-handler@0.2.4"], p2);
         check(&["wasi:http/handler@0.3.0"], p3);
-        check(
-            &["wasi:http/handler@0.3.0-rc-2025-09-16"],
-            ProgramKind::Library,
-        );
+        check(&["wasi:http/handler@0.3.0-rc-2025-09-16"], ProgramKind::Library);
         check(&["wasi:cli/run@1.0.0"], ProgramKind::Library);
         check(&["acme:tax/vat@0.2.0"], ProgramKind::Library);
         check(&[], ProgramKind::Library);
@@ -227,16 +192,10 @@ mod tests {
         check(b"", PrepareError::NotWasm);
         check(b"\x7fELF\x02\x01", PrepareError::NotWasm);
         check(b"\0as", PrepareError::NotWasm);
-        for broken in [
-            &b"\0asm"[..],
-            b"\0asm\x01\0\0\0\x01",
-            b"\0asm\xff\0\xff\0",
-            b"\0asm\x0d\0\x01\0\x0b\xff\xff\xff\xff\x0f",
-        ] {
-            assert!(
-                matches!(inspect(broken), Err(PrepareError::Malformed(_))),
-                "{broken:?}"
-            );
+        for broken in
+            [&b"\0asm"[..], b"\0asm\x01\0\0\0\x01", b"\0asm\xff\0\xff\0", b"\0asm\x0d\0\x01\0\x0b\xff\xff\xff\xff\x0f"]
+        {
+            assert!(matches!(inspect(broken), Err(PrepareError::Malformed(_))), "{broken:?}");
         }
     }
 

@@ -8,20 +8,34 @@
 //!
 //! Deliberately absent: pods, images, restarts, addresses. Those are the node's and the network's business.
 
+mod adapt;
 mod budget;
+mod cache;
 mod command;
+mod compile;
 mod config;
 mod engine;
 mod error;
+mod failure;
+mod hooks;
+mod imports;
 mod inspect;
+mod instance;
 mod outbound;
+mod output;
+mod prepare;
 mod program;
+mod reply;
 mod service;
+mod settings;
 mod spec;
+mod ticker;
+mod workload;
 
 pub use command::Running;
+pub use compile::compile_worker_main;
 pub use config::{Compile, EngineConfig};
-pub use engine::{Engine, compile_worker_main};
+pub use engine::Engine;
 pub use error::{EngineError, PrepareError, StartError};
 pub use inspect::{HttpVersion, Inspection, ProgramKind, inspect};
 pub use outbound::{NoOutbound, Outbound, OutboundError, OutboundTimeouts};

@@ -1,14 +1,37 @@
 //! A component that is ready to be instantiated.
 
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::command;
+use crate::engine::Engine;
+use crate::service;
+use crate::workload::{Guest, Workload};
 use crate::{InstanceSpec, ProgramKind, Running, Service, StartError};
 
 /// A component, compiled and with its imports linked.
 pub struct Program {
+    engine: Engine,
     kind: ProgramKind,
     digest: String,
+    pre: Pre,
+    /// The memory that an instance has before anything is called, once one has been made.
+    initial_bytes: AtomicU64,
+}
+
+/// What instances are made of, with the exports looked up.
+pub(crate) enum Pre {
+    CommandP2(wasmtime_wasi::p2::bindings::CommandPre<Guest>),
+    CommandP3(wasmtime_wasi::p3::bindings::CommandPre<Guest>),
+    ServiceP2(wasmtime_wasi_http::p2::bindings::ProxyPre<Guest>),
+    ServiceP3(wasmtime_wasi_http::p3::bindings::ServicePre<Guest>),
 }
 
 impl Program {
+    pub(crate) fn new(engine: Engine, kind: ProgramKind, digest: String, pre: Pre) -> Self {
+        Self { engine, kind, digest, pre, initial_bytes: AtomicU64::new(0) }
+    }
+
     /// How it is run.
     pub fn kind(&self) -> ProgramKind {
         self.kind
@@ -19,15 +42,43 @@ impl Program {
         &self.digest
     }
 
+    pub(crate) fn pre(&self) -> &Pre {
+        &self.pre
+    }
+
+    pub(crate) fn initial_bytes(&self) -> u64 {
+        self.initial_bytes.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_initial_bytes(&self, bytes: u64) {
+        self.initial_bytes.store(bytes, Ordering::Relaxed);
+    }
+
     /// Starts a command on the guests' threads.
-    pub async fn run(&self, spec: InstanceSpec) -> Result<Running, StartError> {
-        let _ = spec;
-        Err(StartError::Stopping)
+    pub async fn run(self: &std::sync::Arc<Self>, spec: InstanceSpec) -> Result<Running, StartError> {
+        if self.kind != ProgramKind::Command {
+            return Err(self.wrong_kind(ProgramKind::Command));
+        }
+        let workload = Workload::new(self.engine.clone(), spec)?;
+        command::start(self.clone(), workload)
     }
 
     /// Makes a service, after one instance was made on trial and dropped.
-    pub async fn serve(&self, spec: InstanceSpec) -> Result<Service, StartError> {
-        let _ = spec;
-        Err(StartError::Stopping)
+    pub async fn serve(self: &std::sync::Arc<Self>, spec: InstanceSpec) -> Result<Service, StartError> {
+        if !matches!(self.kind, ProgramKind::HttpService { .. }) {
+            return Err(StartError::WrongKind { found: self.kind.noun(), wanted: "an HTTP service" });
+        }
+        let workload = Workload::new(self.engine.clone(), spec)?;
+        service::start(self.clone(), workload).await
+    }
+
+    fn wrong_kind(&self, wanted: ProgramKind) -> StartError {
+        StartError::WrongKind { found: self.kind.noun(), wanted: wanted.noun() }
+    }
+}
+
+impl fmt::Debug for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Program").field("kind", &self.kind).field("digest", &self.digest).finish_non_exhaustive()
     }
 }

@@ -1,0 +1,145 @@
+//! Responses on their way back: the engine's own, and the guests' with the lifeline of the instance that makes them.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderValue, Response, StatusCode};
+use http_body::{Body as _, Frame, SizeHint};
+use http_body_util::{BodyExt as _, Full};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
+use wasmtime_wasi_http::WasiBody;
+
+use crate::{Body, BoxError};
+
+/// A response of the engine's own.
+pub(crate) fn plain(status: StatusCode, why: &str) -> Response<Body> {
+    let body = Full::from(format!("{why}\n")).map_err(|never| match never {}).boxed_unsync();
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    response
+}
+
+/// The interest in an instance: while it is held, the instance may go on.
+#[derive(Debug)]
+pub(crate) struct Lifeline(oneshot::Sender<Finished>);
+
+/// The response is complete.
+#[derive(Debug)]
+struct Finished;
+
+/// The instance's end of a [`Lifeline`].
+#[derive(Debug)]
+pub(crate) struct Released(oneshot::Receiver<Finished>);
+
+impl Lifeline {
+    pub(crate) fn new() -> (Self, Released) {
+        let (sender, receiver) = oneshot::channel();
+        (Self(sender), Released(receiver))
+    }
+
+    /// Lets the instance finish what it does after its response.
+    fn finished(self) {
+        // It may have ended already.
+        let _ = self.0.send(Finished);
+    }
+}
+
+impl Released {
+    /// Returns when the instance should end: at once when the client has gone, and after `linger` when it has all it
+    /// asked for.
+    pub(crate) async fn over(self, linger: Duration) {
+        if let Ok(Finished) = self.0.await {
+            sleep(linger).await;
+        }
+    }
+}
+
+/// A guest's response. Dropping its body before the end ends the instance, and so does a pause of `stall`.
+pub(crate) fn streamed(
+    response: Response<WasiBody>,
+    lifeline: Lifeline,
+    stall: Duration,
+    head_only: bool,
+) -> Response<Body> {
+    let (parts, body) = response.into_parts();
+    let announced = parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    let body = GuestBody {
+        body,
+        lifeline: Some(lifeline),
+        // A server stops reading a body of known length at its end, and the body of a HEAD at once.
+        left: if head_only { Some(0) } else { announced },
+        stall,
+        pause: None,
+    };
+    Response::from_parts(parts, body.boxed_unsync())
+}
+
+struct GuestBody {
+    body: WasiBody,
+    lifeline: Option<Lifeline>,
+    /// Bytes to come, if their number was announced.
+    left: Option<u64>,
+    stall: Duration,
+    /// Set while nothing comes.
+    pause: Option<Pin<Box<Sleep>>>,
+}
+
+impl GuestBody {
+    fn finish(&mut self) {
+        if let Some(lifeline) = self.lifeline.take() {
+            lifeline.finished();
+        }
+    }
+}
+
+impl Drop for GuestBody {
+    fn drop(&mut self) {
+        if self.left == Some(0) || self.body.is_end_stream() {
+            self.finish();
+        }
+    }
+}
+
+impl http_body::Body for GuestBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = &mut *self;
+        if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) {
+            this.pause = None;
+            match &frame {
+                Some(Ok(frame)) => {
+                    if let (Some(left), Some(data)) = (&mut this.left, frame.data_ref()) {
+                        *left = left.saturating_sub(data.len() as u64);
+                    }
+                }
+                Some(Err(_)) => this.lifeline = None,
+                None => this.finish(),
+            }
+            return Poll::Ready(frame.map(|frame| frame.map_err(BoxError::from)));
+        }
+        let stall = this.stall;
+        let pause = this.pause.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + stall)));
+        ready!(pause.as_mut().poll(cx));
+        this.lifeline = None;
+        Poll::Ready(Some(Err("the service stopped in the middle of its response".into())))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,9 @@
+//! The engine on real components: the examples, and the guests of `tests/guests`, good and bad.
+
+mod commands;
+mod harness;
+mod outbound;
+mod prepare;
+mod services;
+mod services_p3;
+mod trouble;
