@@ -22,8 +22,12 @@ impl Registry {
         read: Read,
     ) -> Result<Object, Status> {
         let snapshot = self.snapshot(read).await?;
-        let entry = find(&snapshot, resource, namespace, name)?;
-        Ok(Object::stored(entry.clone()))
+        let object = Object::stored(find(&snapshot, resource, namespace, name)?.clone());
+        if !object.index().readable {
+            // Says what is wrong with it.
+            object.value()?;
+        }
+        Ok(object)
     }
 
     /// One object as one of its subresources shows it: `scale` is of a kind of its own, the others show the object.
@@ -138,7 +142,11 @@ impl Selection {
                 other => index_of(entry).field(other),
             })
         });
-        fields_match && self.label.as_ref().is_none_or(|selector| selector.matches(&index_of(entry).labels))
+        fields_match
+            && self.label.as_ref().is_none_or(|selector| {
+                let index = index_of(entry);
+                index.readable && selector.matches(&index.labels)
+            })
     }
 }
 

@@ -1,0 +1,14 @@
+//! The registry over a real store in a temporary directory.
+
+mod bootstrap;
+mod cluster;
+mod collections;
+mod contention;
+mod deletes;
+mod lists;
+mod patches;
+mod pods;
+mod services;
+mod typed;
+mod watches;
+mod writes;

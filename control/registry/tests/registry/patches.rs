@@ -1,0 +1,100 @@
+//! Patches of all kinds.
+
+use pal_registry::{Patch, PatchKind};
+use pal_resources::codec::FieldValidation;
+use serde_json::{Value, json};
+
+use crate::cluster::{Cluster, by_test, config_map, of};
+use crate::writes::deployment;
+
+async fn patch(
+    cluster: &Cluster,
+    plural: &str,
+    subresource: Option<&str>,
+    kind: PatchKind,
+    body: Value,
+    validation: FieldValidation,
+) -> Result<(Value, Vec<String>), (u16, String)> {
+    let patch = Patch { kind, body, validation };
+    let patched = cluster.registry.patch(&of(plural), subresource, Some("default"), "a", &patch, &by_test()).await;
+    let patched = patched.map_err(|status| (status.code, status.message))?;
+    Ok((patched.object.value().expect("parses"), patched.warnings))
+}
+
+#[tokio::test]
+async fn each_kind_of_patch_changes_the_object() {
+    let cluster = Cluster::start().await;
+    cluster.create("deployments", deployment("a", 1)).await.expect("created");
+    let check = async |kind: PatchKind, body: Value, pointer: &str, expected: Value| {
+        let strict = FieldValidation::Strict;
+        let (value, _) = patch(&cluster, "deployments", None, kind, body, strict).await.expect("patched");
+        assert_eq!(value.pointer(pointer), Some(&expected));
+    };
+    let replicas = json!([{"op": "test", "path": "/spec/replicas", "value": 1}, {"op": "replace", "path": "/spec/replicas", "value": 2}]);
+    check(PatchKind::Json, replicas, "/spec/replicas", json!(2)).await;
+    check(PatchKind::Merge, json!({"spec": {"replicas": 3}}), "/spec/replicas", json!(3)).await;
+    let container = json!({"spec": {"template": {"spec": {"containers": [{"name": "main", "env": [{"name": "A", "value": "1"}]}]}}}});
+    let path = "/spec/template/spec/containers/0";
+    check(PatchKind::Strategic, container, &format!("{path}/env/0/value"), json!("1")).await;
+    let value = cluster.value("deployments", "a").await;
+    assert_eq!(value.pointer(&format!("{path}/image")), Some(&json!("pal.local/hello:1")));
+    assert_eq!(value["metadata"]["generation"], 4);
+}
+
+#[tokio::test]
+async fn a_patch_that_changes_nothing_writes_nothing() {
+    let cluster = Cluster::start().await;
+    let created = cluster.create("deployments", deployment("a", 1)).await.expect("created");
+    for (kind, body) in [
+        (PatchKind::Merge, json!({"spec": {"replicas": 1}})),
+        (PatchKind::Strategic, json!({"spec": {"replicas": 1}})),
+        (PatchKind::Json, json!([])),
+    ] {
+        patch(&cluster, "deployments", None, kind, body, FieldValidation::Strict).await.expect("patched");
+        assert_eq!(cluster.get("deployments", "a").await.expect("stored").version(), created.version());
+    }
+}
+
+#[tokio::test]
+async fn a_patch_that_does_not_fit_is_refused() {
+    let cluster = Cluster::start().await;
+    cluster.create("configmaps", config_map("a", "1")).await.expect("created");
+    let check = async |kind: PatchKind, body: Value, code: u16| {
+        let strict = FieldValidation::Strict;
+        let refused = patch(&cluster, "configmaps", None, kind, body.clone(), strict).await.expect_err("refused");
+        assert_eq!(refused.0, code, "{body}: {}", refused.1);
+    };
+    check(PatchKind::Json, json!([{"op": "test", "path": "/data/a", "value": "2"}]), 422).await;
+    check(PatchKind::Merge, json!({"dta": {"a": "2"}}), 400).await;
+    check(PatchKind::Merge, json!({"data": {"a": {"b": 1}}}), 400).await;
+    check(PatchKind::Merge, json!({"metadata": {"name": "b"}}), 400).await;
+    check(PatchKind::Merge, json!({"metadata": {"resourceVersion": "1"}}), 409).await;
+    check(PatchKind::Merge, json!({"metadata": {"uid": "another"}}), 409).await;
+    assert_eq!(cluster.value("configmaps", "a").await["data"]["a"], "1");
+}
+
+#[tokio::test]
+async fn unknown_fields_are_told_or_dropped_as_asked() {
+    let cluster = Cluster::start().await;
+    cluster.create("configmaps", config_map("a", "1")).await.expect("created");
+    for (validation, warnings) in [(FieldValidation::Warn, 1), (FieldValidation::Ignore, 0)] {
+        let body = json!({"dta": "x", "data": {"a": format!("{validation:?}")}});
+        let patched = patch(&cluster, "configmaps", None, PatchKind::Merge, body, validation).await.expect("patched");
+        assert_eq!((patched.1.len(), patched.0.get("dta")), (warnings, None));
+    }
+}
+
+#[tokio::test]
+async fn subresources_are_patched_apart() {
+    let cluster = Cluster::start().await;
+    cluster.create("deployments", deployment("a", 1)).await.expect("created");
+    let merge = async |subresource: &str, body: Value| {
+        let strict = FieldValidation::Strict;
+        let patched = patch(&cluster, "deployments", Some(subresource), PatchKind::Merge, body, strict).await;
+        patched.expect("patched").0
+    };
+    let scale = merge("scale", json!({"spec": {"replicas": 4}})).await;
+    assert_eq!((&scale["kind"], &scale["spec"]["replicas"]), (&json!("Scale"), &json!(4)));
+    let value = merge("status", json!({"spec": {"replicas": 9}, "status": {"replicas": 4}})).await;
+    assert_eq!((&value["spec"]["replicas"], &value["status"]["replicas"]), (&json!(4), &json!(4)));
+}

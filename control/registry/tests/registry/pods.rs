@@ -1,0 +1,73 @@
+//! Pods: admission, binding, eviction.
+
+use pal_registry::{Binding, DeleteOptions};
+use pal_resources::Uid;
+use serde_json::json;
+
+use crate::cluster::{Cluster, by_test, pod};
+
+#[tokio::test]
+async fn a_pod_is_admitted_with_account_and_priority() {
+    let cluster = Cluster::start().await;
+    cluster.create("pods", pod("a")).await.expect("created");
+    let spec = cluster.value("pods", "a").await["spec"].clone();
+    assert_eq!((&spec["serviceAccountName"], &spec["priority"]), (&json!("default"), &json!(0)));
+    let mut body = pod("b");
+    body["spec"]["priorityClassName"] = "gold".into();
+    let status = cluster.create("pods", body).await.expect_err("no such class");
+    let words = "pods \"b\" is forbidden: no PriorityClass with name gold was found";
+    assert_eq!((status.code, status.message.as_str()), (403, words));
+}
+
+#[tokio::test]
+async fn a_pod_is_bound_once() {
+    let cluster = Cluster::start().await;
+    let created = cluster.create("pods", pod("a")).await.expect("created");
+    let bind = async |binding: Binding| cluster.registry.bind("default", "a", &binding, &by_test()).await;
+    let other = Binding { uid: Some(Uid("another".to_owned())), ..Binding::to("n1") };
+    assert_eq!(bind(other).await.expect_err("another pod").code, 409);
+    let binding = Binding {
+        uid: Some(created.index().uid.clone()),
+        annotations: vec![("x/y".to_owned(), "z".to_owned())],
+        ..Binding::to("n1")
+    };
+    let bound = bind(binding).await.expect("bound").value().expect("parses");
+    assert_eq!((&bound["spec"]["nodeName"], &bound["metadata"]["annotations"]["x/y"]), (&json!("n1"), &json!("z")));
+    let scheduled = bound["status"]["conditions"].as_array().expect("conditions").iter();
+    let scheduled: Vec<_> = scheduled.filter(|condition| condition["type"] == "PodScheduled").collect();
+    assert_eq!((scheduled.len(), &scheduled[0]["status"]), (1, &json!("True")));
+    let status = bind(Binding::to("n2")).await.expect_err("bound already");
+    let words = "Operation cannot be fulfilled on pods/binding \"a\": pod a is already assigned to node \"n1\"";
+    assert_eq!((status.code, status.message.as_str()), (409, words));
+
+    cluster.delete("pods", "a", &Default::default()).await.expect("marked");
+    let status = bind(Binding::to("n2")).await.expect_err("going");
+    assert!(status.message.ends_with("pod a is being deleted, cannot be assigned to a host"), "{}", status.message);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_bindings_at_once_one_holds() {
+    let cluster = Cluster::start().await;
+    cluster.create("pods", pod("a")).await.expect("created");
+    let bindings = (0..8).map(|index| {
+        let registry = cluster.registry.clone();
+        tokio::spawn(async move { registry.bind("default", "a", &Binding::to(format!("n{index}")), &by_test()).await })
+    });
+    let mut held = 0;
+    for binding in bindings.collect::<Vec<_>>() {
+        held += usize::from(binding.await.expect("no panic").is_ok());
+    }
+    assert_eq!(held, 1);
+}
+
+#[tokio::test]
+async fn an_eviction_deletes() {
+    let cluster = Cluster::start().await;
+    let mut body = pod("a");
+    body["spec"]["nodeName"] = "n1".into();
+    cluster.create("pods", body).await.expect("created");
+    let options = DeleteOptions::default();
+    let deletion = cluster.registry.evict("default", "a", &options).await.expect("evicted");
+    assert!(!deletion.gone && deletion.object.index().deleting);
+    assert_eq!(cluster.registry.evict("default", "b", &options).await.expect_err("none").code, 404);
+}
