@@ -1,1 +1,21 @@
-//! pal-tests
+//! What the end-to-end suites share: clusters of real `pal` processes, clients, and waiting.
+//!
+//! The suites are test targets of the binary's crate, whose files lie in `tests/e2e`, so that cargo hands them the built
+//! binary. This crate knows nothing of `pal` but its command line and its API.
+
+mod http_client;
+mod kubectl;
+mod process;
+mod wait;
+
+pub use http_client::{Answer, get, request};
+pub use kubectl::{Kubectl, Ran};
+pub use process::{Pal, Process, Server, Up};
+pub use wait::wait_until;
+
+use std::path::PathBuf;
+
+/// A file of the repository, by its path below the root.
+pub fn repository(path: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
+}

@@ -1,1 +1,97 @@
-fn main() {}
+//! `pal`: the whole cluster in one program.
+//!
+//! This crate joins the two trees, `control` and `runtime`, and nothing depends on it. It reads arguments, starts what they
+//! ask for, and stops it in order. What the parts do is theirs.
+
+#![forbid(unsafe_code)]
+
+mod api;
+mod apply;
+mod args;
+mod bridge;
+mod control_plane;
+mod delete;
+mod error;
+mod get;
+mod images;
+mod inspect;
+mod logs;
+mod manifest;
+mod node;
+mod paths;
+mod progress;
+mod run;
+mod signals;
+mod token;
+mod up;
+mod wait;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use crate::args::{Args, Command};
+use crate::error::CliError;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    // The compiler process comes before all else: it has a memory limit and wants nothing of what follows.
+    if matches!(args.command, Command::CompileWorker) {
+        return pal_engine::compile_worker_main();
+    }
+    start_tracing(&args.log);
+    // Several TLS libraries' worth of defaults could meet in one process; this is the one they all use.
+    if rustls::crypto::ring::default_provider().install_default().is_err() {
+        tracing::debug!("a TLS provider was installed already");
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: cannot start threads: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let result = runtime.block_on(dispatch(args));
+    // Nothing that still runs in the background may hold up the exit.
+    runtime.shutdown_background();
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn dispatch(args: Args) -> Result<(), CliError> {
+    let client = &args.client;
+    match args.command {
+        Command::Up(command) => up::run(command).await,
+        Command::Server(command) => control_plane::run(command).await,
+        Command::Agent(command) => node::run(command).await,
+        Command::Token(command) => token::run(client, command).await,
+        Command::Run(command) => run::run(client, command).await,
+        Command::Apply(command) => apply::run(client, command).await,
+        Command::Get(command) => get::run(client, command).await,
+        Command::Logs(command) => logs::run(client, command).await,
+        Command::Delete(command) => delete::run(client, command).await,
+        Command::Inspect(command) => inspect::run(command).await,
+        Command::Version(command) => get::version(client, command).await,
+        Command::Completion { shell } => {
+            clap_complete::generate(shell, &mut Args::command(), "pal", &mut std::io::stdout());
+            Ok(())
+        }
+        Command::CompileWorker => Ok(()),
+    }
+}
+
+fn start_tracing(filter: &str) {
+    use std::io::IsTerminal;
+    let filter = tracing_subscriber::EnvFilter::try_new(filter)
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .init();
+}

@@ -1,0 +1,392 @@
+//! The command line.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+
+/// Kubernetes for WebAssembly components, in one program.
+#[derive(Parser, Debug)]
+#[command(name = "pal", version, disable_version_flag = true, max_term_width = 120)]
+pub struct Args {
+    /// What to log to standard error: off, error, warn, info, debug, trace, or by module
+    #[arg(long, env = "PAL_LOG", default_value = "warn", global = true, hide_default_value = true)]
+    pub log: String,
+    #[command(flatten)]
+    pub client: ClientArgs,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Where the cluster is, for the commands that are its clients.
+#[derive(ClapArgs, Debug, Clone)]
+pub struct ClientArgs {
+    /// The kubeconfig to use [default: $KUBECONFIG, then the one in the data directory]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// The namespace [default: the kubeconfig's, then "default"]
+    #[arg(short, long, global = true)]
+    pub namespace: Option<String>,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Start a cluster of one node here, in the foreground
+    Up(UpArgs),
+    /// Start a server: the API, the store, the controllers and the scheduler
+    Server(ServerArgs),
+    /// Start a node, joining a cluster where it has not yet
+    Agent(AgentArgs),
+    /// Make and list the tokens by which machines join
+    Token(TokenArgs),
+    /// Run a Wasm component as a Deployment, with a Service in front of it
+    Run(RunArgs),
+    /// Make the cluster hold what manifests say
+    Apply(ApplyArgs),
+    /// Show objects
+    Get(GetArgs),
+    /// Show what a pod's container has printed
+    Logs(LogsArgs),
+    /// Delete objects
+    Delete(DeleteArgs),
+    /// Show what a Wasm file is and what it needs
+    Inspect(InspectArgs),
+    /// Show the versions of this program and of the cluster
+    Version(VersionArgs),
+    /// Print a completion script for a shell
+    Completion { shell: clap_complete::Shell },
+    /// Compile one component (the node starts this itself)
+    #[command(hide = true)]
+    CompileWorker,
+}
+
+/// What `up` and `server` have in common.
+#[derive(ClapArgs, Debug, Clone)]
+pub struct ServeArgs {
+    /// Where everything is kept [default: palinurus below $XDG_DATA_HOME or ~/.local/share]
+    #[arg(long, value_name = "DIR", env = "PAL_DATA_DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Where the API listens; port 0 takes a free one, once, and keeps it
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:6443")]
+    pub listen: SocketAddr,
+    /// A name or address under which others reach this server; may be given again
+    #[arg(long, value_name = "NAME_OR_ADDR")]
+    pub advertise: Vec<String>,
+    /// How long pods tolerate a node that is not ready or not reachable, unless they say, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 3)]
+    pub default_toleration_seconds: i64,
+    /// How long a node may be silent before it is not ready, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 6)]
+    pub node_grace_seconds: u64,
+}
+
+#[derive(ClapArgs, Debug)]
+pub struct UpArgs {
+    #[command(flatten)]
+    pub serve: ServeArgs,
+    /// A manifest, a folder of them, or - for standard input; may be given again
+    #[arg(short, long, value_name = "FILE")]
+    pub filename: Vec<PathBuf>,
+    /// Where the ports of Services listen
+    #[arg(long, value_name = "IP", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    pub node_ip: IpAddr,
+    /// How long to wait for what the manifests name
+    #[arg(long, value_name = "TIME", default_value = "120s", value_parser = parse_duration)]
+    pub timeout: Duration,
+}
+
+#[derive(ClapArgs, Debug)]
+pub struct ServerArgs {
+    #[command(flatten)]
+    pub serve: ServeArgs,
+}
+
+#[derive(ClapArgs, Debug)]
+pub struct AgentArgs {
+    /// A server of the cluster, as https://HOST:PORT; kept, so that it is needed once
+    #[arg(long, value_name = "URL")]
+    pub join: Option<String>,
+    /// The token that `pal token create --role node` printed; needed once
+    #[arg(long, env = "PAL_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+    /// The node's name [default: this machine's]
+    #[arg(long)]
+    pub name: Option<String>,
+    /// The address at which Services' ports listen and other nodes reach this one
+    /// [default: the one that leads to the server]
+    #[arg(long, value_name = "IP")]
+    pub node_ip: Option<IpAddr>,
+    /// Where everything is kept [default: palinurus-node below $XDG_DATA_HOME or ~/.local/share]
+    #[arg(long, value_name = "DIR", env = "PAL_DATA_DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// A label for the node, as KEY=VALUE; may be given again
+    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_pair)]
+    pub label: Vec<(String, String)>,
+}
+
+#[derive(ClapArgs, Debug)]
+pub struct TokenArgs {
+    #[command(subcommand)]
+    pub command: TokenCommand,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum TokenCommand {
+    /// Make a token and print the line that joins with it
+    Create {
+        /// What joins with it
+        #[arg(long, default_value = "node")]
+        role: JoinRole,
+        /// How long it is good for
+        #[arg(long, value_name = "TIME", default_value = "24h", value_parser = parse_duration)]
+        ttl: Duration,
+        /// A word on what it is for
+        #[arg(long, default_value = "")]
+        description: String,
+        /// Print the token alone
+        #[arg(long)]
+        quiet: bool,
+    },
+    /// List the tokens
+    List,
+    /// Take a token back
+    Delete {
+        /// The six characters behind "pal_"
+        id: String,
+    },
+}
+
+/// What a token lets a machine become.
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JoinRole {
+    Node,
+}
+
+#[derive(ClapArgs, Debug)]
+pub struct RunArgs {
+    /// The name, or the Wasm file itself
+    #[arg(value_name = "NAME|FILE.wasm")]
+    pub name: Option<String>,
+    /// A Wasm file or an image in a registry
+    #[arg(long)]
+    pub image: Option<String>,
+    /// The port on which the component serves
+    #[arg(long, default_value_t = 8080)]
+    pub port: u16,
+    /// How many
+    #[arg(short, long, default_value_t = 1)]
+    pub replicas: u32,
+    /// An environment variable; may be given again
+    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_pair)]
+    pub env: Vec<(String, String)>,
+    /// How long to wait until it is ready
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_duration)]
+    pub timeout: Duration,
+    /// The component's arguments
+    #[arg(last = true)]
+    pub args: Vec<String>,
+}
+
+#[derive(ClapArgs, Debug)]
+pub struct ApplyArgs {
+    /// A manifest, a folder of them, or - for standard input; may be given again
+    #[arg(short, long, value_name = "FILE", required = true)]
+    pub filename: Vec<PathBuf>,
+    /// Go into folders below a folder
+    #[arg(short = 'R', long)]
+    pub recursive: bool,
+    /// Have the server check everything and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Wait until what was applied is ready
+    #[arg(long)]
+    pub wait: bool,
+    /// How long to wait
+    #[arg(long, value_name = "TIME", default_value = "120s", value_parser = parse_duration)]
+    pub timeout: Duration,
+}
+
+#[derive(ClapArgs, Debug)]
+pub struct GetArgs {
+    /// What: a resource (pods, deploy, svc, ...) or several with commas, or RESOURCE/NAME
+    #[arg(required = true, value_name = "RESOURCE")]
+    pub resource: String,
+    /// Which
+    pub names: Vec<String>,
+    /// In all namespaces
+    #[arg(short = 'A', long)]
+    pub all_namespaces: bool,
+    /// Only those with these labels
+    #[arg(short = 'l', long, value_name = "LABELS")]
+    pub selector: Option<String>,
+    /// Only those with these fields
+    #[arg(long, value_name = "FIELDS")]
+    pub field_selector: Option<String>,
+    /// How to show them
+    #[arg(short, long, value_name = "FORMAT")]
+    pub output: Option<Output>,
+    /// Go on showing them as they change
+    #[arg(short, long)]
+    pub watch: bool,
+    /// Leave the heading out
+    #[arg(long)]
+    pub no_headers: bool,
+    /// Show the labels too
+    #[arg(long)]
+    pub show_labels: bool,
+}
+
+/// How `get` shows objects.
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Output {
+    Wide,
+    Yaml,
+    Json,
+    Name,
+}
+
+#[derive(ClapArgs, Debug)]
+pub struct LogsArgs {
+    /// POD, or deploy/NAME for the pods of a Deployment
+    #[arg(required_unless_present = "selector")]
+    pub target: Option<String>,
+    /// The container, where a pod has several
+    #[arg(short, long)]
+    pub container: Option<String>,
+    /// Go on as more is printed
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Of the container's run before this one
+    #[arg(short, long)]
+    pub previous: bool,
+    /// The last so many lines
+    #[arg(long, value_name = "LINES", allow_negative_numbers = true)]
+    pub tail: Option<i64>,
+    /// What was printed within the last time, as 5s, 2m or 3h
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub since: Option<Duration>,
+    /// Show when each line was printed
+    #[arg(long)]
+    pub timestamps: bool,
+    /// Of the pods with these labels
+    #[arg(short = 'l', long, value_name = "LABELS")]
+    pub selector: Option<String>,
+}
+
+#[derive(ClapArgs, Debug)]
+pub struct DeleteArgs {
+    /// What: a resource, or RESOURCE/NAME
+    #[arg(value_name = "RESOURCE", required_unless_present = "filename")]
+    pub resource: Option<String>,
+    /// Which
+    pub names: Vec<String>,
+    /// What these manifests name
+    #[arg(short, long, value_name = "FILE", conflicts_with = "resource")]
+    pub filename: Vec<PathBuf>,
+    /// Those with these labels
+    #[arg(short = 'l', long, value_name = "LABELS")]
+    pub selector: Option<String>,
+    /// All of that resource in the namespace
+    #[arg(long)]
+    pub all: bool,
+    /// What happens to what the object owns
+    #[arg(long, default_value = "background")]
+    pub cascade: Cascade,
+    /// How long a pod may take to end, in seconds
+    #[arg(long, value_name = "SECONDS")]
+    pub grace_period: Option<i64>,
+    /// Do not wait until they are gone
+    #[arg(long)]
+    pub no_wait: bool,
+    /// It is no error when there is no such object
+    #[arg(long)]
+    pub ignore_not_found: bool,
+}
+
+/// What happens to what a deleted object owns.
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cascade {
+    Background,
+    Foreground,
+    Orphan,
+}
+
+#[derive(ClapArgs, Debug)]
+pub struct InspectArgs {
+    /// Wasm files
+    #[arg(required = true)]
+    pub files: Vec<PathBuf>,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(ClapArgs, Debug)]
+pub struct VersionArgs {
+    /// Of this program alone
+    #[arg(long)]
+    pub client: bool,
+}
+
+/// Reads `90`, `90s`, `5m`, `2h`, `1m30s`, `500ms`.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is not a time such as 30s, 5m or 2h");
+    if let Ok(seconds) = text.parse::<u64>() {
+        return Ok(Duration::from_secs(seconds));
+    }
+    let mut rest = text;
+    let mut total = Duration::ZERO;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).filter(|n| *n > 0).ok_or_else(wrong)?;
+        let (number, tail) = rest.split_at(digits);
+        let number: u64 = number.parse().map_err(|_| wrong())?;
+        let letters = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
+        let (unit, tail) = tail.split_at(letters);
+        let millis = match unit {
+            "ms" => 1,
+            "s" => 1_000,
+            "m" => 60_000,
+            "h" => 3_600_000,
+            "d" => 86_400_000,
+            _ => return Err(wrong()),
+        };
+        let millis = number.checked_mul(millis).ok_or_else(wrong)?;
+        total = total.checked_add(Duration::from_millis(millis)).ok_or_else(wrong)?;
+        rest = tail;
+    }
+    if text.is_empty() { Err(wrong()) } else { Ok(total) }
+}
+
+fn parse_pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err(format!("{text:?} is not of the form KEY=VALUE")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn times_are_read_as_go_writes_them() {
+        let check = |text: &str, millis: Option<u128>| {
+            assert_eq!(parse_duration(text).ok().map(|d| d.as_millis()), millis, "{text:?}");
+        };
+        check("90", Some(90_000));
+        check("90s", Some(90_000));
+        check("1m30s", Some(90_000));
+        check("2h", Some(7_200_000));
+        check("500ms", Some(500));
+        for text in ["", "s", "5x", "-5s", "5m-", "99999999999999999999h"] {
+            check(text, None);
+        }
+    }
+}

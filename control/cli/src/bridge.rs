@@ -1,0 +1,54 @@
+//! Where a crate of one tree needs something that another provides: adapters, with no decisions in them.
+
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use futures::future::BoxFuture;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use pal_controllers::{CertificateSigner, CsrSubject, NodeLiveness};
+use pal_image::RegistryV2;
+use pal_server::{Body, ClusterCa, Mounted, Tunnels};
+use tokio::sync::watch;
+
+/// The server's view of which nodes are connected, for the controllers.
+pub struct Liveness(pub Arc<Tunnels>);
+
+impl NodeLiveness for Liveness {
+    fn last_seen(&self, node: &str) -> Option<Instant> {
+        self.0.last_seen(node)
+    }
+
+    fn changed(&self) -> watch::Receiver<u64> {
+        self.0.changed()
+    }
+}
+
+/// The server's certificate authority, for the controllers.
+pub struct Signer(pub Arc<ClusterCa>);
+
+impl CertificateSigner for Signer {
+    fn sign(&self, csr_pem: &[u8], signer_name: &str, seconds: i64) -> Result<String, String> {
+        self.0.sign(csr_pem, signer_name, seconds, SystemTime::now()).map_err(|error| error.to_string())
+    }
+
+    fn subject(&self, csr_pem: &[u8]) -> Result<CsrSubject, String> {
+        let subject = ClusterCa::subject(csr_pem).map_err(|error| error.to_string())?;
+        Ok(CsrSubject {
+            common_name: subject.common_name,
+            organizations: subject.organizations,
+            dns: subject.dns,
+            ips: subject.ips,
+        })
+    }
+}
+
+/// The cluster's image registry, mounted into the server.
+pub struct Images(pub RegistryV2);
+
+impl Mounted for Images {
+    fn call(&self, request: Request<Incoming>) -> BoxFuture<'static, Response<Body>> {
+        let registry = self.0.clone();
+        Box::pin(async move { registry.call(request).await })
+    }
+}

@@ -1,0 +1,169 @@
+//! `pal agent`: one node.
+
+use std::fs::File;
+use std::net::{IpAddr, ToSocketAddrs, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use pal_engine::{Compile, Engine, EngineConfig};
+use pal_node::{JoinConfig, NodeAgent, NodeConfig, NodeIdentity, join};
+use tokio_util::sync::CancellationToken;
+
+use crate::args::AgentArgs;
+use crate::error::CliError;
+use crate::{paths, signals};
+
+/// How long requests under way may go on when the node stops.
+const DRAIN: Duration = Duration::from_secs(10);
+const SERVER_FILE: &str = "server";
+const NODE_IP_FILE: &str = "node-ip";
+
+/// What a node is started with.
+pub struct NodeStart {
+    pub data_dir: PathBuf,
+    pub server: String,
+    /// Needed where the node has not joined yet.
+    pub token: Option<String>,
+    pub name: Option<String>,
+    pub node_ip: IpAddr,
+    pub labels: Vec<(String, String)>,
+}
+
+/// A running node and its folder's lock.
+pub struct Node {
+    agent: NodeAgent,
+    pub name: String,
+    _lock: File,
+}
+
+/// `pal agent`
+pub async fn run(args: AgentArgs) -> Result<(), CliError> {
+    let stop = signals::stop_on_signal()?;
+    let data_dir = paths::node_dir(args.data_dir.as_deref())?;
+    paths::make_private(&data_dir)?;
+    let server = match args.join {
+        Some(server) => server.trim_end_matches('/').to_owned(),
+        None => kept(&data_dir.join(SERVER_FILE))?.ok_or_else(|| {
+            CliError::other("this node has joined no cluster yet: `pal token create --role node`, run where the cluster is, prints the line to run here")
+        })?,
+    };
+    let node_ip = match (args.node_ip, kept(&data_dir.join(NODE_IP_FILE))?) {
+        (Some(ip), _) => ip,
+        (None, Some(text)) => text.parse().map_err(|_| {
+            CliError::other(format!("{}: {text:?} is not an address", data_dir.join(NODE_IP_FILE).display()))
+        })?,
+        (None, None) => address_towards(&server)?,
+    };
+    let start =
+        NodeStart { data_dir: data_dir.clone(), server: server.clone(), token: args.token, name: args.name, node_ip, labels: args.label };
+    let node = Node::start(start, |text| eprintln!("{text}"), stop.clone()).await?;
+    paths::write_private(&data_dir.join(SERVER_FILE), &server)?;
+    paths::write_private(&data_dir.join(NODE_IP_FILE), &node_ip.to_string())?;
+    println!("node {} is running, at {node_ip}", node.name);
+    stop.cancelled().await;
+    eprintln!("stopping");
+    node.stop().await;
+    Ok(())
+}
+
+impl Node {
+    /// Joins where that was not done yet, and starts the agent. `progress` hears what is waited for.
+    pub async fn start(
+        start: NodeStart,
+        progress: impl Fn(&str) + Send,
+        stop: CancellationToken,
+    ) -> Result<Self, CliError> {
+        paths::make_private(&start.data_dir)?;
+        let lock = lock(&start.data_dir)?;
+        let identity = match NodeIdentity::load(&start.data_dir).map_err(CliError::other)? {
+            Some(identity) => known(identity, &start)?,
+            None => joined(&start, progress, stop).await?,
+        };
+        let engine = engine(&start.data_dir)?;
+        let name = identity.name.clone();
+        let mut config =
+            NodeConfig::new(identity, start.node_ip, start.data_dir.clone(), start.server.clone(), engine);
+        config.version = pal_server::VERSION.to_owned();
+        config.labels = start.labels;
+        let agent = NodeAgent::start(config, CancellationToken::new()).await.map_err(CliError::other)?;
+        Ok(Self { agent, name, _lock: lock })
+    }
+
+    /// Ends the pods and the agent. They stay on disk and run again at the next start.
+    pub async fn stop(self) {
+        self.agent.drained_stop(DRAIN).await;
+    }
+}
+
+fn known(identity: NodeIdentity, start: &NodeStart) -> Result<NodeIdentity, CliError> {
+    match &start.name {
+        Some(name) if *name != identity.name => Err(CliError::other(format!(
+            "{} already holds the identity of node {:?}: use that name, or another --data-dir",
+            start.data_dir.display(),
+            identity.name
+        ))),
+        _ => Ok(identity),
+    }
+}
+
+async fn joined(
+    start: &NodeStart,
+    progress: impl Fn(&str) + Send,
+    stop: CancellationToken,
+) -> Result<NodeIdentity, CliError> {
+    let token = start.token.clone().ok_or_else(|| {
+        CliError::other("joining needs a token: `pal token create --role node`, run where the cluster is, prints one")
+    })?;
+    let config = JoinConfig {
+        server: start.server.clone(),
+        token,
+        name: start.name.clone().unwrap_or_else(paths::node_name),
+        node_ip: start.node_ip,
+        data_dir: start.data_dir.clone(),
+    };
+    join(config, progress, stop).await.map_err(CliError::other)
+}
+
+fn engine(data_dir: &Path) -> Result<Engine, CliError> {
+    let exe = std::env::current_exe().map_err(CliError::other)?;
+    Engine::new(EngineConfig::new(data_dir.join("compiled"), Compile::Child { exe })).map_err(CliError::other)
+}
+
+fn lock(data_dir: &Path) -> Result<File, CliError> {
+    let path = data_dir.join("lock");
+    let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(CliError::file(&path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => {
+            Err(CliError::other(format!("another pal is using {}: stop it, or choose another --data-dir", data_dir.display())))
+        }
+        Err(std::fs::TryLockError::Error(source)) => Err(CliError::file(path)(source)),
+    }
+}
+
+fn kept(path: &Path) -> Result<Option<String>, CliError> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text.trim().to_owned())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(CliError::file(path)(error)),
+    }
+}
+
+/// This machine's address on the way to the server.
+fn address_towards(server: &str) -> Result<IpAddr, CliError> {
+    let unknown = |why: String| CliError::other(format!("{server}: {why}; say this node's address with --node-ip"));
+    let url = url::Url::parse(server).map_err(|error| unknown(error.to_string()))?;
+    let host = url.host_str().ok_or_else(|| unknown("the URL names no host".to_owned()))?;
+    let port = url.port_or_known_default().unwrap_or(443);
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let address = (host, port)
+        .to_socket_addrs()
+        .map_err(|error| unknown(error.to_string()))?
+        .next()
+        .ok_or_else(|| unknown("the name has no address".to_owned()))?;
+    let any = if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+    // No packet is sent: connecting a datagram socket only looks up which address would be the sender's.
+    let socket = UdpSocket::bind(any).and_then(|socket| socket.connect(address).map(|()| socket));
+    let local = socket.and_then(|socket| socket.local_addr()).map_err(|error| unknown(error.to_string()))?;
+    Ok(local.ip())
+}

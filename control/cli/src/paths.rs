@@ -1,0 +1,84 @@
+//! Where things lie on this machine.
+
+use std::path::{Path, PathBuf};
+
+use crate::error::CliError;
+
+/// The folder of a cluster: `palinurus` in the user's data directory (XDG).
+pub fn data_dir(given: Option<&Path>) -> Result<PathBuf, CliError> {
+    below_data("palinurus", given)
+}
+
+/// The folder of a node that runs apart from its server.
+pub fn node_dir(given: Option<&Path>) -> Result<PathBuf, CliError> {
+    below_data("palinurus-node", given)
+}
+
+fn below_data(name: &str, given: Option<&Path>) -> Result<PathBuf, CliError> {
+    let dir = match given {
+        Some(dir) => dir.to_owned(),
+        None => dirs::data_dir()
+            .ok_or_else(|| CliError::other("this user has no home directory: say where with --data-dir"))?
+            .join(name),
+    };
+    std::path::absolute(&dir).map_err(CliError::file(dir))
+}
+
+/// The kubeconfig that `up` and `server` write.
+pub fn kubeconfig(data_dir: &Path) -> PathBuf {
+    data_dir.join("kubeconfig")
+}
+
+/// Makes a folder that only its owner can enter.
+pub fn make_private(dir: &Path) -> Result<(), CliError> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(CliError::file(dir))
+}
+
+/// Writes a file that only its owner can read, whole or not at all.
+pub fn write_private(path: &Path, text: &str) -> Result<(), CliError> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    let temporary = path.with_extension("new");
+    let write = || {
+        let mut options = std::fs::OpenOptions::new();
+        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_data()?;
+        std::fs::rename(&temporary, path)
+    };
+    write().map_err(CliError::file(path))
+}
+
+/// This machine's name in the form that a Node's name may have (RFC 1123 subdomain).
+pub fn node_name() -> String {
+    let raw = std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .or_else(|_| std::env::var("HOSTNAME").map_err(|_| std::io::ErrorKind::NotFound.into()))
+        .unwrap_or_default();
+    as_name(raw.trim()).unwrap_or_else(|| "node".to_owned())
+}
+
+/// The text as an RFC 1123 label, where anything of it is left: `My_App.v2` is `my-app-v2`.
+pub fn as_name(text: &str) -> Option<String> {
+    let lower = text.to_ascii_lowercase();
+    let mapped: String = lower.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    let name: String = mapped.trim_matches('-').chars().take(63).collect();
+    let name = name.trim_end_matches('-').to_owned();
+    (!name.is_empty()).then_some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_made_of_what_a_name_may_hold() {
+        let check = |text: &str, expected: Option<&str>| assert_eq!(as_name(text).as_deref(), expected, "{text:?}");
+        check("hello", Some("hello"));
+        check("My_App.v2", Some("my-app-v2"));
+        check("--x--", Some("x"));
+        check("", None);
+        check("///", None);
+        check(&"a".repeat(80), Some(&"a".repeat(63)));
+    }
+}

@@ -1,0 +1,145 @@
+//! `pal run`: a Deployment and a NodePort Service for one Wasm component.
+
+use std::path::{Path, PathBuf};
+
+use pal_image::Reference;
+use serde_json::{Value, json};
+
+use crate::api::Api;
+use crate::apply;
+use crate::args::{ClientArgs, RunArgs};
+use crate::error::CliError;
+use crate::manifest::{Document, Origin};
+use crate::paths::as_name;
+use crate::progress::Progress;
+use crate::up::service_urls;
+use crate::wait;
+
+pub async fn run(client: &ClientArgs, args: RunArgs) -> Result<(), CliError> {
+    let plan = plan(&args, &|path| path.is_file())?;
+    let api = Api::connect(client).await?;
+    let progress = Progress::new();
+    let step = progress.step(format!("running {}", plan.name));
+    let folder = std::env::current_dir().map_err(CliError::file("."))?;
+    let documents = objects(&plan, &args)
+        .into_iter()
+        .map(|object| Document {
+            origin: Origin { file: "the command line".to_owned(), document: 1, folder: folder.clone() },
+            object,
+        })
+        .collect();
+    let applied = apply::apply(&api, documents, false, |_| {}).await?;
+    wait::ready(&api, &applied, args.timeout, |text| step.note(text)).await?;
+    step.done(format!("deployment/{} is ready", plan.name));
+    for url in service_urls(&api, &applied).await? {
+        println!("{url}");
+    }
+    Ok(())
+}
+
+/// What is to be run under which name.
+#[derive(Debug, PartialEq, Eq)]
+struct Plan {
+    name: String,
+    image: String,
+}
+
+/// Decides what the arguments mean: `pal run app.wasm`, `pal run NAME --image IMAGE`, `pal run --image IMAGE`.
+fn plan(args: &RunArgs, is_file: &dyn Fn(&Path) -> bool) -> Result<Plan, CliError> {
+    let (name, image) = match (&args.name, &args.image) {
+        (name, Some(image)) => (name.clone(), image.clone()),
+        (Some(file), None) => (None, file.clone()),
+        (None, None) => return Err(CliError::other("say what to run: `pal run ./app.wasm`, or --image IMAGE")),
+    };
+    let image = local(image, args.image.is_none(), is_file)?;
+    let name = match name {
+        Some(name) => name,
+        None => name_of(&image)
+            .ok_or_else(|| CliError::other(format!("no name can be made of {image:?}: give one, as `pal run NAME --image …`")))?,
+    };
+    Ok(Plan { name, image })
+}
+
+/// A file's path in the form that marks a local file.
+fn local(image: String, must_be_file: bool, is_file: &dyn Fn(&Path) -> bool) -> Result<String, CliError> {
+    if Reference::is_local_file(&image) {
+        return Ok(image);
+    }
+    if is_file(Path::new(&image)) {
+        return Ok(format!("./{image}"));
+    }
+    if must_be_file || image.ends_with(".wasm") {
+        return Err(CliError::other(format!("{image}: no such file; an image in a registry is named with --image")));
+    }
+    Ok(image)
+}
+
+fn name_of(image: &str) -> Option<String> {
+    if Reference::is_local_file(image) {
+        return as_name(PathBuf::from(image).file_stem()?.to_str()?);
+    }
+    let path = image.split(['@']).next()?.rsplit('/').next()?;
+    as_name(path.split(':').next()?)
+}
+
+fn objects(plan: &Plan, args: &RunArgs) -> Vec<Value> {
+    let labels = json!({ "app": plan.name });
+    let env: Vec<Value> = args.env.iter().map(|(name, value)| json!({"name": name, "value": value})).collect();
+    let mut container = json!({
+        "name": plan.name, "image": plan.image, "ports": [{ "containerPort": args.port }],
+    });
+    if !env.is_empty() {
+        container["env"] = Value::Array(env);
+    }
+    if !args.args.is_empty() {
+        container["args"] = json!(args.args);
+    }
+    vec![
+        json!({
+            "apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": { "name": plan.name, "labels": labels },
+            "spec": {
+                "replicas": args.replicas,
+                "selector": { "matchLabels": labels },
+                "template": { "metadata": { "labels": labels }, "spec": { "containers": [container] } },
+            },
+        }),
+        json!({
+            "apiVersion": "v1", "kind": "Service",
+            "metadata": { "name": plan.name, "labels": labels },
+            "spec": {
+                "type": "NodePort", "selector": labels,
+                "ports": [{ "port": 80, "targetPort": args.port }],
+            },
+        }),
+    ]
+}
+
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::{Args, Command};
+    use clap::Parser;
+
+    fn check(words: &[&str], expected: Result<(&str, &str), &str>) {
+        let args = Args::try_parse_from(["pal", "run"].iter().chain(words)).unwrap();
+        let Command::Run(args) = args.command else { panic!("not a run") };
+        match (plan(&args, &|path| path == Path::new("there.wasm")), expected) {
+            (Ok(plan), Ok((name, image))) => assert_eq!((plan.name.as_str(), plan.image.as_str()), (name, image)),
+            (Err(error), Err(part)) => assert!(error.to_string().contains(part), "{error}"),
+            (result, _) => panic!("{words:?}: {result:?}"),
+        }
+    }
+
+    #[test]
+    fn the_arguments_say_what_is_run_under_which_name() {
+        check(&["./My_App.wasm"], Ok(("my-app", "./My_App.wasm")));
+        check(&["there.wasm"], Ok(("there", "./there.wasm")));
+        check(&["web", "--image", "./a.wasm"], Ok(("web", "./a.wasm")));
+        check(&["--image", "ghcr.io/me/app:v1"], Ok(("app", "ghcr.io/me/app:v1")));
+        check(&["missing.wasm"], Err("no such file"));
+        check(&["web", "--image", "missing.wasm"], Err("no such file"));
+        check(&[], Err("say what to run"));
+    }
+}

@@ -1,0 +1,145 @@
+//! `pal up`: a server and a node in one process, and manifests brought to life.
+
+use std::path::Path;
+use std::time::Duration;
+
+use pal_server::tokens::{self, Role};
+use serde_json::Value;
+
+use crate::api::{self, Api};
+use crate::apply::{self, Applied};
+use crate::args::UpArgs;
+use crate::control_plane::ControlPlane;
+use crate::error::CliError;
+use crate::manifest;
+use crate::node::{Node, NodeStart};
+use crate::progress::Progress;
+use crate::{paths, signals, wait};
+
+/// The token by which the node of the same process joins is used at once.
+const TOKEN_LIFE: Duration = Duration::from_secs(600);
+
+/// `pal up`
+pub async fn run(args: UpArgs) -> Result<(), CliError> {
+    let stop = signals::stop_on_signal()?;
+    // Read before anything starts: a mistake in a manifest is the commonest reason to begin again.
+    let documents =
+        if args.filename.is_empty() { Vec::new() } else { manifest::read(&args.filename, false)? };
+    let data_dir = paths::data_dir(args.serve.data_dir.as_deref())?;
+    let progress = Progress::new();
+
+    let step = progress.step("starting the control plane");
+    let plane = ControlPlane::start(&args.serve, &data_dir).await?;
+    step.done(format!("control plane is ready at {}", plane.url));
+
+    let result = async {
+        let step = progress.step("starting the node");
+        let node = start_node(&args, &data_dir, &plane, |text| step.note(text)).await?;
+        step.done(format!("node {} is running", node.name));
+        Ok::<_, CliError>(node)
+    };
+    let node = match result.await {
+        Ok(node) => node,
+        Err(error) => {
+            plane.stop().await;
+            return Err(error);
+        }
+    };
+    let work = serve(&args, &plane, documents, &progress);
+    let result = tokio::select! {
+        result = work => result,
+        () = stop.cancelled() => Ok(()),
+    };
+    if result.is_ok() {
+        stop.cancelled().await;
+        eprintln!("stopping (again to stop at once)");
+    }
+    node.stop().await;
+    plane.stop().await;
+    result
+}
+
+async fn start_node(
+    args: &UpArgs,
+    data_dir: &Path,
+    plane: &ControlPlane,
+    progress: impl Fn(&str) + Send,
+) -> Result<Node, CliError> {
+    let token = tokens::create(&plane.registry, Role::Node, TOKEN_LIFE, "pal up", plane.server.ca().fingerprint())
+        .await
+        .map_err(CliError::other)?;
+    let start = NodeStart {
+        data_dir: data_dir.join("node"),
+        server: plane.url.clone(),
+        token: Some(token.clone()),
+        name: None,
+        node_ip: args.node_ip,
+        labels: Vec::new(),
+    };
+    let node = Node::start(start, progress, tokio_util::sync::CancellationToken::new()).await;
+    // Used or not needed: nobody else ever sees it.
+    let id = token.trim_start_matches("pal_").split('.').next().unwrap_or_default();
+    if let Err(status) = tokens::revoke(&plane.registry, id).await {
+        tracing::warn!(%status, "the node's token could not be taken back; it expires by itself");
+    }
+    node
+}
+
+/// Applies the manifests, waits, and prints what runs and where.
+async fn serve(
+    args: &UpArgs,
+    plane: &ControlPlane,
+    documents: Vec<manifest::Document>,
+    progress: &Progress,
+) -> Result<(), CliError> {
+    let api = Api::from_kubeconfig(plane.kubeconfig.clone()).await?;
+    let mut applied = Vec::new();
+    if !documents.is_empty() {
+        let step = progress.step("applying the manifests");
+        applied = apply::apply(&api, documents, false, |one| step.note(&one.line())).await?;
+        step.done(format!("applied {}", count(applied.len(), "object")));
+        let step = progress.step("waiting until all is ready");
+        wait::ready(&api, &applied, args.timeout, |text| step.note(text)).await?;
+        step.done("all is ready");
+    }
+    println!();
+    for one in &applied {
+        println!("  {}", one.line());
+    }
+    for url in service_urls(&api, &applied).await? {
+        println!("  {url}");
+    }
+    println!("\n  kubectl --kubeconfig {} get pods -A\n", plane.kubeconfig.display());
+    println!("Ctrl-C stops it; the next `pal up` goes on where it was.");
+    Ok(())
+}
+
+/// Where the NodePort Services among the objects are reached: on the first node that says its address.
+pub async fn service_urls(api: &Api, applied: &[Applied]) -> Result<Vec<String>, CliError> {
+    let mut urls = Vec::new();
+    let services: Vec<&Applied> = applied.iter().filter(|a| a.resource.plural == "services").collect();
+    if services.is_empty() {
+        return Ok(urls);
+    }
+    let nodes = api.get("/api/v1/nodes").await?;
+    let address = api::array(&nodes["items"]).iter().find_map(internal_ip);
+    let Some(address) = address else { return Ok(urls) };
+    for service in services {
+        let object = api.get(&service.resource.path(service.namespace.as_deref(), Some(&service.name))).await?;
+        for port in api::array(&object["spec"]["ports"]) {
+            if let Some(node_port) = port["nodePort"].as_u64() {
+                urls.push(format!("http://{address}:{node_port}  (service/{})", service.name));
+            }
+        }
+    }
+    Ok(urls)
+}
+
+fn internal_ip(node: &Value) -> Option<String> {
+    let address = api::array(&node["status"]["addresses"]).iter().find(|a| a["type"] == "InternalIP")?;
+    address["address"].as_str().map(str::to_owned)
+}
+
+fn count(number: usize, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+}

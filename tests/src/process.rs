@@ -1,0 +1,245 @@
+//! `pal` processes.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::process::{Child, Command};
+use tokio::task::JoinSet;
+
+use crate::kubectl::{Kubectl, Ran};
+use crate::wait::wait_until;
+
+/// How long a process may take to start on a busy machine.
+const START_LIMIT: Duration = Duration::from_secs(60);
+const STOP_LIMIT: Duration = Duration::from_secs(30);
+
+/// The program under test.
+#[derive(Clone, Debug)]
+pub struct Pal {
+    program: PathBuf,
+}
+
+/// A `pal` that goes on until it is stopped, with what it prints. Dropped, it is killed.
+pub struct Process {
+    child: Child,
+    output: Arc<Mutex<String>>,
+    _readers: JoinSet<()>,
+}
+
+/// `pal up` on a data directory of its own.
+pub struct Up {
+    pub process: Process,
+    pub dir: TempDir,
+    pal: Pal,
+}
+
+/// `pal server` on a data directory of its own.
+pub struct Server {
+    pub process: Process,
+    pub dir: TempDir,
+    pal: Pal,
+}
+
+impl Pal {
+    /// The program at that path: `env!("CARGO_BIN_EXE_pal")`.
+    pub fn new(program: &str) -> Self {
+        Self { program: PathBuf::from(program) }
+    }
+
+    /// A command line of the program; nothing of the user's environment leads it to another cluster.
+    pub fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(words).env_remove("KUBECONFIG").env_remove("PAL_DATA_DIR").env_remove("PAL_LOG");
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        command
+    }
+
+    /// Runs a command that ends by itself.
+    pub async fn run(&self, words: &[&str]) -> Ran {
+        let child = self.command(words).spawn().expect("pal starts");
+        let output = tokio::time::timeout(Duration::from_secs(120), child.wait_with_output())
+            .await
+            .unwrap_or_else(|_| panic!("pal {}: no end", words.join(" ")))
+            .expect("pal ran");
+        Ran {
+            command: format!("pal {}", words.join(" ")),
+            code: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// Starts a command that goes on.
+    pub fn start(&self, words: &[&str]) -> Process {
+        let mut child = self.command(words).spawn().expect("pal starts");
+        let output = Arc::new(Mutex::new(String::new()));
+        let mut readers = JoinSet::new();
+        readers.spawn(keep(child.stdout.take().expect("piped"), output.clone()));
+        readers.spawn(keep(child.stderr.take().expect("piped"), output.clone()));
+        Process { child, output, _readers: readers }
+    }
+
+    /// Starts `pal up` with further arguments, and waits until all that it was to bring up is there.
+    pub async fn up(&self, more: &[&str]) -> Up {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        self.up_in(dir, more).await
+    }
+
+    /// The same on a directory that is there already.
+    pub async fn up_in(&self, dir: TempDir, more: &[&str]) -> Up {
+        let data = dir.path().to_str().expect("a path of plain text").to_owned();
+        let mut words = vec!["up", "--listen", "127.0.0.1:0", "--data-dir", &data];
+        words.extend(more);
+        let mut process = self.start(&words);
+        process.until("Ctrl-C stops it").await;
+        Up { process, dir, pal: self.clone() }
+    }
+
+    /// Starts `pal server` with further arguments, and waits until it serves.
+    pub async fn server(&self, more: &[&str]) -> Server {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let data = dir.path().to_str().expect("a path of plain text").to_owned();
+        let mut words = vec!["server", "--listen", "127.0.0.1:0", "--data-dir", &data];
+        words.extend(more);
+        let mut process = self.start(&words);
+        process.until("kubeconfig: ").await;
+        Server { process, dir, pal: self.clone() }
+    }
+}
+
+async fn keep(stream: impl AsyncRead + Unpin, output: Arc<Mutex<String>>) {
+    let mut lines = BufReader::new(stream).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        let mut output = output.lock().expect("no reader panics");
+        output.push_str(&line);
+        output.push('\n');
+    }
+}
+
+impl Process {
+    /// What it has printed so far, on both streams.
+    pub fn output(&self) -> String {
+        self.output.lock().expect("no reader panics").clone()
+    }
+
+    /// Waits until it has printed a text; panics with its output if it ends first.
+    pub async fn until(&mut self, text: &str) {
+        wait_until(START_LIMIT, &format!("{text:?} in the output"), async || {
+            let output = self.output();
+            if output.contains(text) {
+                return Ok(());
+            }
+            if let Ok(Some(status)) = self.child.try_wait() {
+                panic!("pal ended ({status}) before it printed {text:?}:\n{}", self.output());
+            }
+            Err(output)
+        })
+        .await;
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id().unwrap_or_default()
+    }
+
+    /// Ctrl-C, and waiting until it has ended; whether it ended well.
+    pub async fn interrupt(&mut self) -> bool {
+        self.signal("INT").await;
+        self.ended().await
+    }
+
+    /// Sends a signal by name.
+    pub async fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([&format!("-{name}"), &self.id().to_string()]).status().await;
+        assert!(status.is_ok_and(|status| status.success()), "cannot send SIG{name}");
+    }
+
+    /// kill -9.
+    pub async fn kill(&mut self) {
+        self.child.kill().await.expect("the process is ours");
+    }
+
+    /// Waits until it has ended by itself; whether it ended well.
+    pub async fn ended(&mut self) -> bool {
+        match tokio::time::timeout(STOP_LIMIT, self.child.wait()).await {
+            Ok(status) => status.expect("the process is ours").success(),
+            Err(_) => panic!("pal did not end within {} s:\n{}", STOP_LIMIT.as_secs(), self.output()),
+        }
+    }
+}
+
+fn kubeconfig(dir: &Path) -> PathBuf {
+    dir.join("kubeconfig")
+}
+
+async fn client(dir: &Path) -> kube::Client {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let kubeconfig = kube::config::Kubeconfig::read_from(kubeconfig(dir)).expect("a kubeconfig");
+    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &kube::config::KubeConfigOptions::default())
+        .await
+        .expect("a usable kubeconfig");
+    kube::Client::try_from(config).expect("a client")
+}
+
+async fn pal_in(pal: &Pal, dir: &Path, line: &str) -> Ran {
+    let kubeconfig = kubeconfig(dir);
+    let mut words: Vec<&str> = line.split_whitespace().collect();
+    words.extend(["--kubeconfig", kubeconfig.to_str().expect("a path of plain text")]);
+    pal.run(&words).await
+}
+
+impl Up {
+    /// kubectl for this cluster, where there is one on this machine.
+    pub fn kubectl(&self) -> Option<Kubectl> {
+        Kubectl::find(kubeconfig(self.dir.path()))
+    }
+
+    /// A client with the administrator's rights.
+    pub async fn client(&self) -> kube::Client {
+        client(self.dir.path()).await
+    }
+
+    /// Runs `pal` as a client of this cluster.
+    pub async fn pal(&self, line: &str) -> Ran {
+        pal_in(&self.pal, self.dir.path(), line).await
+    }
+
+    /// Stops it with Ctrl-C; the directory, for a next time.
+    pub async fn stop(mut self) -> TempDir {
+        assert!(self.process.interrupt().await, "pal did not end well:\n{}", self.process.output());
+        self.dir
+    }
+}
+
+impl Server {
+    /// kubectl for this cluster, where there is one on this machine.
+    pub fn kubectl(&self) -> Option<Kubectl> {
+        Kubectl::find(kubeconfig(self.dir.path()))
+    }
+
+    /// A client with the administrator's rights.
+    pub async fn client(&self) -> kube::Client {
+        client(self.dir.path()).await
+    }
+
+    /// Runs `pal` as a client of this cluster.
+    pub async fn pal(&self, line: &str) -> Ran {
+        pal_in(&self.pal, self.dir.path(), line).await
+    }
+
+    /// Joins a node of that name at that address; it has its own data directory.
+    pub async fn join(&self, name: &str, node_ip: &str) -> (Process, TempDir) {
+        let line = self.pal("token create --role node").await.ok();
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let data = dir.path().to_str().expect("a path of plain text").to_owned();
+        let mut words: Vec<&str> = line.split_whitespace().skip(1).collect();
+        words.extend(["--name", name, "--node-ip", node_ip, "--data-dir", &data]);
+        let mut process = self.pal.start(&words);
+        process.until("is running").await;
+        (process, dir)
+    }
+}
