@@ -1,0 +1,158 @@
+use base64::Engine;
+use serde_json::json;
+
+use super::{check_change_refused, check_refused, created, of, updated};
+use crate::kinds::{field_labels, selectable};
+
+#[test]
+fn a_namespace_is_held_until_it_is_finalized() {
+    let old = created("Namespace", json!({"spec": {"finalizers": []}, "status": {"phase": "Terminating"}}));
+    assert_eq!(old["spec"], json!({"finalizers": ["kubernetes"]}));
+    assert_eq!(old["status"], json!({"phase": "Active"}));
+    assert_eq!(old["metadata"]["labels"], json!({"kubernetes.io/metadata.name": "x"}));
+    let change = json!({"metadata": {"labels": null}, "spec": {"finalizers": []}});
+    let new = updated("Namespace", &old, None, change.clone()).expect("valid");
+    assert_eq!(new["spec"], old["spec"]);
+    assert_eq!(new["metadata"]["labels"], old["metadata"]["labels"]);
+    let new = updated("Namespace", &old, Some("finalize"), change).expect("valid");
+    assert_eq!(new["spec"], json!({"finalizers": []}));
+    let change = json!({"status": {"phase": "Terminating"}});
+    let new = updated("Namespace", &old, Some("status"), change).expect("valid");
+    assert_eq!((&new["spec"], &new["status"]["phase"]), (&old["spec"], &json!("Terminating")));
+}
+
+#[test]
+fn a_node_tells_of_itself_and_keeps_its_addresses() {
+    let given = json!({
+        "spec": {"podCIDR": "100.64.1.0/24"},
+        "status": {"capacity": {"cpu": "2000m", "memory": "1024Ki"}},
+    });
+    let node = created("Node", given.clone());
+    assert_eq!(node["spec"]["podCIDRs"], json!(["100.64.1.0/24"]));
+    let amounts = json!({"cpu": "2", "memory": "1Mi"});
+    assert_eq!(node["status"], json!({"capacity": amounts, "allocatable": amounts}));
+    check_change_refused(
+        "Node",
+        given,
+        json!({"spec": {"podCIDR": "100.64.2.0/24", "podCIDRs": ["100.64.2.0/24"]}}),
+        &["spec.podCIDRs: Forbidden: node updates may not change podCIDR except from \"\" to valid"],
+    );
+    let taint = json!({"key": "a", "effect": "NoExecute"});
+    check_refused(
+        "Node",
+        json!({"spec": {"taints": [taint, taint, {"key": "b", "effect": "x"}]}}),
+        &[
+            "metadata.taints[1]: Duplicate value: {\"effect\":\"NoExecute\",\"key\":\"a\"}",
+            "metadata.taints[2].effect: Unsupported value: \"x\": supported values: \"NoSchedule\", \"PreferNoSchedule\", \"NoExecute\"",
+        ],
+    );
+}
+
+#[test]
+fn endpoint_slices_hold_addresses_of_one_type() {
+    let given = json!({"addressType": "IPv4", "endpoints": [{"addresses": ["10.0.0.1"]}], "ports": [{"port": 80}]});
+    let slice = created("EndpointSlice", given.clone());
+    assert_eq!(slice["ports"], json!([{"name": "", "port": 80, "protocol": "TCP"}]));
+    let expected = "addressType: Invalid value: \"FQDN\": field is immutable";
+    let change = json!({"addressType": "FQDN", "endpoints": []});
+    check_change_refused("EndpointSlice", given, change, &[expected]);
+    check_refused("EndpointSlice", json!({}), &["addressType: Required value"]);
+    check_refused(
+        "EndpointSlice",
+        json!({"addressType": "IPv4", "endpoints": [{"addresses": ["x"]}]}),
+        &["endpoints[0].addresses[0]: Invalid value: \"x\": must be a valid IPv4 address"],
+    );
+}
+
+#[test]
+fn an_event_lies_where_its_object_lies() {
+    let given = json!({"involvedObject": {"kind": "Pod", "namespace": "default", "name": "p"}});
+    assert_eq!(created("Event", given)["type"], "Normal");
+    check_refused(
+        "Event",
+        json!({"involvedObject": {"kind": "Pod", "namespace": "other"}}),
+        &["involvedObject.namespace: Invalid value: \"other\": does not match event.namespace"],
+    );
+}
+
+#[test]
+fn leases_last_a_while() {
+    check_refused(
+        "Lease",
+        json!({"spec": {"leaseDurationSeconds": 0, "leaseTransitions": -1}}),
+        &[
+            "spec.leaseDurationSeconds: Invalid value: 0: must be greater than 0",
+            "spec.leaseTransitions: Invalid value: -1: must be greater than or equal to 0",
+        ],
+    );
+}
+
+#[test]
+fn a_signing_request_is_decided_and_signed_apart() {
+    let pem = "-----BEGIN CERTIFICATE REQUEST-----\n-----END CERTIFICATE REQUEST-----\n";
+    let request = base64::engine::general_purpose::STANDARD.encode(pem);
+    let given = json!({"spec": {"request": request, "signerName": "a.b/c", "usages": ["client auth"]}});
+    let old = created("CertificateSigningRequest", given);
+    let change = json!({"status": {"certificate": "eA==", "conditions": [{"type": "Approved", "status": "True"}]}});
+    let approved = updated("CertificateSigningRequest", &old, Some("approval"), change.clone());
+    let approved = approved.expect("valid");
+    assert!(approved["status"].get("certificate").is_none());
+    assert_eq!(approved["status"]["conditions"][0]["lastUpdateTime"], "2026-01-01T00:00:00Z");
+    let signed = updated("CertificateSigningRequest", &old, Some("status"), change).expect("valid");
+    assert_eq!(signed["status"], json!({"certificate": "eA=="}));
+    check_refused(
+        "CertificateSigningRequest",
+        json!({"spec": {"request": "eA==", "signerName": "c", "expirationSeconds": 5}}),
+        &[
+            "spec.request: Invalid value: \"x\": PEM block type must be CERTIFICATE REQUEST",
+            "spec.usages: Required value",
+            "spec.signerName: Invalid value: \"c\": must be a fully qualified domain and path of the form 'example.com/signer-name'",
+            "spec.expirationSeconds: Invalid value: 5: may not specify a duration less than 600 seconds (10 minutes)",
+        ],
+    );
+}
+
+#[test]
+fn a_binding_grants_one_role() {
+    let given = json!({"roleRef": {"kind": "ClusterRole", "name": "a"}, "subjects": [{"kind": "User", "name": "u"}]});
+    let binding = created("ClusterRoleBinding", given.clone());
+    assert_eq!(binding["roleRef"]["apiGroup"], "rbac.authorization.k8s.io");
+    check_change_refused(
+        "ClusterRoleBinding",
+        given,
+        json!({"roleRef": {"name": "b"}}),
+        &[
+            "roleRef: Invalid value: {\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":\"ClusterRole\",\"name\":\"b\"}: cannot change roleRef",
+        ],
+    );
+    check_refused(
+        "ClusterRole",
+        json!({"rules": [{"apiGroups": [""], "resources": ["pods"]}]}),
+        &["rules[0].verbs: Required value: verbs must contain at least one value"],
+    );
+}
+
+#[test]
+fn field_selectors_know_the_fields_of_each_kind() {
+    let table = [
+        ("Pod", "status.phase", true),
+        ("Pod", "spec.nodeName", true),
+        ("Pod", "spec.volumes", false),
+        ("Event", "involvedObject.uid", true),
+        ("Node", "spec.unschedulable", true),
+        ("Node", "metadata.namespace", false),
+        ("Secret", "type", true),
+        ("Deployment", "metadata.name", true),
+        ("Deployment", "status.replicas", false),
+    ];
+    for (kind, field, expected) in table {
+        assert_eq!(selectable(&of(kind), field), expected, "{kind} {field}");
+    }
+    let node = json!({"metadata": {"name": "n"}});
+    let expected = [("metadata.name", "n".to_owned()), ("spec.unschedulable", "false".to_owned())];
+    assert_eq!(field_labels(&of("Node"), &node), expected);
+    let secret = json!({"metadata": {"name": "s", "namespace": "d"}, "type": "Opaque"});
+    let expected =
+        [("metadata.name", "s".to_owned()), ("metadata.namespace", "d".to_owned()), ("type", "Opaque".to_owned())];
+    assert_eq!(field_labels(&of("Secret"), &secret), expected);
+}

@@ -1,0 +1,303 @@
+use serde_json::{Value, json};
+
+use super::{causes, check_refused, created, of, updated};
+use crate::kinds::default_grace;
+
+fn container() -> Value {
+    json!({"name": "a", "image": "x:1"})
+}
+
+#[test]
+fn a_pod_gets_all_its_defaults() {
+    let given = json!({"spec": {
+        "containers": [{
+            "name": "a", "image": "x",
+            "ports": [{"containerPort": 80}],
+            "env": [{"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}],
+            "resources": {"limits": {"cpu": "0.5", "memory": "64Mi"}},
+            "readinessProbe": {"httpGet": {"port": 80}},
+            "volumeMounts": [{"name": "v", "mountPath": "/v"}],
+        }],
+        "volumes": [{"name": "v"}, {"name": "c", "configMap": {"name": "c"}}, {"name": "s", "secret": {"secretName": "s"}}],
+    }});
+    let pod = created("Pod", given);
+    let expected = json!({
+        "containers": [{
+            "env": [{"name": "IP", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "status.podIP"}}}],
+            "image": "x", "imagePullPolicy": "Always", "name": "a",
+            "ports": [{"containerPort": 80, "protocol": "TCP"}],
+            "readinessProbe": {
+                "failureThreshold": 3, "httpGet": {"path": "/", "port": 80, "scheme": "HTTP"},
+                "periodSeconds": 10, "successThreshold": 1, "timeoutSeconds": 1,
+            },
+            "resources": {
+                "limits": {"cpu": "500m", "memory": "64Mi"}, "requests": {"cpu": "500m", "memory": "64Mi"},
+            },
+            "terminationMessagePath": "/dev/termination-log", "terminationMessagePolicy": "File",
+            "volumeMounts": [{"mountPath": "/v", "name": "v"}],
+        }],
+        "dnsPolicy": "ClusterFirst", "enableServiceLinks": true,
+        "preemptionPolicy": "PreemptLowerPriority", "priority": 0, "restartPolicy": "Always",
+        "schedulerName": "default-scheduler", "securityContext": {}, "serviceAccount": "default",
+        "serviceAccountName": "default", "terminationGracePeriodSeconds": 30,
+        "tolerations": [
+            {"effect": "NoExecute", "key": "node.kubernetes.io/not-ready", "operator": "Exists", "tolerationSeconds": 3},
+            {"effect": "NoExecute", "key": "node.kubernetes.io/unreachable", "operator": "Exists", "tolerationSeconds": 3},
+        ],
+        "volumes": [
+            {"emptyDir": {}, "name": "v"},
+            {"configMap": {"defaultMode": 420, "name": "c"}, "name": "c"},
+            {"name": "s", "secret": {"defaultMode": 420, "secretName": "s"}},
+        ],
+    });
+    assert_eq!(pod["spec"], expected);
+    assert_eq!(pod["status"], json!({"phase": "Pending", "qosClass": "Guaranteed"}));
+    assert_eq!(pod["metadata"]["generation"], 1);
+}
+
+#[test]
+fn the_pull_policy_follows_the_images_tag() {
+    let table = [
+        ("x", "Always"),
+        ("x:latest", "Always"),
+        ("x:1", "IfNotPresent"),
+        ("host:5000/x", "Always"),
+        ("host:5000/x:2", "IfNotPresent"),
+        ("x@sha256:00", "IfNotPresent"),
+    ];
+    for (image, expected) in table {
+        let pod = created("Pod", json!({"spec": {"containers": [{"name": "a", "image": image}]}}));
+        assert_eq!(pod["spec"]["containers"][0]["imagePullPolicy"], expected, "{image}");
+    }
+}
+
+#[test]
+fn quality_of_service_follows_requests_and_limits() {
+    let table = [
+        (json!({}), "BestEffort"),
+        (json!({"requests": {"cpu": "1"}}), "Burstable"),
+        (json!({"limits": {"cpu": "1"}}), "Burstable"),
+        (json!({"limits": {"cpu": "1", "memory": "1Gi"}}), "Guaranteed"),
+        (json!({"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "500m", "memory": "1Gi"}}), "Burstable"),
+        (json!({"requests": {"cpu": "0"}}), "BestEffort"),
+    ];
+    for (resources, expected) in table {
+        let mut container = container();
+        container["resources"] = resources.clone();
+        let pod = created("Pod", json!({"spec": {"containers": [container]}}));
+        assert_eq!(pod["status"]["qosClass"], expected, "{resources}");
+    }
+}
+
+#[test]
+fn a_pod_that_tolerates_lost_nodes_is_left_alone() {
+    let table = [
+        (json!([{"operator": "Exists"}]), 1),
+        (json!([{"operator": "Exists", "effect": "NoExecute", "key": "node.kubernetes.io/not-ready"}]), 2),
+        (json!([{"operator": "Exists", "effect": "NoSchedule"}]), 3),
+        (json!([{"operator": "Exists", "key": "other"}]), 3),
+    ];
+    for (tolerations, expected) in table {
+        let pod = created("Pod", json!({"spec": {"containers": [container()], "tolerations": tolerations}}));
+        assert_eq!(pod["spec"]["tolerations"].as_array().map(Vec::len), Some(expected));
+    }
+}
+
+/// A pod with that spec is refused.
+fn check(spec: Value, expected: &[&str]) {
+    let mut spec = spec;
+    if spec.get("containers").is_none() {
+        spec["containers"] = json!([container()]);
+    }
+    check_refused("Pod", json!({"spec": spec}), expected);
+}
+
+/// A pod whose container has these fields too is refused.
+fn check_container(fields: Value, expected: &[&str]) {
+    let mut container = container();
+    super::merge(&mut container, fields);
+    check(json!({"containers": [container]}), expected);
+}
+
+#[test]
+fn what_is_wrong_with_a_pod_is_told_by_field() {
+    check(json!({"containers": []}), &["spec.containers: Required value"]);
+    check(
+        json!({"containers": [{}]}),
+        &["spec.containers[0].name: Required value", "spec.containers[0].image: Required value"],
+    );
+    check(json!({"containers": [container(), container()]}), &["spec.containers[1].name: Duplicate value: \"a\""]);
+    check(json!({"initContainers": [container()]}), &["spec.initContainers[0].name: Duplicate value: \"a\""]);
+    check(
+        json!({"restartPolicy": "Sometimes"}),
+        &[
+            "spec.restartPolicy: Unsupported value: \"Sometimes\": supported values: \"Always\", \"OnFailure\", \"Never\"",
+        ],
+    );
+    check(
+        json!({"dnsPolicy": "X"}),
+        &[
+            "spec.dnsPolicy: Unsupported value: \"X\": supported values: \"ClusterFirstWithHostNet\", \"ClusterFirst\", \"Default\", \"None\"",
+        ],
+    );
+    check(
+        json!({"terminationGracePeriodSeconds": -1}),
+        &["spec.terminationGracePeriodSeconds: Invalid value: -1: must be greater than or equal to 0"],
+    );
+    check(
+        json!({"activeDeadlineSeconds": 0}),
+        &["spec.activeDeadlineSeconds: Invalid value: 0: must be between 1 and 2147483647, inclusive"],
+    );
+    check(
+        json!({"tolerations": [{"key": "a", "operator": "Exists", "effect": "Never"}]}),
+        &[
+            "spec.tolerations[0].effect: Unsupported value: \"Never\": supported values: \"NoSchedule\", \"PreferNoSchedule\", \"NoExecute\"",
+        ],
+    );
+    check(
+        json!({"ephemeralContainers": [{"name": "e", "image": "x"}]}),
+        &["spec.ephemeralContainers: Forbidden: cannot be set on create"],
+    );
+}
+
+#[test]
+fn what_is_wrong_with_a_container_is_told_by_field() {
+    let table = [
+        (
+            json!({"imagePullPolicy": "Maybe"}),
+            "imagePullPolicy: Unsupported value: \"Maybe\": supported values: \"Always\", \"IfNotPresent\", \"Never\"",
+        ),
+        (json!({"image": " x"}), "image: Invalid value: \" x\": must not have leading or trailing whitespace"),
+        (json!({"ports": [{}]}), "ports[0].containerPort: Required value"),
+        (
+            json!({"ports": [{"containerPort": 70000}]}),
+            "ports[0].containerPort: Invalid value: 70000: must be between 1 and 65535, inclusive",
+        ),
+        (
+            json!({"ports": [{"containerPort": 1, "protocol": "X"}]}),
+            "ports[0].protocol: Unsupported value: \"X\": supported values: \"SCTP\", \"TCP\", \"UDP\"",
+        ),
+        (
+            json!({"ports": [{"containerPort": 1, "name": "a"}, {"containerPort": 2, "name": "a"}]}),
+            "ports[1].name: Duplicate value: \"a\"",
+        ),
+        (json!({"env": [{"value": "x"}]}), "env[0].name: Required value"),
+        (
+            json!({"env": [{"name": "A", "valueFrom": {}}]}),
+            "env[0].valueFrom: Invalid value: \"\": must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`",
+        ),
+        (
+            json!({"env": [{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "spec.x"}}}]}),
+            "env[0].valueFrom.fieldRef.fieldPath: Invalid value: \"spec.x\": error converting fieldPath: field label not supported: spec.x",
+        ),
+        (
+            json!({"env": [{"name": "A", "value": "b", "valueFrom": {"fieldRef": {"fieldPath": "metadata.labels['a']"}}}]}),
+            "env[0].valueFrom: Invalid value: \"\": may not be specified when `value` is not empty",
+        ),
+        (
+            json!({"envFrom": [{}]}),
+            "envFrom[0]: Invalid value: \"\": must specify one of: `configMapRef` or `secretRef`",
+        ),
+        (json!({"volumeMounts": [{"name": "no", "mountPath": "/a"}]}), "volumeMounts[0].name: Not found: \"no\""),
+        (json!({"livenessProbe": {}}), "livenessProbe: Required value: must specify a handler type"),
+        (
+            json!({"livenessProbe": {"httpGet": {"port": 80}, "tcpSocket": {"port": 80}}}),
+            "livenessProbe.tcpSocket: Forbidden: may not specify more than 1 handler type",
+        ),
+        (
+            json!({"livenessProbe": {"httpGet": {"port": 80}, "successThreshold": 2}}),
+            "livenessProbe.successThreshold: Invalid value: 2: must be 1",
+        ),
+        (
+            json!({"resources": {"requests": {"cpu": "2"}, "limits": {"cpu": "1"}}}),
+            "resources.requests: Invalid value: \"2\": must be less than or equal to cpu limit of 1",
+        ),
+        (
+            json!({"resources": {"requests": {"memory": "-1"}}}),
+            "resources.requests[memory]: Invalid value: \"-1\": must be greater than or equal to 0",
+        ),
+    ];
+    for (fields, expected) in table {
+        check_container(fields, &[&format!("spec.containers[0].{expected}")]);
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_volume_is_told_by_field() {
+    let table = [
+        (json!([{"name": "a", "emptyDir": {}}, {"name": "a", "emptyDir": {}}]), "[1].name: Duplicate value: \"a\""),
+        (json!([{"name": "a", "secret": {}}]), "[0].secret.secretName: Required value"),
+        (json!([{"name": "a", "configMap": {}}]), "[0].configMap.name: Required value"),
+        (
+            json!([{"name": "a", "emptyDir": {}, "hostPath": {"path": "/"}}]),
+            "[0].hostPath: Forbidden: may not specify more than 1 volume type",
+        ),
+        (
+            json!([{"name": "a", "secret": {"secretName": "s", "defaultMode": 512}}]),
+            "[0].secret.defaultMode: Invalid value: 512: must be a number between 0 and 0777 (octal), both inclusive",
+        ),
+        (
+            json!([{"name": "a", "configMap": {"name": "c", "items": [{"key": "k", "path": "../x"}]}}]),
+            "[0].configMap.items[0].path: Invalid value: \"../x\": must not contain '..'",
+        ),
+    ];
+    for (volumes, expected) in table {
+        check(json!({"volumes": volumes}), &[&format!("spec.volumes{expected}")]);
+    }
+}
+
+#[test]
+fn a_pods_spec_is_settled_but_for_images_deadline_and_tolerations() {
+    let old = created("Pod", json!({"spec": {"containers": [container()]}}));
+    let new = updated("Pod", &old, None, json!({"spec": {"containers": old["spec"]["containers"]}}));
+    assert_eq!(new.expect("no change")["metadata"]["generation"], 1);
+    let mut containers = old["spec"]["containers"].clone();
+    containers[0]["image"] = json!("x:2");
+    let new = updated("Pod", &old, None, json!({"spec": {"containers": containers}}));
+    assert_eq!(new.expect("a new image")["metadata"]["generation"], 2);
+    containers[0]["args"] = json!(["x"]);
+    let status = updated("Pod", &old, None, json!({"spec": {"containers": containers}}));
+    assert_eq!(
+        causes(&status.expect_err("new arguments")),
+        [
+            "spec: Forbidden: pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)"
+        ]
+    );
+    let status = updated("Pod", &old, None, json!({"spec": {"nodeName": "n1"}}));
+    assert_eq!(status.expect_err("the scheduler's work").code, 422);
+    let bound = updated("Pod", &old, Some("binding"), json!({"spec": {"nodeName": "n1"}}));
+    assert_eq!(bound.expect("a binding")["spec"]["nodeName"], "n1");
+}
+
+#[test]
+fn status_and_spec_are_written_apart() {
+    let old = created("Pod", json!({"spec": {"containers": [container()]}, "status": {"podIP": "1.2.3.4"}}));
+    assert!(old["status"].get("podIP").is_none());
+    let change = json!({
+        "metadata": {"labels": {"a": "b"}, "ownerReferences": [{"apiVersion": "v1", "kind": "X", "name": "x", "uid": "y"}]},
+        "spec": {"nodeName": "n1"},
+        "status": {"phase": "Running", "qosClass": "Guaranteed", "podIP": "100.64.0.1"},
+    });
+    let new = updated("Pod", &old, Some("status"), change).expect("a status");
+    assert_eq!(new["spec"], old["spec"]);
+    assert_eq!(new["metadata"]["labels"], json!({"a": "b"}));
+    assert_eq!(new["metadata"]["generation"], 1);
+    assert!(new["metadata"].get("ownerReferences").is_none());
+    let expected = json!({"phase": "Running", "podIP": "100.64.0.1", "qosClass": "BestEffort"});
+    assert_eq!(new["status"], expected);
+    let back = updated("Pod", &new, None, json!({"status": {"phase": "Failed"}})).expect("no change");
+    assert_eq!(back["status"], new["status"]);
+}
+
+#[test]
+fn a_pod_that_no_node_runs_needs_no_grace() {
+    let table = [
+        (json!({"spec": {"terminationGracePeriodSeconds": 9}}), Some(0)),
+        (json!({"spec": {"nodeName": "n", "terminationGracePeriodSeconds": 9}}), Some(9)),
+        (json!({"spec": {"nodeName": "n"}, "status": {"phase": "Failed"}}), Some(0)),
+    ];
+    for (pod, expected) in table {
+        assert_eq!(default_grace(&of("Pod"), &pod), expected);
+    }
+    assert_eq!(default_grace(&of("ConfigMap"), &json!({})), None);
+}
