@@ -1,11 +1,14 @@
 //! Patches on values: JSON patch (RFC 6902), merge patch (RFC 7386) and Kubernetes' strategic merge patch. Pure.
 
+mod go;
 mod json;
 mod merge;
+mod order;
 mod strategic;
 
 use pal_resources::{Reason, Status};
 
+pub use go::go_text;
 pub use json::json_patch;
 pub use merge::merge_patch;
 pub use strategic::strategic_merge;
@@ -13,12 +16,15 @@ pub use strategic::strategic_merge;
 /// Why a patch was not applied.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PatchError {
-    /// The patch itself is not a patch: 400.
+    /// The patch itself is not a patch.
     #[error("{0}")]
     Malformed(String),
-    /// The patch does not fit the object: 422.
+    /// The patch does not fit the object.
     #[error("{0}")]
     Unfit(String),
+    /// The patch is too much work.
+    #[error("{0}")]
+    TooLarge(String),
 }
 
 impl PatchError {
@@ -26,7 +32,27 @@ impl PatchError {
     pub fn status(&self) -> Status {
         match self {
             Self::Malformed(message) => Status::bad_request(message.clone()),
-            Self::Unfit(message) => Status::new(422, Reason::Invalid, message.clone()),
+            Self::Unfit(message) => {
+                // The real server says no more than the first part.
+                let message = format!("the server rejected our request due to an error in our request: {message}");
+                Status::new(422, Reason::Invalid, message)
+            }
+            Self::TooLarge(message) => {
+                let message = format!("Request entity is too large: {message}");
+                Status::new(413, Reason::RequestEntityTooLarge, message)
+            }
         }
+    }
+}
+
+/// What a value is, in the words of Go's JSON decoder.
+fn json_type(value: &serde_json::Value) -> &'static str {
+    match value {
+        serde_json::Value::Null => "null",
+        serde_json::Value::Bool(_) => "bool",
+        serde_json::Value::Number(_) => "number",
+        serde_json::Value::String(_) => "string",
+        serde_json::Value::Array(_) => "array",
+        serde_json::Value::Object(_) => "object",
     }
 }

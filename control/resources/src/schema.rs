@@ -128,6 +128,8 @@ pub struct Field {
     pub merge: bool,
     /// `patchStrategy` contains `retainKeys`.
     pub retain_keys: bool,
+    /// `patchStrategy` is `replace`, for an object.
+    pub replace: bool,
     /// `patchMergeKey` of a list of objects.
     pub merge_key: Option<&'static str>,
     /// `+default`, as JSON text.

@@ -120,6 +120,7 @@ fn add_field(message: &mut Message, line: &'static str, names: &HashMap<&str, u1
         atomic: false,
         merge: false,
         retain_keys: false,
+        replace: false,
         merge_key: None,
         default: None,
     };
@@ -140,6 +141,7 @@ fn add_flags(field: &mut Field, flags: &'static str) {
             ("keys", keys) => field.list_keys = keys.split(',').collect(),
             ("patch", strategy) => {
                 field.merge = strategy.split(',').any(|s| s == "merge");
+                field.replace = strategy == "replace";
                 field.retain_keys = strategy.split(',').any(|s| s == "retainKeys");
             }
             ("key", key) => field.merge_key = Some(key),
