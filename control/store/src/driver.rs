@@ -1,11 +1,12 @@
 //! The thread that owns the core: it takes what is waiting, has it written with one flush, and answers.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
-use tokio::sync::oneshot;
+use tokio::sync::watch;
 
 use crate::core::{Core, Reply};
 use crate::directory::Directory;
@@ -36,8 +37,8 @@ pub(crate) enum Request {
     Read { reply: Reply<Snapshot> },
     /// The persister is done with its batch.
     Persisted(Persisted),
-    /// Write everything out and stop.
-    Close { done: oneshot::Sender<()> },
+    /// Look at the flag that says to stop.
+    Close,
 }
 
 /// When the applied state is written.
@@ -54,10 +55,12 @@ pub(crate) struct Driver {
     pub persister: Persister,
     pub laziness: Laziness,
     pub clock: Clock,
-    /// Nobody has a handle to the store any more.
-    pub orphaned: Arc<AtomicBool>,
+    /// The store is to be closed, or nobody has a handle to it any more.
+    pub closing: Arc<AtomicBool>,
     /// Held until everything above is gone.
     pub _directory: Directory,
+    /// Its end tells that all of this is gone.
+    pub _running: watch::Sender<()>,
 }
 
 /// What happens when.
@@ -80,33 +83,18 @@ impl Clock {
     }
 }
 
-enum Next {
-    Go,
-    Close(Option<oneshot::Sender<()>>),
-}
-
 impl Driver {
     /// Works until the store is closed or all its handles are gone.
     pub fn run(mut self) {
-        let done = loop {
-            match self.round() {
-                Next::Go => {}
-                Next::Close(done) => break done,
-            }
-        };
+        while self.round().is_continue() {}
         self.finish();
-        drop(self);
-        if let Some(done) = done {
-            // Whoever closed the store may have gone.
-            let _ = done.send(());
-        }
     }
 
-    fn round(&mut self) -> Next {
+    fn round(&mut self) -> ControlFlow<()> {
         let mut next = match self.wait() {
             Ok(Some(request)) => Some(request),
             Ok(None) => None,
-            Err(()) => return Next::Close(None),
+            Err(()) => return ControlFlow::Break(()),
         };
         let (mut requests, mut bytes) = (0, 0);
         while let Some(request) = next.take() {
@@ -114,17 +102,14 @@ impl Driver {
             if let Request::Commit { data, .. } = &request {
                 bytes += data.len();
             }
-            if let Some(done) = self.take(request) {
-                self.settle();
-                return Next::Close(Some(done));
-            }
+            self.take(request);
             if requests < ROUND_REQUESTS && bytes < ROUND_BYTES {
                 next = self.requests.try_recv().ok();
             }
         }
         self.settle();
         self.persist();
-        if self.orphaned.load(Ordering::Acquire) { Next::Close(None) } else { Next::Go }
+        if self.closing.load(Ordering::Acquire) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
     /// The next request; `None` when something else is due, an error when nobody can ask any more.
@@ -147,9 +132,10 @@ impl Driver {
         Ok(request)
     }
 
-    fn take(&mut self, request: Request) -> Option<oneshot::Sender<()>> {
+    fn take(&mut self, request: Request) {
         match (request, &self.clock.failed) {
-            (Request::Close { done }, _) => return Some(done),
+            // The flag that came with it is seen at the end of the round.
+            (Request::Close, _) => {}
             (Request::Persisted(persisted), _) => self.note_persisted(persisted),
             (Request::Commit { reply, .. }, Some(error)) => drop(reply.send(Err(error.clone()))),
             (Request::Read { reply }, Some(error)) => drop(reply.send(Err(error.clone()))),
@@ -160,7 +146,6 @@ impl Driver {
             }
             (Request::Read { reply }, None) => self.core.read(reply),
         }
-        None
     }
 
     fn settle(&mut self) {
@@ -246,7 +231,7 @@ impl Driver {
                 Ok(Request::Persisted(persisted)) => self.note_persisted(persisted),
                 Ok(Request::Commit { reply, .. }) => drop(reply.send(Err(StoreError::Closed))),
                 Ok(Request::Read { reply }) => drop(reply.send(Err(StoreError::Closed))),
-                Ok(Request::Close { done }) => drop(done.send(())),
+                Ok(Request::Close) => {}
                 Err(_) => return,
             }
         }

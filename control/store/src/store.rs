@@ -7,7 +7,7 @@ use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
 use raft::eraftpb::ConfState;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use crate::codec::encode_txn;
 use crate::core::{Core, FOUNDED_AT, NoPeers, Parts, View, founding_state};
@@ -92,7 +92,8 @@ struct Shared {
     view: Arc<View>,
     hub: Arc<Hub>,
     identity: Identity,
-    orphaned: Arc<AtomicBool>,
+    closing: Arc<AtomicBool>,
+    running: watch::Receiver<()>,
     queue_bytes: usize,
     max_txn_bytes: usize,
 }
@@ -163,17 +164,9 @@ impl Store {
 
     /// Refuses further writes, ends the watches, writes everything out and lets go of the directory.
     pub async fn close(&self) {
-        let (done, closed) = oneshot::channel();
-        self.0.orphaned.store(true, Ordering::Release);
-        if self.ask(Request::Close { done }).is_err() {
-            // The queue is full, and the driver will see the flag behind what is in it; or it has gone already.
-            while !self.0.hub.is_closed() {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-            return;
-        }
-        // An error means that the driver has gone: it is closed.
-        let _ = closed.await;
+        self.0.ask_to_close();
+        // It never changes; it ends with the driver.
+        let _ = self.0.running.clone().changed().await;
     }
 
     /// Who this server is.
@@ -194,12 +187,17 @@ impl Store {
     }
 }
 
+impl Shared {
+    fn ask_to_close(&self) {
+        self.closing.store(true, Ordering::Release);
+        // Only to wake the driver: when the queue is full it is awake, and sees the flag.
+        let _ = self.requests.try_send(Request::Close);
+    }
+}
+
 impl Drop for Shared {
     fn drop(&mut self) {
-        self.orphaned.store(true, Ordering::Release);
-        let (done, _) = oneshot::channel();
-        // When the queue is full the driver is awake, and sees the flag.
-        let _ = self.requests.try_send(Request::Close { done });
+        self.ask_to_close();
     }
 }
 
@@ -257,7 +255,8 @@ fn open(config: &StoreConfig) -> Result<(Driver, Shared), StoreError> {
     let (requests, queue) = sync_channel(config.queue.max(1));
     let persister =
         Persister::start(stored, reporter(requests.clone())).map_err(|error| StoreError::io(&state_dir, &error))?;
-    let orphaned = Arc::new(AtomicBool::new(false));
+    let closing = Arc::new(AtomicBool::new(false));
+    let (end, running) = watch::channel(());
     let identity = Identity { cluster: directory.cluster.clone(), server };
     let driver = Driver {
         core,
@@ -265,8 +264,9 @@ fn open(config: &StoreConfig) -> Result<(Driver, Shared), StoreError> {
         persister,
         laziness: Laziness { bytes: config.persist_bytes, after: config.persist_after },
         clock: Clock::new(persisted),
-        orphaned: orphaned.clone(),
+        closing: closing.clone(),
         _directory: directory,
+        _running: end,
     };
     let shared = Shared {
         requests,
@@ -274,7 +274,8 @@ fn open(config: &StoreConfig) -> Result<(Driver, Shared), StoreError> {
         view,
         hub,
         identity,
-        orphaned,
+        closing,
+        running,
         queue_bytes: config.queue_bytes,
         max_txn_bytes: config.max_txn_bytes,
     };

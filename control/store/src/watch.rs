@@ -86,11 +86,6 @@ impl Hub {
         buckets.values().for_each(|bucket| bucket.grown.notify_waiters());
     }
 
-    /// Whether the store has been closed.
-    pub fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Acquire)
-    }
-
     /// A watcher of the keys that begin with `prefix`, from behind `after`.
     pub fn watch(self: &Arc<Self>, prefix: &str, after: Revision) -> Result<Watcher, WatchError> {
         let bucket = self.bucket(bucket_of(prefix));
