@@ -116,7 +116,7 @@ fn assign(pods: &Resource, pod: &mut Value, name: &str, binding: &Binding, now: 
         conditions.retain(|condition| condition["type"] != "PodScheduled");
         let time = lifecycle::timestamp(now);
         conditions.push(json!({
-            "type": "PodScheduled", "status": "True", "lastProbeTime": null, "lastTransitionTime": time
+            "type": "PodScheduled", "status": "True", "lastTransitionTime": time
         }));
     }
     Ok(())
