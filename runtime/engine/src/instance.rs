@@ -13,12 +13,25 @@ use wasmtime_wasi_http::{Error, WasiBody, WasiHttpView as _};
 
 use crate::failure::Failure;
 use crate::program::Pre;
+use crate::reply::Broken;
 use crate::ticker::Alive;
 use crate::workload::{Guest, Workload};
 use crate::{Body, Program};
 
 /// Where the guest's response goes: its head, with a body that streams, or why there is none.
 pub(crate) type Answer = oneshot::Sender<Result<http::Response<WasiBody>, String>>;
+
+/// Marks a response as broken if it is dropped before the guest has returned. It must be dropped before the store,
+/// whose end looks to the response's body like a proper one.
+struct BrokenUnlessReturned(Option<Broken>);
+
+impl Drop for BrokenUnlessReturned {
+    fn drop(&mut self) {
+        if let Some(broken) = self.0.take() {
+            broken.set();
+        }
+    }
+}
 
 /// How an instance that handled a request ended.
 #[derive(Debug)]
@@ -67,9 +80,11 @@ pub(crate) async fn handle(
     live: Live,
     request: Request<Body>,
     answer: Answer,
+    broken: Broken,
 ) -> Ended {
     let _live = live;
     let mut store = workload.store();
+    let mut broken = BrokenUnlessReturned(Some(broken));
     let request = acceptable(request);
     let done = match program.pre() {
         Pre::ServiceP2(pre) => match pre.instantiate_async(&mut store).await {
@@ -83,7 +98,10 @@ pub(crate) async fn handle(
         Pre::CommandP2(_) | Pre::CommandP3(_) => Err(not_a_service()),
     };
     match done {
-        Ok(()) => Ended::Returned,
+        Ok(()) => {
+            broken.0 = None;
+            Ended::Returned
+        }
         Err(error) => Ended::Failed(Failure::of(&error, &store.data().share)),
     }
 }

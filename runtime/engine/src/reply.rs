@@ -1,6 +1,8 @@
 //! Responses on their way back: the engine's own, and the guests' with the lifeline of the instance that makes them.
 
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -15,6 +17,9 @@ use wasmtime_wasi_http::WasiBody;
 
 use crate::{Body, BoxError};
 
+/// The error of a body that is not whole.
+const CUT_OFF: &str = "the service stopped in the middle of its response";
+
 /// A response of the engine's own.
 pub(crate) fn plain(status: StatusCode, why: &str) -> Response<Body> {
     let body = Full::from(format!("{why}\n")).map_err(|never| match never {}).boxed_unsync();
@@ -26,6 +31,21 @@ pub(crate) fn plain(status: StatusCode, why: &str) -> Response<Body> {
         headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
     }
     response
+}
+
+/// Set when an instance ends before its time: what it has sent is not all.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Broken(Arc<AtomicBool>);
+
+impl Broken {
+    pub(crate) fn set(&self) {
+        // The body's channel, which is closed after this, orders the two.
+        self.0.store(true, Ordering::Release);
+    }
+
+    fn is_set(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
 }
 
 /// The interest in an instance: while it is held, the instance may go on.
@@ -67,6 +87,7 @@ impl Released {
 pub(crate) fn streamed(
     response: Response<WasiBody>,
     lifeline: Lifeline,
+    broken: Broken,
     stall: Duration,
     head_only: bool,
 ) -> Response<Body> {
@@ -75,6 +96,7 @@ pub(crate) fn streamed(
     let body = GuestBody {
         body,
         lifeline: Some(lifeline),
+        broken,
         // A server stops reading a body of known length at its end, and the body of a HEAD at once.
         left: if head_only { Some(0) } else { announced },
         stall,
@@ -86,6 +108,7 @@ pub(crate) fn streamed(
 struct GuestBody {
     body: WasiBody,
     lifeline: Option<Lifeline>,
+    broken: Broken,
     /// Bytes to come, if their number was announced.
     left: Option<u64>,
     stall: Duration,
@@ -124,6 +147,10 @@ impl http_body::Body for GuestBody {
                     }
                 }
                 Some(Err(_)) => this.lifeline = None,
+                None if this.broken.is_set() => {
+                    this.lifeline = None;
+                    return Poll::Ready(Some(Err(CUT_OFF.into())));
+                }
                 None => this.finish(),
             }
             return Poll::Ready(frame.map(|frame| frame.map_err(BoxError::from)));
@@ -132,7 +159,7 @@ impl http_body::Body for GuestBody {
         let pause = this.pause.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + stall)));
         ready!(pause.as_mut().poll(cx));
         this.lifeline = None;
-        Poll::Ready(Some(Err("the service stopped in the middle of its response".into())))
+        Poll::Ready(Some(Err(CUT_OFF.into())))
     }
 
     fn is_end_stream(&self) -> bool {

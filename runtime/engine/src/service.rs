@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::failure::Failure;
 use crate::instance::{self, Ended, Live};
-use crate::reply::{self, Lifeline, Released};
+use crate::reply::{self, Broken, Lifeline, Released};
 use crate::workload::Workload;
 use crate::{Body, Program, StartError};
 
@@ -90,11 +90,12 @@ impl Service {
         let label = format!("{} {}", request.method(), request.uri().path());
         let (lifeline, released) = Lifeline::new();
         let (answer, answered) = oneshot::channel();
-        let task = self.spawn(request, live, answer, released);
+        let broken = Broken::default();
+        let task = self.spawn(request, live, answer, broken.clone(), released);
         match timeout_at(deadline, answered).await {
             Ok(Ok(Ok(response))) => {
                 let stall = self.inner.workload.spec.request_timeout;
-                reply::streamed(response, lifeline, stall, head_only)
+                reply::streamed(response, lifeline, broken, stall, head_only)
             }
             Ok(Ok(Err(why))) => {
                 self.report(&label, &format!("the guest failed it: {why}"));
@@ -129,6 +130,7 @@ impl Service {
         request: Request<Body>,
         live: Live,
         answer: instance::Answer,
+        broken: Broken,
         released: Released,
     ) -> JoinHandle<Ended> {
         let inner = self.inner.clone();
@@ -136,7 +138,7 @@ impl Service {
         let linger = inner.workload.spec.request_timeout;
         inner.workload.engine.guests().clone().spawn(async move {
             let ended = tokio::select! {
-                ended = instance::handle(&inner.program, &inner.workload, live, request, answer) => ended,
+                ended = instance::handle(&inner.program, &inner.workload, live, request, answer, broken) => ended,
                 () = inner.stop.cancelled() => Ended::Stopped,
                 () = released.over(linger) => Ended::Abandoned,
             };

@@ -5,7 +5,7 @@ use futures::StreamExt as _;
 use http::Request;
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
-use pal_engine::{Body, Mount};
+use pal_engine::{Body, BoxError, Mount};
 use tokio::sync::mpsc;
 
 use crate::harness::{LIMIT, fetch, full, get, idle, logged, program, read, service};
@@ -13,10 +13,8 @@ use crate::harness::{LIMIT, fetch, full, get, idle, logged, program, read, servi
 /// A body whose pieces the test sends.
 pub fn channel() -> (mpsc::Sender<Result<Bytes, &'static str>>, Body) {
     let (sender, receiver) = mpsc::channel(1);
-    let frames = tokio_stream(receiver).map(|piece| match piece {
-        Ok(bytes) => Ok(Frame::data(bytes)),
-        Err(why) => Err(why.into()),
-    });
+    let frames =
+        tokio_stream(receiver).map(|piece: Result<Bytes, &str>| piece.map(Frame::data).map_err(BoxError::from));
     (sender, StreamBody::new(frames).boxed_unsync())
 }
 

@@ -10,12 +10,8 @@ impl wasip2::exports::http::incoming_handler::Guest for Service {
     fn handle(_request: IncomingRequest, _out: ResponseOutparam) {}
 }
 
-/// Runs as a constructor, before anything is called.
-#[used]
-#[unsafe(link_section = ".init_array")]
-static AT_START: extern "C" fn() = {
-    extern "C" fn at_start() {
-        core::arch::wasm32::unreachable()
-    }
-    at_start
-};
+/// What a component's instantiation calls in the module.
+#[unsafe(no_mangle)]
+pub extern "C" fn _initialize() {
+    core::arch::wasm32::unreachable()
+}
