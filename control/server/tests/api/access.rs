@@ -1,0 +1,104 @@
+//! Who may come in, and how far.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::Method;
+use pal_server::tokens::{self, Role};
+use serde_json::{Value, json};
+
+use crate::cluster::{Cluster, request};
+
+const REQUESTS: &str = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
+const ACCOUNTS: &str = "/api/v1/namespaces/default/serviceaccounts";
+
+fn signing_request(name: &str, common_name: &str, organization: &str, signer: &str) -> Value {
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let pem = request(&key, common_name, organization);
+    json!({"metadata": {"name": name}, "spec": {
+        "request": STANDARD.encode(pem), "signerName": signer, "usages": ["digital signature", "client auth"]}})
+}
+
+#[tokio::test]
+async fn strangers_see_only_that_the_server_is_there() {
+    let cluster = Cluster::start().await;
+    let anybody = cluster.anybody();
+    for path in ["/livez", "/readyz", "/healthz", "/readyz/store", "/version", "/version/", "/cluster-info"] {
+        assert_eq!(anybody.get(path).await.code, 200, "{path}");
+    }
+    assert_eq!(anybody.get("/cluster-info").await.text(), cluster.server.ca().root_pem());
+    let verbose = anybody.get("/livez?verbose").await.text();
+    assert_eq!(verbose, "[+]ping ok\nlivez check passed\n");
+    let words = r#"pods is forbidden: User "system:anonymous" cannot list resource "pods" in API group "" in the namespace "default""#;
+    anybody.get("/api/v1/namespaces/default/pods").await.refused(403, words);
+    anybody.get("/metrics").await.refused(403, r#"forbidden: User "system:anonymous" cannot get path "/metrics""#);
+    let wrong = anybody.clone().with("authorization", "Bearer nonsense");
+    let refusal = wrong.get("/api").await;
+    refusal.refused(401, "Unauthorized: the token is malformed");
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_bootstrap_token_asks_for_a_nodes_certificate_and_nothing_else() {
+    let cluster = Cluster::start().await;
+    let fingerprint = cluster.server.ca().fingerprint().to_owned();
+    let hour = Duration::from_secs(3600);
+    let text = tokens::create(&cluster.registry, Role::Node, hour, "", &fingerprint).await.expect("a token");
+    let joiner = cluster.anybody().with("authorization", &format!("Bearer {text}"));
+    let client_signer = pal_server::pki::NODE_CLIENT_SIGNER;
+
+    let body = signing_request("a", "system:node:a", "system:nodes", client_signer);
+    let made = joiner.post(REQUESTS, &body).await.ok();
+    let id = text[4..].split('.').next().expect("an id");
+    assert_eq!(made["spec"]["username"], format!("system:bootstrap:{id}"));
+    assert_eq!(joiner.get(&format!("{REQUESTS}/a")).await.ok()["metadata"]["name"], "a");
+    let other = signing_request("b", "system:node:b", "system:nodes", client_signer);
+    cluster.admin().post(REQUESTS, &other).await.ok();
+    joiner.get(&format!("{REQUESTS}/b")).await.refused(403, "cannot get resource");
+    joiner.get("/api/v1/nodes").await.refused(403, "cannot list resource \"nodes\"");
+    let admin_like = signing_request("c", "admin", "system:masters", client_signer);
+    joiner.post(REQUESTS, &admin_like).await.refused(403, "the certificate of a node");
+    let serving = signing_request("d", "system:node:d", "system:nodes", "kubernetes.io/kubelet-serving");
+    joiner.post(REQUESTS, &serving).await.refused(403, "alone");
+
+    let tampered = text.replacen(&text[11..13], if &text[11..13] == "aa" { "bb" } else { "aa" }, 1);
+    let wrong = cluster.anybody().with("authorization", &format!("Bearer {tampered}"));
+    wrong.get(REQUESTS).await.refused(401, "the token's secret is wrong");
+    let foreign = tokens::generate(Role::Node, hour, "", &"0".repeat(64), jiff::Timestamp::now());
+    let foreign = cluster.anybody().with("authorization", &format!("Bearer {}", foreign.text));
+    foreign.get(REQUESTS).await.refused(401, "the token belongs to another cluster");
+    let over = tokens::create(&cluster.registry, Role::Node, Duration::ZERO, "", &fingerprint).await.expect("a token");
+    let over = cluster.anybody().with("authorization", &format!("Bearer {over}"));
+    over.get(REQUESTS).await.refused(401, "the token has expired");
+
+    let known = tokens::list(&cluster.registry).await.expect("tokens");
+    assert_eq!(known.len(), 2);
+    tokens::revoke(&cluster.registry, id).await.expect("taken back");
+    joiner.get(REQUESTS).await.refused(401, "no such token");
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn service_accounts_act_with_their_tokens_until_they_go() {
+    let cluster = Cluster::start().await;
+    let admin = cluster.admin();
+    admin.post(ACCOUNTS, &json!({"metadata": {"name": "sa"}})).await.ok();
+    let asked = admin.post(&format!("{ACCOUNTS}/sa/token"), &json!({"spec": {"expirationSeconds": 600}})).await;
+    assert_eq!(asked.code, 201);
+    let token = asked.json()["status"]["token"].as_str().expect("a token").to_owned();
+    let account = cluster.anybody().with("authorization", &format!("Bearer {token}"));
+    let review = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
+    let me = account.post(review, &json!({})).await.ok();
+    assert_eq!(me["status"]["userInfo"]["username"], "system:serviceaccount:default:sa");
+    let access = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+    let may = json!({"spec": {"resourceAttributes": {"verb": "list", "resource": "pods", "namespace": "default"}}});
+    assert_eq!(account.post(access, &may).await.ok()["status"]["allowed"], false);
+    assert_eq!(admin.post(access, &may).await.ok()["status"]["allowed"], true);
+    account.get("/api/v1/pods").await.refused(403, "User \"system:serviceaccount:default:sa\" cannot list");
+    let short = admin.post(&format!("{ACCOUNTS}/sa/token"), &json!({"spec": {"expirationSeconds": 5}})).await;
+    short.refused(422, "may not specify a duration less than 10 minutes");
+    admin.send(Method::DELETE, &format!("{ACCOUNTS}/sa"), "").await.ok();
+    account.post(review, &json!({})).await.refused(401, "no longer exists");
+    cluster.stop().await;
+}

@@ -1,0 +1,153 @@
+//! In which forms objects and failures come out.
+
+use std::io::Read as _;
+
+use http::Method;
+use serde_json::json;
+
+use crate::cluster::Cluster;
+
+const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
+const CONFIGS: &str = "/api/v1/namespaces/default/configmaps";
+
+#[tokio::test]
+async fn objects_come_whole_as_tables_and_as_metadata() {
+    let cluster = Cluster::start().await;
+    let admin = cluster.admin();
+    let made = admin.post(CONFIGS, &json!({"metadata": {"name": "a"}, "data": {"x": "y"}})).await;
+    assert_eq!(made.code, 201);
+    assert!(made.text().starts_with(r#"{"kind":"ConfigMap","apiVersion":"v1","metadata":{"#), "{}", made.text());
+    assert!(made.text().ends_with("}\n"));
+    let version = made.json()["metadata"]["resourceVersion"].as_str().expect("a version").to_owned();
+
+    let list = admin.get(CONFIGS).await.ok();
+    assert_eq!((&list["kind"], &list["items"][0]["metadata"]["name"]), (&json!("ConfigMapList"), &json!("a")));
+
+    let table = admin.clone().with("accept", TABLE).get(CONFIGS).await.ok();
+    assert_eq!((&table["kind"], &table["apiVersion"]), (&json!("Table"), &json!("meta.k8s.io/v1")));
+    assert_eq!(table["columnDefinitions"][0]["name"], "Name");
+    assert_eq!(table["rows"][0]["cells"][0], "a");
+    assert_eq!(table["rows"][0]["object"]["kind"], "PartialObjectMetadata");
+    let full = admin.clone().with("accept", TABLE).get(&format!("{CONFIGS}/a?includeObject=Object")).await.ok();
+    assert_eq!(full["rows"][0]["object"]["data"], json!({"x": "y"}));
+    assert_eq!(full["metadata"]["resourceVersion"], version.as_str());
+
+    let partial = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
+    let partial = admin.clone().with("accept", partial).get(CONFIGS).await.ok();
+    assert_eq!(partial["kind"], "PartialObjectMetadataList");
+    assert_eq!(partial["items"][0]["metadata"]["name"], "a");
+    assert!(partial["items"][0].get("data").is_none());
+
+    let yaml = admin.clone().with("accept", "application/yaml").get(&format!("{CONFIGS}/a")).await;
+    assert_eq!(yaml.headers["content-type"], "application/yaml");
+    assert!(yaml.text().contains("kind: ConfigMap\n"), "{}", yaml.text());
+    let indented = admin.get(&format!("{CONFIGS}/a?pretty=true")).await;
+    assert!(indented.text().starts_with("{\n  \"kind\": \"ConfigMap\""), "{}", indented.text());
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_served_is_refused_in_kubernetes_words() {
+    let cluster = Cluster::start().await;
+    let admin = cluster.admin();
+    let (get, post) = (Method::GET, Method::POST);
+    let not_found = "the server could not find the requested resource";
+    let not_allowed = "the server does not allow this method on the requested resource";
+    admin.get("/api/v1/namespaces/default/nothings").await.refused(404, not_found);
+    admin.get("/apis/none/v1/pods").await.refused(404, not_found);
+    admin.get("/nothing").await.refused(404, not_found);
+    admin.get("/api/v1/namespaces/default/nodes").await.refused(404, not_found);
+    admin.get(&format!("{CONFIGS}/nope")).await.refused(404, "configmaps \"nope\" not found");
+    admin.send(post.clone(), "/api/v1/configmaps", "{}").await.refused(405, not_allowed);
+    admin.send(Method::PUT, CONFIGS, "{}").await.refused(405, not_allowed);
+    admin.send(Method::OPTIONS, CONFIGS, "").await.refused(405, not_allowed);
+    admin.get("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews").await.refused(405, not_allowed);
+    let picky = admin.clone().with("accept", "text/html");
+    picky.send(get, CONFIGS, "").await.refused(406, "only the following media types are accepted: application/json");
+    let form = admin.clone().with("content-type", "application/x-www-form-urlencoded");
+    form.send(post.clone(), CONFIGS, "a=b").await.refused(415, "the body of the request was in an unknown format");
+    let apply = admin.clone().with("content-type", "application/apply-patch+yaml");
+    apply.send(Method::PATCH, &format!("{CONFIGS}/a"), "{}").await.refused(415, "application/merge-patch+json");
+    admin.get(&format!("{CONFIGS}?limit=x")).await.refused(400, "strconv.ParseInt: parsing \"x\": invalid syntax");
+    admin.get(&format!("{CONFIGS}?labelSelector=a%20in")).await.refused(400, "");
+    admin.get(&format!("{CONFIGS}?fieldSelector=data=x")).await.refused(400, "field label not supported");
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn bad_bodies_are_refused_and_the_server_goes_on() {
+    use tokio::io::AsyncWriteExt as _;
+    let cluster = Cluster::start().await;
+    let admin = cluster.admin();
+    let large = format!(r#"{{"metadata":{{"name":"a"}},"data":{{"x":"{}"}}}}"#, "y".repeat(10 << 20));
+    admin.send(Method::POST, CONFIGS, large).await.refused(413, "Request entity too large: limit is 3145728");
+    admin.send(Method::POST, CONFIGS, "{\"metadata\":").await.refused(400, "");
+    admin.send(Method::POST, CONFIGS, "\0\0\0").await.refused(400, "");
+    admin.send(Method::POST, CONFIGS, "").await.refused(400, "");
+    admin.send(Method::POST, CONFIGS, "[".repeat(100_000)).await.refused(400, "");
+    let mut cut = admin.dial().await;
+    let head = format!("POST {CONFIGS} HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{{\"metadata\"");
+    cut.write_all(head.as_bytes()).await.expect("half a request");
+    drop(cut);
+    let strict = r#"{"metadata":{"name":"a"},"dta":{}}"#;
+    let refusal = admin.send(Method::POST, &format!("{CONFIGS}?fieldValidation=Strict"), strict).await;
+    refusal.refused(400, "strict decoding error: unknown field \"dta\"");
+    assert_eq!(admin.get(CONFIGS).await.ok()["items"], json!([]), "nothing of all that was written");
+    let warned = admin.send(Method::POST, CONFIGS, strict).await;
+    assert_eq!(
+        (warned.code.as_u16(), &warned.headers["warning"]),
+        (201, &r#"299 - "unknown field \"dta\"""#.parse().expect("a header"))
+    );
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn large_answers_are_compressed_for_those_who_take_it() {
+    let cluster = Cluster::start().await;
+    let admin = cluster.admin();
+    for index in 0..5 {
+        let body = json!({"metadata": {"name": format!("c{index}")}, "data": {"x": "y".repeat(60_000)}});
+        admin.post(CONFIGS, &body).await.ok();
+    }
+    let plain = admin.get(CONFIGS).await;
+    assert!(plain.headers.get("content-encoding").is_none());
+    let packed = admin.clone().with("accept-encoding", "gzip").get(CONFIGS).await;
+    assert_eq!(packed.headers["content-encoding"], "gzip");
+    assert!(packed.body.len() * 10 < plain.body.len());
+    let mut unpacked = Vec::new();
+    flate2::read::GzDecoder::new(&packed.body[..]).read_to_end(&mut unpacked).expect("gzip");
+    assert!(unpacked == plain.body);
+    let small = admin.clone().with("accept-encoding", "gzip").get(&format!("{CONFIGS}?limit=1")).await;
+    assert!(small.headers.get("content-encoding").is_none());
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn discovery_is_told_once_and_then_by_its_tag() {
+    let cluster = Cluster::start().await;
+    let admin = cluster.admin();
+    let wish = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
+    let asking = admin.clone().with("accept", wish);
+    for path in ["/api", "/apis"] {
+        let first = asking.get(path).await;
+        assert!(first.headers["content-type"].to_str().expect("text").contains("as=APIGroupDiscoveryList"));
+        let tag = first.headers["etag"].to_str().expect("text").to_owned();
+        let again = asking.clone().with("if-none-match", &tag).get(path).await;
+        assert_eq!((again.code.as_u16(), again.body.len()), (304, 0), "{path}");
+        assert_eq!(first.ok()["kind"], "APIGroupDiscoveryList");
+    }
+    assert_eq!(admin.get("/api").await.ok()["kind"], "APIVersions");
+    assert_eq!(admin.get("/apis").await.ok()["kind"], "APIGroupList");
+    assert_eq!(admin.get("/apis/apps").await.ok()["kind"], "APIGroup");
+    assert_eq!(admin.get("/apis/apps/v1").await.ok()["kind"], "APIResourceList");
+    assert_eq!(admin.get("/version/").await.ok()["gitVersion"], pal_server::VERSION);
+
+    let index = admin.get("/openapi/v3").await.ok();
+    let url = index["paths"]["apis/apps/v1"]["serverRelativeURL"].as_str().expect("a URL").to_owned();
+    let document = admin.get(&url).await;
+    assert_eq!(document.headers["cache-control"], "public, immutable");
+    assert!(document.ok()["components"]["schemas"].is_object());
+    let stale = admin.get("/openapi/v3/apis/apps/v1?hash=old").await;
+    assert_eq!((stale.code.as_u16(), stale.headers["location"].to_str().expect("text")), (301, url.as_str()));
+    cluster.stop().await;
+}

@@ -1,0 +1,8 @@
+//! The API as clients meet it: real TLS, a real registry, a store in a temporary directory.
+
+mod access;
+mod cluster;
+mod forms;
+mod nodes;
+mod objects;
+mod watches;

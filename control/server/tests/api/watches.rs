@@ -1,0 +1,98 @@
+//! Watches, line by line.
+
+use http::Method;
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use serde_json::{Value, json};
+
+use crate::cluster::{Client, Cluster, PATIENCE};
+
+const CONFIGS: &str = "/api/v1/namespaces/default/configmaps";
+
+struct Lines {
+    body: Incoming,
+    held: Vec<u8>,
+}
+
+impl Lines {
+    async fn open(client: &Client, query: &str) -> Self {
+        let response = client.open(Method::GET, &format!("{CONFIGS}?watch=true&{query}"), "").await;
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()["content-type"], "application/json");
+        Self { body: response.into_body(), held: Vec::new() }
+    }
+
+    /// The next event; `None` at the end.
+    async fn next(&mut self) -> Option<Value> {
+        loop {
+            if let Some(end) = self.held.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.held.drain(..=end).collect();
+                return Some(serde_json::from_slice(&line).expect("an event"));
+            }
+            let frame = tokio::time::timeout(PATIENCE, self.body.frame()).await.expect("an event in time")?;
+            self.held.extend_from_slice(&frame.expect("a frame").into_data().expect("data"));
+        }
+    }
+
+    async fn expect(&mut self, kind: &str, name: &str) -> Value {
+        let event = self.next().await.expect("an event");
+        assert_eq!((&event["type"], &event["object"]["metadata"]["name"]), (&json!(kind), &json!(name)), "{event}");
+        event
+    }
+}
+
+#[tokio::test]
+async fn a_watch_tells_what_there_is_and_what_changes() {
+    let cluster = Cluster::start().await;
+    let admin = cluster.admin();
+    admin.post(CONFIGS, &json!({"metadata": {"name": "a"}})).await.ok();
+    let query = "allowWatchBookmarks=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan";
+    let mut lines = Lines::open(&admin, query).await;
+    lines.expect("ADDED", "a").await;
+    let end = lines.next().await.expect("a bookmark");
+    assert_eq!(end["type"], "BOOKMARK");
+    assert_eq!(end["object"]["metadata"]["annotations"]["k8s.io/initial-events-end"], "true");
+    let made = admin.post(CONFIGS, &json!({"metadata": {"name": "b"}})).await.ok();
+    lines.expect("ADDED", "b").await;
+    admin.send(Method::DELETE, &format!("{CONFIGS}/a"), "").await.ok();
+    lines.expect("DELETED", "a").await;
+
+    let version = made["metadata"]["resourceVersion"].as_str().expect("a version");
+    let mut later = Lines::open(&admin, &format!("resourceVersion={version}")).await;
+    later.expect("DELETED", "a").await;
+    drop(later);
+    let mut one = Lines::open(&admin, "fieldSelector=metadata.name%3Db&resourceVersion=0").await;
+    one.expect("ADDED", "b").await;
+    cluster.stop().await;
+    assert!(lines.next().await.is_none(), "the server's end ends watches");
+}
+
+#[tokio::test]
+async fn a_watched_table_names_its_columns_once() {
+    let cluster = Cluster::start().await;
+    let admin = cluster.admin();
+    for name in ["a", "b"] {
+        admin.post(CONFIGS, &json!({"metadata": {"name": name}})).await.ok();
+    }
+    let tables = admin.clone().with("accept", "application/json;as=Table;v=v1;g=meta.k8s.io,application/json");
+    let mut lines = Lines::open(&tables, "resourceVersion=0").await;
+    let first = lines.next().await.expect("an event");
+    assert_eq!((&first["type"], &first["object"]["kind"]), (&json!("ADDED"), &json!("Table")));
+    assert_eq!(first["object"]["columnDefinitions"][0]["name"], "Name");
+    assert_eq!(first["object"]["rows"][0]["cells"][0], "a");
+    let second = lines.next().await.expect("an event");
+    assert_eq!(second["object"]["columnDefinitions"], Value::Null);
+    assert_eq!(second["object"]["rows"][0]["cells"][0], "b");
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_watch_ends_when_its_time_is_over() {
+    let cluster = Cluster::start().await;
+    let admin = cluster.admin();
+    let mut lines = Lines::open(&admin, "resourceVersion=0&timeoutSeconds=1").await;
+    assert!(lines.next().await.is_none());
+    let refused = admin.get(&format!("{CONFIGS}?watch=true&sendInitialEvents=true")).await;
+    refused.refused(422, "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan");
+    cluster.stop().await;
+}
