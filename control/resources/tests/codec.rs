@@ -251,3 +251,47 @@ fn broken_protobuf_is_refused() {
     let secret = to_protobuf(&json!({"kind": "Secret", "apiVersion": "v1"})).expect("the schema has the kind");
     check(&secret, "Secret in version \"v1\" cannot be handled as a Pod");
 }
+
+/// Bodies of kubectl 1.37.1, which has no other form for them.
+#[test]
+fn what_kubectl_sends_as_protobuf_is_read() {
+    let check = |body: &[u8], kind: (&str, &str, &str), expected: Value| {
+        let decoded = decode_as(Media::Protobuf, body, Some(kind), FieldValidation::Strict).expect("kubectl sent it");
+        assert_eq!(decoded.value, expected);
+    };
+    // kubectl create deployment w --image=x
+    check(
+        include_bytes!("kubectl/deployment.pb"),
+        ("apps", "v1", "Deployment"),
+        json!({"kind": "Deployment", "apiVersion": "apps/v1", "metadata": {"name": "w", "labels": {"app": "w"}},
+            "spec": {"replicas": 1, "selector": {"matchLabels": {"app": "w"}}, "strategy": {},
+                "template": {"metadata": {"labels": {"app": "w"}}, "spec": {"containers": [{"name": "x", "image": "x", "resources": {}}]}}},
+            "status": {}}),
+    );
+    // kubectl create secret generic s --from-literal=a=b
+    check(
+        include_bytes!("kubectl/secret.pb"),
+        ("", "v1", "Secret"),
+        json!({"kind": "Secret", "apiVersion": "v1", "metadata": {"name": "s"}, "data": {"a": "Yg=="}}),
+    );
+    // kubectl create namespace x
+    check(
+        include_bytes!("kubectl/namespace.pb"),
+        ("", "v1", "Namespace"),
+        json!({"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": "x"}, "spec": {}, "status": {}}),
+    );
+    // kubectl create token default
+    check(
+        include_bytes!("kubectl/tokenrequest.pb"),
+        ("authentication.k8s.io", "v1", "TokenRequest"),
+        json!({"kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1", "metadata": {}, "spec": {}, "status": {}}),
+    );
+    // kubectl auth can-i list pods
+    check(
+        include_bytes!("kubectl/selfsubjectaccessreview.pb"),
+        ("authorization.k8s.io", "v1", "SelfSubjectAccessReview"),
+        json!({"kind": "SelfSubjectAccessReview", "apiVersion": "authorization.k8s.io/v1", "metadata": {},
+            "spec": {"resourceAttributes": {"namespace": "default", "verb": "list", "resource": "pods"}},
+            "status": {"allowed": false}}),
+    );
+}
