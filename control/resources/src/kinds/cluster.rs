@@ -86,8 +86,10 @@ impl Kind for Node {
         if let Some(spec) = &self.spec {
             validate_taints(items(&spec.taints), errors);
         }
-        let amounts = self.status.as_ref().and_then(|status| status.capacity.as_ref());
-        validate_amounts(amounts, errors);
+        if let Some(status) = &self.status {
+            validate_amounts("capacity", status.capacity.as_ref(), errors);
+            validate_amounts("allocatable", status.allocatable.as_ref(), errors);
+        }
     }
 
     fn validate_update(&self, old: &Self, errors: &mut Errors) {
@@ -125,19 +127,21 @@ fn validate_taints(taints: &[Taint], errors: &mut Errors) {
         }
         if !taken.insert((&taint.key, &taint.effect)) {
             let shown = serde_json::to_value(taint).unwrap_or_default();
-            errors.push(FieldError::duplicate(&path, shown));
+            let mut error = FieldError::duplicate(&path, shown);
+            error.message.push_str(": taints must be unique by key and effect pair");
+            errors.push(error);
         }
     }
 }
 
-fn validate_amounts(amounts: Option<&BTreeMap<String, Quantity>>, errors: &mut Errors) {
+fn validate_amounts(field: &str, amounts: Option<&BTreeMap<String, Quantity>>, errors: &mut Errors) {
     for (name, amount) in amounts.into_iter().flatten() {
         let fault = match crate::quantity::Quantity::try_from(amount) {
             Ok(quantity) if quantity.is_negative() => "must be greater than or equal to 0".into(),
             Ok(_) => continue,
             Err(error) => error.to_string(),
         };
-        let path = FieldPath::new("status").child("capacity").key(name);
+        let path = FieldPath::new("status").child(field).child(name);
         errors.push(FieldError::invalid(&path, amount.0.as_str(), &fault));
     }
 }

@@ -139,7 +139,7 @@ pub(super) fn validate_annotations(annotations: &BTreeMap<String, String>, path:
 }
 
 fn validate_owners(owners: &[OwnerReference], path: &FieldPath, errors: &mut Errors) {
-    let mut controller: Option<&str> = None;
+    let mut controller: Option<String> = None;
     for owner in owners {
         let mut demand = |field: &str, value: &str, what: &str| {
             if value.is_empty() {
@@ -148,23 +148,25 @@ fn validate_owners(owners: &[OwnerReference], path: &FieldPath, errors: &mut Err
         };
         let version = owner.api_version.rsplit('/').next().unwrap_or("");
         demand("apiVersion", version, "version must not be empty");
-        demand("kind", &owner.kind, "kind must not be empty");
-        demand("name", &owner.name, "name must not be empty");
-        demand("uid", &owner.uid, "uid must not be empty");
+        demand("kind", &owner.kind, "must not be empty");
+        demand("name", &owner.name, "must not be empty");
+        demand("uid", &owner.uid, "must not be empty");
         if owner.kind == "Event" && owner.api_version == "v1" {
-            let why = "is disallowed from being an owner";
-            errors.push(FieldError::invalid(path, "v1, Kind=Event", why));
+            let shown = serde_json::to_value(owner).unwrap_or_default();
+            let why = "/v1, Kind=Event is disallowed from being an owner";
+            errors.push(FieldError::invalid(path, shown, why));
         }
         if owner.controller == Some(true) {
-            if let Some(other) = controller {
+            let current = format!("{}/{}", owner.kind, owner.name);
+            if let Some(first) = &controller {
                 let shown = serde_json::to_value(owners).unwrap_or_default();
                 let why = format!(
-                    "Only one reference can have Controller set to true. Found \"true\" in references for {other} and {}",
-                    owner.name
+                    "Only one reference can have Controller set to true. Found \"true\" in references for {first} and {current}"
                 );
                 errors.push(FieldError::invalid(path, shown, &why));
+            } else {
+                controller = Some(current);
             }
-            controller = Some(&owner.name);
         }
     }
 }
@@ -205,8 +207,7 @@ pub(super) fn validate_update(new: &ObjectMeta, old: &ObjectMeta, errors: &mut E
     }
     if old.deletion_timestamp.is_none() && new.deletion_timestamp.is_some() {
         let shown = serde_json::to_value(&new.deletion_timestamp).unwrap_or_default();
-        let why = "field is immutable; may only be changed via deletion";
-        errors.push(FieldError::invalid(&path.child("deletionTimestamp"), shown, why));
+        errors.push(FieldError::invalid(&path.child("deletionTimestamp"), shown, IMMUTABLE));
     }
     if old.deletion_timestamp.is_some() {
         let known = |f: &&String| !old.finalizers.iter().flatten().any(|o| o == *f);

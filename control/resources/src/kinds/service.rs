@@ -3,9 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use k8s_openapi::api::core::v1::{
-    ClientIPConfig, LoadBalancerStatus, Service, ServicePort, ServiceSpec, ServiceStatus, SessionAffinityConfig,
-};
+use k8s_openapi::api::core::v1::{LoadBalancerStatus, Service, ServicePort, ServiceSpec, ServiceStatus};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::json;
 
@@ -174,42 +172,45 @@ fn drop_unneeded(new: &mut ServiceSpec, old: &ServiceSpec) {
 
 fn validate(spec: &ServiceSpec, path: &FieldPath, errors: &mut Errors) {
     let headless = plain(&spec.cluster_ip) == "None";
-    one_of(plain(&spec.type_), TYPES, || path.child("type"), errors);
     if items(&spec.ports).is_empty() && !headless && has_address(spec) {
         errors.push(FieldError::required(&path.child("ports"), ""));
     }
-    validate_address(spec, headless, path, errors);
-    validate_ports(spec, &path.child("ports"), errors);
+    validate_ports(items(&spec.ports), &path.child("ports"), errors);
     if let Some(labels) = &spec.selector {
         meta::validate_labels(labels, &path.child("selector"), errors);
     }
-    let known = ["ClientIP", "None"];
-    one_of(plain(&spec.session_affinity), &known, || path.child("sessionAffinity"), errors);
-    if let Some(SessionAffinityConfig { client_ip: Some(ClientIPConfig { timeout_seconds: Some(seconds) }) }) =
-        &spec.session_affinity_config
-    {
-        for fault in names::in_range(i64::from(*seconds), 1, 86400) {
-            let path = path.child("sessionAffinityConfig").child("clientIP").child("timeoutSeconds");
-            errors.push(FieldError::invalid(&path, *seconds, &fault));
-        }
-    }
-    let policies = [
-        ("internalTrafficPolicy", &spec.internal_traffic_policy),
-        ("externalTrafficPolicy", &spec.external_traffic_policy),
-    ];
-    for (field, policy) in policies {
-        if let Some(policy) = text(policy) {
-            one_of(policy, &["Cluster", "Local"], || path.child(field), errors);
-        }
-    }
-    if let Some(policy) = text(&spec.external_traffic_policy)
-        && !is_external(spec)
-    {
-        let why = "may only be set for externally-accessible services";
-        errors.push(FieldError::invalid(&path.child("externalTrafficPolicy"), policy, why));
-    }
+    validate_affinity(spec, path, errors);
+    validate_address(spec, headless, path, errors);
     for (index, address) in items(&spec.external_ips).iter().enumerate() {
         validate_ip(address, || path.child("externalIPs").index(index), errors);
+    }
+    one_of(plain(&spec.type_), TYPES, || path.child("type"), errors);
+    validate_uniqueness(spec, &path.child("ports"), errors);
+    let external = path.child("externalTrafficPolicy");
+    match text(&spec.external_traffic_policy) {
+        Some(policy) if !is_external(spec) => {
+            let why = "may only be set for externally-accessible services";
+            errors.push(FieldError::invalid(&external, policy, why));
+        }
+        Some(policy) => one_of(policy, &["Cluster", "Local"], || external, errors),
+        None => {}
+    }
+    if let Some(policy) = text(&spec.internal_traffic_policy) {
+        let path = || path.child("internalTrafficPolicy");
+        one_of(policy, &["Cluster", "Local"], path, errors);
+    }
+}
+
+fn validate_affinity(spec: &ServiceSpec, path: &FieldPath, errors: &mut Errors) {
+    let known = ["ClientIP", "None"];
+    one_of(plain(&spec.session_affinity), &known, || path.child("sessionAffinity"), errors);
+    let client = spec.session_affinity_config.as_ref().and_then(|c| c.client_ip.as_ref());
+    if let Some(seconds) = client.and_then(|client| client.timeout_seconds)
+        && !(1..=86400).contains(&seconds)
+    {
+        let path = path.child("sessionAffinityConfig").child("clientIP").child("timeoutSeconds");
+        let why = "must be greater than 0 and less than 86400";
+        errors.push(FieldError::invalid(&path, seconds, why));
     }
 }
 
@@ -263,40 +264,59 @@ fn validate_ip(address: &str, path: impl FnOnce() -> FieldPath, errors: &mut Err
     }
 }
 
-fn validate_ports(spec: &ServiceSpec, path: &FieldPath, errors: &mut Errors) {
-    let ports = items(&spec.ports);
-    let (mut taken, mut pairs, mut node_ports) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+fn validate_ports(ports: &[ServicePort], list: &FieldPath, errors: &mut Errors) {
+    let mut taken = BTreeSet::new();
     for (index, port) in ports.iter().enumerate() {
-        let path = path.index(index);
-        let protocol = plain(&port.protocol);
+        let path = || list.index(index);
         match text(&port.name) {
             Some(name) => {
-                faults(names::dns1123_label(name), name, || path.child("name"), errors);
+                faults(names::dns1123_label(name), name, || path().child("name"), errors);
                 if !taken.insert(name) {
-                    errors.push(FieldError::duplicate(&path.child("name"), name));
+                    errors.push(FieldError::duplicate(&path().child("name"), name));
                 }
             }
-            None if ports.len() > 1 => errors.push(FieldError::required(&path.child("name"), "")),
+            None if ports.len() > 1 => {
+                errors.push(FieldError::required(&path().child("name"), ""));
+            }
             None => {}
         }
         for fault in names::port_number(port.port) {
-            errors.push(FieldError::invalid(&path.child("port"), port.port, &fault));
+            errors.push(FieldError::invalid(&path().child("port"), port.port, &fault));
         }
-        one_of(protocol, &["SCTP", "TCP", "UDP"], || path.child("protocol"), errors);
+        let known = ["SCTP", "TCP", "UDP"];
+        one_of(plain(&port.protocol), &known, || path().child("protocol"), errors);
         if let Some(target) = &port.target_port {
-            validate_port(target, &path.child("targetPort"), errors);
+            validate_port(target, &path().child("targetPort"), errors);
         }
+        if let Some(protocol) = text(&port.app_protocol) {
+            let path = || path().child("appProtocol");
+            faults(names::qualified_name(protocol), protocol, path, errors);
+        }
+    }
+}
+
+/// Ports that may not stand twice in one service, and node ports where there are none.
+fn validate_uniqueness(spec: &ServiceSpec, list: &FieldPath, errors: &mut Errors) {
+    let ports = items(&spec.ports);
+    if plain(&spec.type_) == "ClusterIP" {
+        for index in (0..ports.len()).filter(|index| ports[*index].node_port.is_some()) {
+            let why = "may not be used when `type` is 'ClusterIP'";
+            errors.push(FieldError::forbidden(&list.index(index).child("nodePort"), why));
+        }
+    }
+    let mut node_ports = BTreeSet::new();
+    for (index, port) in ports.iter().enumerate() {
+        let Some(number) = port.node_port else { continue };
+        if !node_ports.insert((plain(&port.protocol), number)) {
+            errors.push(FieldError::duplicate(&list.index(index).child("nodePort"), number));
+        }
+    }
+    let mut pairs = BTreeSet::new();
+    for (index, port) in ports.iter().enumerate() {
+        let protocol = plain(&port.protocol);
         if !pairs.insert((protocol, port.port)) {
             let shown = json!({"protocol": protocol, "port": port.port, "targetPort": 0});
-            errors.push(FieldError::duplicate(&path, shown));
-        }
-        let Some(number) = port.node_port else { continue };
-        let path = path.child("nodePort");
-        if !is_external(spec) {
-            let why = format!("may not be used when `type` is '{}'", plain(&spec.type_));
-            errors.push(FieldError::forbidden(&path, &why));
-        } else if !node_ports.insert((protocol, number)) {
-            errors.push(FieldError::duplicate(&path, number));
+            errors.push(FieldError::duplicate(&list.index(index), shown));
         }
     }
 }

@@ -27,6 +27,10 @@ pub(super) fn validate_all(spec: &PodSpec, volumes: &Volumes<'_>, path: &FieldPa
         validate_name(container, &path, &mut taken, errors);
         validate(container, volumes, &path, errors);
         validate_probes(container, true, &path, errors);
+        if text(&container.restart_policy).is_some() {
+            let why = "may not be set for non-init containers";
+            errors.push(FieldError::forbidden(&path.child("restartPolicy"), why));
+        }
     }
     let list = path.child("initContainers");
     for (index, container) in items(&spec.init_containers).iter().enumerate() {
@@ -39,9 +43,20 @@ pub(super) fn validate_all(spec: &PodSpec, volumes: &Volumes<'_>, path: &FieldPa
         }
         validate_probes(container, sidecar, &path, errors);
     }
-    if !items(&spec.ephemeral_containers).is_empty() {
-        let why = "cannot be set on create";
-        errors.push(FieldError::forbidden(&path.child("ephemeralContainers"), why));
+}
+
+/// What holds for the containers of pods and not for those of templates.
+pub(super) fn validate_for_pod(spec: &PodSpec, path: &FieldPath, errors: &mut Errors) {
+    let lists = [("containers", spec.containers.as_slice()), ("initContainers", items(&spec.init_containers))];
+    for (field, containers) in lists {
+        for (index, container) in containers.iter().enumerate() {
+            let image = plain(&container.image);
+            if image.trim() != image {
+                let path = path.child(field).index(index).child("image");
+                let why = "must not have leading or trailing whitespace";
+                errors.push(FieldError::invalid(&path, image, why));
+            }
+        }
     }
 }
 
@@ -58,22 +73,18 @@ fn validate_name<'a>(container: &'a Container, path: &FieldPath, taken: &mut BTr
 }
 
 fn validate(container: &Container, volumes: &Volumes<'_>, path: &FieldPath, errors: &mut Errors) {
-    let image = plain(&container.image);
-    if image.is_empty() {
+    if plain(&container.image).is_empty() {
         errors.push(FieldError::required(&path.child("image"), ""));
-    } else if image.trim() != image {
-        let why = "must not have leading or trailing whitespace";
-        errors.push(FieldError::invalid(&path.child("image"), image, why));
     }
-    let known = ["Always", "IfNotPresent", "Never"];
-    let policy = plain(&container.image_pull_policy);
-    one_of(policy, &known, || path.child("imagePullPolicy"), errors);
     let policy = plain(&container.termination_message_policy);
     let known = ["File", "FallbackToLogsOnError"];
     one_of(policy, &known, || path.child("terminationMessagePolicy"), errors);
     validate_ports(items(&container.ports), path, errors);
     env::validate(container, path, errors);
     validate_mounts(items(&container.volume_mounts), volumes, path, errors);
+    let known = ["Always", "IfNotPresent", "Never"];
+    let policy = plain(&container.image_pull_policy);
+    one_of(policy, &known, || path.child("imagePullPolicy"), errors);
     if let Some(resources) = &container.resources {
         validate_resources(resources, &path.child("resources"), errors);
     }
@@ -137,9 +148,10 @@ fn validate_ports(ports: &[ContainerPort], path: &FieldPath, errors: &mut Errors
 }
 
 fn validate_mounts(mounts: &[VolumeMount], volumes: &Volumes<'_>, path: &FieldPath, errors: &mut Errors) {
+    let list = path.child("volumeMounts");
     let mut taken = BTreeSet::new();
     for (index, mount) in mounts.iter().enumerate() {
-        let path = || path.child("volumeMounts").index(index);
+        let path = || list.index(index);
         if mount.name.is_empty() {
             errors.push(FieldError::required(&path().child("name"), ""));
         }
@@ -153,8 +165,12 @@ fn validate_mounts(mounts: &[VolumeMount], volumes: &Volumes<'_>, path: &FieldPa
         if !taken.insert(at) {
             errors.push(FieldError::invalid(&path().child("mountPath"), at, "must be unique"));
         }
-        if let Some(sub) = text(&mount.sub_path) {
-            validate_local_path(sub, || path().child("subPath"), errors);
+        for (field, sub) in [("subPath", &mount.sub_path), ("subPathExpr", &mount.sub_path_expr)] {
+            if let Some(sub) = text(sub) {
+                // kube-apiserver leaves the index out here.
+                let path = || list.child(field);
+                validate_local_path(sub, path, errors);
+            }
         }
         if text(&mount.sub_path).is_some() && text(&mount.sub_path_expr).is_some() {
             let why = "subPathExpr and subPath are mutually exclusive";

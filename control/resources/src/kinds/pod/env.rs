@@ -20,13 +20,17 @@ const POD_FIELDS: &[&str] = &[
     "status.podIPs",
 ];
 
+/// Fields that pods have besides, which some places show and others do not.
+const OTHER_FIELDS: &[&str] =
+    &["metadata.annotations", "metadata.labels", "spec.restartPolicy", "spec.schedulerName", "status.phase"];
+
 /// Variables, and the objects that they are taken from.
 pub(super) fn validate(container: &Container, path: &FieldPath, errors: &mut Errors) {
     for (index, variable) in items(&container.env).iter().enumerate() {
         validate_variable(variable, || path.child("env").index(index), errors);
     }
     for (index, source) in items(&container.env_from).iter().enumerate() {
-        validate_from(source, || path.child("envFrom").index(index), errors);
+        validate_from(source, &path.child("envFrom"), index, errors);
     }
 }
 
@@ -39,15 +43,13 @@ fn validate_variable(variable: &EnvVar, path: impl Fn() -> FieldPath, errors: &m
     }
     if let Some(source) = &variable.value_from {
         let path = path().child("valueFrom");
-        if text(&variable.value).is_some() {
-            let why = "may not be specified when `value` is not empty";
-            errors.push(FieldError::invalid(&path, "", why));
-        }
         validate_source(source, &path, errors);
+        validate_count(source, text(&variable.value).is_some(), &path, errors);
     }
 }
 
-fn validate_source(source: &EnvVarSource, path: &FieldPath, errors: &mut Errors) {
+/// A variable has a value or one source of it.
+fn validate_count(source: &EnvVarSource, valued: bool, path: &FieldPath, errors: &mut Errors) {
     let given = [
         source.field_ref.is_some(),
         source.resource_field_ref.is_some(),
@@ -55,17 +57,16 @@ fn validate_source(source: &EnvVarSource, path: &FieldPath, errors: &mut Errors)
         source.secret_key_ref.is_some(),
         source.file_key_ref.is_some(),
     ];
-    match given.iter().filter(|given| **given).count() {
-        0 => {
-            let why = "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`";
-            errors.push(FieldError::invalid(path, "", why));
-        }
-        1 => {}
-        _ => {
-            let why = "may not have more than one field specified at a time";
-            errors.push(FieldError::invalid(path, "", why));
-        }
-    }
+    let why = match given.iter().filter(|given| **given).count() {
+        0 => "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`",
+        _ if valued => "may not be specified when `value` is not empty",
+        1 => return,
+        _ => "may not have more than one field specified at a time",
+    };
+    errors.push(FieldError::invalid(path, "", why));
+}
+
+fn validate_source(source: &EnvVarSource, path: &FieldPath, errors: &mut Errors) {
     if let Some(field) = &source.field_ref {
         validate_field(&field.field_path, POD_FIELDS, &path.child("fieldRef"), errors);
     }
@@ -92,9 +93,7 @@ fn validate_source(source: &EnvVarSource, path: &FieldPath, errors: &mut Errors)
     for (field, reference) in keys {
         let Some((name, key)) = reference else { continue };
         let path = path.child(field);
-        if name.is_empty() {
-            errors.push(FieldError::required(&path.child("name"), ""));
-        }
+        faults(names::dns1123_subdomain(name), name, || path.child("name"), errors);
         if key.is_empty() {
             errors.push(FieldError::required(&path.child("key"), ""));
         } else {
@@ -105,29 +104,27 @@ fn validate_source(source: &EnvVarSource, path: &FieldPath, errors: &mut Errors)
 
 /// A reference to a field of the pod itself.
 pub(super) fn validate_field(field: &str, known: &[&str], path: &FieldPath, errors: &mut Errors) {
-    let path = path.child("fieldPath");
+    let field_path = || path.child("fieldPath");
     if field.is_empty() {
-        errors.push(FieldError::required(&path, ""));
+        errors.push(FieldError::required(&field_path(), ""));
         return;
     }
-    let subscript = ["metadata.labels", "metadata.annotations"]
-        .iter()
-        .find_map(|map| field.strip_prefix(map)?.strip_prefix("['")?.strip_suffix("']"));
-    if let Some(key) = subscript {
+    let subscript = |map: &str| field.strip_prefix(map)?.strip_prefix("['")?.strip_suffix("']");
+    if let Some(key) = subscript("metadata.labels") {
+        faults(names::qualified_name(key), key, || path.clone(), errors);
+    } else if let Some(key) = subscript("metadata.annotations") {
         faults(names::qualified_name(&key.to_lowercase()), key, || path.clone(), errors);
-    } else if !known.contains(&field) {
-        // Pods know more field labels than variables can show.
-        if POD_FIELDS.contains(&field) || field == "status.phase" || field == "spec.restartPolicy" {
-            errors.push(FieldError::not_supported(&path, field, known));
-        } else {
-            let why = format!("error converting fieldPath: field label not supported: {field}");
-            errors.push(FieldError::invalid(&path, field, &why));
-        }
+    } else if !POD_FIELDS.contains(&field) && !OTHER_FIELDS.contains(&field) {
+        let why = format!("error converting fieldPath: field label not supported: {field}");
+        errors.push(FieldError::invalid(&field_path(), field, &why));
+    } else {
+        one_of(field, known, field_path, errors);
     }
 }
 
-fn validate_from(source: &EnvFromSource, path: impl Fn() -> FieldPath, errors: &mut Errors) {
+fn validate_from(source: &EnvFromSource, list: &FieldPath, index: usize, errors: &mut Errors) {
     let prefix = plain(&source.prefix);
+    let path = || list.index(index);
     if !prefix.is_empty() {
         faults(names::env_name(prefix), prefix, || path().child("prefix"), errors);
     }
@@ -136,8 +133,12 @@ fn validate_from(source: &EnvFromSource, path: impl Fn() -> FieldPath, errors: &
         ("secretRef", source.secret_ref.as_ref().map(|r| &r.name)),
     ];
     for (field, name) in sources {
-        if name.is_some_and(String::is_empty) {
-            errors.push(FieldError::required(&path().child(field).child("name"), ""));
+        let Some(name) = name else { continue };
+        let path = || path().child(field).child("name");
+        if name.is_empty() {
+            errors.push(FieldError::required(&path(), ""));
+        } else {
+            faults(names::dns1123_subdomain(name), name, path, errors);
         }
     }
     let why = match sources.iter().filter(|(_, name)| name.is_some()).count() {
@@ -145,5 +146,6 @@ fn validate_from(source: &EnvFromSource, path: impl Fn() -> FieldPath, errors: &
         1 => return,
         _ => "may not have more than one field specified at a time",
     };
-    errors.push(FieldError::invalid(&path(), "", why));
+    // kube-apiserver names the list here, not the item.
+    errors.push(FieldError::invalid(list, "", why));
 }

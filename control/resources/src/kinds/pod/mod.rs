@@ -14,7 +14,7 @@ use k8s_openapi::api::core::v1::{Pod, PodSpec, PodStatus, Toleration};
 
 use super::Env;
 use super::kind::{Errors, Kind, has_meta};
-use super::optional::{fill, plain, text};
+use super::optional::{fill, items, plain, text};
 use crate::{FieldError, FieldPath};
 
 pub(super) use defaults::{canonical, fill_template};
@@ -42,6 +42,7 @@ impl Kind for Pod {
         spec.service_account.clone_from(&spec.service_account_name);
         tolerate_lost_nodes(spec, env.toleration_seconds);
         fill_priority(spec);
+        no_negative_grace(spec);
         self.status = Some(PodStatus {
             phase: Some("Pending".to_owned()),
             qos_class: Some(qos_class(spec).to_owned()),
@@ -59,9 +60,7 @@ impl Kind for Pod {
             }
         }
         tolerate_lost_nodes(spec, env.toleration_seconds);
-        if spec.termination_grace_period_seconds.is_some_and(|seconds| seconds < 0) {
-            spec.termination_grace_period_seconds = Some(1);
-        }
+        no_negative_grace(spec);
     }
 
     fn prepare_subresource(&mut self, _name: &str, old: &Self, _env: &Env) {
@@ -80,8 +79,10 @@ impl Kind for Pod {
             return;
         };
         spec::validate(spec, &path, errors);
-        if plain(&spec.service_account_name).is_empty() {
-            errors.push(FieldError::required(&path.child("serviceAccountName"), ""));
+        spec::validate_pod(spec, &path, errors);
+        if !items(&spec.ephemeral_containers).is_empty() {
+            let why = "cannot be set on create";
+            errors.push(FieldError::forbidden(&path.child("ephemeralContainers"), why));
         }
     }
 
@@ -91,6 +92,13 @@ impl Kind for Pod {
 
     fn wants_other(&self, old: &Self) -> bool {
         self.spec != old.spec
+    }
+}
+
+/// A negative period is treated as a second, as ever.
+fn no_negative_grace(spec: &mut PodSpec) {
+    if spec.termination_grace_period_seconds.is_some_and(|seconds| seconds < 0) {
+        spec.termination_grace_period_seconds = Some(1);
     }
 }
 

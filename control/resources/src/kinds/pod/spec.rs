@@ -6,50 +6,90 @@ use k8s_openapi::api::core::v1::{PodSpec, Toleration, TopologySpreadConstraint};
 
 use super::{container, volume};
 use crate::kinds::kind::Errors;
-use crate::kinds::optional::{faults, items, non_negative, one_of, plain, text};
+use crate::kinds::optional::{faults, items, one_of, plain, text};
 use crate::kinds::{meta, names};
 use crate::{FieldError, FieldPath};
+
+/// The priority classes that every cluster has; there are no others.
+const PRIORITY_CLASSES: &[&str] = &["system-cluster-critical", "system-node-critical"];
 
 /// The rules that pods and templates share.
 pub(super) fn validate(spec: &PodSpec, path: &FieldPath, errors: &mut Errors) {
     let volumes = volume::validate(items(&spec.volumes), &path.child("volumes"), errors);
     container::validate_all(spec, &volumes, path, errors);
-    validate_policies(spec, path, errors);
-    validate_names(spec, path, errors);
-    if let Some(labels) = &spec.node_selector {
-        meta::validate_labels(labels, &path.child("nodeSelector"), errors);
-    }
-    for (index, toleration) in items(&spec.tolerations).iter().enumerate() {
-        validate_toleration(toleration, || path.child("tolerations").index(index), errors);
-    }
-    for (index, spread) in items(&spec.topology_spread_constraints).iter().enumerate() {
-        let path = path.child("topologySpreadConstraints").index(index);
-        validate_spread(spread, &path, errors);
-    }
-}
-
-fn validate_policies(spec: &PodSpec, path: &FieldPath, errors: &mut Errors) {
     let restart = ["Always", "OnFailure", "Never"];
     one_of(plain(&spec.restart_policy), &restart, || path.child("restartPolicy"), errors);
     let dns = ["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"];
     one_of(plain(&spec.dns_policy), &dns, || path.child("dnsPolicy"), errors);
-    let nameservers = spec.dns_config.as_ref().map_or(0, |config| items(&config.nameservers).len());
-    if plain(&spec.dns_policy) == "None" && nameservers == 0 {
-        let path = path.child("dnsConfig").child("nameservers");
-        let why = "must provide at least one DNS nameserver when `dnsPolicy` is None";
-        errors.push(FieldError::required(&path, why));
+    if let Some(labels) = &spec.node_selector {
+        meta::validate_labels(labels, &path.child("nodeSelector"), errors);
     }
-    let grace = spec.termination_grace_period_seconds.unwrap_or(0);
-    non_negative(grace, || path.child("terminationGracePeriodSeconds"), errors);
+    validate_dns(spec, &path.child("dnsConfig"), errors);
+    validate_gates(spec, path, errors);
+    for (index, spread) in items(&spec.topology_spread_constraints).iter().enumerate() {
+        let path = path.child("topologySpreadConstraints").index(index);
+        validate_spread(spread, &path, errors);
+    }
+    validate_names(spec, path, errors);
     if let Some(deadline) = spec.active_deadline_seconds {
         for fault in names::in_range(deadline, 1, i64::from(i32::MAX)) {
             let path = path.child("activeDeadlineSeconds");
             errors.push(FieldError::invalid(&path, deadline, &fault));
         }
     }
+    for (index, toleration) in items(&spec.tolerations).iter().enumerate() {
+        validate_toleration(toleration, || path.child("tolerations").index(index), errors);
+    }
     if let Some(policy) = text(&spec.preemption_policy) {
         let known = ["PreemptLowerPriority", "Never"];
         one_of(policy, &known, || path.child("preemptionPolicy"), errors);
+    }
+}
+
+/// The rules that hold for pods alone.
+pub(super) fn validate_pod(spec: &PodSpec, path: &FieldPath, errors: &mut Errors) {
+    container::validate_for_pod(spec, path, errors);
+    if text(&spec.node_name).is_some() && !items(&spec.scheduling_gates).is_empty() {
+        let why = "cannot be set until all schedulingGates have been cleared";
+        errors.push(FieldError::forbidden(&path.child("nodeName"), why));
+    }
+    if let Some(class) = text(&spec.priority_class_name)
+        && !PRIORITY_CLASSES.contains(&class)
+    {
+        errors.push(FieldError::not_found(&path.child("priorityClassName"), class));
+    }
+}
+
+fn validate_dns(spec: &PodSpec, path: &FieldPath, errors: &mut Errors) {
+    if plain(&spec.dns_policy) != "None" {
+        return;
+    }
+    match &spec.dns_config {
+        None => {
+            let why = "must provide `dnsConfig` when `dnsPolicy` is None";
+            errors.push(FieldError::required(path, why));
+        }
+        Some(config) if items(&config.nameservers).is_empty() => {
+            let why = "must provide at least one DNS nameserver when `dnsPolicy` is None";
+            errors.push(FieldError::required(&path.child("nameservers"), why));
+        }
+        Some(_) => {}
+    }
+}
+
+fn validate_gates(spec: &PodSpec, path: &FieldPath, errors: &mut Errors) {
+    for (index, gate) in items(&spec.readiness_gates).iter().enumerate() {
+        let condition = gate.condition_type.as_str();
+        let path = || path.child("readinessGates").index(index).child("conditionType");
+        faults(names::qualified_name(condition), condition, path, errors);
+    }
+    let mut taken = BTreeSet::new();
+    for (index, gate) in items(&spec.scheduling_gates).iter().enumerate() {
+        let path = || path.child("schedulingGates").index(index);
+        faults(names::qualified_name(&gate.name), &gate.name, path, errors);
+        if !taken.insert(&gate.name) {
+            errors.push(FieldError::duplicate(&path(), gate.name.as_str()));
+        }
     }
 }
 
@@ -66,20 +106,6 @@ fn validate_names(spec: &PodSpec, path: &FieldPath, errors: &mut Errors) {
     for (field, value, form) in named {
         if let Some(value) = text(value) {
             faults(form(value), value, || path.child(field), errors);
-        }
-    }
-    for (index, secret) in items(&spec.image_pull_secrets).iter().enumerate() {
-        if secret.name.is_empty() {
-            let path = path.child("imagePullSecrets").index(index).child("name");
-            errors.push(FieldError::required(&path, ""));
-        }
-    }
-    let mut gates = BTreeSet::new();
-    for (index, gate) in items(&spec.scheduling_gates).iter().enumerate() {
-        let path = || path.child("schedulingGates").index(index);
-        faults(names::qualified_name(&gate.name), &gate.name, path, errors);
-        if !gates.insert(&gate.name) {
-            errors.push(FieldError::duplicate(&path(), gate.name.as_str()));
         }
     }
 }
@@ -100,7 +126,11 @@ fn validate_toleration(toleration: &Toleration, path: impl Fn() -> FieldPath, er
     match operator {
         "" | "Equal" => {
             let value = plain(&toleration.value);
-            faults(names::label_value(value), value, || path().child("value"), errors);
+            let found = names::label_value(value);
+            if !found.is_empty() {
+                let path = path().child("operator");
+                errors.push(FieldError::invalid(&path, value, &found.join(";")));
+            }
         }
         "Exists" => {
             if let Some(value) = text(&toleration.value) {

@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector as SelectorObj
 use super::spec;
 use crate::kinds::kind::Errors;
 use crate::kinds::meta;
-use crate::kinds::optional::{one_of, plain};
+use crate::kinds::optional::{items, one_of, plain};
 use crate::selector::LabelSelector;
 use crate::{FieldError, FieldPath};
 
@@ -28,11 +28,10 @@ pub(in crate::kinds) fn validate_template(
         errors.push(FieldError::invalid(&label_path, shown, why));
     }
     if let Some(labels) = labels {
-        meta::validate_labels(labels, &label_path, errors);
+        meta::validate_labels(labels, &path.child("labels"), errors);
     }
     if let Some(annotations) = template.metadata.as_ref().and_then(|m| m.annotations.as_ref()) {
-        let path = path.child("metadata").child("annotations");
-        meta::validate_annotations(annotations, &path, errors);
+        meta::validate_annotations(annotations, &path.child("annotations"), errors);
     }
     let path = path.child("spec");
     let Some(pod) = &template.spec else {
@@ -40,10 +39,11 @@ pub(in crate::kinds) fn validate_template(
         return;
     };
     spec::validate(pod, &path, errors);
-    // What is none of the three is told already.
-    if matches!(plain(&pod.restart_policy), "OnFailure" | "Never") {
-        one_of(plain(&pod.restart_policy), &["Always"], || path.child("restartPolicy"), errors);
+    if !items(&pod.ephemeral_containers).is_empty() {
+        let why = "ephemeral containers not allowed in pod template";
+        errors.push(FieldError::forbidden(&path.child("ephemeralContainers"), why));
     }
+    one_of(plain(&pod.restart_policy), &["Always"], || path.child("restartPolicy"), errors);
     if pod.active_deadline_seconds.is_some() {
         let why = "activeDeadlineSeconds in ReplicaSet is not Supported";
         errors.push(FieldError::forbidden(&path.child("activeDeadlineSeconds"), why));

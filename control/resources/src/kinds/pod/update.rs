@@ -28,6 +28,7 @@ pub(super) fn validate(new: &Pod, old: &Pod, errors: &mut Errors) {
     }
     validate_deadline(new, old, &path, errors);
     validate_tolerations(items(&new.tolerations), items(&old.tolerations), &path, errors);
+    validate_gates(new, old, &path, errors);
     if !same_but_for_mutable(new, old) {
         errors.push(FieldError::forbidden(&path, MUTABLE));
     }
@@ -37,8 +38,8 @@ fn validate_deadline(new: &PodSpec, old: &PodSpec, path: &FieldPath, errors: &mu
     let path = path.child("activeDeadlineSeconds");
     match (new.active_deadline_seconds, old.active_deadline_seconds) {
         (Some(new), Some(old)) if new > old => {
-            let why = format!("must be less than or equal to previous value {old}");
-            errors.push(FieldError::invalid(&path, new, &why));
+            let why = "must be less than or equal to previous value";
+            errors.push(FieldError::invalid(&path, new, why));
         }
         (None, Some(_)) => {
             let why = "must not update from a positive integer to nil value";
@@ -65,9 +66,7 @@ fn same_but_for_mutable(new: &PodSpec, old: &PodSpec) -> bool {
     if old.termination_grace_period_seconds.is_some_and(|seconds| seconds < 0) {
         new.termination_grace_period_seconds = old.termination_grace_period_seconds;
     }
-    if new.scheduling_gates.is_none() || is_part(&new, old) {
-        new.scheduling_gates.clone_from(&old.scheduling_gates);
-    }
+    new.scheduling_gates.clone_from(&old.scheduling_gates);
     let new_images = new.containers.iter_mut().chain(items_mut(&mut new.init_containers));
     let old_images = old.containers.iter().chain(items(&old.init_containers));
     for (new, old) in new_images.zip(old_images) {
@@ -77,6 +76,13 @@ fn same_but_for_mutable(new: &PodSpec, old: &PodSpec) -> bool {
 }
 
 /// Gates may go, none may come.
-fn is_part(new: &PodSpec, old: &PodSpec) -> bool {
-    items(&new.scheduling_gates).iter().all(|gate| items(&old.scheduling_gates).contains(gate))
+fn validate_gates(new: &PodSpec, old: &PodSpec, path: &FieldPath, errors: &mut Errors) {
+    let known = items(&old.scheduling_gates);
+    for (index, gate) in items(&new.scheduling_gates).iter().enumerate() {
+        if !known.contains(gate) {
+            let path = path.child("schedulingGates").index(index).child("name");
+            let why = format!("only deletion is allowed, but found new scheduling gate '{}'", gate.name);
+            errors.push(FieldError::forbidden(&path, &why));
+        }
+    }
 }

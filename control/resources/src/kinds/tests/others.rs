@@ -42,7 +42,7 @@ fn a_node_tells_of_itself_and_keeps_its_addresses() {
         "Node",
         json!({"spec": {"taints": [taint, taint, {"key": "b", "effect": "x"}]}}),
         &[
-            "metadata.taints[1]: Duplicate value: {\"effect\":\"NoExecute\",\"key\":\"a\"}",
+            "metadata.taints[1]: Duplicate value: {\"effect\":\"NoExecute\",\"key\":\"a\"}: taints must be unique by key and effect pair",
             "metadata.taints[2].effect: Unsupported value: \"x\": supported values: \"NoSchedule\", \"PreferNoSchedule\", \"NoExecute\"",
         ],
     );

@@ -140,9 +140,10 @@ fn what_is_wrong_with_a_pod_is_told_by_field() {
             "spec.dnsPolicy: Unsupported value: \"X\": supported values: \"ClusterFirstWithHostNet\", \"ClusterFirst\", \"Default\", \"None\"",
         ],
     );
+    check(json!({"priorityClassName": "gold"}), &["spec.priorityClassName: Not found: \"gold\""]);
     check(
-        json!({"terminationGracePeriodSeconds": -1}),
-        &["spec.terminationGracePeriodSeconds: Invalid value: -1: must be greater than or equal to 0"],
+        json!({"dnsPolicy": "None"}),
+        &["spec.dnsConfig: Required value: must provide `dnsConfig` when `dnsPolicy` is None"],
     );
     check(
         json!({"activeDeadlineSeconds": 0}),
@@ -194,10 +195,7 @@ fn what_is_wrong_with_a_container_is_told_by_field() {
             json!({"env": [{"name": "A", "value": "b", "valueFrom": {"fieldRef": {"fieldPath": "metadata.labels['a']"}}}]}),
             "env[0].valueFrom: Invalid value: \"\": may not be specified when `value` is not empty",
         ),
-        (
-            json!({"envFrom": [{}]}),
-            "envFrom[0]: Invalid value: \"\": must specify one of: `configMapRef` or `secretRef`",
-        ),
+        (json!({"envFrom": [{}]}), "envFrom: Invalid value: \"\": must specify one of: `configMapRef` or `secretRef`"),
         (json!({"volumeMounts": [{"name": "no", "mountPath": "/a"}]}), "volumeMounts[0].name: Not found: \"no\""),
         (json!({"livenessProbe": {}}), "livenessProbe: Required value: must specify a handler type"),
         (
