@@ -129,6 +129,18 @@ fn the_order_of_elements_is_set() {
 }
 
 #[test]
+fn kubectl_apply_renames_a_container() {
+    // As kubectl 1.37 sends it.
+    check(
+        message_for("apps", "v1", "Deployment").expect("it is in the table"),
+        json!({"spec": {"template": {"spec": {"containers": [{"name": "old", "image": "x"}, {"name": "c", "image": "j"}]}}}}),
+        json!({"spec": {"template": {"spec": {"$setElementOrder/containers": [{"name": "c"}],
+            "containers": [{"image": "i", "name": "c"}, {"$patch": "delete", "name": "old"}]}}}}),
+        json!({"spec": {"template": {"spec": {"containers": [{"name": "c", "image": "i"}]}}}}),
+    );
+}
+
+#[test]
 fn primitive_lists_are_merged_and_cut() {
     let meta =
         pal_resources::schema::message("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta").expect("it is in the table");
