@@ -19,10 +19,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("pal-network", &["pal-proxy"]),
     ("pal-image", &[]),
     ("pal-engine", &[]),
-    (
-        "pal-node",
-        &["pal-resources", "pal-lifecycle", "pal-proxy", "pal-network", "pal-image", "pal-engine"],
-    ),
+    ("pal-node", &["pal-resources", "pal-lifecycle", "pal-proxy", "pal-network", "pal-image", "pal-engine"]),
     ("pal-tests", &[]),
     (
         "palinurus",
@@ -43,7 +40,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
 const PURE: &[&str] = &["pal-resources", "pal-patch", "pal-scheduler", "pal-lifecycle"];
 
 /// What brings the world in: run times, sockets, files, clocks, randomness.
-const WORLDLY: &[&str] = &["tokio", "hyper", "hyper-util", "h2", "rustls", "kube", "sled", "raft", "wasmtime", "rand", "getrandom"];
+const WORLDLY: &[&str] =
+    &["tokio", "hyper", "hyper-util", "h2", "rustls", "kube", "sled", "raft", "wasmtime", "rand", "getrandom"];
 
 /// The same in the source of a pure crate.
 const WORLDLY_WORDS: &[&str] = &[

@@ -10,7 +10,7 @@ mod wait;
 
 pub use http_client::{Answer, get, request};
 pub use kubectl::{Kubectl, Ran};
-pub use process::{Pal, Process, Server, Up};
+pub use process::{Cluster, Pal, Process, loopback};
 pub use wait::wait_until;
 
 use std::path::PathBuf;

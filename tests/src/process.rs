@@ -30,17 +30,12 @@ pub struct Process {
     _readers: JoinSet<()>,
 }
 
-/// `pal up` on a data directory of its own.
-pub struct Up {
+/// One process that serves a cluster (`pal up` or `pal server`) on a data directory of its own.
+pub struct Cluster {
     pub process: Process,
     pub dir: TempDir,
-    pal: Pal,
-}
-
-/// `pal server` on a data directory of its own.
-pub struct Server {
-    pub process: Process,
-    pub dir: TempDir,
+    /// Where the ports of Services listen with `pal up`: an address of the loopback that no other cluster has.
+    pub node_ip: String,
     pal: Pal,
 }
 
@@ -84,31 +79,48 @@ impl Pal {
     }
 
     /// Starts `pal up` with further arguments, and waits until all that it was to bring up is there.
-    pub async fn up(&self, more: &[&str]) -> Up {
+    pub async fn up(&self, more: &[&str]) -> Cluster {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        self.up_in(dir, more).await
+        self.up_in(dir, &loopback(), more).await
     }
 
-    /// The same on a directory that is there already.
-    pub async fn up_in(&self, dir: TempDir, more: &[&str]) -> Up {
-        let data = dir.path().to_str().expect("a path of plain text").to_owned();
-        let mut words = vec!["up", "--listen", "127.0.0.1:0", "--data-dir", &data];
+    /// The same on a directory that is there already, with the node's address of the time before.
+    pub async fn up_in(&self, dir: TempDir, node_ip: &str, more: &[&str]) -> Cluster {
+        let data = text(dir.path());
+        let mut words = vec!["up", "--listen", "127.0.0.1:0", "--data-dir", &data, "--node-ip", node_ip];
         words.extend(more);
         let mut process = self.start(&words);
         process.until("Ctrl-C stops it").await;
-        Up { process, dir, pal: self.clone() }
+        Cluster { process, dir, node_ip: node_ip.to_owned(), pal: self.clone() }
     }
 
     /// Starts `pal server` with further arguments, and waits until it serves.
-    pub async fn server(&self, more: &[&str]) -> Server {
-        let dir = tempfile::tempdir().expect("a temporary directory");
-        let data = dir.path().to_str().expect("a path of plain text").to_owned();
+    pub async fn server(&self, more: &[&str]) -> Cluster {
+        self.server_in(tempfile::tempdir().expect("a temporary directory"), more).await
+    }
+
+    /// The same on a directory that is there already.
+    pub async fn server_in(&self, dir: TempDir, more: &[&str]) -> Cluster {
+        let data = text(dir.path());
         let mut words = vec!["server", "--listen", "127.0.0.1:0", "--data-dir", &data];
         words.extend(more);
         let mut process = self.start(&words);
         process.until("kubeconfig: ").await;
-        Server { process, dir, pal: self.clone() }
+        Cluster { process, dir, node_ip: String::new(), pal: self.clone() }
     }
+}
+
+/// An address of the loopback network, drawn at random: many clusters run on one machine, each with node ports of its own.
+pub fn loopback() -> String {
+    let seed = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_nanos());
+    let mut bits = u64::from(std::process::id()) ^ (seed as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    bits ^= bits >> 29;
+    let octet = |shift: u32| (bits >> shift) % 254 + 1;
+    format!("127.{}.{}.{}", octet(8), octet(24), octet(40))
+}
+
+fn text(path: &Path) -> String {
+    path.to_str().expect("a path of plain text").to_owned()
 }
 
 async fn keep(stream: impl AsyncRead + Unpin, output: Arc<Mutex<String>>) {
@@ -172,40 +184,48 @@ impl Process {
     }
 }
 
-fn kubeconfig(dir: &Path) -> PathBuf {
-    dir.join("kubeconfig")
-}
+impl Cluster {
+    /// The administrator's kubeconfig.
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.dir.path().join("kubeconfig")
+    }
 
-async fn client(dir: &Path) -> kube::Client {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let kubeconfig = kube::config::Kubeconfig::read_from(kubeconfig(dir)).expect("a kubeconfig");
-    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &kube::config::KubeConfigOptions::default())
-        .await
-        .expect("a usable kubeconfig");
-    kube::Client::try_from(config).expect("a client")
-}
-
-async fn pal_in(pal: &Pal, dir: &Path, line: &str) -> Ran {
-    let kubeconfig = kubeconfig(dir);
-    let mut words: Vec<&str> = line.split_whitespace().collect();
-    words.extend(["--kubeconfig", kubeconfig.to_str().expect("a path of plain text")]);
-    pal.run(&words).await
-}
-
-impl Up {
     /// kubectl for this cluster, where there is one on this machine.
     pub fn kubectl(&self) -> Option<Kubectl> {
-        Kubectl::find(kubeconfig(self.dir.path()))
+        Kubectl::find(self.kubeconfig())
     }
 
     /// A client with the administrator's rights.
     pub async fn client(&self) -> kube::Client {
-        client(self.dir.path()).await
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let kubeconfig = kube::config::Kubeconfig::read_from(self.kubeconfig()).expect("a kubeconfig");
+        let config = kube::Config::from_custom_kubeconfig(kubeconfig, &kube::config::KubeConfigOptions::default())
+            .await
+            .expect("a usable kubeconfig");
+        kube::Client::try_from(config).expect("a client")
     }
 
-    /// Runs `pal` as a client of this cluster.
+    /// Runs `pal` as a client of this cluster; words are split at spaces.
     pub async fn pal(&self, line: &str) -> Ran {
-        pal_in(&self.pal, self.dir.path(), line).await
+        let kubeconfig = text(&self.kubeconfig());
+        let mut words: Vec<&str> = line.split_whitespace().collect();
+        words.extend(["--kubeconfig", &kubeconfig]);
+        self.pal.run(&words).await
+    }
+
+    /// Applies a manifest by `pal apply`; local images are resolved against the repository's root.
+    pub async fn apply(&self, manifest: &str) -> Ran {
+        let file = self.dir.path().join(format!("manifest-{}.yaml", manifest.len()));
+        let root = text(&crate::repository("."));
+        std::fs::write(&file, manifest.replace("image: ./", &format!("image: {root}/")))
+            .expect("a manifest is written");
+        self.pal(&format!("apply -f {}", file.display())).await
+    }
+
+    /// One object as JSON, by the path of the API.
+    pub async fn object(&self, path: &str) -> Result<serde_json::Value, String> {
+        let request = http::Request::get(path).body(Vec::new()).map_err(|error| error.to_string())?;
+        self.client().await.request(request).await.map_err(|error| error.to_string())
     }
 
     /// Stops it with Ctrl-C; the directory, for a next time.
@@ -213,29 +233,12 @@ impl Up {
         assert!(self.process.interrupt().await, "pal did not end well:\n{}", self.process.output());
         self.dir
     }
-}
-
-impl Server {
-    /// kubectl for this cluster, where there is one on this machine.
-    pub fn kubectl(&self) -> Option<Kubectl> {
-        Kubectl::find(kubeconfig(self.dir.path()))
-    }
-
-    /// A client with the administrator's rights.
-    pub async fn client(&self) -> kube::Client {
-        client(self.dir.path()).await
-    }
-
-    /// Runs `pal` as a client of this cluster.
-    pub async fn pal(&self, line: &str) -> Ran {
-        pal_in(&self.pal, self.dir.path(), line).await
-    }
 
     /// Joins a node of that name at that address; it has its own data directory.
     pub async fn join(&self, name: &str, node_ip: &str) -> (Process, TempDir) {
         let line = self.pal("token create --role node").await.ok();
         let dir = tempfile::tempdir().expect("a temporary directory");
-        let data = dir.path().to_str().expect("a path of plain text").to_owned();
+        let data = text(dir.path());
         let mut words: Vec<&str> = line.split_whitespace().skip(1).collect();
         words.extend(["--name", name, "--node-ip", node_ip, "--data-dir", &data]);
         let mut process = self.pal.start(&words);

@@ -77,9 +77,7 @@ impl Api {
         let kubeconfig = match (&args.kubeconfig, std::env::var_os("KUBECONFIG")) {
             (Some(path), _) => path.clone(),
             (None, Some(path)) if !path.is_empty() => PathBuf::from(path),
-            _ => paths::kubeconfig(&paths::data_dir(
-                std::env::var_os("PAL_DATA_DIR").map(PathBuf::from).as_deref(),
-            )?),
+            _ => paths::kubeconfig(&paths::data_dir(std::env::var_os("PAL_DATA_DIR").map(PathBuf::from).as_deref())?),
         };
         let mut api = Self::from_kubeconfig(kubeconfig).await?;
         if let Some(namespace) = &args.namespace {

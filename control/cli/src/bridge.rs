@@ -34,6 +34,9 @@ impl CertificateSigner for Signer {
 
     fn subject(&self, csr_pem: &[u8]) -> Result<CsrSubject, String> {
         let subject = ClusterCa::subject(csr_pem).map_err(|error| error.to_string())?;
+        if subject.other_names > 0 {
+            return Err("the request names the subject in a way that no certificate here may".to_owned());
+        }
         Ok(CsrSubject {
             common_name: subject.common_name,
             organizations: subject.organizations,

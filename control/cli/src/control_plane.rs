@@ -8,6 +8,7 @@ use std::time::Duration;
 use pal_controllers::{Controllers, Options, Timing};
 use pal_image::{Blobs, RegistryV2};
 use pal_registry::{Bootstrap, Config, Patch, PatchKind, Registry, WriteOptions};
+use pal_resources::codec::FieldValidation;
 use pal_resources::resource;
 use pal_server::{Mount, Server, ServerConfig};
 use pal_store::{Store, StoreConfig};
@@ -69,8 +70,7 @@ impl ControlPlane {
         let images = Blobs::open(data_dir.join("images")).await.map_err(CliError::other)?;
         let mut server = ServerConfig::new(listen, data_dir);
         server.advertise = args.advertise.clone();
-        server.mounts =
-            vec![Mount { prefix: "/v2/".to_owned(), handler: Arc::new(Images(RegistryV2::new(images))) }];
+        server.mounts = vec![Mount { prefix: "/v2/".to_owned(), handler: Arc::new(Images(RegistryV2::new(images))) }];
         let server = Server::start(server, registry.clone()).await.map_err(|error| in_use(error, listen))?;
         let local = server.local_addr();
         if args.listen.port() == 0 {
@@ -109,7 +109,10 @@ fn listen_address(given: SocketAddr, data_dir: &Path) -> Result<SocketAddr, CliE
     match std::fs::read_to_string(&file) {
         Ok(text) => {
             let kept: SocketAddr = text.trim().parse().map_err(|_| {
-                CliError::other(format!("{}: {text:?} is not an address; remove the file to choose a new port", file.display()))
+                CliError::other(format!(
+                    "{}: {text:?} is not an address; remove the file to choose a new port",
+                    file.display()
+                ))
             })?;
             Ok(SocketAddr::new(given.ip(), kept.port()))
         }
@@ -155,13 +158,17 @@ async fn publish_address(
     endpoint: SocketAddr,
 ) -> Result<(), CliError> {
     let address = match args.advertise.first() {
-        Some(name) if name.parse::<SocketAddr>().is_ok() || name.rsplit_once(':').is_some_and(|(_, p)| p.parse::<u16>().is_ok()) => {
+        Some(name)
+            if name.parse::<SocketAddr>().is_ok()
+                || name.rsplit_once(':').is_some_and(|(_, p)| p.parse::<u16>().is_ok()) =>
+        {
             name.clone()
         }
         Some(name) => format!("{name}:{}", endpoint.port()),
         None => endpoint.to_string(),
     };
-    let resource = resource::find("", "v1", "configmaps").ok_or_else(|| CliError::other("ConfigMaps are not served"))?;
+    let resource =
+        resource::find("", "v1", "configmaps").ok_or_else(|| CliError::other("ConfigMaps are not served"))?;
     let data = json!({ "server": format!("https://{address}"), "ca.crt": server.ca().root_pem() });
     let body = json!({
         "apiVersion": "v1", "kind": "ConfigMap",
@@ -170,8 +177,9 @@ async fn publish_address(
     let options = WriteOptions::system("apiserver");
     match registry.create(&resource, Some("kube-public"), body, &options).await {
         Err(status) if status.code == 409 => {
-            let patch = Patch { kind: PatchKind::Merge, body: json!({ "data": data }), ..Patch::default() };
-            let patched = registry.patch(&resource, None, Some("kube-public"), "cluster-info", patch, &options).await;
+            let patch =
+                Patch { kind: PatchKind::Merge, body: json!({ "data": data }), validation: FieldValidation::Strict };
+            let patched = registry.patch(&resource, None, Some("kube-public"), "cluster-info", &patch, &options).await;
             patched.map(drop).map_err(CliError::other)
         }
         result => result.map(drop).map_err(CliError::other),

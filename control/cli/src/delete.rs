@@ -56,7 +56,12 @@ async fn targets(api: &Api, args: &DeleteArgs) -> Result<Vec<Target>, CliError> 
             .map(|d| {
                 let is = |r: &&Resource| r.kind == d.kind() && r.api_version() == d.api_version();
                 let resource = resources.iter().find(is).ok_or_else(|| {
-                    CliError::other(format!("{}: no matches for kind {:?} in version {:?}", d.origin, d.kind(), d.api_version()))
+                    CliError::other(format!(
+                        "{}: no matches for kind {:?} in version {:?}",
+                        d.origin,
+                        d.kind(),
+                        d.api_version()
+                    ))
                 })?;
                 Ok(target(resource, d.namespace(), d.name()))
             })

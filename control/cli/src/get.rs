@@ -41,7 +41,8 @@ pub async fn run(client: &ClientArgs, args: GetArgs) -> Result<(), CliError> {
         }
         _ => {
             if !printed {
-                let place = if args.all_namespaces { String::new() } else { format!(" in {} namespace", api.namespace) };
+                let place =
+                    if args.all_namespaces { String::new() } else { format!(" in {} namespace", api.namespace) };
                 eprintln!("No resources found{place}.");
             }
             Ok(())
@@ -110,7 +111,11 @@ async fn whole(
     Ok(items)
 }
 
-fn print_whole(args: &GetArgs, targets: &[(Resource, Vec<String>)], items: Vec<(Resource, Value)>) -> Result<(), CliError> {
+fn print_whole(
+    args: &GetArgs,
+    targets: &[(Resource, Vec<String>)],
+    items: Vec<(Resource, Value)>,
+) -> Result<(), CliError> {
     let single = matches!(targets, [(_, names)] if names.len() == 1);
     let mut items: Vec<Value> = items.into_iter().map(|(_, item)| item).collect();
     let value = match items.pop() {
@@ -272,7 +277,8 @@ async fn watch(
     }
     print!("{}", align(rows));
     let columns = list["columnDefinitions"].clone();
-    parameters.extend([("watch", "true".to_owned()), ("resourceVersion", api::text(&list["metadata"]["resourceVersion"]))]);
+    parameters
+        .extend([("watch", "true".to_owned()), ("resourceVersion", api::text(&list["metadata"]["resourceVersion"]))]);
     let events = request(Method::GET, &format!("{path}{}", query(&parameters)), &headers, None)?;
     let mut lines = api.stream(events).await?.lines();
     while let Some(line) = lines.try_next().await.map_err(CliError::other)? {

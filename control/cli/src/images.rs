@@ -88,7 +88,8 @@ mod tests {
                 container_images(kind, &mut object).iter().map(|i| i.as_str().unwrap_or_default().to_owned()).collect();
             assert_eq!(found, expected, "{kind}");
         };
-        let pod = serde_json::json!({"containers": [{"image": "a"}, {"name": "x"}], "initContainers": [{"image": "b"}]});
+        let pod =
+            serde_json::json!({"containers": [{"image": "a"}, {"name": "x"}], "initContainers": [{"image": "b"}]});
         check("Pod", serde_json::json!({ "spec": pod }), &["a", "b"]);
         check("Deployment", serde_json::json!({"spec": {"template": {"spec": pod}}}), &["a", "b"]);
         check("ConfigMap", serde_json::json!({"data": {"image": "a"}}), &[]);

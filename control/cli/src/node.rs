@@ -54,8 +54,14 @@ pub async fn run(args: AgentArgs) -> Result<(), CliError> {
         })?,
         (None, None) => address_towards(&server)?,
     };
-    let start =
-        NodeStart { data_dir: data_dir.clone(), server: server.clone(), token: args.token, name: args.name, node_ip, labels: args.label };
+    let start = NodeStart {
+        data_dir: data_dir.clone(),
+        server: server.clone(),
+        token: args.token,
+        name: args.name,
+        node_ip,
+        labels: args.label,
+    };
     let node = Node::start(start, |text| eprintln!("{text}"), stop.clone()).await?;
     paths::write_private(&data_dir.join(SERVER_FILE), &server)?;
     paths::write_private(&data_dir.join(NODE_IP_FILE), &node_ip.to_string())?;
@@ -81,8 +87,7 @@ impl Node {
         };
         let engine = engine(&start.data_dir)?;
         let name = identity.name.clone();
-        let mut config =
-            NodeConfig::new(identity, start.node_ip, start.data_dir.clone(), start.server.clone(), engine);
+        let mut config = NodeConfig::new(identity, start.node_ip, start.data_dir.clone(), start.server.clone(), engine);
         config.version = pal_server::VERSION.to_owned();
         config.labels = start.labels;
         let agent = NodeAgent::start(config, CancellationToken::new()).await.map_err(CliError::other)?;
@@ -134,9 +139,10 @@ fn lock(data_dir: &Path) -> Result<File, CliError> {
     let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(CliError::file(&path))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => {
-            Err(CliError::other(format!("another pal is using {}: stop it, or choose another --data-dir", data_dir.display())))
-        }
+        Err(std::fs::TryLockError::WouldBlock) => Err(CliError::other(format!(
+            "another pal is using {}: stop it, or choose another --data-dir",
+            data_dir.display()
+        ))),
         Err(std::fs::TryLockError::Error(source)) => Err(CliError::file(path)(source)),
     }
 }

@@ -52,10 +52,8 @@ pub fn write_private(path: &Path, text: &str) -> Result<(), CliError> {
 
 /// This machine's name in the form that a Node's name may have (RFC 1123 subdomain).
 pub fn node_name() -> String {
-    let raw = std::fs::read_to_string("/proc/sys/kernel/hostname")
-        .or_else(|_| std::env::var("HOSTNAME").map_err(|_| std::io::ErrorKind::NotFound.into()))
-        .unwrap_or_default();
-    as_name(raw.trim()).unwrap_or_else(|| "node".to_owned())
+    let raw = std::fs::read_to_string("/proc/sys/kernel/hostname").or_else(|_| std::env::var("HOSTNAME"));
+    as_name(raw.unwrap_or_default().trim()).unwrap_or_else(|| "node".to_owned())
 }
 
 /// The text as an RFC 1123 label, where anything of it is left: `My_App.v2` is `my-app-v2`.

@@ -54,8 +54,9 @@ fn plan(args: &RunArgs, is_file: &dyn Fn(&Path) -> bool) -> Result<Plan, CliErro
     let image = local(image, args.image.is_none(), is_file)?;
     let name = match name {
         Some(name) => name,
-        None => name_of(&image)
-            .ok_or_else(|| CliError::other(format!("no name can be made of {image:?}: give one, as `pal run NAME --image …`")))?,
+        None => name_of(&image).ok_or_else(|| {
+            CliError::other(format!("no name can be made of {image:?}: give one, as `pal run NAME --image …`"))
+        })?,
     };
     Ok(Plan { name, image })
 }
@@ -114,7 +115,6 @@ fn objects(plan: &Plan, args: &RunArgs) -> Vec<Value> {
         }),
     ]
 }
-
 
 #[cfg(test)]
 mod tests {

@@ -23,8 +23,7 @@ const TOKEN_LIFE: Duration = Duration::from_secs(600);
 pub async fn run(args: UpArgs) -> Result<(), CliError> {
     let stop = signals::stop_on_signal()?;
     // Read before anything starts: a mistake in a manifest is the commonest reason to begin again.
-    let documents =
-        if args.filename.is_empty() { Vec::new() } else { manifest::read(&args.filename, false)? };
+    let documents = if args.filename.is_empty() { Vec::new() } else { manifest::read(&args.filename, false)? };
     let data_dir = paths::data_dir(args.serve.data_dir.as_deref())?;
     let progress = Progress::new();
 

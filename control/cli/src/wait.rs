@@ -125,11 +125,7 @@ pub async fn ready(
             let object = api.get(&item.resource.path(item.namespace.as_deref(), Some(&item.name))).await?;
             let detail = pods_trouble(api, item, &object).await.unwrap_or_default();
             let all: Vec<&str> = waiting.values().map(String::as_str).collect();
-            return Err(CliError::other(format!(
-                "not ready within {} s: {}{detail}",
-                limit.as_secs(),
-                all.join("; ")
-            )));
+            return Err(CliError::other(format!("not ready within {} s: {}{detail}", limit.as_secs(), all.join("; "))));
         }
         tokio::time::sleep(if started.elapsed() < Duration::from_secs(3) { INTERVAL } else { SLOWER }).await;
     }

@@ -85,12 +85,7 @@ fn in_document(error: CliError, document: &Document) -> CliError {
     }
 }
 
-async fn apply_one(
-    api: &Api,
-    resources: &[Resource],
-    document: &Document,
-    dry_run: bool,
-) -> Result<Applied, CliError> {
+async fn apply_one(api: &Api, resources: &[Resource], document: &Document, dry_run: bool) -> Result<Applied, CliError> {
     let resource = resources
         .iter()
         .find(|r| r.kind == document.kind() && r.api_version() == document.api_version())
@@ -103,8 +98,7 @@ async fn apply_one(
             ))
         })?;
     let namespace = resource.namespaced.then(|| document.namespace().unwrap_or(&api.namespace).to_owned());
-    let mut parameters =
-        vec![("fieldManager", MANAGER.to_owned()), ("fieldValidation", "Strict".to_owned())];
+    let mut parameters = vec![("fieldManager", MANAGER.to_owned()), ("fieldValidation", "Strict".to_owned())];
     if dry_run {
         parameters.push(("dryRun", "All".to_owned()));
     }

@@ -158,7 +158,12 @@ mod tests {
 
     #[test]
     fn only_what_differs_is_sent_and_what_others_set_stays() {
-        check(Value::Null, json!({"spec": {"replicas": 2}}), json!({"spec": {"replicas": 2, "paused": true}}), json!({}));
+        check(
+            Value::Null,
+            json!({"spec": {"replicas": 2}}),
+            json!({"spec": {"replicas": 2, "paused": true}}),
+            json!({}),
+        );
         check(
             Value::Null,
             json!({"spec": {"replicas": 3}}),
@@ -183,7 +188,9 @@ mod tests {
             pods(json!([{"name": "a", "image": "1"}, {"name": "old", "image": "1"}])),
             pods(json!([{"name": "a", "image": "2"}, {"name": "new", "image": "1"}])),
             pods(json!([{"name": "a", "image": "1", "tty": false}, {"name": "old"}, {"name": "injected"}])),
-            pods(json!([{"image": "2", "name": "a"}, {"name": "new", "image": "1"}, {"name": "old", "$patch": "delete"}])),
+            pods(
+                json!([{"image": "2", "name": "a"}, {"name": "new", "image": "1"}, {"name": "old", "$patch": "delete"}]),
+            ),
         );
     }
 

@@ -1,0 +1,220 @@
+//! kubectl, driven as its users drive it.
+
+use std::time::Duration;
+
+use pal_tests::{Cluster, Kubectl, wait_until};
+use tokio::io::{AsyncBufReadExt, BufReader};
+
+use crate::{LIMIT, pal, repository};
+
+/// A cluster and a kubectl for it; none where there is no kubectl, which was said then.
+async fn cluster() -> Option<(Cluster, Kubectl)> {
+    Kubectl::find("nowhere".into())?;
+    let cluster = pal().up(&[]).await;
+    let kubectl = cluster.kubectl()?;
+    Some((cluster, kubectl))
+}
+
+fn has(text: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(text.contains(part), "{part:?} in:\n{text}");
+    }
+}
+
+/// A Deployment of the example as plain kubectl can send it: its image is in the cluster's registry already.
+async fn deployment(cluster: &Cluster, name: &str, replicas: u32) -> String {
+    let app = repository("examples/hello/hello.wasm");
+    cluster.pal(&format!("run image-source --image {app}")).await.ok();
+    let source = cluster.object("/apis/apps/v1/namespaces/default/deployments/image-source").await.unwrap();
+    let image = source["spec"]["template"]["spec"]["containers"][0]["image"].as_str().unwrap_or_default().to_owned();
+    format!(
+        "apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: {name}, labels: {{app: {name}}}}}
+spec:
+  replicas: {replicas}
+  selector: {{matchLabels: {{app: {name}}}}}
+  template:
+    metadata: {{labels: {{app: {name}}}}}
+    spec:
+      containers: [{{name: web, image: \"{image}\", ports: [{{containerPort: 8080}}]}}]
+"
+    )
+}
+
+#[tokio::test]
+async fn reading_and_discovery() {
+    let Some((cluster, kubectl)) = cluster().await else { return };
+    has(&kubectl.ok("version").await, &["Server Version: v1.36.", "+pal"]);
+    let resources = kubectl.ok("api-resources").await;
+    for line in ["pods", "services", "deployments", "endpointslices", "leases", "certificatesigningrequests", "events"]
+    {
+        has(&resources, &[line]);
+    }
+    has(&kubectl.ok("get nodes").await, &["Ready", "v1.36."]);
+    has(&kubectl.ok("get nodes -o wide").await, &["INTERNAL-IP"]);
+    has(&kubectl.ok("get ns").await, &["default", "kube-system", "kube-public", "kube-node-lease"]);
+    has(&kubectl.ok("get svc kubernetes -o jsonpath={.spec.clusterIP}").await, &["10.96.0.1"]);
+    for kind in "ns,no,po,svc,endpointslices,cm,secrets,sa,events,leases,deploy,rs,csr".split(',') {
+        for format in ["", "-o wide", "-o yaml", "-o json", "-o name"] {
+            kubectl.ok(&format!("get {kind} -A {format}")).await;
+        }
+    }
+    wait_until(LIMIT, "the default service account", async || {
+        let run = kubectl.run("get sa default").await;
+        if run.code == Some(0) { Ok(()) } else { Err(run.stderr) }
+    })
+    .await;
+    has(&kubectl.ok("get cm kube-root-ca.crt -o yaml").await, &["BEGIN CERTIFICATE"]);
+    has(&kubectl.run("get pod nothing").await.refused(), &["pods \"nothing\" not found"]);
+    has(&kubectl.ok("cluster-info").await, &["is running at"]);
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn generators_send_protobuf_and_are_understood() {
+    let Some((cluster, kubectl)) = cluster().await else { return };
+    for line in [
+        "create namespace made",
+        "create configmap cm --from-literal=a=1 --from-literal=b=2",
+        "create secret generic s --from-literal=word=sesame",
+        "create serviceaccount sa",
+        "create deployment d --image=pal.local/none --replicas=0 --port=80",
+        "create service clusterip cip --tcp=80:8080",
+        "create service nodeport np --tcp=80:8080",
+    ] {
+        has(&kubectl.ok(line).await, &["created"]);
+    }
+    assert_eq!(kubectl.ok("get cm cm -o jsonpath={.data.a}{.data.b}").await, "12");
+    assert_eq!(kubectl.ok("get secret s -o jsonpath={.data.word}").await, "c2VzYW1l");
+    assert_eq!(
+        kubectl.ok("get deploy d -o jsonpath={.spec.template.spec.containers[0].ports[0].containerPort}").await,
+        "80"
+    );
+    has(&kubectl.run("create configmap cm").await.refused(), &["configmaps \"cm\" already exists"]);
+    has(&kubectl.ok("delete ns made").await, &["deleted"]);
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_rollout_from_apply_to_undo() {
+    let Some((cluster, kubectl)) = cluster().await else { return };
+    let manifest = deployment(&cluster, "web", 3).await;
+    has(&kubectl.with_manifest("apply", &manifest).await, &["deployment.apps/web created"]);
+    has(&kubectl.ok("rollout status deploy/web --timeout=60s").await, &["successfully rolled out"]);
+    has(&kubectl.with_manifest("apply", &manifest).await, &["deployment.apps/web unchanged"]);
+    has(&kubectl.ok("get deploy web").await, &["3/3"]);
+    has(&kubectl.ok("get pods -l app=web -o wide").await, &["Running", "100.64."]);
+    has(&kubectl.ok("get pods -l app=web --field-selector=status.phase=Running -o name").await, &["pod/web-"]);
+
+    has(&kubectl.ok("scale deploy/web --replicas=5").await, &["scaled"]);
+    has(&kubectl.ok("wait --for=jsonpath={.status.readyReplicas}=5 deploy/web --timeout=60s").await, &["met"]);
+    has(&kubectl.ok("rollout restart deploy/web").await, &["restarted"]);
+    has(&kubectl.ok("rollout status deploy/web --timeout=60s").await, &["successfully rolled out"]);
+    let changed = manifest.replace("ports: [", "env: [{name: GENERATION, value: two}], ports: [");
+    has(&kubectl.with_manifest("apply", &changed).await, &["configured"]);
+    kubectl.ok("rollout status deploy/web --timeout=60s").await;
+    has(&kubectl.ok("rollout history deploy/web").await, &["REVISION", "3"]);
+    has(&kubectl.ok("get deploy web -o yaml").await, &["GENERATION"]);
+    has(&kubectl.ok("rollout undo deploy/web").await, &["rolled back"]);
+    kubectl.ok("rollout status deploy/web --timeout=60s").await;
+    assert!(!kubectl.ok("get deploy web -o jsonpath={.spec.template}").await.contains("GENERATION"));
+    has(&kubectl.ok("describe deploy web").await, &["RollingUpdate", "ScalingReplicaSet", "NewReplicaSet"]);
+    has(&kubectl.ok("expose deploy web --port=80 --target-port=8080").await, &["exposed"]);
+    wait_until(LIMIT, "endpoints of the Service", async || {
+        let text = kubectl
+            .ok("get endpointslices -l kubernetes.io/service-name=web -o jsonpath={.items[*].endpoints[*].addresses}")
+            .await;
+        if text.contains("100.64.") { Ok(()) } else { Err(text) }
+    })
+    .await;
+    has(&kubectl.ok("describe svc web").await, &["Endpoints", "10.96."]);
+
+    has(&kubectl.ok("delete deploy web --cascade=orphan").await, &["deleted"]);
+    has(&kubectl.ok("get rs -l app=web -o name").await, &["replicaset.apps/web-"]);
+    kubectl.ok("delete rs -l app=web").await;
+    wait_until(LIMIT, "the garbage collector took the pods", async || {
+        let left = kubectl.ok("get pods -l app=web -o name").await;
+        if left.is_empty() { Ok(()) } else { Err(left) }
+    })
+    .await;
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn small_changes_by_every_verb() {
+    let Some((cluster, kubectl)) = cluster().await else { return };
+    kubectl.ok("create configmap c --from-literal=a=1").await;
+    has(&kubectl.ok("label cm c colour=blue").await, &["labeled"]);
+    has(&kubectl.ok("annotate cm c note=x").await, &["annotated"]);
+    has(&kubectl.ok("get cm -l colour=blue -o name").await, &["configmap/c"]);
+    has(&kubectl.words(&["patch", "cm", "c", "-p", r#"{"data":{"b":"2"}}"#], "").await.ok(), &["patched"]);
+    has(
+        &kubectl.words(&["patch", "cm", "c", "--type=merge", "-p", r#"{"data":{"a":null}}"#], "").await.ok(),
+        &["patched"],
+    );
+    let json = r#"[{"op":"add","path":"/data/c","value":"3"}]"#;
+    has(&kubectl.words(&["patch", "cm", "c", "--type=json", "-p", json], "").await.ok(), &["patched"]);
+    assert_eq!(kubectl.ok("get cm c -o jsonpath={.data}").await, r#"{"b":"2","c":"3"}"#);
+    let whole = kubectl.ok("get cm c -o yaml").await;
+    has(&kubectl.with_manifest("replace", &whole.replace("\"3\"", "\"4\"")).await, &["replaced"]);
+    has(&kubectl.words(&["replace", "-f", "-"], &whole).await.refused(), &["the object has been modified"]);
+    kubectl.ok("delete cm c").await;
+
+    let node = kubectl.ok("get nodes -o jsonpath={.items[0].metadata.name}").await;
+    has(&kubectl.ok(&format!("cordon {node}")).await, &["cordoned"]);
+    has(&kubectl.ok("get nodes").await, &["SchedulingDisabled"]);
+    has(&kubectl.ok("run lonely --image=pal.local/none").await, &["created"]);
+    wait_until(LIMIT, "an event says why the pod does not fit", async || {
+        let events = kubectl.ok("events").await;
+        if events.contains("0/1 nodes are available") && events.contains("unschedulable") {
+            Ok(())
+        } else {
+            Err(events)
+        }
+    })
+    .await;
+    has(&kubectl.ok("describe pod lonely").await, &["FailedScheduling"]);
+    has(&kubectl.ok(&format!("uncordon {node}")).await, &["uncordoned"]);
+    has(&kubectl.run("exec lonely -- ls").await.refused(), &["not"]);
+    has(&kubectl.ok("delete pod lonely --wait=true --timeout=60s").await, &["deleted"]);
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn logs_follow_tail_and_look_back() {
+    let Some((cluster, kubectl)) = cluster().await else { return };
+    cluster.pal(&format!("apply -f {} --wait", repository("examples/ticker/ticker.yaml"))).await.ok();
+    let mut follow = kubectl.command("logs -f deploy/ticker").spawn().expect("kubectl starts");
+    let mut lines = BufReader::new(follow.stdout.take().expect("piped")).lines();
+    for _ in 0..3 {
+        let line = tokio::time::timeout(Duration::from_secs(60), lines.next_line()).await.expect("a line in time");
+        assert!(line.expect("text").is_some(), "the log goes on");
+    }
+    follow.kill().await.expect("kubectl is ours");
+    assert_eq!(kubectl.ok("logs deploy/ticker --tail=2").await.lines().count(), 2);
+    let stamped = kubectl.ok("logs deploy/ticker --tail=1 --timestamps").await;
+    assert!(stamped.starts_with("20") && stamped.contains('T'), "{stamped}");
+    kubectl.ok("logs deploy/ticker --since=1h").await;
+    has(&kubectl.run("logs deploy/ticker --previous").await.refused(), &["previous terminated container"]);
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_watch_shows_changes_as_they_happen() {
+    let Some((cluster, kubectl)) = cluster().await else { return };
+    let mut watch = kubectl.command("get cm -w --no-headers -o name").spawn().expect("kubectl starts");
+    let mut lines = BufReader::new(watch.stdout.take().expect("piped")).lines();
+    kubectl.ok("create configmap seen").await;
+    let seen = async {
+        while let Ok(Some(line)) = lines.next_line().await {
+            if line == "configmap/seen" {
+                return true;
+            }
+        }
+        false
+    };
+    assert!(tokio::time::timeout(Duration::from_secs(60), seen).await.expect("in time"));
+    watch.kill().await.expect("kubectl is ours");
+    cluster.stop().await;
+}
