@@ -1,22 +1,97 @@
 //! The agent: what runs, and how it stops.
 
+use std::fs::{self, File};
 use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use jiff::Timestamp;
+use pal_image::{Blobs, ClusterRegistry, Puller, PullerConfig};
+use pal_network::{Network, NetworkConfig, PeerTls};
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
+use crate::addresses::{Addresses, Block};
+use crate::clock::Clock;
 use crate::config::NodeConfig;
+use crate::connect::{API_ALPN, ServerAddress, api_client};
+use crate::disk;
 use crate::error::NodeError;
+use crate::events::Recorder;
+use crate::identity::NodeIdentity;
+use crate::join::renew;
+use crate::kubelet::Kubelet;
+use crate::logs::{LogLimits, LogStore};
+use crate::pods::{Manager, Records, Shared};
+use crate::register::{Registration, capacity, renew_lease};
+use crate::retry::Retry;
+use crate::routes::Routes;
+use crate::tls::{OwnCertificate, node_config};
+use crate::tunnel::{self, Tunnel};
+use crate::wasm::WasmRuntime;
+
+/// Status writes at a time.
+const WRITES: usize = 32;
+/// Containers that start at a time.
+const STARTS: usize = 64;
+/// How long connections may take to end when the agent stops.
+const STOP_LIMIT: Duration = Duration::from_secs(5);
 
 /// A running node. It goes on until [`drained_stop`](NodeAgent::drained_stop) or until its token is cancelled.
 pub struct NodeAgent {
     peer_addr: SocketAddr,
+    network: Network,
+    pods: Arc<Manager>,
+    tasks: TaskTracker,
+    /// Ends all but the pods.
+    stop: CancellationToken,
+    connected: watch::Receiver<u64>,
+    /// Held as long as the agent uses its directory.
+    _lock: File,
 }
 
 impl NodeAgent {
     /// Opens the node's directory, takes up the pods in it and goes on connecting to a server in the background.
-    pub async fn start(_config: NodeConfig, _cancel: CancellationToken) -> Result<Self, NodeError> {
-        Err(NodeError::Network("not built yet".to_owned()))
+    pub async fn start(config: NodeConfig, cancel: CancellationToken) -> Result<Self, NodeError> {
+        let lock = lock(&config.data_dir)?;
+        let address = ServerAddress::parse(&config.server_url)?;
+        let own = OwnCertificate::new(&config.identity.client)?;
+        let api_tls = node_config(&config.identity.ca_pem, own.clone(), API_ALPN)?;
+        let client = api_client(&address, api_tls.clone(), None)?;
+        let network = start_network(&config).await?;
+        let runtime = WasmRuntime {
+            engine: config.engine.clone(),
+            puller: puller(&config, api_tls).await?,
+            network: network.clone(),
+        };
+        let (tasks, stop) = (TaskTracker::new(), cancel.child_token());
+        let (recorder, writer) = Recorder::new(client.clone(), config.name.clone(), stop.clone());
+        tasks.spawn(writer);
+        let shared = shared(&config, client.clone(), Arc::new(runtime), recorder)?;
+        let pods = Manager::start(shared.clone())?;
+        let connected = watch::Sender::new(0);
+        let agent = Self {
+            peer_addr: network.peer_addr(),
+            network: network.clone(),
+            pods: pods.clone(),
+            tasks,
+            stop: stop.clone(),
+            connected: connected.subscribe(),
+            _lock: lock,
+        };
+        let registration = Registration::new(client.clone(), &config, agent.peer_addr, shared.capacity);
+        agent.tasks.spawn(registration.run(connected.subscribe(), stop.clone()));
+        agent.tasks.spawn(renew_lease(client.clone(), config.name.clone(), stop.clone()));
+        agent.tasks.spawn(pods.clone().follow(client.clone(), config.name.clone(), stop.clone()));
+        let routes = Routes::new(config.name.clone(), network.clone(), shared.clone());
+        agent.tasks.spawn(routes.run(client.clone(), stop.clone()));
+        let kubelet = Arc::new(Kubelet { pods, logs: shared.logs.clone() });
+        let tls = node_config(&config.identity.ca_pem, own.clone(), &[tunnel::ALPN])?;
+        agent.tasks.spawn(Tunnel { address, tls, kubelet, connected }.run(stop.clone()));
+        agent.tasks.spawn(Renewal { client, own, network, config }.run(stop));
+        Ok(agent)
     }
 
     /// Where other nodes connect.
@@ -24,7 +99,152 @@ impl NodeAgent {
         self.peer_addr
     }
 
+    /// Waits until the tunnel to a server has been up once.
+    pub async fn connected(&self) {
+        // An error is an agent that stops.
+        let _ = self.connected.clone().wait_for(|n| *n > 0).await;
+    }
+
+    /// How many pods the node has.
+    pub fn pods(&self) -> usize {
+        self.pods.count()
+    }
+
     /// Stops all pods, giving requests under way until `deadline`, and then the agent. Pods stay on disk and run again
     /// when an agent starts on the same directory.
-    pub async fn drained_stop(self, _deadline: Duration) {}
+    pub async fn drained_stop(self, deadline: Duration) {
+        self.pods.stop(deadline).await;
+        self.stop.cancel();
+        self.tasks.close();
+        if tokio::time::timeout(STOP_LIMIT, self.tasks.wait()).await.is_err() {
+            tracing::warn!(left = self.tasks.len(), "tasks of the node did not end in time");
+        }
+        self.network.stop(STOP_LIMIT).await;
+    }
+}
+
+fn lock(dir: &Path) -> Result<File, NodeError> {
+    disk::private_dir(dir).map_err(NodeError::io(dir))?;
+    let path = dir.join("node.lock");
+    let file = File::create(&path).map_err(NodeError::io(&path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => Err(NodeError::Locked { dir: dir.to_owned() }),
+        Err(fs::TryLockError::Error(source)) => Err(NodeError::Io { path, source }),
+    }
+}
+
+async fn start_network(config: &NodeConfig) -> Result<Network, NodeError> {
+    let network = NetworkConfig {
+        node_name: config.name.clone(),
+        node_ip: config.node_ip,
+        peer_listen: config.peer_listen.unwrap_or(SocketAddr::new(config.node_ip, 0)),
+        tls: peer_tls(&config.identity),
+        cluster_domain: config.cluster_domain.clone(),
+    };
+    Network::start(network).await.map_err(|e| NodeError::Network(e.to_string()))
+}
+
+fn peer_tls(identity: &NodeIdentity) -> PeerTls {
+    PeerTls {
+        client_chain: identity.client.chain_pem.clone(),
+        client_key: identity.client.key_pem.clone(),
+        server_chain: identity.serving.chain_pem.clone(),
+        server_key: identity.serving.key_pem.clone(),
+        ca: identity.ca_pem.clone(),
+    }
+}
+
+async fn puller(config: &NodeConfig, tls: Arc<rustls::ClientConfig>) -> Result<Puller, NodeError> {
+    let cache = Blobs::open(config.data_dir.join("images")).await.map_err(|e| NodeError::Images(e.to_string()))?;
+    let cluster = Some(ClusterRegistry { url: config.server_url.clone(), tls, bearer: None });
+    Puller::new(PullerConfig { cache, cluster, plain_http: Vec::new() }).map_err(|e| NodeError::Images(e.to_string()))
+}
+
+fn shared(
+    config: &NodeConfig,
+    client: kube::Client,
+    runtime: Arc<WasmRuntime>,
+    recorder: Recorder,
+) -> Result<Arc<Shared>, NodeError> {
+    let dir = &config.data_dir;
+    let pods = dir.join("pods");
+    let blocks_file = dir.join("blocks.json");
+    let blocks: Vec<String> = match fs::read(&blocks_file) {
+        Ok(text) => serde_json::from_slice(&text).unwrap_or_default(),
+        Err(_) => Vec::new(),
+    };
+    Ok(Arc::new(Shared {
+        client,
+        runtime,
+        logs: LogStore::new(dir.join("logs"), LogLimits::default()),
+        addresses: Addresses::new(blocks.iter().filter_map(|b| Block::parse(b)).collect()),
+        recorder,
+        records: Records::open(pods.clone()).map_err(NodeError::io(&pods))?,
+        clock: Clock::start(),
+        host_ip: config.node_ip,
+        capacity: capacity(config),
+        volumes_dir: dir.join("volumes"),
+        blocks_file,
+        writes: Semaphore::new(WRITES),
+        starts: Semaphore::new(STARTS),
+        stop_grace: OnceLock::new(),
+    }))
+}
+
+/// Renews the node's certificates.
+struct Renewal {
+    client: kube::Client,
+    own: Arc<OwnCertificate>,
+    network: Network,
+    config: NodeConfig,
+}
+
+impl Renewal {
+    async fn run(mut self, cancel: CancellationToken) {
+        let mut retry = Retry::new(Duration::from_secs(5), Duration::from_secs(300));
+        loop {
+            let wait = match self.due() {
+                Ok(wait) if wait > Duration::ZERO => wait,
+                Ok(_) => match self.renew().await {
+                    Ok(()) => {
+                        retry.reset();
+                        tracing::info!("the node's certificates were renewed");
+                        continue;
+                    }
+                    Err(why) => {
+                        tracing::warn!(why, "the node's certificates were not renewed");
+                        retry.pause()
+                    }
+                },
+                Err(error) => {
+                    tracing::error!(%error, "the node's certificate");
+                    retry.pause()
+                }
+            };
+            tokio::select! {
+                // Long sleeps are cut, so that a machine that was asleep notices.
+                () = tokio::time::sleep(wait.min(Duration::from_secs(3600))) => {}
+                () = cancel.cancelled() => return,
+            }
+        }
+    }
+
+    /// How long the certificates need not be renewed.
+    fn due(&self) -> Result<Duration, NodeError> {
+        let identity = &self.config.identity;
+        let at = identity.client.validity()?.renewal().min(identity.serving.validity()?.renewal());
+        let seconds = at.as_second() - Timestamp::now().as_second();
+        Ok(Duration::from_secs(u64::try_from(seconds).unwrap_or(0)))
+    }
+
+    async fn renew(&mut self) -> Result<(), String> {
+        let config = &mut self.config;
+        let identity = renew(&self.client, &config.identity, config.node_ip, &config.server_url).await?;
+        identity.save(&config.data_dir).map_err(|e| e.to_string())?;
+        self.own.set(&identity.client).map_err(|e| e.to_string())?;
+        self.network.set_tls(&peer_tls(&identity)).map_err(|e| e.to_string())?;
+        config.identity = identity;
+        Ok(())
+    }
 }

@@ -23,6 +23,12 @@ pub enum NodeError {
         /// What is wrong.
         why: String,
     },
+    /// Another agent uses the directory.
+    #[error("{} is in use by another pal", dir.display())]
+    Locked {
+        /// The data directory.
+        dir: PathBuf,
+    },
     /// A certificate or key is unusable.
     #[error("certificate: {0}")]
     Certificate(String),

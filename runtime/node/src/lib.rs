@@ -6,20 +6,31 @@
 //!
 //! Deliberately absent: scheduling, routing decisions, the wire formats of images, wasmtime.
 
+mod addresses;
+mod agent;
+mod clock;
 mod config;
 mod connect;
 mod disk;
 mod error;
+mod events;
 mod identity;
 mod join;
+mod kubelet;
+mod logs;
+mod pods;
+mod register;
 mod retry;
+mod routes;
+mod runtime;
 mod tls;
 mod token;
+mod tunnel;
+mod wasm;
+mod watch;
 
+pub use agent::NodeAgent;
 pub use config::{JoinConfig, NodeConfig, NodeResources};
 pub use error::{JoinError, NodeError};
 pub use identity::{Credential, NodeIdentity};
 pub use join::join;
-
-mod agent;
-pub use agent::NodeAgent;

@@ -1,0 +1,148 @@
+//! Event objects: repeated ones counted, their rate bounded, never in the way of anything.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::api::{Api, ObjectMeta, Patch, PatchParams, PostParams};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+/// Notes that wait to be written; more than that are dropped.
+const QUEUE: usize = 2048;
+/// Distinct events whose repetitions are counted.
+const REMEMBERED: usize = 4096;
+/// Writes a second, and at once.
+const RATE: f64 = 50.0;
+const BURST: f64 = 100.0;
+/// Events wait this long, so that the status, which somebody waits for, goes first.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Something that is worth an Event.
+#[derive(Clone, Debug)]
+pub(crate) struct Occurrence {
+    pub(crate) about: Arc<ObjectReference>,
+    /// `spec.containers{name}`, for what concerns one container.
+    pub(crate) field_path: Option<String>,
+    pub(crate) warning: bool,
+    pub(crate) reason: &'static str,
+    pub(crate) message: String,
+    pub(crate) at: Timestamp,
+}
+
+/// Takes occurrences; clones share the queue.
+#[derive(Clone)]
+pub(crate) struct Recorder(mpsc::Sender<Occurrence>);
+
+impl Recorder {
+    /// The recorder, and the task that writes what it takes.
+    pub(crate) fn new(client: kube::Client, node: String, cancel: CancellationToken) -> (Self, impl Future<Output = ()>) {
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        let writer = Writer { client, node, known: HashMap::new(), budget: BURST };
+        (Self(sender), writer.run(receiver, cancel))
+    }
+
+    pub(crate) fn record(&self, occurrence: Occurrence) {
+        if self.0.try_send(occurrence).is_err() {
+            tracing::debug!("too many events; one was dropped");
+        }
+    }
+}
+
+struct Known {
+    name: String,
+    count: i32,
+}
+
+struct Writer {
+    client: kube::Client,
+    node: String,
+    /// By uid, reason and message.
+    known: HashMap<(String, &'static str, String), Known>,
+    budget: f64,
+}
+
+impl Writer {
+    async fn run(mut self, mut receiver: mpsc::Receiver<Occurrence>, cancel: CancellationToken) {
+        let mut batch = Vec::new();
+        let mut filled = tokio::time::Instant::now();
+        loop {
+            let got = tokio::select! {
+                n = receiver.recv_many(&mut batch, 64) => n,
+                () = cancel.cancelled() => return,
+            };
+            if got == 0 {
+                return;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(PAUSE) => {}
+                () = cancel.cancelled() => return,
+            }
+            for occurrence in batch.drain(..) {
+                let now = tokio::time::Instant::now();
+                self.budget = (self.budget + (now - filled).as_secs_f64() * RATE).min(BURST);
+                filled = now;
+                if self.budget < 1.0 {
+                    tokio::time::sleep(Duration::from_secs_f64(1.0 / RATE)).await;
+                }
+                self.budget -= 1.0;
+                let limit = tokio::time::timeout(Duration::from_secs(5), self.write(occurrence));
+                match limit.await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => tracing::debug!(%error, "event not written"),
+                    Err(_) => tracing::debug!("event not written in time"),
+                }
+            }
+        }
+    }
+
+    async fn write(&mut self, o: Occurrence) -> Result<(), kube::Error> {
+        let uid = o.about.uid.clone().unwrap_or_default();
+        let key = (uid, o.reason, o.message.clone());
+        let namespace = o.about.namespace.clone().unwrap_or_else(|| "default".to_owned());
+        let api: Api<Event> = Api::namespaced(self.client.clone(), &namespace);
+        if let Some(known) = self.known.get_mut(&key) {
+            known.count = known.count.saturating_add(1);
+            let patch = serde_json::json!({"count": known.count, "lastTimestamp": Time(o.at)});
+            match api.patch(&known.name, &PatchParams::default(), &Patch::Merge(patch)).await {
+                // Its time was over; it is written anew.
+                Err(kube::Error::Api(status)) if status.code == 404 => {}
+                other => return other.map(|_| ()),
+            }
+        }
+        if self.known.len() >= REMEMBERED {
+            self.known.clear();
+        }
+        let event = self.object(&o, &namespace);
+        let name = event.metadata.name.clone().unwrap_or_default();
+        api.create(&PostParams::default(), &event).await?;
+        self.known.insert(key, Known { name, count: 1 });
+        Ok(())
+    }
+
+    fn object(&self, o: &Occurrence, namespace: &str) -> Event {
+        let about = o.about.name.as_deref().unwrap_or_default();
+        Event {
+            metadata: ObjectMeta {
+                name: Some(format!("{about}.{:016x}", rand::random::<u64>())),
+                namespace: Some(namespace.to_owned()),
+                labels: None::<BTreeMap<_, _>>,
+                ..ObjectMeta::default()
+            },
+            involved_object: ObjectReference { field_path: o.field_path.clone(), ..(*o.about).clone() },
+            type_: Some(if o.warning { "Warning" } else { "Normal" }.to_owned()),
+            reason: Some(o.reason.to_owned()),
+            message: Some(o.message.clone()),
+            count: Some(1),
+            first_timestamp: Some(Time(o.at)),
+            last_timestamp: Some(Time(o.at)),
+            source: Some(EventSource { component: Some("kubelet".to_owned()), host: Some(self.node.clone()) }),
+            reporting_component: Some("kubelet".to_owned()),
+            reporting_instance: Some(self.node.clone()),
+            ..Event::default()
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! What the server may ask of a node, with kubelet's paths.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::TryStreamExt;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::{Frame, Incoming};
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, PodStatus};
+use pal_engine::{Body, BoxError};
+use pal_resources::Status;
+use pal_resources::status::Reason;
+
+use crate::logs::{LogQuery, LogStore, stream};
+use crate::pods::Manager;
+
+/// Answers the server's requests.
+pub(crate) struct Kubelet {
+    pub(crate) pods: Arc<Manager>,
+    pub(crate) logs: Arc<LogStore>,
+}
+
+impl Kubelet {
+    pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+        let path = request.uri().path().to_owned();
+        let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
+        let answer = match (request.method(), parts.as_slice()) {
+            (&Method::GET, ["healthz"]) => Ok(text(format!("ok, {} pods\n", self.pods.count()))),
+            (&Method::GET, ["containerLogs", namespace, pod, container]) => {
+                self.log(namespace, pod, container, request.uri().query().unwrap_or_default())
+            }
+            (_, ["exec" | "attach" | "portForward" | "run", ..]) => {
+                Err(Status::new(501, Reason::MethodNotAllowed, "not supported by this node yet"))
+            }
+            _ => Err(Status::unknown_path()),
+        };
+        answer.unwrap_or_else(|status| refusal(&status))
+    }
+
+    fn log(&self, namespace: &str, pod: &str, container: &str, query: &str) -> Result<Response<Body>, Status> {
+        let asked = parse(query, Timestamp::now())?;
+        let not_found = || Status::new(404, Reason::NotFound, format!("pods {pod:?} not found"));
+        let handle = self.pods.find(namespace, pod).ok_or_else(not_found)?;
+        let status = handle.status().ok_or_else(not_found)?;
+        let attempt = attempt(&status, pod, container, asked.previous)?;
+        let dir = self.logs.pod_dir(namespace, pod, &handle.uid);
+        let (path, writer) = self.logs.find(&dir, container, attempt);
+        let frames = stream(path, writer, asked.query).map_ok(Frame::data).map_err(|e| -> BoxError { Box::new(e) });
+        let mut response = Response::new(StreamBody::new(frames).boxed_unsync());
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+        Ok(response)
+    }
+}
+
+fn text(text: String) -> Response<Body> {
+    Response::new(http_body_util::Full::new(Bytes::from(text)).map_err(|never| match never {}).boxed_unsync())
+}
+
+fn refusal(status: &Status) -> Response<Body> {
+    let body = String::from_utf8(status.to_json()).unwrap_or_default();
+    let mut response = text(body + "\n");
+    *response.status_mut() = StatusCode::from_u16(status.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+struct Asked {
+    query: LogQuery,
+    previous: bool,
+}
+
+fn parse(query: &str, now: Timestamp) -> Result<Asked, Status> {
+    let mut asked = Asked { query: LogQuery::default(), previous: false };
+    for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+        let wrong = || Status::bad_request(format!("invalid value {value:?} of {name}"));
+        let flag = || match value.as_ref() {
+            "" | "1" | "true" => Ok(true),
+            "0" | "false" => Ok(false),
+            _ => Err(wrong()),
+        };
+        let number = || value.parse::<u64>().map_err(|_| wrong());
+        match name.as_ref() {
+            "follow" => asked.query.follow = flag()?,
+            "timestamps" => asked.query.timestamps = flag()?,
+            "previous" => asked.previous = flag()?,
+            "tailLines" => asked.query.tail = Some(number()?),
+            "limitBytes" => asked.query.limit = Some(number()?),
+            "sinceSeconds" => {
+                let ago = SignedDuration::from_secs(i64::try_from(number()?).map_err(|_| wrong())?);
+                asked.query.since = Some(now.checked_sub(ago).unwrap_or(Timestamp::MIN));
+            }
+            "sinceTime" => asked.query.since = Some(value.parse().map_err(|_| wrong())?),
+            // Newer clients may know more.
+            _ => {}
+        }
+    }
+    Ok(asked)
+}
+
+/// Which run's log is meant.
+fn attempt(status: &PodStatus, pod: &str, container: &str, previous: bool) -> Result<u32, Status> {
+    let all = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
+    let bad = |message: String| Err(Status::bad_request(message));
+    let Some(found) = all.into_iter().find(|c| c.name == container) else {
+        return bad(format!("container {container} is not valid for pod {pod}"));
+    };
+    let last = found.last_state.as_ref().and_then(ended);
+    if previous {
+        return match last {
+            Some(attempt) => Ok(attempt),
+            None => bad(format!("previous terminated container {container:?} in pod {pod:?} not found")),
+        };
+    }
+    match current(found).or(last) {
+        Some(attempt) => Ok(attempt),
+        None => {
+            let reason = found.state.as_ref().and_then(|s| s.waiting.as_ref()).and_then(|w| w.reason.as_deref());
+            let why = match reason {
+                Some("ErrImagePull" | "ImagePullBackOff") => "trying and failing to pull image",
+                Some("ErrImageNeverPull") => "image can't be pulled",
+                Some(other) => other,
+                None => "ContainerCreating",
+            };
+            bad(format!("container {container:?} in pod {pod:?} is waiting to start: {why}"))
+        }
+    }
+}
+
+/// The run that goes on or was the last one.
+fn current(container: &ContainerStatus) -> Option<u32> {
+    let state = container.state.as_ref()?;
+    match state.running {
+        Some(_) => u32::try_from(container.restart_count).ok(),
+        None => ended(state),
+    }
+}
+
+fn ended(state: &ContainerState) -> Option<u32> {
+    let id = state.terminated.as_ref()?.container_id.as_deref()?;
+    id.rsplit('/').next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(state: serde_json::Value, last: serde_json::Value, previous: bool, expected: Result<u32, &str>) {
+        let status: PodStatus = serde_json::from_value(serde_json::json!({"containerStatuses": [
+            {"name": "c", "image": "", "imageID": "", "ready": false, "restartCount": 3, "state": state, "lastState": last},
+        ]}))
+        .unwrap();
+        let got = attempt(&status, "p", "c", previous).map_err(|s| s.message);
+        assert_eq!(got, expected.map_err(str::to_owned));
+    }
+
+    #[test]
+    fn the_log_is_that_of_the_run_that_is_meant() {
+        use serde_json::json;
+        let ended = |n: u32| json!({"terminated": {"exitCode": 1, "containerID": format!("pal://u/c/{n}")}});
+        let crash_loop = json!({"waiting": {"reason": "CrashLoopBackOff"}});
+        check(json!({"running": {}}), ended(2), false, Ok(3));
+        check(json!({"running": {}}), ended(2), true, Ok(2));
+        check(crash_loop.clone(), ended(3), false, Ok(3));
+        check(crash_loop, ended(3), true, Ok(3));
+        check(ended(3), json!({}), false, Ok(3));
+        check(ended(3), json!({}), true, Err("previous terminated container \"c\" in pod \"p\" not found"));
+        check(
+            json!({"waiting": {"reason": "ImagePullBackOff"}}),
+            json!({}),
+            false,
+            Err("container \"c\" in pod \"p\" is waiting to start: trying and failing to pull image"),
+        );
+    }
+
+    #[test]
+    fn a_query_is_read_or_refused_by_name() {
+        let now: Timestamp = "2026-11-21T00:00:10Z".parse().unwrap();
+        let asked = parse("follow=true&tailLines=5&sinceSeconds=10&timestamps=1&previous=false&limitBytes=7", now).unwrap();
+        let since = Some("2026-11-21T00:00:00Z".parse().unwrap());
+        let expected = LogQuery { follow: true, tail: Some(5), since, timestamps: true, limit: Some(7) };
+        assert_eq!((asked.query, asked.previous), (expected, false));
+        let error = parse("tailLines=-1", now).err().unwrap();
+        assert_eq!((error.code, error.message.as_str()), (400, "invalid value \"-1\" of tailLines"));
+    }
+}

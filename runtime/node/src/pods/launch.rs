@@ -1,0 +1,131 @@
+//! What a pod needs before its containers can run, and what a container needs.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{Container, Pod};
+use pal_lifecycle::{Cause, Event, Run, StartFailure};
+use pal_resources::quantity::Quantity;
+
+use super::fields::Facts;
+use super::sources::{self, Sources};
+use super::{Shared, env, volumes};
+use crate::logs::ContainerLog;
+use crate::runtime::{LaunchSpec, LocalImage, Workload};
+
+/// How long a pod waits at a time for an address, and for objects.
+const PREPARE_LIMIT: Duration = Duration::from_secs(10);
+/// Where an HTTP service is reached that names no port.
+const DEFAULT_PORT: u16 = 8080;
+/// A pod's word on how long its services may take to answer, in seconds.
+const REQUEST_TIMEOUT: &str = "palinurus.dev/request-timeout";
+
+/// Gives the pod an address and its volumes.
+pub(super) async fn prepare(shared: Arc<Shared>, pod: Arc<Pod>, ip: Option<IpAddr>) -> Event {
+    let ip = match ip {
+        Some(ip) => ip,
+        None => match shared.addresses.allocate(PREPARE_LIMIT).await {
+            Ok(ip) => IpAddr::V4(ip),
+            Err(message) => return Event::PrepareFailed { reason: "FailedCreatePodSandBox", message },
+        },
+    };
+    match set_up_volumes(&shared, &pod, Some(ip)).await {
+        Ok(()) => Event::Prepared { ip },
+        Err(message) => {
+            shared.addresses.release(ip);
+            Event::PrepareFailed { reason: "FailedMount", message }
+        }
+    }
+}
+
+/// Makes or refreshes the pod's volumes.
+pub(super) async fn set_up_volumes(shared: &Arc<Shared>, pod: &Arc<Pod>, ip: Option<IpAddr>) -> Result<(), String> {
+    if pod.spec.as_ref().is_none_or(|s| s.volumes.as_ref().is_none_or(Vec::is_empty)) {
+        return Ok(());
+    }
+    let sources = fetch(shared, pod, sources::of_volumes(pod)).await?;
+    let (shared, pod) = (shared.clone(), pod.clone());
+    let work = move || {
+        let facts = Facts { pod: &pod, ip, host_ip: shared.host_ip, capacity: shared.capacity };
+        let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+        volumes::set_up(&shared.volumes_dir.join(uid).join("volumes"), &facts, &sources)
+    };
+    tokio::task::spawn_blocking(work).await.map_err(|e| e.to_string())?
+}
+
+async fn fetch(shared: &Shared, pod: &Pod, names: Vec<sources::SourceName>) -> Result<Sources, String> {
+    if names.is_empty() {
+        return Ok(Sources::default());
+    }
+    let namespace = pod.metadata.namespace.as_deref().unwrap_or("default");
+    let fetched = tokio::time::timeout(PREPARE_LIMIT, Sources::fetch(&shared.client, namespace, names)).await;
+    fetched.map_err(|_| "the server gave no answer".to_owned())?.map_err(|e| crate::join::root_cause(&e))
+}
+
+/// Starts a container.
+pub(super) async fn start(
+    shared: Arc<Shared>,
+    pod: Arc<Pod>,
+    run: Run,
+    ip: Ipv4Addr,
+    image: LocalImage,
+    log: Arc<ContainerLog>,
+) -> Result<Arc<dyn Workload>, StartFailure> {
+    let wrong = |message: String| StartFailure::NotCreated { cause: Cause::CreateContainerConfigError, message };
+    let spec = pod.spec.as_ref().ok_or_else(|| wrong("the pod has no spec".to_owned()))?;
+    let container = sources::container(spec, run.container).ok_or_else(|| wrong("no such container".to_owned()))?;
+    let sources = fetch(&shared, &pod, sources::of_env(container)).await.map_err(wrong)?;
+    let facts = Facts { pod: &pod, ip: Some(ip.into()), host_ip: shared.host_ip, capacity: shared.capacity };
+    let variables = env::variables(container, &facts, &sources).map_err(wrong)?;
+    let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+    let mounts = mounts(&shared.volumes_dir.join(uid), &pod, container, &variables).map_err(wrong)?;
+    let launch = LaunchSpec {
+        namespace: pod.metadata.namespace.clone().unwrap_or_default(),
+        pod: pod.metadata.name.clone().unwrap_or_default(),
+        container: container.name.clone(),
+        args: env::arguments(container, &variables),
+        env: variables,
+        mounts,
+        memory_limit: memory_limit(container).map_err(wrong)?,
+        request_timeout: request_timeout(&pod).map_err(wrong)?,
+        ip,
+        ports: ports(container),
+        log,
+    };
+    let permit = shared.starts.acquire().await;
+    let launched = shared.runtime.launch(&image, launch).await;
+    drop(permit);
+    launched
+}
+
+fn mounts(pod_dir: &Path, pod: &Pod, container: &Container, env: &[(String, String)]) -> Result<Vec<pal_engine::Mount>, String> {
+    let files = pod_dir.join("files").join(&container.name);
+    volumes::mounts(&pod_dir.join("volumes"), &files, pod, container, env)
+}
+
+fn memory_limit(container: &Container) -> Result<Option<u64>, String> {
+    let limit = container.resources.as_ref().and_then(|r| r.limits.as_ref()).and_then(|l| l.get("memory"));
+    let limit = limit.map(|q| Quantity::try_from(q).map_err(|e| format!("limits.memory: {e}"))).transpose()?;
+    Ok(limit.and_then(|q| u64::try_from(q.units()).ok()).filter(|bytes| *bytes > 0))
+}
+
+fn request_timeout(pod: &Pod) -> Result<Duration, String> {
+    match pod.metadata.annotations.as_ref().and_then(|a| a.get(REQUEST_TIMEOUT)) {
+        None => Ok(Duration::from_secs(30)),
+        Some(text) => match text.trim_end_matches('s').parse::<f64>() {
+            Ok(seconds) if (0.001..=86_400.0).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
+            _ => Err(format!("annotation {REQUEST_TIMEOUT}: {text:?} is no number of seconds")),
+        },
+    }
+}
+
+fn ports(container: &Container) -> Vec<u16> {
+    let tcp = container.ports.iter().flatten().filter(|p| p.protocol.as_deref().unwrap_or("TCP") == "TCP");
+    let mut ports: Vec<u16> = tcp.filter_map(|p| u16::try_from(p.container_port).ok()).collect();
+    if ports.is_empty() {
+        ports.push(DEFAULT_PORT);
+    }
+    ports
+}

@@ -1,0 +1,98 @@
+//! The node's pods: one task each, which owns the pod's machine and carries its effects out.
+
+pub(crate) mod env;
+pub(crate) mod fields;
+mod launch;
+mod manager;
+mod records;
+mod report;
+mod sources;
+mod volumes;
+mod worker;
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{Pod, PodStatus};
+use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::addresses::{Addresses, Block};
+use crate::clock::Clock;
+use crate::disk;
+use crate::events::Recorder;
+use crate::logs::LogStore;
+use crate::runtime::Runtime;
+pub(crate) use fields::Capacity;
+pub(crate) use manager::Manager;
+pub(crate) use records::Records;
+
+/// What all pods of the node share.
+pub(crate) struct Shared {
+    pub(crate) client: kube::Client,
+    pub(crate) runtime: Arc<dyn Runtime>,
+    pub(crate) logs: Arc<LogStore>,
+    pub(crate) addresses: Addresses,
+    pub(crate) recorder: Recorder,
+    pub(crate) records: Records,
+    pub(crate) clock: Clock,
+    pub(crate) host_ip: IpAddr,
+    pub(crate) capacity: Capacity,
+    /// Below it, each pod's volumes by uid.
+    pub(crate) volumes_dir: PathBuf,
+    /// Where the node's blocks of addresses are kept.
+    pub(crate) blocks_file: PathBuf,
+    /// Status writes at a time.
+    pub(crate) writes: Semaphore,
+    /// Containers that start at a time: each may wait for a compiler.
+    pub(crate) starts: Semaphore,
+    /// How long what runs has when the agent stops.
+    pub(crate) stop_grace: OnceLock<Duration>,
+}
+
+impl Shared {
+    /// The node has these blocks of addresses now.
+    pub(crate) fn set_blocks(&self, blocks: &[Block]) {
+        if !self.addresses.set_blocks(blocks.to_vec()) {
+            return;
+        }
+        let texts: Vec<String> = blocks.iter().map(Block::to_string).collect();
+        let kept = serde_json::to_vec(&texts).map_err(std::io::Error::other);
+        if let Err(error) = kept.and_then(|text| disk::replace(&self.blocks_file, &text, 0o600)) {
+            tracing::warn!(%error, "blocks of pod addresses not kept on disk");
+        }
+    }
+}
+
+/// What is wanted of a pod.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Wanted {
+    /// As this object says.
+    Object(Arc<Pod>),
+    /// It is gone from the API.
+    Gone,
+}
+
+/// A pod's task, from outside.
+pub(crate) struct PodHandle {
+    pub(crate) uid: String,
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+    wanted: watch::Sender<Wanted>,
+    /// The last status that the task made.
+    status: Mutex<Option<Arc<PodStatus>>>,
+    /// Ends the task and what it runs, and leaves the pod on disk.
+    stop: CancellationToken,
+}
+
+impl PodHandle {
+    pub(crate) fn status(&self) -> Option<Arc<PodStatus>> {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_status(&self, status: Arc<PodStatus>) {
+        *self.status.lock().unwrap_or_else(PoisonError::into_inner) = Some(status);
+    }
+}

@@ -1,0 +1,92 @@
+//! Writing a pod's status, and asking for its deletion.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{Pod, PodStatus};
+use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
+use serde_json::{Value, json};
+
+use super::Shared;
+
+/// How long the server may take.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// How a write ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Written {
+    Done,
+    /// There is no such pod any more.
+    NoSuchPod,
+    /// The server refuses it, and would again.
+    Refused(String),
+    /// To be tried again.
+    Failed(String),
+}
+
+fn outcome<T>(result: Result<Result<T, kube::Error>, tokio::time::error::Elapsed>) -> Written {
+    match result {
+        Ok(Ok(_)) => Written::Done,
+        Ok(Err(kube::Error::Api(status))) => match status.code {
+            404 | 409 => Written::NoSuchPod,
+            400 | 422 => Written::Refused(status.message.clone()),
+            _ => Written::Failed(status.message.clone()),
+        },
+        // The answer is the whole pod; that it cannot be read does not undo the write.
+        Ok(Err(kube::Error::SerdeError(_))) => Written::Done,
+        Ok(Err(other)) => Written::Failed(crate::join::root_cause(&other)),
+        Err(_) => Written::Failed("no answer in time".to_owned()),
+    }
+}
+
+/// Writes the status. It is the pod with this uid or none.
+pub(super) async fn write_status(shared: &Shared, pod: &Pod, status: &PodStatus) -> Written {
+    let Ok(_permit) = shared.writes.acquire().await else { return Written::Failed("stopping".to_owned()) };
+    let api = api(shared, pod);
+    let name = pod.metadata.name.as_deref().unwrap_or_default();
+    let (params, patch) = (PatchParams::default(), Patch::Strategic(status_patch(pod, status)));
+    let write = api.patch_status(name, &params, &patch);
+    outcome(tokio::time::timeout(LIMIT, write).await)
+}
+
+/// Deletes the object for good.
+pub(super) async fn remove(shared: &Shared, pod: &Pod) -> Written {
+    let Ok(_permit) = shared.writes.acquire().await else { return Written::Failed("stopping".to_owned()) };
+    let api = api(shared, pod);
+    let name = pod.metadata.name.as_deref().unwrap_or_default();
+    let preconditions = Preconditions { uid: pod.metadata.uid.clone(), resource_version: None };
+    let params = DeleteParams { grace_period_seconds: Some(0), preconditions: Some(preconditions), ..DeleteParams::default() };
+    outcome(tokio::time::timeout(LIMIT, api.delete(name, &params)).await)
+}
+
+/// The pod's answer is not looked at, so that it is not taken apart.
+fn api(shared: &Shared, pod: &Pod) -> Api<kube::core::PartialObjectMeta<Pod>> {
+    let namespace = pod.metadata.namespace.as_deref().unwrap_or("default");
+    Api::namespaced(shared.client.clone(), namespace)
+}
+
+fn status_patch(pod: &Pod, status: &PodStatus) -> Value {
+    let mut value = serde_json::to_value(status).unwrap_or_default();
+    if let Some(map) = value.as_object_mut() {
+        // What is not said is not removed by a patch.
+        for field in ["reason", "message"] {
+            map.entry(field).or_insert(Value::Null);
+        }
+    }
+    json!({"metadata": {"uid": pod.metadata.uid}, "status": value})
+}
+
+/// What the machine knows of the foreign conditions that the readiness gates name.
+pub(super) fn gates(pod: &Pod, names: &[String]) -> Vec<bool> {
+    let conditions = pod.status.as_ref().and_then(|s| s.conditions.as_deref()).unwrap_or_default();
+    names.iter().map(|name| conditions.iter().any(|c| c.type_ == *name && c.status == "True")).collect()
+}
+
+/// Since when the pod is bound.
+pub(super) fn scheduled_at(pod: &Pod) -> Option<jiff::Timestamp> {
+    let conditions = pod.status.as_ref()?.conditions.as_ref()?;
+    conditions.iter().find(|c| c.type_ == "PodScheduled")?.last_transition_time.as_ref().map(|t| t.0)
+}
+
+/// A status that both are kept in.
+pub(super) type SharedStatus = Arc<PodStatus>;

@@ -1,0 +1,483 @@
+//! One pod's task: feeds the machine, carries its effects out, and reports.
+//!
+//! What takes time is a future in `jobs`; the task itself never waits for anything but the next thing to happen. An idle
+//! pod is a task without timers.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use futures::stream::{FuturesUnordered, StreamExt};
+use k8s_openapi::api::core::v1::{ObjectReference, Pod};
+use pal_lifecycle::{Effect, Event, ImageFailure, Note, PodPlan, PodState, ProbeKind, Report, Run, StartFailure, Urgency, urgency};
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::report::{self, SharedStatus, Written};
+use super::{PodHandle, Shared, Wanted, launch, volumes};
+use crate::disk;
+use crate::events::Occurrence;
+use crate::logs::ContainerLog;
+use crate::retry::Retry;
+use crate::runtime::{CANCELLED, LocalImage, Workload, exit};
+
+/// How long changes that nobody waits for are collected before they are reported.
+const COLLECT: Duration = Duration::from_millis(150);
+/// How often volumes that show objects are brought up to date.
+const REFRESH: Duration = Duration::from_secs(60);
+/// How long a service stays reachable after it was asked to end.
+const NOTICE: Duration = Duration::from_secs(1);
+
+/// What a job brought.
+enum Done {
+    Event(Event),
+    Found(usize, Result<Option<LocalImage>, ImageFailure>),
+    Pulled(usize, Result<LocalImage, ImageFailure>, Duration),
+    Launched(Run, Result<Arc<dyn Workload>, StartFailure>),
+    Written(SharedStatus, Written),
+    Removed(Written),
+    Refreshed,
+}
+
+/// A run that is starting or running.
+struct Active {
+    run: Run,
+    /// Ends it while it is starting.
+    cancel: CancellationToken,
+    workload: Option<Arc<dyn Workload>>,
+    log: Arc<ContainerLog>,
+}
+
+/// What the API was told, and is to be told.
+struct Reporting {
+    latest: Option<SharedStatus>,
+    written: Option<SharedStatus>,
+    under_way: bool,
+    due: Option<Instant>,
+    not_before: Option<Instant>,
+    retry: Retry,
+    /// The object is to be deleted.
+    remove: bool,
+}
+
+pub(super) struct Worker {
+    shared: Arc<Shared>,
+    handle: Arc<PodHandle>,
+    wanted: watch::Receiver<Wanted>,
+    pod: Arc<Pod>,
+    state: PodState,
+    jobs: FuturesUnordered<BoxFuture<'static, Done>>,
+    /// By container.
+    images: Vec<Option<LocalImage>>,
+    runs: Vec<Active>,
+    /// The address that the pod holds.
+    address: Option<IpAddr>,
+    reporting: Reporting,
+    changed: bool,
+    refresh: Option<Instant>,
+    about: Arc<ObjectReference>,
+}
+
+impl Worker {
+    /// For a pod with what was known of it before.
+    pub(super) fn new(shared: Arc<Shared>, handle: Arc<PodHandle>, wanted: watch::Receiver<Wanted>, pod: Arc<Pod>) -> Self {
+        let plan = Arc::new(PodPlan::new(&pod));
+        let now = shared.clock.now();
+        let before = pod.status.as_ref().filter(|s| s.container_statuses.is_some() || s.init_container_statuses.is_some());
+        let state = match before {
+            Some(status) => PodState::restore(plan.clone(), status, now),
+            None => PodState::new(plan.clone(), now),
+        };
+        let ip = pod.status.as_ref().and_then(|s| s.pod_ip.as_deref()).and_then(|ip| ip.parse::<IpAddr>().ok());
+        let address = ip.filter(|ip| !state.is_finished() && shared.addresses.reserve(*ip));
+        let meta = &pod.metadata;
+        let about = ObjectReference {
+            api_version: Some("v1".to_owned()),
+            kind: Some("Pod".to_owned()),
+            name: meta.name.clone(),
+            namespace: meta.namespace.clone(),
+            uid: meta.uid.clone(),
+            resource_version: meta.resource_version.clone(),
+            field_path: None,
+        };
+        let reporting = Reporting {
+            latest: None,
+            // The first status is always written: what the server has may be older than what is on disk.
+            written: None,
+            under_way: false,
+            due: None,
+            not_before: None,
+            retry: Retry::new(Duration::from_millis(500), Duration::from_secs(10)),
+            remove: false,
+        };
+        let images = vec![None; plan.containers.len()];
+        let (jobs, runs, about) = (FuturesUnordered::new(), Vec::new(), Arc::new(about));
+        Self { shared, handle, wanted, pod, state, jobs, images, runs, address, reporting, changed: true, refresh: None, about }
+    }
+
+    /// Goes on until the pod is gone or the agent stops.
+    pub(super) async fn run(mut self) {
+        self.step(Event::Tick);
+        self.look_at_wanted();
+        while !self.state.is_over() {
+            self.report();
+            let wake = self.next_wake();
+            tokio::select! {
+                biased;
+                () = self.handle.stop.cancelled() => return self.suspend().await,
+                changed = self.wanted.changed() => match changed {
+                    Ok(()) => self.look_at_wanted(),
+                    // The manager is gone, and with it the agent.
+                    Err(_) => return self.suspend().await,
+                },
+                Some(done) = self.jobs.next(), if !self.jobs.is_empty() => self.take(done),
+                () = sleep_until(wake), if wake.is_some() => self.tick(),
+            }
+        }
+        self.forget().await;
+    }
+
+    fn next_wake(&self) -> Option<Instant> {
+        let r = &self.reporting;
+        let machine = self.state.deadline().map(|at| self.shared.clock.instant(at));
+        let report = r.due.filter(|_| !r.under_way).map(|due| r.not_before.map_or(due, |n| n.max(due)));
+        [machine, report, self.refresh].into_iter().flatten().min()
+    }
+
+    fn tick(&mut self) {
+        self.step(Event::Tick);
+        if self.refresh.is_some_and(|at| at <= Instant::now()) {
+            self.refresh = None;
+            let (shared, pod, ip) = (self.shared.clone(), self.pod.clone(), self.address);
+            self.jobs.push(Box::pin(async move {
+                if let Err(why) = launch::set_up_volumes(&shared, &pod, ip).await {
+                    tracing::debug!(pod = pod.metadata.name, why, "volumes not refreshed");
+                }
+                Done::Refreshed
+            }));
+        }
+    }
+
+    fn look_at_wanted(&mut self) {
+        let wanted = self.wanted.borrow_and_update().clone();
+        let pod = match wanted {
+            Wanted::Gone => return self.step(Event::Gone),
+            Wanted::Object(pod) => pod,
+        };
+        self.pod = pod.clone();
+        let plan = PodPlan::new(&pod);
+        if !plan.readiness_gates.is_empty() {
+            self.step(Event::Gates(report::gates(&pod, &plan.readiness_gates)));
+        }
+        if plan != **self.state.plan() {
+            self.step(Event::Updated(Arc::new(plan)));
+        }
+        if pod.metadata.deletion_timestamp.is_some() {
+            let seconds = pod.metadata.deletion_grace_period_seconds.unwrap_or(30);
+            self.step(Event::Delete { grace: Duration::from_secs(u64::try_from(seconds).unwrap_or(0)) });
+        }
+    }
+
+    fn step(&mut self, event: Event) {
+        self.changed = true;
+        for effect in self.state.step(event, self.shared.clock.now()) {
+            self.carry_out(effect);
+        }
+    }
+
+    fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::Prepare => {
+                let job = launch::prepare(self.shared.clone(), self.pod.clone(), self.address.take());
+                self.jobs.push(Box::pin(async move { Done::Event(job.await) }));
+            }
+            Effect::FindImage { container } => {
+                let (runtime, name) = (self.shared.runtime.clone(), self.image_name(container));
+                self.jobs.push(Box::pin(async move { Done::Found(container, runtime.find_image(&name).await) }));
+            }
+            Effect::PullImage { container } => {
+                let (runtime, name) = (self.shared.runtime.clone(), self.image_name(container));
+                self.jobs.push(Box::pin(async move {
+                    let begun = Instant::now();
+                    let pulled = runtime.pull_image(&name).await;
+                    Done::Pulled(container, pulled, begun.elapsed())
+                }));
+            }
+            Effect::Start(run) => self.start(run),
+            Effect::Stop { run, grace } => self.stop(run, grace),
+            Effect::Probe { run, probe } => self.probe(run, probe),
+            Effect::Note(note) => self.note(note),
+            Effect::CleanUp => self.clean_up(),
+            Effect::Remove => self.reporting.remove = true,
+        }
+    }
+
+    fn image_name(&self, container: usize) -> String {
+        self.state.plan().containers[container].image.clone()
+    }
+
+    fn start(&mut self, run: Run) {
+        let cancel = CancellationToken::new();
+        let handle = &self.handle;
+        let dir = self.shared.logs.pod_dir(&handle.namespace, &handle.name, &handle.uid);
+        let log = self.shared.logs.begin(&dir, &self.state.plan().containers[run.container].name, run.attempt);
+        self.runs.push(Active { run, cancel: cancel.clone(), workload: None, log: log.clone() });
+        let (shared, pod) = (self.shared.clone(), self.pod.clone());
+        let (image, ip) = (self.images[run.container].clone(), self.address);
+        self.jobs.push(Box::pin(async move {
+            let (Some(image), Some(IpAddr::V4(ip))) = (image, ip) else {
+                // The machine starts nothing before it has both.
+                return Done::Launched(run, Err(StartFailure::Crashed(exit(CANCELLED, "no image or no address"))));
+            };
+            let result = tokio::select! {
+                result = launch::start(shared, pod, run, ip, image, log) => result,
+                () = cancel.cancelled() => Err(StartFailure::Crashed(exit(CANCELLED, ""))),
+            };
+            Done::Launched(run, result)
+        }));
+    }
+
+    fn launched(&mut self, run: Run, result: Result<Arc<dyn Workload>, StartFailure>) {
+        let workload = match result {
+            Ok(workload) => workload,
+            Err(failure) => {
+                self.end_run(run);
+                return self.step(Event::StartFailed(run, failure));
+            }
+        };
+        let Some(active) = self.runs.iter_mut().find(|a| a.run == run) else { return };
+        active.workload = Some(workload.clone());
+        let cancelled = active.cancel.is_cancelled();
+        self.step(Event::Started(run));
+        if cancelled {
+            self.stop(run, Duration::ZERO);
+        } else if workload.ends() {
+            self.jobs.push(Box::pin(async move { Done::Event(Event::Exited(run, workload.wait().await)) }));
+        }
+    }
+
+    fn stop(&mut self, run: Run, grace: Duration) {
+        let Some(active) = self.runs.iter().find(|a| a.run == run) else { return };
+        active.cancel.cancel();
+        if let Some(workload) = active.workload.clone() {
+            let notice = if grace > NOTICE { NOTICE } else { Duration::ZERO };
+            self.jobs.push(Box::pin(async move { Done::Event(Event::Exited(run, workload.stop(notice, grace).await)) }));
+        }
+    }
+
+    fn end_run(&mut self, run: Run) {
+        if let Some(at) = self.runs.iter().position(|a| a.run == run) {
+            self.runs.swap_remove(at).log.close();
+        }
+    }
+
+    fn probe(&mut self, run: Run, probe: ProbeKind) {
+        let (plan, runtime, ip) = (self.state.plan().clone(), self.shared.runtime.clone(), self.address);
+        self.jobs.push(Box::pin(async move {
+            let outcome = match (plan.containers[run.container].probe(probe), ip) {
+                (Some(probe), Some(IpAddr::V4(ip))) => {
+                    let once = tokio::time::timeout(probe.timeout, runtime.probe(ip, probe));
+                    once.await.unwrap_or_else(|_| Err("context deadline exceeded".to_owned()))
+                }
+                _ => Err("the pod has no address".to_owned()),
+            };
+            Done::Event(Event::Probed { run, probe, outcome })
+        }));
+    }
+
+    fn note(&mut self, note: Note) {
+        let plan = self.state.plan();
+        let kind = |i: usize| match plan.containers[i].kind {
+            pal_lifecycle::ContainerKind::Main => "containers",
+            _ => "initContainers",
+        };
+        let field_path = note.container.map(|i| format!("spec.{}{{{}}}", kind(i), plan.containers[i].name));
+        self.shared.recorder.record(Occurrence {
+            about: self.about.clone(),
+            field_path,
+            warning: note.warning,
+            reason: note.reason,
+            message: note.message,
+            at: self.shared.clock.now().wall,
+        });
+    }
+
+    fn clean_up(&mut self) {
+        self.refresh = None;
+        if let Some(ip) = self.address.take() {
+            self.shared.addresses.release(ip);
+        }
+        let dir = self.shared.volumes_dir.join(&self.handle.uid);
+        let needed = self.pod.spec.as_ref().is_some_and(|s| s.volumes.as_ref().is_some_and(|v| !v.is_empty()));
+        self.jobs.push(Box::pin(async move {
+            if needed && let Err(error) = tokio::task::spawn_blocking(move || disk::remove_tree(&dir)).await.unwrap_or(Ok(())) {
+                // The sweep at the agent's next start tries again.
+                tracing::warn!(%error, "volumes not removed");
+            }
+            Done::Event(Event::CleanedUp)
+        }));
+    }
+
+    fn take(&mut self, done: Done) {
+        match done {
+            Done::Event(event) => {
+                match &event {
+                    Event::Prepared { ip } => {
+                        self.address = Some(*ip);
+                        self.refresh = volumes::follow_objects(&self.pod).then(next_refresh);
+                    }
+                    Event::Exited(run, _) => self.end_run(*run),
+                    _ => {}
+                }
+                self.step(event);
+            }
+            Done::Found(container, Ok(Some(image))) => {
+                self.images[container] = Some(image.clone());
+                self.step(Event::ImageFound { container, image: image.image });
+            }
+            Done::Found(container, Ok(None)) => self.step(Event::ImageAbsent { container }),
+            Done::Pulled(container, Ok(image), took) => {
+                self.images[container] = Some(image.clone());
+                self.step(Event::ImagePulled { container, image: image.image, took });
+            }
+            Done::Found(container, Err(failure)) | Done::Pulled(container, Err(failure), _) => {
+                self.step(Event::ImageFailed { container, failure });
+            }
+            Done::Launched(run, result) => self.launched(run, result),
+            Done::Written(status, written) => self.status_written(status, written),
+            Done::Removed(written) => self.removed(written),
+            Done::Refreshed => self.refresh = Some(next_refresh()),
+        }
+    }
+
+    /// Makes the status if something happened, and sends what is due.
+    fn report(&mut self) {
+        if std::mem::take(&mut self.changed) {
+            let scheduled = report::scheduled_at(&self.pod).unwrap_or_else(|| self.shared.clock.now().wall);
+            let status = Arc::new(self.state.status(&Report { host_ip: self.shared.host_ip, scheduled }));
+            self.reporting.plan(status.clone());
+            self.handle.set_status(status);
+        }
+        let r = &mut self.reporting;
+        let now = Instant::now();
+        if r.under_way || r.not_before.is_some_and(|at| at > now) {
+            return;
+        }
+        let (shared, pod) = (self.shared.clone(), self.pod.clone());
+        // A finalizer's owner may want the last word; for others the deletion is it.
+        let finalizers = pod.metadata.finalizers.as_ref().is_some_and(|f| !f.is_empty());
+        if r.remove && (r.due.is_none() || !finalizers) {
+            r.under_way = true;
+            self.jobs.push(Box::pin(async move { Done::Removed(report::remove(&shared, &pod).await) }));
+        } else if r.due.is_some_and(|due| due <= now)
+            && let Some(status) = r.latest.clone()
+        {
+            (r.under_way, r.due) = (true, None);
+            self.jobs.push(Box::pin(async move {
+                let written = report::write_status(&shared, &pod, &status).await;
+                save(&shared, pod, &status).await;
+                Done::Written(status, written)
+            }));
+        }
+    }
+
+    fn status_written(&mut self, status: SharedStatus, written: Written) {
+        let r = &mut self.reporting;
+        r.under_way = false;
+        self.changed = true;
+        match written {
+            Written::Done | Written::NoSuchPod => {
+                r.retry.reset();
+                r.not_before = None;
+                r.written = Some(status);
+            }
+            Written::Refused(why) => {
+                tracing::warn!(pod = self.handle.name, namespace = self.handle.namespace, why, "status refused");
+                r.written = Some(status);
+            }
+            Written::Failed(why) => {
+                tracing::debug!(pod = self.handle.name, why, "status not written");
+                r.not_before = Some(Instant::now() + r.retry.pause());
+            }
+        }
+    }
+
+    fn removed(&mut self, written: Written) {
+        let r = &mut self.reporting;
+        r.under_way = false;
+        match written {
+            Written::Done => (r.remove, r.due) = (false, None),
+            Written::NoSuchPod => self.step(Event::Gone),
+            Written::Refused(why) | Written::Failed(why) => {
+                tracing::debug!(pod = self.handle.name, why, "pod not deleted");
+                let at = Instant::now() + r.retry.pause();
+                (r.not_before, r.due) = (Some(at), Some(at));
+            }
+        }
+    }
+
+    /// The agent stops: so does what runs; the pod stays on disk as it is.
+    async fn suspend(mut self) {
+        let grace = self.shared.stop_grace.get().copied().unwrap_or_default();
+        let workloads: Vec<_> = self.runs.iter().filter_map(|a| a.workload.clone()).collect();
+        let stops = workloads.iter().map(|w| w.stop(Duration::ZERO, grace));
+        let limit = grace + Duration::from_secs(5);
+        if tokio::time::timeout(limit, futures::future::join_all(stops)).await.is_err() {
+            tracing::warn!(pod = self.handle.name, "containers did not end in time");
+        }
+        for active in self.runs.drain(..) {
+            active.log.close();
+        }
+        if let Some(status) = self.handle.status() {
+            save(&self.shared, self.pod, &status).await;
+        }
+    }
+
+    /// Nothing is left of the pod but what is on disk.
+    async fn forget(self) {
+        let (shared, handle) = (self.shared, self.handle);
+        let work = move || {
+            let dir = shared.logs.pod_dir(&handle.namespace, &handle.name, &handle.uid);
+            shared.logs.remove(&dir).and(shared.records.remove(&handle.uid))
+        };
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(work).await {
+            tracing::warn!(%error, "pod's files not removed");
+        }
+    }
+}
+
+impl Reporting {
+    /// Takes the present status in and decides when it is written.
+    fn plan(&mut self, status: SharedStatus) {
+        let last = if self.under_way { self.latest.as_ref() } else { self.written.as_ref() };
+        let now = Instant::now();
+        self.due = match urgency(last.map(|s| &**s), &status) {
+            Urgency::None => None,
+            Urgency::Soon => Some(self.due.unwrap_or(now + COLLECT)),
+            Urgency::Now => Some(now),
+        };
+        self.latest = Some(status);
+    }
+}
+
+async fn save(shared: &Arc<Shared>, pod: Arc<Pod>, status: &SharedStatus) {
+    let (records, status) = (shared.records.clone(), status.clone());
+    match tokio::task::spawn_blocking(move || records.save(&pod, Some(&status))).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "pod not kept on disk"),
+        Err(error) => tracing::warn!(%error, "pod not kept on disk"),
+    }
+}
+
+fn next_refresh() -> Instant {
+    Instant::now() + REFRESH.mul_f64(rand::random_range(0.8..1.2))
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

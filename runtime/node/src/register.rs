@@ -1,0 +1,211 @@
+//! The node's own objects: its Node, with what it offers, and its Lease.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::api::core::v1::{Node, NodeAddress, NodeCondition, NodeStatus, NodeSystemInfo};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
+use kube::api::{Api, ObjectMeta, Patch, PatchParams, PostParams};
+use serde_json::json;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::NodeConfig;
+use crate::join::root_cause;
+use crate::pods::Capacity;
+use crate::retry::Retry;
+
+/// Where other nodes connect, on the Node object.
+pub(crate) const PEER_ADDRESS: &str = "palinurus.dev/peer-address";
+/// How often the Lease is renewed.
+const LEASE_EVERY: Duration = Duration::from_secs(10);
+/// How often the Node's status is written when nothing changes.
+const STATUS_EVERY: Duration = Duration::from_secs(300);
+/// How long the server may take.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// Keeps the node's objects up to date.
+pub(crate) struct Registration {
+    client: kube::Client,
+    node: Node,
+    since: Timestamp,
+}
+
+impl Registration {
+    pub(crate) fn new(client: kube::Client, config: &NodeConfig, peer: SocketAddr, capacity: Capacity) -> Self {
+        let since = Timestamp::now();
+        Self { client, node: node_object(config, peer, capacity, since), since }
+    }
+
+    /// Registers whenever the tunnel comes up, and from time to time.
+    pub(crate) async fn run(self, mut connected: watch::Receiver<u64>, cancel: CancellationToken) {
+        let mut retry = Retry::new(Duration::from_millis(200), Duration::from_secs(10));
+        loop {
+            let pause = match tokio::time::timeout(LIMIT, self.register()).await {
+                Ok(Ok(())) => {
+                    retry.reset();
+                    STATUS_EVERY
+                }
+                Ok(Err(error)) => {
+                    let why = match &error {
+                        kube::Error::Api(status) => status.message.clone(),
+                        other => root_cause(other),
+                    };
+                    tracing::debug!(why, "node not registered");
+                    retry.pause()
+                }
+                Err(_) => retry.pause(),
+            };
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                Ok(()) = connected.changed() => {}
+                () = cancel.cancelled() => return,
+            }
+        }
+    }
+
+    async fn register(&self) -> Result<(), kube::Error> {
+        let api: Api<Node> = Api::all(self.client.clone());
+        let name = self.node.metadata.name.as_deref().unwrap_or_default();
+        if api.get_metadata_opt(name).await?.is_none() {
+            match api.create(&PostParams::default(), &self.node).await {
+                Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => {}
+                other => drop(other?),
+            }
+        }
+        let meta = json!({"metadata": {"labels": self.node.metadata.labels, "annotations": self.node.metadata.annotations}});
+        api.patch(name, &PatchParams::default(), &Patch::Strategic(meta)).await?;
+        let mut status = self.node.status.clone().unwrap_or_default();
+        status.conditions = Some(conditions(self.since, Timestamp::now()));
+        let patch = json!({"status": status});
+        api.patch_status(name, &PatchParams::default(), &Patch::Strategic(patch)).await.map(drop)
+    }
+}
+
+/// Renews the Lease for ever.
+pub(crate) async fn renew_lease(client: kube::Client, name: String, cancel: CancellationToken) {
+    let api: Api<Lease> = Api::namespaced(client, "kube-node-lease");
+    loop {
+        match tokio::time::timeout(LIMIT, write_lease(&api, &name)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(error = root_cause(&error), "lease not renewed"),
+            Err(_) => tracing::debug!("lease not renewed in time"),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(LEASE_EVERY.mul_f64(rand::random_range(0.95..1.0))) => {}
+            () = cancel.cancelled() => return,
+        }
+    }
+}
+
+async fn write_lease(api: &Api<Lease>, name: &str) -> Result<(), kube::Error> {
+    let spec = LeaseSpec {
+        holder_identity: Some(name.to_owned()),
+        lease_duration_seconds: Some(40),
+        renew_time: Some(MicroTime(Timestamp::now())),
+        ..LeaseSpec::default()
+    };
+    let patch = Patch::Merge(json!({"spec": spec}));
+    match api.patch(name, &PatchParams::default(), &patch).await {
+        Err(kube::Error::Api(status)) if status.code == 404 => {
+            let metadata = ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
+            api.create(&PostParams::default(), &Lease { metadata, spec: Some(spec) }).await.map(drop)
+        }
+        other => other.map(drop),
+    }
+}
+
+/// What the node offers: as told, or as the machine has it.
+pub(crate) fn capacity(config: &NodeConfig) -> Capacity {
+    let cores = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
+    Capacity {
+        cpu_millis: config.resources.cpu_millis.unwrap_or(cores * 1000),
+        memory_bytes: config.resources.memory_bytes.or_else(machine_memory).unwrap_or(1 << 30),
+    }
+}
+
+fn machine_memory() -> Option<u64> {
+    let text = fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|l| l.strip_prefix("MemTotal:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
+}
+
+fn node_object(config: &NodeConfig, peer: SocketAddr, capacity: Capacity, now: Timestamp) -> Node {
+    let arch = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    };
+    let standard = [("kubernetes.io/os", "linux"), ("kubernetes.io/arch", arch), ("kubernetes.io/hostname", &config.name)];
+    let mut labels: BTreeMap<String, String> = standard.map(|(k, v)| (k.to_owned(), v.to_owned())).into();
+    labels.extend(config.labels.iter().cloned());
+    let resources: BTreeMap<String, Quantity> = BTreeMap::from([
+        ("cpu".to_owned(), Quantity(cpu_text(capacity.cpu_millis))),
+        ("memory".to_owned(), Quantity(format!("{}Ki", capacity.memory_bytes / 1024))),
+        ("pods".to_owned(), Quantity(config.resources.pods.unwrap_or(5000).to_string())),
+    ]);
+    let address = |kind: &str, address: String| NodeAddress { type_: kind.to_owned(), address };
+    let status = NodeStatus {
+        addresses: Some(vec![
+            address("InternalIP", config.node_ip.to_string()),
+            address("Hostname", config.name.clone()),
+        ]),
+        capacity: Some(resources.clone()),
+        allocatable: Some(resources),
+        conditions: Some(conditions(now, now)),
+        node_info: Some(system_info(config, arch)),
+        ..NodeStatus::default()
+    };
+    Node {
+        metadata: ObjectMeta {
+            name: Some(config.name.clone()),
+            labels: Some(labels),
+            annotations: Some(BTreeMap::from([(PEER_ADDRESS.to_owned(), peer.to_string())])),
+            ..ObjectMeta::default()
+        },
+        spec: None,
+        status: Some(status),
+    }
+}
+
+fn cpu_text(millis: u64) -> String {
+    if millis.is_multiple_of(1000) { (millis / 1000).to_string() } else { format!("{millis}m") }
+}
+
+fn system_info(config: &NodeConfig, arch: &str) -> NodeSystemInfo {
+    let line = |path: &str| fs::read_to_string(path).map(|t| t.trim().to_owned()).unwrap_or_default();
+    NodeSystemInfo {
+        architecture: arch.to_owned(),
+        boot_id: line("/proc/sys/kernel/random/boot_id"),
+        container_runtime_version: "wasmtime://48".to_owned(),
+        kernel_version: line("/proc/sys/kernel/osrelease"),
+        kube_proxy_version: config.version.clone(),
+        kubelet_version: config.version.clone(),
+        machine_id: line("/etc/machine-id"),
+        operating_system: "linux".to_owned(),
+        os_image: "Palinurus (WASI 0.2, 0.3)".to_owned(),
+        ..NodeSystemInfo::default()
+    }
+}
+
+fn conditions(since: Timestamp, now: Timestamp) -> Vec<NodeCondition> {
+    let condition = |kind: &str, holds: bool, reason: &str, message: &str| NodeCondition {
+        type_: kind.to_owned(),
+        status: if holds { "True" } else { "False" }.to_owned(),
+        reason: Some(reason.to_owned()),
+        message: Some(message.to_owned()),
+        last_heartbeat_time: Some(Time(now)),
+        last_transition_time: Some(Time(since)),
+    };
+    vec![
+        condition("MemoryPressure", false, "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+        condition("DiskPressure", false, "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+        condition("PIDPressure", false, "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+        condition("Ready", true, "KubeletReady", "kubelet is posting ready status"),
+    ]
+}

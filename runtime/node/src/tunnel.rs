@@ -1,0 +1,72 @@
+//! The connection on which the server asks: the agent dials, then serves HTTP/2 on it. It comes back for ever.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustls::ClientConfig;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::connect::{ServerAddress, connect};
+use crate::kubelet::Kubelet;
+use crate::retry::Retry;
+
+/// How the tunnel is named in TLS's protocol negotiation.
+pub(crate) const ALPN: &[u8] = b"pal-node/1";
+/// Requests that the server may have under way (most of them are followed logs).
+const MAX_REQUESTS: u32 = 1024;
+
+/// Where the tunnel goes, and who hears of it.
+pub(crate) struct Tunnel {
+    pub(crate) address: ServerAddress,
+    pub(crate) tls: Arc<ClientConfig>,
+    pub(crate) kubelet: Arc<Kubelet>,
+    /// Counts the times that the tunnel came up.
+    pub(crate) connected: watch::Sender<u64>,
+}
+
+impl Tunnel {
+    /// Connects, serves, and connects again until `cancel`.
+    pub(crate) async fn run(self, cancel: CancellationToken) {
+        let mut retry = Retry::new(Duration::from_millis(200), Duration::from_secs(5));
+        loop {
+            tokio::select! {
+                result = self.once(&mut retry) => match result {
+                    Ok(()) => tracing::info!(server = %self.address.host, "the tunnel was closed"),
+                    Err(error) => tracing::debug!(server = %self.address.host, %error, "tunnel"),
+                },
+                () = cancel.cancelled() => return,
+            }
+            tokio::select! {
+                () = tokio::time::sleep(retry.pause()) => {}
+                () = cancel.cancelled() => return,
+            }
+        }
+    }
+
+    async fn once(&self, retry: &mut Retry) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let stream = connect(&self.address, self.tls.clone()).await?;
+        if stream.get_ref().1.alpn_protocol() != Some(ALPN) {
+            return Err("the server does not speak pal-node/1".into());
+        }
+        retry.reset();
+        self.connected.send_modify(|n| *n += 1);
+        let kubelet = self.kubelet.clone();
+        let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+            let kubelet = kubelet.clone();
+            async move { Ok::<Response<_>, Infallible>(kubelet.answer(request).await) }
+        });
+        hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(MAX_REQUESTS)
+            .keep_alive_interval(Duration::from_secs(5))
+            .keep_alive_timeout(Duration::from_secs(5))
+            .serve_connection(TokioIo::new(stream), service)
+            .await?;
+        Ok(())
+    }
+}

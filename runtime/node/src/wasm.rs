@@ -1,0 +1,264 @@
+//! Images, components and the network as they really are.
+
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::future::BoxFuture;
+use http::{Request, Response};
+use pal_engine::{
+    Body, Engine, InstanceSpec, Outbound, OutboundError, OutboundTimeouts, PrepareError, Program, ProgramKind, Running,
+    Service, StartError,
+};
+use pal_image::{Artifact, PullError, PullPolicy, Puller};
+use pal_lifecycle::{Cause, Exit, Image, ImageFailure, ProbeAction, ProbePlan, StartFailure};
+use pal_network::{Attachment, Backend, Network, PodOrigin, PodOutbound, SendError};
+
+use crate::logs::Stream;
+use crate::runtime::{CANCELLED, KILLED, LaunchSpec, LocalImage, Runtime, TRAPPED, Workload, exit};
+
+/// How long a command may take to be cancelled.
+const CANCEL_LIMIT: Duration = Duration::from_secs(10);
+
+/// The node's own.
+pub(crate) struct WasmRuntime {
+    pub(crate) engine: Engine,
+    pub(crate) puller: Puller,
+    pub(crate) network: Network,
+}
+
+#[async_trait]
+impl Runtime for WasmRuntime {
+    async fn find_image(&self, reference: &str) -> Result<Option<LocalImage>, ImageFailure> {
+        match self.puller.pull(reference, PullPolicy::Never).await {
+            Ok(artifact) => Ok(Some(local(artifact))),
+            Err(PullError::NotPresent(_)) => Ok(None),
+            Err(error) => Err(image_failure(&error)),
+        }
+    }
+
+    async fn pull_image(&self, reference: &str) -> Result<LocalImage, ImageFailure> {
+        self.puller.pull(reference, PullPolicy::Always).await.map(local).map_err(|e| image_failure(&e))
+    }
+
+    async fn launch(&self, image: &LocalImage, spec: LaunchSpec) -> Result<Arc<dyn Workload>, StartFailure> {
+        let program = self.engine.prepare(&image.path, &image.digest).await.map_err(|e| prepare_failure(&e))?;
+        let instance = self.instance(&spec);
+        match program.kind() {
+            ProgramKind::Command => {
+                let running = program.run(instance).await.map_err(start_failure)?;
+                Ok(Arc::new(Command { running }))
+            }
+            ProgramKind::HttpService { .. } => self.serve(&program, instance, &spec).await,
+            ProgramKind::Library => Err(not_created(
+                "the component is a library: it exports neither wasi:cli/run nor a wasi:http handler, \
+                 and linking libraries is not supported yet"
+                    .to_owned(),
+            )),
+        }
+    }
+
+    async fn probe(&self, ip: Ipv4Addr, plan: &ProbePlan) -> Result<(), String> {
+        match &plan.action {
+            ProbeAction::TcpSocket { host, port } => {
+                own_host(host.as_deref(), ip)?;
+                let refused = || format!("dial tcp {ip}:{port}: connect: connection refused");
+                self.network.listens(ip, *port).then_some(()).ok_or_else(refused)
+            }
+            ProbeAction::HttpGet { host, port, path, headers } => {
+                own_host(host.as_deref(), ip)?;
+                let url = format!("http://{ip}:{port}{path}");
+                let refused = || format!("Get {url:?}: dial tcp {ip}:{port}: connect: connection refused");
+                let backend = self.network.backend(ip, *port).ok_or_else(refused)?;
+                let mut request = Request::get(&url).header(http::header::USER_AGENT, "kube-probe/1.36");
+                for (name, value) in headers {
+                    request = request.header(name, value);
+                }
+                if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
+                    request = request.header(http::header::HOST, format!("{ip}:{port}"));
+                }
+                let request = request.body(pal_network::full("")).map_err(|e| e.to_string())?;
+                let status = backend.call(request).await.status();
+                let good = status.is_success() || status.is_redirection();
+                good.then_some(()).ok_or_else(|| format!("HTTP probe failed with statuscode: {}", status.as_u16()))
+            }
+        }
+    }
+}
+
+/// Probes go to the pod itself: the node has no way of its own to other hosts.
+fn own_host(host: Option<&str>, ip: Ipv4Addr) -> Result<(), String> {
+    match host {
+        Some(host) if host != ip.to_string() && host != "localhost" && host != "127.0.0.1" => {
+            Err(format!("probes of another host ({host}) are not supported"))
+        }
+        _ => Ok(()),
+    }
+}
+
+impl WasmRuntime {
+    fn instance(&self, spec: &LaunchSpec) -> InstanceSpec {
+        let origin = PodOrigin { namespace: spec.namespace.clone(), name: spec.pod.clone() };
+        InstanceSpec {
+            args: spec.args.clone(),
+            env: spec.env.clone(),
+            mounts: spec.mounts.clone(),
+            stdout: spec.log.sink(Stream::Stdout),
+            stderr: spec.log.sink(Stream::Stderr),
+            memory_limit: spec.memory_limit,
+            outbound: Arc::new(WayOut(self.network.outbound(origin))),
+            request_timeout: spec.request_timeout,
+            ..InstanceSpec::default()
+        }
+    }
+
+    async fn serve(&self, program: &Arc<Program>, instance: InstanceSpec, spec: &LaunchSpec) -> Result<Arc<dyn Workload>, StartFailure> {
+        let service = program.serve(instance).await.map_err(start_failure)?;
+        let backend = Arc::new(ServiceBackend(service.clone()));
+        let attachments = spec.ports.iter().map(|port| self.network.attach(spec.ip, *port, backend.clone())).collect();
+        Ok(Arc::new(Served { service, attachments: Mutex::new(attachments) }))
+    }
+}
+
+fn local(artifact: Artifact) -> LocalImage {
+    LocalImage {
+        image: Image { id: artifact.image_id.into(), size: artifact.size },
+        digest: artifact.digest.to_string(),
+        path: artifact.path,
+    }
+}
+
+fn image_failure(error: &PullError) -> ImageFailure {
+    let cause = match error {
+        PullError::BadReference(_) => Cause::InvalidImageName,
+        _ => Cause::ErrImagePull,
+    };
+    ImageFailure { cause, message: error.to_string() }
+}
+
+fn not_created(message: String) -> StartFailure {
+    StartFailure::NotCreated { cause: Cause::CreateContainerError, message }
+}
+
+fn prepare_failure(error: &PrepareError) -> StartFailure {
+    not_created(match error {
+        PrepareError::NotWasm => format!("{error}; Palinurus runs Wasm components"),
+        _ => error.to_string(),
+    })
+}
+
+fn start_failure(error: StartError) -> StartFailure {
+    match error {
+        StartError::Mount { .. } => {
+            StartFailure::NotCreated { cause: Cause::CreateContainerConfigError, message: error.to_string() }
+        }
+        StartError::Trap(message) => StartFailure::Crashed(exit(TRAPPED, message)),
+        StartError::OutOfMemory(message) => {
+            StartFailure::Crashed(Exit { code: KILLED, out_of_memory: true, message })
+        }
+        StartError::Timeout(_) => StartFailure::Crashed(exit(KILLED, error.to_string())),
+        other => not_created(other.to_string()),
+    }
+}
+
+/// A command that runs.
+struct Command {
+    running: Running,
+}
+
+fn ended(end: pal_engine::Exit) -> Exit {
+    match end {
+        pal_engine::Exit::Code(code) => exit(code, ""),
+        pal_engine::Exit::Trap(message) => exit(TRAPPED, message),
+        pal_engine::Exit::OutOfMemory => Exit { code: KILLED, out_of_memory: true, message: String::new() },
+        pal_engine::Exit::Cancelled => exit(CANCELLED, ""),
+    }
+}
+
+#[async_trait]
+impl Workload for Command {
+    fn ends(&self) -> bool {
+        true
+    }
+
+    async fn wait(&self) -> Exit {
+        ended(self.running.wait().await)
+    }
+
+    /// A component cannot be told to end, so that there is nothing it could do with the grace: this is SIGTERM for a
+    /// program that does not handle it.
+    async fn stop(&self, _notice: Duration, _grace: Duration) -> Exit {
+        self.running.cancel();
+        match tokio::time::timeout(CANCEL_LIMIT, self.running.wait()).await {
+            Ok(end) => ended(end),
+            Err(_) => exit(KILLED, "it did not end in time"),
+        }
+    }
+}
+
+/// A service that is reachable.
+struct Served {
+    service: Service,
+    attachments: Mutex<Vec<Attachment>>,
+}
+
+#[async_trait]
+impl Workload for Served {
+    fn ends(&self) -> bool {
+        false
+    }
+
+    async fn wait(&self) -> Exit {
+        std::future::pending().await
+    }
+
+    async fn stop(&self, notice: Duration, grace: Duration) -> Exit {
+        let notice = notice.min(grace);
+        tokio::time::sleep(notice).await;
+        self.attachments.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        let drained = tokio::time::timeout(grace.saturating_sub(notice), self.service.drained()).await;
+        self.service.stop();
+        match drained {
+            Err(_) if !grace.is_zero() && self.service.in_flight() > 0 => exit(KILLED, "requests outlived the grace period"),
+            _ => exit(0, ""),
+        }
+    }
+}
+
+struct ServiceBackend(Service);
+
+impl Backend for ServiceBackend {
+    fn call(&self, request: Request<Body>) -> BoxFuture<'static, Response<Body>> {
+        let service = self.0.clone();
+        Box::pin(async move { service.handle(request).await })
+    }
+}
+
+/// A pod's way out, as the engine wants it.
+struct WayOut(PodOutbound);
+
+impl Outbound for WayOut {
+    fn send(
+        &self,
+        request: Request<Body>,
+        timeouts: OutboundTimeouts,
+    ) -> BoxFuture<'static, Result<Response<Body>, OutboundError>> {
+        let network = self.0.clone();
+        Box::pin(async move {
+            let sent = network.send(request);
+            let answer = match timeouts.first_byte {
+                Some(limit) => tokio::time::timeout(limit, sent).await.map_err(|_| OutboundError::ResponseTimeout)?,
+                None => sent.await,
+            };
+            answer.map_err(|error| match error {
+                SendError::NoHost => OutboundError::Protocol(error.to_string()),
+                SendError::NoSuchHost(host) => OutboundError::DnsError(host),
+                SendError::Refused(_) => OutboundError::Refused,
+                SendError::Denied(why) => OutboundError::Denied(why),
+                SendError::Unreachable(_) => OutboundError::ConnectionTimeout,
+                SendError::Reset(_) => OutboundError::ConnectionReset,
+            })
+        })
+    }
+}
