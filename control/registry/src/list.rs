@@ -37,7 +37,10 @@ impl Registry {
         };
         let mut last: Option<&Key> = None;
         let mut entries = snapshot.range(&prefix, after.as_ref());
+        let mut seen = 0;
         while let Some(entry) = entries.next() {
+            selection.breathe(seen).await;
+            seen += 1;
             if !selection.is_all() && !selection.matches(entry) {
                 continue;
             }

@@ -119,6 +119,14 @@ impl Selection {
         self.label.is_none() && self.field.is_none()
     }
 
+    /// Lets others run now and then: matching may parse what was never selected from before.
+    pub(crate) async fn breathe(&self, seen: usize) {
+        const TOGETHER: usize = 256;
+        if !self.is_all() && seen % TOGETHER == TOGETHER - 1 {
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// What the keys of all selected objects begin with: `metadata.name=x` in a namespace leads to one key.
     pub(crate) fn prefix(&self, resource: &Resource, namespace: Option<&str>) -> String {
         let exact = |field| self.field.as_ref().and_then(|selector| selector.exact(field));

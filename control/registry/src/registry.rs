@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use pal_resources::kinds::Env;
-use pal_resources::{Resource, Status, Uid};
+use pal_resources::{Reason, Resource, Status, Uid};
 use pal_store::{Entry, Guard, Op, Outcome, Revision, Store, StoreError, Txn};
 
 use crate::config::Config;
 use crate::pages::Pages;
+use crate::wire;
 
 /// How often a write is tried again because something it depends on was written in between. Each round someone else's
 /// write succeeded, so this many in a row means a storm that the client should wait out.
@@ -82,9 +83,9 @@ pub(crate) fn store_failure(error: &StoreError) -> Status {
         StoreError::QueueFull => Status::too_many_requests("too many writes are waiting, please try again later", 1),
         StoreError::Closed => Status::unavailable("the server is shutting down"),
         StoreError::NoLeader => {
-            Status::new(504, pal_resources::Reason::Timeout, format!("Timeout: request did not complete: {error}"))
+            Status::new(504, Reason::Timeout, format!("Timeout: request did not complete: {error}"))
         }
-        StoreError::TooLarge { size, limit } => crate::wire::too_large(*size, *limit),
+        StoreError::TooLarge { limit, .. } => wire::too_large(*limit),
         other => Status::internal(other),
     }
 }

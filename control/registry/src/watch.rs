@@ -52,6 +52,18 @@ struct Bookmarks {
     told: ResourceVersion,
 }
 
+impl Bookmarks {
+    /// The bookmark at that version, unless the client knows it.
+    fn due(&mut self, version: ResourceVersion) -> Option<WatchEvent> {
+        self.next = Instant::now() + self.interval;
+        if version <= self.told {
+            return None;
+        }
+        self.told = version;
+        Some(WatchEvent::Bookmark { version, initial_events_end: false })
+    }
+}
+
 impl Registry {
     /// The changes of a resource's objects, in one namespace or in all.
     ///
@@ -75,8 +87,12 @@ impl Registry {
                 Some(version) => Read::AtLeast(version),
             };
             let snapshot = self.snapshot(read).await?;
-            let entries = snapshot.range(&prefix, None);
-            initial.extend(entries.filter(|entry| selection.is_all() || selection.matches(entry)).cloned());
+            for (seen, entry) in snapshot.range(&prefix, None).enumerate() {
+                selection.breathe(seen).await;
+                if selection.is_all() || selection.matches(entry) {
+                    initial.push(entry.clone());
+                }
+            }
             revision = snapshot.revision();
             if options.send_initial_events && options.bookmarks {
                 initial_end = Some(ResourceVersion(revision.0));
@@ -109,17 +125,15 @@ impl Watch {
             let received = match &mut self.bookmarks {
                 None => watcher.next().await,
                 Some(bookmarks) => tokio::select! {
-                    biased;
                     received = watcher.next() => received,
-                    () = tokio::time::sleep_until(bookmarks.next) => {
-                        bookmarks.next = Instant::now() + bookmarks.interval;
-                        let version = ResourceVersion(watcher.revision().0);
-                        if version <= bookmarks.told {
-                            continue;
-                        }
-                        bookmarks.told = version;
-                        return Some(WatchEvent::Bookmark { version, initial_events_end: false });
-                    }
+                    () = tokio::time::sleep_until(bookmarks.next) => match watcher.try_next().transpose() {
+                        Some(received) => received,
+                        // Nothing is left to tell, so the watch stands where the store does.
+                        None => match bookmarks.due(ResourceVersion(watcher.revision().0)) {
+                            Some(bookmark) => return Some(bookmark),
+                            None => continue,
+                        },
+                    },
                 },
             };
             if let Some(event) = self.received(received) {

@@ -2,7 +2,7 @@
 //! the store can put the revision of the write into its place and nobody encodes an object twice.
 
 use bytes::Bytes;
-use pal_resources::{Resource, ResourceVersion, Status};
+use pal_resources::{Reason, Resource, ResourceVersion, Status};
 use serde_json::{Map, Value};
 
 const VERSION_FIELD: &[u8] = b"\"resourceVersion\":\"";
@@ -23,7 +23,7 @@ pub(crate) fn encode(resource: &Resource, object: &Value, limit_bytes: usize) ->
     bytes.push(b'"');
     tail(&mut bytes, object, true)?;
     if bytes.len() > limit_bytes {
-        return Err(too_large(bytes.len(), limit_bytes));
+        return Err(too_large(limit_bytes));
     }
     Ok(Encoded { bytes: bytes.into(), revision_at })
 }
@@ -99,12 +99,9 @@ fn field(bytes: &mut Vec<u8>, name: &str, value: &Value, follows: bool) -> Resul
 }
 
 /// The object is larger than what is stored.
-pub(crate) fn too_large(bytes: usize, limit_bytes: usize) -> Status {
-    Status::new(
-        413,
-        pal_resources::Reason::RequestEntityTooLarge,
-        format!("the object is too large to be stored: {bytes} bytes, limit is {limit_bytes} bytes"),
-    )
+pub(crate) fn too_large(limit_bytes: usize) -> Status {
+    let message = format!("Request entity too large: limit is {limit_bytes}");
+    Status::new(413, Reason::RequestEntityTooLarge, message)
 }
 
 #[cfg(test)]

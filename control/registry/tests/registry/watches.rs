@@ -167,15 +167,20 @@ async fn a_version_that_is_too_old_is_told_as_an_event() {
 
 #[tokio::test]
 async fn bookmarks_come_when_something_else_has_happened() {
-    let config = Config { bookmark_interval: Duration::from_millis(5), ..Config::default() };
+    let config = Config { bookmark_interval: Duration::from_millis(2), ..Config::default() };
     let cluster = Cluster::with(config).await;
     let mut watch = watch(&cluster, WatchOptions { bookmarks: true, ..WatchOptions::default() }).await;
-    cluster.create("namespaces", json!({"metadata": {"name": "other"}})).await.expect("created");
-    let version = now(&cluster).await;
-    let Some(WatchEvent::Bookmark { version: told, initial_events_end: false }) = watch.next().await else {
-        panic!("no bookmark");
-    };
-    assert!(told <= version && told > ResourceVersion(0));
+    for name in ["one", "two"] {
+        let waiting = tokio::spawn(async move { (watch.next().await, watch) });
+        cluster.create("namespaces", json!({"metadata": {"name": name}})).await.expect("created");
+        let version = now(&cluster).await;
+        let (told, back) = waiting.await.expect("no panic");
+        watch = back;
+        let Some(WatchEvent::Bookmark { version: told, initial_events_end: false }) = told else {
+            panic!("{told:?}");
+        };
+        assert_eq!(told, version);
+    }
 }
 
 #[tokio::test]
