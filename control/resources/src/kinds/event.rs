@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::Event;
 
 use super::kind::{Errors, Kind, has_meta};
-use super::optional::{fill, plain, text};
+use super::optional::{plain, text};
 use crate::{FieldError, FieldPath};
 
 /// The longest message of an event that tells its time exactly.
@@ -13,10 +13,9 @@ impl Kind for Event {
     has_meta!();
 
     fn fill(&mut self) {
-        if text(&self.type_).is_none() && self.event_time.is_none() {
-            fill(&mut self.type_, "Normal");
-        }
         self.source.get_or_insert_default();
+        self.reporting_component.get_or_insert_default();
+        self.reporting_instance.get_or_insert_default();
     }
 
     fn validate(&self, errors: &mut Errors) {

@@ -54,8 +54,9 @@ pub(super) trait Kind: Serialize + DeserializeOwned {
     }
 }
 
-/// The subresource by which a pod gets its node: a write of the whole that may change what an update may not.
-const WHOLE: &str = "binding";
+/// The subresources whose writes are writes of the whole object, and may change what an update may not:
+/// by `binding` a pod gets its node, by `scale` a workload its number of replicas.
+const WHOLE: &[&str] = &["binding", "scale"];
 
 /// Implements the access to `metadata` that every kind has.
 macro_rules! has_meta {
@@ -99,12 +100,13 @@ pub(super) fn update<K: Kind>(
     new: Value,
     env: &Env,
 ) -> Result<Value, Status> {
-    let old: K = typed(resource, old.clone())?;
+    let old = K::deserialize(old).map_err(|error| unreadable(resource, &error))?;
     let mut new: K = typed(resource, new)?;
     meta::same_object(resource, old.meta(), new.meta())?;
     new.fill();
-    match subresource {
-        None | Some(WHOLE) => new.prepare_update(&old, env),
+    let part = subresource.filter(|name| !WHOLE.contains(name));
+    match part {
+        None => new.prepare_update(&old, env),
         Some(name) => {
             new.prepare_subresource(name, &old, env);
             meta::keep_for_status(new.meta_mut(), old.meta());
@@ -119,7 +121,7 @@ pub(super) fn update<K: Kind>(
     }
     meta::validate(resource, new.meta(), K::name_faults, &mut errors);
     meta::validate_update(new.meta(), old.meta(), &mut errors);
-    if matches!(subresource, None | Some(WHOLE)) {
+    if part.is_none() {
         new.validate(&mut errors);
     }
     if subresource.is_none() {
@@ -129,10 +131,12 @@ pub(super) fn update<K: Kind>(
 }
 
 fn typed<K: Kind>(resource: &Resource, object: Value) -> Result<K, Status> {
-    serde_json::from_value(object).map_err(|error| {
-        let (kind, version) = (&resource.kind, &resource.version);
-        Status::bad_request(format!("{kind} in version {version:?} cannot be handled as a {kind}: {error}"))
-    })
+    serde_json::from_value(object).map_err(|error| unreadable(resource, &error))
+}
+
+fn unreadable(resource: &Resource, error: &serde_json::Error) -> Status {
+    let (kind, version) = (&resource.kind, &resource.version);
+    Status::bad_request(format!("{kind} in version {version:?} cannot be handled as a {kind}: {error}"))
 }
 
 fn finish<K: Kind>(resource: &Resource, object: &K, mut errors: Errors) -> Result<Value, Status> {

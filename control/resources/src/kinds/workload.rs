@@ -67,7 +67,7 @@ impl Kind for Deployment {
 fn validate_deployment(spec: &DeploymentSpec, path: &FieldPath, errors: &mut Errors) {
     let replicas = spec.replicas.unwrap_or(0);
     non_negative(i64::from(replicas), || path.child("replicas"), errors);
-    validate_selector(&spec.selector, "deployment", &path.child("selector"), errors);
+    validate_selector(&spec.selector, &path.child("selector"), errors);
     validate_template(&spec.template, &spec.selector, &path.child("template"), errors);
     if let Some(strategy) = &spec.strategy {
         validate_strategy(strategy, &path.child("strategy"), errors);
@@ -185,7 +185,7 @@ fn validate_replica_set(spec: &ReplicaSetSpec, path: &FieldPath, errors: &mut Er
     non_negative(i64::from(replicas), || path.child("replicas"), errors);
     let ready = spec.min_ready_seconds.unwrap_or(0);
     non_negative(i64::from(ready), || path.child("minReadySeconds"), errors);
-    validate_selector(&spec.selector, "replica set", &path.child("selector"), errors);
+    validate_selector(&spec.selector, &path.child("selector"), errors);
     match &spec.template {
         Some(template) => {
             validate_template(template, &spec.selector, &path.child("template"), errors);
@@ -194,15 +194,15 @@ fn validate_replica_set(spec: &ReplicaSetSpec, path: &FieldPath, errors: &mut Er
     }
 }
 
-fn validate_selector(selector: &SelectorObject, kind: &str, path: &FieldPath, errors: &mut Errors) {
+fn validate_selector(selector: &SelectorObject, path: &FieldPath, errors: &mut Errors) {
     let (labels, expressions) = (&selector.match_labels, &selector.match_expressions);
     if labels.is_none() && expressions.is_none() {
         errors.push(FieldError::required(path, ""));
-    }
-    if labels.as_ref().is_none_or(|map| map.is_empty()) && items(expressions).is_empty() {
+    } else if labels.as_ref().is_none_or(|map| map.is_empty()) && items(expressions).is_empty() {
         let shown = serde_json::to_value(selector).unwrap_or_default();
-        let why = format!("empty selector is invalid for {kind}");
-        errors.push(FieldError::invalid(path, shown, &why));
+        // ReplicaSets too are told of a deployment.
+        let why = "empty selector is invalid for deployment";
+        errors.push(FieldError::invalid(path, shown, why));
     }
     if let Some(labels) = labels {
         meta::validate_labels(labels, &path.child("matchLabels"), errors);

@@ -1,5 +1,7 @@
 //! What is wrong with the pod template of a ReplicaSet or a Deployment.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector as SelectorObject;
 
@@ -19,10 +21,10 @@ pub(in crate::kinds) fn validate_template(
 ) {
     let labels = template.metadata.as_ref().and_then(|metadata| metadata.labels.as_ref());
     let label_path = path.child("metadata").child("labels");
-    if let Ok(selects) = LabelSelector::from_object(selector)
-        && !selects.is_empty()
-        && !selects.matches(labels.unwrap_or(&Default::default()))
-    {
+    // A selector that is left out selects nothing, an empty one everything.
+    let left_out = selector.match_labels.is_none() && selector.match_expressions.is_none();
+    let none = BTreeMap::new();
+    if left_out || LabelSelector::from_object(selector).is_ok_and(|selects| !selects.matches(labels.unwrap_or(&none))) {
         let shown = serde_json::to_value(labels).unwrap_or_default();
         let why = "`selector` does not match template `labels`";
         errors.push(FieldError::invalid(&label_path, shown, why));

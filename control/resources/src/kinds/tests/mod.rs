@@ -2,6 +2,7 @@ mod config;
 mod metadata;
 mod others;
 mod pods;
+mod properties;
 mod services;
 mod workloads;
 

@@ -67,7 +67,7 @@ fn endpoint_slices_hold_addresses_of_one_type() {
 #[test]
 fn an_event_lies_where_its_object_lies() {
     let given = json!({"involvedObject": {"kind": "Pod", "namespace": "default", "name": "p"}});
-    assert_eq!(created("Event", given)["type"], "Normal");
+    assert_eq!(created("Event", given)["source"], json!({}));
     check_refused(
         "Event",
         json!({"involvedObject": {"kind": "Pod", "namespace": "other"}}),

@@ -51,7 +51,7 @@ fn what_is_wrong_with_a_deployment_is_told_by_field() {
             json!({"spec": {"selector": null}}),
             &[
                 "spec.selector: Required value",
-                "spec.selector: Invalid value: {}: empty selector is invalid for deployment",
+                "spec.template.metadata.labels: Invalid value: {\"app\":\"a\"}: `selector` does not match template `labels`",
             ],
         ),
         (
