@@ -63,9 +63,14 @@ pub(crate) fn max_map_count() -> u64 {
         .unwrap_or(USUAL)
 }
 
-/// A name for all that machine code depends on beside its source: wasmtime's version, target and settings.
+/// Raised when this crate makes another component of the same core module.
+const ADAPTATION: u32 = 1;
+
+/// A name for all that machine code depends on beside its source: wasmtime's version, target and settings, and how core
+/// modules are adapted.
 pub(crate) fn fingerprint(engine: &wasmtime::Engine) -> String {
     let mut hasher = ShaHasher(Sha256::new());
+    hasher.write_u32(ADAPTATION);
     engine.precompile_compatibility_hash().hash(&mut hasher);
     let mut name = hex::encode(hasher.0.finalize());
     name.truncate(32);
