@@ -109,7 +109,7 @@ pub(crate) fn accept(headers: &HeaderMap, pretty: Option<bool>, offers: Offers) 
         .filter(|wish| !wish.is_empty())
         .map(Wish::parse)
         .collect();
-    accepted.pretty = pretty.unwrap_or_else(|| reads_by_eye(headers));
+    accepted.pretty = self::pretty(headers, pretty);
     if wishes.is_empty() {
         return Ok(accepted);
     }
@@ -119,6 +119,11 @@ pub(crate) fn accept(headers: &HeaderMap, pretty: Option<bool>, offers: Offers) 
         wishes.iter().filter(|wish| wish.quality > 0).find_map(|wish| Some((wish.encoding()?, wish.form(offers)?)));
     let Some((encoding, form)) = found else { return Err(not_acceptable()) };
     Ok(Accepted { encoding, form, ..accepted })
+}
+
+/// Whether the answer is indented: the query says so, or the client is one that people read.
+pub(crate) fn pretty(headers: &HeaderMap, query: Option<bool>) -> bool {
+    query.unwrap_or_else(|| reads_by_eye(headers))
 }
 
 fn not_acceptable() -> Status {

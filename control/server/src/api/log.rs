@@ -35,13 +35,18 @@ pub(super) async fn log(call: &Call<'_>, at: &At) -> Result<Response<Body>, Stat
         // As kube-apiserver: a pod without a node has an empty log.
         return Ok(reply::text(StatusCode::OK, ""));
     };
-    started(&pod, &container, call.query.flag("previous"))?;
     let path = format!("/containerLogs/{namespace}/{name}/{container}?{forwarded}");
     let request = Request::get(path).body(reply::whole("")).map_err(Status::internal)?;
-    let answer = call.api.tunnels.request(node, request).await.map_err(|error| unreachable(&error))?;
-    if answer.status() != StatusCode::OK {
-        return Err(refusal(answer).await);
-    }
+    let answer = match call.api.tunnels.request(node, request).await {
+        Ok(answer) if answer.status() == StatusCode::OK => answer,
+        Ok(answer) => {
+            let refusal = refusal(answer).await;
+            // A node that does not know the pod yet cannot say what it waits for.
+            return Err(if refusal.code == 404 { waiting(call, &pod, &container).unwrap_or(refusal) } else { refusal });
+        }
+        // The pod's status may tell more than that its node is away.
+        Err(error) => return Err(waiting(call, &pod, &container).unwrap_or_else(|| unreachable(&error))),
+    };
     let stream = lines(answer.into_body(), call.api.stop.clone(), permit);
     Ok(reply::answer(
         StatusCode::OK,
@@ -165,6 +170,11 @@ fn unreachable(error: &TunnelError) -> Status {
     }
 }
 
+/// Why the container has no log, by the status of its pod.
+fn waiting(call: &Call<'_>, pod: &Pod, container: &str) -> Option<Status> {
+    started(pod, container, call.query.flag("previous")).err()
+}
+
 /// What the node says instead of a log.
 async fn refusal(answer: Response<Incoming>) -> Status {
     let code = answer.status();
@@ -173,7 +183,21 @@ async fn refusal(answer: Response<Incoming>) -> Status {
         Ok(Ok(body)) => String::from_utf8_lossy(&body.to_bytes()).trim().to_owned(),
         Ok(Err(_)) | Err(_) => String::new(),
     };
-    let text = if text.is_empty() { format!("the node answered {code}") } else { text };
+    refused(code, &text)
+}
+
+/// A node tells its refusals as Status, and others in plain words.
+fn refused(code: StatusCode, text: &str) -> Status {
+    #[derive(serde::Deserialize)]
+    struct Told {
+        message: String,
+        reason: Option<Reason>,
+        code: u16,
+    }
+    if let Ok(Told { message, reason, code }) = serde_json::from_str(text) {
+        return Status { code: code.clamp(400, 599), reason, message, details: None };
+    }
+    let text = if text.is_empty() { format!("the node answered {code}") } else { text.to_owned() };
     match code {
         StatusCode::BAD_REQUEST => Status::bad_request(text),
         StatusCode::NOT_FOUND => Status::new(404, Reason::NotFound, text),
@@ -256,6 +280,18 @@ mod tests {
             true,
             Err("previous terminated container \"a\" in pod \"p\" not found"),
         );
+    }
+
+    #[test]
+    fn a_nodes_refusal_is_passed_on() {
+        let check = |code: u16, text: &str, expected: (u16, &str)| {
+            let found = refused(StatusCode::from_u16(code).expect("a code"), text);
+            assert_eq!((found.code, found.message.as_str()), expected);
+        };
+        check(400, r#"{"kind":"Status","message":"not yet","reason":"BadRequest","code":400}"#, (400, "not yet"));
+        check(400, r#"{"message":"odd","code":7}"#, (400, "odd"));
+        check(404, "no such pod", (404, "no such pod"));
+        check(500, "", (500, "Internal error occurred: the node answered 500 Internal Server Error"));
     }
 
     #[test]

@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, EXPECT, HeaderValue, WWW_AUTHENTICATE};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, EXPECT, HeaderValue, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -159,13 +159,16 @@ impl Api {
         let (parts, body) = request.into_parts();
         let query = Query::parse(parts.uri.query());
         let outcome = self.answer(peer, &parts, &query, body).await;
-        let response = outcome.unwrap_or_else(|status| {
-            let mut response = reply::failure(&status, query.pretty().unwrap_or(false));
+        let mut response = outcome.unwrap_or_else(|status| {
+            let mut response = reply::failure(&status, accept::pretty(&parts.headers, query.pretty()));
             if status.code == 401 {
                 response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             }
             response
         });
+        // Objects are of the moment; documents that may be kept say so themselves.
+        let headers = response.headers_mut();
+        headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache, private"));
         let code = response.status().as_u16();
         self.figures.count(code);
         tracing::debug!(method = %parts.method, path = parts.uri.path(), code, took = ?started.elapsed(), "request");
@@ -191,15 +194,19 @@ impl Api {
                 let verb = parts.method.as_str().to_ascii_lowercase();
                 allow::check(&call, &Attributes::Path(&verb, &path)).await?;
                 if let Some(mount) = self.config.mounts.iter().find(|mount| path.starts_with(&mount.prefix)) {
-                    let request = Request::from_parts(parts.clone(), body);
+                    let mut request = Request::from_parts(parts.clone(), body);
+                    request.extensions_mut().insert(call.user.clone());
                     return Ok(mount.handler.call(request).await);
                 }
                 call.accepted = accept::accept(&parts.headers, query.pretty(), Offers::Documents)?;
                 discovery::answer(&call, &path).await
             }
             Route::Resource(path) => {
-                let at = call.at(path)?;
-                call.allowed(&at).await?;
+                let watch = query.flag("watch");
+                let verb = route::verb(&parts.method, path.name.is_some(), watch);
+                // First, so that those who may not are not told what there is.
+                call.allowed(&path, verb).await?;
+                let at = call.at(path, verb)?;
                 call.accepted = accept::accept(&parts.headers, query.pretty(), Offers::Objects)?;
                 if let Some(stream) = call.streaming(&at) {
                     // A stream has limits of its own.
@@ -223,13 +230,11 @@ enum Streaming {
 
 impl Call<'_> {
     /// What the path names, if that is served and takes the method.
-    fn at(&self, path: ResourcePath) -> Result<At, Status> {
+    fn at(&self, path: ResourcePath, verb: &'static str) -> Result<At, Status> {
         let resource = resource::find(&path.group, &path.version, &path.plural).ok_or_else(Status::unknown_path)?;
         if path.namespace.is_some() && !resource.namespaced {
             return Err(Status::unknown_path());
         }
-        let watch = self.query.flag("watch");
-        let verb = route::verb(&self.parts.method, path.name.is_some(), watch);
         let verbs: &[&str] = match &path.subresource {
             None => &resource.verbs,
             Some(name) => match resource.subresource(name) {
@@ -250,17 +255,20 @@ impl Call<'_> {
         Ok(At { resource, namespace, name, subresource, verb })
     }
 
-    async fn allowed(&self, at: &At) -> Result<(), Status> {
+    async fn allowed(&self, path: &ResourcePath, verb: &str) -> Result<(), Status> {
         let selector = self.query.get("fieldSelector").unwrap_or_default();
+        // A namespace lies in itself, as kube-apiserver has it.
+        let own = path.plural == "namespaces" && path.group.is_empty();
+        let namespace = if own { &path.name } else { &path.namespace };
         let target = Target {
-            group: &at.resource.group,
-            resource: &at.resource.plural,
-            subresource: at.subresource().unwrap_or_default(),
-            namespace: at.namespace().unwrap_or_default(),
-            name: at.name.as_deref().or_else(|| allow::selected_name(selector)).unwrap_or_default(),
+            group: &path.group,
+            resource: &path.plural,
+            subresource: path.subresource.as_deref().unwrap_or_default(),
+            namespace: namespace.as_deref().unwrap_or_default(),
+            name: path.name.as_deref().or_else(|| allow::selected_name(selector)).unwrap_or_default(),
             field_selector: selector,
         };
-        allow::check(self, &Attributes::Resource(at.verb, target)).await
+        allow::check(self, &Attributes::Resource(verb, target)).await
     }
 
     fn streaming(&self, at: &At) -> Option<Streaming> {

@@ -38,6 +38,8 @@ pub enum PkiError {
     Io { path: PathBuf, source: std::io::Error },
     #[error("{path}: {why}")]
     Unreadable { path: PathBuf, why: String },
+    #[error("{name:?} is neither an IP address nor a DNS name")]
+    Name { name: String },
     #[error("certificate signing request: {0}")]
     Request(String),
     #[error("cannot make a certificate: {0}")]
@@ -66,9 +68,13 @@ impl ClusterCa {
     pub fn open(dir: &Path, now: SystemTime) -> Result<Self, PkiError> {
         files::private_dir(dir)?;
         let (certificate, key) = (dir.join("ca.crt"), dir.join("ca.key"));
-        if !(certificate.exists() && key.exists()) {
+        if certificate.exists() && !key.exists() {
+            // Making a new authority would lock out everybody who trusts the old one.
+            return Err(PkiError::Unreadable { path: key, why: "the cluster's key is missing".to_owned() });
+        }
+        if !certificate.exists() {
             let (root_pem, key_pem) = new_root(now)?;
-            // The key goes first: a root without its key would be a cluster that nobody can join any more.
+            // The key goes first: one without its root signed nothing yet, and is made anew after a crash in between.
             files::write_private(&key, key_pem.as_bytes())?;
             files::write_private(&certificate, root_pem.as_bytes())?;
         }
@@ -202,8 +208,16 @@ fn random<const N: usize>() -> [u8; N] {
 fn san(name: &str) -> Result<SanType, PkiError> {
     Ok(match name.parse::<IpAddr>() {
         Ok(address) => SanType::IpAddress(address),
-        Err(_) => SanType::DnsName(name.try_into()?),
+        Err(_) if dns_name(name) => SanType::DnsName(name.try_into()?),
+        Err(_) => return Err(PkiError::Name { name: name.to_owned() }),
     })
+}
+
+/// Letters, digits and dashes between dots, perhaps after a wildcard.
+fn dns_name(name: &str) -> bool {
+    let name = name.strip_prefix("*.").unwrap_or(name);
+    let plain = |label: &str| label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+    name.len() <= 253 && name.split('.').all(|label| (1..=63).contains(&label.len()) && plain(label))
 }
 
 #[cfg(test)]

@@ -18,9 +18,13 @@ impl PeerName {
     }
 }
 
-/// Reads the subject of a certificate whose signature TLS has verified.
+/// Reads the subject of a certificate whose signature TLS has verified; `None` for one that is no name or not valid now.
 pub fn peer_name(certificate: &CertificateDer<'_>) -> Option<PeerName> {
     let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+    // A resumed session carries the certificate of its first handshake, which may be over by now.
+    if !certificate.validity().is_valid() {
+        return None;
+    }
     let subject = certificate.subject();
     let user = subject.iter_common_name().next()?.as_str().ok()?.to_owned();
     let groups = subject.iter_organization().filter_map(|value| value.as_str().ok()).map(str::to_owned).collect();

@@ -86,3 +86,23 @@ fn what_is_not_a_request_is_refused_in_words() {
     check(b"", "must be CERTIFICATE REQUEST");
     check(b"-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n", "cannot be parsed");
 }
+
+#[test]
+fn an_authority_whose_key_is_gone_is_not_replaced() {
+    let (dir, _ca) = ca();
+    std::fs::remove_file(dir.path().join("ca.key")).expect("the key's file");
+    let error = ClusterCa::open(dir.path(), SystemTime::now()).expect_err("a refusal").to_string();
+    assert!(error.contains("ca.key: the cluster's key is missing"), "{error}");
+}
+
+#[test]
+fn names_that_cannot_be_in_a_certificate_are_refused_by_name() {
+    let (_dir, ca) = ca();
+    for name in ["", "a b", "a..b", "http://x", "ü.example", "a/b"] {
+        let error = ca.server_identity(&[name.to_owned()], SystemTime::now()).expect_err("a refusal").to_string();
+        assert_eq!(error, format!("{name:?} is neither an IP address nor a DNS name"));
+    }
+    for name in ["a", "*.example.com", "::1", "10.0.0.1", "my_host.local"] {
+        assert!(ca.server_identity(&[name.to_owned()], SystemTime::now()).is_ok(), "{name}");
+    }
+}

@@ -23,6 +23,8 @@ const TLS_HANDSHAKE: Duration = Duration::from_secs(10);
 const FIRST_BYTE: Duration = Duration::from_secs(10);
 /// A request's head must be whole, and an idle connection used again, within this time.
 const HEAD: Duration = Duration::from_secs(120);
+/// The same for clients without a certificate, who may be anybody.
+const HEAD_OF_STRANGERS: Duration = Duration::from_secs(30);
 /// A client that takes nothing for this long is gone.
 const WRITE_STALL: Duration = Duration::from_secs(60);
 /// What the kernel could not give (file descriptors, mostly) is asked for again after this time.
@@ -76,13 +78,21 @@ impl Accept {
     async fn serve(&self, tcp: TcpStream, _permit: OwnedSemaphorePermit) {
         // Small answers should not wait for more to come.
         let _ = tcp.set_nodelay(true);
-        let tls = match tokio::time::timeout(TLS_HANDSHAKE, self.acceptor.accept(tcp)).await {
-            Ok(Ok(tls)) => tls,
-            Ok(Err(error)) => return tracing::debug!(%error, "TLS handshake"),
-            Err(_) => return tracing::debug!("no TLS handshake in time"),
+        let handshake = tokio::time::timeout(TLS_HANDSHAKE, self.acceptor.accept(tcp));
+        let tls = tokio::select! {
+            () = self.stop.cancelled() => return,
+            outcome = handshake => match outcome {
+                Ok(Ok(tls)) => tls,
+                Ok(Err(error)) => return tracing::debug!(%error, "TLS handshake"),
+                Err(_) => return tracing::debug!("no TLS handshake in time"),
+            },
         };
         let session = tls.get_ref().1;
-        let name = session.peer_certificates().and_then(|chain| pki::peer_name(chain.first()?));
+        let certificate = session.peer_certificates().and_then(|chain| chain.first());
+        let name = certificate.and_then(pki::peer_name);
+        if certificate.is_some() && name.is_none() {
+            return tracing::info!("a client certificate that is over or names nobody was refused");
+        }
         let protocol = session.alpn_protocol().map(<[u8]>::to_vec);
         if protocol.as_deref() == Some(tunnel::ALPN) {
             match name.as_ref().and_then(pki::PeerName::node) {
@@ -103,7 +113,8 @@ impl Accept {
         let mut builder = auto::Builder::new(TokioExecutor::new());
         // The protocol was agreed on in the handshake, so no byte is waited for to tell it.
         builder = if http2 { builder.http2_only() } else { builder.http1_only() };
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(HEADERS_LIMIT);
+        let head = if peer.user.is_some() { HEAD } else { HEAD_OF_STRANGERS };
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(head).max_buf_size(HEADERS_LIMIT);
         builder
             .http2()
             .timer(TokioTimer::new())
