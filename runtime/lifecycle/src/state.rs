@@ -188,7 +188,7 @@ impl PodState {
 
     pub(crate) fn containers_ready(&self) -> bool {
         let mut mains = self.plan.containers.iter().zip(&self.containers);
-        self.initialized && mains.all(|(plan, state)| plan.kind == ContainerKind::Init || state.ready(plan))
+        self.initialized && self.failure.is_none() && mains.all(|(plan, state)| plan.kind == ContainerKind::Init || state.ready(plan))
     }
 
     pub(crate) fn phase(&self) -> Phase {

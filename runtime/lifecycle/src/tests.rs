@@ -1,1 +1,448 @@
-//! Tests.
+//! Single lives, told step by step.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Pod, PodStatus};
+use serde_json::{Value, json};
+
+use crate::{
+    Cause, Effect, Event, Exit, Image, ImageFailure, Now, PodPlan, PodState, ProbeKind, Report, Run, StartFailure, Urgency,
+    urgency,
+};
+
+/// A pod with its clock and what it has asked for.
+struct Life {
+    state: PodState,
+    now: Now,
+    effects: Vec<Effect>,
+}
+
+fn at(seconds: u64) -> Now {
+    let wall = Timestamp::from_second(1_800_000_000 + i64::try_from(seconds).unwrap()).unwrap();
+    Now { wall, mono: Duration::from_secs(seconds) }
+}
+
+fn plan(spec: Value) -> Arc<PodPlan> {
+    let meta = json!({"name": "p", "namespace": "ns", "uid": "u"});
+    let pod: Pod = serde_json::from_value(json!({"metadata": meta, "spec": spec})).unwrap();
+    Arc::new(PodPlan::new(&pod))
+}
+
+fn image() -> Image {
+    Image { id: "pal.local/x@sha256:1".into(), size: 1 }
+}
+
+fn exit(code: i32) -> Exit {
+    Exit { code, out_of_memory: false, message: String::new() }
+}
+
+const FIRST: Run = Run { container: 0, attempt: 0 };
+
+impl Life {
+    fn new(spec: Value) -> Self {
+        let mut life = Self { state: PodState::new(plan(spec), at(0)), now: at(0), effects: Vec::new() };
+        life.tell(Event::Tick);
+        life
+    }
+
+    fn tell(&mut self, event: Event) -> &mut Self {
+        let effects = self.state.step(event, self.now);
+        self.effects.extend(effects);
+        self
+    }
+
+    /// Goes to where every container whose turn it is runs.
+    fn run(spec: Value) -> Self {
+        let mut life = Self::new(spec);
+        life.tell(Event::Prepared { ip: "100.64.0.1".parse().unwrap() });
+        while let Some(effect) = life.take_next() {
+            match effect {
+                Effect::FindImage { container } => life.tell(Event::ImageFound { container, image: image() }),
+                Effect::Start(run) => life.tell(Event::Started(run)),
+                _ => &mut life,
+            };
+        }
+        life
+    }
+
+    fn take_next(&mut self) -> Option<Effect> {
+        let wanted = |e: &Effect| matches!(e, Effect::FindImage { .. } | Effect::Start(_));
+        let at = self.effects.iter().position(wanted)?;
+        Some(self.effects.remove(at))
+    }
+
+    fn at(&mut self, seconds: u64) -> &mut Self {
+        self.now = at(seconds);
+        self.tell(Event::Tick)
+    }
+
+    /// What was asked for since the last time, without events.
+    fn asked(&mut self) -> Vec<Effect> {
+        let all = std::mem::take(&mut self.effects);
+        all.into_iter().filter(|e| !matches!(e, Effect::Note(_))).collect()
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let notes = self.effects.iter().filter_map(|e| match e {
+            Effect::Note(note) => Some(format!("{}: {}", note.reason, note.message)),
+            _ => None,
+        });
+        notes.collect()
+    }
+
+    fn status(&self) -> PodStatus {
+        self.state.status(&Report { host_ip: "10.0.0.1".parse().unwrap(), scheduled: at(0).wall })
+    }
+
+    fn phase(&self) -> String {
+        self.status().phase.unwrap()
+    }
+
+    /// `waiting CrashLoopBackOff`, `running`, `terminated Completed 0`
+    fn container(&self, name: &str) -> String {
+        let status = self.status();
+        let all = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
+        let state = all.into_iter().find(|c| c.name == name).unwrap().state.clone().unwrap();
+        match (state.waiting, state.running, state.terminated) {
+            (Some(w), ..) => format!("waiting {}", w.reason.unwrap()),
+            (_, Some(_), _) => "running".to_owned(),
+            (.., Some(t)) => format!("terminated {} {}", t.reason.unwrap(), t.exit_code),
+            _ => "nothing".to_owned(),
+        }
+    }
+
+    fn condition(&self, name: &str) -> String {
+        let conditions = self.status().conditions.unwrap();
+        let c = conditions.into_iter().find(|c| c.type_ == name).unwrap();
+        [c.status, c.reason.unwrap_or_default(), c.message.unwrap_or_default()].join(" ").trim_end().to_owned()
+    }
+}
+
+fn one() -> Value {
+    json!({"containers": [{"name": "c", "image": "x"}]})
+}
+
+fn with(policy: &str) -> Value {
+    json!({"restartPolicy": policy, "containers": [{"name": "c", "image": "x"}]})
+}
+
+#[test]
+fn a_pod_comes_up_and_is_ready() {
+    let mut life = Life::new(one());
+    assert_eq!(life.asked(), [Effect::Prepare, Effect::FindImage { container: 0 }]);
+    assert_eq!((life.phase().as_str(), life.container("c").as_str()), ("Pending", "waiting ContainerCreating"));
+    assert_eq!(life.condition("Ready"), "False ContainersNotReady containers with unready status: [c]");
+    assert_eq!(life.condition("PodScheduled"), "True");
+    life.tell(Event::ImageFound { container: 0, image: image() });
+    assert_eq!(life.asked(), []);
+    life.tell(Event::Prepared { ip: "100.64.0.1".parse().unwrap() });
+    assert_eq!(life.asked(), [Effect::Start(FIRST)]);
+    let before = life.status();
+    life.tell(Event::Started(FIRST));
+    assert_eq!((life.phase().as_str(), life.container("c").as_str()), ("Running", "running"));
+    for condition in ["PodReadyToStartContainers", "Initialized", "ContainersReady", "Ready"] {
+        assert_eq!(life.condition(condition), "True", "{condition}");
+    }
+    let status = life.status();
+    assert_eq!(status.pod_ip.as_deref(), Some("100.64.0.1"));
+    let container = &status.container_statuses.as_ref().unwrap()[0];
+    assert_eq!((container.image_id.as_str(), container.ready, container.started), ("pal.local/x@sha256:1", true, Some(true)));
+    assert_eq!(container.container_id.as_deref(), Some("pal://u/c/0"));
+    assert_eq!(urgency(Some(&before), &status), Urgency::Now);
+    assert_eq!(urgency(Some(&status), &status), Urgency::None);
+    assert_eq!(life.state.deadline(), None, "an idle pod has no timer");
+}
+
+#[test]
+fn restart_policies_decide_on_what_has_ended() {
+    let check = |policy: &str, code: i32, phase: &str, container: &str| {
+        let mut life = Life::run(with(policy));
+        life.tell(Event::Exited(FIRST, exit(code)));
+        assert_eq!((life.phase().as_str(), life.container("c").as_str()), (phase, container), "{policy} {code}");
+    };
+    check("Always", 0, "Running", "waiting ContainerCreating");
+    check("Always", 1, "Running", "waiting ContainerCreating");
+    check("OnFailure", 0, "Succeeded", "terminated Completed 0");
+    check("OnFailure", 3, "Running", "waiting ContainerCreating");
+    check("Never", 0, "Succeeded", "terminated Completed 0");
+    check("Never", 3, "Failed", "terminated Error 3");
+}
+
+#[test]
+fn crashes_are_backed_off_and_counted() {
+    let mut life = Life::run(with("Always"));
+    let mut second = 0;
+    for (attempt, delay) in [(0, 0), (1, 10), (2, 20)] {
+        let run = Run { container: 0, attempt };
+        life.effects.clear();
+        life.tell(Event::Exited(run, exit(1)));
+        if delay > 0 {
+            assert_eq!(life.container("c"), "waiting CrashLoopBackOff");
+            assert_eq!(life.notes(), ["BackOff: Back-off restarting failed container c in pod p_ns(u)"]);
+            assert_eq!(life.state.deadline(), Some(Duration::from_secs(second + delay)));
+            life.at(second + delay - 1);
+            assert!(!life.asked().contains(&Effect::FindImage { container: 0 }));
+            life.at(second + delay);
+        }
+        second += delay;
+        assert_eq!(life.asked(), [Effect::FindImage { container: 0 }]);
+        let run = Run { container: 0, attempt: attempt + 1 };
+        life.tell(Event::ImageFound { container: 0, image: image() }).tell(Event::Started(run));
+    }
+    let container = life.status().container_statuses.unwrap().remove(0);
+    assert_eq!(container.restart_count, 3);
+    let last = container.last_state.unwrap().terminated.unwrap();
+    assert_eq!((last.exit_code, last.container_id.as_deref()), (1, Some("pal://u/c/2")));
+}
+
+#[test]
+fn out_of_memory_and_traps_say_so() {
+    let mut life = Life::run(with("Never"));
+    let end = Exit { code: 137, out_of_memory: true, message: String::new() };
+    life.tell(Event::Exited(FIRST, end));
+    assert_eq!(life.container("c"), "terminated OOMKilled 137");
+    let mut life = Life::run(with("Never"));
+    let end = Exit { code: 134, out_of_memory: false, message: "wasm trap: unreachable".to_owned() };
+    life.tell(Event::Exited(FIRST, end));
+    let state = life.status().container_statuses.unwrap().remove(0).state.unwrap();
+    assert_eq!(state.terminated.unwrap().message.as_deref(), Some("wasm trap: unreachable"));
+    assert_eq!(life.condition("Ready"), "False PodFailed");
+}
+
+#[test]
+fn init_containers_run_in_order_and_a_sidecar_stays_up() {
+    let spec = json!({"restartPolicy": "OnFailure", "initContainers": [
+        {"name": "a", "image": "x"}, {"name": "s", "image": "x", "restartPolicy": "Always"}, {"name": "b", "image": "x"},
+    ], "containers": [{"name": "c", "image": "x"}]});
+    let mut life = Life::run(spec);
+    assert_eq!(life.container("a"), "running");
+    assert_eq!(life.container("c"), "waiting PodInitializing");
+    assert_eq!(life.condition("Initialized"), "False ContainersNotInitialized containers with incomplete status: [a s b]");
+    life.asked();
+    life.tell(Event::Exited(FIRST, exit(0)));
+    assert_eq!(life.asked(), [Effect::FindImage { container: 1 }]);
+    let sidecar = Run { container: 1, attempt: 0 };
+    life.tell(Event::ImageFound { container: 1, image: image() }).tell(Event::Started(sidecar));
+    life.asked();
+    let b = Run { container: 2, attempt: 0 };
+    life.tell(Event::ImageFound { container: 2, image: image() }).tell(Event::Started(b)).tell(Event::Exited(b, exit(0)));
+    let main = Run { container: 3, attempt: 0 };
+    life.tell(Event::ImageFound { container: 3, image: image() }).tell(Event::Started(main));
+    assert_eq!((life.phase().as_str(), life.condition("Ready").as_str()), ("Running", "True"));
+    life.asked();
+    life.tell(Event::Exited(main, exit(0)));
+    assert_eq!(life.asked(), [Effect::Stop { run: sidecar, grace: Duration::from_secs(30) }]);
+    life.tell(Event::Exited(sidecar, exit(143)));
+    assert_eq!((life.phase().as_str(), life.asked()), ("Succeeded", vec![Effect::CleanUp]));
+    assert_eq!(life.condition("Ready"), "False PodCompleted");
+}
+
+#[test]
+fn a_failed_init_container_fails_a_pod_that_never_restarts() {
+    let spec = json!({"restartPolicy": "Never", "initContainers": [{"name": "a", "image": "x"}],
+        "containers": [{"name": "c", "image": "x"}]});
+    let mut life = Life::run(spec);
+    life.tell(Event::Exited(FIRST, exit(1)));
+    assert_eq!((life.phase().as_str(), life.container("c").as_str()), ("Failed", "waiting PodInitializing"));
+}
+
+#[test]
+fn an_image_that_cannot_be_had_is_tried_again_and_told_of() {
+    let mut life = Life::new(one());
+    life.tell(Event::ImageAbsent { container: 0 });
+    assert!(life.asked().contains(&Effect::PullImage { container: 0 }));
+    let failure = ImageFailure { cause: Cause::ErrImagePull, message: "image x is not found".to_owned() };
+    life.tell(Event::ImageFailed { container: 0, failure });
+    assert_eq!(life.container("c"), "waiting ErrImagePull");
+    assert_eq!(life.notes(), ["Failed: Failed to pull image \"x\": image x is not found", "Failed: Error: ErrImagePull"]);
+    life.at(2);
+    assert_eq!(life.container("c"), "waiting ImagePullBackOff");
+    life.asked();
+    life.at(10);
+    assert_eq!(life.asked(), [Effect::FindImage { container: 0 }]);
+    let failure = ImageFailure { cause: Cause::InvalidImageName, message: "./x".to_owned() };
+    life.tell(Event::ImageFailed { container: 0, failure });
+    life.at(13);
+    assert_eq!(life.container("c"), "waiting InvalidImageName");
+}
+
+#[test]
+fn pull_policies() {
+    let check = |policy: &str, expected: Effect| {
+        let spec = json!({"containers": [{"name": "c", "image": "x", "imagePullPolicy": policy}]});
+        assert_eq!(Life::new(spec).asked()[1], expected);
+    };
+    check("Always", Effect::PullImage { container: 0 });
+    check("IfNotPresent", Effect::FindImage { container: 0 });
+    check("Never", Effect::FindImage { container: 0 });
+    let mut life = Life::new(json!({"containers": [{"name": "c", "image": "x", "imagePullPolicy": "Never"}]}));
+    life.tell(Event::ImageAbsent { container: 0 });
+    assert_eq!(life.container("c"), "waiting ErrImageNeverPull");
+}
+
+#[test]
+fn what_cannot_be_created_waits_with_its_reason() {
+    let mut life = Life::new(one());
+    life.tell(Event::Prepared { ip: "100.64.0.1".parse().unwrap() });
+    life.tell(Event::ImageFound { container: 0, image: image() });
+    life.effects.clear();
+    let message = "nothing provides wasi:nn/graph@0.2.0".to_owned();
+    let failure = StartFailure::NotCreated { cause: Cause::CreateContainerError, message: message.clone() };
+    life.tell(Event::StartFailed(FIRST, failure));
+    assert_eq!(life.container("c"), "waiting CreateContainerError");
+    assert_eq!(life.notes(), [format!("Failed: Error: {message}")]);
+    life.asked();
+    life.at(10);
+    assert_eq!(life.asked(), [Effect::FindImage { container: 0 }]);
+    assert_eq!(life.state.attempt(0), Some(0), "what never ran was not restarted");
+}
+
+#[test]
+fn a_probe_that_cannot_be_done_is_refused_by_name() {
+    let life = Life::run(json!({"containers": [{"name": "c", "image": "x", "livenessProbe": {"exec": {"command": ["x"]}}}]}));
+    assert_eq!(life.container("c"), "waiting CreateContainerConfigError");
+    let state = life.status().container_statuses.unwrap().remove(0).state.unwrap();
+    let message = state.waiting.unwrap().message.unwrap();
+    assert!(message.starts_with("livenessProbe: exec is not supported"), "{message}");
+}
+
+fn probed(run: Run, probe: ProbeKind, good: bool) -> Event {
+    Event::Probed { run, probe, outcome: if good { Ok(()) } else { Err("statuscode: 500".to_owned()) } }
+}
+
+#[test]
+fn readiness_gates_traffic_by_its_thresholds() {
+    let probe = json!({"httpGet": {"port": 8080}, "periodSeconds": 5, "failureThreshold": 2, "initialDelaySeconds": 3});
+    let mut life = Life::run(json!({"containers": [{"name": "c", "image": "x", "readinessProbe": probe}]}));
+    let effect = Effect::Probe { run: FIRST, probe: ProbeKind::Readiness };
+    assert_eq!(life.condition("Ready"), "False ContainersNotReady containers with unready status: [c]");
+    assert_eq!(life.state.deadline(), Some(Duration::from_secs(3)));
+    life.asked();
+    life.at(3);
+    assert_eq!(life.asked(), std::slice::from_ref(&effect));
+    assert_eq!(life.state.deadline(), None, "one at a time");
+    life.tell(probed(FIRST, ProbeKind::Readiness, true));
+    assert_eq!(life.condition("Ready"), "True");
+    life.at(8).tell(probed(FIRST, ProbeKind::Readiness, false));
+    assert_eq!(life.condition("Ready"), "True", "once is not enough");
+    assert_eq!(life.notes(), ["Unhealthy: Readiness probe failed: statuscode: 500"]);
+    life.at(13).tell(probed(FIRST, ProbeKind::Readiness, false));
+    assert_eq!(life.condition("ContainersReady"), "False ContainersNotReady containers with unready status: [c]");
+    assert_eq!(life.container("c"), "running");
+}
+
+#[test]
+fn liveness_waits_for_startup_and_then_restarts() {
+    let liveness = json!({"tcpSocket": {"port": "http"}, "failureThreshold": 1, "periodSeconds": 1});
+    let startup = json!({"httpGet": {"port": 8080}, "periodSeconds": 1});
+    let mut life = Life::run(json!({"containers": [{"name": "c", "image": "x", "livenessProbe": liveness,
+        "startupProbe": startup, "ports": [{"name": "http", "containerPort": 8080}]}]}));
+    assert_eq!(life.asked(), [Effect::Prepare, Effect::Probe { run: FIRST, probe: ProbeKind::Startup }]);
+    assert_eq!(life.condition("Ready"), "False ContainersNotReady containers with unready status: [c]");
+    life.tell(probed(FIRST, ProbeKind::Startup, true));
+    assert_eq!(life.condition("Ready"), "True");
+    assert_eq!(life.asked(), [Effect::Probe { run: FIRST, probe: ProbeKind::Liveness }]);
+    life.tell(probed(FIRST, ProbeKind::Liveness, false));
+    assert!(life.notes().contains(&"Killing: Container c failed liveness probe, will be restarted".to_owned()));
+    assert_eq!(life.asked(), [Effect::Stop { run: FIRST, grace: Duration::from_secs(30) }]);
+    life.tell(Event::Exited(FIRST, exit(0)));
+    assert_eq!((life.asked(), life.state.attempt(0)), (vec![Effect::FindImage { container: 0 }], Some(1)));
+    // What an earlier run answers is nobody's concern.
+    life.tell(probed(FIRST, ProbeKind::Liveness, false));
+    assert_eq!(life.asked(), []);
+}
+
+#[test]
+fn a_deleted_pod_ends_within_its_grace_and_lets_go() {
+    let mut life = Life::run(one());
+    life.asked();
+    life.tell(Event::Delete { grace: Duration::from_secs(30) });
+    assert_eq!(life.asked(), [Effect::Stop { run: FIRST, grace: Duration::from_secs(30) }]);
+    assert_eq!(life.condition("Ready"), "True", "it serves on until it has ended");
+    life.at(5);
+    life.tell(Event::Delete { grace: Duration::from_secs(1) });
+    assert_eq!(life.asked(), [Effect::Stop { run: FIRST, grace: Duration::from_secs(1) }]);
+    life.tell(Event::Exited(FIRST, exit(0)));
+    assert_eq!(life.asked(), [Effect::CleanUp]);
+    life.tell(Event::CleanedUp);
+    assert_eq!((life.asked(), life.phase().as_str()), (vec![Effect::Remove], "Succeeded"));
+    life.at(6);
+    assert_eq!(life.asked(), []);
+    life.tell(Event::Gone);
+    assert!(life.state.is_over());
+}
+
+#[test]
+fn a_pod_that_vanishes_is_ended_without_a_word_to_the_api() {
+    let mut life = Life::run(one());
+    life.asked();
+    life.tell(Event::Gone);
+    assert_eq!(life.asked(), [Effect::Stop { run: FIRST, grace: Duration::ZERO }]);
+    life.tell(Event::Exited(FIRST, exit(143)));
+    life.tell(Event::CleanedUp);
+    assert_eq!(life.asked(), [Effect::CleanUp]);
+    assert!(life.state.is_over());
+}
+
+#[test]
+fn a_pod_over_its_time_fails() {
+    let mut life = Life::run(json!({"activeDeadlineSeconds": 60, "containers": [{"name": "c", "image": "x"}]}));
+    assert_eq!(life.state.deadline(), Some(Duration::from_secs(60)));
+    life.asked();
+    life.at(60);
+    assert_eq!(life.asked(), [Effect::Stop { run: FIRST, grace: Duration::from_secs(30) }]);
+    let status = life.status();
+    assert_eq!((status.phase.as_deref(), status.reason.as_deref()), (Some("Failed"), Some("DeadlineExceeded")));
+}
+
+#[test]
+fn another_image_restarts_the_container() {
+    let mut life = Life::run(one());
+    life.asked();
+    life.tell(Event::Updated(plan(json!({"containers": [{"name": "c", "image": "y"}]}))));
+    assert_eq!(life.asked(), [Effect::Stop { run: FIRST, grace: Duration::from_secs(30) }]);
+    life.tell(Event::Exited(FIRST, exit(143)));
+    assert_eq!((life.asked(), life.state.attempt(0)), (vec![Effect::FindImage { container: 0 }], Some(1)));
+}
+
+#[test]
+fn readiness_gates_wait_for_conditions_of_others() {
+    let mut life =
+        Life::run(json!({"readinessGates": [{"conditionType": "example.com/ok"}], "containers": [{"name": "c", "image": "x"}]}));
+    assert_eq!(life.condition("ContainersReady"), "True");
+    assert!(life.condition("Ready").starts_with("False ReadinessGatesNotReady"));
+    life.tell(Event::Gates(vec![true]));
+    assert_eq!(life.condition("Ready"), "True");
+}
+
+#[test]
+fn after_the_agent_was_away_what_ran_is_run_again() {
+    let check = |policy: &str, phase: &str, effects: &[Effect]| {
+        let status = Life::run(with(policy)).status();
+        let mut state = PodState::restore(plan(with(policy)), &status, at(100));
+        let effects_got = state.step(Event::Tick, at(100));
+        assert_eq!(effects_got, effects, "{policy}");
+        let now = state.status(&Report { host_ip: "10.0.0.1".parse().unwrap(), scheduled: at(0).wall });
+        let container = &now.container_statuses.as_ref().unwrap()[0];
+        assert_eq!(now.phase.as_deref(), Some(phase), "{policy}");
+        assert_eq!((now.pod_ip, now.start_time), (status.pod_ip, status.start_time));
+        let ended = [&container.state, &container.last_state].map(|s| s.as_ref().and_then(|s| s.terminated.clone()));
+        let ended = ended.into_iter().flatten().next().unwrap();
+        assert_eq!((ended.reason.as_deref(), ended.exit_code), (Some("Unknown"), 255));
+    };
+    check("Always", "Running", &[Effect::Prepare, Effect::FindImage { container: 0 }]);
+    check("Never", "Failed", &[Effect::CleanUp]);
+}
+
+#[test]
+fn what_had_ended_before_the_agent_was_away_stays_ended() {
+    let mut life = Life::run(with("Never"));
+    life.tell(Event::Exited(FIRST, exit(0)));
+    let status = life.status();
+    let mut state = PodState::restore(plan(with("Never")), &status, at(100));
+    assert_eq!(state.step(Event::Tick, at(100)), [Effect::CleanUp]);
+    let report = Report { host_ip: "10.0.0.1".parse().unwrap(), scheduled: at(0).wall };
+    assert_eq!(state.status(&report).container_statuses, status.container_statuses);
+}

@@ -26,7 +26,6 @@ pub(crate) struct LocalImage {
 pub(crate) struct LaunchSpec {
     pub(crate) namespace: String,
     pub(crate) pod: String,
-    pub(crate) container: String,
     pub(crate) args: Vec<String>,
     pub(crate) env: Vec<(String, String)>,
     pub(crate) mounts: Vec<Mount>,

@@ -84,7 +84,6 @@ pub(super) async fn start(
     let launch = LaunchSpec {
         namespace: pod.metadata.namespace.clone().unwrap_or_default(),
         pod: pod.metadata.name.clone().unwrap_or_default(),
-        container: container.name.clone(),
         args: env::arguments(container, &variables),
         env: variables,
         mounts,
