@@ -123,8 +123,9 @@ impl Source {
                     }
                 },
             };
+            // k8s-openapi takes the metadata of kinds for required, Kubernetes does not.
             let required =
-                definition.is_some_and(|d| d.required.contains(&json)) && !(json == "metadata" && !kind.is_empty());
+                (kind.is_empty() || json != "metadata") && definition.is_some_and(|d| d.required.contains(&json));
             let ty = self.field_type(field);
             let flags = flags(name, &json, field, required);
             let _ = writeln!(facts, "{} {json} {ty}{flags}", field.number);

@@ -61,10 +61,9 @@ fn definition(schema: &str) -> Definition {
         } else if let Some((_, text)) = line
             .split_once("                    \"description\": \"")
             .or_else(|| line.split_once("schema_obj.ensure_object().insert(\"description\".into(), \""))
+            && let Some(last) = found.properties.last_mut()
         {
-            if let Some(last) = found.properties.last_mut() {
-                last.1 = unescape(text);
-            }
+            last.1 = unescape(text);
         }
     }
     found

@@ -58,8 +58,8 @@ fn messages_of(module: &[String], text: &str) -> Vec<Message> {
                 docs: std::mem::take(&mut docs),
                 fields,
             });
-        } else if line.starts_with("pub struct ") {
-            let name = line["pub struct ".len()..].trim_end_matches(['{', '}', ';', ' ']).to_owned();
+        } else if let Some(rest) = line.strip_prefix("pub struct ") {
+            let name = rest.trim_end_matches(['{', '}', ';', ' ']).to_owned();
             let docs = std::mem::take(&mut docs);
             messages.push(Message { module: module.to_vec(), rust_name: name, docs, fields: Vec::new() });
         } else if !line.starts_with("#[") {
@@ -119,7 +119,10 @@ fn field(module: &[String], attribute: &str, declaration: &str, docs: Vec<String
 
 /// `::core::option::Option<super::super::core::v1::X>,` to the module and `X`.
 fn message_path(module: &[String], rust_type: &str, map: bool) -> (Vec<String>, String) {
-    let inner = if map { rust_type.splitn(2, "String,").nth(1).unwrap_or(rust_type) } else { rust_type };
+    let inner = match rust_type.split_once("String,") {
+        Some((_, item)) if map => item,
+        _ => rust_type,
+    };
     let path = inner.rsplit('<').next().unwrap_or(inner).trim_matches([',', '>', ' ']);
     let mut resolved = module.to_vec();
     for part in path.split("::") {
