@@ -40,6 +40,12 @@ impl Documents {
     }
 }
 
+/// Whether the path is answered with text.
+pub(super) fn plain(path: &str) -> bool {
+    let first = path.trim_matches('/').split('/').next().unwrap_or_default();
+    matches!(first, "livez" | "readyz" | "healthz" | "metrics" | "cluster-info")
+}
+
 /// The answer to a path that names no resource.
 pub(super) async fn answer(call: &Call<'_>, path: &str) -> Result<Response<Body>, Status> {
     let trimmed = path.trim_matches('/');

@@ -198,7 +198,11 @@ impl Api {
                     request.extensions_mut().insert(call.user.clone());
                     return Ok(mount.handler.call(request).await);
                 }
-                call.accepted = accept::accept(&parts.headers, query.pretty(), Offers::Documents)?;
+                call.accepted = match accept::accept(&parts.headers, query.pretty(), Offers::Documents) {
+                    // Plain text is one form only: whoever asks for it gets it.
+                    Err(_) if discovery::plain(&path) => Accepted::default(),
+                    outcome => outcome?,
+                };
                 discovery::answer(&call, &path).await
             }
             Route::Resource(path) => {

@@ -151,3 +151,45 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Guarded<T> {
         self.inner.is_write_vectored()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    const SHORT: Duration = Duration::from_millis(20);
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[tokio::test]
+    async fn a_peer_that_never_speaks_is_given_up_and_one_that_spoke_may_pause() {
+        let (_quiet, server) = tokio::io::duplex(64);
+        let read = Guarded::new(server, SHORT, LONG).read_u8().await;
+        assert_eq!(read.map_err(|error| error.kind()), Err(io::ErrorKind::TimedOut));
+
+        let (mut speaking, server) = tokio::io::duplex(64);
+        speaking.write_all(b"a").await.expect("room");
+        let mut guarded = Guarded::new(server, SHORT, LONG);
+        assert_eq!(guarded.read_u8().await.expect("a byte"), b'a');
+        let pause = tokio::time::timeout(SHORT * 3, guarded.read_u8()).await;
+        assert!(pause.is_err(), "still waiting");
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_takes_nothing_is_given_up() {
+        let (_full, server) = tokio::io::duplex(4);
+        let written = Guarded::new(server, LONG, SHORT).write_all(b"more than fits").await;
+        assert_eq!(written.map_err(|error| error.kind()), Err(io::ErrorKind::TimedOut));
+    }
+
+    #[tokio::test]
+    async fn reads_are_noted() {
+        let (mut client, server) = tokio::io::duplex(64);
+        let origin = Instant::now().checked_sub(Duration::from_secs(5)).expect("a machine that is up for some seconds");
+        let read = Arc::new(LastRead { origin, millis: AtomicU64::new(0) });
+        let mut noted = read.clone().watch(server);
+        assert_eq!(read.instant(), origin);
+        client.write_all(b"a").await.expect("room");
+        noted.read_u8().await.expect("a byte");
+        assert!(read.instant() > origin);
+    }
+}

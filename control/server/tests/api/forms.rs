@@ -102,6 +102,18 @@ async fn bad_bodies_are_refused_and_the_server_goes_on() {
 }
 
 #[tokio::test]
+async fn texts_are_given_to_whoever_asks() {
+    let cluster = Cluster::start().await;
+    let scraper = cluster.admin().with("accept", "text/plain;version=0.0.4");
+    assert!(scraper.get("/metrics").await.text().contains("apiserver_request_total{code=\"2xx\"}"));
+    assert_eq!(scraper.get("/livez").await.text(), "ok");
+    scraper.get("/version").await.refused(406, "only the following media types");
+    let person = cluster.admin().with("user-agent", "curl/8.0");
+    assert!(person.get("/api/v1/nothings").await.text().starts_with("{\n  \"kind\": \"Status\""));
+    cluster.stop().await;
+}
+
+#[tokio::test]
 async fn large_answers_are_compressed_for_those_who_take_it() {
     let cluster = Cluster::start().await;
     let admin = cluster.admin();

@@ -96,3 +96,19 @@ async fn a_watch_ends_when_its_time_is_over() {
     refused.refused(422, "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan");
     cluster.stop().await;
 }
+
+#[tokio::test]
+async fn a_client_that_goes_away_leaves_nothing_behind() {
+    let cluster = Cluster::start().await;
+    let admin = cluster.admin();
+    let streams = |text: String| {
+        let line = text.lines().find(|line| line.starts_with("apiserver_streams_in_flight ")).map(str::to_owned);
+        line.and_then(|line| line.rsplit(' ').next().and_then(|count| count.parse::<usize>().ok())).expect("a figure")
+    };
+    let lines = Lines::open(&admin, "resourceVersion=0").await;
+    assert_eq!(streams(admin.get("/metrics").await.text()), 1);
+    drop(lines);
+    let freed = async { while streams(admin.get("/metrics").await.text()) != 0 {} };
+    tokio::time::timeout(PATIENCE, freed).await.expect("the watch is freed");
+    cluster.stop().await;
+}
