@@ -29,6 +29,9 @@ const RETRY: Duration = Duration::from_secs(2);
 /// So many log entries that changed nothing may lie behind the stored state.
 const IDLE_ENTRIES: u64 = 10_000;
 
+/// At the end, no more than this is written to the stored state: replaying the log takes less time.
+const QUICK_BYTES: usize = 4 << 20;
+
 /// What the driver is asked.
 pub(crate) enum Request {
     /// A transaction's bytes.
@@ -209,11 +212,11 @@ impl Driver {
         }
     }
 
-    /// Writes out what is applied, so that the next start has nothing to replay.
+    /// Writes out what is applied, so that the next start has nothing to replay; when it is much, the log will do.
     fn finish(&mut self) {
         self.core.abandon(&StoreError::Closed);
         self.await_persister();
-        if self.core.applied() > self.clock.persisted {
+        if self.core.applied() > self.clock.persisted && self.core.dirty().bytes() < QUICK_BYTES {
             self.hand_over();
             self.await_persister();
         }

@@ -1,6 +1,7 @@
 //! Writing the applied state behind the log's back: lazily, in batches, on a thread of its own.
 
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
@@ -33,7 +34,8 @@ pub(crate) struct Batch {
 
 /// Where the applied state is kept.
 pub(crate) trait StateDisk: Send + 'static {
-    /// Writes all of a batch or nothing of it, and makes it durable. After an error it is called with the same again.
+    /// Writes all of a batch or nothing of it, and makes it durable. After an error or a panic it is called again with
+    /// at least the same.
     fn write(&mut self, batch: &Batch) -> Result<(), StoreError>;
 }
 
@@ -96,6 +98,13 @@ pub(crate) enum Persisted {
     Failed { batch: Box<Batch>, error: StoreError },
 }
 
+/// Writes a batch. sled panics on some errors of the disk, which must not leave the driver waiting.
+fn write(disk: &mut impl StateDisk, batch: &Batch) -> Result<(), StoreError> {
+    // The disk's own state is sound after a panic: a try begins anew.
+    let written = std::panic::catch_unwind(AssertUnwindSafe(|| disk.write(batch)));
+    written.unwrap_or_else(|_| Err(StoreError::Failed("the applied state's database panicked".to_owned())))
+}
+
 /// The thread that writes batches, one at a time.
 pub(crate) struct Persister {
     jobs: Option<SyncSender<Box<Batch>>>,
@@ -108,7 +117,7 @@ impl Persister {
         let (jobs, queue) = sync_channel::<Box<Batch>>(1);
         let thread = std::thread::Builder::new().name("store-state".to_owned()).spawn(move || {
             while let Ok(batch) = queue.recv() {
-                done(match disk.write(&batch) {
+                done(match write(&mut disk, &batch) {
                     Ok(()) => Persisted::Done { index: batch.point.index },
                     Err(error) => Persisted::Failed { batch, error },
                 });
@@ -149,6 +158,39 @@ mod tests {
         let revision = Revision(revision);
         let entry = Entry::put(key.into(), Bytes::from_static(b"value"), revision, revision, None);
         Event { revision, change: Change::Put { entry, previous: None } }
+    }
+
+    /// Fails twice, in different ways.
+    struct Failing(usize);
+
+    impl StateDisk for Failing {
+        fn write(&mut self, _: &Batch) -> Result<(), StoreError> {
+            self.0 += 1;
+            match self.0 {
+                1 => Err(StoreError::Full { path: "state".into() }),
+                2 => panic!("as sled does"),
+                _ => Ok(()),
+            }
+        }
+    }
+
+    #[test]
+    fn every_batch_is_reported_whatever_happens_to_it() {
+        let (reports, reported) = std::sync::mpsc::channel();
+        let persister = Persister::start(Failing(0), move |persisted| reports.send(persisted).unwrap()).unwrap();
+        let check = |expected: Option<&str>| {
+            let batch = Box::new(Dirty::default().take(Point { index: 4, ..Point::default() }));
+            persister.write(batch).unwrap();
+            match reported.recv().unwrap() {
+                Persisted::Done { index } => assert_eq!((index, None), (4, expected)),
+                Persisted::Failed { batch, error } => {
+                    assert_eq!((batch.point.index, Some(error.to_string().as_str())), (4, expected));
+                }
+            }
+        };
+        check(Some("state: the disk is full"));
+        check(Some("the store takes no more writes since: the applied state's database panicked"));
+        check(None);
     }
 
     #[test]

@@ -94,15 +94,23 @@ pub(crate) fn scan(bytes: &Bytes, segment: u64) -> Result<Scan, Damage> {
         records.push(record);
         at += frame_len(content.len());
     }
-    if let Some(later) =
-        (at..bytes.len()).step_by(ALIGNMENT).skip(1).find(|later| frame_at(bytes, segment, *later).is_some())
-    {
+    let used = used_len(bytes);
+    let mut behind = (at..used).step_by(ALIGNMENT).skip(1);
+    if let Some(later) = behind.find(|later| frame_at(bytes, segment, *later).is_some()) {
         let what = format!("a record is damaged, for at byte {later} a good one follows");
         return Err(Damage::Bad { at, what });
     }
     let sealed = matches!(records.last(), Some(Record::Seal));
-    let torn = bytes[at.min(bytes.len())..].iter().any(|byte| *byte != 0);
+    let torn = used > at;
     Ok(Scan { records, end: at as u64, sealed, torn })
+}
+
+/// Where the zeros begin that fill the file. Most of a segment can be zeros, so they are compared by the block.
+fn used_len(bytes: &[u8]) -> usize {
+    const ZEROS: [u8; 4096] = [0; 4096];
+    let zero_blocks = bytes.rchunks(ZEROS.len()).take_while(|block| **block == ZEROS[..block.len()]);
+    let rest = &bytes[..bytes.len() - zero_blocks.map(<[u8]>::len).sum::<usize>()];
+    rest.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
 }
 
 fn check_header(bytes: &Bytes, segment: u64) -> Result<(), Damage> {

@@ -24,7 +24,7 @@ const OBJECT: u8 = b'o';
 const BUCKET: u8 = b'b';
 
 /// All objects are in memory anyway.
-const CACHE_BYTES: u64 = 16 << 20;
+const CACHE_BYTES: u64 = 2 << 20;
 
 const ADVICE: &str = "restore the data directory from a backup, or move it away and start anew";
 
@@ -145,17 +145,14 @@ impl StateDisk for SledState {
         for (name, revision) in &batch.changed {
             changes.insert(prefixed(BUCKET, name), &revision.0.to_le_bytes());
         }
-        let db = self.db()?;
-        let flushed = db.apply_batch(changes).and_then(|()| db.flush());
-        let done = match flushed {
-            Ok(_) => self.sync().map_err(|error| StoreError::io(&self.dir, &error)),
-            Err(error) => Err(self.error(error)),
-        };
-        if done.is_err() {
-            // After an error its memory and the disk may differ: it is opened again for the next try.
-            self.db = None;
-        }
-        done
+        // After an error, or a panic within it, its memory and the disk may differ: only after a success it is kept.
+        // Otherwise it is opened again for the next try.
+        let db = self.db()?.clone();
+        self.db = None;
+        db.apply_batch(changes).and_then(|()| db.flush()).map_err(|error| self.error(error))?;
+        self.sync().map_err(|error| StoreError::io(&self.dir, &error))?;
+        self.db = Some(db);
+        Ok(())
     }
 }
 

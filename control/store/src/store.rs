@@ -65,8 +65,8 @@ impl Default for StoreConfig {
             queue: 4096,
             queue_bytes: 64 << 20,
             max_txn_bytes: 8 << 20,
-            segment_bytes: 16 << 20,
-            persist_bytes: 24 << 20,
+            segment_bytes: 8 << 20,
+            persist_bytes: 8 << 20,
             persist_after: Duration::from_secs(10),
         }
     }
