@@ -1,23 +1,81 @@
 //! The controllers: what makes the cluster become what its objects say.
 //!
 //! Each kind's module decides: a pure `reconcile(view, now) -> Plan`, told nothing of what changed, only to look again.
-//! [`driver`] is the one place that watches, queues and writes.
-
-pub mod ports;
-
-pub use ports::{CertificateSigner, CsrSubject, NodeLiveness, Timing};
+//! `driver` is the one place that watches, queues and writes; it runs the scheduler too.
+//!
+//! | module | what it sees to |
+//! |---|---|
+//! | `deployment`, `replicaset` | rollouts and the number of pods |
+//! | `endpointslice` | which pods stand behind a Service |
+//! | `namespace`, `service_account` | what namespaces have, and that they go with all that is in them |
+//! | `garbage` | what owners leave behind |
+//! | `node` | nodes that are lost, their pods, and the addresses of pods |
+//! | `csr` | certificates of nodes |
 
 pub mod action;
 pub mod csr;
 pub mod deployment;
 pub mod endpointslice;
-pub mod event_ttl;
 pub mod garbage;
 pub mod namespace;
+pub mod node;
 pub mod object;
 pub mod pods;
+pub mod ports;
 pub mod replicaset;
 pub mod service_account;
 
+mod driver;
+
 #[cfg(test)]
 mod world;
+
+use std::sync::Arc;
+
+use pal_registry::Registry;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use driver::MissingResource;
+pub use ports::{CertificateSigner, CsrSubject, NodeLiveness, Timing};
+
+/// What the controllers are given.
+#[derive(Clone)]
+pub struct Options {
+    /// The cluster's root certificate, which every namespace gets as `kube-root-ca.crt`. Empty: none is published.
+    pub root_ca_pem: String,
+    pub liveness: Arc<dyn NodeLiveness>,
+    pub signer: Arc<dyn CertificateSigner>,
+    pub timing: Timing,
+    /// Addresses that no node may have a serving certificate for.
+    pub reserved_addresses: Vec<String>,
+}
+
+/// The running controllers. Dropping them stops them too, without waiting.
+pub struct Controllers {
+    tracker: TaskTracker,
+    stop: CancellationToken,
+}
+
+/// Starts the controllers and the scheduler. They run until [`Controllers::stop`], or until `stop` is cancelled.
+pub fn start(registry: Registry, options: Options, stop: CancellationToken) -> Result<Controllers, MissingResource> {
+    let tracker = TaskTracker::new();
+    let stop = stop.child_token();
+    driver::start(registry, options, &tracker, &stop)?;
+    tracker.close();
+    Ok(Controllers { tracker, stop })
+}
+
+impl Controllers {
+    /// Stops all tasks and waits until they are gone.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        self.tracker.wait().await;
+    }
+}
+
+impl Drop for Controllers {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}

@@ -46,8 +46,6 @@ pub struct Timing {
     pub dead_pod_removal: Duration,
     /// How long a pod may name a node that does not exist.
     pub orphan_pod_removal: Duration,
-    /// How long an Event is kept after it last happened.
-    pub event_ttl: Duration,
     /// How long a signed certificate is valid when its request does not say.
     pub certificate_validity: Duration,
 }
@@ -59,7 +57,6 @@ impl Default for Timing {
             node_first_contact: Duration::from_secs(20),
             dead_pod_removal: Duration::from_secs(10),
             orphan_pod_removal: Duration::from_secs(20),
-            event_ttl: Duration::from_secs(3600),
             certificate_validity: Duration::from_secs(365 * 24 * 3600),
         }
     }

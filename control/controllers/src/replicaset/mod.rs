@@ -49,10 +49,16 @@ pub fn reconcile(view: &View<'_>, now: Timestamp) -> Plan {
     let Ok(selector) = LabelSelector::from_object(&spec.selector) else { return plan };
     let owned = claimed(set, &selector, view.pods, &mut plan);
     let active: Vec<&Arc<Pod>> = owned.iter().copied().filter(|pod| is_active(pod)).collect();
+    // Writes are done in their order, and what failed may fail again: then the status comes first.
+    if view.failure.is_some() {
+        status::report(view, &owned, &active, now, &mut plan);
+    }
     if !is_deleting(&set.metadata) {
         scale(set, &active, now, &mut plan);
     }
-    status::report(view, &owned, &active, now, &mut plan);
+    if view.failure.is_none() {
+        status::report(view, &owned, &active, now, &mut plan);
+    }
     plan
 }
 

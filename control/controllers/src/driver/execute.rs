@@ -1,0 +1,370 @@
+//! Plans into writes.
+
+use std::sync::Arc;
+
+use futures::StreamExt;
+use k8s_openapi::ByteString;
+use pal_registry::{
+    DeleteOptions, Deletion, ListOptions, Object, Patch, PatchKind, Preconditions, Registry, WriteOptions,
+};
+use pal_resources::codec::FieldValidation;
+use pal_resources::{Reason, ResourceRef, Status, Uid, resource};
+use serde_json::{Value, json};
+
+use super::cache::owner_resource;
+use super::recorder::Recorder;
+use crate::action::{Action, Announce, Note, OwnerId, Propagation, ResourceId, Target, Words};
+use crate::ports::CertificateSigner;
+use crate::replicaset;
+
+/// Creates of one plan that run at once, in the end.
+const MOST_AT_ONCE: usize = 64;
+const COMPONENT: &str = "controller-manager";
+
+/// What one look's work needs.
+#[derive(Clone)]
+pub(super) struct Executor {
+    pub(super) registry: Registry,
+    pub(super) signer: Arc<dyn CertificateSigner>,
+    pub(super) recorder: Recorder,
+}
+
+/// What became of a plan.
+#[derive(Debug, Default)]
+pub(super) struct Outcome {
+    pub(super) wrote: Vec<Wrote>,
+    /// Owners that the registry was asked for and does not have.
+    pub(super) absent: Vec<String>,
+    pub(super) failure: Option<Failed>,
+    /// Pods could not be created or deleted, and why.
+    pub(super) replicas: Option<replicaset::Failure>,
+}
+
+/// One object as a write left it.
+#[derive(Debug)]
+pub(super) struct Wrote {
+    pub(super) resource: ResourceId,
+    pub(super) object: Object,
+    pub(super) gone: bool,
+}
+
+/// Why the rest of a plan was not done.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Failed {
+    #[error("{0}")]
+    Refused(Status),
+    #[error("no resource {0}")]
+    UnknownResource(ResourceId),
+    #[error("the certificate could not be signed: {0}")]
+    Unsigned(String),
+    /// Something is left of a namespace.
+    #[error("the namespace is not empty yet")]
+    NotEmpty,
+}
+
+impl From<Status> for Failed {
+    fn from(status: Status) -> Self {
+        Self::Refused(status)
+    }
+}
+
+impl Failed {
+    /// Whether someone else wrote first, which is no news.
+    pub(super) fn is_usual(&self) -> bool {
+        match self {
+            Self::Refused(status) => status.code == 409,
+            Self::NotEmpty => true,
+            Self::UnknownResource(_) | Self::Unsigned(_) => false,
+        }
+    }
+}
+
+impl Executor {
+    /// Does what a plan says, in its order; the first failure ends it.
+    pub(super) async fn execute(&self, actions: Vec<Action>) -> Outcome {
+        let mut outcome = Outcome::default();
+        let mut actions = actions.into_iter().peekable();
+        while let Some(action) = actions.next() {
+            let result = match action {
+                Action::Create { .. } | Action::Delete { .. } => {
+                    let growing = matches!(action, Action::Create { .. });
+                    let mut run = vec![action];
+                    while let Some(next) = actions.next_if(|next| {
+                        if growing {
+                            matches!(next, Action::Create { .. })
+                        } else {
+                            matches!(next, Action::Delete { .. })
+                        }
+                    }) {
+                        run.push(next);
+                    }
+                    self.together(run, growing, &mut outcome).await
+                }
+                other => self.one(other, &mut outcome).await,
+            };
+            if let Err(failure) = result {
+                outcome.failure = Some(failure);
+                break;
+            }
+        }
+        outcome
+    }
+
+    /// Creates in batches of one, two, four, ...: what fails for one fails for all, and should not be tried a thousand
+    /// times. Deletes all at once.
+    async fn together(&self, actions: Vec<Action>, growing: bool, outcome: &mut Outcome) -> Result<(), Failed> {
+        let mut left = actions.into_iter();
+        let mut size = if growing { 1 } else { usize::MAX };
+        loop {
+            let batch: Vec<Action> = left.by_ref().take(size).collect();
+            if batch.is_empty() {
+                return Ok(());
+            }
+            let mut running = futures::stream::iter(batch)
+                .map(|action| async move {
+                    let mut own = Outcome::default();
+                    let result = self.one(action, &mut own).await;
+                    (own, result)
+                })
+                .buffer_unordered(MOST_AT_ONCE);
+            let mut failure = None;
+            while let Some((own, result)) = running.next().await {
+                outcome.wrote.extend(own.wrote);
+                outcome.replicas = outcome.replicas.take().or(own.replicas);
+                failure = failure.or(result.err());
+            }
+            if let Some(failure) = failure {
+                return Err(failure);
+            }
+            size = size.saturating_mul(2);
+        }
+    }
+
+    async fn one(&self, action: Action, outcome: &mut Outcome) -> Result<(), Failed> {
+        match action {
+            Action::Create { resource, namespace, body, announce } => {
+                let found = find(&resource)?;
+                let options = WriteOptions::system(COMPONENT);
+                let created = self.registry.create(&found, namespace.as_deref(), body, &options).await;
+                match created {
+                    Ok(object) => {
+                        self.tell_done(announce, object.name());
+                        outcome.wrote.push(Wrote { resource, object, gone: false });
+                        Ok(())
+                    }
+                    Err(status) => {
+                        if resource.plural == "pods" && !is_race(&status) {
+                            outcome.replicas = Some(replicaset::Failure::Create(status.message.clone()));
+                        }
+                        self.tell_failed(announce, &status);
+                        Err(status.into())
+                    }
+                }
+            }
+            Action::Patch { target, subresource, patch, announce } => {
+                self.patch(target, subresource, patch, announce, outcome).await
+            }
+            Action::Delete { target, grace_seconds, propagation, announce } => {
+                self.delete(target, grace_seconds, propagation, announce, outcome).await
+            }
+            Action::DeleteAll { resource, namespace } => self.delete_all(&find(&resource)?, &namespace).await,
+            Action::FinalizeNamespace { target } => self.finalize(target, outcome).await,
+            Action::VerifyOwner { owner } => self.verify(owner, outcome).await,
+            Action::Sign { target, request, signer, seconds } => {
+                let signed = self.signer.sign(&request, &signer, seconds).map_err(Failed::Unsigned)?;
+                let patch = json!({
+                    "metadata": { "uid": target.uid },
+                    "status": { "certificate": ByteString(signed.into_bytes()) },
+                });
+                self.patch(target, Some("status"), patch, None, outcome).await
+            }
+            Action::Tell(note) => {
+                self.recorder.tell(note);
+                Ok(())
+            }
+        }
+    }
+
+    async fn patch(
+        &self,
+        target: Target,
+        subresource: Option<&'static str>,
+        body: Value,
+        announce: Option<Announce>,
+        outcome: &mut Outcome,
+    ) -> Result<(), Failed> {
+        let found = find(&target.resource)?;
+        let patch = Patch { kind: PatchKind::Merge, body, validation: FieldValidation::Ignore };
+        let options = WriteOptions::system(COMPONENT);
+        let namespace = target.namespace.as_deref();
+        let patched = self.registry.patch(&found, subresource, namespace, &target.name, &patch, &options).await;
+        match patched {
+            Ok(patched) => {
+                self.tell_done(announce, &target.name);
+                let object = patched.object;
+                outcome.wrote.push(Wrote { resource: target.resource, object, gone: false });
+                Ok(())
+            }
+            // It went meanwhile, and with it the reason to change it.
+            Err(status) if status.code == 404 => Ok(()),
+            Err(status) => {
+                self.tell_failed(announce, &status);
+                Err(status.into())
+            }
+        }
+    }
+
+    async fn delete(
+        &self,
+        target: Target,
+        grace_seconds: Option<i64>,
+        propagation: Option<Propagation>,
+        announce: Option<Announce>,
+        outcome: &mut Outcome,
+    ) -> Result<(), Failed> {
+        let found = find(&target.resource)?;
+        let options = DeleteOptions {
+            grace_period_seconds: grace_seconds,
+            propagation: propagation.map(|propagation| match propagation {
+                Propagation::Background => pal_registry::Propagation::Background,
+                Propagation::Foreground => pal_registry::Propagation::Foreground,
+                Propagation::Orphan => pal_registry::Propagation::Orphan,
+            }),
+            preconditions: Preconditions { uid: Some(Uid(target.uid)), resource_version: None },
+            ..DeleteOptions::system(COMPONENT)
+        };
+        let deleted = self.registry.delete(&found, target.namespace.as_deref(), &target.name, &options).await;
+        match deleted {
+            Ok(Deletion { object, gone }) => {
+                self.tell_done(announce, &target.name);
+                outcome.wrote.push(Wrote { resource: target.resource, object, gone });
+                Ok(())
+            }
+            // It is gone, as wanted.
+            Err(status) if status.code == 404 => Ok(()),
+            Err(status) => {
+                if target.resource.plural == "pods" && !is_race(&status) {
+                    outcome.replicas = Some(replicaset::Failure::Delete(status.message.clone()));
+                }
+                self.tell_failed(announce, &status);
+                Err(status.into())
+            }
+        }
+    }
+
+    async fn delete_all(&self, found: &ResourceRef, namespace: &str) -> Result<(), Failed> {
+        let options = DeleteOptions {
+            propagation: Some(pal_registry::Propagation::Background),
+            ..DeleteOptions::system(COMPONENT)
+        };
+        let list = ListOptions::default();
+        match self.registry.delete_collection(found, Some(namespace), list, &options).await {
+            Ok(_) => Ok(()),
+            Err(status) if status.code == 404 => Ok(()),
+            Err(status) => Err(status.into()),
+        }
+    }
+
+    /// Looks once more whether anything is left, of whatever resource, before the namespace goes.
+    async fn finalize(&self, target: Target, outcome: &mut Outcome) -> Result<(), Failed> {
+        let mut left = false;
+        for found in resource::builtin().iter().filter(|resource| is_content(resource)) {
+            let list = ListOptions { limit: Some(1), ..ListOptions::default() };
+            if !self.registry.list(found, Some(&target.name), list).await?.items.is_empty() {
+                left = true;
+                self.delete_all(found, &target.name).await?;
+            }
+        }
+        if left {
+            return Err(Failed::NotEmpty);
+        }
+        let found = find(&target.resource)?;
+        let uid = target.uid.clone();
+        let finalized = self
+            .registry
+            .modify(
+                &found,
+                Some("finalize"),
+                None,
+                &target.name,
+                move |mut namespace| {
+                    if namespace["metadata"]["uid"] != uid.as_str() {
+                        return Err(Status::new(409, Reason::Conflict, "the namespace is another one now"));
+                    }
+                    namespace["spec"]["finalizers"] = json!([]);
+                    Ok(namespace)
+                },
+                &WriteOptions::system(COMPONENT),
+            )
+            .await;
+        match finalized {
+            Ok(object) => {
+                outcome.wrote.push(Wrote { resource: target.resource, object, gone: false });
+                Ok(())
+            }
+            Err(status) if status.code == 404 => Ok(()),
+            Err(status) => Err(status.into()),
+        }
+    }
+
+    async fn verify(&self, owner: OwnerId, outcome: &mut Outcome) -> Result<(), Failed> {
+        let Some(found) = owner_resource(&owner.api_version, &owner.kind) else { return Ok(()) };
+        let read = pal_registry::Read::Consistent;
+        match self.registry.get(&found, owner.namespace.as_deref(), &owner.name, read).await {
+            Ok(object) if object.index().uid.0 == owner.uid => Ok(()),
+            Ok(_) => {
+                outcome.absent.push(owner.uid);
+                Ok(())
+            }
+            Err(status) if status.code == 404 => {
+                outcome.absent.push(owner.uid);
+                Ok(())
+            }
+            Err(status) => Err(status.into()),
+        }
+    }
+
+    fn tell_done(&self, announce: Option<Announce>, detail: &str) {
+        if let Some(announce) = announce
+            && let Some(words) = announce.done.clone()
+        {
+            self.tell(announce, words, detail);
+        }
+    }
+
+    fn tell_failed(&self, announce: Option<Announce>, status: &Status) {
+        if let Some(announce) = announce
+            && let Some(words) = announce.failed.clone()
+            && !is_race(status)
+        {
+            self.tell(announce, words, &status.message);
+        }
+    }
+
+    fn tell(&self, announce: Announce, words: Words, detail: &str) {
+        let message = if words.with_detail { format!("{}: {detail}", words.text) } else { words.text };
+        self.recorder.tell(Note {
+            about: announce.about,
+            component: announce.component,
+            severity: words.severity,
+            reason: words.reason,
+            message,
+        });
+    }
+}
+
+/// Whether a namespace may hold objects of that resource.
+pub(super) fn is_content(resource: &ResourceRef) -> bool {
+    resource.namespaced && resource.verbs.contains(&"list") && resource.verbs.contains(&"delete")
+}
+
+/// Whether a refusal only says that things have moved on: a lost race, a namespace that is on its way out, a server
+/// that stops.
+fn is_race(status: &Status) -> bool {
+    let terminating = status.code == 403 && status.message.contains("is being terminated");
+    matches!(status.code, 409 | 503) || terminating
+}
+
+fn find(id: &ResourceId) -> Result<ResourceRef, Failed> {
+    resource::find(&id.group, &id.version, &id.plural).ok_or_else(|| Failed::UnknownResource(id.clone()))
+}

@@ -1,0 +1,254 @@
+//! What is looked at as one, and which changes of objects concern which looks.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{Pod, Service};
+use pal_resources::selector::LabelSelector;
+
+use super::cache::{Address, Cache, Change, Known, Place, Whole};
+use super::positions::Positions;
+use crate::endpointslice;
+use crate::garbage::{FOREGROUND, Item, ORPHAN, Presence};
+use crate::node::pod::{concerns_pods, is_worth_a_look};
+use crate::object::controller;
+
+/// One look's subject.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Key {
+    ReplicaSet(Place),
+    Deployment(Place),
+    /// A Service's endpoints.
+    Service(Place),
+    Namespace(String),
+    /// What a namespace has by itself.
+    Accounts(String),
+    Node(String),
+    /// The address blocks of all nodes.
+    Blocks,
+    /// A pod and the node it is bound to.
+    Pod(Place),
+    /// An object, by its uid, and its owners.
+    Garbage(String),
+    Request(String),
+    /// Old Events.
+    Events,
+}
+
+/// A wanted look, and how long it can wait for others of its kind to join it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Wanted {
+    pub(super) key: Key,
+    pub(super) within: Duration,
+}
+
+fn now(key: Key) -> Wanted {
+    Wanted { key, within: Duration::ZERO }
+}
+
+/// The looks that a change calls for.
+pub(super) fn wanted(cache: &Cache, at: &Positions, change: &Change) -> Vec<Wanted> {
+    let mut wanted = Vec::new();
+    let place = &change.address.1;
+    let either = change.after.as_ref().or(change.before.as_ref());
+    match either.map(|known| &known.whole) {
+        Some(Whole::Pod(_)) => pod(cache, at, change, &mut wanted),
+        Some(Whole::ReplicaSet(_)) => {
+            wanted.push(now(Key::ReplicaSet(place.clone())));
+            owners(cache, at, change, &mut wanted);
+        }
+        Some(Whole::Deployment(_)) => wanted.push(now(Key::Deployment(place.clone()))),
+        Some(Whole::Service(_)) => wanted.push(now(Key::Service(place.clone()))),
+        Some(Whole::EndpointSlice(slice)) => {
+            let labels = slice.metadata.labels.as_ref();
+            let service = labels.and_then(|labels| labels.get(endpointslice::SERVICE_NAME));
+            wanted.extend(service.map(|service| now(Key::Service((place.0.clone(), service.clone())))));
+        }
+        Some(Whole::Namespace(_)) => {
+            wanted.push(now(Key::Namespace(place.1.clone())));
+            wanted.push(now(Key::Accounts(place.1.clone())));
+        }
+        Some(Whole::Node(_)) => node(cache, change, &mut wanted),
+        Some(Whole::Request(_)) => wanted.push(now(Key::Request(place.1.clone()))),
+        Some(Whole::RootCa(_)) => wanted.push(now(Key::Accounts(place.0.clone()))),
+        Some(Whole::Other) if change.address.0 == at.service_accounts && change.after.is_none() => {
+            wanted.push(now(Key::Accounts(place.0.clone())));
+        }
+        Some(Whole::Other) | None => {}
+    }
+    content(cache, at, change, &mut wanted);
+    garbage(cache, change, &mut wanted);
+    wanted
+}
+
+/// A namespace that is being emptied is looked at when something in it has gone.
+fn content(cache: &Cache, at: &Positions, change: &Change, wanted: &mut Vec<Wanted>) {
+    let namespace = &change.address.1.0;
+    if change.after.is_some() || namespace.is_empty() {
+        return;
+    }
+    let home: Address = (at.namespaces, (String::new(), namespace.clone()));
+    if cache.get(&home).is_some_and(|known| known.item.deleting) {
+        wanted.push(Wanted { key: Key::Namespace(namespace.clone()), within: Duration::from_millis(10) });
+    }
+}
+
+fn garbage(cache: &Cache, change: &Change, wanted: &mut Vec<Wanted>) {
+    let want = |item: &Item| now(Key::Garbage(item.target.uid.clone()));
+    match (&change.before, &change.after) {
+        (_, Some(after)) => {
+            if is_suspect(cache, &after.item) {
+                wanted.push(want(&after.item));
+            }
+            // An owner that waits for what it owns: those are looked at, not only it.
+            let waits = after.item.deleting && after.item.finalizers.iter().any(|own| own == FOREGROUND);
+            if waits {
+                let dependents = cache.dependents(&after.item.target.uid);
+                wanted.extend(dependents.map(|known| want(&known.item)));
+            }
+        }
+        (Some(before), None) => {
+            let dependents = cache.dependents(&before.item.target.uid);
+            wanted.extend(dependents.map(|known| want(&known.item)));
+            let owners = before.item.owners.iter().filter_map(|owner| cache.by_uid(&owner.id.uid));
+            wanted.extend(owners.filter(|known| known.item.deleting).map(|known| want(&known.item)));
+        }
+        (None, None) => {}
+    }
+}
+
+/// Whether the collector has anything to do with an object.
+fn is_suspect(cache: &Cache, item: &Item) -> bool {
+    if item.deleting {
+        return item.finalizers.iter().any(|own| own == FOREGROUND || own == ORPHAN);
+    }
+    item.owners.iter().any(|owner| cache.presence(&owner.id) != Presence::Present)
+}
+
+fn owners(cache: &Cache, at: &Positions, change: &Change, wanted: &mut Vec<Wanted>) {
+    let namespace = &change.address.1.0;
+    for known in [&change.before, &change.after].into_iter().flatten() {
+        let Whole::ReplicaSet(set) = &known.whole else { continue };
+        let key = match controller(&set.metadata) {
+            Some(owner) if owner.kind == "Deployment" => (namespace.clone(), owner.name.clone()),
+            Some(_) => continue,
+            None => {
+                // Any deployment of the namespace may want it.
+                let deployments = cache.all(at.deployments, Some(namespace));
+                wanted.extend(deployments.map(|known| now(Key::Deployment(place_of(&known.item)))));
+                continue;
+            }
+        };
+        let within = Duration::from_millis(2);
+        wanted.push(Wanted { key: Key::Deployment(key), within });
+    }
+}
+
+fn pod(cache: &Cache, at: &Positions, change: &Change, wanted: &mut Vec<Wanted>) {
+    let place = &change.address.1;
+    let pod_of = |known: &Known| match &known.whole {
+        Whole::Pod(pod) => Some(pod.clone()),
+        _ => None,
+    };
+    let before = change.before.as_ref().and_then(pod_of);
+    let after = change.after.as_ref().and_then(pod_of);
+    for pod in [&before, &after].into_iter().flatten() {
+        match controller(&pod.metadata) {
+            Some(owner) if owner.kind == "ReplicaSet" => {
+                let siblings = cache.dependents_count(&owner.uid);
+                let key = Key::ReplicaSet((place.0.clone(), owner.name.clone()));
+                wanted.push(Wanted { key, within: window(siblings) });
+            }
+            Some(_) => {}
+            None => {
+                let sets = cache.all(at.replica_sets, Some(&place.0));
+                wanted.extend(sets.map(|known| now(Key::ReplicaSet(place_of(&known.item)))));
+            }
+        }
+    }
+    services(cache, at, place, [before.as_ref(), after.as_ref()], wanted);
+    if let Some(pod) = &after {
+        let node = crate::pods::node(pod)
+            .and_then(|node| cache.get(&(at.nodes, (String::new(), node.to_owned()))))
+            .and_then(|known| match &known.whole {
+                Whole::Node(node) => Some(node.clone()),
+                _ => None,
+            });
+        if is_worth_a_look(pod, node.as_deref()) {
+            wanted.push(now(Key::Pod(place.clone())));
+        }
+    }
+}
+
+/// The Services whose selectors choose the pod, or chose it.
+fn services(cache: &Cache, at: &Positions, place: &Place, pods: [Option<&Arc<Pod>>; 2], wanted: &mut Vec<Wanted>) {
+    if let [Some(before), Some(after)] = pods
+        && endpoint_facts(before) == endpoint_facts(after)
+    {
+        return;
+    }
+    for known in cache.all(at.services, Some(&place.0)) {
+        let Whole::Service(service) = &known.whole else { continue };
+        if pods.iter().flatten().any(|pod| selects(service, pod)) {
+            let slices = cache.owned(at.endpoint_slices, &known.item.target.uid);
+            let endpoints: usize = slices
+                .filter_map(|known| match &known.whole {
+                    Whole::EndpointSlice(slice) => slice.endpoints.as_ref().map(Vec::len),
+                    _ => None,
+                })
+                .sum();
+            let key = Key::Service(place_of(&known.item));
+            wanted.push(Wanted { key, within: Duration::from_millis(10) + window(endpoints) });
+        }
+    }
+}
+
+/// Whether a Service chooses a pod.
+pub(super) fn selects(service: &Service, pod: &Pod) -> bool {
+    let selector = service.spec.as_ref().and_then(|spec| spec.selector.as_ref());
+    let Some(selector) = selector.filter(|labels| !labels.is_empty()) else { return false };
+    let labels = pod.metadata.labels.as_ref();
+    labels.is_some_and(|labels| LabelSelector::from_labels(selector).matches(labels))
+}
+
+/// What of a pod shows in its endpoint.
+fn endpoint_facts(pod: &Pod) -> impl PartialEq + use<'_> {
+    let status = pod.status.as_ref();
+    (
+        pod.metadata.labels.as_ref(),
+        pod.metadata.deletion_timestamp.is_some(),
+        crate::pods::node(pod),
+        status.and_then(|status| status.pod_ip.as_deref()),
+        crate::pods::is_ready(pod),
+        crate::pods::is_finished(pod),
+    )
+}
+
+fn node(cache: &Cache, change: &Change, wanted: &mut Vec<Wanted>) {
+    let name = &change.address.1.1;
+    let node_of = |known: &Known| match &known.whole {
+        Whole::Node(node) => Some(node.clone()),
+        _ => None,
+    };
+    let before = change.before.as_ref().and_then(node_of);
+    let after = change.after.as_ref().and_then(node_of);
+    if after.is_some() {
+        wanted.push(now(Key::Node(name.clone())));
+    }
+    if before.is_none() {
+        wanted.push(now(Key::Blocks));
+    }
+    if after.as_ref().is_none_or(|after| concerns_pods(before.as_deref(), after)) {
+        wanted.extend(cache.pods_on(name).map(|place| now(Key::Pod(place.clone()))));
+    }
+}
+
+/// How long a look at that many objects waits for more to change: short for few, and for many not so short that every
+/// change of one costs a look at all.
+fn window(objects: usize) -> Duration {
+    Duration::from_micros(250).saturating_mul(u32::try_from(objects.min(4000)).unwrap_or(4000))
+}
+
+fn place_of(item: &Item) -> Place {
+    (item.target.namespace.clone().unwrap_or_default(), item.target.name.clone())
+}

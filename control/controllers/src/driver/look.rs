@@ -1,0 +1,229 @@
+//! A key into a plan: gathers what its reconcile looks at, and asks it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::ReplicaSet;
+use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+
+use super::cache::{Cache, Known, Place, Whole};
+use super::key::{Key, selects};
+use super::positions::Positions;
+use crate::Options;
+use crate::action::{Action, Plan};
+use crate::garbage::{self, Item};
+use crate::node::{Life, cidr, life, lifecycle, pod as node_pod};
+use crate::object::{annotation, name, uid};
+use crate::{csr, deployment, endpointslice, namespace, replicaset, service_account};
+
+/// The annotation by which a Service asks for other slices than of [`endpointslice::DEFAULT_PER_SLICE`] endpoints.
+const PER_SLICE: &str = "palinurus.dev/max-endpoints-per-slice";
+
+/// What looks need beside the cache.
+pub(super) struct Looker {
+    pub(super) at: Positions,
+    pub(super) options: Arc<Options>,
+    /// When the controllers started to look.
+    pub(super) started: Timestamp,
+    /// Why pods of a set could not be created or deleted the last time.
+    pub(super) failures: HashMap<Place, replicaset::Failure>,
+    /// Nodes that pods name and that do not exist, and since when that is known.
+    pub(super) missing: HashMap<String, Instant>,
+}
+
+/// One moment, on both clocks.
+#[derive(Clone, Copy)]
+pub(super) struct Moment {
+    pub(super) wall: Timestamp,
+    pub(super) monotonic: Instant,
+}
+
+impl Moment {
+    pub(super) fn now() -> Self {
+        Self { wall: Timestamp::now(), monotonic: Instant::now() }
+    }
+}
+
+macro_rules! whole {
+    ($known:expr, $kind:ident) => {
+        match $known.map(|known: &Known| &known.whole) {
+            Some(Whole::$kind(object)) => Some(object.clone()),
+            _ => None,
+        }
+    };
+}
+
+impl Looker {
+    pub(super) fn look(&mut self, cache: &Cache, key: &Key, now: Moment) -> Plan {
+        match key {
+            Key::ReplicaSet(place) => self.replica_set(cache, place, now),
+            Key::Deployment(place) => self.deployment(cache, place, now),
+            Key::Service(place) => self.service(cache, place),
+            Key::Namespace(name) => self.namespace(cache, name),
+            Key::Accounts(name) => self.accounts(cache, name),
+            Key::Node(name) => self.node(cache, name, now),
+            Key::Blocks => cidr::reconcile(&self.nodes(cache)),
+            Key::Pod(place) => self.pod(cache, place, now),
+            Key::Garbage(uid) => garbage_of(cache, uid),
+            Key::Request(name) => self.request(cache, name, now),
+            // The registry knows which are old.
+            Key::Events => Plan::idle(),
+        }
+    }
+
+    fn replica_set(&mut self, cache: &Cache, place: &Place, now: Moment) -> Plan {
+        let known = cache.get(&(self.at.replica_sets, place.clone()));
+        let Some(set) = whole!(known, ReplicaSet) else { return Plan::idle() };
+        let owned = cache.owned(self.at.pods, uid(&set.metadata));
+        let pods: Vec<Arc<Pod>> =
+            owned.chain(cache.free(self.at.pods, &place.0)).filter_map(|known| whole!(Some(known), Pod)).collect();
+        let failure = self.failures.get(place).cloned();
+        let view = replicaset::View { set: &set, pods: &pods, failure: failure.as_ref() };
+        let plan = replicaset::reconcile(&view, now.wall);
+        let tries = |action: &Action| matches!(action, Action::Create { .. } | Action::Delete { .. });
+        if plan.actions.iter().any(tries) || self.failures.remove(place).is_none() {
+            return plan;
+        }
+        // Nothing is to be created or deleted any more, so nothing fails.
+        replicaset::reconcile(&replicaset::View { failure: None, ..view }, now.wall)
+    }
+
+    fn deployment(&self, cache: &Cache, place: &Place, now: Moment) -> Plan {
+        let known = cache.get(&(self.at.deployments, place.clone()));
+        let Some(deployment) = whole!(known, Deployment) else { return Plan::idle() };
+        let owned = cache.owned(self.at.replica_sets, uid(&deployment.metadata));
+        let sets: Vec<Arc<ReplicaSet>> = owned
+            .chain(cache.free(self.at.replica_sets, &place.0))
+            .filter_map(|known| whole!(Some(known), ReplicaSet))
+            .collect();
+        let taken = |set: &str| cache.get(&(self.at.replica_sets, (place.0.clone(), set.to_owned()))).is_some();
+        let view = deployment::View { deployment: &deployment, sets: &sets, taken: &taken };
+        deployment::reconcile(&view, now.wall)
+    }
+
+    fn service(&self, cache: &Cache, place: &Place) -> Plan {
+        let known = cache.get(&(self.at.services, place.clone()));
+        let Some(service) = whole!(known, Service) else { return Plan::idle() };
+        let pods: Vec<Arc<Pod>> = cache
+            .all(self.at.pods, Some(&place.0))
+            .filter_map(|known| whole!(Some(known), Pod))
+            .filter(|pod| selects(&service, pod))
+            .collect();
+        let slices: Vec<Arc<EndpointSlice>> = cache
+            .all(self.at.endpoint_slices, Some(&place.0))
+            .filter_map(|known| whole!(Some(known), EndpointSlice))
+            .filter(|slice| {
+                let label = |key| slice.metadata.labels.as_ref().and_then(|labels| labels.get(key));
+                label(endpointslice::SERVICE_NAME) == Some(&place.1)
+                    && label(endpointslice::MANAGED_BY).map(String::as_str) == Some(endpointslice::MANAGER)
+            })
+            .collect();
+        let per_slice = annotation(&service.metadata, PER_SLICE).and_then(|text| text.parse().ok());
+        endpointslice::reconcile(&endpointslice::View {
+            service: &service,
+            pods: &pods,
+            slices: &slices,
+            per_slice: per_slice.unwrap_or(endpointslice::DEFAULT_PER_SLICE),
+        })
+    }
+
+    fn namespace(&self, cache: &Cache, name: &str) -> Plan {
+        let known = cache.get(&(self.at.namespaces, (String::new(), name.to_owned())));
+        let Some(namespace) = whole!(known, Namespace) else { return Plan::idle() };
+        namespace::reconcile(&namespace::View { namespace: &namespace, content: &cache.content(name) })
+    }
+
+    fn accounts(&self, cache: &Cache, name: &str) -> Plan {
+        let known = cache.get(&(self.at.namespaces, (String::new(), name.to_owned())));
+        let Some(namespace) = whole!(known, Namespace) else { return Plan::idle() };
+        let within = |resource, object: &str| cache.get(&(resource, (name.to_owned(), object.to_owned())));
+        let map = whole!(within(self.at.config_maps, service_account::ROOT_CA), RootCa);
+        service_account::reconcile(&service_account::View {
+            namespace: &namespace,
+            has_account: within(self.at.service_accounts, service_account::DEFAULT_ACCOUNT).is_some(),
+            root_ca: map.as_deref(),
+            root_ca_pem: &self.options.root_ca_pem,
+        })
+    }
+
+    fn node(&self, cache: &Cache, name: &str, now: Moment) -> Plan {
+        let Some(node) = self.find_node(cache, name) else { return Plan::idle() };
+        let view = lifecycle::View {
+            node: &node,
+            last_seen: self.last_seen(name, now),
+            started: self.started,
+            timing: &self.options.timing,
+        };
+        lifecycle::reconcile(&view, now.wall)
+    }
+
+    fn pod(&mut self, cache: &Cache, place: &Place, now: Moment) -> Plan {
+        let known = cache.get(&(self.at.pods, place.clone()));
+        let Some(pod) = whole!(known, Pod) else { return Plan::idle() };
+        let node_name = crate::pods::node(&pod);
+        let node = node_name.and_then(|name| self.find_node(cache, name));
+        let host = match (node_name, &node) {
+            (None, _) => node_pod::Host::None,
+            (Some(_), Some(node)) => node_pod::Host::Known(node),
+            (Some(name), None) => {
+                let since = *self.missing.entry(name.to_owned()).or_insert(now.monotonic);
+                node_pod::Host::Missing(now.monotonic.saturating_duration_since(since))
+            }
+        };
+        let view = node_pod::View { pod: &pod, host, started: self.started, timing: &self.options.timing };
+        node_pod::reconcile(&view, now.wall)
+    }
+
+    fn request(&self, cache: &Cache, name: &str, now: Moment) -> Plan {
+        let known = cache.get(&(self.at.requests, (String::new(), name.to_owned())));
+        let Some(request) = whole!(known, Request) else { return Plan::idle() };
+        let subject = self.options.signer.subject(&request.spec.request.0);
+        let is_live = |name: &str| {
+            self.find_node(cache, name).is_some_and(|node| {
+                let seen = self.last_seen(name, now);
+                let timing = &self.options.timing;
+                seen.is_some() && life(&node, seen, self.started, timing, now.wall) != Life::Dead
+            })
+        };
+        let view = csr::View {
+            request: &request,
+            subject: &subject,
+            is_live: &is_live,
+            reserved: &self.options.reserved_addresses,
+            default_validity: self.options.timing.certificate_validity,
+        };
+        csr::reconcile(&view, now.wall)
+    }
+
+    fn last_seen(&self, node: &str, now: Moment) -> Option<Duration> {
+        let seen = self.options.liveness.last_seen(node)?;
+        Some(now.monotonic.saturating_duration_since(seen))
+    }
+
+    fn find_node(&self, cache: &Cache, name: &str) -> Option<Arc<Node>> {
+        whole!(cache.get(&(self.at.nodes, (String::new(), name.to_owned()))), Node)
+    }
+
+    /// All nodes, in the order of their names.
+    pub(super) fn nodes(&self, cache: &Cache) -> Vec<Arc<Node>> {
+        cache.all(self.at.nodes, None).filter_map(|known| whole!(Some(known), Node)).collect()
+    }
+
+    /// The names of all nodes.
+    pub(super) fn node_names(&self, cache: &Cache) -> Vec<String> {
+        self.nodes(cache).iter().map(|node| name(&node.metadata).to_owned()).collect()
+    }
+}
+
+fn garbage_of(cache: &Cache, uid: &str) -> Plan {
+    let Some(known) = cache.by_uid(uid) else { return Plan::idle() };
+    let dependents: Vec<&Item> = cache.dependents(uid).map(|known| &*known.item).collect();
+    garbage::reconcile(&garbage::View {
+        item: &known.item,
+        presence: &|owner| cache.presence(owner),
+        dependents: &dependents,
+    })
+}

@@ -1,0 +1,392 @@
+//! The one place that watches, queues and writes.
+//!
+//! One task owns all state: the cache, the work queue, the scheduler. What others do (watch a resource, carry out a plan,
+//! write a binding) comes to it as an event. It looks at what a change concerns, through the pure reconciles, and hands
+//! out the writes; what was written is in its cache before the same key is looked at again.
+
+mod cache;
+mod events;
+mod execute;
+mod key;
+mod look;
+mod place;
+mod positions;
+mod queue;
+mod recorder;
+mod watch;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use pal_registry::Registry;
+use tokio::sync::mpsc;
+use tokio::task::{JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::Options;
+use cache::{Address, Cache, Change, Whole};
+use execute::{Executor, Outcome};
+use key::{Key, Wanted, wanted};
+use look::{Looker, Moment};
+use place::{Bound, Next, Placer};
+use positions::Positions;
+use queue::WorkQueue;
+use watch::Told;
+
+pub use positions::MissingResource;
+
+/// Changes that wait to be taken in; a machine waits when there are more.
+const CHANGES: usize = 1024;
+/// Changes that are taken in before anything else is done.
+const TAKEN_AT_ONCE: usize = 128;
+/// Plans that are carried out at once, and bindings that are written at once.
+const PLANS: usize = 32;
+const BINDINGS: usize = 128;
+/// How often old Events are looked for, how many are purged at once, and how soon again when there were as many.
+const PURGE_EVERY: Duration = Duration::from_secs(30);
+const PURGE_MOST: usize = 500;
+const PURGE_AGAIN: Duration = Duration::from_millis(500);
+
+/// Starts all tasks; they belong to `tracker` and end when `stop` is cancelled.
+pub(crate) fn start(
+    registry: Registry,
+    options: Options,
+    tracker: &TaskTracker,
+    stop: &CancellationToken,
+) -> Result<(), MissingResource> {
+    let resources = positions::watched();
+    let at = Positions::of(&resources)?;
+    let (sender, changes) = mpsc::channel(CHANGES);
+    for (position, resource) in resources.iter().enumerate() {
+        tracker.spawn(watch::run(registry.clone(), resource.clone(), position, sender.clone(), stop.clone()));
+    }
+    let (recorder, writer) = recorder::recorder(registry.clone());
+    tracker.spawn(writer.run(stop.clone()));
+    let options = Arc::new(options);
+    let driver = Driver {
+        cache: Cache::new(&resources),
+        queue: WorkQueue::new(),
+        placer: Placer::new(registry.clone(), recorder.clone()),
+        looker: Looker {
+            at,
+            options: options.clone(),
+            started: Timestamp::now(),
+            failures: HashMap::new(),
+            missing: HashMap::new(),
+        },
+        executor: Executor { registry, signer: options.signer.clone(), recorder },
+        unlisted: resources.len(),
+        listed: vec![false; resources.len()],
+        jobs: JoinSet::new(),
+        plans: 0,
+        bindings: 0,
+        liveness: options.liveness.changed(),
+        changes,
+        stop: stop.clone(),
+    };
+    tracker.spawn(driver.run());
+    Ok(())
+}
+
+/// What a job says when it is over.
+enum Done {
+    Plan {
+        key: Key,
+        again: Option<Duration>,
+        outcome: Outcome,
+    },
+    /// The status of a pod that fits nowhere was written.
+    Report(Outcome),
+    Bound(Bound),
+    /// So many old Events were deleted.
+    Purged(usize),
+}
+
+struct Driver {
+    cache: Cache,
+    queue: WorkQueue<Key>,
+    placer: Placer,
+    looker: Looker,
+    executor: Executor,
+    /// Resources that have not been listed yet: until they are, nothing is looked at.
+    unlisted: usize,
+    listed: Vec<bool>,
+    jobs: JoinSet<Done>,
+    plans: usize,
+    bindings: usize,
+    liveness: tokio::sync::watch::Receiver<u64>,
+    changes: mpsc::Receiver<Told>,
+    stop: CancellationToken,
+}
+
+impl Driver {
+    async fn run(mut self) {
+        self.queue.add(Key::Events);
+        let mut liveness_open = true;
+        loop {
+            let wake = self.next_wake();
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => break,
+                Some(done) = self.jobs.join_next() => self.done(done),
+                told = self.changes.recv() => match told {
+                    Some(told) => self.take_in(told),
+                    None => break,
+                },
+                changed = self.liveness.changed(), if liveness_open => match changed {
+                    Ok(()) => self.look_at_all_nodes(),
+                    Err(_) => liveness_open = false,
+                },
+                () = tokio::time::sleep_until(wake.into()) => {}
+            }
+            if self.unlisted == 0 {
+                self.place_pods();
+                self.look();
+            }
+        }
+        // Writes that were begun are seen through by the store; nobody waits for them here.
+        self.jobs.shutdown().await;
+    }
+
+    fn next_wake(&self) -> Instant {
+        let far = Instant::now() + Duration::from_secs(3600);
+        if self.unlisted > 0 {
+            return far;
+        }
+        let plans = if self.plans < PLANS { self.queue.next_wake() } else { None };
+        let pods = if self.bindings < BINDINGS { self.placer.next_wake() } else { None };
+        plans.into_iter().chain(pods).fold(far, Instant::min)
+    }
+
+    /// Takes in a change and those that wait behind it.
+    fn take_in(&mut self, told: Told) {
+        self.take_in_one(told);
+        for _ in 1..TAKEN_AT_ONCE {
+            match self.changes.try_recv() {
+                Ok(told) => self.take_in_one(told),
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn take_in_one(&mut self, told: Told) {
+        let changes: Vec<Change> = match told {
+            Told::Changed { resource, object } => self.cache.told(resource, &object, false).into_iter().collect(),
+            Told::Deleted { resource, object } => self.cache.told(resource, &object, true).into_iter().collect(),
+            Told::All { resource, version, objects } => {
+                if let Some(listed) = self.listed.get_mut(resource)
+                    && !std::mem::replace(listed, true)
+                {
+                    self.unlisted -= 1;
+                }
+                self.cache.told_all(resource, version, &objects)
+            }
+        };
+        for change in changes {
+            self.changed(&change);
+        }
+    }
+
+    /// What follows from a change of the cache.
+    fn changed(&mut self, change: &Change) {
+        self.placer.changed(change);
+        let address = &change.address;
+        match (&change.before, &change.after) {
+            (_, Some(known)) if matches!(known.whole, Whole::Node(_)) => {
+                self.looker.missing.remove(&address.1.1);
+            }
+            (Some(known), None) => self.forget(address, known),
+            _ => {}
+        }
+        let now = Instant::now();
+        for Wanted { key, within } in wanted(&self.cache, &self.looker.at, change) {
+            if within.is_zero() {
+                self.queue.add(key);
+            } else {
+                self.queue.add_at(key, now + within);
+            }
+        }
+    }
+
+    /// Forgets what was remembered of an object that is gone.
+    fn forget(&mut self, address: &Address, known: &cache::Known) {
+        let place = address.1.clone();
+        let key = match &known.whole {
+            Whole::ReplicaSet(_) => {
+                self.looker.failures.remove(&place);
+                Key::ReplicaSet(place)
+            }
+            Whole::Deployment(_) => Key::Deployment(place),
+            Whole::Service(_) => Key::Service(place),
+            Whole::Node(_) => Key::Node(place.1),
+            Whole::Pod(_) => Key::Pod(place),
+            Whole::Request(_) => Key::Request(place.1),
+            _ => return,
+        };
+        self.queue.forget(&key);
+        self.queue.forget(&Key::Garbage(known.item.target.uid.clone()));
+    }
+
+    fn look_at_all_nodes(&mut self) {
+        for name in self.looker.node_names(&self.cache) {
+            self.queue.add(Key::Node(name));
+        }
+    }
+
+    /// Deals with pods that want a node, before anything else: somebody waits for them.
+    fn place_pods(&mut self) {
+        let now = Instant::now();
+        while self.bindings < BINDINGS {
+            let (cache, pods) = (&self.cache, self.looker.at.pods);
+            let pod_at = |place: &cache::Place| match cache.get(&(pods, place.clone()))?.whole {
+                Whole::Pod(ref pod) => Some(pod.clone()),
+                _ => None,
+            };
+            match self.placer.next(now, pod_at) {
+                None => return,
+                Some(Next::Bind(to_bind)) => {
+                    self.bindings += 1;
+                    let bind = self.placer.bind(to_bind);
+                    self.jobs.spawn(async move { Done::Bound(bind.await) });
+                }
+                Some(Next::Report(action)) => {
+                    self.bindings += 1;
+                    let executor = self.executor.clone();
+                    self.jobs.spawn(async move { Done::Report(executor.execute(vec![action]).await) });
+                }
+            }
+        }
+    }
+
+    /// Looks at what wants it, and hands out what is to be written.
+    fn look(&mut self) {
+        while self.plans < PLANS {
+            let now = Moment::now();
+            let Some(key) = self.queue.pop(now.monotonic) else { return };
+            if key == Key::Events {
+                self.purge();
+                continue;
+            }
+            let plan = self.looker.look(&self.cache, &key, now);
+            if plan.actions.is_empty() {
+                self.queue.done(&key);
+                self.look_again(key, plan.again);
+                continue;
+            }
+            self.plans += 1;
+            let executor = self.executor.clone();
+            self.jobs.spawn(async move {
+                let outcome = executor.execute(plan.actions).await;
+                Done::Plan { key, again: plan.again, outcome }
+            });
+        }
+    }
+
+    fn purge(&mut self) {
+        self.plans += 1;
+        let registry = self.executor.registry.clone();
+        self.jobs.spawn(async move {
+            let purged = registry.purge_events(Timestamp::now(), PURGE_MOST).await;
+            Done::Purged(purged.unwrap_or_else(|status| {
+                tracing::warn!(%status, "old events could not be deleted");
+                0
+            }))
+        });
+    }
+
+    fn look_again(&mut self, key: Key, after: Option<Duration>) {
+        if let Some(after) = after {
+            self.queue.add_at(key, Instant::now() + after);
+        }
+    }
+
+    fn done(&mut self, done: Result<Done, JoinError>) {
+        let done = match done {
+            Ok(done) => done,
+            Err(error) => {
+                // A job that panicked keeps its key busy: better one stuck key than all controllers.
+                tracing::error!(%error, "a controller's job failed");
+                return;
+            }
+        };
+        match done {
+            Done::Plan { key, again, outcome } => {
+                self.plans -= 1;
+                self.plan_done(key, again, outcome);
+            }
+            Done::Report(outcome) => {
+                self.bindings -= 1;
+                self.take_in_written(outcome.wrote);
+            }
+            Done::Bound(bound) => {
+                self.bindings -= 1;
+                self.placer.bound(&bound, Instant::now());
+                if let Ok(object) = &bound.result {
+                    let change = self.cache.wrote(self.looker.at.pods, object, false);
+                    change.iter().for_each(|change| self.changed(change));
+                }
+            }
+            Done::Purged(count) => {
+                self.plans -= 1;
+                self.queue.done(&Key::Events);
+                let after = if count == PURGE_MOST { PURGE_AGAIN } else { PURGE_EVERY };
+                self.look_again(Key::Events, Some(after));
+            }
+        }
+    }
+
+    fn plan_done(&mut self, key: Key, again: Option<Duration>, outcome: Outcome) {
+        // First what was written, so that no look misses it.
+        self.take_in_written(outcome.wrote);
+        let verified = !outcome.absent.is_empty();
+        for uid in outcome.absent {
+            self.cache.is_absent(uid);
+        }
+        if let Key::ReplicaSet(place) = &key {
+            match outcome.replicas {
+                Some(failure) => {
+                    self.looker.failures.insert(place.clone(), failure);
+                }
+                None if outcome.failure.is_none() => {
+                    if self.looker.failures.remove(place).is_some() {
+                        self.queue.add(key.clone());
+                    }
+                }
+                None => {}
+            }
+        }
+        match outcome.failure {
+            None => {
+                self.queue.done(&key);
+                if verified {
+                    self.queue.add(key);
+                } else {
+                    self.look_again(key, again);
+                }
+            }
+            Some(failure) => {
+                if failure.is_usual() {
+                    tracing::debug!(?key, %failure, "will look again");
+                } else {
+                    tracing::warn!(?key, %failure, "a controller could not do its work, will try again");
+                }
+                self.queue.failed(&key, Instant::now());
+            }
+        }
+    }
+
+    fn take_in_written(&mut self, wrote: Vec<execute::Wrote>) {
+        for execute::Wrote { resource, object, gone } in wrote {
+            let Some(position) = self.cache.position(&resource) else { continue };
+            if let Some(change) = self.cache.wrote(position, &object, gone) {
+                self.changed(&change);
+            }
+        }
+    }
+}

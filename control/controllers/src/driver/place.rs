@@ -1,0 +1,201 @@
+//! Runs the scheduler: feeds it what changes, binds what it places, tells of what it can not place.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use k8s_openapi::api::core::v1::Pod;
+use pal_registry::{Binding, Object, Registry, WriteOptions};
+use pal_resources::{Status, Uid};
+use pal_scheduler::{Candidate, Cluster, Failure, Queue, schedule};
+use serde_json::json;
+
+use super::cache::{Change, Known, Place, Whole};
+use super::recorder::Recorder;
+use crate::action::{Action, Note, Severity, Target, reference};
+use crate::object::{as_seen, is_deleting, name, namespace, uid};
+use crate::pods::{self, condition, is_finished};
+
+const COMPONENT: &str = "default-scheduler";
+
+/// The scheduler and the pods that it holds.
+pub(super) struct Placer {
+    cluster: Cluster,
+    queue: Queue<Place>,
+    registry: Registry,
+    recorder: Recorder,
+}
+
+/// A pod whose binding is to be written.
+pub(super) struct ToBind {
+    place: Place,
+    pod: Arc<Pod>,
+    node: String,
+}
+
+/// What became of a binding.
+pub(super) struct Bound {
+    place: Place,
+    pod: Arc<Pod>,
+    node: String,
+    pub(super) result: Result<Object, Status>,
+}
+
+/// The next thing to do for a pod that waits.
+pub(super) enum Next {
+    Bind(ToBind),
+    /// It fits nowhere, and its status does not say so yet.
+    Report(Action),
+}
+
+impl Placer {
+    pub(super) fn new(registry: Registry, recorder: Recorder) -> Self {
+        Self { cluster: Cluster::new(), queue: Queue::new(), registry, recorder }
+    }
+
+    /// Takes in a change of a pod or a node.
+    pub(super) fn changed(&mut self, change: &Change) {
+        let room = match (&change.before, &change.after) {
+            (_, Some(Known { whole: Whole::Node(node), .. })) => self.cluster.set_node(node),
+            (Some(Known { whole: Whole::Node(_), .. }), None) => {
+                self.cluster.remove_node(&change.address.1.1);
+                false
+            }
+            (_, Some(Known { whole: Whole::Pod(pod), .. })) => self.pod(&change.address.1, pod),
+            (Some(Known { whole: Whole::Pod(pod), .. }), None) => {
+                self.queue.remove(&change.address.1);
+                self.cluster.remove_pod(uid(&pod.metadata))
+            }
+            _ => return,
+        };
+        if room {
+            self.queue.cluster_changed();
+        }
+    }
+
+    fn pod(&mut self, place: &Place, pod: &Pod) -> bool {
+        if is_waiting(pod) {
+            let priority = pod.spec.as_ref().and_then(|spec| spec.priority).unwrap_or(0);
+            self.queue.add(place.clone(), priority);
+        } else {
+            self.queue.remove(place);
+        }
+        self.cluster.set_pod(pod)
+    }
+
+    /// The next pod that can be dealt with now. `pod_at` finds the pod as it now is.
+    pub(super) fn next(&mut self, now: Instant, pod_at: impl Fn(&Place) -> Option<Arc<Pod>>) -> Option<Next> {
+        loop {
+            let place = self.queue.pop(now)?;
+            let Some(pod) = pod_at(&place).filter(|pod| is_waiting(pod)) else {
+                self.queue.remove(&place);
+                continue;
+            };
+            let candidate = Candidate::of(pod.clone());
+            match schedule(&self.cluster, &candidate, rand::random()) {
+                Ok(placement) => {
+                    self.cluster.assume(&candidate, &placement.node);
+                    return Some(Next::Bind(ToBind { place, pod, node: placement.node }));
+                }
+                Err(why) => {
+                    self.queue.failed(&place, Failure::Unschedulable, now);
+                    if let Some(action) = self.unschedulable(&pod, &why.to_string()) {
+                        return Some(Next::Report(action));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Tells why a pod fits nowhere, and says what to write to its status, if that does not say it already.
+    fn unschedulable(&self, pod: &Pod, why: &str) -> Option<Action> {
+        self.recorder.tell(Note {
+            about: reference(pod),
+            component: COMPONENT,
+            severity: Severity::Warning,
+            reason: "FailedScheduling",
+            message: why.to_owned(),
+        });
+        let known = condition(pod, "PodScheduled");
+        if known.is_some_and(|known| known.status == "False" && known.message.as_deref() == Some(why)) {
+            return None;
+        }
+        let now = k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(jiff::Timestamp::now());
+        let since = known
+            .filter(|known| known.status == "False")
+            .and_then(|known| known.last_transition_time.clone())
+            .unwrap_or(now);
+        let mut conditions = pod.status.as_ref().and_then(|status| status.conditions.clone()).unwrap_or_default();
+        conditions.retain(|condition| condition.type_ != "PodScheduled");
+        let mut conditions = json!(conditions);
+        if let Some(conditions) = conditions.as_array_mut() {
+            conditions.push(json!({
+                "type": "PodScheduled",
+                "status": "False",
+                "reason": "Unschedulable",
+                "message": why,
+                "lastTransitionTime": since,
+            }));
+        }
+        Some(Action::Patch {
+            target: Target::of(pod),
+            subresource: Some("status"),
+            patch: json!({ "metadata": as_seen(&pod.metadata), "status": { "conditions": conditions } }),
+            announce: None,
+        })
+    }
+
+    /// What a binding's result means for the pod.
+    pub(super) fn bound(&mut self, bound: &Bound, now: Instant) {
+        let Bound { place, pod, node, result } = bound;
+        match result {
+            Ok(_) => {
+                self.queue.remove(place);
+                let (space, pod_name) = (namespace(&pod.metadata), name(&pod.metadata));
+                self.recorder.tell(Note {
+                    about: reference(&**pod),
+                    component: COMPONENT,
+                    severity: Severity::Normal,
+                    reason: "Scheduled",
+                    message: format!("Successfully assigned {space}/{pod_name} to {node}"),
+                });
+            }
+            Err(status) => {
+                tracing::debug!(pod = %pod.metadata.name.as_deref().unwrap_or_default(), %status, "not bound");
+                if self.cluster.remove_pod(uid(&pod.metadata)) {
+                    self.queue.cluster_changed();
+                }
+                if status.code == 404 {
+                    self.queue.remove(place);
+                } else {
+                    self.queue.failed(place, Failure::Error, now);
+                }
+            }
+        }
+    }
+
+    /// The work of writing a binding.
+    pub(super) fn bind(&self, to_bind: ToBind) -> impl Future<Output = Bound> + Send + 'static + use<> {
+        let registry = self.registry.clone();
+        async move {
+            let ToBind { place, pod, node } = to_bind;
+            let mut binding = Binding::to(node.clone());
+            binding.uid = pod.metadata.uid.clone().map(Uid);
+            let options = WriteOptions::system("scheduler");
+            let result = registry.bind(&place.0, &place.1, &binding, &options).await;
+            Bound { place, pod, node, result }
+        }
+    }
+
+    /// When a pod that waits can be tried again.
+    pub(super) fn next_wake(&self) -> Option<Instant> {
+        self.queue.next_wake()
+    }
+}
+
+/// Whether a pod wants a node from this scheduler.
+fn is_waiting(pod: &Pod) -> bool {
+    let Some(spec) = &pod.spec else { return false };
+    let ours = spec.scheduler_name.as_deref().is_none_or(|scheduler| scheduler.is_empty() || scheduler == COMPONENT);
+    let gated = spec.scheduling_gates.as_ref().is_some_and(|gates| !gates.is_empty());
+    ours && !gated && pods::node(pod).is_none() && !is_deleting(&pod.metadata) && !is_finished(pod)
+}

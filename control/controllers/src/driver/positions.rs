@@ -1,0 +1,55 @@
+//! Which resources are watched, and where those that controllers ask for are among them.
+
+use pal_resources::{ResourceRef, resource};
+
+/// Positions in the list of watched resources.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Positions {
+    pub(super) pods: usize,
+    pub(super) replica_sets: usize,
+    pub(super) deployments: usize,
+    pub(super) services: usize,
+    pub(super) endpoint_slices: usize,
+    pub(super) namespaces: usize,
+    pub(super) nodes: usize,
+    pub(super) service_accounts: usize,
+    pub(super) config_maps: usize,
+    pub(super) requests: usize,
+}
+
+/// A resource that the controllers can not do without is not served.
+#[derive(Debug, thiserror::Error)]
+#[error("the registry does not serve {0}")]
+pub struct MissingResource(pub &'static str);
+
+/// All resources that are watched: those that can be, but for Events, of which there are many and which own nothing.
+pub(super) fn watched() -> Vec<ResourceRef> {
+    resource::builtin()
+        .iter()
+        .filter(|resource| resource.verbs.contains(&"watch") && resource.plural != "events")
+        .cloned()
+        .collect()
+}
+
+impl Positions {
+    pub(super) fn of(resources: &[ResourceRef]) -> Result<Self, MissingResource> {
+        let at = |group: &str, plural: &'static str| {
+            resources
+                .iter()
+                .position(|resource| resource.group == group && resource.plural == plural)
+                .ok_or(MissingResource(plural))
+        };
+        Ok(Self {
+            pods: at("", "pods")?,
+            replica_sets: at("apps", "replicasets")?,
+            deployments: at("apps", "deployments")?,
+            services: at("", "services")?,
+            endpoint_slices: at("discovery.k8s.io", "endpointslices")?,
+            namespaces: at("", "namespaces")?,
+            nodes: at("", "nodes")?,
+            service_accounts: at("", "serviceaccounts")?,
+            config_maps: at("", "configmaps")?,
+            requests: at("certificates.k8s.io", "certificatesigningrequests")?,
+        })
+    }
+}

@@ -1,0 +1,338 @@
+mod cluster;
+
+use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
+use k8s_openapi::api::core::v1::{ConfigMap, Event, Namespace, Node, Pod, ServiceAccount};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use serde_json::{Value, json};
+
+use crate::pods::{condition, is_ready, node};
+use cluster::Cluster;
+
+const NS: Option<&str> = Some("default");
+
+fn deployment(name: &str, replicas: i32) -> Value {
+    json!({
+        "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": {"app": name}},
+            "template": {
+                "metadata": {"labels": {"app": name}},
+                "spec": {"containers": [{"name": "main", "image": "pal.local/a:1",
+                    "ports": [{"name": "http", "containerPort": 8080}]}]}
+            }
+        }
+    })
+}
+
+fn pod(name: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {"containers": [{"name": "main", "image": "pal.local/a:1"}]}
+    })
+}
+
+fn service(name: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {"selector": {"app": name}, "ports": [{"port": 80, "targetPort": "http"}]}
+    })
+}
+
+fn told(events: &[Event], reason: &str) -> Vec<String> {
+    let of = events.iter().filter(|event| event.reason.as_deref() == Some(reason));
+    of.filter_map(|event| event.message.clone()).collect()
+}
+
+fn ready_addresses(slices: &[EndpointSlice]) -> usize {
+    let endpoints = slices.iter().flat_map(|slice| slice.endpoints.iter().flatten());
+    endpoints.filter(|endpoint| endpoint.conditions.as_ref().and_then(|c| c.ready) == Some(true)).count()
+}
+
+#[tokio::test]
+async fn a_namespace_gets_its_account_and_the_root_certificate() {
+    let cluster = Cluster::start().await;
+    cluster
+        .until::<ServiceAccount>("the default account", NS, |found| {
+            found.iter().any(|account| account.metadata.name.as_deref() == Some("default"))
+        })
+        .await;
+    cluster
+        .until::<ConfigMap>("the certificate", NS, |found| {
+            found.iter().any(|map| map.data.as_ref().is_some_and(|data| data["ca.crt"] == "ROOT"))
+        })
+        .await;
+    cluster.delete::<ServiceAccount>(NS, "default").await;
+    cluster.until::<ServiceAccount>("the account again", NS, |found| found.len() == 1).await;
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_deployment_runs_is_served_and_goes_with_all_that_it_owns() {
+    let cluster = Cluster::start().await;
+    cluster.add_node("n1").await;
+    cluster.add_node("n2").await;
+    cluster.create(service("web")).await;
+    cluster.create(deployment("web", 4)).await;
+    cluster
+        .until::<Deployment>("four available", NS, |found| {
+            found[0].status.as_ref().and_then(|status| status.available_replicas) == Some(4)
+        })
+        .await;
+    let pods = cluster.list::<Pod>(NS).await;
+    assert_eq!(pods.len(), 4);
+    assert_eq!(pods.iter().filter(|pod| node(pod) == Some("n1")).count(), 2, "spread");
+    cluster.until::<EndpointSlice>("four endpoints", NS, |found| ready_addresses(found) == 4).await;
+    let events = cluster
+        .until::<Event>("events", NS, |events| {
+            told(events, "Scheduled").len() == 4 && told(events, "SuccessfulCreate").len() == 4
+        })
+        .await;
+    let scaled = told(&events, "ScalingReplicaSet");
+    assert_eq!(scaled.len(), 1);
+    assert!(scaled[0].starts_with("Scaled up replica set web-") && scaled[0].ends_with("from 0 to 4"));
+    let scheduled = told(&events, "Scheduled");
+    assert!(scheduled[0].starts_with("Successfully assigned default/web-"), "{scheduled:?}");
+
+    cluster.delete::<Deployment>(NS, "web").await;
+    cluster.until::<ReplicaSet>("no sets", NS, <[_]>::is_empty).await;
+    cluster.until::<Pod>("no pods", NS, <[_]>::is_empty).await;
+    cluster.until::<EndpointSlice>("no endpoints", NS, |found| ready_addresses(found) == 0).await;
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_new_template_rolls_out_and_the_old_set_is_kept_for_an_undo() {
+    let cluster = Cluster::start().await;
+    cluster.add_node("n1").await;
+    cluster.create(deployment("web", 3)).await;
+    let complete = |found: &[Deployment], revision: &str| {
+        let status = found[0].status.as_ref();
+        let annotations = found[0].metadata.annotations.as_ref();
+        status.and_then(|status| status.updated_replicas) == Some(3)
+            && status.and_then(|status| status.available_replicas) == Some(3)
+            && status.and_then(|status| status.replicas) == Some(3)
+            && status.and_then(|status| status.observed_generation) == found[0].metadata.generation
+            && annotations.is_some_and(|all| all["deployment.kubernetes.io/revision"] == revision)
+    };
+    cluster.until::<Deployment>("the first", NS, |found| complete(found, "1")).await;
+    let deployments = cluster.registry.client::<Deployment>();
+    let image =
+        |image: &str| json!({"spec": {"template": {"spec": {"containers": [{"name": "main", "image": image}]}}}});
+    deployments.patch_merge(None, NS, "web", image("pal.local/a:2")).await.expect("a patch");
+    cluster.until::<Deployment>("the second", NS, |found| complete(found, "2")).await;
+    let sets = cluster.until::<ReplicaSet>("two sets", NS, |found| found.len() == 2).await;
+    let sizes: Vec<i32> = sets.iter().map(crate::replicaset::wanted).collect();
+    assert_eq!(sizes.iter().sum::<i32>(), 3);
+    // What `kubectl rollout undo` does: the old set's template, without its hash.
+    let old = sets.iter().find(|set| crate::replicaset::wanted(set) == 0).expect("an old set");
+    let mut template = old.spec.as_ref().and_then(|spec| spec.template.clone()).expect("a template");
+    if let Some(labels) = template.metadata.as_mut().and_then(|meta| meta.labels.as_mut()) {
+        labels.remove("pod-template-hash");
+    }
+    let undo = move |deployment: &mut Deployment| {
+        deployment.spec.get_or_insert_default().template = template.clone();
+        Ok(())
+    };
+    deployments.modify(None, NS, "web", undo).await.expect("an undo");
+    cluster.until::<Deployment>("the undo", NS, |found| complete(found, "3")).await;
+    assert_eq!(cluster.list::<ReplicaSet>(NS).await.len(), 2, "the old set was used again");
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn pods_of_a_lost_node_are_replaced_and_removed_and_the_node_comes_back() {
+    let cluster = Cluster::start().await;
+    cluster.add_node("n1").await;
+    cluster.add_node("n2").await;
+    cluster.create(deployment("web", 4)).await;
+    let ready_on =
+        |pods: &[Pod], name: &str| pods.iter().filter(|pod| is_ready(pod) && node(pod) == Some(name)).count();
+    cluster.until::<Pod>("two on each", NS, |pods| ready_on(pods, "n1") == 2 && ready_on(pods, "n2") == 2).await;
+    cluster.kill_node("n1");
+    cluster.until::<Pod>("all on the other", NS, |pods| ready_on(pods, "n2") == 4 && pods.len() == 4).await;
+    let lost = cluster.find::<Node>(None, "n1").await.expect("the node");
+    let taints = lost.spec.and_then(|spec| spec.taints).unwrap_or_default();
+    assert_eq!(taints.len(), 2, "{taints:?}");
+    cluster
+        .until::<Event>("events", None, |events| {
+            !told(events, "NodeNotReady").is_empty() && !told(events, "TaintManagerEviction").is_empty()
+        })
+        .await;
+    cluster.revive_node("n1").await;
+    cluster
+        .until::<Node>("no taints", None, |nodes| {
+            nodes.iter().all(|node| node.spec.as_ref().and_then(|spec| spec.taints.as_ref()).is_none_or(Vec::is_empty))
+        })
+        .await;
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn pods_of_a_deleted_node_are_removed() {
+    let cluster = Cluster::start().await;
+    cluster.add_node("n1").await;
+    cluster.create(pod("a")).await;
+    cluster.until::<Pod>("bound", NS, |pods| node(&pods[0]).is_some()).await;
+    cluster.kill_node("n1");
+    cluster.delete::<Node>(None, "n1").await;
+    cluster.until::<Pod>("no pods", NS, <[_]>::is_empty).await;
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_pod_that_fits_nowhere_says_why_and_is_placed_when_there_is_room() {
+    let cluster = Cluster::start().await;
+    cluster.create(pod("a")).await;
+    let pods = cluster.until::<Pod>("a reason", NS, |pods| condition(&pods[0], "PodScheduled").is_some()).await;
+    let scheduled = condition(&pods[0], "PodScheduled").expect("a condition");
+    assert_eq!(
+        (scheduled.status.as_str(), scheduled.reason.as_deref(), scheduled.message.as_deref()),
+        ("False", Some("Unschedulable"), Some("no nodes available to schedule pods"))
+    );
+    cluster
+        .until::<Event>("an event", NS, |events| {
+            told(events, "FailedScheduling").contains(&"no nodes available to schedule pods".to_owned())
+        })
+        .await;
+    cluster.add_node("n1").await;
+    cluster.until::<Pod>("placed", NS, |pods| node(&pods[0]) == Some("n1") && is_ready(&pods[0])).await;
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_namespace_goes_with_all_that_is_in_it() {
+    let cluster = Cluster::start().await;
+    cluster.add_node("n1").await;
+    cluster.create(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "a"}})).await;
+    let mut body = deployment("web", 3);
+    body["metadata"]["namespace"] = json!("a");
+    cluster.create(body).await;
+    cluster.until::<Pod>("ready", Some("a"), |pods| pods.len() == 3 && pods.iter().all(is_ready)).await;
+    cluster.delete::<Namespace>(None, "a").await;
+    cluster
+        .until::<Namespace>("gone", None, |found| {
+            found.iter().all(|namespace| namespace.metadata.name.as_deref() != Some("a"))
+        })
+        .await;
+    assert!(cluster.list::<Pod>(Some("a")).await.is_empty());
+    assert!(cluster.list::<ServiceAccount>(Some("a")).await.is_empty());
+    assert!(cluster.list::<Event>(Some("a")).await.is_empty());
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn an_orphaning_delete_leaves_the_pods_to_the_next_owner() {
+    let cluster = Cluster::start().await;
+    cluster.add_node("n1").await;
+    cluster.create(deployment("web", 2)).await;
+    cluster.until::<Pod>("ready", NS, |pods| pods.len() == 2 && pods.iter().all(is_ready)).await;
+    let before = cluster.list::<ReplicaSet>(NS).await;
+    let options = pal_registry::DeleteOptions {
+        propagation: Some(pal_registry::Propagation::Orphan),
+        ..pal_registry::DeleteOptions::system("test")
+    };
+    let deployments = cluster.registry.client::<Deployment>();
+    deployments.delete(NS, "web", &options).await.expect("it exists");
+    cluster.until::<Deployment>("gone", NS, <[_]>::is_empty).await;
+    let left = cluster
+        .until::<ReplicaSet>("free", NS, |sets| {
+            sets.len() == 1 && sets[0].metadata.owner_references.as_ref().is_none_or(Vec::is_empty)
+        })
+        .await;
+    assert_eq!(left[0].metadata.uid, before[0].metadata.uid);
+    cluster.create(deployment("web", 2)).await;
+    cluster
+        .until::<ReplicaSet>("adopted", NS, |sets| {
+            sets.len() == 1 && sets[0].metadata.owner_references.as_ref().is_some_and(|all| all.len() == 1)
+        })
+        .await;
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_foreground_delete_waits_for_what_is_owned() {
+    let cluster = Cluster::start().await;
+    cluster.add_node("n1").await;
+    cluster.create(deployment("web", 2)).await;
+    cluster.until::<Pod>("ready", NS, |pods| pods.len() == 2 && pods.iter().all(is_ready)).await;
+    let options = pal_registry::DeleteOptions {
+        propagation: Some(pal_registry::Propagation::Foreground),
+        ..pal_registry::DeleteOptions::system("test")
+    };
+    let deployments = cluster.registry.client::<Deployment>();
+    deployments.delete(NS, "web", &options).await.expect("it exists");
+    cluster.until::<Deployment>("gone", NS, <[_]>::is_empty).await;
+    assert!(cluster.list::<ReplicaSet>(NS).await.is_empty(), "the sets went first");
+    assert!(cluster.list::<Pod>(NS).await.is_empty(), "the pods went first");
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_joining_node_gets_its_certificate_and_an_impostor_does_not() {
+    let cluster = Cluster::start().await;
+    cluster.add_node("taken").await;
+    let requests = cluster.registry.client::<CertificateSigningRequest>();
+    let resource = requests.resource().expect("it is served").clone();
+    let joiner = pal_registry::WriteOptions {
+        actor: pal_registry::Actor {
+            user: "system:bootstrap:abcdef".to_owned(),
+            groups: vec!["system:bootstrappers".to_owned(), "system:authenticated".to_owned()],
+        },
+        ..pal_registry::WriteOptions::default()
+    };
+    for name in ["fresh", "taken"] {
+        let request = k8s_openapi::ByteString(format!("system:node:{name}").into_bytes());
+        let body = json!({
+            "apiVersion": "certificates.k8s.io/v1", "kind": "CertificateSigningRequest",
+            "metadata": {"name": name},
+            "spec": {
+                "request": request, "signerName": "kubernetes.io/kube-apiserver-client-kubelet",
+                "usages": ["digital signature", "client auth"]
+            }
+        });
+        cluster.registry.create(&resource, None, body, &joiner).await.expect("a request");
+    }
+    let found = cluster
+        .until::<CertificateSigningRequest>("answers", None, |found| {
+            found.iter().all(|request| {
+                let status = request.status.as_ref();
+                let kinds = status.and_then(|status| status.conditions.as_ref());
+                let denied = kinds.is_some_and(|all| all.iter().any(|c| c.type_ == "Denied"));
+                denied || status.is_some_and(|status| status.certificate.is_some())
+            })
+        })
+        .await;
+    let signed: Vec<_> = found
+        .iter()
+        .filter_map(|request| {
+            let pem = request.status.as_ref()?.certificate.as_ref()?;
+            Some(String::from_utf8_lossy(&pem.0).into_owned())
+        })
+        .collect();
+    assert_eq!(signed, ["system:node:fresh by kubernetes.io/kube-apiserver-client-kubelet for 31536000"]);
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn nodes_get_blocks_of_addresses() {
+    let cluster = Cluster::start().await;
+    for name in ["n1", "n2", "n3"] {
+        cluster.add_node(name).await;
+    }
+    let nodes = cluster
+        .until::<Node>("blocks", None, |nodes| {
+            nodes.iter().all(|node| node.spec.as_ref().is_some_and(|spec| spec.pod_cidr.is_some()))
+        })
+        .await;
+    let mut blocks: Vec<String> =
+        nodes.into_iter().filter_map(|node| node.spec.and_then(|spec| spec.pod_cidr)).collect();
+    blocks.sort();
+    blocks.dedup();
+    assert_eq!(blocks.len(), 3);
+    cluster.stop().await;
+}

@@ -1,0 +1,185 @@
+//! Pods and the nodes they are bound to: marked when the node is lost, evicted by its taints, removed when nobody else
+//! can.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::{Node, Pod, Taint};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use pal_scheduler::tolerates;
+use serde_json::json;
+
+use super::{COMPONENT, condition};
+use crate::action::{Action, Note, Plan, Severity, Target, reference};
+use crate::object::{as_seen, is_deleting, name, namespace, remaining};
+use crate::pods::{self, is_finished, is_ready};
+use crate::ports::Timing;
+
+/// The node that a pod is bound to.
+#[derive(Clone, Copy, Debug)]
+pub enum Host<'a> {
+    /// The pod is not bound.
+    None,
+    Known(&'a Node),
+    /// There is no such node, for that long as far as is known.
+    Missing(Duration),
+}
+
+/// Everything that is looked at for one pod.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    pub pod: &'a Pod,
+    pub host: Host<'a>,
+    /// When the controllers started to look: nothing that happened before is held against a pod.
+    pub started: Timestamp,
+    pub timing: &'a Timing,
+}
+
+/// Decides on one pod.
+pub fn reconcile(view: &View<'_>, now: Timestamp) -> Plan {
+    let mut plan = Plan::idle();
+    let pod = view.pod;
+    match view.host {
+        // The node was never told of it, so that no word of the node is to be waited for.
+        Host::None if is_deleting(&pod.metadata) => plan.push(remove(pod)),
+        Host::None => {}
+        Host::Missing(gone) => match view.timing.orphan_pod_removal.checked_sub(gone) {
+            Some(rest) if !rest.is_zero() => plan.look_again(rest),
+            _ => plan.push(remove(pod)),
+        },
+        Host::Known(node) => on_node(view, node, now, &mut plan),
+    }
+    plan
+}
+
+fn on_node(view: &View<'_>, node: &Node, now: Timestamp, plan: &mut Plan) {
+    let pod = view.pod;
+    let lost = condition(node, "Ready").is_some_and(|ready| ready.status == "Unknown");
+    if is_deleting(&pod.metadata) {
+        if lost {
+            force(view, node, now, plan);
+        }
+        return;
+    }
+    if is_finished(pod) {
+        return;
+    }
+    match eviction(view, node, now) {
+        Eviction::None => {}
+        Eviction::After(rest) => plan.look_again(rest),
+        Eviction::Now => {
+            plan.push(Action::Tell(Note {
+                about: reference(pod),
+                component: "taint-eviction-controller",
+                severity: Severity::Normal,
+                reason: "TaintManagerEviction",
+                message: format!("Marking for deletion Pod {}/{}", namespace(&pod.metadata), name(&pod.metadata)),
+            }));
+            plan.push(Action::Delete {
+                target: Target::of(pod),
+                grace_seconds: None,
+                propagation: None,
+                announce: None,
+            });
+            return;
+        }
+    }
+    if lost && is_ready(pod) {
+        plan.push(mark_not_ready(pod, now));
+        plan.push(Action::Tell(Note {
+            about: reference(pod),
+            component: COMPONENT,
+            severity: Severity::Warning,
+            reason: "NodeNotReady",
+            message: "Node is not ready".to_owned(),
+        }));
+    }
+}
+
+/// Removes a deleted pod whose node can not say that it has stopped.
+fn force(view: &View<'_>, node: &Node, now: Timestamp, plan: &mut Plan) {
+    let meta = &view.pod.metadata;
+    let grace = SignedDuration::from_secs(meta.deletion_grace_period_seconds.unwrap_or(0));
+    let asked = meta.deletion_timestamp.as_ref().map_or(now, |time| time.0 - grace);
+    let lost = condition(node, "Ready").and_then(|ready| ready.last_transition_time.as_ref());
+    let lost = lost.map_or(asked, |time| time.0);
+    let start = asked.max(lost).max(view.started);
+    match remaining(start, view.timing.dead_pod_removal, now) {
+        Some(rest) => plan.look_again(rest),
+        None => plan.push(remove(view.pod)),
+    }
+}
+
+fn remove(pod: &Pod) -> Action {
+    Action::Delete { target: Target::of(pod), grace_seconds: Some(0), propagation: None, announce: None }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Eviction {
+    None,
+    After(Duration),
+    Now,
+}
+
+/// When the node's `NoExecute` taints drive the pod away: at once if it does not bear one of them, else when the
+/// shortest of the times for which it bears them has passed.
+fn eviction(view: &View<'_>, node: &Node, now: Timestamp) -> Eviction {
+    let spec = view.pod.spec.as_ref();
+    let tolerations = spec.and_then(|spec| spec.tolerations.as_deref()).unwrap_or_default();
+    let taints = node.spec.as_ref().and_then(|spec| spec.taints.as_deref()).unwrap_or_default();
+    let mut eviction = Eviction::None;
+    for taint in taints.iter().filter(|taint| taint.effect == "NoExecute") {
+        let mut borne = tolerations.iter().filter(|toleration| tolerates(toleration, taint)).peekable();
+        if borne.peek().is_none() {
+            return Eviction::Now;
+        }
+        let Some(seconds) = borne.filter_map(|toleration| toleration.toleration_seconds).min() else {
+            continue;
+        };
+        let span = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
+        match (remaining(added(taint, view, now), span, now), eviction) {
+            (None, _) => return Eviction::Now,
+            (Some(rest), Eviction::After(earlier)) => eviction = Eviction::After(rest.min(earlier)),
+            (Some(rest), _) => eviction = Eviction::After(rest),
+        }
+    }
+    eviction
+}
+
+fn added(taint: &Taint, view: &View<'_>, now: Timestamp) -> Timestamp {
+    taint.time_added.as_ref().map_or(now, |time| time.0).max(view.started)
+}
+
+fn mark_not_ready(pod: &Pod, now: Timestamp) -> Action {
+    let mut conditions = pod.status.as_ref().and_then(|status| status.conditions.clone()).unwrap_or_default();
+    for ready in conditions.iter_mut().filter(|condition| condition.type_ == "Ready") {
+        ready.status = "False".to_owned();
+        ready.last_transition_time = Some(Time(now));
+    }
+    Action::Patch {
+        target: Target::of(pod),
+        subresource: Some("status"),
+        patch: json!({ "metadata": as_seen(&pod.metadata), "status": { "conditions": conditions } }),
+        announce: None,
+    }
+}
+
+/// Whether a change of the node may concern the pods on it.
+pub fn concerns_pods(before: Option<&Node>, after: &Node) -> bool {
+    let taints = |node: &Node| node.spec.as_ref().and_then(|spec| spec.taints.clone()).unwrap_or_default();
+    let ready = |node: &Node| condition(node, "Ready").map(|ready| ready.status.clone());
+    before.is_none_or(|before| taints(before) != taints(after) || ready(before) != ready(after))
+}
+
+/// Whether a look at the pod can lead to anything, so that most pods need none.
+pub fn is_worth_a_look(pod: &Pod, node: Option<&Node>) -> bool {
+    match (pods::node(pod), node) {
+        (None, _) => is_deleting(&pod.metadata),
+        (Some(_), None) => true,
+        (Some(_), Some(node)) => {
+            let ready = condition(node, "Ready").is_some_and(|ready| ready.status == "True");
+            let taints = node.spec.as_ref().and_then(|spec| spec.taints.as_deref()).unwrap_or_default();
+            !ready || taints.iter().any(|taint| taint.effect == "NoExecute")
+        }
+    }
+}

@@ -1,0 +1,218 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::{Node, Pod};
+use serde_json::{Value, json};
+
+use super::pod::Host;
+use super::*;
+use crate::action::{Action, Plan, ResourceId};
+use crate::world::World;
+
+fn start() -> Timestamp {
+    Timestamp::from_second(1_800_000_000).unwrap()
+}
+
+fn after(seconds: i64) -> Timestamp {
+    start() + SignedDuration::from_secs(seconds)
+}
+
+fn node_json(ready: Option<&str>) -> Value {
+    let conditions: Vec<Value> = ready.iter().map(|status| json!({"type": "Ready", "status": status})).collect();
+    json!({
+        "metadata": {"name": "n1", "uid": "n", "resourceVersion": "3",
+            "creationTimestamp": "2020-01-01T00:00:00Z"},
+        "spec": {"taints": [{"key": "mine", "effect": "NoSchedule"}]},
+        "status": {"conditions": conditions}
+    })
+}
+
+fn node(ready: Option<&str>) -> Node {
+    serde_json::from_value(node_json(ready)).unwrap()
+}
+
+fn tainted(key: &str, seconds: i64) -> Node {
+    let mut node = node(Some(if key == NOT_READY { "False" } else { "Unknown" }));
+    node.spec = Some(
+        serde_json::from_value(json!({"taints": [
+            {"key": key, "effect": "NoExecute", "timeAdded": after(seconds)}
+        ]}))
+        .unwrap(),
+    );
+    node
+}
+
+fn pod(toleration_seconds: Option<i64>) -> Pod {
+    serde_json::from_value(json!({
+        "metadata": {"name": "p", "namespace": "default", "uid": "p", "resourceVersion": "3"},
+        "spec": {"nodeName": "n1", "containers": [], "tolerations": [
+            {"key": UNREACHABLE, "operator": "Exists", "effect": "NoExecute",
+                "tolerationSeconds": toleration_seconds}
+        ]},
+        "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
+    }))
+    .unwrap()
+}
+
+#[test]
+fn a_node_is_dead_when_its_connection_has_been_gone_for_the_grace() {
+    let timing = Timing::default();
+    let seconds = Duration::from_secs;
+    let check = |last_seen: Option<u64>, now: i64, expected: Life| {
+        let got = life(&node(Some("True")), last_seen.map(seconds), start(), &timing, after(now));
+        assert_eq!(got, expected, "{last_seen:?} {now}");
+    };
+    check(Some(0), 1000, Life::Alive);
+    check(Some(2), 1000, Life::Waiting(seconds(4)));
+    check(Some(6), 1000, Life::Dead);
+    // A cluster that slept: the node was never seen, and the controllers have only started to look.
+    check(None, 0, Life::Waiting(seconds(20)));
+    check(None, 19, Life::Waiting(seconds(1)));
+    check(None, 20, Life::Dead);
+}
+
+/// Reconciles a node until nothing is left to do, and returns it.
+fn settle(ready: Option<&str>, unschedulable: bool, last_seen: Option<u64>) -> Node {
+    let mut world = World::new();
+    let mut body = node_json(ready);
+    body["spec"]["unschedulable"] = json!(unschedulable);
+    world.create(ResourceId::of::<Node>(), body);
+    world.pass(60_000);
+    let timing = Timing::default();
+    for _ in 0..5 {
+        let node = world.list::<Node>().remove(0);
+        let view = lifecycle::View {
+            node: &node,
+            last_seen: last_seen.map(Duration::from_secs),
+            started: world.now - SignedDuration::from_secs(1000),
+            timing: &timing,
+        };
+        let plan = lifecycle::reconcile(&view, world.now);
+        if plan.actions.is_empty() {
+            return (*node).clone();
+        }
+        world.apply(plan);
+    }
+    panic!("does not settle");
+}
+
+fn taints(node: &Node) -> Vec<(String, String)> {
+    let taints = node.spec.as_ref().and_then(|spec| spec.taints.as_ref());
+    taints.into_iter().flatten().map(|taint| (taint.key.clone(), taint.effect.clone())).collect()
+}
+
+fn pairs(expected: &[(&str, &str)]) -> Vec<(String, String)> {
+    expected.iter().map(|(key, effect)| ((*key).to_owned(), (*effect).to_owned())).collect()
+}
+
+#[test]
+fn taints_follow_conditions_and_cordon() {
+    let mine = ("mine", "NoSchedule");
+    let check = |node: Node, expected: &[(&str, &str)]| assert_eq!(taints(&node), pairs(expected));
+    check(settle(Some("True"), false, Some(0)), &[mine]);
+    check(settle(Some("False"), false, Some(0)), &[mine, (NOT_READY, "NoSchedule"), (NOT_READY, "NoExecute")]);
+    check(settle(Some("True"), false, Some(60)), &[mine, (UNREACHABLE, "NoSchedule"), (UNREACHABLE, "NoExecute")]);
+    check(settle(Some("True"), true, Some(0)), &[mine, ("node.kubernetes.io/unschedulable", "NoSchedule")]);
+}
+
+#[test]
+fn a_lost_node_says_so_in_kubernetes_words() {
+    let lost = settle(Some("True"), false, Some(60));
+    let ready = condition(&lost, "Ready").unwrap();
+    assert_eq!(
+        (ready.status.as_str(), ready.reason.as_deref(), ready.message.as_deref()),
+        ("Unknown", Some("NodeStatusUnknown"), Some("Kubelet stopped posting node status."))
+    );
+    let never = settle(None, false, None);
+    assert_eq!(condition(&never, "Ready").unwrap().reason.as_deref(), Some("NodeStatusNeverUpdated"));
+}
+
+#[test]
+fn a_node_that_is_back_loses_the_taints_when_it_says_that_it_is_ready() {
+    let mut back = settle(Some("True"), false, Some(60));
+    back.status = node(Some("True")).status;
+    let timing = Timing::default();
+    let view = lifecycle::View { node: &back, last_seen: Some(Duration::ZERO), started: start(), timing: &timing };
+    let plan = lifecycle::reconcile(&view, after(100));
+    let [Action::Patch { patch, .. }] = &plan.actions[..] else { panic!("{plan:?}") };
+    assert_eq!(patch["spec"]["taints"], json!([{"key": "mine", "effect": "NoSchedule"}]));
+}
+
+fn look(pod: &Pod, host: Host<'_>, started: i64, now: i64) -> Plan {
+    let timing = Timing::default();
+    pod::reconcile(&pod::View { pod, host, started: after(started), timing: &timing }, after(now))
+}
+
+/// What is done to the pod, in a word, and after how many seconds it is looked at again.
+fn check(plan: &Plan, expected: &str, again: Option<u64>) {
+    let words: Vec<&str> = plan
+        .actions
+        .iter()
+        .filter_map(|action| match action {
+            Action::Delete { grace_seconds: Some(0), .. } => Some("remove"),
+            Action::Delete { .. } => Some("evict"),
+            Action::Patch { .. } => Some("mark"),
+            _ => None,
+        })
+        .collect();
+    assert_eq!((words.join(" ").as_str(), plan.again), (expected, again.map(Duration::from_secs)));
+}
+
+#[test]
+fn taints_evict_after_the_time_for_which_they_are_borne() {
+    let lost = tainted(UNREACHABLE, 0);
+    let host = Host::Known(&lost);
+    check(&look(&pod(Some(3)), host, 0, 1), "mark", Some(2));
+    check(&look(&pod(Some(3)), host, 0, 3), "evict", None);
+    check(&look(&pod(None), host, 0, 1000), "mark", None);
+    check(&look(&pod(Some(3)), Host::Known(&tainted(NOT_READY, 0)), 0, 0), "evict", None);
+}
+
+#[test]
+fn time_in_which_nobody_looked_does_not_count() {
+    let lost = tainted(UNREACHABLE, -100_000);
+    check(&look(&pod(Some(3)), Host::Known(&lost), 0, 1), "mark", Some(2));
+}
+
+#[test]
+fn a_deleted_pod_on_a_lost_node_is_removed_after_a_while() {
+    let mut going = pod(Some(3));
+    going.metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(after(30)));
+    going.metadata.deletion_grace_period_seconds = Some(30);
+    let lost = tainted(UNREACHABLE, 0);
+    check(&look(&going, Host::Known(&lost), 0, 4), "", Some(6));
+    check(&look(&going, Host::Known(&lost), 0, 10), "remove", None);
+    check(&look(&going, Host::Known(&node(Some("True"))), 0, 100), "", None);
+    check(&look(&going, Host::None, 0, 1), "remove", None);
+}
+
+#[test]
+fn a_pod_of_a_node_that_does_not_exist_is_removed_after_a_while() {
+    check(&look(&pod(None), Host::Missing(Duration::from_secs(5)), 0, 5), "", Some(15));
+    check(&look(&pod(None), Host::Missing(Duration::from_secs(20)), 0, 20), "remove", None);
+    check(&look(&pod(None), Host::None, 0, 20), "", None);
+}
+
+#[test]
+fn every_node_gets_a_block_of_its_own() {
+    let mut world = World::new();
+    for index in 0..300 {
+        let mut body = node_json(None);
+        body["metadata"]["name"] = json!(format!("n{index}"));
+        if index == 7 {
+            body["spec"]["podCIDR"] = json!("100.64.16.0/20");
+        }
+        world.create(ResourceId::of::<Node>(), body);
+    }
+    let nodes = world.list::<Node>();
+    world.apply(cidr::reconcile(&nodes));
+    let nodes: Vec<Arc<Node>> = world.list::<Node>();
+    let mut blocks: Vec<String> = nodes.iter().filter_map(|node| node.spec.as_ref()?.pod_cidr.clone()).collect();
+    assert!(blocks.contains(&"100.64.0.0/20".to_owned()));
+    assert!(blocks.contains(&"100.65.43.0/24".to_owned()));
+    blocks.sort();
+    blocks.dedup();
+    assert_eq!(blocks.len(), 300);
+    assert_eq!(cidr::reconcile(&nodes).actions, []);
+}
