@@ -42,6 +42,9 @@ pub(super) trait Kind: Serialize + DeserializeOwned {
         self.prepare_update(old, env);
     }
 
+    /// What of a written subresource is refused.
+    fn validate_subresource(&self, _name: &str, _errors: &mut Errors) {}
+
     /// What is wrong with the object.
     fn validate(&self, _errors: &mut Errors) {}
 
@@ -121,8 +124,9 @@ pub(super) fn update<K: Kind>(
     }
     meta::validate(resource, new.meta(), K::name_faults, &mut errors);
     meta::validate_update(new.meta(), old.meta(), &mut errors);
-    if part.is_none() {
-        new.validate(&mut errors);
+    match part {
+        None => new.validate(&mut errors),
+        Some(name) => new.validate_subresource(name, &mut errors),
     }
     if subresource.is_none() {
         new.validate_update(&old, &mut errors);

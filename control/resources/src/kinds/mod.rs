@@ -88,6 +88,10 @@ macro_rules! by_kind {
 ///
 /// `generateName` is resolved by the caller before, and `metadata.namespace` is filled in from the path.
 pub fn create(resource: &Resource, object: Value, env: &Env) -> Result<Value, Status> {
+    if !resource.verbs.contains(&"get") {
+        // A review is answered and not stored: it has no name.
+        return Ok(object);
+    }
     by_kind!(resource, create(resource, object, env))
 }
 

@@ -127,6 +127,10 @@ fn fill_spec(spec: &mut ServiceSpec) {
 
 /// What the registry handed out stays where the new object leaves it out.
 fn keep_allocated(new: &mut ServiceSpec, old: &ServiceSpec) {
+    // A client that knows of one address only changes that one.
+    if new.cluster_ip != old.cluster_ip && new.cluster_ips == old.cluster_ips {
+        new.cluster_ips = new.cluster_ip.clone().map(|address| vec![address]);
+    }
     if has_address(new) && has_address(old) && new.cluster_ip.is_none() {
         new.cluster_ip.clone_from(&old.cluster_ip);
         new.cluster_ips.clone_from(&old.cluster_ips);

@@ -63,13 +63,28 @@ impl Kind for Pod {
         no_negative_grace(spec);
     }
 
-    fn prepare_subresource(&mut self, _name: &str, old: &Self, _env: &Env) {
-        self.spec.clone_from(&old.spec);
+    fn prepare_subresource(&mut self, name: &str, old: &Self, _env: &Env) {
+        let given = std::mem::replace(&mut self.spec, old.spec.clone());
+        if name != "status" {
+            let spec = self.spec.get_or_insert_default();
+            spec.ephemeral_containers = given.and_then(|spec| spec.ephemeral_containers);
+            self.status.clone_from(&old.status);
+            return;
+        }
         let status = self.status.get_or_insert_default();
         if let Some(old) = &old.status {
             status.qos_class.clone_from(&old.qos_class);
         }
         fill(&mut status.phase, "Pending");
+    }
+
+    fn validate_subresource(&self, _name: &str, errors: &mut Errors) {
+        let spec = self.spec.as_ref();
+        if spec.is_some_and(|spec| !items(&spec.ephemeral_containers).is_empty()) {
+            let path = FieldPath::new("spec").child("ephemeralContainers");
+            let why = "ephemeral containers are not supported: a pod keeps the containers it was created with";
+            errors.push(FieldError::forbidden(&path, why));
+        }
     }
 
     fn validate(&self, errors: &mut Errors) {

@@ -10,9 +10,6 @@ use crate::kinds::optional::{faults, items, one_of, plain, text};
 use crate::kinds::{meta, names};
 use crate::{FieldError, FieldPath};
 
-/// The priority classes that every cluster has; there are no others.
-const PRIORITY_CLASSES: &[&str] = &["system-cluster-critical", "system-node-critical"];
-
 /// The rules that pods and templates share.
 pub(super) fn validate(spec: &PodSpec, path: &FieldPath, errors: &mut Errors) {
     let volumes = volume::validate(items(&spec.volumes), &path.child("volumes"), errors);
@@ -52,11 +49,6 @@ pub(super) fn validate_pod(spec: &PodSpec, path: &FieldPath, errors: &mut Errors
     if text(&spec.node_name).is_some() && !items(&spec.scheduling_gates).is_empty() {
         let why = "cannot be set until all schedulingGates have been cleared";
         errors.push(FieldError::forbidden(&path.child("nodeName"), why));
-    }
-    if let Some(class) = text(&spec.priority_class_name)
-        && !PRIORITY_CLASSES.contains(&class)
-    {
-        errors.push(FieldError::not_found(&path.child("priorityClassName"), class));
     }
 }
 

@@ -140,7 +140,6 @@ fn what_is_wrong_with_a_pod_is_told_by_field() {
             "spec.dnsPolicy: Unsupported value: \"X\": supported values: \"ClusterFirstWithHostNet\", \"ClusterFirst\", \"Default\", \"None\"",
         ],
     );
-    check(json!({"priorityClassName": "gold"}), &["spec.priorityClassName: Not found: \"gold\""]);
     check(
         json!({"dnsPolicy": "None"}),
         &["spec.dnsConfig: Required value: must provide `dnsConfig` when `dnsPolicy` is None"],
@@ -285,6 +284,15 @@ fn status_and_spec_are_written_apart() {
     assert_eq!(new["status"], expected);
     let back = updated("Pod", &new, None, json!({"status": {"phase": "Failed"}})).expect("no change");
     assert_eq!(back["status"], new["status"]);
+}
+
+#[test]
+fn a_pod_gets_no_containers_later() {
+    let old = created("Pod", json!({"spec": {"containers": [container()]}}));
+    let change = json!({"spec": {"ephemeralContainers": [{"name": "debug", "image": "x"}], "nodeName": "n"}});
+    let status = updated("Pod", &old, Some("ephemeralcontainers"), change).expect_err("not built");
+    let expected = "spec.ephemeralContainers: Forbidden: ephemeral containers are not supported: a pod keeps the containers it was created with";
+    assert_eq!(causes(&status), [expected]);
 }
 
 #[test]
