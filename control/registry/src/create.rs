@@ -1,9 +1,10 @@
 //! Creating objects.
 
-use pal_resources::kinds::{self, Env};
+use std::borrow::Cow;
+
 use pal_resources::status::{StatusCause, StatusDetails};
-use pal_resources::{Reason, Resource, ResourceVersion, Status};
-use pal_store::{Guard, Op, Snapshot};
+use pal_resources::{Reason, Resource, ResourceVersion, Status, kinds};
+use pal_store::{Guard, Key, Op, Snapshot};
 use serde_json::Value;
 
 use crate::object::{Object, index_of};
@@ -17,6 +18,15 @@ const NAME_ATTEMPTS: usize = 8;
 
 /// The guard of a create that is about the object itself.
 const OBJECT_GUARD: usize = 0;
+
+/// What became of an attempt to write a new object.
+enum Inserted {
+    Done(Object),
+    /// There is an object at that key.
+    Taken(Key),
+    /// The namespace changed, or an address or port went to someone else.
+    Raced,
+}
 
 impl Registry {
     /// Creates an object. `generateName` gets its suffix here; Services get their addresses and ports.
@@ -36,9 +46,8 @@ impl Registry {
         let generated = generate_name(&mut body)?;
         self.check_namespace(&self.shared.store.applied(), resource, namespace, meta::text(&body, "name"))?;
         admit(resource, &mut body, options)?;
-        let env = self.env();
-        let object = kinds::create(resource, body, &env)?;
-        self.insert(resource, namespace, object, generated, &env, options).await
+        let object = kinds::create(resource, body, &self.env())?;
+        self.insert(resource, namespace, object, generated, options).await
     }
 
     /// Writes an object that has passed everything that concerns it alone.
@@ -48,55 +57,75 @@ impl Registry {
         namespace: Option<&str>,
         mut object: Value,
         generated: bool,
-        env: &Env,
         options: &WriteOptions,
     ) -> Result<Object, Status> {
-        let _ = env;
         let mut names_tried = 1;
         for _ in 0..ATTEMPTS {
-            let name = meta::text(&object, "name").to_owned();
-            let key = key::of(resource, namespace, &name);
-            let snapshot = self.shared.store.applied();
-            let home = self.check_namespace(&snapshot, resource, namespace, &name)?;
-            let mut taken = snapshot.get(&key).is_some();
-            if !taken {
-                let mut claimed = Claims::default();
-                let mut placed = None;
-                if service::is_service(resource) {
-                    let mut service = object.clone();
-                    claimed = service::claim(&mut service, None, &snapshot, &self.shared.config, resource)?;
-                    placed = Some(service);
+            match self.try_insert(resource, namespace, &object, options).await? {
+                Inserted::Done(created) => return Ok(created),
+                Inserted::Raced => {}
+                Inserted::Taken(key) => {
+                    let name = meta::text(&object, "name");
+                    if !generated {
+                        return Err(self.already_exists(resource, &key, name));
+                    }
+                    if names_tried == NAME_ATTEMPTS {
+                        return Err(no_free_name(resource, name));
+                    }
+                    names_tried += 1;
+                    let next = names::generated(meta::text(&object, "generateName"));
+                    meta::metadata_mut(&mut object)?.insert("name".to_owned(), next.into());
                 }
-                let value = placed.as_ref().unwrap_or(&object);
-                let encoded = wire::encode(resource, value, self.shared.config.object_limit_bytes)?;
-                if options.dry_run {
-                    let version = ResourceVersion(0);
-                    let json = wire::present(&resource.kind, &resource.api_version(), value, version)?;
-                    return Ok(Object::made(json, version));
-                }
-                let mut guards = vec![Guard::Absent(key.clone())];
-                guards.extend(home);
-                guards.extend(claimed.guards);
-                let mut ops = vec![Op::Put { key, value: encoded.bytes, revision_at: Some(encoded.revision_at) }];
-                ops.extend(claimed.ops);
-                match self.commit(guards, ops).await? {
-                    Tried::Committed { entries, .. } => return first(entries),
-                    Tried::Refused { guard } => taken = guard == OBJECT_GUARD,
-                }
-            }
-            if taken {
-                if !generated {
-                    return Err(Status::already_exists(resource, &name));
-                }
-                if names_tried == NAME_ATTEMPTS {
-                    return Err(no_free_name(resource, &name));
-                }
-                names_tried += 1;
-                let next = names::generated(meta::text(&object, "generateName"));
-                meta::metadata_mut(&mut object)?.insert("name".to_owned(), next.into());
             }
         }
         Err(contended(resource, meta::text(&object, "name")))
+    }
+
+    async fn try_insert(
+        &self,
+        resource: &Resource,
+        namespace: Option<&str>,
+        object: &Value,
+        options: &WriteOptions,
+    ) -> Result<Inserted, Status> {
+        let name = meta::text(object, "name");
+        let key = key::of(resource, namespace, name);
+        let snapshot = self.shared.store.applied();
+        let home = self.check_namespace(&snapshot, resource, namespace, name)?;
+        if snapshot.get(&key).is_some() {
+            return Ok(Inserted::Taken(key));
+        }
+        let mut object = Cow::Borrowed(object);
+        let claims = if service::is_service(resource) {
+            service::claim(object.to_mut(), None, &snapshot, &self.shared.config, resource)?
+        } else {
+            Claims::default()
+        };
+        let encoded = wire::encode(resource, &object, self.shared.config.object_limit_bytes)?;
+        if options.dry_run {
+            let version = ResourceVersion(0);
+            let json = wire::present(&resource.kind, &resource.api_version(), &object, version)?;
+            return Ok(Inserted::Done(Object::made(json, version)));
+        }
+        let mut guards = vec![Guard::Absent(key.clone())];
+        guards.extend(home);
+        guards.extend(claims.guards);
+        let put = Op::Put { key: key.clone(), value: encoded.bytes, revision_at: Some(encoded.revision_at) };
+        let mut ops = vec![put];
+        ops.extend(claims.ops);
+        match self.commit(guards, ops).await? {
+            Tried::Committed { entries, .. } => Ok(Inserted::Done(first(entries)?)),
+            Tried::Refused { guard: OBJECT_GUARD } => Ok(Inserted::Taken(key)),
+            Tried::Refused { .. } => Ok(Inserted::Raced),
+        }
+    }
+
+    fn already_exists(&self, resource: &Resource, key: &Key, name: &str) -> Status {
+        let mut status = Status::already_exists(resource, name);
+        if self.shared.store.applied().get(key).is_some_and(|entry| index_of(entry).deleting) {
+            status.message.insert_str(0, "object is being deleted: ");
+        }
+        status
     }
 
     /// The guard that keeps the namespace as it is while something is created in it: it must be there, and it must not

@@ -6,6 +6,7 @@ mod collections;
 mod contention;
 mod deletes;
 mod lists;
+mod model;
 mod patches;
 mod pods;
 mod services;

@@ -261,17 +261,24 @@ async fn a_signing_request_says_who_made_it() {
         "spec": {
             "request": "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURSBSRVFVRVNULS0tLS0=",
             "signerName": "kubernetes.io/kubelet-serving", "usages": ["digital signature", "server auth"],
-            "username": "someone-else", "groups": ["system:masters"]
+            "username": "someone-else", "groups": ["wheel"], "uid": "0", "extra": {"a": ["b"]}
         }
     });
-    match cluster.create("certificatesigningrequests", body).await {
-        Ok(object) => {
-            let value = object.value().expect("parses");
-            assert_eq!(value["spec"]["username"], "system:test");
-        }
-        // The request above holds no key; what matters is that the name was not taken from it.
-        Err(status) => assert_eq!(status.code, 422, "{}", status.message),
-    }
+    let created = cluster.create("certificatesigningrequests", body).await.expect("created");
+    let spec = created.value().expect("parses")["spec"].clone();
+    assert_eq!((&spec["username"], &spec["groups"]), (&json!("system:test"), &json!(["system:masters"])));
+}
+
+#[tokio::test]
+async fn a_name_whose_object_still_goes_is_taken() {
+    let cluster = Cluster::start().await;
+    let mut body = config_map("a", "1");
+    body["metadata"]["finalizers"] = json!(["x/y"]);
+    cluster.create("configmaps", body.clone()).await.expect("created");
+    cluster.delete("configmaps", "a", &Default::default()).await.expect("marked");
+    let status = cluster.create("configmaps", body).await.expect_err("taken");
+    let words = "object is being deleted: configmaps \"a\" already exists";
+    assert_eq!((status.code, status.message.as_str()), (409, words));
 }
 
 pub fn deployment(name: &str, replicas: i64) -> Value {
