@@ -14,7 +14,7 @@ pub struct NodeResources {
     pub cpu_millis: Option<u64>,
     /// Bytes.
     pub memory_bytes: Option<u64>,
-    /// How many pods may be bound to the node; 5,000 unless told otherwise.
+    /// How many pods may be bound to the node; 4,000 (what its block of addresses is good for) unless told otherwise.
     pub pods: Option<u32>,
 }
 

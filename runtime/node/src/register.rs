@@ -147,7 +147,7 @@ fn node_object(config: &NodeConfig, peer: SocketAddr, capacity: Capacity, now: T
     let resources: BTreeMap<String, Quantity> = BTreeMap::from([
         ("cpu".to_owned(), Quantity(cpu_text(capacity.cpu_millis))),
         ("memory".to_owned(), Quantity(format!("{}Ki", capacity.memory_bytes / 1024))),
-        ("pods".to_owned(), Quantity(config.resources.pods.unwrap_or(5000).to_string())),
+        ("pods".to_owned(), Quantity(config.resources.pods.unwrap_or(4000).to_string())),
     ]);
     let address = |kind: &str, address: String| NodeAddress { type_: kind.to_owned(), address };
     let status = NodeStatus {

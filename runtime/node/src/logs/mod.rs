@@ -112,3 +112,6 @@ fn remove_older(dir: &Path, oldest: u32) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
