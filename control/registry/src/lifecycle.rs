@@ -49,8 +49,8 @@ pub(crate) fn delete(
         return delete_namespace(object, options, now);
     }
     let default_grace = kinds::default_grace(resource, object);
-    if is_deleting(object) {
-        return again(object, default_grace.is_some(), options);
+    if is_deleting(object) && default_grace.is_some() {
+        return again(object, options);
     }
     let mut object = object.clone();
     let finalizers = finalizers_for(resource, &object, options);
@@ -77,14 +77,11 @@ fn grace(default: i64, options: &DeleteOptions) -> i64 {
     }
 }
 
-/// A delete of what is being deleted can only shorten the grace period.
-fn again(object: &Value, graceful: bool, options: &DeleteOptions) -> Result<Outcome, Status> {
+/// A delete of what ends gracefully already can only shorten the grace period.
+fn again(object: &Value, options: &DeleteOptions) -> Result<Outcome, Status> {
     let mut object = object.clone();
     let held = !meta::finalizers(&object).is_empty();
-    let running = object["metadata"]["deletionGracePeriodSeconds"].as_i64();
-    let (Some(running), true) = (running, graceful) else {
-        return Ok(if held { Outcome::Keep(object) } else { Outcome::Remove(object) });
-    };
+    let running = object["metadata"]["deletionGracePeriodSeconds"].as_i64().unwrap_or(0);
     if let Some(asked) = options.grace_period_seconds.map(|asked| if asked < 0 { 1 } else { asked })
         && asked < running
     {
@@ -126,7 +123,11 @@ pub(crate) fn after_write(is_namespace: bool, object: Value) -> Outcome {
     if is_deleting(&object) && over && !held { Outcome::Remove(object) } else { Outcome::Keep(object) }
 }
 
+/// Marks an object as one that is being deleted, from now on if it was not marked before.
 fn mark(object: &mut Value, grace: i64, now: Timestamp) -> Result<(), Status> {
+    if is_deleting(object) {
+        return Ok(());
+    }
     let metadata = meta::metadata_mut(object)?;
     metadata.insert("deletionTimestamp".to_owned(), timestamp(shift(now, grace)).into());
     metadata.insert("deletionGracePeriodSeconds".to_owned(), grace.into());

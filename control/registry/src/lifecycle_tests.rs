@@ -105,6 +105,23 @@ fn finalizers_hold_an_object() {
 }
 
 #[test]
+fn a_second_delete_may_change_what_becomes_of_the_dependents() {
+    let deployment = |finalizers: &[&str]| {
+        json!({"metadata": {"name": "a", "generation": 3, "finalizers": finalizers,
+            "deletionTimestamp": NOW, "deletionGracePeriodSeconds": 0}})
+    };
+    let marked = |finalizers: &[&str]| {
+        Some(json!({
+            "generation": 3, "finalizers": finalizers, "deletionTimestamp": NOW, "deletionGracePeriodSeconds": 0
+        }))
+    };
+    check("deployments", deployment(&[FOREGROUND]), &DeleteOptions::default(), marked(&[FOREGROUND]));
+    check("deployments", deployment(&[FOREGROUND]), &with_policy(Propagation::Orphan), marked(&[ORPHAN]));
+    check("deployments", deployment(&["x/y"]), &with_policy(Propagation::Foreground), marked(&["x/y", FOREGROUND]));
+    check("deployments", deployment(&[FOREGROUND]), &with_policy(Propagation::Background), None);
+}
+
+#[test]
 fn a_namespace_terminates_before_it_goes() {
     let namespace = |deleting: bool, finalizers: &[&str]| {
         let mut object = json!({
