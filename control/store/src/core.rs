@@ -3,8 +3,7 @@
 //! It has no thread, clock or socket: the driver calls it, and so can a simulation.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use protobuf::Message as _;
 use raft::eraftpb::{ConfChange, ConfChangeV2, ConfState, Entry, EntryType, HardState, Message};
@@ -22,6 +21,7 @@ use crate::slog_bridge;
 use crate::snapshot::Snapshot;
 use crate::storage::Tail;
 use crate::txn::Outcome;
+use crate::view::{Role, View};
 use crate::watch::Hub;
 
 /// Where a founded cluster's log begins: not at its first entry, so that a server that joins needs a snapshot, which also
@@ -40,41 +40,6 @@ pub(crate) struct NoPeers;
 impl Transport for NoPeers {
     fn send(&mut self, messages: Vec<Message>) {
         debug_assert!(messages.is_empty(), "a message to a server that does not exist");
-    }
-}
-
-/// The part of a server in its cluster.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// It orders the writes.
-    Leader,
-    /// It follows a leader, or looks for one.
-    Follower,
-}
-
-/// What readers see without asking the driver.
-pub(crate) struct View {
-    snapshot: RwLock<Snapshot>,
-    role: AtomicU8,
-    /// This server leads and needs nobody's vote: what it has applied is everything that was ever answered.
-    sole_leader: AtomicBool,
-}
-
-impl View {
-    pub fn new(snapshot: Snapshot) -> View {
-        View { snapshot: RwLock::new(snapshot), role: AtomicU8::new(1), sole_leader: AtomicBool::new(false) }
-    }
-
-    pub fn snapshot(&self) -> Snapshot {
-        self.snapshot.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    pub fn role(&self) -> Role {
-        if self.role.load(Ordering::Acquire) == 0 { Role::Leader } else { Role::Follower }
-    }
-
-    pub fn is_sole_leader(&self) -> bool {
-        self.sole_leader.load(Ordering::Acquire)
     }
 }
 
@@ -294,7 +259,7 @@ impl<D: Disk> Core<D> {
 
     fn note_role(&mut self, role: StateRole) {
         let leads = role == StateRole::Leader;
-        self.view.role.store(u8::from(!leads), Ordering::Release);
+        self.view.set_role(if leads { Role::Leader } else { Role::Follower });
         if !leads {
             for waiting in self.waiting.drain(..) {
                 answer(waiting.reply, Err(StoreError::Unknown));
@@ -358,12 +323,10 @@ impl<D: Disk> Core<D> {
     /// of a write can read it.
     fn publish(&mut self) {
         let leads = self.node.raft.state == StateRole::Leader && self.is_alone();
-        self.view.sole_leader.store(leads && self.node.raft.commit_to_current_term(), Ordering::Release);
+        self.view.set_sole_leader(leads && self.node.raft.commit_to_current_term());
         if self.state.index() > self.published {
             self.published = self.state.index();
-            let snapshot = self.state.snapshot();
-            let old =
-                std::mem::replace(&mut *self.view.snapshot.write().unwrap_or_else(PoisonError::into_inner), snapshot);
+            let old = self.view.show(self.state.snapshot());
             let grown = self.hub.push(&self.events, self.state.revision());
             for (reply, outcome) in self.answers.drain(..) {
                 answer(reply, Ok(outcome));
@@ -378,6 +341,12 @@ impl<D: Disk> Core<D> {
         }
     }
 
+    /// Refuses everything that waits, and shows that nothing more is written.
+    pub fn fail(&mut self, error: &StoreError) {
+        self.view.set_failure(error.clone());
+        self.abandon(error);
+    }
+
     /// Refuses everything that waits.
     pub fn abandon(&mut self, error: &StoreError) {
         for waiting in self.waiting.drain(..) {
@@ -386,7 +355,7 @@ impl<D: Disk> Core<D> {
         for read in self.reads.drain(..) {
             answer(read.reply, Err(error.clone()));
         }
-        self.view.role.store(1, Ordering::Release);
+        self.view.set_role(Role::Follower);
     }
 
     /// The last log entry that was applied.
@@ -417,7 +386,7 @@ impl<D: Disk> Core<D> {
 
 impl<D: Disk> Drop for Core<D> {
     fn drop(&mut self) {
-        self.view.sole_leader.store(false, Ordering::Release);
+        self.view.set_sole_leader(false);
         self.hub.close();
     }
 }

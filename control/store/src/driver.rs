@@ -10,8 +10,8 @@ use tokio::sync::watch;
 
 use crate::core::{Core, Reply};
 use crate::directory::Directory;
+use crate::disk::Disk;
 use crate::error::StoreError;
-use crate::files::Files;
 use crate::persister::{Persisted, Persister};
 use crate::snapshot::Snapshot;
 use crate::txn::Outcome;
@@ -22,9 +22,6 @@ const ROUND_BYTES: usize = 4 << 20;
 
 /// Raft's unit of time. It passes only where there are peers.
 const TICK: Duration = Duration::from_millis(100);
-
-/// How long the stored state is left alone after it could not be written.
-const RETRY: Duration = Duration::from_secs(2);
 
 /// So many log entries that changed nothing may lie behind the stored state.
 const IDLE_ENTRIES: u64 = 10_000;
@@ -49,11 +46,13 @@ pub(crate) enum Request {
 pub(crate) struct Laziness {
     pub bytes: usize,
     pub after: Duration,
+    /// How long it is left alone after it could not be written.
+    pub retry: Duration,
 }
 
 /// What the thread owns.
-pub(crate) struct Driver {
-    pub core: Core<Files>,
+pub(crate) struct Driver<D: Disk> {
+    pub core: Core<D>,
     pub requests: Receiver<Request>,
     pub persister: Persister,
     pub laziness: Laziness,
@@ -86,7 +85,7 @@ impl Clock {
     }
 }
 
-impl Driver {
+impl<D: Disk> Driver<D> {
     /// Works until the store is closed or all its handles are gone.
     pub fn run(mut self) {
         while self.round().is_continue() {}
@@ -163,7 +162,7 @@ impl Driver {
     fn fail(&mut self, error: StoreError) {
         tracing::error!(%error, "the store takes no more writes");
         let error = StoreError::Failed(error.to_string());
-        self.core.abandon(&error);
+        self.core.fail(&error);
         self.clock.failed = Some(error);
     }
 
@@ -192,7 +191,7 @@ impl Driver {
             }
             Err(batch) => {
                 self.core.dirty().put_back(*batch);
-                self.clock.persist = Some(Instant::now() + RETRY);
+                self.clock.persist = Some(Instant::now() + self.laziness.retry);
             }
         }
     }
@@ -207,7 +206,7 @@ impl Driver {
             Persisted::Failed { batch, error } => {
                 tracing::warn!(%error, "the applied state could not be written; the log keeps what it lacks");
                 self.core.dirty().put_back(*batch);
-                self.clock.persist = Some(Instant::now() + RETRY);
+                self.clock.persist = Some(Instant::now() + self.laziness.retry);
             }
         }
     }

@@ -33,6 +33,7 @@ mod snapshot;
 mod storage;
 mod store;
 mod txn;
+mod view;
 mod watch;
 
 pub use entry::Entry;
@@ -40,6 +41,7 @@ pub use error::{StoreError, WatchError};
 pub use history::{Change, Event};
 pub use key::{Key, Revision};
 pub use snapshot::Snapshot;
-pub use store::{Identity, Role, Store, StoreConfig};
+pub use store::{Identity, Store, StoreConfig};
 pub use txn::{Guard, Op, Outcome, Txn};
+pub use view::Role;
 pub use watch::Watcher;

@@ -3,13 +3,12 @@
 use std::collections::VecDeque;
 use std::path::PathBuf;
 
-use bytes::Bytes;
 use raft::eraftpb::{Entry, HardState};
 
 use crate::disk::{Disk, DiskFile};
 use crate::error::StoreError;
 use crate::record::{self, BATCH_OVERHEAD, ENTRY_OVERHEAD, Record};
-use crate::segment::{self, Damage, HEADER_LEN, frame_len};
+use crate::segment::{self, Damage, HEADER_LEN, Scan, frame_len};
 
 /// Kept free at a segment's end.
 const SEAL_LEN: u64 = frame_len(1) as u64;
@@ -70,14 +69,7 @@ impl<D: Disk> Log<D> {
             if position > 0 && segments[position - 1] + 1 != *number {
                 return Err(corrupt(format!("the segment before this one is missing; {ADVICE}")));
             }
-            let bytes = disk.read(*number).map_err(|error| StoreError::io(&disk.path(*number), &error))?;
-            let size = bytes.len() as u64;
-            let scan = segment::scan(&Bytes::from(bytes), *number).map_err(|damage| match damage {
-                Damage::Version(found) => {
-                    StoreError::TooNew { file: disk.path(*number), found, known: segment::VERSION }
-                }
-                Damage::Bad { at, what } => corrupt(format!("at byte {at}: {what}; {ADVICE}")),
-            })?;
+            let (scan, size) = read_segment(&disk, *number)?;
             let is_last = position + 1 == segments.len();
             if !is_last && !scan.sealed {
                 return Err(corrupt(format!("at byte {}: records are missing at the end; {ADVICE}", scan.end)));
@@ -183,6 +175,20 @@ impl<D: Disk> Log<D> {
         written.map_err(|error| StoreError::io(&self.disk.path(self.segment), &error))?;
         self.offset += self.buffer.len() as u64;
         Ok(())
+    }
+}
+
+/// A segment's records and the file's size.
+fn read_segment<D: Disk>(disk: &D, number: u64) -> Result<(Scan, u64), StoreError> {
+    let file = disk.path(number);
+    let bytes = disk.read(number).map_err(|error| StoreError::io(&file, &error))?;
+    let size = bytes.len() as u64;
+    match segment::scan(&bytes.into(), number) {
+        Ok(scan) => Ok((scan, size)),
+        Err(Damage::Version(found)) => Err(StoreError::TooNew { file, found, known: segment::VERSION }),
+        Err(Damage::Bad { at, what }) => {
+            Err(StoreError::Corrupt { file, why: format!("at byte {at}: {what}; {ADVICE}") })
+        }
     }
 }
 

@@ -17,6 +17,8 @@ struct Content {
     /// How many more segments fit.
     room: Option<usize>,
     syncs: usize,
+    /// Whether flushes fail.
+    broken: bool,
 }
 
 #[derive(Clone, Default)]
@@ -50,6 +52,11 @@ impl MemoryDisk {
     pub fn cut_power(&self) {
         let mut content = self.0.lock().unwrap();
         content.segments.values_mut().for_each(|segment| segment.unsynced.clear());
+    }
+
+    /// Lets every flush fail from now on.
+    pub fn break_down(&self) {
+        self.0.lock().unwrap().broken = true;
     }
 
     /// How often something was made durable.
@@ -115,6 +122,9 @@ impl DiskFile for MemoryFile {
 
     fn sync(&mut self) -> io::Result<()> {
         let mut content = self.disk.0.lock().unwrap();
+        if content.broken {
+            return Err(io::Error::other("the disk is broken"));
+        }
         content.syncs += 1;
         let segment = content.segments.get_mut(&self.segment).ok_or(io::ErrorKind::NotFound)?;
         segment.durable = segment.written();

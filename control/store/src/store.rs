@@ -10,8 +10,9 @@ use raft::eraftpb::ConfState;
 use tokio::sync::{oneshot, watch};
 
 use crate::codec::encode_txn;
-use crate::core::{Core, FOUNDED_AT, NoPeers, Parts, View, founding_state};
+use crate::core::{Core, FOUNDED_AT, NoPeers, Parts, founding_state};
 use crate::directory::Directory;
+use crate::disk::Disk;
 use crate::driver::{Clock, Driver, Laziness, Request, reporter};
 use crate::error::{StoreError, WatchError};
 use crate::files::Files;
@@ -19,13 +20,12 @@ use crate::history::Limits;
 use crate::key::Revision;
 use crate::log::Log;
 use crate::mvcc::State;
-use crate::persister::Persister;
+use crate::persister::{Persister, StateDisk};
 use crate::sled_state::{Loaded, SledState};
 use crate::snapshot::Snapshot;
 use crate::txn::{Outcome, Txn};
+use crate::view::{Role, View};
 use crate::watch::{Hub, Watcher};
-
-pub use crate::core::Role;
 
 /// How long a consistent read may wait for the cluster.
 const READ_LIMIT: Duration = Duration::from_secs(5);
@@ -54,6 +54,8 @@ pub struct StoreConfig {
     pub persist_bytes: usize,
     /// or when this much time has passed since the first of them.
     pub persist_after: Duration,
+    /// After the applied state could not be written, it is left alone for so long.
+    pub persist_retry: Duration,
 }
 
 impl Default for StoreConfig {
@@ -66,8 +68,9 @@ impl Default for StoreConfig {
             queue_bytes: 64 << 20,
             max_txn_bytes: 8 << 20,
             segment_bytes: 8 << 20,
-            persist_bytes: 8 << 20,
+            persist_bytes: 4 << 20,
             persist_after: Duration::from_secs(10),
+            persist_retry: Duration::from_secs(2),
         }
     }
 }
@@ -179,6 +182,11 @@ impl Store {
         self.0.view.role()
     }
 
+    /// Why the store takes no more writes, if it does not. A full disk is no such reason: it may pass.
+    pub fn failure(&self) -> Option<StoreError> {
+        self.0.view.failure()
+    }
+
     fn ask(&self, request: Request) -> Result<(), StoreError> {
         self.0.requests.try_send(request).map_err(|refused| match refused {
             TrySendError::Full(_) => StoreError::QueueFull,
@@ -226,20 +234,28 @@ impl Drop for Held<'_> {
 }
 
 /// Brings the store up from its directory.
-fn open(config: &StoreConfig) -> Result<(Driver, Shared), StoreError> {
+fn open(config: &StoreConfig) -> Result<(Driver<Files>, Shared), StoreError> {
     let directory = Directory::open(&config.dir)?;
-    let server = directory.server;
-    let state_dir = directory.state();
-    let mut stored = SledState::open(&state_dir)?;
-    let Loaded { state, conf_state } = stored.load()?.unwrap_or_else(|| founded(server));
-    let persisted = state.index();
-
+    let mut stored = SledState::open(&directory.state())?;
+    let loaded = stored.load()?.unwrap_or_else(|| founded(directory.server));
     let log_dir = directory.log();
     let files = Files::open(&log_dir).map_err(|error| StoreError::io(&log_dir, &error))?;
-    let segment_bytes = config.segment_bytes.max(LEAST_SEGMENT_BYTES);
-    let initial = founding_state(FOUNDED_AT, 1);
-    let (log, recovered) = Log::open(files, segment_bytes, persisted, &initial)?;
+    assemble(config, directory, files, stored, loaded)
+}
 
+/// Puts the parts together and goes on from where the disks stand.
+fn assemble<D: Disk>(
+    config: &StoreConfig,
+    directory: Directory,
+    disk: D,
+    stored: impl StateDisk,
+    loaded: Loaded,
+) -> Result<(Driver<D>, Shared), StoreError> {
+    let Loaded { state, conf_state } = loaded;
+    let persisted = state.index();
+    let server = directory.server;
+    let segment_bytes = config.segment_bytes.max(LEAST_SEGMENT_BYTES);
+    let (log, recovered) = Log::open(disk, segment_bytes, persisted, &founding_state(FOUNDED_AT, 1))?;
     let limits = Limits { events: config.history, bytes: config.history_bytes };
     let hub = Arc::new(Hub::new(limits, state.revision(), state.changed().iter()));
     let view = Arc::new(View::new(state.snapshot()));
@@ -253,31 +269,30 @@ fn open(config: &StoreConfig) -> Result<(Driver, Shared), StoreError> {
     }
 
     let (requests, queue) = sync_channel(config.queue.max(1));
-    let persister =
-        Persister::start(stored, reporter(requests.clone())).map_err(|error| StoreError::io(&state_dir, &error))?;
+    let persister = Persister::start(stored, reporter(requests.clone()))
+        .map_err(|error| StoreError::io(&directory.state(), &error))?;
     let closing = Arc::new(AtomicBool::new(false));
     let (end, running) = watch::channel(());
-    let identity = Identity { cluster: directory.cluster.clone(), server };
-    let driver = Driver {
-        core,
-        requests: queue,
-        persister,
-        laziness: Laziness { bytes: config.persist_bytes, after: config.persist_after },
-        clock: Clock::new(persisted),
-        closing: closing.clone(),
-        _directory: directory,
-        _running: end,
-    };
     let shared = Shared {
         requests,
         bytes: AtomicUsize::new(0),
         view,
         hub,
-        identity,
-        closing,
+        identity: Identity { cluster: directory.cluster.clone(), server },
+        closing: closing.clone(),
         running,
         queue_bytes: config.queue_bytes,
         max_txn_bytes: config.max_txn_bytes,
+    };
+    let driver = Driver {
+        core,
+        requests: queue,
+        persister,
+        laziness: Laziness { bytes: config.persist_bytes, after: config.persist_after, retry: config.persist_retry },
+        clock: Clock::new(persisted),
+        closing,
+        _directory: directory,
+        _running: end,
     };
     Ok((driver, shared))
 }
@@ -292,3 +307,7 @@ fn founded(server: u64) -> Loaded {
 #[cfg(test)]
 #[path = "store_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "driver_tests.rs"]
+mod driver_tests;

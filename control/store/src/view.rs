@@ -1,0 +1,69 @@
+//! What readers see without asking the driver.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{PoisonError, RwLock};
+
+use crate::error::StoreError;
+use crate::snapshot::Snapshot;
+
+/// The part of a server in its cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It orders the writes.
+    Leader,
+    /// It follows a leader, or looks for one.
+    Follower,
+}
+
+/// What the driver shows.
+pub(crate) struct View {
+    snapshot: RwLock<Snapshot>,
+    leads: AtomicBool,
+    /// This server leads and needs nobody's vote: what it has applied is everything that was ever answered.
+    sole_leader: AtomicBool,
+    failure: RwLock<Option<StoreError>>,
+}
+
+impl View {
+    pub fn new(snapshot: Snapshot) -> View {
+        View {
+            snapshot: RwLock::new(snapshot),
+            leads: AtomicBool::new(false),
+            sole_leader: AtomicBool::new(false),
+            failure: RwLock::new(None),
+        }
+    }
+
+    pub fn snapshot(&self) -> Snapshot {
+        self.snapshot.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Shows a newer snapshot. Returns the old one, so that nobody waits while it is taken apart.
+    pub fn show(&self, snapshot: Snapshot) -> Snapshot {
+        std::mem::replace(&mut *self.snapshot.write().unwrap_or_else(PoisonError::into_inner), snapshot)
+    }
+
+    pub fn role(&self) -> Role {
+        if self.leads.load(Ordering::Acquire) { Role::Leader } else { Role::Follower }
+    }
+
+    pub fn set_role(&self, role: Role) {
+        self.leads.store(role == Role::Leader, Ordering::Release);
+    }
+
+    pub fn is_sole_leader(&self) -> bool {
+        self.sole_leader.load(Ordering::Acquire)
+    }
+
+    pub fn set_sole_leader(&self, is_sole_leader: bool) {
+        self.sole_leader.store(is_sole_leader, Ordering::Release);
+    }
+
+    pub fn failure(&self) -> Option<StoreError> {
+        self.failure.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn set_failure(&self, error: StoreError) {
+        *self.failure.write().unwrap_or_else(PoisonError::into_inner) = Some(error);
+    }
+}
