@@ -40,10 +40,9 @@ pub(super) fn metrics(api: &Api) -> Response<Body> {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "apiserver_request_total{{code=\"{class}xx\"}} {count}");
     }
-    let (requests, streams) = api.gate.free();
     let gauges = [
-        ("apiserver_requests_in_flight", api.config.max_requests.saturating_sub(requests) as u64),
-        ("apiserver_streams_in_flight", api.config.max_streams.saturating_sub(streams) as u64),
+        ("apiserver_requests_in_flight", api.config.max_requests.saturating_sub(api.gate.free_requests()) as u64),
+        ("apiserver_streams_in_flight", api.config.max_streams.saturating_sub(api.gate.free_streams()) as u64),
         ("palinurus_uptime_seconds", api.figures.started.elapsed().as_secs()),
     ];
     for (name, value) in gauges {

@@ -52,9 +52,14 @@ impl Gate {
         self.streams.clone().try_acquire_owned().map_err(|_| busy())
     }
 
-    /// Requests and streams that could still be taken.
-    pub(crate) fn free(&self) -> (usize, usize) {
-        (self.requests.available_permits(), self.streams.available_permits())
+    /// Requests that could still be taken.
+    pub(crate) fn free_requests(&self) -> usize {
+        self.requests.available_permits()
+    }
+
+    /// Streams that could still be taken.
+    pub(crate) fn free_streams(&self) -> usize {
+        self.streams.available_permits()
     }
 }
 
@@ -86,7 +91,7 @@ mod tests {
         let other = gate.request("other").expect("a place that was left");
         assert_eq!(gate.request("third").err().map(|status| status.code), Some(429));
         drop((held, other));
-        assert_eq!(gate.free(), (4, 1));
+        assert_eq!((gate.free_requests(), gate.free_streams()), (4, 1));
         assert!(gate.users.lock().expect("not poisoned").is_empty());
         let stream = gate.stream().expect("a place");
         assert!(gate.stream().is_err());

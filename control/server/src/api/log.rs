@@ -10,10 +10,11 @@ use http_body_util::{BodyExt as _, Limited, StreamBody};
 use hyper::body::Incoming;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use pal_registry::Read;
-use pal_resources::{FieldError, FieldPath, Reason, Resource, Status};
+use pal_resources::{FieldError, FieldPath, Reason, Status};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
+use super::kinds::unserved;
 use super::query::Query;
 use super::{At, Call, reply};
 use crate::{Body, BoxError, TunnelError};
@@ -86,7 +87,7 @@ fn forwarded(query: &Query<'_>) -> Result<String, Status> {
         let Some(number) = query.int(name)? else { continue };
         if number < least {
             let error = FieldError::invalid(&FieldPath::new(name), number, words);
-            return Err(Status::invalid(&options_kind(), "", &[error]));
+            return Err(Status::invalid(&unserved("", "PodLogOptions"), "", &[error]));
         }
         out.append_pair(name, &number.to_string());
     }
@@ -94,7 +95,7 @@ fn forwarded(query: &Query<'_>) -> Result<String, Status> {
         if query.get("sinceSeconds").is_some() {
             let message = "at most one of `sinceTime` or `sinceSeconds` may be specified";
             let error = FieldError::forbidden(&FieldPath::new(""), message);
-            return Err(Status::invalid(&options_kind(), "", &[error]));
+            return Err(Status::invalid(&unserved("", "PodLogOptions"), "", &[error]));
         }
         let parsed = time.parse::<jiff::Timestamp>();
         parsed.map_err(|error| Status::bad_request(format!("sinceTime: Invalid value: {time:?}: {error}")))?;
@@ -203,22 +204,6 @@ fn refused(code: StatusCode, text: &str) -> Status {
         StatusCode::NOT_FOUND => Status::new(404, Reason::NotFound, text),
         StatusCode::SERVICE_UNAVAILABLE => Status::unavailable(text),
         _ => Status::internal(text),
-    }
-}
-
-/// The options' kind, for messages about them.
-fn options_kind() -> Resource {
-    Resource {
-        group: "".into(),
-        version: "v1".into(),
-        plural: "".into(),
-        singular: "".into(),
-        kind: "PodLogOptions".into(),
-        namespaced: false,
-        short_names: (&[]).into(),
-        categories: (&[]).into(),
-        verbs: (&[]).into(),
-        subresources: (&[]).into(),
     }
 }
 

@@ -8,6 +8,7 @@ mod discovery;
 mod figures;
 mod gate;
 mod health;
+mod kinds;
 mod log;
 mod query;
 mod read;
@@ -51,6 +52,12 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) struct Peer {
     /// Who the client certificate names.
     pub user: Option<Arc<User>>,
+}
+
+/// What proves the cluster's word.
+pub(crate) struct Keys {
+    pub ca: Arc<ClusterCa>,
+    pub key: Arc<TokenKey>,
 }
 
 /// Everything that answering needs.
@@ -142,11 +149,11 @@ impl Api {
         config: ServerConfig,
         local: SocketAddr,
         registry: Registry,
-        identity: (Arc<ClusterCa>, Arc<TokenKey>),
+        keys: Keys,
         tunnels: Arc<Tunnels>,
         stop: CancellationToken,
     ) -> Self {
-        let (ca, key) = identity;
+        let Keys { ca, key } = keys;
         let authenticator = Authenticator::new(registry.clone(), ca.fingerprint().to_owned(), key.clone());
         let gate = gate::Gate::new(config.max_requests, config.max_streams);
         let (documents, figures) = (discovery::Documents::default(), figures::Figures::default());

@@ -7,7 +7,9 @@ use pal_registry::{ListOptions, Read, VersionMatch, WatchOptions};
 use pal_resources::codec::FieldValidation;
 use pal_resources::field::{FieldError, FieldErrorKind, FieldPath};
 use pal_resources::selector::{FieldSelector, LabelSelector};
-use pal_resources::{Resource, ResourceVersion, Status};
+use pal_resources::{ResourceVersion, Status};
+
+use super::kinds::unserved;
 
 /// The parameters of a request, in their order.
 pub(crate) struct Query<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
@@ -206,7 +208,7 @@ fn check_manager(kind: &'static str, manager: &str) -> Result<(), Status> {
             message: "Too long: may not be more than 128 bytes".to_owned(),
             path,
         };
-        return Err(Status::invalid(&options_kind(kind), "", &[error]));
+        return Err(Status::invalid(&unserved("meta.k8s.io", kind), "", &[error]));
     }
     if manager.chars().any(char::is_control) {
         let error = FieldError {
@@ -214,7 +216,7 @@ fn check_manager(kind: &'static str, manager: &str) -> Result<(), Status> {
             message: format!("Invalid value: {manager:?}: should only contain printable characters"),
             path,
         };
-        return Err(Status::invalid(&options_kind(kind), "", &[error]));
+        return Err(Status::invalid(&unserved("meta.k8s.io", kind), "", &[error]));
     }
     Ok(())
 }
@@ -225,7 +227,7 @@ pub(super) fn unsupported(kind: &'static str, field: &str, value: &str, supporte
         message: format!("Unsupported value: {value:?}: supported values: {supported}"),
         path: FieldPath::new(field),
     };
-    Status::invalid(&options_kind(kind), "", &[error])
+    Status::invalid(&unserved("meta.k8s.io", kind), "", &[error])
 }
 
 fn list_invalid(why: &str) -> Status {
@@ -238,23 +240,7 @@ fn list_invalid(why: &str) -> Status {
             "resourceVersionMatch"
         }),
     };
-    Status::invalid(&options_kind("ListOptions"), "", &[error])
-}
-
-/// Options are a kind of their own in messages: `CreateOptions.meta.k8s.io "" is invalid: ...`.
-fn options_kind(kind: &'static str) -> Resource {
-    Resource {
-        group: "meta.k8s.io".into(),
-        version: "v1".into(),
-        plural: "".into(),
-        singular: "".into(),
-        kind: kind.into(),
-        namespaced: false,
-        short_names: (&[]).into(),
-        categories: (&[]).into(),
-        verbs: (&[]).into(),
-        subresources: (&[]).into(),
-    }
+    Status::invalid(&unserved("meta.k8s.io", "ListOptions"), "", &[error])
 }
 
 #[cfg(test)]

@@ -1,8 +1,11 @@
 //! Reading one object, or a list.
 
+use std::sync::Arc;
+
 use http::{Response, StatusCode};
 use pal_resources::Status;
 
+use super::kinds::unserved;
 use super::render::Shown;
 use super::{At, Call, reply};
 use crate::Body;
@@ -10,7 +13,11 @@ use crate::Body;
 impl Call<'_> {
     /// How the objects of this request are shown.
     pub(super) fn shown(&self, at: &At) -> Result<Shown, Status> {
-        Ok(Shown::new(at.resource.clone(), self.accepted.form, self.query.include()?))
+        let resource = match at.subresource() {
+            Some("scale") => Arc::new(unserved("autoscaling", "Scale")),
+            _ => at.resource.clone(),
+        };
+        Ok(Shown::new(resource, self.accepted.form, self.query.include()?))
     }
 }
 
@@ -24,16 +31,13 @@ pub(super) async fn get(call: &Call<'_>, at: &At) -> Result<Response<Body>, Stat
     one(call, at, StatusCode::OK, &object)
 }
 
-/// An object as the answer. What is not of the resource's own kind (a Scale) has no table.
+/// An object as the answer.
 pub(super) fn one(
     call: &Call<'_>,
     at: &At,
     code: StatusCode,
     object: &pal_registry::Object,
 ) -> Result<Response<Body>, Status> {
-    if at.subresource() == Some("scale") {
-        return reply::json(code, object.json(), call.accepted);
-    }
     let json = call.shown(at)?.object(object.json(), object.version())?;
     reply::json(code, &json, call.accepted)
 }

@@ -41,6 +41,9 @@ impl Route {
         }
         route.version = segments.next()?;
         let rest: Vec<String> = segments.collect();
+        if !rest.iter().all(|segment| is_name(segment)) {
+            return None;
+        }
         let mut rest = rest.as_slice();
         // `namespaces/NAME/status` is the namespace's own; `namespaces/NAME/PLURAL` lies in it.
         if let [first, namespace, plural, ..] = rest
@@ -75,6 +78,11 @@ pub(crate) fn verb(method: &Method, named: bool, watch: bool) -> &'static str {
         Method::DELETE => "deletecollection",
         _ => "",
     }
+}
+
+/// Whether a segment can be the name of anything: no object has one of the others.
+fn is_name(segment: &str) -> bool {
+    !matches!(segment, "" | "." | "..") && !segment.contains(|c: char| matches!(c, '/' | '%') || c.is_control())
 }
 
 /// Percent-decoding of a path; what does not decode to text stays as it is.
@@ -138,7 +146,11 @@ mod tests {
         check("/apis/apps/v1/namespaces/x/deployments/d/scale", "apps v1 x deployments d scale");
         check("/apis/apps/v1/deployments/", "apps v1 - deployments - -");
         check("/api/v1/nodes/system%3Anode", "- v1 - nodes system:node -");
-        check("/api/v1/nodes/100%", "- v1 - nodes 100% -");
+        check("/api/v1/nodes/100%", "other /api/v1/nodes/100%");
+        check("/api/v1/namespaces//pods", "other /api/v1/namespaces//pods");
+        check("/api/v1/namespaces/a%2Fb/pods", "other /api/v1/namespaces/a/b/pods");
+        check("/api/v1/namespaces/%2e%2e/pods", "other /api/v1/namespaces/../pods");
+        check("/api/v1/nodes/%00", "other /api/v1/nodes/\0");
         check("/api/v1", "other /api/v1");
         check("/apis/apps", "other /apis/apps");
         check("/apis/apps/v1", "other /apis/apps/v1");

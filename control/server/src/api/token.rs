@@ -7,13 +7,13 @@ use hyper::body::Incoming;
 use jiff::Timestamp;
 use pal_registry::Read;
 use pal_resources::codec;
-use pal_resources::{FieldError, FieldPath, Resource, Status, resource};
+use pal_resources::{FieldError, FieldPath, Status, resource};
 use serde_json::Value;
 
+use super::kinds::unserved;
 use super::{At, Call, reply};
 use crate::Body;
-use crate::auth::{Attributes, Target};
-use crate::auth::{Bound, Claims, forbidden};
+use crate::auth::{Attributes, Bound, Claims, Target, forbidden};
 
 const DEFAULT_SECONDS: i64 = 3600;
 const LEAST_SECONDS: i64 = 600;
@@ -72,7 +72,7 @@ fn seconds(value: &Value) -> Result<i64, Status> {
     }
     let path = FieldPath::new("spec").child("expirationSeconds");
     let error = FieldError::invalid(&path, asked, "may not specify a duration less than 10 minutes");
-    Err(Status::invalid(&token_kind(), "", &[error]))
+    Err(Status::invalid(&unserved("authentication.k8s.io", "TokenRequest"), "", &[error]))
 }
 
 /// Ties the token to a pod or a secret: it ends with that.
@@ -135,22 +135,6 @@ fn refused(call: &Call<'_>, at: &At, why: &str) -> Status {
         ..Target::default()
     };
     forbidden(&call.user, &Attributes::Resource("create", target), why)
-}
-
-/// The kind of the request, for messages about it.
-fn token_kind() -> Resource {
-    Resource {
-        group: "authentication.k8s.io".into(),
-        version: "v1".into(),
-        plural: "tokenrequests".into(),
-        singular: "tokenrequest".into(),
-        kind: "TokenRequest".into(),
-        namespaced: true,
-        short_names: (&[]).into(),
-        categories: (&[]).into(),
-        verbs: (&[]).into(),
-        subresources: (&[]).into(),
-    }
 }
 
 #[cfg(test)]

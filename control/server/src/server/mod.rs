@@ -15,7 +15,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::api::Api;
+use crate::api::{Api, Keys};
 use crate::auth::TokenKey;
 use crate::pki::{ClusterCa, Identity, PkiError};
 use crate::{ServerConfig, ServerError, Tunnels, auth, kubeconfig};
@@ -52,8 +52,14 @@ impl Server {
         let (stop, kill) = (CancellationToken::new(), CancellationToken::new());
         let tunnels = Arc::new(Tunnels::default());
         let limit = Arc::new(Semaphore::new(config.max_connections));
-        let api =
-            Arc::new(Api::new(config, local, registry, (ca.clone(), Arc::new(key)), tunnels.clone(), stop.clone()));
+        let api = Arc::new(Api::new(
+            config,
+            local,
+            registry,
+            Keys { ca: ca.clone(), key: Arc::new(key) },
+            tunnels.clone(),
+            stop.clone(),
+        ));
         let connections = TaskTracker::new();
         let accept = connection::Accept {
             listener,
