@@ -44,8 +44,8 @@ pub(super) const POD: &[Column] = &[
 pub(super) const DEPLOYMENT: &[Column] = &[
     NAME,
     text("Ready", "Number of the pod with ready state"),
-    number("Up-to-date", "Number of pods that have the wanted template."),
-    number("Available", "Number of pods that have been ready for long enough."),
+    text("Up-to-date", "Number of pods that have the wanted template."),
+    text("Available", "Number of pods that have been ready for long enough."),
     AGE,
     wide("Containers", "Names of each container in the template."),
     wide("Images", "Images referenced by each container in the template."),

@@ -60,7 +60,7 @@ fn ports(ports: &[Value]) -> String {
 pub(super) fn endpoint_slice(object: &Value, now: Timestamp) -> Vec<Value> {
     let ports = items(&object["ports"]).iter().map(|port| match port["port"].as_i64() {
         Some(number) => number.to_string(),
-        None => "*".to_owned(),
+        None => port["name"].as_str().unwrap_or("*").to_owned(),
     });
     let endpoints = items(&object["endpoints"]).iter();
     let addresses = endpoints.flat_map(|e| items(&e["addresses"])).map(|a| text(a).to_owned());

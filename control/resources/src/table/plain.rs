@@ -90,14 +90,14 @@ pub(super) fn signing_request(object: &Value, now: Timestamp) -> Vec<Value> {
 
 fn signing_state(status: &Value) -> String {
     let has = |kind: &str| items(&status["conditions"]).iter().any(|c| text(&c["type"]) == kind);
-    let mut state = String::new();
-    for kind in ["Denied", "Approved", "Failed"] {
-        if has(kind) {
-            state.push_str(kind);
-        }
-    }
-    if state.is_empty() {
-        state.push_str("Pending");
+    let decided = match (has("Denied"), has("Approved")) {
+        (true, _) => "Denied",
+        (false, true) => "Approved",
+        (false, false) => "Pending",
+    };
+    let mut state = decided.to_owned();
+    if has("Failed") {
+        state.push_str(",Failed");
     }
     if !text(&status["certificate"]).is_empty() {
         state.push_str(",Issued");
