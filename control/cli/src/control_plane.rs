@@ -85,8 +85,11 @@ impl ControlPlane {
             liveness: Arc::new(Liveness(server.liveness())),
             signer: Arc::new(Signer(server.ca().clone())),
             timing: Timing { node_grace: Duration::from_secs(args.node_grace_seconds), ..Timing::default() },
+            // A node may run beside the server, at its address; the API's own address inside the cluster is nobody's.
+            reserved_addresses: vec![registry.config().service_cidr.at(1).to_string()],
         };
-        let controllers = pal_controllers::start(registry.clone(), options, CancellationToken::new());
+        let controllers = pal_controllers::start(registry.clone(), options, CancellationToken::new())
+            .map_err(CliError::other)?;
         let kubeconfig = paths::kubeconfig(data_dir);
         paths::write_private(&kubeconfig, &server.kubeconfig(&url).map_err(CliError::other)?)?;
         Ok(Self { store, registry, server, controllers, url, kubeconfig })

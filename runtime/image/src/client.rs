@@ -77,8 +77,11 @@ impl RegistryClient {
     /// Fails where the system's root certificates cannot be read.
     pub fn new(cluster: Option<ClusterRegistry>, plain_http: Vec<String>) -> Result<Self, ClientError> {
         let cluster = cluster.map(|cluster| {
+            let mut tls = (*cluster.tls).clone();
+            // The connector offers the protocols that it speaks, whatever the configuration was made for.
+            tls.alpn_protocols.clear();
             let connector = HttpsConnectorBuilder::new()
-                .with_tls_config((*cluster.tls).clone())
+                .with_tls_config(tls)
                 .https_only()
                 .enable_http1()
                 .build();
