@@ -101,6 +101,8 @@ impl Registry {
         } else {
             Claims::default()
         };
+        // What nobody looks at any more, the store need not copy to change.
+        drop(snapshot);
         let encoded = wire::encode(resource, &object, self.shared.config.object_limit_bytes)?;
         if options.dry_run {
             let version = ResourceVersion(0);

@@ -99,11 +99,11 @@ impl Registry {
     {
         for _ in 0..ATTEMPTS {
             let snapshot = self.shared.store.applied();
-            let entry = find(&snapshot, resource, namespace, name)?;
-            let old: Value = serde_json::from_slice(entry.value()).map_err(|error| unreadable(entry, &error))?;
+            let entry = find(&snapshot, resource, namespace, name)?.clone();
+            let old: Value = serde_json::from_slice(entry.value()).map_err(|error| unreadable(&entry, &error))?;
             let done = match decide(&old)? {
-                Outcome::Keep(new) => self.replace(resource, &snapshot, entry, &old, new, dry_run).await?,
-                Outcome::Remove(last) => self.remove(resource, entry, Some((&old, last)), dry_run).await?,
+                Outcome::Keep(new) => self.replace(resource, snapshot, &entry, &old, new, dry_run).await?,
+                Outcome::Remove(last) => self.remove(resource, &entry, Some((&old, last)), dry_run).await?,
             };
             if let Some(done) = done {
                 return Ok(done);
@@ -116,17 +116,19 @@ impl Registry {
     async fn replace(
         &self,
         resource: &Resource,
-        snapshot: &Snapshot,
+        snapshot: Snapshot,
         entry: &Arc<Entry>,
         old: &Value,
         mut new: Value,
         dry_run: bool,
     ) -> Result<Option<Deletion>, Status> {
         let claims = if service::is_service(resource) {
-            service::claim(&mut new, Some(old), snapshot, &self.shared.config, resource)?
+            service::claim(&mut new, Some(old), &snapshot, &self.shared.config, resource)?
         } else {
             service::Claims::default()
         };
+        // What nobody looks at any more, the store need not copy to change.
+        drop(snapshot);
         let version = ResourceVersion(entry.modified().0);
         meta::metadata_mut(&mut new)?.insert("resourceVersion".to_owned(), version.to_string().into());
         if new == *old {
