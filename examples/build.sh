@@ -41,6 +41,7 @@ guestbook_frontend.wasm  examples/guestbook/frontend.wasm
 guestbook_backend.wasm   examples/guestbook/backend.wasm
 guest-command.wasm       tests/guests/command.wasm
 guest_service.wasm       tests/guests/service.wasm
+guest_service_p3.wasm    tests/guests/service-p3.wasm
 guest_needs_import.wasm  tests/guests/needs-import.wasm
 guest_start_trap.wasm    tests/guests/start-trap.wasm
 PLACES

@@ -2,9 +2,7 @@
 //!
 //! Each request gets a fresh instance, so there is no state here and nothing to lock.
 
-use wasip2::http::types::{
-    Fields, IncomingRequest, OutgoingBody, OutgoingResponse, ResponseOutparam,
-};
+use wasip2::http::types::{Fields, IncomingRequest, OutgoingBody, OutgoingResponse, ResponseOutparam};
 
 struct Hello;
 
@@ -21,9 +19,7 @@ impl wasip2::exports::http::incoming_handler::Guest for Hello {
 fn respond(out: ResponseOutparam, text: &str) {
     let headers = Fields::new();
     let plain = b"text/plain; charset=utf-8".to_vec();
-    headers
-        .append("content-type", &plain)
-        .expect("a new list of headers takes a valid one");
+    headers.append("content-type", &plain).expect("a new list of headers takes a valid one");
     let response = OutgoingResponse::new(headers);
     let body = response.body().expect("the body is taken once");
     ResponseOutparam::set(out, Ok(response));

@@ -153,9 +153,9 @@ mod tests {
             out.extend_from_slice(&[0, 0]);
             out
         };
-        let module = |entries: &[Vec<u8>]| {
+        let module = |entries: &[&Vec<u8>]| {
             let mut content = vec![entries.len() as u8];
-            content.extend(entries.concat());
+            entries.iter().for_each(|entry| content.extend(*entry));
             let mut out = b"\0asm\x01\0\0\0\x01\x05\x01\x60\x01\x7f\0\x02".to_vec();
             leb128(&mut out, content.len());
             out.extend(content);
@@ -165,12 +165,12 @@ mod tests {
         let close = entry(PREVIEW1, "fd_close");
         let exit = entry(PREVIEW1, "proc_exit");
         let redirected = entry(EXIT_MODULE, EXIT_FUNCTION);
-        let check = |given: &[Vec<u8>], expected: &[Vec<u8>]| {
+        let check = |given: &[&Vec<u8>], expected: &[&Vec<u8>]| {
             assert_eq!(redirect_exit(&module(given)).unwrap(), module(expected));
         };
-        check(&[close.clone()], &[close.clone()]);
-        check(&[exit.clone()], &[redirected.clone()]);
-        check(&[close.clone(), exit, close.clone()], &[close.clone(), redirected, close]);
+        check(&[&close], &[&close]);
+        check(&[&exit], &[&redirected]);
+        check(&[&close, &exit, &close], &[&close, &redirected, &close]);
     }
 
     #[test]

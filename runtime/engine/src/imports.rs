@@ -89,6 +89,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_worlds_in_wit_are_what_is_provided() {
+        for (dir, offered, minor) in [("p2", P2, "0.2."), ("p3", P3, "0.3.")] {
+            let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit");
+            let mut resolve = wit_parser::Resolve::default();
+            let (package, _) = resolve.push_dir(path.join(dir)).expect("the packages resolve");
+            let world = resolve.select_world(&[package], Some("imports")).expect("the world is there");
+            let named: Vec<_> = resolve.worlds[world].imports.keys().map(|key| resolve.name_world_key(key)).collect();
+            for name in &named {
+                let known = offered.iter().any(|offered| is(name, offered, minor));
+                assert!(known, "{name} is in the world and not provided");
+            }
+            assert_eq!(named.len(), offered.len(), "{named:?}");
+        }
+    }
+
+    #[test]
     fn imports_that_nothing_provides_are_named_together() {
         let missing =
             |names: &[&str]| Err(PrepareError::MissingImports(names.iter().map(|name| name.to_string()).collect()));

@@ -9,6 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use wasmtime::{AsContextMut as _, Store};
 use wasmtime_wasi_http::handler::{Prepared, Proxy};
 use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
+use wasmtime_wasi_http::p3::bindings::http::types::ErrorCode;
 use wasmtime_wasi_http::{Error, WasiBody, WasiHttpView as _};
 
 use crate::failure::Failure;
@@ -167,15 +168,16 @@ async fn handle_p3(
     let prepared = Prepared::new(store.as_context_mut(), &proxy, request, |guest: &mut Guest| guest.http(), sender)?;
     // The response has to be passed on from outside of the guest's event loop, which the guest may block.
     let pass_on = async {
-        if let Ok(response) = receiver.await {
-            match response {
-                Ok(response) => drop(answer.send(Ok(response))),
-                // A trap ends the event loop as well, and is reported from there.
-                Err(error) if error.is::<wasmtime::Trap>() => drop(answer),
-                Err(error) => drop(answer.send(Err(error.to_string()))),
+        match receiver.await {
+            Ok(Ok(response)) => drop(answer.send(Ok(response))),
+            Ok(Err(error)) => {
+                // A trap or an exit is told by the end of the event loop.
+                if let Some(code) = error.downcast_ref::<ErrorCode>() {
+                    let _ = answer.send(Err(format!("{code:?}")));
+                }
             }
+            Err(_) => {}
         }
-        pending::<()>().await;
     };
     let run = store.run_concurrent(async |accessor| {
         prepared.run(accessor, pending()).await?;
@@ -183,9 +185,7 @@ async fn handle_p3(
         poll_fn(|cx| accessor.poll_no_interesting_tasks(cx)).await;
         wasmtime::error::Ok(())
     });
-    tokio::select! {
-        biased;
-        () = pass_on => Ok(()),
-        done = run => done?,
-    }
+    // The sender is used or dropped when the event loop has ended, so that this waits for no more than that.
+    let (done, ()) = tokio::join!(run, pass_on);
+    done?
 }

@@ -7,9 +7,7 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use wasip2::http::types::{
-    Fields, IncomingRequest, Method, OutgoingBody, OutgoingResponse, ResponseOutparam,
-};
+use wasip2::http::types::{Fields, IncomingRequest, Method, OutgoingBody, OutgoingResponse, ResponseOutparam};
 use wasip2::io::streams::StreamError;
 
 /// An entry is a line of a guest book and not a novel.
@@ -48,10 +46,7 @@ fn list() -> (u16, String) {
 
 fn add(request: &IncomingRequest) -> (u16, String) {
     let Some(body) = read_body(request) else {
-        return (
-            413,
-            format!("an entry has at most {MAX_ENTRY_BYTES} bytes\n"),
-        );
+        return (413, format!("an entry has at most {MAX_ENTRY_BYTES} bytes\n"));
     };
     let entry = String::from_utf8_lossy(&body).replace(['\r', '\n'], " ");
     let entry = entry.trim();
@@ -59,10 +54,7 @@ fn add(request: &IncomingRequest) -> (u16, String) {
         return (400, "an entry cannot be empty\n".to_owned());
     }
     let line = format!("{entry}\n");
-    let file = OpenOptions::new()
-        .append(true)
-        .create(true)
-        .open(entries_file());
+    let file = OpenOptions::new().append(true).create(true).open(entries_file());
     match file.and_then(|mut file| file.write_all(line.as_bytes())) {
         Ok(()) => (201, line),
         Err(e) => (500, format!("the entry cannot be written: {e}\n")),
@@ -89,21 +81,14 @@ fn read_body(request: &IncomingRequest) -> Option<Vec<u8>> {
 fn respond(out: ResponseOutparam, status: u16, text: &str) {
     let headers = Fields::new();
     let plain = b"text/plain; charset=utf-8".to_vec();
-    headers
-        .append("content-type", &plain)
-        .expect("a new list of headers takes a valid one");
+    headers.append("content-type", &plain).expect("a new list of headers takes a valid one");
     let response = OutgoingResponse::new(headers);
-    response
-        .set_status_code(status)
-        .expect("the codes above are valid");
+    response.set_status_code(status).expect("the codes above are valid");
     let body = response.body().expect("the body is taken once");
     ResponseOutparam::set(out, Ok(response));
     let Ok(stream) = body.write() else { return };
     // One write takes at most 4096 bytes.
-    let written = text
-        .as_bytes()
-        .chunks(4096)
-        .try_for_each(|chunk| stream.blocking_write_and_flush(chunk));
+    let written = text.as_bytes().chunks(4096).try_for_each(|chunk| stream.blocking_write_and_flush(chunk));
     drop(stream);
     if written.is_ok() {
         let _ = OutgoingBody::finish(body, None);

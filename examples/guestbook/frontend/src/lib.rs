@@ -3,8 +3,8 @@
 
 use wasip2::http::outgoing_handler;
 use wasip2::http::types::{
-    ErrorCode, Fields, IncomingBody, IncomingRequest, Method, OutgoingBody, OutgoingRequest,
-    OutgoingResponse, ResponseOutparam, Scheme,
+    ErrorCode, Fields, IncomingBody, IncomingRequest, Method, OutgoingBody, OutgoingRequest, OutgoingResponse,
+    ResponseOutparam, Scheme,
 };
 use wasip2::io::streams::{InputStream, OutputStream, StreamError};
 
@@ -29,22 +29,14 @@ impl wasip2::exports::http::incoming_handler::Guest for Frontend {
 fn show(out: ResponseOutparam) {
     match call(Method::Get, &[]) {
         Ok((200, entries)) => respond(out, 200, "text/html; charset=utf-8", &page(&entries)),
-        Ok((status, text)) => respond(
-            out,
-            502,
-            "text/plain",
-            &format!("back end: {status} {text}"),
-        ),
+        Ok((status, text)) => respond(out, 502, "text/plain", &format!("back end: {status} {text}")),
         Err(why) => respond(out, 502, "text/plain", &format!("back end: {why:?}\n")),
     }
 }
 
 /// Takes an entry from a form (`entry=…`) or as plain text.
 fn sign(request: IncomingRequest, out: ResponseOutparam) {
-    let body = request
-        .consume()
-        .map_err(|()| ErrorCode::InternalError(None))
-        .and_then(read_all);
+    let body = request.consume().map_err(|()| ErrorCode::InternalError(None)).and_then(read_all);
     let entry = match body {
         Ok(body) => form_entry(&body),
         Err(why) => return respond(out, 400, "text/plain", &format!("{why:?}\n")),
@@ -64,9 +56,7 @@ fn call(method: Method, body: &[u8]) -> Result<(u16, String), ErrorCode> {
     request.set_method(&method).map_err(invalid)?;
     request.set_scheme(Some(&Scheme::Http)).map_err(invalid)?;
     request.set_authority(Some(&backend)).map_err(invalid)?;
-    request
-        .set_path_with_query(Some("/entries"))
-        .map_err(invalid)?;
+    request.set_path_with_query(Some("/entries")).map_err(invalid)?;
     let outgoing = request.body().map_err(invalid)?;
     let pending = outgoing_handler::handle(request, None)?;
     let stream = outgoing.write().map_err(invalid)?;
@@ -76,24 +66,17 @@ fn call(method: Method, body: &[u8]) -> Result<(u16, String), ErrorCode> {
         OutgoingBody::finish(outgoing, None)?;
     }
     pending.subscribe().block();
-    let response = pending
-        .get()
-        .ok_or(ErrorCode::InternalError(None))?
-        .map_err(|()| ErrorCode::InternalError(None))??;
+    let response =
+        pending.get().ok_or(ErrorCode::InternalError(None))?.map_err(|()| ErrorCode::InternalError(None))??;
     let status = response.status();
-    let body = response
-        .consume()
-        .map_err(|()| ErrorCode::InternalError(None))?;
+    let body = response.consume().map_err(|()| ErrorCode::InternalError(None))?;
     let bytes = read_all(body)?;
     Ok((status, String::from_utf8_lossy(&bytes).into_owned()))
 }
 
 fn page(entries: &str) -> String {
     let pod = escape(&std::env::var("HOSTNAME").unwrap_or_default());
-    let items: String = entries
-        .lines()
-        .map(|entry| format!("<li>{}</li>\n", escape(entry)))
-        .collect();
+    let items: String = entries.lines().map(|entry| format!("<li>{}</li>\n", escape(entry))).collect();
     format!(
         "<!doctype html><title>Guest book</title>\n<h1>Guest book</h1>\n<ol>\n{items}</ol>\n\
          <form method=post><input name=entry maxlength=200 autofocus><button>Sign</button></form>\n\
@@ -102,10 +85,7 @@ fn page(entries: &str) -> String {
 }
 
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 fn form_entry(body: &[u8]) -> String {
@@ -152,16 +132,12 @@ fn read_all(body: IncomingBody) -> Result<Vec<u8>, ErrorCode> {
 
 /// One write takes at most 4096 bytes.
 fn write_all(stream: &OutputStream, bytes: &[u8]) -> Result<(), StreamError> {
-    bytes
-        .chunks(4096)
-        .try_for_each(|chunk| stream.blocking_write_and_flush(chunk))
+    bytes.chunks(4096).try_for_each(|chunk| stream.blocking_write_and_flush(chunk))
 }
 
 fn respond(out: ResponseOutparam, status: u16, kind: &str, text: &str) {
     let headers = Fields::new();
-    headers
-        .append("content-type", &kind.as_bytes().to_vec())
-        .expect("a new list of headers takes a valid one");
+    headers.append("content-type", &kind.as_bytes().to_vec()).expect("a new list of headers takes a valid one");
     let response = OutgoingResponse::new(headers);
     // The back end's own codes come through here; a strange one becomes a 502.
     if response.set_status_code(status).is_err() {

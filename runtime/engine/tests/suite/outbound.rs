@@ -9,7 +9,7 @@ use pal_engine::{Body, Outbound, OutboundError, OutboundTimeouts};
 use crate::harness::{fetch, full, idle, logged, program, read, service};
 
 /// Answers by the host that is asked for.
-struct ByHost;
+pub struct ByHost;
 
 impl Outbound for ByHost {
     fn send(

@@ -6,8 +6,8 @@ use std::{fs, thread};
 
 use wasip2::http::outgoing_handler;
 use wasip2::http::types::{
-    ErrorCode, Fields, IncomingBody, IncomingRequest, Method, OutgoingBody, OutgoingRequest,
-    OutgoingResponse, RequestOptions, ResponseOutparam, Scheme,
+    ErrorCode, Fields, IncomingBody, IncomingRequest, Method, OutgoingBody, OutgoingRequest, OutgoingResponse,
+    RequestOptions, ResponseOutparam, Scheme,
 };
 use wasip2::io::streams::{OutputStream, StreamError};
 
@@ -63,10 +63,7 @@ impl wasip2::exports::http::incoming_handler::Guest for Service {
 fn simple(verb: &str, rest: &str, request: &IncomingRequest) -> (u16, String) {
     match verb {
         "" | "ok" => (200, "ok\n".into()),
-        "count" => (
-            200,
-            (REQUESTS.fetch_add(1, Ordering::Relaxed) + 1).to_string(),
-        ),
+        "count" => (200, (REQUESTS.fetch_add(1, Ordering::Relaxed) + 1).to_string()),
         "env" => (200, std::env::var(rest).unwrap_or_default()),
         "log" => {
             println!("out: {rest}");
@@ -76,23 +73,9 @@ fn simple(verb: &str, rest: &str, request: &IncomingRequest) -> (u16, String) {
         "authority" => (200, request.authority().unwrap_or_default()),
         "header" => {
             let values = request.headers().get(rest);
-            (
-                200,
-                format!(
-                    "{}",
-                    values
-                        .iter()
-                        .map(|v| String::from_utf8_lossy(v))
-                        .collect::<Vec<_>>()
-                        .join(",")
-                ),
-            )
+            (200, format!("{}", values.iter().map(|v| String::from_utf8_lossy(v)).collect::<Vec<_>>().join(",")))
         }
-        "size" => match request
-            .consume()
-            .map_err(|()| "taken".to_owned())
-            .and_then(count)
-        {
+        "size" => match request.consume().map_err(|()| "taken".to_owned()).and_then(count) {
             Ok(bytes) => (200, bytes.to_string()),
             Err(why) => (400, why),
         },
@@ -149,9 +132,7 @@ fn text(out: ResponseOutparam, status: u16, text: &str) {
 }
 
 fn send(stream: &OutputStream, bytes: &[u8]) -> Result<(), StreamError> {
-    bytes
-        .chunks(4096)
-        .try_for_each(|chunk| stream.blocking_write_and_flush(chunk))
+    bytes.chunks(4096).try_for_each(|chunk| stream.blocking_write_and_flush(chunk))
 }
 
 /// Sends what comes in, piece by piece, while it comes.
@@ -228,20 +209,13 @@ fn call(target: &str) -> Result<(u16, String), ErrorCode> {
     request.set_method(&Method::Get).map_err(invalid)?;
     request.set_scheme(Some(&Scheme::Http)).map_err(invalid)?;
     request.set_authority(Some(authority)).map_err(invalid)?;
-    request
-        .set_path_with_query(Some(&format!("/{path}")))
-        .map_err(invalid)?;
+    request.set_path_with_query(Some(&format!("/{path}"))).map_err(invalid)?;
     let options = RequestOptions::new();
-    options
-        .set_first_byte_timeout(Some(2_000_000_000))
-        .map_err(invalid)?;
+    options.set_first_byte_timeout(Some(2_000_000_000)).map_err(invalid)?;
     let pending = outgoing_handler::handle(request, Some(options))?;
     pending.subscribe().block();
     let internal = || ErrorCode::InternalError(None);
-    let response = pending
-        .get()
-        .ok_or_else(internal)?
-        .map_err(|()| internal())??;
+    let response = pending.get().ok_or_else(internal)?.map_err(|()| internal())??;
     let status = response.status();
     let body = response.consume().map_err(|()| internal())?;
     let stream = body.stream().map_err(|()| internal())?;
