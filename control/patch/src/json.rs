@@ -25,10 +25,87 @@ pub fn json_patch(target: &Value, patch: &Value) -> Result<Value, PatchError> {
     let patch: Patch = serde_json::from_value(patch.clone())
         .map_err(|error| PatchError::Malformed(format!("error decoding patch: {error}")))?;
     let mut patched = target.clone();
-    // The target is not used after a failure, so there is nothing to undo.
-    json_patch::patch_unsafe(&mut patched, &patch)
-        .map_err(|error| PatchError::Unfit(words(&patch.0[error.operation], &error.kind)))?;
+    let mut bounds = Bounds { copied: 0, depth: depth(&patched), looks: 0 };
+    for operation in &patch.0 {
+        bounds.check(operation, &patched)?;
+        // The target is not used after a failure, so there is nothing to undo.
+        json_patch::patch_unsafe(&mut patched, std::slice::from_ref(operation))
+            .map_err(|error| PatchError::Unfit(words(operation, &error.kind)))?;
+    }
     Ok(patched)
+}
+
+/// How many bytes copies may add: the size of the largest body, as in kube-apiserver.
+const MAX_COPIED: usize = 3 << 20;
+/// Deeper values are not built, and values half as deep are not built further.
+const MAX_DEPTH: usize = 200;
+/// Looking takes time in proportion to the value: no patch that means well needs it that often.
+const MAX_LOOKS: usize = 100;
+
+/// What the operations may grow the value to: a short patch can copy and move it into a huge or very deep one.
+struct Bounds {
+    copied: usize,
+    /// The value is at most that deep.
+    depth: usize,
+    /// How often all of the value was looked at.
+    looks: usize,
+}
+
+impl Bounds {
+    fn check(&mut self, operation: &PatchOperation, value: &Value) -> Result<(), PatchError> {
+        if let PatchOperation::Copy(copy) = operation {
+            self.copied += copy.from.resolve(value).map_or(0, size);
+            if self.copied > MAX_COPIED {
+                return Err(PatchError::Unfit(format!(
+                    "Unable to complete the copy, the accumulated size increase of copy is {}, \
+                     exceeding the limit {MAX_COPIED}",
+                    self.copied
+                )));
+            }
+        }
+        self.depth = depth_after(operation, self.depth);
+        if self.depth > MAX_DEPTH {
+            // The bound is only a bound; the truth takes a look at all of the value, so not each time.
+            self.depth = depth_after(operation, depth(value));
+            self.looks += 1;
+            if self.depth > MAX_DEPTH / 2 || self.looks > MAX_LOOKS {
+                return Err(PatchError::Unfit("exceeded max depth".to_owned()));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How deep a value of that depth is after the operation, at most.
+fn depth_after(operation: &PatchOperation, before: usize) -> usize {
+    let below = operation.path().count();
+    let moved = |from: usize| below + before.saturating_sub(from);
+    let added = match operation {
+        PatchOperation::Add(add) => below + depth(&add.value),
+        PatchOperation::Replace(replace) => below + depth(&replace.value),
+        PatchOperation::Copy(copy) => moved(copy.from.count()),
+        PatchOperation::Move(step) => moved(step.from.count()),
+        PatchOperation::Remove(_) | PatchOperation::Test(_) => 0,
+    };
+    before.max(added)
+}
+
+fn depth(value: &Value) -> usize {
+    match value {
+        Value::Array(list) => 1 + list.iter().map(depth).max().unwrap_or(0),
+        Value::Object(map) => 1 + map.values().map(depth).max().unwrap_or(0),
+        _ => 0,
+    }
+}
+
+/// About as many bytes as the value takes in JSON.
+fn size(value: &Value) -> usize {
+    match value {
+        Value::Array(list) => 2 + list.iter().map(|item| 1 + size(item)).sum::<usize>(),
+        Value::Object(map) => 2 + map.iter().map(|(key, item)| 4 + key.len() + size(item)).sum::<usize>(),
+        Value::String(text) => 2 + text.len(),
+        _ => 4,
+    }
 }
 
 fn words(operation: &PatchOperation, kind: &PatchErrorKind) -> String {
@@ -95,6 +172,31 @@ mod tests {
         check(
             json!([{"op": "replace", "path": "/a/5", "value": 1}]),
             "replace operation does not apply: doc is missing path: /a/5: missing value",
+        );
+    }
+
+    #[test]
+    fn short_patches_do_not_make_huge_or_deep_values() {
+        let check = |steps: &[Value], expected: &str| {
+            let patch: Vec<Value> = steps.iter().cycle().take(9_000).cloned().collect();
+            let error = json_patch(&json!({"a": {}, "b": {}}), &Value::Array(patch)).expect_err("it grows");
+            assert!(error.to_string().contains(expected), "{error}");
+        };
+        check(&[json!({"op": "copy", "from": "", "path": "/b/x"})], "exceeded max depth");
+        check(
+            &[
+                json!({"op": "copy", "from": "/b", "path": "/a/x"}),
+                json!({"op": "add", "path": "/b/y", "value": "z".repeat(1000)}),
+            ],
+            "accumulated size increase of copy",
+        );
+        check(
+            &[
+                json!({"op": "add", "path": "/b", "value": {}}),
+                json!({"op": "move", "from": "/a", "path": "/b/a"}),
+                json!({"op": "move", "from": "/b", "path": "/a"}),
+            ],
+            "exceeded max depth",
         );
     }
 

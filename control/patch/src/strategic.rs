@@ -1,7 +1,9 @@
 //! Strategic merge patch: a merge patch that knows lists, from the schema's merge keys and directives in the patch
 //! (apimachinery `pkg/util/strategicpatch`).
 
-use pal_resources::schema::{Field, Message};
+use std::collections::{HashMap, HashSet};
+
+use pal_resources::schema::{Field, Many, Message};
 use serde_json::{Map, Value};
 
 use crate::order::{Identity, ordered};
@@ -73,7 +75,7 @@ fn merge_field(
     let merged = match (live.get_mut(name).map(Value::take), value) {
         (Some(Value::Object(live)), Value::Object(patch)) if !field.is_some_and(|f| f.replace) => {
             // The items of a plain map have the field's type; they are merged only as objects of a message.
-            let inner = field.filter(|f| f.many == pal_resources::schema::Many::One).and_then(Field::message);
+            let inner = field.filter(|f| f.many == Many::One).and_then(Field::message);
             Value::Object(merge_object(live, patch, inner)?)
         }
         (Some(Value::Array(live)), Value::Array(patch)) => Value::Array(merge_list(live, patch, field)?),
@@ -94,12 +96,8 @@ fn merge_list(live: Vec<Value>, patch: &[Value], field: Option<&'static Field>) 
         return Err(PatchError::Unfit("lists of lists are not supported".to_owned()));
     }
     if !live.iter().chain(patch).any(Value::is_object) {
-        let mut merged = live.clone();
-        for item in patch {
-            if !merged.contains(item) {
-                merged.push(item.clone());
-            }
-        }
+        let mut seen = HashSet::new();
+        let merged = live.iter().chain(patch).filter(|item| seen.insert(*item)).cloned().collect();
         return Ok(ordered(merged, patch, &live, Identity { key: None }));
     }
     let Some(key) = field.merge_key else {
@@ -117,6 +115,7 @@ fn merge_objects(
 ) -> Result<Vec<Value>, PatchError> {
     let identity = Identity { key: Some(key) };
     let mut items = Vec::with_capacity(patch.len());
+    let mut deleted = HashSet::new();
     let mut replace = false;
     for item in patch {
         let Value::Object(object) = item else {
@@ -132,8 +131,7 @@ fn merge_objects(
                 items.push((item, object));
             }
             Some((Some("delete"), _)) => {
-                let wanted = object.get(key).ok_or_else(|| no_merge_key(object, key))?;
-                live.retain(|other| other.get(key) != Some(wanted));
+                deleted.insert(object.get(key).ok_or_else(|| no_merge_key(object, key))?);
             }
             Some((Some("replace"), _)) => replace = true,
             Some((Some("merge"), _)) => {
@@ -146,10 +144,15 @@ fn merge_objects(
     if replace {
         return Ok(items.into_iter().map(|(item, _)| clean(item)).collect());
     }
+    live.retain(|item| item.get(key).is_none_or(|id| !deleted.contains(id)));
     let before: Vec<Value> = live.iter().map(|item| identified(item, key)).collect();
     let wanted: Vec<Value> = items.iter().map(|(item, _)| identified(item, key)).collect();
+    let places = identity.places(&before);
+    // A key that stands twice in the patch is merged twice.
+    let mut added = HashMap::new();
     for (item, object) in items {
-        match identity.position(&live, item) {
+        let known = places.get(identity, item).or_else(|| added.get(&item[key]).copied());
+        match known {
             Some(at) => {
                 let previous = match live[at].take() {
                     Value::Object(previous) => previous,
@@ -157,7 +160,10 @@ fn merge_objects(
                 };
                 live[at] = Value::Object(merge_object(previous, object, schema)?);
             }
-            None => live.push(clean(item)),
+            None => {
+                added.insert(&item[key], live.len());
+                live.push(clean(item));
+            }
         }
     }
     Ok(ordered(live, &wanted, &before, identity))
@@ -246,6 +252,7 @@ fn delete_primitives(live: &mut Map<String, Value>, name: &str, values: &Value) 
     let Value::Array(values) = values else {
         return Err(PatchError::Malformed("invalid patch format of primitive list".to_owned()));
     };
+    let values: HashSet<&Value> = values.iter().collect();
     if let Some(Value::Array(list)) = live.get_mut(name) {
         list.retain(|item| !values.contains(item));
     }

@@ -228,6 +228,14 @@ fn protobuf_is_read_as_json_is() {
             "spec": {"holderIdentity": "", "renewTime": "2026-11-21T18:00:00.123456Z", "leaseDurationSeconds": 40}}),
         json!({"kind": "CertificateSigningRequest", "apiVersion": "certificates.k8s.io/v1", "metadata": {"name": "c"},
             "spec": {"request": "YWJj", "signerName": "x/y", "usages": ["client auth"], "extra": {"k": ["v", "w"]}}}),
+        json!({"kind": "CustomResourceDefinition", "apiVersion": "apiextensions.k8s.io/v1", "metadata": {"name": "c"},
+            "spec": {"group": "g", "names": {"plural": "cs", "kind": "C"}, "scope": "Namespaced",
+                "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {"type": "object",
+                    "properties": {
+                        "a": {"type": "array", "items": {"type": "string"}, "x-kubernetes-list-map-keys": ["k"]},
+                        "b": {"additionalProperties": true, "default": {"x": [1, "y"]}, "x-kubernetes-int-or-string": true},
+                        "c": {"additionalProperties": {"type": "integer", "enum": [1, "two"]}, "minimum": 0.5},
+                    }}}}]}}),
         json!({"kind": "SelfSubjectAccessReview", "apiVersion": "authorization.k8s.io/v1",
             "spec": {"resourceAttributes": {"verb": "list", "resource": "pods"}}}),
     ];
