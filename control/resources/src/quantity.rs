@@ -90,6 +90,11 @@ impl Quantity {
         Self { nanos, format: self.format }
     }
 
+    /// Rounded up to thousandths, as the API stores what containers ask for.
+    pub fn rounded_to_millis(self) -> Self {
+        Self { nanos: div_up(self.nanos, 1_000_000) * 1_000_000, format: self.format }
+    }
+
     /// The text in the form in which Kubernetes stores it, or the text's fault.
     pub fn canonical(text: &str) -> Result<String, QuantityError> {
         Ok(text.parse::<Self>()?.to_string())

@@ -122,5 +122,7 @@ pub fn default_grace(resource: &Resource, object: &Value) -> Option<i64> {
     if !on_node || ended {
         return Some(0);
     }
-    Some(object["spec"]["terminationGracePeriodSeconds"].as_i64().unwrap_or(30))
+    let period = object["spec"]["terminationGracePeriodSeconds"].as_i64().unwrap_or(0);
+    // A negative period is treated as a second, as ever.
+    Some(if period < 0 { 1 } else { period })
 }

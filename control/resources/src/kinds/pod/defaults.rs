@@ -32,12 +32,11 @@ pub(super) fn fill_spec(spec: &mut PodSpec) {
         spec.service_account_name = spec.service_account.take_if(|name| !name.is_empty());
     }
     spec.service_account.clone_from(&spec.service_account_name);
-    let host_network = spec.host_network == Some(true);
     for container in &mut spec.containers {
-        fill_container(container, host_network);
+        fill_container(container);
     }
     for container in items_mut(&mut spec.init_containers) {
-        fill_container(container, host_network);
+        fill_container(container);
     }
     for volume in items_mut(&mut spec.volumes) {
         fill_volume(volume);
@@ -55,6 +54,11 @@ pub(super) fn fill_pod(spec: &mut PodSpec) {
     spec.enable_service_links.get_or_insert(true);
     for container in spec.containers.iter_mut().chain(items_mut(&mut spec.init_containers)) {
         request_what_is_limited(container);
+        if spec.host_network == Some(true) {
+            for port in items_mut(&mut container.ports) {
+                fill_number(&mut port.host_port, port.container_port);
+            }
+        }
     }
 }
 
@@ -70,16 +74,13 @@ fn request_what_is_limited(container: &mut Container) {
     }
 }
 
-fn fill_container(container: &mut Container, host_network: bool) {
+fn fill_container(container: &mut Container) {
     let policy = default_pull_policy(container.image.as_deref().unwrap_or(""));
     fill(&mut container.image_pull_policy, policy);
     fill(&mut container.termination_message_path, "/dev/termination-log");
     fill(&mut container.termination_message_policy, "File");
     for port in items_mut(&mut container.ports) {
         fill(&mut port.protocol, "TCP");
-        if host_network {
-            fill_number(&mut port.host_port, port.container_port);
-        }
     }
     for variable in items_mut(&mut container.env) {
         let source = variable.value_from.as_mut().and_then(|source| source.field_ref.as_mut());
@@ -127,7 +128,7 @@ fn fill_volume(source: &mut Volume) {
         source.empty_dir = Some(EmptyDirVolumeSource::default());
     }
     if let Some(limit) = source.empty_dir.as_mut().and_then(|dir| dir.size_limit.as_mut()) {
-        canonical_text(limit);
+        limit.0 = Quantity::canonical(&limit.0).unwrap_or_else(|_| limit.0.clone());
     }
     if let Some(secret) = &mut source.secret {
         secret.default_mode.get_or_insert(DEFAULT_MODE);
@@ -172,11 +173,9 @@ fn default_pull_policy(image: &str) -> &'static str {
 
 /// Amounts in the form in which Kubernetes stores them; what is no amount stays for validation to refuse.
 pub(in crate::kinds) fn canonical(amounts: &mut Option<BTreeMap<String, Text>>) {
-    amounts.iter_mut().flat_map(|map| map.values_mut()).for_each(canonical_text);
-}
-
-fn canonical_text(amount: &mut Text) {
-    if let Ok(canonical) = Quantity::canonical(&amount.0) {
-        amount.0 = canonical;
+    for amount in amounts.iter_mut().flat_map(|map| map.values_mut()) {
+        if let Ok(quantity) = amount.0.parse::<Quantity>() {
+            amount.0 = quantity.rounded_to_millis().to_string();
+        }
     }
 }

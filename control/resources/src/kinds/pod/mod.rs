@@ -10,7 +10,7 @@ mod template;
 mod update;
 mod volume;
 
-use k8s_openapi::api::core::v1::{Pod, PodSpec, PodStatus, Toleration};
+use k8s_openapi::api::core::v1::{Pod, PodCondition, PodSpec, PodStatus, Toleration};
 
 use super::Env;
 use super::kind::{Errors, Kind, has_meta};
@@ -42,10 +42,10 @@ impl Kind for Pod {
         spec.service_account.clone_from(&spec.service_account_name);
         tolerate_lost_nodes(spec, env.toleration_seconds);
         fill_priority(spec);
-        no_negative_grace(spec);
         self.status = Some(PodStatus {
             phase: Some("Pending".to_owned()),
             qos_class: Some(qos_class(spec).to_owned()),
+            conditions: gated(spec).map(|condition| vec![condition]),
             ..PodStatus::default()
         });
     }
@@ -60,7 +60,6 @@ impl Kind for Pod {
             }
         }
         tolerate_lost_nodes(spec, env.toleration_seconds);
-        no_negative_grace(spec);
     }
 
     fn prepare_subresource(&mut self, name: &str, old: &Self, _env: &Env) {
@@ -74,6 +73,7 @@ impl Kind for Pod {
         let status = self.status.get_or_insert_default();
         if let Some(old) = &old.status {
             status.qos_class.clone_from(&old.qos_class);
+            status.observed_generation = status.observed_generation.or(old.observed_generation);
         }
         fill(&mut status.phase, "Pending");
     }
@@ -110,11 +110,15 @@ impl Kind for Pod {
     }
 }
 
-/// A negative period is treated as a second, as ever.
-fn no_negative_grace(spec: &mut PodSpec) {
-    if spec.termination_grace_period_seconds.is_some_and(|seconds| seconds < 0) {
-        spec.termination_grace_period_seconds = Some(1);
-    }
+/// What holds a pod with gates back, told from the start.
+fn gated(spec: &PodSpec) -> Option<PodCondition> {
+    (!items(&spec.scheduling_gates).is_empty()).then(|| PodCondition {
+        type_: "PodScheduled".to_owned(),
+        status: "False".to_owned(),
+        reason: Some("SchedulingGated".to_owned()),
+        message: Some("Scheduling is blocked due to non-empty scheduling gates".to_owned()),
+        ..PodCondition::default()
+    })
 }
 
 /// Gives the pod a while on a node that is lost, unless it says how long.

@@ -63,8 +63,9 @@ fn same_but_for_mutable(new: &PodSpec, old: &PodSpec) -> bool {
     let mut new = new.clone();
     new.active_deadline_seconds = old.active_deadline_seconds;
     new.tolerations.clone_from(&old.tolerations);
-    if old.termination_grace_period_seconds.is_some_and(|seconds| seconds < 0) {
-        new.termination_grace_period_seconds = old.termination_grace_period_seconds;
+    let before = old.termination_grace_period_seconds;
+    if before.is_some_and(|seconds| seconds < 0) && new.termination_grace_period_seconds == Some(1) {
+        new.termination_grace_period_seconds = before;
     }
     new.scheduling_gates.clone_from(&old.scheduling_gates);
     let new_images = new.containers.iter_mut().chain(items_mut(&mut new.init_containers));

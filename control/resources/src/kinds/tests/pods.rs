@@ -287,6 +287,29 @@ fn status_and_spec_are_written_apart() {
 }
 
 #[test]
+fn a_pod_with_gates_says_what_holds_it_back() {
+    let pod = created("Pod", json!({"spec": {"containers": [container()], "schedulingGates": [{"name": "a"}]}}));
+    let condition = &pod["status"]["conditions"][0];
+    assert_eq!((&condition["type"], &condition["reason"]), (&json!("PodScheduled"), &json!("SchedulingGated")));
+    let open = updated("Pod", &pod, None, json!({"spec": {"schedulingGates": null}})).expect("gates may go");
+    assert!(open["spec"].get("schedulingGates").is_none());
+    let change = json!({"spec": {"schedulingGates": [{"name": "a"}, {"name": "b"}]}});
+    let status = updated("Pod", &pod, None, change).expect_err("a new gate");
+    let expected =
+        "spec.schedulingGates[1].name: Forbidden: only deletion is allowed, but found new scheduling gate 'b'";
+    assert_eq!(causes(&status), [expected]);
+}
+
+#[test]
+fn amounts_are_rounded_up_to_thousandths() {
+    let mut container = container();
+    container["resources"] = json!({"requests": {"cpu": "0.0001", "memory": "1.5Ki"}});
+    let pod = created("Pod", json!({"spec": {"containers": [container]}}));
+    let expected = json!({"cpu": "1m", "memory": "1536"});
+    assert_eq!(pod["spec"]["containers"][0]["resources"]["requests"], expected);
+}
+
+#[test]
 fn a_pod_gets_no_containers_later() {
     let old = created("Pod", json!({"spec": {"containers": [container()]}}));
     let change = json!({"spec": {"ephemeralContainers": [{"name": "debug", "image": "x"}], "nodeName": "n"}});
@@ -300,6 +323,7 @@ fn a_pod_that_no_node_runs_needs_no_grace() {
     let table = [
         (json!({"spec": {"terminationGracePeriodSeconds": 9}}), Some(0)),
         (json!({"spec": {"nodeName": "n", "terminationGracePeriodSeconds": 9}}), Some(9)),
+        (json!({"spec": {"nodeName": "n", "terminationGracePeriodSeconds": -5}}), Some(1)),
         (json!({"spec": {"nodeName": "n"}, "status": {"phase": "Failed"}}), Some(0)),
     ];
     for (pod, expected) in table {
