@@ -127,11 +127,6 @@ impl Api {
         self.client.request(request).await.map_err(|error| self.explain(error))
     }
 
-    /// A request whose answer is text.
-    pub async fn text(&self, request: Request<Vec<u8>>) -> Result<String, CliError> {
-        self.client.request_text(request).await.map_err(|error| self.explain(error))
-    }
-
     /// A request whose answer streams.
     pub async fn stream(&self, request: Request<Vec<u8>>) -> Result<impl AsyncBufRead + use<>, CliError> {
         self.client.request_stream(request).await.map_err(|error| self.explain(error))
