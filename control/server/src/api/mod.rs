@@ -22,10 +22,12 @@ mod watch;
 mod write;
 
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures::FutureExt as _;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, EXPECT, HeaderValue, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::{Request, Response};
@@ -165,7 +167,12 @@ impl Api {
         let started = Instant::now();
         let (parts, body) = request.into_parts();
         let query = Query::parse(parts.uri.query());
-        let outcome = self.answer(peer, &parts, &query, body).await;
+        // A fault in one request is that request's alone.
+        let answering = AssertUnwindSafe(self.answer(peer, &parts, &query, body)).catch_unwind();
+        let outcome = answering.await.unwrap_or_else(|_| {
+            tracing::error!(method = %parts.method, path = parts.uri.path(), "a request failed by a fault in the server");
+            Err(Status::internal("the request met a fault in the server"))
+        });
         let mut response = outcome.unwrap_or_else(|status| {
             let mut response = reply::failure(&status, accept::pretty(&parts.headers, query.pretty()));
             if status.code == 401 {
@@ -224,9 +231,8 @@ impl Api {
                     drop(ticket);
                     return stream_answer(&call, &at, stream).await;
                 }
-                let limit = call.time_limit()?;
                 let work = dispatch(&call, &at, body);
-                tokio::time::timeout(limit, work).await.unwrap_or_else(|_| Err(timed_out()))
+                tokio::time::timeout(call.time_limit(), work).await.unwrap_or_else(|_| Err(timed_out()))
             }
         }
     }
@@ -259,6 +265,9 @@ impl Call<'_> {
         let homeless = resource.namespaced && path.namespace.is_none() && !matches!(verb, "list" | "watch");
         let misplaced = creates && path.name.is_some() != path.subresource.is_some()
             || path.name.is_none() && matches!(verb, "update" | "patch");
+        if homeless && path.name.is_some() {
+            return Err(Status::unknown_path());
+        }
         if !verbs.contains(&verb) || homeless || misplaced {
             return Err(method_not_allowed());
         }
@@ -291,13 +300,13 @@ impl Call<'_> {
     }
 
     /// The server's time limit, or the client's if that is shorter.
-    fn time_limit(&self) -> Result<Duration, Status> {
+    fn time_limit(&self) -> Duration {
         let longest = self.api.config.request_timeout;
-        let Some(text) = self.query.get("timeout") else { return Ok(longest) };
+        let Some(text) = self.query.get("timeout") else { return longest };
         let seconds = text.strip_suffix('s').unwrap_or(text).parse::<f64>().ok();
         let wished = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
         // Go's longer forms (`1m30s`) are longer than the server's own limit, or say nothing that matters here.
-        Ok(wished.filter(|wished| !wished.is_zero()).map_or(longest, |wished| wished.min(longest)))
+        wished.filter(|wished| !wished.is_zero()).map_or(longest, |wished| wished.min(longest))
     }
 }
 

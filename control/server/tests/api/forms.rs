@@ -58,6 +58,8 @@ async fn what_cannot_be_served_is_refused_in_kubernetes_words() {
     admin.get("/nothing").await.refused(404, not_found);
     admin.get("/api/v1/namespaces/default/nodes").await.refused(404, not_found);
     admin.get(&format!("{CONFIGS}/nope")).await.refused(404, "configmaps \"nope\" not found");
+    admin.get("/api/v1/configmaps/a").await.refused(404, not_found);
+    admin.get("/api/v1/namespaces/a%2Fb/configmaps").await.refused(404, not_found);
     admin.send(post.clone(), "/api/v1/configmaps", "{}").await.refused(405, not_allowed);
     admin.send(Method::PUT, CONFIGS, "{}").await.refused(405, not_allowed);
     admin.send(Method::OPTIONS, CONFIGS, "").await.refused(405, not_allowed);

@@ -149,3 +149,19 @@ async fn a_live_nodes_name_is_not_given_to_a_second_joiner() {
     assert_eq!(joiner.post(path, &body("b")).await.code, 201);
     cluster.stop().await;
 }
+
+#[tokio::test]
+async fn a_node_that_falls_silent_is_gone_within_seconds() {
+    let cluster = Cluster::start().await;
+    // Never read from, so that no ping is answered, and never closed.
+    let silent = cluster.connect(&cluster.node_identity("n1"), b"pal-node/1").await;
+    until(&cluster, "n1", true).await;
+    let began = std::time::Instant::now();
+    until(&cluster, "n1", false).await;
+    assert!(began.elapsed().as_secs() < 10, "{:?}", began.elapsed());
+    drop(silent);
+    let user = cluster.connect(&cluster.server.admin().expect("an identity"), b"pal-node/1").await;
+    drop(user);
+    assert!(!cluster.server.liveness().connected("kubernetes-admin"), "users have no tunnels");
+    cluster.stop().await;
+}
