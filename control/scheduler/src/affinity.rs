@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{
-    NodeSelectorRequirement, NodeSelectorTerm, PodSpec, Taint, Toleration,
-};
+use k8s_openapi::api::core::v1::{NodeSelectorRequirement, NodeSelectorTerm, PodSpec, Taint, Toleration};
 
 /// What a selector looks at on a node.
 pub(crate) struct Labelled<'a> {
@@ -15,27 +13,14 @@ pub(crate) struct Labelled<'a> {
 /// Whether a node with that name and those labels satisfies the pod's `nodeSelector` and its required node affinity.
 pub fn node_matches(spec: &PodSpec, name: &str, labels: &BTreeMap<String, String>) -> bool {
     let node = Labelled { name, labels };
-    let selected = spec
-        .node_selector
-        .iter()
-        .flatten()
-        .all(|(key, value)| labels.get(key) == Some(value));
+    let selected = spec.node_selector.iter().flatten().all(|(key, value)| labels.get(key) == Some(value));
     let required = spec
         .affinity
         .as_ref()
         .and_then(|affinity| affinity.node_affinity.as_ref())
-        .and_then(|affinity| {
-            affinity
-                .required_during_scheduling_ignored_during_execution
-                .as_ref()
-        });
+        .and_then(|affinity| affinity.required_during_scheduling_ignored_during_execution.as_ref());
     selected
-        && required.is_none_or(|selector| {
-            selector
-                .node_selector_terms
-                .iter()
-                .any(|term| term_matches(term, &node))
-        })
+        && required.is_none_or(|selector| selector.node_selector_terms.iter().any(|term| term_matches(term, &node)))
 }
 
 /// The weights of the preferred terms that the node satisfies, added up.
@@ -43,11 +28,7 @@ pub(crate) fn preference(spec: &PodSpec, node: &Labelled<'_>) -> i64 {
     spec.affinity
         .as_ref()
         .and_then(|affinity| affinity.node_affinity.as_ref())
-        .and_then(|affinity| {
-            affinity
-                .preferred_during_scheduling_ignored_during_execution
-                .as_ref()
-        })
+        .and_then(|affinity| affinity.preferred_during_scheduling_ignored_during_execution.as_ref())
         .into_iter()
         .flatten()
         .filter(|preferred| term_matches(&preferred.preference, node))
@@ -62,9 +43,7 @@ fn term_matches(term: &NodeSelectorTerm, node: &Labelled<'_>) -> bool {
     if expressions.is_empty() && fields.is_empty() {
         return false;
     }
-    expressions
-        .iter()
-        .all(|want| requirement_matches(want, node.labels.get(&want.key).map(String::as_str)))
+    expressions.iter().all(|want| requirement_matches(want, node.labels.get(&want.key).map(String::as_str)))
         && fields.iter().all(|want| {
             let value = (want.key == "metadata.name").then_some(node.name);
             requirement_matches(want, value)
@@ -105,8 +84,7 @@ pub fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
         "Exists" => true,
         "" | "Equal" => {
             !key.is_empty()
-                && toleration.value.as_deref().unwrap_or_default()
-                    == taint.value.as_deref().unwrap_or_default()
+                && toleration.value.as_deref().unwrap_or_default() == taint.value.as_deref().unwrap_or_default()
         }
         _ => false,
     }
@@ -122,11 +100,7 @@ mod tests {
             operator: operator.into(),
             values: Some(values.iter().map(|v| (*v).to_owned()).collect()),
         };
-        assert_eq!(
-            requirement_matches(&want, value),
-            expected,
-            "{operator} {values:?} {value:?}"
-        );
+        assert_eq!(requirement_matches(&want, value), expected, "{operator} {values:?} {value:?}");
     }
 
     #[test]
@@ -149,51 +123,31 @@ mod tests {
     #[test]
     fn a_term_without_requirements_matches_no_node() {
         let labels = BTreeMap::new();
-        assert!(!term_matches(
-            &NodeSelectorTerm::default(),
-            &Labelled {
-                name: "n",
-                labels: &labels
-            }
-        ));
+        assert!(!term_matches(&NodeSelectorTerm::default(), &Labelled { name: "n", labels: &labels }));
     }
 
     #[test]
     fn a_toleration_bears_a_taint_as_its_operator_says() {
-        let taint = |effect: &str| Taint {
-            key: "k".into(),
-            value: Some("v".into()),
-            effect: effect.into(),
-            time_added: None,
-        };
-        let toleration = |key: Option<&str>,
-                          operator: Option<&str>,
-                          value: Option<&str>,
-                          effect: Option<&str>| {
-            Toleration {
+        let taint =
+            |effect: &str| Taint { key: "k".into(), value: Some("v".into()), effect: effect.into(), time_added: None };
+        let toleration =
+            |key: Option<&str>, operator: Option<&str>, value: Option<&str>, effect: Option<&str>| Toleration {
                 key: key.map(Into::into),
                 operator: operator.map(Into::into),
                 value: value.map(Into::into),
                 effect: effect.map(Into::into),
                 toleration_seconds: None,
-            }
-        };
+            };
         let check = |t: Toleration, expected: bool| {
             assert_eq!(tolerates(&t, &taint("NoSchedule")), expected, "{t:?}");
         };
         check(toleration(Some("k"), Some("Equal"), Some("v"), None), true);
-        check(
-            toleration(Some("k"), None, Some("v"), Some("NoSchedule")),
-            true,
-        );
+        check(toleration(Some("k"), None, Some("v"), Some("NoSchedule")), true);
         check(toleration(Some("k"), None, Some("w"), None), false);
         check(toleration(Some("k"), Some("Exists"), None, None), true);
         check(toleration(None, Some("Exists"), None, None), true);
         check(toleration(None, Some("Equal"), None, None), false);
-        check(
-            toleration(Some("k"), Some("Exists"), None, Some("NoExecute")),
-            false,
-        );
+        check(toleration(Some("k"), Some("Exists"), None, Some("NoExecute")), false);
         check(toleration(Some("j"), Some("Exists"), None, None), false);
     }
 }

@@ -43,10 +43,7 @@ impl Amounts {
     /// What a pod asks for: its containers together, or its greediest init container if that is more, and its overhead.
     pub fn requested(pod: &Pod) -> Self {
         let Some(spec) = &pod.spec else {
-            return Self {
-                pods: 1,
-                ..Self::default()
-            };
+            return Self { pods: 1, ..Self::default() };
         };
         let mut total = sum(spec.containers.iter(), requests);
         // Sidecars go on running beside what follows them.
@@ -122,10 +119,7 @@ impl Amounts {
     }
 }
 
-fn sum<'a>(
-    containers: impl Iterator<Item = &'a Container>,
-    amounts: impl Fn(&Container) -> Amounts,
-) -> Amounts {
+fn sum<'a>(containers: impl Iterator<Item = &'a Container>, amounts: impl Fn(&Container) -> Amounts) -> Amounts {
     containers.fold(Amounts::default(), |mut total, container| {
         total.add(&amounts(container));
         total

@@ -19,12 +19,7 @@ pub struct Candidate {
 impl Candidate {
     /// Takes what matters from a pod.
     pub fn of(pod: Arc<Pod>) -> Self {
-        Self {
-            requested: Amounts::requested(&pod),
-            estimated: Amounts::estimated(&pod),
-            group: group(&pod),
-            pod,
-        }
+        Self { requested: Amounts::requested(&pod), estimated: Amounts::estimated(&pod), group: group(&pod), pod }
     }
 
     /// The pod itself.
@@ -43,16 +38,9 @@ pub(crate) fn group(pod: &Pod) -> Option<String> {
         .find(|owner| owner.controller == Some(true))
         .map(|owner| owner.uid.clone());
     owner.or_else(|| {
-        let labels = pod
-            .metadata
-            .labels
-            .as_ref()
-            .filter(|labels| !labels.is_empty())?;
+        let labels = pod.metadata.labels.as_ref().filter(|labels| !labels.is_empty())?;
         let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
-        let pairs: Vec<_> = labels
-            .iter()
-            .map(|(key, value)| format!("{key}={value}"))
-            .collect();
+        let pairs: Vec<_> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
         Some(format!("{namespace}/{}", pairs.join(",")))
     })
 }

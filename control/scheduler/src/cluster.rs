@@ -63,8 +63,7 @@ impl Cluster {
         let labels = node.metadata.labels.clone().unwrap_or_default();
         let taints = effective_taints(node);
         let unschedulable = spec.and_then(|s| s.unschedulable).unwrap_or(false);
-        let allocatable =
-            Amounts::of(status.and_then(|s| s.allocatable.as_ref().or(s.capacity.as_ref())));
+        let allocatable = Amounts::of(status.and_then(|s| s.allocatable.as_ref().or(s.capacity.as_ref())));
         let changed = !state.exists
             || state.labels != labels
             || state.taints != taints
@@ -152,10 +151,7 @@ impl Cluster {
 
     fn place(&mut self, uid: &str, placed: Placed) {
         if let Some(known) = self.pods.get(uid) {
-            if known.node == placed.node
-                && known.requested == placed.requested
-                && known.group == placed.group
-            {
+            if known.node == placed.node && known.requested == placed.requested && known.group == placed.group {
                 return;
             }
             self.remove_pod(uid);
@@ -171,10 +167,7 @@ impl Cluster {
 
     /// The nodes that exist, in the order of their names.
     pub fn nodes(&self) -> impl Iterator<Item = (&str, &NodeState)> {
-        self.nodes
-            .iter()
-            .filter(|(_, state)| state.exists)
-            .map(|(name, state)| (name.as_str(), state))
+        self.nodes.iter().filter(|(_, state)| state.exists).map(|(name, state)| (name.as_str(), state))
     }
 
     /// A node that exists.
@@ -196,11 +189,7 @@ impl From<Vec<Arc<Node>>> for Cluster {
 /// The node's taints, and what its `Ready` condition implies: a node that has just lost its connection, or has just
 /// been created, gets no pods in the moment before the node controller taints it.
 fn effective_taints(node: &Node) -> Vec<Taint> {
-    let mut taints = node
-        .spec
-        .as_ref()
-        .and_then(|spec| spec.taints.clone())
-        .unwrap_or_default();
+    let mut taints = node.spec.as_ref().and_then(|spec| spec.taints.clone()).unwrap_or_default();
     let ready = node
         .status
         .as_ref()
@@ -214,18 +203,10 @@ fn effective_taints(node: &Node) -> Vec<Taint> {
         "False" => "node.kubernetes.io/not-ready",
         _ => "node.kubernetes.io/unreachable",
     };
-    if !taints
-        .iter()
-        .any(|taint| taint.key == implied && taint.effect == "NoSchedule")
-    {
+    if !taints.iter().any(|taint| taint.key == implied && taint.effect == "NoSchedule") {
         taints.insert(
             0,
-            Taint {
-                key: implied.to_owned(),
-                effect: "NoSchedule".to_owned(),
-                value: None,
-                time_added: None,
-            },
+            Taint { key: implied.to_owned(), effect: "NoSchedule".to_owned(), value: None, time_added: None },
         );
     }
     taints

@@ -54,32 +54,16 @@ pub(crate) fn refusals(candidate: &Candidate, name: &str, node: &NodeState) -> V
         return Vec::new();
     };
     let tolerations = spec.tolerations.as_deref().unwrap_or_default();
-    let borne = |taint: &Taint| {
-        tolerations
-            .iter()
-            .any(|toleration| tolerates(toleration, taint))
-    };
+    let borne = |taint: &Taint| tolerations.iter().any(|toleration| tolerates(toleration, taint));
     if node.unschedulable && !borne(&cordon()) {
         return vec![Refusal::Unschedulable];
     }
-    if spec
-        .node_name
-        .as_deref()
-        .is_some_and(|wanted| !wanted.is_empty() && wanted != name)
-    {
+    if spec.node_name.as_deref().is_some_and(|wanted| !wanted.is_empty() && wanted != name) {
         return vec![Refusal::NodeName];
     }
     let repels = |taint: &&Taint| taint.effect == "NoSchedule" || taint.effect == "NoExecute";
-    if let Some(taint) = node
-        .taints
-        .iter()
-        .filter(repels)
-        .find(|taint| !borne(taint))
-    {
-        return vec![Refusal::Taint {
-            key: taint.key.clone(),
-            value: taint.value.clone().unwrap_or_default(),
-        }];
+    if let Some(taint) = node.taints.iter().filter(repels).find(|taint| !borne(taint)) {
+        return vec![Refusal::Taint { key: taint.key.clone(), value: taint.value.clone().unwrap_or_default() }];
     }
     if !node_matches(spec, name, &node.labels) {
         return vec![Refusal::Affinity];

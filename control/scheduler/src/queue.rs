@@ -54,13 +54,7 @@ pub struct Queue<K> {
 
 impl<K: Clone + Eq + Hash + Ord> Default for Queue<K> {
     fn default() -> Self {
-        Self {
-            items: HashMap::new(),
-            active: BTreeMap::new(),
-            timed: BTreeSet::new(),
-            waiting: 0,
-            next: 0,
-        }
+        Self { items: HashMap::new(), active: BTreeMap::new(), timed: BTreeSet::new(), waiting: 0, next: 0 }
     }
 }
 
@@ -86,14 +80,7 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
             return;
         }
         let state = State::Active(self.activate(key.clone(), priority));
-        self.items.insert(
-            key,
-            Item {
-                state,
-                priority,
-                attempts: 0,
-            },
-        );
+        self.items.insert(key, Item { state, priority, attempts: 0 });
     }
 
     /// A pod was bound or went away.

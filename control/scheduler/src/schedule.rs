@@ -30,41 +30,23 @@ impl fmt::Display for Unschedulable {
         if self.nodes == 0 {
             return f.write_str("no nodes available to schedule pods");
         }
-        let mut reasons: Vec<String> = self
-            .reasons
-            .iter()
-            .map(|(reason, count)| format!("{count} {reason}"))
-            .collect();
+        let mut reasons: Vec<String> = self.reasons.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
         reasons.sort();
         let nodes = self.nodes;
         write!(f, "0/{nodes} nodes are available: {}. ", reasons.join(", "))?;
         let mut preemption = Vec::new();
         if self.lacking_room > 0 {
-            preemption.push(format!(
-                "{} No preemption victims found for incoming pod",
-                self.lacking_room
-            ));
+            preemption.push(format!("{} No preemption victims found for incoming pod", self.lacking_room));
         }
         if nodes > self.lacking_room {
-            preemption.push(format!(
-                "{} Preemption is not helpful for scheduling",
-                nodes - self.lacking_room
-            ));
+            preemption.push(format!("{} Preemption is not helpful for scheduling", nodes - self.lacking_room));
         }
-        write!(
-            f,
-            "preemption: 0/{nodes} nodes are available: {}.",
-            preemption.join(", ")
-        )
+        write!(f, "preemption: 0/{nodes} nodes are available: {}.", preemption.join(", "))
     }
 }
 
 /// Picks a node for the pod. `random` decides between nodes that are equally good.
-pub fn schedule(
-    cluster: &Cluster,
-    candidate: &Candidate,
-    random: u64,
-) -> Result<Placement, Unschedulable> {
+pub fn schedule(cluster: &Cluster, candidate: &Candidate, random: u64) -> Result<Placement, Unschedulable> {
     let mut fitting = Vec::new();
     let mut unschedulable = Unschedulable::default();
     for (name, node) in cluster.nodes() {
@@ -85,17 +67,11 @@ pub fn schedule(
     let Some(best) = marks.iter().max() else {
         return Err(unschedulable);
     };
-    let best: Vec<&str> = fitting
-        .iter()
-        .zip(&marks)
-        .filter(|(_, mark)| *mark == best)
-        .map(|((name, _), _)| *name)
-        .collect();
+    let best: Vec<&str> =
+        fitting.iter().zip(&marks).filter(|(_, mark)| *mark == best).map(|((name, _), _)| *name).collect();
     // `best` holds at least the node with the highest mark.
     let choice = (random % best.len() as u64) as usize;
-    Ok(Placement {
-        node: best[choice].to_owned(),
-    })
+    Ok(Placement { node: best[choice].to_owned() })
 }
 
 #[cfg(test)]

@@ -21,16 +21,9 @@ struct Marks {
 
 /// The total mark of each node, in the order given.
 pub(crate) fn scores(candidate: &Candidate, nodes: &[(&str, &NodeState)]) -> Vec<i64> {
-    let marks: Vec<Marks> = nodes
-        .iter()
-        .map(|(name, node)| mark(candidate, name, node))
-        .collect();
+    let marks: Vec<Marks> = nodes.iter().map(|(name, node)| mark(candidate, name, node)).collect();
     let most = |value: fn(&Marks) -> i64| marks.iter().map(value).max().unwrap_or(0).max(1);
-    let (crowded, preferred, disliked) = (
-        most(|m| m.same_group),
-        most(|m| m.preferred),
-        most(|m| m.disliked),
-    );
+    let (crowded, preferred, disliked) = (most(|m| m.same_group), most(|m| m.preferred), most(|m| m.disliked));
     marks
         .iter()
         .map(|m| {
@@ -44,29 +37,15 @@ pub(crate) fn scores(candidate: &Candidate, nodes: &[(&str, &NodeState)]) -> Vec
 
 fn mark(candidate: &Candidate, name: &str, node: &NodeState) -> Marks {
     let spec = candidate.pod.spec.as_ref();
-    let tolerations = spec
-        .and_then(|s| s.tolerations.as_deref())
-        .unwrap_or_default();
+    let tolerations = spec.and_then(|s| s.tolerations.as_deref()).unwrap_or_default();
     let disliked = node
         .taints
         .iter()
         .filter(|taint| taint.effect == "PreferNoSchedule")
-        .filter(|taint| {
-            !tolerations
-                .iter()
-                .any(|toleration| tolerates(toleration, taint))
-        })
+        .filter(|taint| !tolerations.iter().any(|toleration| tolerates(toleration, taint)))
         .count();
-    let same_group = candidate
-        .group
-        .as_ref()
-        .and_then(|group| node.groups.get(group))
-        .copied()
-        .unwrap_or(0);
-    let labelled = Labelled {
-        name,
-        labels: &node.labels,
-    };
+    let same_group = candidate.group.as_ref().and_then(|group| node.groups.get(group)).copied().unwrap_or(0);
+    let labelled = Labelled { name, labels: &node.labels };
     Marks {
         room: room(candidate, node),
         same_group: i64::try_from(same_group).unwrap_or(i64::MAX / TOP),
@@ -79,14 +58,8 @@ fn mark(candidate: &Candidate, name: &str, node: &NodeState) -> Marks {
 fn room(candidate: &Candidate, node: &NodeState) -> i64 {
     let left = |want: i64, used: i64, have: i64| {
         let free = have.saturating_sub(used).saturating_sub(want).max(0);
-        if have <= 0 {
-            0
-        } else {
-            (i128::from(free) * i128::from(TOP) / i128::from(have)) as i64
-        }
+        if have <= 0 { 0 } else { (i128::from(free) * i128::from(TOP) / i128::from(have)) as i64 }
     };
     let (want, used, have) = (&candidate.estimated, &node.estimated, &node.allocatable);
-    (left(want.milli_cpu, used.milli_cpu, have.milli_cpu)
-        + left(want.memory, used.memory, have.memory))
-        / 2
+    (left(want.milli_cpu, used.milli_cpu, have.milli_cpu) + left(want.memory, used.memory, have.memory)) / 2
 }

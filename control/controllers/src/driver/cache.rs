@@ -363,9 +363,12 @@ impl Cache {
                 if known.item.deleting && waits { Presence::Waiting } else { Presence::Present }
             }
             None if self.absent.contains(&owner.uid) => Presence::Absent,
-            // A kind that is not served here can not be asked for: its objects are nobody's garbage.
-            None if owner_resource(&owner.api_version, &owner.kind).is_none() => Presence::Present,
-            None => Presence::Unknown,
+            None => match owner_resource(&owner.api_version, &owner.kind) {
+                Some(resource) if !resource.namespaced || owner.namespace.is_some() => Presence::Unknown,
+                // A kind that is not served here, or an owner in a namespace of an object in none: neither can be
+                // asked for, and what can not be known is nobody's garbage.
+                _ => Presence::Present,
+            },
         }
     }
 

@@ -7,6 +7,7 @@
 mod cache;
 mod events;
 mod execute;
+mod job;
 mod key;
 mod look;
 mod place;
@@ -25,16 +26,16 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use pal_registry::Registry;
 use tokio::sync::mpsc;
-use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::Options;
 use cache::{Address, Cache, Change, Whole};
-use execute::{Executor, Outcome};
+use execute::Executor;
+use job::{Done, Jobs, Subject};
 use key::{Key, Wanted, wanted};
 use look::{Looker, Moment};
-use place::{Bound, Next, Placer};
+use place::{Next, Placer};
 use positions::Positions;
 use queue::WorkQueue;
 use watch::Told;
@@ -45,9 +46,6 @@ pub use positions::MissingResource;
 const CHANGES: usize = 1024;
 /// Changes that are taken in before anything else is done.
 const TAKEN_AT_ONCE: usize = 128;
-/// Plans that are carried out at once, and bindings that are written at once.
-const PLANS: usize = 32;
-const BINDINGS: usize = 128;
 /// How often old Events are looked for, how many are purged at once, and how soon again when there were as many.
 const PURGE_EVERY: Duration = Duration::from_secs(30);
 const PURGE_MOST: usize = 500;
@@ -83,29 +81,13 @@ pub(crate) fn start(
         executor: Executor { registry, signer: options.signer.clone(), recorder },
         unlisted: resources.len(),
         listed: vec![false; resources.len()],
-        jobs: JoinSet::new(),
-        plans: 0,
-        bindings: 0,
+        jobs: Jobs::default(),
         liveness: options.liveness.changed(),
         changes,
         stop: stop.clone(),
     };
     tracker.spawn(driver.run());
     Ok(())
-}
-
-/// What a job says when it is over.
-enum Done {
-    Plan {
-        key: Key,
-        again: Option<Duration>,
-        outcome: Outcome,
-    },
-    /// The status of a pod that fits nowhere was written.
-    Report(Outcome),
-    Bound(Bound),
-    /// So many old Events were deleted.
-    Purged(usize),
 }
 
 struct Driver {
@@ -117,9 +99,7 @@ struct Driver {
     /// Resources that have not been listed yet: until they are, nothing is looked at.
     unlisted: usize,
     listed: Vec<bool>,
-    jobs: JoinSet<Done>,
-    plans: usize,
-    bindings: usize,
+    jobs: Jobs,
     liveness: tokio::sync::watch::Receiver<u64>,
     changes: mpsc::Receiver<Told>,
     stop: CancellationToken,
@@ -134,7 +114,7 @@ impl Driver {
             tokio::select! {
                 biased;
                 () = self.stop.cancelled() => break,
-                Some(done) = self.jobs.join_next() => self.done(done),
+                Some(done) = self.jobs.next() => self.done(done),
                 told = self.changes.recv() => match told {
                     Some(told) => self.take_in(told),
                     None => break,
@@ -159,8 +139,8 @@ impl Driver {
         if self.unlisted > 0 {
             return far;
         }
-        let plans = if self.plans < PLANS { self.queue.next_wake() } else { None };
-        let pods = if self.bindings < BINDINGS { self.placer.next_wake() } else { None };
+        let plans = if self.jobs.has_room_for_plan() { self.queue.next_wake() } else { None };
+        let pods = if self.jobs.has_room_for_binding() { self.placer.next_wake() } else { None };
         plans.into_iter().chain(pods).fold(far, Instant::min)
     }
 
@@ -242,7 +222,7 @@ impl Driver {
     /// Deals with pods that want a node, before anything else: somebody waits for them.
     fn place_pods(&mut self) {
         let now = Instant::now();
-        while self.bindings < BINDINGS {
+        while self.jobs.has_room_for_binding() {
             let (cache, pods) = (&self.cache, self.looker.at.pods);
             let pod_at = |place: &cache::Place| match cache.get(&(pods, place.clone()))?.whole {
                 Whole::Pod(ref pod) => Some(pod.clone()),
@@ -251,14 +231,14 @@ impl Driver {
             match self.placer.next(now, pod_at) {
                 None => return,
                 Some(Next::Bind(to_bind)) => {
-                    self.bindings += 1;
+                    let subject = Subject::Binding(to_bind.clone());
                     let bind = self.placer.bind(to_bind);
-                    self.jobs.spawn(async move { Done::Bound(bind.await) });
+                    self.jobs.spawn(subject, async move { Done::Bound(bind.await) });
                 }
                 Some(Next::Report(action)) => {
-                    self.bindings += 1;
                     let executor = self.executor.clone();
-                    self.jobs.spawn(async move { Done::Report(executor.execute(vec![action]).await) });
+                    self.jobs
+                        .spawn(Subject::Report, async move { Done::Report(executor.execute(vec![*action]).await) });
                 }
             }
         }
@@ -266,7 +246,7 @@ impl Driver {
 
     /// Looks at what wants it, and hands out what is to be written.
     fn look(&mut self) {
-        while self.plans < PLANS {
+        while self.jobs.has_room_for_plan() {
             let now = Moment::now();
             let Some(key) = self.queue.pop(now.monotonic) else { return };
             if key == Key::Events {
@@ -279,19 +259,17 @@ impl Driver {
                 self.look_again(key, plan.again);
                 continue;
             }
-            self.plans += 1;
             let executor = self.executor.clone();
-            self.jobs.spawn(async move {
+            self.jobs.spawn(Subject::Plan(key), async move {
                 let outcome = executor.execute(plan.actions).await;
-                Done::Plan { key, again: plan.again, outcome }
+                Done::Plan { again: plan.again, outcome }
             });
         }
     }
 
     fn purge(&mut self) {
-        self.plans += 1;
         let registry = self.executor.registry.clone();
-        self.jobs.spawn(async move {
+        self.jobs.spawn(Subject::Plan(Key::Events), async move {
             let purged = registry.purge_events(Timestamp::now(), PURGE_MOST).await;
             Done::Purged(purged.unwrap_or_else(|status| {
                 tracing::warn!(%status, "old events could not be deleted");
@@ -303,90 +281,6 @@ impl Driver {
     fn look_again(&mut self, key: Key, after: Option<Duration>) {
         if let Some(after) = after {
             self.queue.add_at(key, Instant::now() + after);
-        }
-    }
-
-    fn done(&mut self, done: Result<Done, JoinError>) {
-        let done = match done {
-            Ok(done) => done,
-            Err(error) => {
-                // A job that panicked keeps its key busy: better one stuck key than all controllers.
-                tracing::error!(%error, "a controller's job failed");
-                return;
-            }
-        };
-        match done {
-            Done::Plan { key, again, outcome } => {
-                self.plans -= 1;
-                self.plan_done(key, again, outcome);
-            }
-            Done::Report(outcome) => {
-                self.bindings -= 1;
-                self.take_in_written(outcome.wrote);
-            }
-            Done::Bound(bound) => {
-                self.bindings -= 1;
-                self.placer.bound(&bound, Instant::now());
-                if let Ok(object) = &bound.result {
-                    let change = self.cache.wrote(self.looker.at.pods, object, false);
-                    change.iter().for_each(|change| self.changed(change));
-                }
-            }
-            Done::Purged(count) => {
-                self.plans -= 1;
-                self.queue.done(&Key::Events);
-                let after = if count == PURGE_MOST { PURGE_AGAIN } else { PURGE_EVERY };
-                self.look_again(Key::Events, Some(after));
-            }
-        }
-    }
-
-    fn plan_done(&mut self, key: Key, again: Option<Duration>, outcome: Outcome) {
-        // First what was written, so that no look misses it.
-        self.take_in_written(outcome.wrote);
-        let verified = !outcome.absent.is_empty();
-        for uid in outcome.absent {
-            self.cache.is_absent(uid);
-        }
-        if let Key::ReplicaSet(place) = &key {
-            match outcome.replicas {
-                Some(failure) => {
-                    self.looker.failures.insert(place.clone(), failure);
-                }
-                None if outcome.failure.is_none() => {
-                    if self.looker.failures.remove(place).is_some() {
-                        self.queue.add(key.clone());
-                    }
-                }
-                None => {}
-            }
-        }
-        match outcome.failure {
-            None => {
-                self.queue.done(&key);
-                if verified {
-                    self.queue.add(key);
-                } else {
-                    self.look_again(key, again);
-                }
-            }
-            Some(failure) => {
-                if failure.is_usual() {
-                    tracing::debug!(?key, %failure, "will look again");
-                } else {
-                    tracing::warn!(?key, %failure, "a controller could not do its work, will try again");
-                }
-                self.queue.failed(&key, Instant::now());
-            }
-        }
-    }
-
-    fn take_in_written(&mut self, wrote: Vec<execute::Wrote>) {
-        for execute::Wrote { resource, object, gone } in wrote {
-            let Some(position) = self.cache.position(&resource) else { continue };
-            if let Some(change) = self.cache.wrote(position, &object, gone) {
-                self.changed(&change);
-            }
         }
     }
 }

@@ -26,6 +26,7 @@ pub(super) struct Placer {
 }
 
 /// A pod whose binding is to be written.
+#[derive(Clone)]
 pub(super) struct ToBind {
     place: Place,
     pod: Arc<Pod>,
@@ -44,7 +45,7 @@ pub(super) struct Bound {
 pub(super) enum Next {
     Bind(ToBind),
     /// It fits nowhere, and its status does not say so yet.
-    Report(Action),
+    Report(Box<Action>),
 }
 
 impl Placer {
@@ -99,7 +100,7 @@ impl Placer {
                 Err(why) => {
                     self.queue.failed(&place, Failure::Unschedulable, now);
                     if let Some(action) = self.unschedulable(&pod, &why.to_string()) {
-                        return Some(Next::Report(action));
+                        return Some(Next::Report(Box::new(action)));
                     }
                 }
             }
@@ -184,6 +185,13 @@ impl Placer {
             let result = registry.bind(&place.0, &place.1, &binding, &options).await;
             Bound { place, pod, node, result }
         }
+    }
+
+    /// A binding's writer failed, and nobody knows what became of it.
+    pub(super) fn lost(&mut self, to_bind: ToBind, now: Instant) {
+        let ToBind { place, pod, node } = to_bind;
+        let result = Err(Status::internal("the binding was not finished"));
+        self.bound(&Bound { place, pod, node, result }, now);
     }
 
     /// When a pod that waits can be tried again.

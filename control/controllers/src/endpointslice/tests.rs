@@ -54,8 +54,11 @@ fn step(world: &mut World, service: &Service, pods: &[Arc<Pod>], per_slice: usiz
     written
 }
 
+/// A slice's ports, and its endpoints with their readiness.
+type Shown = (Vec<i32>, Vec<(String, bool)>);
+
 /// All endpoints, as address and readiness, and the ports, slice by slice.
-fn shown(world: &World) -> Vec<(Vec<i32>, Vec<(String, bool)>)> {
+fn shown(world: &World) -> Vec<Shown> {
     world
         .list::<EndpointSlice>()
         .iter()

@@ -210,7 +210,7 @@ fn every_node_gets_a_block_of_its_own() {
     let nodes: Vec<Arc<Node>> = world.list::<Node>();
     let mut blocks: Vec<String> = nodes.iter().filter_map(|node| node.spec.as_ref()?.pod_cidr.clone()).collect();
     assert!(blocks.contains(&"100.64.0.0/20".to_owned()));
-    assert!(blocks.contains(&"100.65.43.0/24".to_owned()));
+    assert!(blocks.contains(&"100.82.176.0/20".to_owned()));
     blocks.sort();
     blocks.dedup();
     assert_eq!(blocks.len(), 300);

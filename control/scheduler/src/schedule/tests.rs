@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{
-    Affinity, Container, Node, NodeAffinity, NodeCondition, NodeSelector, NodeSelectorRequirement,
-    NodeSelectorTerm, NodeSpec, NodeStatus, Pod, PodSpec, ResourceRequirements, Taint, Toleration,
+    Affinity, Container, Node, NodeAffinity, NodeCondition, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm,
+    NodeSpec, NodeStatus, Pod, PodSpec, ResourceRequirements, Taint, Toleration,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
@@ -14,10 +14,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn quantities(pairs: &[(&str, &str)]) -> BTreeMap<String, Quantity> {
-    pairs
-        .iter()
-        .map(|(name, text)| ((*name).to_owned(), Quantity((*text).to_owned())))
-        .collect()
+    pairs.iter().map(|(name, text)| ((*name).to_owned(), Quantity((*text).to_owned()))).collect()
 }
 
 fn node(name: &str, allocatable: &[(&str, &str)]) -> Node {
@@ -65,21 +62,13 @@ fn pod(uid: &str, requests: &[(&str, &str)]) -> Pod {
 
 fn owned(uid: &str, owner: &str) -> Pod {
     let mut pod = pod(uid, &[]);
-    pod.metadata.owner_references = Some(vec![OwnerReference {
-        controller: Some(true),
-        uid: owner.to_owned(),
-        ..OwnerReference::default()
-    }]);
+    pod.metadata.owner_references =
+        Some(vec![OwnerReference { controller: Some(true), uid: owner.to_owned(), ..OwnerReference::default() }]);
     pod
 }
 
 fn taint(key: &str, value: &str, effect: &str) -> Taint {
-    Taint {
-        key: key.to_owned(),
-        value: Some(value.to_owned()),
-        effect: effect.to_owned(),
-        time_added: None,
-    }
+    Taint { key: key.to_owned(), value: Some(value.to_owned()), effect: effect.to_owned(), time_added: None }
 }
 
 fn spec(node: &mut Node) -> &mut NodeSpec {
@@ -104,20 +93,13 @@ fn check(nodes: &[Node], pod: Pod, expected: Result<&str, &str>) {
 
 #[test]
 fn without_nodes_the_message_says_so() {
-    check(
-        &[],
-        pod("p", &[]),
-        Err("no nodes available to schedule pods"),
-    );
+    check(&[], pod("p", &[]), Err("no nodes available to schedule pods"));
 }
 
 #[test]
 fn a_lack_of_room_is_told_by_resource() {
     check(
-        &[node(
-            "a",
-            &[("cpu", "1"), ("memory", "1Gi"), ("pods", "10")],
-        )],
+        &[node("a", &[("cpu", "1"), ("memory", "1Gi"), ("pods", "10")])],
         pod("p", &[("cpu", "1500m"), ("memory", "2Gi")]),
         Err(
             "0/1 nodes are available: 1 Insufficient cpu, 1 Insufficient memory. preemption: 0/1 nodes are available: \
@@ -127,10 +109,8 @@ fn a_lack_of_room_is_told_by_resource() {
     check(
         &[node("a", ROOMY)],
         pod("p", &[("example.com/gpu", "1")]),
-        Err(
-            "0/1 nodes are available: 1 Insufficient example.com/gpu. preemption: 0/1 nodes are available: \
-             1 No preemption victims found for incoming pod.",
-        ),
+        Err("0/1 nodes are available: 1 Insufficient example.com/gpu. preemption: 0/1 nodes are available: \
+             1 No preemption victims found for incoming pod."),
     );
 }
 
@@ -142,17 +122,11 @@ fn reasons_are_counted_over_the_nodes() {
     }
     let [b, c] = tainted;
     check(
-        &[
-            node("a", &[("cpu", "4"), ("memory", "1Gi"), ("pods", "110")]),
-            b,
-            c,
-        ],
+        &[node("a", &[("cpu", "4"), ("memory", "1Gi"), ("pods", "110")]), b, c],
         pod("p", &[("memory", "2Gi")]),
-        Err(
-            "0/3 nodes are available: 1 Insufficient memory, 2 node(s) had untolerated taint {dedicated: db}. \
+        Err("0/3 nodes are available: 1 Insufficient memory, 2 node(s) had untolerated taint {dedicated: db}. \
              preemption: 0/3 nodes are available: 1 No preemption victims found for incoming pod, \
-             2 Preemption is not helpful for scheduling.",
-        ),
+             2 Preemption is not helpful for scheduling."),
     );
 }
 
@@ -163,10 +137,8 @@ fn a_cordoned_node_takes_no_pods() {
     check(
         &[cordoned.clone()],
         pod("p", &[]),
-        Err(
-            "0/1 nodes are available: 1 node(s) were unschedulable. preemption: 0/1 nodes are available: \
-             1 Preemption is not helpful for scheduling.",
-        ),
+        Err("0/1 nodes are available: 1 node(s) were unschedulable. preemption: 0/1 nodes are available: \
+             1 Preemption is not helpful for scheduling."),
     );
     check(&[cordoned, node("b", ROOMY)], pod("p", &[]), Ok("b"));
 }
@@ -182,10 +154,8 @@ fn a_node_that_is_not_ready_takes_no_pods_even_before_it_is_tainted() {
     check(
         &[lost],
         pod("p", &[]),
-        Err(
-            "0/1 nodes are available: 1 node(s) had untolerated taint {node.kubernetes.io/unreachable: }. \
-             preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling.",
-        ),
+        Err("0/1 nodes are available: 1 node(s) had untolerated taint {node.kubernetes.io/unreachable: }. \
+             preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."),
     );
 }
 
@@ -240,10 +210,7 @@ fn selectors_and_required_affinity_choose_nodes() {
 #[test]
 fn a_full_node_says_too_many_pods() {
     let mut cluster = Cluster::new();
-    cluster.set_node(&node(
-        "a",
-        &[("cpu", "4"), ("memory", "8Gi"), ("pods", "1")],
-    ));
+    cluster.set_node(&node("a", &[("cpu", "4"), ("memory", "8Gi"), ("pods", "1")]));
     let first = Candidate::of(Arc::new(pod("p1", &[])));
     cluster.assume(&first, "a");
     let why = schedule(&cluster, &Candidate::of(Arc::new(pod("p2", &[]))), 0).unwrap_err();
@@ -259,10 +226,7 @@ fn a_full_node_says_too_many_pods() {
 #[test]
 fn a_finished_pod_takes_no_room() {
     let mut cluster = Cluster::new();
-    cluster.set_node(&node(
-        "a",
-        &[("cpu", "1"), ("memory", "1Gi"), ("pods", "10")],
-    ));
+    cluster.set_node(&node("a", &[("cpu", "1"), ("memory", "1Gi"), ("pods", "10")]));
     let mut running = pod("p1", &[("cpu", "1")]);
     running.spec.get_or_insert_default().node_name = Some("a".to_owned());
     assert!(!cluster.set_pod(&running));
@@ -281,10 +245,7 @@ fn an_init_container_counts_when_it_asks_for_more_than_the_others_together() {
     let init = &mut spec.init_containers.as_mut().unwrap()[0];
     init.resources.as_mut().unwrap().requests = Some(quantities(&[("cpu", "2")]));
     let amounts = crate::Amounts::requested(&pod);
-    assert_eq!(
-        (amounts.milli_cpu, amounts.memory, amounts.pods),
-        (2000, 1 << 30, 1)
-    );
+    assert_eq!((amounts.milli_cpu, amounts.memory, amounts.pods), (2000, 1 << 30, 1));
 }
 
 proptest! {

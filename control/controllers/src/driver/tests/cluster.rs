@@ -45,17 +45,29 @@ impl NodeLiveness for Connections {
     }
 }
 
-/// Signs anything; a request is the common name of its subject.
+/// Signs anything.
 struct Signer;
+
+const BEGIN: &str = "-----BEGIN CERTIFICATE REQUEST-----\n";
+
+/// A request by that common name, as far as [`Signer`] reads it.
+pub(super) fn request(common_name: &str) -> Vec<u8> {
+    format!("{BEGIN}{common_name}\n-----END CERTIFICATE REQUEST-----\n").into_bytes()
+}
+
+fn common_name(pem: &[u8]) -> String {
+    let text = String::from_utf8_lossy(pem).into_owned();
+    text.strip_prefix(BEGIN).and_then(|rest| rest.lines().next()).unwrap_or_default().to_owned()
+}
 
 impl CertificateSigner for Signer {
     fn sign(&self, csr_pem: &[u8], signer_name: &str, seconds: i64) -> Result<String, String> {
-        Ok(format!("{} by {signer_name} for {seconds}", String::from_utf8_lossy(csr_pem)))
+        Ok(format!("{} by {signer_name} for {seconds}", common_name(csr_pem)))
     }
 
     fn subject(&self, csr_pem: &[u8]) -> Result<CsrSubject, String> {
         Ok(CsrSubject {
-            common_name: String::from_utf8_lossy(csr_pem).into_owned(),
+            common_name: common_name(csr_pem),
             organizations: vec!["system:nodes".to_owned()],
             ..CsrSubject::default()
         })

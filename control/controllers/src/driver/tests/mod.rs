@@ -1,4 +1,5 @@
 mod cluster;
+mod figures;
 
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
@@ -286,7 +287,7 @@ async fn a_joining_node_gets_its_certificate_and_an_impostor_does_not() {
         ..pal_registry::WriteOptions::default()
     };
     for name in ["fresh", "taken"] {
-        let request = k8s_openapi::ByteString(format!("system:node:{name}").into_bytes());
+        let request = k8s_openapi::ByteString(cluster::request(&format!("system:node:{name}")));
         let body = json!({
             "apiVersion": "certificates.k8s.io/v1", "kind": "CertificateSigningRequest",
             "metadata": {"name": name},
