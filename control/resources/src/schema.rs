@@ -2,7 +2,7 @@
 //! protobuf bodies are checked, strategic merge patches applied and OpenAPI documents written.
 //!
 //! `schema/facts.txt` is generated from the sources of the crates k8s-pb (field numbers, markers) and k8s-openapi (JSON
-//! names, descriptions, the served version's set of fields); `examples/facts.rs` writes it and a test compares it.
+//! names, descriptions, the served version's set of fields); `examples/facts` writes it and a test compares it.
 
 mod parse;
 

@@ -1,7 +1,7 @@
 //! Bodies as clients send them, and what becomes of them.
 
 use pal_resources::codec::{FieldValidation, Media, conform, conform_patched, decode, decode_as, to_protobuf};
-use pal_resources::resource::find;
+use pal_resources::resource::{Resource, find};
 use serde_json::{Value, json};
 
 const DEPLOYMENTS: (&str, &str, &str) = ("apps", "v1", "deployments");
@@ -133,6 +133,10 @@ fn bodies_that_are_none_are_refused() {
             "{headless}json: cannot unmarshal array into Go value of type struct {{ APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }} (5b315d)"
         ),
     );
+    check(
+        "{\"kind\":1}",
+        &format!("{headless}json: cannot unmarshal number into Go struct field .kind of type string ({{\"kind\":1}})"),
+    );
     let deep = format!(
         "{{\"metadata\":{{\"managedFields\":[{{\"fieldsV1\":{}1{}}}]}}}}",
         "{\"a\":".repeat(110),
@@ -161,6 +165,10 @@ fn without_an_expected_kind_the_body_names_one() {
     let body = br#"{"kind":"ConfigMap","apiVersion":"v1","data":{"a":"b"}}"#;
     let decoded = decode(Media::Json, body, None, FieldValidation::Strict).expect("it is well formed");
     assert_eq!(decoded.value, json!({"kind": "ConfigMap", "apiVersion": "v1", "data": {"a": "b"}}));
+    let twice = br#"{"kind":"Pod","apiVersion":"v1","kind":"ConfigMap"}"#;
+    let decoded = decode(Media::Json, twice, None, FieldValidation::Warn).expect("the last counts");
+    assert_eq!(decoded.warnings, [r#"duplicate field "kind""#]);
+    assert_eq!(decoded.value["kind"], "ConfigMap");
     let error = decode(Media::Json, b"{}", None, FieldValidation::Strict).expect_err("it has no kind");
     assert_eq!(error.message, "Object 'Kind' is missing in '{}'");
 }
@@ -182,6 +190,23 @@ fn yaml_is_read_as_json_is() {
         ),
         "{error}"
     );
+}
+
+#[test]
+fn kinds_without_schema_are_kept_as_they_are() {
+    let pods = find("", "v1", "pods").expect("a built-in resource");
+    let custom =
+        Resource { group: "example.com".into(), plural: "things".into(), kind: "Thing".into(), ..(*pods).clone() };
+    let body = br#"{"apiVersion":"example.com/v1","metadata":{"name":"a"},"spec":{"x":null,"x":[],"y":0}}"#;
+    for media in [Media::Json, Media::Yaml] {
+        let decoded = decode(media, body, Some(&custom), FieldValidation::Warn).expect("it is well formed");
+        assert_eq!(decoded.warnings, [r#"duplicate field "spec.x""#]);
+        let expected = json!({"kind": "Thing", "apiVersion": "example.com/v1", "metadata": {"name": "a"}, "spec": {"x": [], "y": 0}});
+        assert_eq!(decoded.value, expected);
+    }
+    let error =
+        decode(Media::Json, br#"{"kind":"Pod"}"#, Some(&custom), FieldValidation::Warn).expect_err("it is a pod");
+    assert!(error.message.starts_with("Pod in version \"v1\" cannot be handled as a Thing: "), "{error}");
 }
 
 #[test]
@@ -229,13 +254,13 @@ fn protobuf_is_read_as_json_is() {
         json!({"kind": "CertificateSigningRequest", "apiVersion": "certificates.k8s.io/v1", "metadata": {"name": "c"},
             "spec": {"request": "YWJj", "signerName": "x/y", "usages": ["client auth"], "extra": {"k": ["v", "w"]}}}),
         json!({"kind": "CustomResourceDefinition", "apiVersion": "apiextensions.k8s.io/v1", "metadata": {"name": "c"},
-            "spec": {"group": "g", "names": {"plural": "cs", "kind": "C"}, "scope": "Namespaced",
-                "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {"type": "object",
-                    "properties": {
-                        "a": {"type": "array", "items": {"type": "string"}, "x-kubernetes-list-map-keys": ["k"]},
-                        "b": {"additionalProperties": true, "default": {"x": [1, "y"]}, "x-kubernetes-int-or-string": true},
-                        "c": {"additionalProperties": {"type": "integer", "enum": [1, "two"]}, "minimum": 0.5},
-                    }}}}]}}),
+        "spec": {"group": "g", "names": {"plural": "cs", "kind": "C"}, "scope": "Namespaced",
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {"type": "object",
+                "properties": {
+                    "a": {"type": "array", "items": {"type": "string"}, "x-kubernetes-list-map-keys": ["k"]},
+                    "b": {"additionalProperties": true, "default": {"x": [1, "y"]}, "x-kubernetes-int-or-string": true},
+                    "c": {"additionalProperties": {"type": "integer", "enum": [1, "two"]}, "minimum": 0.5},
+                }}}}]}}),
         json!({"kind": "SelfSubjectAccessReview", "apiVersion": "authorization.k8s.io/v1",
             "spec": {"resourceAttributes": {"verb": "list", "resource": "pods"}}}),
     ];

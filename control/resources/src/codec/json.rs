@@ -1,27 +1,72 @@
 //! JSON bodies, and what is wrong with those that are none in the words of Go's `encoding/json`.
 
 use serde::Deserialize;
-use serde::de::DeserializeSeed;
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::error::Category;
 use serde_json::{Map, Value};
 
 use super::problem::Context;
-use super::raw::RawSeed;
+use super::raw::{KeySeed, RawSeed};
 use super::walk::ObjectVisitor;
 use crate::schema::Message;
 
 /// The part of a body that says what it is.
-#[derive(Default, Deserialize)]
+#[derive(Default)]
 pub(super) struct Head {
-    #[serde(default)]
     pub(super) kind: Option<String>,
-    #[serde(default, rename = "apiVersion")]
     pub(super) api_version: Option<String>,
 }
 
-/// Reads the head alone.
+/// Reads the head alone; of duplicates the last counts.
 pub(super) fn head(body: &[u8]) -> Result<Head, String> {
-    serde_json::from_slice(body).map_err(|error| words(&error, body))
+    let fields: HeadFields = serde_json::from_slice(body).map_err(|error| words(&error, body))?;
+    Ok(Head { kind: text("kind", fields.kind)?, api_version: text("apiVersion", fields.api_version)? })
+}
+
+fn text(name: &str, value: Value) -> Result<Option<String>, String> {
+    let got = match value {
+        Value::Null => return Ok(None),
+        Value::String(text) => return Ok(Some(text)),
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    };
+    Err(format!("json: cannot unmarshal {got} into Go struct field .{name} of type string"))
+}
+
+#[derive(Default)]
+struct HeadFields {
+    kind: Value,
+    api_version: Value,
+}
+
+impl<'de> Deserialize<'de> for HeadFields {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(HeadVisitor)
+    }
+}
+
+struct HeadVisitor;
+
+impl<'de> Visitor<'de> for HeadVisitor {
+    type Value = HeadFields;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<HeadFields, A::Error> {
+        let mut fields = HeadFields::default();
+        while let Some(key) = entries.next_key_seed(KeySeed)? {
+            match &*key {
+                "kind" => fields.kind = entries.next_value()?,
+                "apiVersion" => fields.api_version = entries.next_value()?,
+                _ => drop(entries.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(fields)
+    }
 }
 
 /// Reads an object of the message.
