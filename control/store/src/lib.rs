@@ -6,14 +6,20 @@
 //!
 //! | module | decides or touches |
 //! |---|---|
-//! | `mvcc`, `history`, `codec`, `record` | decide: no thread, clock or file |
-//! | `log`, `storage`, `core` | the Raft driver's state, over the [`disk`] traits |
+//! | `mvcc`, `history`, `codec`, `record`, `segment` | decide: no thread, clock or file |
+//! | `core`, `storage`, `log` | the Raft node, its entries and its log, over the traits of `disk`; no thread or clock |
+//! | `watch`, `view` | what readers share with the driver |
 //! | `driver`, `persister`, `files`, `sled_state`, `directory` | threads and files |
+//!
+//! A write goes: [`Store::commit`] encodes it and queues it; the driver's thread proposes all that wait, writes them as one
+//! record, flushes once, applies them, shows the new snapshot, pushes the events, answers, and wakes the watchers. Behind
+//! its back the persister brings sled up to date in batches, each of which carries the log index that it stands for; log
+//! segments go when sled has durably passed them. A start loads sled and replays the log behind it.
 
 mod codec;
 mod core;
 mod directory;
-pub mod disk;
+mod disk;
 mod driver;
 mod entry;
 mod error;
