@@ -58,7 +58,7 @@ impl Identity {
 
     /// The form that a TLS connection uses. The root goes along: who joins by a token pins it by its hash.
     pub fn certified_key(&self, root: &CertificateDer<'static>) -> Result<Arc<CertifiedKey>, PkiError> {
-        let pem = |error: rustls_pki_types::pem::Error| PkiError::Request(error.to_string());
+        let pem = |error: rustls_pki_types::pem::Error| PkiError::Tls(rustls::Error::General(error.to_string()));
         let leaf = CertificateDer::from_pem_slice(self.certificate_pem.as_bytes()).map_err(pem)?;
         let key = PrivateKeyDer::from_pem_slice(self.key_pem.as_bytes()).map_err(pem)?;
         let key = rustls::crypto::ring::sign::any_supported_type(&key)?;
