@@ -87,7 +87,7 @@ impl Service {
             Err(why) => return reply::plain(StatusCode::SERVICE_UNAVAILABLE, why),
         };
         let head_only = request.method() == http::Method::HEAD;
-        let label = format!("{} {}", request.method(), request.uri().path());
+        let label = Label::of(&request);
         let (lifeline, released) = Lifeline::new();
         let (answer, answered) = oneshot::channel();
         let broken = Broken::default();
@@ -134,7 +134,7 @@ impl Service {
         released: Released,
     ) -> JoinHandle<Ended> {
         let inner = self.inner.clone();
-        let label = (request.method().clone(), request.uri().clone());
+        let label = Label::of(&request);
         let linger = inner.workload.spec.request_timeout;
         inner.workload.engine.guests().clone().spawn(async move {
             let ended = tokio::select! {
@@ -143,7 +143,6 @@ impl Service {
                 () = released.over(linger) => Ended::Abandoned,
             };
             if let Ended::Failed(failure) = &ended {
-                let label = format!("{} {}", label.0, label.1.path());
                 report(&inner.workload, &label, &describe(failure));
             }
             ended
@@ -151,7 +150,7 @@ impl Service {
     }
 
     /// The response for a request that the guest did not answer.
-    async fn unanswered(&self, label: &str, task: JoinHandle<Ended>, deadline: Instant) -> Response<Body> {
+    async fn unanswered(&self, label: &Label, task: JoinHandle<Ended>, deadline: Instant) -> Response<Body> {
         match timeout_at(deadline, task).await {
             Ok(Ok(Ended::Returned)) => {
                 self.report(label, "the guest returned without a response");
@@ -169,7 +168,7 @@ impl Service {
         }
     }
 
-    fn report(&self, label: &str, what: &str) {
+    fn report(&self, label: &Label, what: &str) {
         report(&self.inner.workload, label, what);
     }
 
@@ -181,13 +180,12 @@ impl Service {
     /// Ends all instances; further requests get 503.
     pub fn stop(&self) {
         self.inner.stop.cancel();
-        self.inner.turns.close();
     }
 
     /// Waits until no request is being handled. New ones are still let in while it waits: take the service out of what
     /// routes to it first.
     pub async fn drained(&self) {
-        // Once all turns are had, no request has one. A service that was stopped has no turns to wait for.
+        // Once all turns are had, no request has one.
         let all = self.inner.turns.acquire_many(self.inner.max_requests).await;
         drop(all);
     }
@@ -202,6 +200,21 @@ impl std::fmt::Debug for Service {
     }
 }
 
+/// What a request is called in the log; written out only when it is.
+struct Label(http::Method, http::Uri);
+
+impl Label {
+    fn of(request: &Request<Body>) -> Self {
+        Self(request.method().clone(), request.uri().clone())
+    }
+}
+
+impl std::fmt::Display for Label {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.0, self.1.path())
+    }
+}
+
 async fn permit(semaphore: &Arc<Semaphore>, until: Instant) -> Option<OwnedSemaphorePermit> {
     // Without a queue, as nearly always, there is no timer to set.
     if let Ok(permit) = semaphore.clone().try_acquire_owned() {
@@ -210,7 +223,7 @@ async fn permit(semaphore: &Arc<Semaphore>, until: Instant) -> Option<OwnedSemap
     timeout_at(until, semaphore.clone().acquire_owned()).await.ok()?.ok()
 }
 
-fn report(workload: &Workload, label: &str, what: &str) {
+fn report(workload: &Workload, label: &Label, what: &str) {
     workload.report(&format!("pal: {label}: {what}"));
 }
 
