@@ -27,7 +27,13 @@ impl Registry {
         };
         let mut warnings = Vec::new();
         let change = |old: &Value| {
-            let decoded = codec::conform(apply(patch, old, kind)?, kind, patch.validation)?;
+            let patched = apply(patch, old, kind)?;
+            // What a refusal shows, as kube-apiserver does: a strategic patch itself, else the object that came of it.
+            let shown = match patch.kind {
+                PatchKind::Strategic => pal_patch::go_text(&patch.body),
+                PatchKind::Json | PatchKind::Merge => patched.to_string(),
+            };
+            let decoded = codec::conform_patched(patched, &shown, kind, patch.validation)?;
             warnings = decoded.warnings;
             Ok(decoded.value)
         };

@@ -65,8 +65,8 @@ async fn a_patch_that_does_not_fit_is_refused() {
         assert_eq!(refused.0, code, "{body}: {}", refused.1);
     };
     check(PatchKind::Json, json!([{"op": "test", "path": "/data/a", "value": "2"}]), 422).await;
-    check(PatchKind::Merge, json!({"dta": {"a": "2"}}), 400).await;
-    check(PatchKind::Merge, json!({"data": {"a": {"b": 1}}}), 400).await;
+    check(PatchKind::Merge, json!({"dta": {"a": "2"}}), 422).await;
+    check(PatchKind::Merge, json!({"data": {"a": {"b": 1}}}), 422).await;
     check(PatchKind::Merge, json!({"metadata": {"name": "b"}}), 400).await;
     check(PatchKind::Merge, json!({"metadata": {"resourceVersion": "1"}}), 409).await;
     check(PatchKind::Merge, json!({"metadata": {"uid": "another"}}), 409).await;
