@@ -33,8 +33,7 @@ impl PodState {
     fn check_active_deadline(&mut self, now: Now) {
         let Some(limit) = self.plan.active_deadline else { return };
         if now.mono >= self.start_mono + limit && !self.must_end() {
-            self.failure =
-                Some(("DeadlineExceeded", "Pod was active on the node longer than the specified deadline"));
+            self.failure = Some(("DeadlineExceeded", "Pod was active on the node longer than the specified deadline"));
         }
     }
 

@@ -27,7 +27,9 @@ impl PodState {
                 }
             }
             Event::ImageFound { container, image } => {
-                let text = || format!("Container image {:?} already present on machine", self.plan.containers[container].image);
+                let text = || {
+                    format!("Container image {:?} already present on machine", self.plan.containers[container].image)
+                };
                 if self.awaits(container, &Stage::Finding) {
                     out.normal(Some(container), "Pulled", text());
                     self.image_ready(container, image);
@@ -133,7 +135,8 @@ impl PodState {
 
     fn begin_probes(&mut self, container: usize, kinds: &[ProbeKind], since: Duration, now: Now) {
         for kind in kinds {
-            let state = self.plan.containers[container].probe(*kind).map(|p| Box::new(ProbeState::new(p, since, now.mono)));
+            let state =
+                self.plan.containers[container].probe(*kind).map(|p| Box::new(ProbeState::new(p, since, now.mono)));
             self.containers[container].probes[*kind as usize] = state;
         }
     }
@@ -239,7 +242,11 @@ impl PodState {
                 continue;
             }
             match self.containers[i].stage {
-                Stage::NoImage { .. } | Stage::NotCreated { .. } | Stage::Finding | Stage::Pulling | Stage::ImageReady => {
+                Stage::NoImage { .. }
+                | Stage::NotCreated { .. }
+                | Stage::Finding
+                | Stage::Pulling
+                | Stage::ImageReady => {
                     self.containers[i].stage = Stage::Idle;
                 }
                 _ if !self.must_end() => self.stop(i, StopCause::Changed, now, out),

@@ -80,7 +80,8 @@ impl PodState {
             Phase::Succeeded => Some(Unmet { reason: "PodCompleted", message: None }),
             Phase::Failed => Some(Unmet { reason: "PodFailed", message: None }),
             _ => {
-                let unready = |i: usize, kind| kind != ContainerKind::Init && !self.containers[i].ready(&self.plan.containers[i]);
+                let unready =
+                    |i: usize, kind| kind != ContainerKind::Init && !self.containers[i].ready(&self.plan.containers[i]);
                 let names = self.names(unready);
                 let message = Some(format!("containers with unready status: [{}]", names.join(" ")));
                 Some(Unmet { reason: "ContainersNotReady", message })
@@ -93,8 +94,9 @@ impl PodState {
             return self.why_containers_unready();
         }
         let unmet = self.plan.readiness_gates.iter().zip(&self.gates).filter(|(_, holds)| !**holds);
-        let lines: Vec<String> =
-            unmet.map(|(name, _)| format!("the status of pod readiness gate \"{name}\" is not \"True\", but False")).collect();
+        let lines: Vec<String> = unmet
+            .map(|(name, _)| format!("the status of pod readiness gate \"{name}\" is not \"True\", but False"))
+            .collect();
         Some(Unmet { reason: "ReadinessGatesNotReady", message: Some(lines.join(", ")) })
     }
 

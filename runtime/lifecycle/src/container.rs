@@ -50,14 +50,32 @@ pub(crate) enum Stage {
     Finding,
     Pulling,
     /// The image cannot be had; `shown_until` is when `ErrImagePull` becomes `ImagePullBackOff`.
-    NoImage { cause: Cause, message: String, shown_until: Option<Duration>, until: Duration },
+    NoImage {
+        cause: Cause,
+        message: String,
+        shown_until: Option<Duration>,
+        until: Duration,
+    },
     ImageReady,
     /// Being created and started.
-    Starting { stop: Option<StopCause> },
-    NotCreated { cause: Cause, message: String, until: Duration },
-    Running { since: Timestamp, since_mono: Duration, stop: Option<StopCause> },
+    Starting {
+        stop: Option<StopCause>,
+    },
+    NotCreated {
+        cause: Cause,
+        message: String,
+        until: Duration,
+    },
+    Running {
+        since: Timestamp,
+        since_mono: Duration,
+        stop: Option<StopCause>,
+    },
     /// Ended, and to be restarted then.
-    Crashed { until: Duration, delay: Duration },
+    Crashed {
+        until: Duration,
+        delay: Duration,
+    },
     /// Ended for good; the run is in `last`.
     Done,
 }
@@ -101,7 +119,8 @@ impl ContainerState {
 
     /// Whether traffic may go to it.
     pub(crate) fn ready(&self, plan: &ContainerPlan) -> bool {
-        let unhealthy = matches!(self.stage, Stage::Running { stop: Some(StopCause::Unhealthy | StopCause::Changed), .. });
+        let unhealthy =
+            matches!(self.stage, Stage::Running { stop: Some(StopCause::Unhealthy | StopCause::Changed), .. });
         self.started(plan)
             && !unhealthy
             && (plan.probe(ProbeKind::Readiness).is_none() || self.verdict(ProbeKind::Readiness) == Some(true))

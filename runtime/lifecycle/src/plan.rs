@@ -205,7 +205,11 @@ fn container(c: &Container, kind: ContainerKind) -> ContainerPlan {
     };
     let mut refusal = None;
     let ports = c.ports.as_deref().unwrap_or_default();
-    let wanted = [("startupProbe", &c.startup_probe), ("readinessProbe", &c.readiness_probe), ("livenessProbe", &c.liveness_probe)];
+    let wanted = [
+        ("startupProbe", &c.startup_probe),
+        ("readinessProbe", &c.readiness_probe),
+        ("livenessProbe", &c.liveness_probe),
+    ];
     let probes = wanted.map(|(field, p)| {
         let p = p.as_ref()?;
         match probe(p, ports) {
@@ -242,7 +246,9 @@ fn probe(p: &Probe, ports: &[ContainerPort]) -> Result<ProbePlan, String> {
     } else {
         return Err("it has no handler".to_owned());
     };
-    let at_least_one = |value: Option<i32>, default: u32| value.and_then(|v| u32::try_from(v).ok()).filter(|v| *v > 0).unwrap_or(default);
+    let at_least_one = |value: Option<i32>, default: u32| {
+        value.and_then(|v| u32::try_from(v).ok()).filter(|v| *v > 0).unwrap_or(default)
+    };
     Ok(ProbePlan {
         action,
         initial_delay: seconds(p.initial_delay_seconds.unwrap_or(0).into()),

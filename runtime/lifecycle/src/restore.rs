@@ -44,7 +44,13 @@ impl PodState {
     }
 }
 
-fn recall(container: &mut ContainerState, plan: &ContainerPlan, policy: RestartPolicy, old: &ContainerStatus, now: Now) {
+fn recall(
+    container: &mut ContainerState,
+    plan: &ContainerPlan,
+    policy: RestartPolicy,
+    old: &ContainerStatus,
+    now: Now,
+) {
     container.attempt = u32::try_from(old.restart_count).unwrap_or(0);
     container.image_id = Some(old.image_id.as_str()).filter(|id| !id.is_empty()).map(Arc::from);
     let previous = old.last_state.as_ref().and_then(|s| s.terminated.as_ref());

@@ -106,7 +106,9 @@ impl World {
     fn tell(&mut self, event: Event) {
         match &event {
             Event::Prepared { .. } => self.prepared = true,
-            Event::Exited(run, _) | Event::StartFailed(run, _) => assert!(self.alive.remove(run), "{run:?} ended twice"),
+            Event::Exited(run, _) | Event::StartFailed(run, _) => {
+                assert!(self.alive.remove(run), "{run:?} ended twice")
+            }
             Event::CleanedUp => self.cleaned = true,
             _ => {}
         }
@@ -141,7 +143,11 @@ impl World {
             }
             Effect::FindImage { container } => {
                 let found = self.dice.one_in(2);
-                self.answer(if found { Event::ImageFound { container, image } } else { Event::ImageAbsent { container } });
+                self.answer(if found {
+                    Event::ImageFound { container, image }
+                } else {
+                    Event::ImageAbsent { container }
+                });
             }
             Effect::PullImage { container } => {
                 let event = match self.dice.one_in(3) {
@@ -215,13 +221,18 @@ impl World {
         let is_final = |p: Phase| matches!(p, Phase::Succeeded | Phase::Failed);
         assert!(!is_final(self.last_phase) || phase == self.last_phase, "{:?} became {phase:?}", self.last_phase);
         self.last_phase = phase;
-        let status = self.state.status(&Report { host_ip: "10.0.0.1".parse().unwrap(), scheduled: Timestamp::UNIX_EPOCH });
+        let status =
+            self.state.status(&Report { host_ip: "10.0.0.1".parse().unwrap(), scheduled: Timestamp::UNIX_EPOCH });
         let ready = status.conditions.iter().flatten().any(|c| c.type_ == "Ready" && c.status == "True");
         assert_eq!(ready, self.state.is_ready());
         if ready {
             assert_eq!(phase, Phase::Running);
             for (i, plan) in self.state.plan().containers.iter().enumerate() {
-                assert!(plan.kind != ContainerKind::Main || self.state.is_running(i), "ready, and {} does not run", plan.name);
+                assert!(
+                    plan.kind != ContainerKind::Main || self.state.is_running(i),
+                    "ready, and {} does not run",
+                    plan.name
+                );
             }
         }
         for container in status.container_statuses.iter().chain(&status.init_container_statuses).flatten() {

@@ -17,7 +17,9 @@ use crate::plan::{ContainerKind, PodPlan};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Ground {
     /// To be asked for at that moment.
-    Wanted { at: Duration },
+    Wanted {
+        at: Duration,
+    },
     Asked,
     Ready,
     /// Being given back.
@@ -152,7 +154,9 @@ impl PodState {
             match &c.stage {
                 Stage::NoImage { shown_until, until, .. } => consider(shown_until.unwrap_or(*until).min(*until)),
                 Stage::NotCreated { until, .. } | Stage::Crashed { until, .. } if self.eligible(i) => consider(*until),
-                Stage::Running { stop: None, .. } => c.probes.iter().flatten().filter_map(|p| p.due()).for_each(&mut consider),
+                Stage::Running { stop: None, .. } => {
+                    c.probes.iter().flatten().filter_map(|p| p.due()).for_each(&mut consider)
+                }
                 _ => {}
             }
         }
@@ -188,7 +192,9 @@ impl PodState {
 
     pub(crate) fn containers_ready(&self) -> bool {
         let mut mains = self.plan.containers.iter().zip(&self.containers);
-        self.initialized && self.failure.is_none() && mains.all(|(plan, state)| plan.kind == ContainerKind::Init || state.ready(plan))
+        self.initialized
+            && self.failure.is_none()
+            && mains.all(|(plan, state)| plan.kind == ContainerKind::Init || state.ready(plan))
     }
 
     pub(crate) fn phase(&self) -> Phase {
@@ -198,7 +204,14 @@ impl PodState {
         if !self.initialized {
             return Phase::Pending;
         }
-        let mains = || self.plan.containers.iter().zip(&self.containers).filter(|(p, _)| p.kind == ContainerKind::Main).map(|(_, s)| s);
+        let mains = || {
+            self.plan
+                .containers
+                .iter()
+                .zip(&self.containers)
+                .filter(|(p, _)| p.kind == ContainerKind::Main)
+                .map(|(_, s)| s)
+        };
         if mains().all(|s| s.done().is_some()) {
             let good = mains().all(|s| s.done() == Some(0));
             return if good { Phase::Succeeded } else { Phase::Failed };

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
-    ContainerState as ApiState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus,
-    HostIP, PodIP, PodStatus,
+    ContainerState as ApiState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting,
+    ContainerStatus, HostIP, PodIP, PodStatus,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -29,8 +29,10 @@ impl PodState {
     pub fn status(&self, report: &Report) -> PodStatus {
         let of = |init: bool| -> Option<Vec<ContainerStatus>> {
             let pairs = self.plan.containers.iter().zip(&self.containers);
-            let list: Vec<_> =
-                pairs.filter(|(p, _)| (p.kind != ContainerKind::Main) == init).map(|(p, s)| self.container_status(p, s)).collect();
+            let list: Vec<_> = pairs
+                .filter(|(p, _)| (p.kind != ContainerKind::Main) == init)
+                .map(|(p, s)| self.container_status(p, s))
+                .collect();
             (!list.is_empty()).then_some(list)
         };
         let ip = self.ip.map(|ip| ip.to_string());
@@ -92,7 +94,9 @@ impl PodState {
                 let reason = if inits && !first_init { "PodInitializing" } else { "ContainerCreating" };
                 waiting(reason, None)
             }
-            Stage::NoImage { cause, message, shown_until: Some(_), .. } => waiting(cause.as_str(), Some(message.clone())),
+            Stage::NoImage { cause, message, shown_until: Some(_), .. } => {
+                waiting(cause.as_str(), Some(message.clone()))
+            }
             Stage::NoImage { cause: cause @ crate::Cause::ErrImagePull, message, .. } => {
                 waiting("ImagePullBackOff", Some(back_off_message(&plan.image, *cause, message)))
             }
@@ -101,7 +105,8 @@ impl PodState {
             }
             Stage::Crashed { delay, .. } => {
                 let time = duration(delay.as_secs());
-                let message = format!("back-off {time} restarting failed container={} pod={}", plan.name, self.plan.label);
+                let message =
+                    format!("back-off {time} restarting failed container={} pod={}", plan.name, self.plan.label);
                 waiting("CrashLoopBackOff", Some(message))
             }
             Stage::Running { since, .. } => ApiState {

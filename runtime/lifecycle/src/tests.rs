@@ -8,8 +8,8 @@ use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use serde_json::{Value, json};
 
 use crate::{
-    Cause, Effect, Event, Exit, Image, ImageFailure, Now, PodPlan, PodState, ProbeKind, Report, Run, StartFailure, Urgency,
-    urgency,
+    Cause, Effect, Event, Exit, Image, ImageFailure, Now, PodPlan, PodState, ProbeKind, Report, Run, StartFailure,
+    Urgency, urgency,
 };
 
 /// A pod with its clock and what it has asked for.
@@ -148,7 +148,10 @@ fn a_pod_comes_up_and_is_ready() {
     let status = life.status();
     assert_eq!(status.pod_ip.as_deref(), Some("100.64.0.1"));
     let container = &status.container_statuses.as_ref().unwrap()[0];
-    assert_eq!((container.image_id.as_str(), container.ready, container.started), ("pal.local/x@sha256:1", true, Some(true)));
+    assert_eq!(
+        (container.image_id.as_str(), container.ready, container.started),
+        ("pal.local/x@sha256:1", true, Some(true))
+    );
     assert_eq!(container.container_id.as_deref(), Some("pal://u/c/0"));
     assert_eq!(urgency(Some(&before), &status), Urgency::Now);
     assert_eq!(urgency(Some(&status), &status), Urgency::None);
@@ -219,7 +222,10 @@ fn init_containers_run_in_order_and_a_sidecar_stays_up() {
     let mut life = Life::run(spec);
     assert_eq!(life.container("a"), "running");
     assert_eq!(life.container("c"), "waiting PodInitializing");
-    assert_eq!(life.condition("Initialized"), "False ContainersNotInitialized containers with incomplete status: [a s b]");
+    assert_eq!(
+        life.condition("Initialized"),
+        "False ContainersNotInitialized containers with incomplete status: [a s b]"
+    );
     life.asked();
     life.tell(Event::Exited(FIRST, exit(0)));
     assert_eq!(life.asked(), [Effect::FindImage { container: 1 }]);
@@ -227,7 +233,9 @@ fn init_containers_run_in_order_and_a_sidecar_stays_up() {
     life.tell(Event::ImageFound { container: 1, image: image() }).tell(Event::Started(sidecar));
     life.asked();
     let b = Run { container: 2, attempt: 0 };
-    life.tell(Event::ImageFound { container: 2, image: image() }).tell(Event::Started(b)).tell(Event::Exited(b, exit(0)));
+    life.tell(Event::ImageFound { container: 2, image: image() })
+        .tell(Event::Started(b))
+        .tell(Event::Exited(b, exit(0)));
     let main = Run { container: 3, attempt: 0 };
     life.tell(Event::ImageFound { container: 3, image: image() }).tell(Event::Started(main));
     assert_eq!((life.phase().as_str(), life.condition("Ready").as_str()), ("Running", "True"));
@@ -256,7 +264,10 @@ fn an_image_that_cannot_be_had_is_tried_again_and_told_of() {
     let failure = ImageFailure { cause: Cause::ErrImagePull, message: "image x is not found".to_owned() };
     life.tell(Event::ImageFailed { container: 0, failure });
     assert_eq!(life.container("c"), "waiting ErrImagePull");
-    assert_eq!(life.notes(), ["Failed: Failed to pull image \"x\": image x is not found", "Failed: Error: ErrImagePull"]);
+    assert_eq!(
+        life.notes(),
+        ["Failed: Failed to pull image \"x\": image x is not found", "Failed: Error: ErrImagePull"]
+    );
     life.at(2);
     assert_eq!(life.container("c"), "waiting ImagePullBackOff");
     life.asked();
@@ -301,7 +312,8 @@ fn what_cannot_be_created_waits_with_its_reason() {
 
 #[test]
 fn a_probe_that_cannot_be_done_is_refused_by_name() {
-    let life = Life::run(json!({"containers": [{"name": "c", "image": "x", "livenessProbe": {"exec": {"command": ["x"]}}}]}));
+    let life =
+        Life::run(json!({"containers": [{"name": "c", "image": "x", "livenessProbe": {"exec": {"command": ["x"]}}}]}));
     assert_eq!(life.container("c"), "waiting CreateContainerConfigError");
     let state = life.status().container_statuses.unwrap().remove(0).state.unwrap();
     let message = state.waiting.unwrap().message.unwrap();
@@ -409,8 +421,9 @@ fn another_image_restarts_the_container() {
 
 #[test]
 fn readiness_gates_wait_for_conditions_of_others() {
-    let mut life =
-        Life::run(json!({"readinessGates": [{"conditionType": "example.com/ok"}], "containers": [{"name": "c", "image": "x"}]}));
+    let mut life = Life::run(
+        json!({"readinessGates": [{"conditionType": "example.com/ok"}], "containers": [{"name": "c", "image": "x"}]}),
+    );
     assert_eq!(life.condition("ContainersReady"), "True");
     assert!(life.condition("Ready").starts_with("False ReadinessGatesNotReady"));
     life.tell(Event::Gates(vec![true]));

@@ -176,7 +176,9 @@ mod tests {
 
     #[test]
     fn a_block_is_whole_and_not_too_large() {
-        let check = |text: &str, expected: Option<usize>| assert_eq!(Block::parse(text).map(|b| b.thirds().count()), expected, "{text}");
+        let check = |text: &str, expected: Option<usize>| {
+            assert_eq!(Block::parse(text).map(|b| b.thirds().count()), expected, "{text}")
+        };
         check("100.64.3.0/24", Some(1));
         check("100.64.16.0/20", Some(16));
         check("100.64.3.128/25", Some(1));

@@ -34,8 +34,8 @@ use crate::wasm::WasmRuntime;
 
 /// Status writes at a time.
 const WRITES: usize = 32;
-/// Containers that start at a time.
-const STARTS: usize = 64;
+/// Services that are tried at a time.
+const TRIALS: usize = 32;
 /// How long connections may take to end when the agent stops.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
 
@@ -65,6 +65,7 @@ impl NodeAgent {
             engine: config.engine.clone(),
             puller: puller(&config, api_tls).await?,
             network: network.clone(),
+            trials: Semaphore::new(TRIALS),
         };
         let (tasks, stop) = (TaskTracker::new(), cancel.child_token());
         let (recorder, writer) = Recorder::new(client.clone(), config.name.clone(), stop.clone());
@@ -187,7 +188,6 @@ fn shared(
         volumes_dir: dir.join("volumes"),
         blocks_file,
         writes: Semaphore::new(WRITES),
-        starts: Semaphore::new(STARTS),
         stop_grace: OnceLock::new(),
     }))
 }

@@ -45,7 +45,11 @@ impl ServerAddress {
     }
 
     fn authority(&self) -> String {
-        if self.host.contains(':') { format!("[{}]:{}", self.host, self.port) } else { format!("{}:{}", self.host, self.port) }
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
     }
 }
 
@@ -62,9 +66,14 @@ pub(crate) async fn connect(address: &ServerAddress, tls: Arc<ClientConfig>) -> 
 }
 
 /// A client of the API at that address.
-pub(crate) fn api_client(address: &ServerAddress, tls: Arc<ClientConfig>, bearer: Option<&str>) -> Result<kube::Client, NodeError> {
+pub(crate) fn api_client(
+    address: &ServerAddress,
+    tls: Arc<ClientConfig>,
+    bearer: Option<&str>,
+) -> Result<kube::Client, NodeError> {
     let wrong = |why: String| NodeError::ServerUrl { url: address.authority(), why };
-    let authority: http::uri::Authority = address.authority().parse().map_err(|e: http::uri::InvalidUri| wrong(e.to_string()))?;
+    let authority: http::uri::Authority =
+        address.authority().parse().map_err(|e: http::uri::InvalidUri| wrong(e.to_string()))?;
     let bearer = match bearer {
         Some(token) => {
             let mut value = HeaderValue::from_str(&format!("Bearer {token}")).map_err(|e| wrong(e.to_string()))?;

@@ -39,7 +39,11 @@ pub(crate) struct Recorder(mpsc::Sender<Occurrence>);
 
 impl Recorder {
     /// The recorder, and the task that writes what it takes.
-    pub(crate) fn new(client: kube::Client, node: String, cancel: CancellationToken) -> (Self, impl Future<Output = ()>) {
+    pub(crate) fn new(
+        client: kube::Client,
+        node: String,
+        cancel: CancellationToken,
+    ) -> (Self, impl Future<Output = ()>) {
         let (sender, receiver) = mpsc::channel(QUEUE);
         let writer = Writer { client, node, known: HashMap::new(), budget: BURST };
         (Self(sender), writer.run(receiver, cancel))

@@ -85,7 +85,8 @@ async fn attempt(config: &JoinConfig, token: &Token, address: &ServerAddress) ->
         let expected = hex::encode(token.ca_hash);
         Trouble::Final(JoinError::ForeignToken { server: config.server.clone(), expected })
     };
-    let request = Request { name: &config.name, signer: CLIENT_SIGNER, usages: &["digital signature", "client auth"], ip: None };
+    let request =
+        Request { name: &config.name, signer: CLIENT_SIGNER, usages: &["digital signature", "client auth"], ip: None };
     let credential = match request.sign(&client, &config.server).await {
         Err(_) if pin.mismatched() => return Err(foreign()),
         other => other?,
@@ -98,8 +99,14 @@ async fn attempt(config: &JoinConfig, token: &Token, address: &ServerAddress) ->
 }
 
 /// Gets new certificates with the old ones.
-pub(crate) async fn renew(client: &kube::Client, old: &NodeIdentity, node_ip: IpAddr, server: &str) -> Result<NodeIdentity, String> {
-    let request = Request { name: &old.name, signer: CLIENT_SIGNER, usages: &["digital signature", "client auth"], ip: None };
+pub(crate) async fn renew(
+    client: &kube::Client,
+    old: &NodeIdentity,
+    node_ip: IpAddr,
+    server: &str,
+) -> Result<NodeIdentity, String> {
+    let request =
+        Request { name: &old.name, signer: CLIENT_SIGNER, usages: &["digital signature", "client auth"], ip: None };
     let told = |trouble: Trouble| match trouble {
         Trouble::Passing(why) => why,
         Trouble::Final(error) => error.to_string(),
@@ -127,10 +134,11 @@ impl Request<'_> {
         let (key_pem, request_pem) = self.pkcs10().map_err(NodeError::Certificate)?;
         let api: Api<CertificateSigningRequest> = Api::all(client.clone());
         let told = |error: kube::Error| self.told(error, server);
-        let created = tokio::time::timeout(SIGNING_LIMIT, api.create(&PostParams::default(), &self.object(request_pem)))
-            .await
-            .map_err(|_| Trouble::Passing("no answer".to_owned()))?
-            .map_err(told)?;
+        let created =
+            tokio::time::timeout(SIGNING_LIMIT, api.create(&PostParams::default(), &self.object(request_pem)))
+                .await
+                .map_err(|_| Trouble::Passing("no answer".to_owned()))?
+                .map_err(told)?;
         let name = created.metadata.name.clone().unwrap_or_default();
         let mut current = created;
         let wait = async {
@@ -142,7 +150,8 @@ impl Request<'_> {
                 current = api.get(&name).await.map_err(told)?;
             }
         };
-        let late = |_| Trouble::Passing(format!("certificate request {name} was not signed in {} s", SIGNING_LIMIT.as_secs()));
+        let late =
+            |_| Trouble::Passing(format!("certificate request {name} was not signed in {} s", SIGNING_LIMIT.as_secs()));
         tokio::time::timeout(SIGNING_LIMIT, wait).await.map_err(late)?
     }
 
@@ -226,3 +235,7 @@ fn pem(label: &str, der: &[u8]) -> String {
     let lines: Vec<&str> = text.as_bytes().chunks(64).filter_map(|l| std::str::from_utf8(l).ok()).collect();
     format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
 }
+
+#[cfg(test)]
+#[path = "join_tests.rs"]
+mod tests;

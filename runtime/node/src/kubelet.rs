@@ -177,7 +177,8 @@ mod tests {
     #[test]
     fn a_query_is_read_or_refused_by_name() {
         let now: Timestamp = "2026-11-21T00:00:10Z".parse().unwrap();
-        let asked = parse("follow=true&tailLines=5&sinceSeconds=10&timestamps=1&previous=false&limitBytes=7", now).unwrap();
+        let asked =
+            parse("follow=true&tailLines=5&sinceSeconds=10&timestamps=1&previous=false&limitBytes=7", now).unwrap();
         let since = Some("2026-11-21T00:00:00Z".parse().unwrap());
         let expected = LogQuery { follow: true, tail: Some(5), since, timestamps: true, limit: Some(7) };
         assert_eq!((asked.query, asked.previous), (expected, false));

@@ -78,7 +78,8 @@ impl Registration {
                 other => drop(other?),
             }
         }
-        let meta = json!({"metadata": {"labels": self.node.metadata.labels, "annotations": self.node.metadata.annotations}});
+        let meta =
+            json!({"metadata": {"labels": self.node.metadata.labels, "annotations": self.node.metadata.annotations}});
         api.patch(name, &PatchParams::default(), &Patch::Strategic(meta)).await?;
         let mut status = self.node.status.clone().unwrap_or_default();
         status.conditions = Some(conditions(self.since, Timestamp::now()));
@@ -141,7 +142,8 @@ fn node_object(config: &NodeConfig, peer: SocketAddr, capacity: Capacity, now: T
         "aarch64" => "arm64",
         other => other,
     };
-    let standard = [("kubernetes.io/os", "linux"), ("kubernetes.io/arch", arch), ("kubernetes.io/hostname", &config.name)];
+    let standard =
+        [("kubernetes.io/os", "linux"), ("kubernetes.io/arch", arch), ("kubernetes.io/hostname", &config.name)];
     let mut labels: BTreeMap<String, String> = standard.map(|(k, v)| (k.to_owned(), v.to_owned())).into();
     labels.extend(config.labels.iter().cloned());
     let resources: BTreeMap<String, Quantity> = BTreeMap::from([

@@ -1,19 +1,20 @@
 //! What the network has to know of Services, endpoints and nodes, followed from the API.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{Node, Service};
+use k8s_openapi::api::core::v1::{Node, ObjectReference, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::Api;
 use kube::runtime::watcher::{self, Event};
-use pal_network::{Endpoint, Network, PortRoute, ServiceRoute};
+use pal_network::{Endpoint, Network, PortConflict, PortRoute, ServiceRoute};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::addresses::Block;
+use crate::events::Occurrence;
 use crate::pods::Shared;
 use crate::register::PEER_ADDRESS;
 use crate::watch::observe;
@@ -29,6 +30,7 @@ type Key = (String, String);
 /// The part of a Service that matters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct ServiceFacts {
+    uid: String,
     cluster_ip: Option<Ipv4Addr>,
     /// Name, port, node port.
     ports: Vec<(String, u16, Option<u16>)>,
@@ -130,14 +132,14 @@ impl Routes {
     }
 
     async fn feed(&self, cancel: CancellationToken) {
-        let mut conflicts = false;
+        let mut conflicts = HashSet::new();
         loop {
             tokio::select! {
                 () = self.changed.notified() => {}
-                () = tokio::time::sleep(PORT_RETRY), if conflicts => {}
+                () = tokio::time::sleep(PORT_RETRY), if !conflicts.is_empty() => {}
                 () = cancel.cancelled() => return,
             }
-            conflicts = self.tell();
+            conflicts = self.tell(&conflicts);
             tokio::select! {
                 () = tokio::time::sleep(COLLECT) => {}
                 () = cancel.cancelled() => return,
@@ -145,21 +147,50 @@ impl Routes {
         }
     }
 
-    /// Tells the network all; true if a NodePort could not be opened.
-    fn tell(&self) -> bool {
+    /// Tells the network all. Returns the NodePorts that could not be opened; those in `told` were told of before.
+    fn tell(&self, told: &HashSet<u16>) -> HashSet<u16> {
         let (routes, peers, blocks) = {
             let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
             let peers = known.nodes.iter().filter(|(name, _)| **name != self.node);
             let peers: HashMap<_, _> = peers.filter_map(|(name, f)| Some((name.clone(), f.peer?))).collect();
-            let blocks = known.nodes.iter().flat_map(|(name, f)| f.blocks.iter().flat_map(|b| b.thirds()).map(|b| (b, name.clone())));
+            let blocks = known
+                .nodes
+                .iter()
+                .flat_map(|(name, f)| f.blocks.iter().flat_map(|b| b.thirds()).map(|b| (b, name.clone())));
             (service_routes(&known), peers, blocks.collect())
         };
         self.network.set_nodes(peers, blocks);
         let conflicts = self.network.set_services(&routes);
-        for conflict in &conflicts {
+        for conflict in conflicts.iter().filter(|c| !told.contains(&c.address.port())) {
             tracing::warn!(%conflict, "node port");
+            self.note(conflict);
         }
-        !conflicts.is_empty()
+        conflicts.iter().map(|c| c.address.port()).collect()
+    }
+
+    /// Tells who looks at the Service that its port is taken on this node.
+    fn note(&self, conflict: &PortConflict) {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let port = Some(conflict.address.port());
+        let has_port =
+            |(_, facts): &(&Key, &ServiceFacts)| facts.ports.iter().any(|(_, _, node_port)| *node_port == port);
+        let Some(((namespace, name), facts)) = known.services.iter().find(has_port) else { return };
+        let about = ObjectReference {
+            api_version: Some("v1".to_owned()),
+            kind: Some("Service".to_owned()),
+            namespace: Some(namespace.clone()),
+            name: Some(name.clone()),
+            uid: Some(facts.uid.clone()),
+            ..ObjectReference::default()
+        };
+        self.shared.recorder.record(Occurrence {
+            about: Arc::new(about),
+            field_path: None,
+            warning: true,
+            reason: "NodePortUnavailable",
+            message: format!("node {}: {conflict}", self.node),
+            at: jiff::Timestamp::now(),
+        });
     }
 }
 
@@ -175,8 +206,10 @@ fn port(number: i32) -> Option<u16> {
 fn service_facts(service: &Service) -> Option<ServiceFacts> {
     let spec = service.spec.as_ref()?;
     let ports = spec.ports.iter().flatten().filter(|p| p.protocol.as_deref().unwrap_or("TCP") == "TCP");
-    let ports = ports.filter_map(|p| Some((p.name.clone().unwrap_or_default(), port(p.port)?, p.node_port.and_then(port))));
+    let ports =
+        ports.filter_map(|p| Some((p.name.clone().unwrap_or_default(), port(p.port)?, p.node_port.and_then(port))));
     Some(ServiceFacts {
+        uid: service.metadata.uid.clone().unwrap_or_default(),
         cluster_ip: spec.cluster_ip.as_deref().and_then(|ip| ip.parse().ok()),
         ports: ports.collect(),
     })
@@ -185,7 +218,8 @@ fn service_facts(service: &Service) -> Option<ServiceFacts> {
 fn slice_facts(slice: &EndpointSlice) -> Option<SliceFacts> {
     let service = slice.metadata.labels.as_ref()?.get("kubernetes.io/service-name")?.clone();
     let ports = slice.ports.iter().flatten().filter_map(|p| Some((p.name.clone().unwrap_or_default(), port(p.port?)?)));
-    let ready = slice.endpoints.iter().flatten().filter(|e| e.conditions.as_ref().and_then(|c| c.ready).unwrap_or(true));
+    let ready =
+        slice.endpoints.iter().flatten().filter(|e| e.conditions.as_ref().and_then(|c| c.ready).unwrap_or(true));
     let endpoints = ready.filter_map(|e| {
         let ip = e.addresses.first()?.parse().ok()?;
         Some((ip, Arc::from(e.node_name.as_deref().unwrap_or_default())))
@@ -226,7 +260,12 @@ fn service_routes(known: &Known) -> Vec<ServiceRoute> {
             node_port: *node_port,
             endpoints: endpoints(name),
         });
-        ServiceRoute { namespace: namespace.clone(), name: name.clone(), cluster_ip: facts.cluster_ip, ports: ports.collect() }
+        ServiceRoute {
+            namespace: namespace.clone(),
+            name: name.clone(),
+            cluster_ip: facts.cluster_ip,
+            ports: ports.collect(),
+        }
     };
     known.services.iter().map(route).collect()
 }

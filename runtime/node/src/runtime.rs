@@ -44,8 +44,8 @@ pub(crate) trait Runtime: Send + Sync + 'static {
     /// The image, if it is on this node.
     async fn find_image(&self, reference: &str) -> Result<Option<LocalImage>, ImageFailure>;
 
-    /// The image, brought here.
-    async fn pull_image(&self, reference: &str) -> Result<LocalImage, ImageFailure>;
+    /// The image, brought here. With `or_local`, one that is here does when the registry cannot be asked.
+    async fn pull_image(&self, reference: &str, or_local: bool) -> Result<LocalImage, ImageFailure>;
 
     /// Starts a container.
     async fn launch(&self, image: &LocalImage, spec: LaunchSpec) -> Result<Arc<dyn Workload>, StartFailure>;

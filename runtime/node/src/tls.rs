@@ -50,21 +50,25 @@ impl ResolvesClientCert for OwnCertificate {
 }
 
 fn certified(credential: &Credential) -> Result<Arc<CertifiedKey>, NodeError> {
-    let chain: Vec<_> = CertificateDer::pem_slice_iter(credential.chain_pem.as_bytes())
-        .collect::<Result<_, _>>()
-        .map_err(unusable)?;
+    let chain: Vec<_> =
+        CertificateDer::pem_slice_iter(credential.chain_pem.as_bytes()).collect::<Result<_, _>>().map_err(unusable)?;
     let key = PrivateKeyDer::from_pem_slice(credential.key_pem.as_bytes()).map_err(unusable)?;
     let key = CertifiedKey::from_der(chain, key, &provider()).map_err(unusable)?;
     Ok(Arc::new(key))
 }
 
 /// TLS as a node of the cluster whose CA that is.
-pub(crate) fn node_config(ca_pem: &str, own: Arc<OwnCertificate>, alpn: &[&[u8]]) -> Result<Arc<ClientConfig>, NodeError> {
+pub(crate) fn node_config(
+    ca_pem: &str,
+    own: Arc<OwnCertificate>,
+    alpn: &[&[u8]],
+) -> Result<Arc<ClientConfig>, NodeError> {
     let mut roots = RootCertStore::empty();
     for root in CertificateDer::pem_slice_iter(ca_pem.as_bytes()) {
         roots.add(root.map_err(unusable)?).map_err(unusable)?;
     }
-    let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().map_err(unusable)?;
+    let builder =
+        ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().map_err(unusable)?;
     let mut config = builder.with_root_certificates(roots).with_client_cert_resolver(own);
     config.alpn_protocols = alpn.iter().map(|p| p.to_vec()).collect();
     Ok(Arc::new(config))
@@ -72,7 +76,8 @@ pub(crate) fn node_config(ca_pem: &str, own: Arc<OwnCertificate>, alpn: &[&[u8]]
 
 /// TLS as somebody who knows of the cluster only its CA's hash.
 pub(crate) fn pinned_config(pin: Arc<PinnedCa>, alpn: &[&[u8]]) -> Result<Arc<ClientConfig>, NodeError> {
-    let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().map_err(unusable)?;
+    let builder =
+        ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().map_err(unusable)?;
     let mut config = builder.dangerous().with_custom_certificate_verifier(pin).with_no_client_auth();
     config.alpn_protocols = alpn.iter().map(|p| p.to_vec()).collect();
     Ok(Arc::new(config))

@@ -20,7 +20,8 @@ impl Token {
         let (Some(id), Some(secret), Some(hash), None) = (id, secret, hash, parts.next()) else {
             return Err(JoinError::MalformedToken("it does not have three parts (is it cut off?)"));
         };
-        let plain = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+        let plain =
+            |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
         if !plain(id) || !plain(secret) {
             return Err(JoinError::MalformedToken("its id or secret has characters that no token has"));
         }

@@ -14,6 +14,7 @@ use pal_engine::{
 use pal_image::{Artifact, PullError, PullPolicy, Puller};
 use pal_lifecycle::{Cause, Exit, Image, ImageFailure, ProbeAction, ProbePlan, StartFailure};
 use pal_network::{Attachment, Backend, Network, PodOrigin, PodOutbound, SendError};
+use tokio::sync::Semaphore;
 
 use crate::logs::Stream;
 use crate::runtime::{CANCELLED, KILLED, LaunchSpec, LocalImage, Runtime, TRAPPED, Workload, exit};
@@ -26,6 +27,8 @@ pub(crate) struct WasmRuntime {
     pub(crate) engine: Engine,
     pub(crate) puller: Puller,
     pub(crate) network: Network,
+    /// Services that are tried at a time.
+    pub(crate) trials: Semaphore,
 }
 
 #[async_trait]
@@ -38,8 +41,15 @@ impl Runtime for WasmRuntime {
         }
     }
 
-    async fn pull_image(&self, reference: &str) -> Result<LocalImage, ImageFailure> {
-        self.puller.pull(reference, PullPolicy::Always).await.map(local).map_err(|e| image_failure(&e))
+    async fn pull_image(&self, reference: &str, or_local: bool) -> Result<LocalImage, ImageFailure> {
+        let pulled = self.puller.pull(reference, PullPolicy::Always).await;
+        if let (Err(error @ PullError::Unreachable { .. }), true) = (&pulled, or_local)
+            && let Ok(artifact) = self.puller.pull(reference, PullPolicy::Never).await
+        {
+            tracing::warn!(%error, "the image that is here is used");
+            return Ok(local(artifact));
+        }
+        pulled.map(local).map_err(|e| image_failure(&e))
     }
 
     async fn launch(&self, image: &LocalImage, spec: LaunchSpec) -> Result<Arc<dyn Workload>, StartFailure> {
@@ -113,8 +123,15 @@ impl WasmRuntime {
         }
     }
 
-    async fn serve(&self, program: &Arc<Program>, instance: InstanceSpec, spec: &LaunchSpec) -> Result<Arc<dyn Workload>, StartFailure> {
+    async fn serve(
+        &self,
+        program: &Arc<Program>,
+        instance: InstanceSpec,
+        spec: &LaunchSpec,
+    ) -> Result<Arc<dyn Workload>, StartFailure> {
+        let permit = self.trials.acquire().await;
         let service = program.serve(instance).await.map_err(start_failure)?;
+        drop(permit);
         let backend = Arc::new(ServiceBackend(service.clone()));
         let attachments = spec.ports.iter().map(|port| self.network.attach(spec.ip, *port, backend.clone())).collect();
         Ok(Arc::new(Served { service, attachments: Mutex::new(attachments) }))
@@ -154,9 +171,7 @@ fn start_failure(error: StartError) -> StartFailure {
             StartFailure::NotCreated { cause: Cause::CreateContainerConfigError, message: error.to_string() }
         }
         StartError::Trap(message) => StartFailure::Crashed(exit(TRAPPED, message)),
-        StartError::OutOfMemory(message) => {
-            StartFailure::Crashed(Exit { code: KILLED, out_of_memory: true, message })
-        }
+        StartError::OutOfMemory(message) => StartFailure::Crashed(Exit { code: KILLED, out_of_memory: true, message }),
         StartError::Timeout(_) => StartFailure::Crashed(exit(KILLED, error.to_string())),
         other => not_created(other.to_string()),
     }
@@ -220,7 +235,9 @@ impl Workload for Served {
         let drained = tokio::time::timeout(grace.saturating_sub(notice), self.service.drained()).await;
         self.service.stop();
         match drained {
-            Err(_) if !grace.is_zero() && self.service.in_flight() > 0 => exit(KILLED, "requests outlived the grace period"),
+            Err(_) if !grace.is_zero() && self.service.in_flight() > 0 => {
+                exit(KILLED, "requests outlived the grace period")
+            }
             _ => exit(0, ""),
         }
     }

@@ -31,8 +31,12 @@ impl Backoff for Pauses {
 }
 
 /// Tells `take` of all that happens, until `cancel`.
-pub(crate) async fn observe<K>(api: Api<K>, config: watcher::Config, cancel: CancellationToken, mut take: impl FnMut(Event<K>))
-where
+pub(crate) async fn observe<K>(
+    api: Api<K>,
+    config: watcher::Config,
+    cancel: CancellationToken,
+    mut take: impl FnMut(Event<K>),
+) where
     K: kube::Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
 {
     let pauses = Pauses(Retry::new(Duration::from_millis(200), Duration::from_secs(5)));

@@ -44,7 +44,11 @@ pub(super) fn rotated(path: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     for entry in entries {
         let entry = entry?;
         let file = entry.file_name();
-        let number = file.to_str().and_then(|f| f.strip_prefix(name)).and_then(|f| f.strip_prefix('.')).and_then(|n| n.parse().ok());
+        let number = file
+            .to_str()
+            .and_then(|f| f.strip_prefix(name))
+            .and_then(|f| f.strip_prefix('.'))
+            .and_then(|n| n.parse().ok());
         if let Some(number) = number {
             found.push((number, entry.path()));
         }
@@ -223,7 +227,8 @@ impl Reader {
         }
         let midline = &mut self.midline[record.stream as usize];
         let mut emit = |piece: &[u8]| {
-            let len = self.left.map_or(piece.len(), |left| piece.len().min(usize::try_from(left).unwrap_or(usize::MAX)));
+            let len =
+                self.left.map_or(piece.len(), |left| piece.len().min(usize::try_from(left).unwrap_or(usize::MAX)));
             out.extend_from_slice(&piece[..len]);
             self.left = self.left.map(|left| left - len as u64);
         };

@@ -65,8 +65,7 @@ impl Budget {
 impl ContainerLog {
     pub(super) fn new(path: PathBuf, limits: LogLimits) -> Self {
         let budget = Budget { left: limits.burst_bytes, filled: Instant::now() };
-        let inner =
-            Inner { file: None, size: 0, partial: [Vec::new(), Vec::new()], budget, dropped: 0, closed: false };
+        let inner = Inner { file: None, size: 0, partial: [Vec::new(), Vec::new()], budget, dropped: 0, closed: false };
         Self { path, limits, inner: Mutex::new(inner), changed: watch::Sender::new(0) }
     }
 

@@ -8,7 +8,11 @@ use super::fields::Facts;
 use super::sources::{Data, SourceName, Sources};
 
 /// The variables, in the order in which they came; of two with one name the last counts.
-pub(crate) fn variables(container: &Container, facts: &Facts<'_>, sources: &Sources) -> Result<Vec<(String, String)>, String> {
+pub(crate) fn variables(
+    container: &Container,
+    facts: &Facts<'_>,
+    sources: &Sources,
+) -> Result<Vec<(String, String)>, String> {
     let mut vars = Variables::default();
     vars.set("HOSTNAME".to_owned(), hostname(facts));
     for from in container.env_from.iter().flatten() {
@@ -204,7 +208,12 @@ mod tests {
                 {"name": "MEM", "valueFrom": {"resourceFieldRef": {"resource": "limits.memory", "divisor": "1Mi"}}},
             ], "resources": {"limits": {"cpu": "1500m", "memory": "64Mi"}}}),
             Ok(&[
-                ("A", "y"), ("B", "x-$(B)"), ("K", "secret"), ("IP", "100.64.0.7"), ("APP", "web"), ("CPU", "2"),
+                ("A", "y"),
+                ("B", "x-$(B)"),
+                ("K", "secret"),
+                ("IP", "100.64.0.7"),
+                ("APP", "web"),
+                ("CPU", "2"),
                 ("MEM", "64"),
             ]),
             &["c", "--at=100.64.0.7", "$(IP)", "$(NOBODY)", "$"],
@@ -222,9 +231,21 @@ mod tests {
     #[test]
     fn what_is_missing_is_named() {
         let env = |from: serde_json::Value| serde_json::json!({"name": "c", "env": [{"name": "X", "valueFrom": from}]});
-        check(env(serde_json::json!({"configMapKeyRef": {"name": "no", "key": "k"}})), Err("configmap \"no\" not found"), &[]);
-        check(env(serde_json::json!({"secretKeyRef": {"name": "s", "key": "z"}})), Err("couldn't find key z in secret \"s\""), &[]);
-        check(env(serde_json::json!({"fieldRef": {"fieldPath": "spec.x"}})), Err("fieldPath \"spec.x\" is not supported"), &[]);
+        check(
+            env(serde_json::json!({"configMapKeyRef": {"name": "no", "key": "k"}})),
+            Err("configmap \"no\" not found"),
+            &[],
+        );
+        check(
+            env(serde_json::json!({"secretKeyRef": {"name": "s", "key": "z"}})),
+            Err("couldn't find key z in secret \"s\""),
+            &[],
+        );
+        check(
+            env(serde_json::json!({"fieldRef": {"fieldPath": "spec.x"}})),
+            Err("fieldPath \"spec.x\" is not supported"),
+            &[],
+        );
         check(
             serde_json::json!({"name": "c", "envFrom": [{"configMapRef": {"name": "no"}}]}),
             Err("configmap \"no\" not found"),

@@ -50,7 +50,9 @@ impl Facts<'_> {
     /// The value of a `resourceFieldRef` for a container.
     pub(crate) fn resource(&self, selector: &ResourceFieldSelector, own: &Container) -> Result<String, String> {
         let spec = self.pod.spec.as_ref();
-        let named = |name: &String| spec.and_then(|s| s.containers.iter().chain(s.init_containers.iter().flatten()).find(|c| c.name == *name));
+        let named = |name: &String| {
+            spec.and_then(|s| s.containers.iter().chain(s.init_containers.iter().flatten()).find(|c| c.name == *name))
+        };
         let container = match selector.container_name.as_ref().filter(|n| !n.is_empty()) {
             Some(name) => named(name).ok_or_else(|| format!("container {name:?} not found"))?,
             None => own,
@@ -62,9 +64,14 @@ impl Facts<'_> {
             "requests" => resources.and_then(|r| r.requests.as_ref()),
             _ => return Err(format!("resource {:?} is not supported", selector.resource)),
         };
-        let amount = amounts.and_then(|a| a.get(resource)).map(|q| Quantity::try_from(q).map_err(|e| e.to_string())).transpose()?;
+        let amount = amounts
+            .and_then(|a| a.get(resource))
+            .map(|q| Quantity::try_from(q).map_err(|e| e.to_string()))
+            .transpose()?;
         let divisor = match &selector.divisor {
-            Some(divisor) if divisor.0 != "0" && !divisor.0.is_empty() => Quantity::from_str(&divisor.0).map_err(|e| e.to_string())?,
+            Some(divisor) if divisor.0 != "0" && !divisor.0.is_empty() => {
+                Quantity::from_str(&divisor.0).map_err(|e| e.to_string())?
+            }
             _ => Quantity::from_units(1),
         };
         let (amount, divisor) = match (resource, amount) {

@@ -60,8 +60,9 @@ async fn fetch(shared: &Shared, pod: &Pod, names: Vec<sources::SourceName>) -> R
         return Ok(Sources::default());
     }
     let namespace = pod.metadata.namespace.as_deref().unwrap_or("default");
-    let fetched = tokio::time::timeout(PREPARE_LIMIT, Sources::fetch(&shared.client, namespace, names)).await;
-    fetched.map_err(|_| "the server gave no answer".to_owned())?.map_err(|e| crate::join::root_cause(&e))
+    let kept = shared.volumes_dir.join(pod.metadata.uid.as_deref().unwrap_or_default()).join("objects");
+    let fetched = tokio::time::timeout(PREPARE_LIMIT, Sources::fetch(&shared.client, namespace, names, &kept)).await;
+    fetched.map_err(|_| "the server gave no answer".to_owned())?
 }
 
 /// Starts a container.
@@ -93,13 +94,15 @@ pub(super) async fn start(
         ports: ports(container),
         log,
     };
-    let permit = shared.starts.acquire().await;
-    let launched = shared.runtime.launch(&image, launch).await;
-    drop(permit);
-    launched
+    shared.runtime.launch(&image, launch).await
 }
 
-fn mounts(pod_dir: &Path, pod: &Pod, container: &Container, env: &[(String, String)]) -> Result<Vec<pal_engine::Mount>, String> {
+fn mounts(
+    pod_dir: &Path,
+    pod: &Pod,
+    container: &Container,
+    env: &[(String, String)],
+) -> Result<Vec<pal_engine::Mount>, String> {
     let files = pod_dir.join("files").join(&container.name);
     volumes::mounts(&pod_dir.join("volumes"), &files, pod, container, env)
 }

@@ -91,7 +91,7 @@ impl Manager {
         }
     }
 
-    fn apply(self: &Arc<Self>, mut pod: Pod) {
+    pub(super) fn apply(self: &Arc<Self>, mut pod: Pod) {
         let Some(uid) = pod.metadata.uid.clone() else { return };
         pod.metadata.managed_fields = None;
         let pod = Arc::new(pod);
@@ -127,14 +127,14 @@ impl Manager {
         });
     }
 
-    fn gone(&self, uid: &str) {
+    pub(super) fn gone(&self, uid: &str) {
         let pods = self.pods.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(handle) = pods.get(uid) {
             handle.wanted.send_replace(Wanted::Gone);
         }
     }
 
-    fn forget_others(&self, listed: &HashSet<String>) {
+    pub(super) fn forget_others(&self, listed: &HashSet<String>) {
         let pods = self.pods.lock().unwrap_or_else(PoisonError::into_inner);
         for (uid, handle) in pods.iter() {
             if !listed.contains(uid) {

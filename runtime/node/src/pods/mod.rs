@@ -6,6 +6,7 @@ mod launch;
 mod manager;
 mod records;
 mod report;
+mod reporting;
 mod sources;
 mod volumes;
 mod worker;
@@ -46,8 +47,6 @@ pub(crate) struct Shared {
     pub(crate) blocks_file: PathBuf,
     /// Status writes at a time.
     pub(crate) writes: Semaphore,
-    /// Containers that start at a time: each may wait for a compiler.
-    pub(crate) starts: Semaphore,
     /// How long what runs has when the agent stops.
     pub(crate) stop_grace: OnceLock<Duration>,
 }
@@ -96,3 +95,8 @@ impl PodHandle {
         *self.status.lock().unwrap_or_else(PoisonError::into_inner) = Some(status);
     }
 }
+
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+pub(crate) use tests::kubelet_for_tests;

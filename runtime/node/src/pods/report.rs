@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::TryFutureExt;
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
-use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
+use kube::api::{Api, DeleteParams, ObjectMeta, Patch, PatchParams, Preconditions};
 use serde_json::{Value, json};
 
 use super::Shared;
@@ -15,7 +16,8 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// How a write ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Written {
-    Done,
+    /// With the version that the object has since.
+    Done(u64),
     /// There is no such pod any more.
     NoSuchPod,
     /// The server refuses it, and would again.
@@ -24,16 +26,16 @@ pub(super) enum Written {
     Failed(String),
 }
 
-fn outcome<T>(result: Result<Result<T, kube::Error>, tokio::time::error::Elapsed>) -> Written {
+fn outcome(result: Result<Result<u64, kube::Error>, tokio::time::error::Elapsed>) -> Written {
     match result {
-        Ok(Ok(_)) => Written::Done,
+        Ok(Ok(version)) => Written::Done(version),
         Ok(Err(kube::Error::Api(status))) => match status.code {
-            404 | 409 => Written::NoSuchPod,
+            404 => Written::NoSuchPod,
             400 | 422 => Written::Refused(status.message.clone()),
             _ => Written::Failed(status.message.clone()),
         },
         // The answer is the whole pod; that it cannot be read does not undo the write.
-        Ok(Err(kube::Error::SerdeError(_))) => Written::Done,
+        Ok(Err(kube::Error::SerdeError(_))) => Written::Done(0),
         Ok(Err(other)) => Written::Failed(crate::join::root_cause(&other)),
         Err(_) => Written::Failed("no answer in time".to_owned()),
     }
@@ -45,7 +47,7 @@ pub(super) async fn write_status(shared: &Shared, pod: &Pod, status: &PodStatus)
     let api = api(shared, pod);
     let name = pod.metadata.name.as_deref().unwrap_or_default();
     let (params, patch) = (PatchParams::default(), Patch::Strategic(status_patch(pod, status)));
-    let write = api.patch_status(name, &params, &patch);
+    let write = api.patch_status(name, &params, &patch).map_ok(|object| version(&object.metadata));
     outcome(tokio::time::timeout(LIMIT, write).await)
 }
 
@@ -55,8 +57,10 @@ pub(super) async fn remove(shared: &Shared, pod: &Pod) -> Written {
     let api = api(shared, pod);
     let name = pod.metadata.name.as_deref().unwrap_or_default();
     let preconditions = Preconditions { uid: pod.metadata.uid.clone(), resource_version: None };
-    let params = DeleteParams { grace_period_seconds: Some(0), preconditions: Some(preconditions), ..DeleteParams::default() };
-    outcome(tokio::time::timeout(LIMIT, api.delete(name, &params)).await)
+    let params =
+        DeleteParams { grace_period_seconds: Some(0), preconditions: Some(preconditions), ..DeleteParams::default() };
+    let delete = api.delete(name, &params).map_ok(|_| 0);
+    outcome(tokio::time::timeout(LIMIT, delete).await)
 }
 
 /// The pod's answer is not looked at, so that it is not taken apart.
@@ -80,6 +84,20 @@ fn status_patch(pod: &Pod, status: &PodStatus) -> Value {
 pub(super) fn gates(pod: &Pod, names: &[String]) -> Vec<bool> {
     let conditions = pod.status.as_ref().and_then(|s| s.conditions.as_deref()).unwrap_or_default();
     names.iter().map(|name| conditions.iter().any(|c| c.type_ == *name && c.status == "True")).collect()
+}
+
+/// Which of two states of an object is the later one.
+pub(super) fn version(meta: &ObjectMeta) -> u64 {
+    meta.resource_version.as_deref().and_then(|v| v.parse().ok()).unwrap_or(0)
+}
+
+/// Whether two statuses say the same of what others act on.
+pub(super) fn agree(one: &PodStatus, other: &PodStatus) -> bool {
+    let condition = |status: &PodStatus, name: &str| {
+        status.conditions.iter().flatten().find(|c| c.type_ == name).is_some_and(|c| c.status == "True")
+    };
+    let same = |name| condition(one, name) == condition(other, name);
+    one.phase == other.phase && one.pod_ip == other.pod_ip && same("Ready") && same("ContainersReady")
 }
 
 /// Since when the pod is bound.

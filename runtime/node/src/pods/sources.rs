@@ -1,10 +1,17 @@
 //! The ConfigMaps and Secrets that a pod refers to, fetched.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
 
-use futures::stream::{self, StreamExt, TryStreamExt};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use futures::stream::{self, StreamExt};
 use k8s_openapi::api::core::v1::{ConfigMap, Container, Pod, PodSpec, Secret, Volume};
 use kube::api::Api;
+
+use crate::disk;
 
 /// What is referred to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,17 +49,74 @@ impl Sources {
         self
     }
 
-    /// Fetches what `names` says; an error is a server that gave no answer.
-    pub(crate) async fn fetch(client: &kube::Client, namespace: &str, names: Vec<SourceName>) -> Result<Self, kube::Error> {
+    /// Fetches what `names` says. What no server answers for is taken from `kept`, where everything that was fetched is
+    /// kept for that; an error is what cannot be had from either.
+    pub(crate) async fn fetch(
+        client: &kube::Client,
+        namespace: &str,
+        names: Vec<SourceName>,
+        kept: &Path,
+    ) -> Result<Self, String> {
         let fetched = stream::iter(names).map(|name| async move {
-            let data = match &name {
-                SourceName::ConfigMap(n) => Api::namespaced(client.clone(), namespace).get_opt(n).await?.map(of_config_map),
-                SourceName::Secret(n) => Api::namespaced(client.clone(), namespace).get_opt(n).await?.map(of_secret),
+            let data = match ask(client, namespace, &name).await {
+                Ok(data) => {
+                    keep(kept, &name, data.as_ref()).map_err(|e| format!("{name} cannot be kept: {e}"))?;
+                    data
+                }
+                Err(why) => Some(recall(kept, &name).ok_or_else(|| format!("{name} cannot be read: {why}"))?),
             };
-            Ok::<_, kube::Error>((name, data))
+            Ok::<_, String>((name, data))
         });
-        Ok(Self(fetched.buffered(4).try_collect().await?))
+        let fetched: Vec<_> = fetched.buffered(4).collect().await;
+        Ok(Self(fetched.into_iter().collect::<Result<_, _>>()?))
     }
+}
+
+async fn ask(client: &kube::Client, namespace: &str, name: &SourceName) -> Result<Option<Data>, String> {
+    let got = match name {
+        SourceName::ConfigMap(n) => {
+            let object = Api::namespaced(client.clone(), namespace).get_opt(n).await;
+            object.map(|o| o.map(of_config_map))
+        }
+        SourceName::Secret(n) => {
+            let object = Api::namespaced(client.clone(), namespace).get_opt(n).await;
+            object.map(|o| o.map(of_secret))
+        }
+    };
+    got.map_err(|e| match &e {
+        kube::Error::Api(status) => status.message.clone(),
+        other => crate::join::root_cause(other),
+    })
+}
+
+fn kept_file(dir: &Path, name: &SourceName) -> PathBuf {
+    // Names of objects have no slashes.
+    match name {
+        SourceName::ConfigMap(n) => dir.join(format!("configmap-{n}.json")),
+        SourceName::Secret(n) => dir.join(format!("secret-{n}.json")),
+    }
+}
+
+fn keep(dir: &Path, name: &SourceName, data: Option<&Data>) -> io::Result<()> {
+    let path = kept_file(dir, name);
+    let Some(data) = data else {
+        return match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        };
+    };
+    let texts: BTreeMap<&String, String> = data.iter().map(|(k, v)| (k, BASE64.encode(v))).collect();
+    let content = serde_json::to_vec(&texts).map_err(io::Error::other)?;
+    if fs::read(&path).is_ok_and(|old| old == content) {
+        return Ok(());
+    }
+    disk::private_dir(dir)?;
+    disk::replace(&path, &content, 0o600)
+}
+
+fn recall(dir: &Path, name: &SourceName) -> Option<Data> {
+    let texts: BTreeMap<String, String> = serde_json::from_slice(&fs::read(kept_file(dir, name)).ok()?).ok()?;
+    texts.into_iter().map(|(k, v)| Some((k, BASE64.decode(v).ok()?))).collect()
 }
 
 fn of_config_map(object: ConfigMap) -> Data {

@@ -122,7 +122,12 @@ fn add_keys(
     Ok(())
 }
 
-fn add_fields(files: &mut Files, facts: &Facts<'_>, items: Option<&[DownwardAPIVolumeFile]>, mode: Option<i32>) -> Result<(), String> {
+fn add_fields(
+    files: &mut Files,
+    facts: &Facts<'_>,
+    items: Option<&[DownwardAPIVolumeFile]>,
+    mode: Option<i32>,
+) -> Result<(), String> {
     let spec = facts.pod.spec.as_ref();
     for item in items.unwrap_or_default() {
         let text = match (&item.field_ref, &item.resource_field_ref) {
@@ -147,7 +152,11 @@ fn mode_of(mode: Option<i32>, default: u32) -> u32 {
 fn inside(path: &str) -> Result<PathBuf, String> {
     let path = Path::new(path);
     let good = path.components().all(|c| matches!(c, Component::Normal(_)));
-    if good && path.components().next().is_some() { Ok(path.to_owned()) } else { Err(format!("path {path:?} leaves the volume")) }
+    if good && path.components().next().is_some() {
+        Ok(path.to_owned())
+    } else {
+        Err(format!("path {path:?} leaves the volume"))
+    }
 }
 
 /// Puts the files there all at once: `..data` leads to a fresh directory, and each name leads through `..data`.
@@ -218,11 +227,13 @@ pub(crate) fn mounts(
     let list = pod.spec.as_ref().and_then(|s| s.volumes.as_deref()).unwrap_or_default();
     let mut mounts: Vec<Mount> = Vec::new();
     for mount in container.volume_mounts.iter().flatten() {
-        let volume = list.iter().find(|v| v.name == mount.name).ok_or_else(|| format!("volume {:?} not found", mount.name))?;
+        let volume =
+            list.iter().find(|v| v.name == mount.name).ok_or_else(|| format!("volume {:?} not found", mount.name))?;
         let root = volumes.join(&volume.name);
         let read_only = mount.read_only == Some(true) || volume.empty_dir.is_none();
         let host = match sub_path(mount, env)? {
-            Some(sub) => below(&root, &sub, volume.empty_dir.is_some()).map_err(|e| format!("volumeMount {}: {e}", mount.mount_path))?,
+            Some(sub) => below(&root, &sub, volume.empty_dir.is_some())
+                .map_err(|e| format!("volumeMount {}: {e}", mount.mount_path))?,
             None => root,
         };
         if host.is_dir() {

@@ -9,22 +9,21 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ObjectReference, Pod};
-use pal_lifecycle::{Effect, Event, ImageFailure, Note, PodPlan, PodState, ProbeKind, Report, Run, StartFailure, Urgency, urgency};
+use pal_lifecycle::{Effect, Event, ImageFailure, Note, PodPlan, PodState, ProbeKind, Report, Run, StartFailure};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::report::{self, SharedStatus, Written};
+use super::report;
+use super::reporting::{Reported, Reporting, save};
 use super::{PodHandle, Shared, Wanted, launch, volumes};
 use crate::disk;
 use crate::events::Occurrence;
 use crate::logs::ContainerLog;
-use crate::retry::Retry;
 use crate::runtime::{CANCELLED, LocalImage, Workload, exit};
 
-/// How long changes that nobody waits for are collected before they are reported.
-const COLLECT: Duration = Duration::from_millis(150);
 /// How often volumes that show objects are brought up to date.
 const REFRESH: Duration = Duration::from_secs(60);
 /// How long a service stays reachable after it was asked to end.
@@ -36,8 +35,7 @@ enum Done {
     Found(usize, Result<Option<LocalImage>, ImageFailure>),
     Pulled(usize, Result<LocalImage, ImageFailure>, Duration),
     Launched(Run, Result<Arc<dyn Workload>, StartFailure>),
-    Written(SharedStatus, Written),
-    Removed(Written),
+    Reported(Reported),
     Refreshed,
 }
 
@@ -48,18 +46,6 @@ struct Active {
     cancel: CancellationToken,
     workload: Option<Arc<dyn Workload>>,
     log: Arc<ContainerLog>,
-}
-
-/// What the API was told, and is to be told.
-struct Reporting {
-    latest: Option<SharedStatus>,
-    written: Option<SharedStatus>,
-    under_way: bool,
-    due: Option<Instant>,
-    not_before: Option<Instant>,
-    retry: Retry,
-    /// The object is to be deleted.
-    remove: bool,
 }
 
 pub(super) struct Worker {
@@ -75,6 +61,8 @@ pub(super) struct Worker {
     /// The address that the pod holds.
     address: Option<IpAddr>,
     reporting: Reporting,
+    /// When the pod was bound to the node.
+    bound: Timestamp,
     changed: bool,
     refresh: Option<Instant>,
     about: Arc<ObjectReference>,
@@ -82,10 +70,16 @@ pub(super) struct Worker {
 
 impl Worker {
     /// For a pod with what was known of it before.
-    pub(super) fn new(shared: Arc<Shared>, handle: Arc<PodHandle>, wanted: watch::Receiver<Wanted>, pod: Arc<Pod>) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        handle: Arc<PodHandle>,
+        wanted: watch::Receiver<Wanted>,
+        pod: Arc<Pod>,
+    ) -> Self {
         let plan = Arc::new(PodPlan::new(&pod));
         let now = shared.clock.now();
-        let before = pod.status.as_ref().filter(|s| s.container_statuses.is_some() || s.init_container_statuses.is_some());
+        let before =
+            pod.status.as_ref().filter(|s| s.container_statuses.is_some() || s.init_container_statuses.is_some());
         let state = match before {
             Some(status) => PodState::restore(plan.clone(), status, now),
             None => PodState::new(plan.clone(), now),
@@ -102,25 +96,31 @@ impl Worker {
             resource_version: meta.resource_version.clone(),
             field_path: None,
         };
-        let reporting = Reporting {
-            latest: None,
-            // The first status is always written: what the server has may be older than what is on disk.
-            written: None,
-            under_way: false,
-            due: None,
-            not_before: None,
-            retry: Retry::new(Duration::from_millis(500), Duration::from_secs(10)),
-            remove: false,
-        };
+        let bound = report::scheduled_at(&pod).unwrap_or(now.wall);
         let images = vec![None; plan.containers.len()];
         let (jobs, runs, about) = (FuturesUnordered::new(), Vec::new(), Arc::new(about));
-        Self { shared, handle, wanted, pod, state, jobs, images, runs, address, reporting, changed: true, refresh: None, about }
+        Self {
+            shared,
+            handle,
+            wanted,
+            pod,
+            state,
+            jobs,
+            images,
+            runs,
+            address,
+            reporting: Reporting::new(),
+            bound,
+            changed: true,
+            refresh: None,
+            about,
+        }
     }
 
     /// Goes on until the pod is gone or the agent stops.
     pub(super) async fn run(mut self) {
-        self.step(Event::Tick);
         self.look_at_wanted();
+        self.step(Event::Tick);
         while !self.state.is_over() {
             self.report();
             let wake = self.next_wake();
@@ -140,9 +140,8 @@ impl Worker {
     }
 
     fn next_wake(&self) -> Option<Instant> {
-        let r = &self.reporting;
         let machine = self.state.deadline().map(|at| self.shared.clock.instant(at));
-        let report = r.due.filter(|_| !r.under_way).map(|due| r.not_before.map_or(due, |n| n.max(due)));
+        let report = self.reporting.wake();
         [machine, report, self.refresh].into_iter().flatten().min()
     }
 
@@ -167,6 +166,8 @@ impl Worker {
             Wanted::Object(pod) => pod,
         };
         self.pod = pod.clone();
+        self.reporting.compare(&pod);
+        self.changed = true;
         let plan = PodPlan::new(&pod);
         if !plan.readiness_gates.is_empty() {
             self.step(Event::Gates(report::gates(&pod, &plan.readiness_gates)));
@@ -199,9 +200,11 @@ impl Worker {
             }
             Effect::PullImage { container } => {
                 let (runtime, name) = (self.shared.runtime.clone(), self.image_name(container));
+                // What ran before goes on while no server can be reached.
+                let or_local = self.state.attempt(container).is_some_and(|n| n > 0);
                 self.jobs.push(Box::pin(async move {
                     let begun = Instant::now();
-                    let pulled = runtime.pull_image(&name).await;
+                    let pulled = runtime.pull_image(&name, or_local).await;
                     Done::Pulled(container, pulled, begun.elapsed())
                 }));
             }
@@ -210,7 +213,7 @@ impl Worker {
             Effect::Probe { run, probe } => self.probe(run, probe),
             Effect::Note(note) => self.note(note),
             Effect::CleanUp => self.clean_up(),
-            Effect::Remove => self.reporting.remove = true,
+            Effect::Remove => self.reporting.remove(),
         }
     }
 
@@ -263,7 +266,8 @@ impl Worker {
         active.cancel.cancel();
         if let Some(workload) = active.workload.clone() {
             let notice = if grace > NOTICE { NOTICE } else { Duration::ZERO };
-            self.jobs.push(Box::pin(async move { Done::Event(Event::Exited(run, workload.stop(notice, grace).await)) }));
+            self.jobs
+                .push(Box::pin(async move { Done::Event(Event::Exited(run, workload.stop(notice, grace).await)) }));
         }
     }
 
@@ -310,9 +314,8 @@ impl Worker {
             self.shared.addresses.release(ip);
         }
         let dir = self.shared.volumes_dir.join(&self.handle.uid);
-        let needed = self.pod.spec.as_ref().is_some_and(|s| s.volumes.as_ref().is_some_and(|v| !v.is_empty()));
         self.jobs.push(Box::pin(async move {
-            if needed && let Err(error) = tokio::task::spawn_blocking(move || disk::remove_tree(&dir)).await.unwrap_or(Ok(())) {
+            if let Err(error) = tokio::task::spawn_blocking(move || disk::remove_tree(&dir)).await.unwrap_or(Ok(())) {
                 // The sweep at the agent's next start tries again.
                 tracing::warn!(%error, "volumes not removed");
             }
@@ -346,8 +349,12 @@ impl Worker {
                 self.step(Event::ImageFailed { container, failure });
             }
             Done::Launched(run, result) => self.launched(run, result),
-            Done::Written(status, written) => self.status_written(status, written),
-            Done::Removed(written) => self.removed(written),
+            Done::Reported(reported) => {
+                self.changed = true;
+                if self.reporting.done(reported, &self.pod) {
+                    self.step(Event::Gone);
+                }
+            }
             Done::Refreshed => self.refresh = Some(next_refresh()),
         }
     }
@@ -355,66 +362,13 @@ impl Worker {
     /// Makes the status if something happened, and sends what is due.
     fn report(&mut self) {
         if std::mem::take(&mut self.changed) {
-            let scheduled = report::scheduled_at(&self.pod).unwrap_or_else(|| self.shared.clock.now().wall);
-            let status = Arc::new(self.state.status(&Report { host_ip: self.shared.host_ip, scheduled }));
+            let about = Report { host_ip: self.shared.host_ip, scheduled: self.bound };
+            let status = Arc::new(self.state.status(&about));
             self.reporting.plan(status.clone());
             self.handle.set_status(status);
         }
-        let r = &mut self.reporting;
-        let now = Instant::now();
-        if r.under_way || r.not_before.is_some_and(|at| at > now) {
-            return;
-        }
-        let (shared, pod) = (self.shared.clone(), self.pod.clone());
-        // A finalizer's owner may want the last word; for others the deletion is it.
-        let finalizers = pod.metadata.finalizers.as_ref().is_some_and(|f| !f.is_empty());
-        if r.remove && (r.due.is_none() || !finalizers) {
-            r.under_way = true;
-            self.jobs.push(Box::pin(async move { Done::Removed(report::remove(&shared, &pod).await) }));
-        } else if r.due.is_some_and(|due| due <= now)
-            && let Some(status) = r.latest.clone()
-        {
-            (r.under_way, r.due) = (true, None);
-            self.jobs.push(Box::pin(async move {
-                let written = report::write_status(&shared, &pod, &status).await;
-                save(&shared, pod, &status).await;
-                Done::Written(status, written)
-            }));
-        }
-    }
-
-    fn status_written(&mut self, status: SharedStatus, written: Written) {
-        let r = &mut self.reporting;
-        r.under_way = false;
-        self.changed = true;
-        match written {
-            Written::Done | Written::NoSuchPod => {
-                r.retry.reset();
-                r.not_before = None;
-                r.written = Some(status);
-            }
-            Written::Refused(why) => {
-                tracing::warn!(pod = self.handle.name, namespace = self.handle.namespace, why, "status refused");
-                r.written = Some(status);
-            }
-            Written::Failed(why) => {
-                tracing::debug!(pod = self.handle.name, why, "status not written");
-                r.not_before = Some(Instant::now() + r.retry.pause());
-            }
-        }
-    }
-
-    fn removed(&mut self, written: Written) {
-        let r = &mut self.reporting;
-        r.under_way = false;
-        match written {
-            Written::Done => (r.remove, r.due) = (false, None),
-            Written::NoSuchPod => self.step(Event::Gone),
-            Written::Refused(why) | Written::Failed(why) => {
-                tracing::debug!(pod = self.handle.name, why, "pod not deleted");
-                let at = Instant::now() + r.retry.pause();
-                (r.not_before, r.due) = (Some(at), Some(at));
-            }
+        if let Some(write) = self.reporting.next(&self.shared, &self.pod) {
+            self.jobs.push(Box::pin(async move { Done::Reported(write.await) }));
         }
     }
 
@@ -445,29 +399,6 @@ impl Worker {
         if let Ok(Err(error)) = tokio::task::spawn_blocking(work).await {
             tracing::warn!(%error, "pod's files not removed");
         }
-    }
-}
-
-impl Reporting {
-    /// Takes the present status in and decides when it is written.
-    fn plan(&mut self, status: SharedStatus) {
-        let last = if self.under_way { self.latest.as_ref() } else { self.written.as_ref() };
-        let now = Instant::now();
-        self.due = match urgency(last.map(|s| &**s), &status) {
-            Urgency::None => None,
-            Urgency::Soon => Some(self.due.unwrap_or(now + COLLECT)),
-            Urgency::Now => Some(now),
-        };
-        self.latest = Some(status);
-    }
-}
-
-async fn save(shared: &Arc<Shared>, pod: Arc<Pod>, status: &SharedStatus) {
-    let (records, status) = (shared.records.clone(), status.clone());
-    match tokio::task::spawn_blocking(move || records.save(&pod, Some(&status))).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::warn!(%error, "pod not kept on disk"),
-        Err(error) => tracing::warn!(%error, "pod not kept on disk"),
     }
 }
 
