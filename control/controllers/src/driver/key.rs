@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Pod, Service};
-use pal_resources::selector::LabelSelector;
 
 use super::cache::{Address, Cache, Change, Known, Place, Whole};
 use super::positions::Positions;
@@ -62,7 +61,10 @@ pub(super) fn wanted(cache: &Cache, at: &Positions, change: &Change) -> Vec<Want
         Some(Whole::EndpointSlice(slice)) => {
             let labels = slice.metadata.labels.as_ref();
             let service = labels.and_then(|labels| labels.get(endpointslice::SERVICE_NAME));
-            wanted.extend(service.map(|service| now(Key::Service((place.0.clone(), service.clone())))));
+            // Mostly it is this controller's own write; somebody else's is mended soon enough.
+            let within = Duration::from_millis(500);
+            let key = |service: &String| Key::Service((place.0.clone(), service.clone()));
+            wanted.extend(service.map(|service| Wanted { key: key(service), within }));
         }
         Some(Whole::Namespace(_)) => {
             wanted.push(now(Key::Namespace(place.1.clone())));
@@ -207,8 +209,8 @@ fn services(cache: &Cache, at: &Positions, place: &Place, pods: [Option<&Arc<Pod
 pub(super) fn selects(service: &Service, pod: &Pod) -> bool {
     let selector = service.spec.as_ref().and_then(|spec| spec.selector.as_ref());
     let Some(selector) = selector.filter(|labels| !labels.is_empty()) else { return false };
-    let labels = pod.metadata.labels.as_ref();
-    labels.is_some_and(|labels| LabelSelector::from_labels(selector).matches(labels))
+    let Some(labels) = &pod.metadata.labels else { return false };
+    selector.iter().all(|(key, value)| labels.get(key) == Some(value))
 }
 
 /// What of a pod shows in its endpoint.

@@ -43,16 +43,21 @@ pub(super) fn of(service: &Service, pod: &Pod) -> Option<Endpoint> {
     })
 }
 
-/// The Service's ports as that pod serves them; a name that the pod does not have is left out.
-pub(super) fn ports(service: &Service, pod: &Pod) -> Vec<EndpointPort> {
+/// The numbers that the Service's ports have on that pod; `None` for a name that the pod does not have.
+pub(super) fn numbers(service: &Service, pod: &Pod) -> Vec<Option<i32>> {
     let ports = service.spec.as_ref().and_then(|spec| spec.ports.as_ref());
-    ports
-        .into_iter()
-        .flatten()
-        .filter_map(|port| {
+    ports.into_iter().flatten().map(|port| number(port, pod)).collect()
+}
+
+/// The Service's ports with those numbers; those without one are left out.
+pub(super) fn ports(service: &Service, numbers: &[Option<i32>]) -> Vec<EndpointPort> {
+    let ports = service.spec.as_ref().and_then(|spec| spec.ports.as_ref());
+    let resolved = ports.into_iter().flatten().zip(numbers);
+    resolved
+        .filter_map(|(port, number)| {
             Some(EndpointPort {
                 name: Some(port.name.clone().unwrap_or_default()),
-                port: Some(number(port, pod)?),
+                port: Some((*number)?),
                 protocol: Some(port.protocol.clone().unwrap_or_else(|| "TCP".to_owned())),
                 app_protocol: port.app_protocol.clone(),
             })

@@ -6,7 +6,7 @@ mod pack;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Pod, Service};
@@ -68,22 +68,29 @@ pub fn reconcile(view: &View<'_>) -> Plan {
     }
     let groups = groups(view, &mut plan);
     let per_slice = view.per_slice.clamp(1, 1000);
-    for group in groups.values() {
+    if groups.is_empty() {
+        keep_one(service, view, &mut plan);
+    }
+    for group in groups.into_values() {
         write_group(service, group, per_slice, &mut plan);
     }
-    keep_one(service, view, &groups, &mut plan);
     plan
 }
 
 /// Sorts pods and slices by their ports; slices that can not be used any more are deleted.
 fn groups<'a>(view: &View<'a>, plan: &mut Plan) -> BTreeMap<String, Group<'a>> {
-    let mut groups: BTreeMap<String, Group<'a>> = BTreeMap::new();
+    let mut by_numbers: HashMap<Vec<Option<i32>>, BTreeMap<String, Endpoint>> = HashMap::new();
     for pod in view.pods {
         let Some(endpoint) = endpoint::of(view.service, pod) else { continue };
-        let ports = endpoint::ports(view.service, pod);
+        let numbers = endpoint::numbers(view.service, pod);
+        by_numbers.entry(numbers).or_default().insert(identity(&endpoint), endpoint);
+    }
+    let mut groups: BTreeMap<String, Group<'a>> = BTreeMap::new();
+    for (numbers, endpoints) in by_numbers {
+        let ports = endpoint::ports(view.service, &numbers);
         let group = groups.entry(key(&ports)).or_default();
         group.ports = ports;
-        group.endpoints.insert(identity(&endpoint), endpoint);
+        group.endpoints.extend(endpoints);
     }
     for slice in view.slices.iter().filter(|slice| !is_deleting(&slice.metadata)) {
         let ports = slice.ports.clone().unwrap_or_default();
@@ -98,7 +105,7 @@ fn groups<'a>(view: &View<'a>, plan: &mut Plan) -> BTreeMap<String, Group<'a>> {
     groups
 }
 
-fn write_group(service: &Service, group: &Group<'_>, per_slice: usize, plan: &mut Plan) {
+fn write_group(service: &Service, group: Group<'_>, per_slice: usize, plan: &mut Plan) {
     let existing: Vec<Existing<'_>> = group
         .slices
         .iter()
@@ -107,7 +114,7 @@ fn write_group(service: &Service, group: &Group<'_>, per_slice: usize, plan: &mu
             stale_labels: labels_differ(service, slice),
         })
         .collect();
-    for edit in pack::pack(&existing, &group.endpoints, per_slice) {
+    for edit in pack::pack(&existing, group.endpoints, per_slice) {
         match edit {
             Edit::Write { slice, endpoints } => {
                 let slice = group.slices[slice];
@@ -128,10 +135,7 @@ fn write_group(service: &Service, group: &Group<'_>, per_slice: usize, plan: &mu
 }
 
 /// A Service without endpoints has one empty slice.
-fn keep_one(service: &Service, view: &View<'_>, groups: &BTreeMap<String, Group<'_>>, plan: &mut Plan) {
-    if groups.values().any(|group| !group.endpoints.is_empty()) {
-        return;
-    }
+fn keep_one(service: &Service, view: &View<'_>, plan: &mut Plan) {
     let mut usable = view.slices.iter().filter(|slice| !is_deleting(&slice.metadata) && slice.address_type == "IPv4");
     let Some(kept) = usable.next() else {
         plan.push(create(service, &[], &[]));

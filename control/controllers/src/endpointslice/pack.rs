@@ -28,8 +28,8 @@ struct Draft {
 
 /// Keeps each endpoint in its slice. New ones fill up slices that change anyhow, then the others, the fullest first,
 /// then new slices. Slices that are left empty go.
-pub(super) fn pack(existing: &[Existing<'_>], wanted: &BTreeMap<String, Endpoint>, per_slice: usize) -> Vec<Edit> {
-    let mut missing = wanted.clone();
+pub(super) fn pack(existing: &[Existing<'_>], wanted: BTreeMap<String, Endpoint>, per_slice: usize) -> Vec<Edit> {
+    let mut missing = wanted;
     let mut drafts: Vec<Draft> = existing
         .iter()
         .map(|slice| {
