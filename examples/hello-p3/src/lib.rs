@@ -21,8 +21,7 @@ impl Guest for Hello {
         let text = format!("Hello from {pod}, you asked for {path} (WASI 0.3)\n");
 
         let headers = Fields::new();
-        let plain = b"text/plain; charset=utf-8".to_vec();
-        headers.append("content-type", &plain).expect("a new list of headers takes a valid one");
+        headers.append("content-type", b"text/plain; charset=utf-8").expect("a new list of headers takes a valid one");
         let (mut writer, reader) = wit_stream::new();
         let (trailers, no_trailers) = wit_future::new(|| Ok(None));
         drop(trailers);

@@ -18,8 +18,7 @@ impl wasip2::exports::http::incoming_handler::Guest for Hello {
 
 fn respond(out: ResponseOutparam, text: &str) {
     let headers = Fields::new();
-    let plain = b"text/plain; charset=utf-8".to_vec();
-    headers.append("content-type", &plain).expect("a new list of headers takes a valid one");
+    headers.append("content-type", b"text/plain; charset=utf-8").expect("a new list of headers takes a valid one");
     let response = OutgoingResponse::new(headers);
     let body = response.body().expect("the body is taken once");
     ResponseOutparam::set(out, Ok(response));

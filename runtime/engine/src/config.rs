@@ -52,7 +52,7 @@ impl EngineConfig {
             cache_dir,
             compile,
             workers: cores,
-            nice: 2,
+            nice: 3,
             max_memory_bytes: 4 << 30,
             max_instances: 4096,
             max_requests_per_service: 1024,

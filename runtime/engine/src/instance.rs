@@ -1,6 +1,8 @@
 //! One instance, from its store to its end, on the guests' threads.
 
 use std::future::{pending, poll_fn};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use http::Request;
 use http::header::HOST;
@@ -151,11 +153,27 @@ async fn handle_p2(
 ) -> wasmtime::Result<()> {
     let mut view = store.data_mut().http();
     let request = view.new_incoming_request(Scheme::Http, request)?;
-    let out = view.new_response_outparam_from_callback(move |response| {
-        // Nobody listens if the client has gone.
-        let _ = answer.send(response.map_err(|code| format!("{code:?}")));
+    let set = Arc::new(Mutex::new(None));
+    let out = view.new_response_outparam_from_callback({
+        let set = set.clone();
+        move |response| *set.lock().unwrap_or_else(PoisonError::into_inner) = Some(response)
     })?;
-    proxy.wasi_http_incoming_handler().call_handle(store, request, out).await
+    let mut call = pin!(proxy.wasi_http_incoming_handler().call_handle(store, request, out));
+    let mut answer = Some(answer);
+    poll_fn(|cx| {
+        let done = call.as_mut().poll(cx);
+        // The response goes out when the guest pauses, not when it is set: by then the beginning of its body, often all
+        // of it, is there as well, and takes neither another wake-up nor another packet.
+        let response = set.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(response) = response
+            && let Some(answer) = answer.take()
+        {
+            // Nobody listens if the client has gone.
+            let _ = answer.send(response.map_err(|code| format!("{code:?}")));
+        }
+        done
+    })
+    .await
 }
 
 async fn handle_p3(

@@ -80,8 +80,7 @@ fn read_body(request: &IncomingRequest) -> Option<Vec<u8>> {
 
 fn respond(out: ResponseOutparam, status: u16, text: &str) {
     let headers = Fields::new();
-    let plain = b"text/plain; charset=utf-8".to_vec();
-    headers.append("content-type", &plain).expect("a new list of headers takes a valid one");
+    headers.append("content-type", b"text/plain; charset=utf-8").expect("a new list of headers takes a valid one");
     let response = OutgoingResponse::new(headers);
     response.set_status_code(status).expect("the codes above are valid");
     let body = response.body().expect("the body is taken once");

@@ -137,7 +137,7 @@ fn write_all(stream: &OutputStream, bytes: &[u8]) -> Result<(), StreamError> {
 
 fn respond(out: ResponseOutparam, status: u16, kind: &str, text: &str) {
     let headers = Fields::new();
-    headers.append("content-type", &kind.as_bytes().to_vec()).expect("a new list of headers takes a valid one");
+    headers.append("content-type", kind.as_bytes()).expect("a new list of headers takes a valid one");
     let response = OutgoingResponse::new(headers);
     // The back end's own codes come through here; a strange one becomes a 502.
     if response.set_status_code(status).is_err() {

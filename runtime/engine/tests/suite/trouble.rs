@@ -67,8 +67,8 @@ async fn memory_is_shared_by_the_live_instances_and_comes_back() {
         let service = service.clone();
         async move { service.handle(get("/hold/20")).await.status() }
     });
-    let full = async { while fetch(&service, "/hold/20").await.0 != 503 {} };
-    tokio::time::timeout(LIMIT, full).await.unwrap();
+    logged.stdout.until_contains("holding").await;
+    assert_eq!(fetch(&service, "/hold/20").await.0, 503);
     holding.abort();
     idle(&service).await;
     assert_eq!(fetch(&service, "/ok").await.0, 200);

@@ -46,6 +46,7 @@ impl wasip2::exports::http::incoming_handler::Guest for Service {
             "alloc" => alloc(),
             "hold" => {
                 let _held = std::hint::black_box(vec![1_u8; (number(rest) as usize) << 20]);
+                println!("holding");
                 thread::sleep(Duration::from_secs(3600));
             }
             "sleep" => {
@@ -73,7 +74,8 @@ fn simple(verb: &str, rest: &str, request: &IncomingRequest) -> (u16, String) {
         "authority" => (200, request.authority().unwrap_or_default()),
         "header" => {
             let values = request.headers().get(rest);
-            (200, format!("{}", values.iter().map(|v| String::from_utf8_lossy(v)).collect::<Vec<_>>().join(",")))
+            let values: Vec<_> = values.iter().map(|value| String::from_utf8_lossy(value)).collect();
+            (200, values.join(","))
         }
         "size" => match request.consume().map_err(|()| "taken".to_owned()).and_then(count) {
             Ok(bytes) => (200, bytes.to_string()),
