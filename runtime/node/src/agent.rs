@@ -86,7 +86,8 @@ impl NodeAgent {
         agent.tasks.spawn(registration.run(connected.subscribe(), stop.clone()));
         agent.tasks.spawn(renew_lease(client.clone(), config.name.clone(), stop.clone()));
         agent.tasks.spawn(pods.clone().follow(client.clone(), config.name.clone(), stop.clone()));
-        let routes = Routes::new(config.name.clone(), network.clone(), shared.clone());
+        let kept = config.data_dir.join("routes.json");
+        let routes = Routes::new(config.name.clone(), network.clone(), shared.clone(), kept);
         agent.tasks.spawn(routes.run(client.clone(), stop.clone()));
         let kubelet = Arc::new(Kubelet { pods, logs: shared.logs.clone() });
         let tls = node_config(&config.identity.ca_pem, own.clone(), &[tunnel::ALPN])?;
@@ -135,15 +136,32 @@ fn lock(dir: &Path) -> Result<File, NodeError> {
     }
 }
 
+/// Starts the network, where possible at the port at which other nodes knew it before.
 async fn start_network(config: &NodeConfig) -> Result<Network, NodeError> {
-    let network = NetworkConfig {
-        node_name: config.name.clone(),
-        node_ip: config.node_ip,
-        peer_listen: config.peer_listen.unwrap_or(SocketAddr::new(config.node_ip, 0)),
-        tls: peer_tls(&config.identity),
-        cluster_domain: config.cluster_domain.clone(),
+    let kept = config.data_dir.join("peer-port");
+    let before = fs::read_to_string(&kept).ok().and_then(|text| text.trim().parse().ok());
+    let wanted = config.peer_listen.unwrap_or(SocketAddr::new(config.node_ip, 0));
+    let start = |port: u16| {
+        Network::start(NetworkConfig {
+            node_name: config.name.clone(),
+            node_ip: config.node_ip,
+            peer_listen: SocketAddr::new(wanted.ip(), port),
+            tls: peer_tls(&config.identity),
+            cluster_domain: config.cluster_domain.clone(),
+        })
     };
-    Network::start(network).await.map_err(|e| NodeError::Network(e.to_string()))
+    let network = match before.filter(|_| wanted.port() == 0) {
+        Some(port) => match start(port).await {
+            Ok(network) => Ok(network),
+            // Somebody else has it now.
+            Err(_) => start(0).await,
+        },
+        None => start(wanted.port()).await,
+    };
+    let network = network.map_err(|e| NodeError::Network(e.to_string()))?;
+    let port = network.peer_addr().port().to_string();
+    disk::replace(&kept, port.as_bytes(), 0o600).map_err(NodeError::io(&kept))?;
+    Ok(network)
 }
 
 fn peer_tls(identity: &NodeIdentity) -> PeerTls {

@@ -1,0 +1,197 @@
+//! The parts of Services, EndpointSlices and Nodes that matter to the network, and what becomes of them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{Node, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use pal_network::{Endpoint, PortRoute, ServiceRoute};
+use serde::{Deserialize, Serialize};
+
+use crate::addresses::Block;
+use crate::disk;
+use crate::register::PEER_ADDRESS;
+
+/// Namespace and name.
+pub(super) type Key = (String, String);
+
+/// The part of a Service that matters.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct ServiceFacts {
+    pub(super) uid: String,
+    pub(super) cluster_ip: Option<Ipv4Addr>,
+    /// Name, port, node port.
+    pub(super) ports: Vec<(String, u16, Option<u16>)>,
+}
+
+/// The part of an EndpointSlice that matters.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct SliceFacts {
+    /// The Service's name.
+    service: String,
+    /// Name and port.
+    ports: Vec<(String, u16)>,
+    /// Ready ones: address and node.
+    endpoints: Vec<(Ipv4Addr, Arc<str>)>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct NodeFacts {
+    pub(super) peer: Option<SocketAddr>,
+    pub(super) blocks: Vec<Block>,
+}
+
+#[derive(Clone, Default)]
+pub(super) struct Known {
+    pub(super) services: BTreeMap<Key, ServiceFacts>,
+    pub(super) slices: BTreeMap<Key, SliceFacts>,
+    pub(super) nodes: BTreeMap<Key, NodeFacts>,
+}
+
+/// [`Known`] as a file.
+#[derive(Default, Serialize, Deserialize)]
+struct Kept {
+    services: Vec<(Key, ServiceFacts)>,
+    slices: Vec<(Key, SliceFacts)>,
+    nodes: Vec<(Key, NodeFacts)>,
+}
+
+impl Known {
+    /// What was known when it was kept last; nothing where that cannot be read.
+    pub(super) fn load(path: &Path) -> Self {
+        let kept: Kept = fs::read(path).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
+        Self {
+            services: kept.services.into_iter().collect(),
+            slices: kept.slices.into_iter().collect(),
+            nodes: kept.nodes.into_iter().collect(),
+        }
+    }
+
+    pub(super) fn save(self, path: &Path) -> io::Result<()> {
+        let kept = Kept {
+            services: self.services.into_iter().collect(),
+            slices: self.slices.into_iter().collect(),
+            nodes: self.nodes.into_iter().collect(),
+        };
+        disk::replace(path, &serde_json::to_vec(&kept).map_err(io::Error::other)?, 0o600)
+    }
+}
+
+pub(super) fn key<K: kube::Resource>(object: &K) -> Key {
+    let meta = object.meta();
+    (meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default())
+}
+
+fn port(number: i32) -> Option<u16> {
+    u16::try_from(number).ok().filter(|p| *p > 0)
+}
+
+pub(super) fn service_facts(service: &Service) -> Option<ServiceFacts> {
+    let spec = service.spec.as_ref()?;
+    let ports = spec.ports.iter().flatten().filter(|p| p.protocol.as_deref().unwrap_or("TCP") == "TCP");
+    let ports =
+        ports.filter_map(|p| Some((p.name.clone().unwrap_or_default(), port(p.port)?, p.node_port.and_then(port))));
+    Some(ServiceFacts {
+        uid: service.metadata.uid.clone().unwrap_or_default(),
+        cluster_ip: spec.cluster_ip.as_deref().and_then(|ip| ip.parse().ok()),
+        ports: ports.collect(),
+    })
+}
+
+pub(super) fn slice_facts(slice: &EndpointSlice) -> Option<SliceFacts> {
+    let service = slice.metadata.labels.as_ref()?.get("kubernetes.io/service-name")?.clone();
+    let ports = slice.ports.iter().flatten().filter_map(|p| Some((p.name.clone().unwrap_or_default(), port(p.port?)?)));
+    let ready =
+        slice.endpoints.iter().flatten().filter(|e| e.conditions.as_ref().and_then(|c| c.ready).unwrap_or(true));
+    let endpoints = ready.filter_map(|e| {
+        let ip = e.addresses.first()?.parse().ok()?;
+        Some((ip, Arc::from(e.node_name.as_deref().unwrap_or_default())))
+    });
+    Some(SliceFacts { service, ports: ports.collect(), endpoints: endpoints.collect() })
+}
+
+pub(super) fn node_facts(node: &Node) -> Option<NodeFacts> {
+    let peer = node.metadata.annotations.as_ref().and_then(|a| a.get(PEER_ADDRESS)).and_then(|a| a.parse().ok());
+    let spec = node.spec.as_ref();
+    let mut blocks: Vec<Block> =
+        spec.and_then(|s| s.pod_cidrs.as_ref()).into_iter().flatten().filter_map(|b| Block::parse(b)).collect();
+    if blocks.is_empty() {
+        blocks.extend(spec.and_then(|s| s.pod_cidr.as_deref()).and_then(Block::parse));
+    }
+    Some(NodeFacts { peer, blocks })
+}
+
+pub(super) fn service_routes(known: &Known) -> Vec<ServiceRoute> {
+    let mut slices: HashMap<(&str, &str), Vec<&SliceFacts>> = HashMap::new();
+    for ((namespace, _), slice) in &known.slices {
+        slices.entry((namespace, &slice.service)).or_default().push(slice);
+    }
+    let route = |((namespace, name), facts): (&Key, &ServiceFacts)| {
+        let slices = slices.get(&(namespace.as_str(), name.as_str()));
+        let endpoints = |port: &str| -> Vec<Endpoint> {
+            let mut found = Vec::new();
+            for slice in slices.into_iter().flatten() {
+                let Some((_, number)) = slice.ports.iter().find(|(n, _)| n == port) else { continue };
+                let all = slice.endpoints.iter();
+                found.extend(all.map(|(ip, node)| Endpoint { ip: *ip, port: *number, node: node.to_string() }));
+            }
+            found
+        };
+        let ports = facts.ports.iter().map(|(name, port, node_port)| PortRoute {
+            name: name.clone(),
+            port: *port,
+            node_port: *node_port,
+            endpoints: endpoints(name),
+        });
+        ServiceRoute {
+            namespace: namespace.clone(),
+            name: name.clone(),
+            cluster_ip: facts.cluster_ip,
+            ports: ports.collect(),
+        }
+    };
+    known.services.iter().map(route).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ready_endpoints_of_all_slices_are_behind_the_port_of_their_name() {
+        let service: Service = serde_json::from_value(serde_json::json!({
+            "metadata": {"namespace": "ns", "name": "web"},
+            "spec": {"clusterIP": "10.96.0.7", "ports": [
+                {"name": "http", "port": 80, "nodePort": 30080}, {"name": "dns", "port": 53, "protocol": "UDP"}]},
+        }))
+        .unwrap();
+        let slice = |name: &str, port: u16, ip: &str, ready: Option<bool>| -> EndpointSlice {
+            serde_json::from_value(serde_json::json!({
+                "metadata": {"namespace": "ns", "name": name, "labels": {"kubernetes.io/service-name": "web"}},
+                "addressType": "IPv4", "ports": [{"name": "http", "port": port}],
+                "endpoints": [{"addresses": [ip], "conditions": {"ready": ready}, "nodeName": "n1"}],
+            }))
+            .unwrap()
+        };
+        let mut known = Known::default();
+        known.services.insert(key(&service), service_facts(&service).unwrap());
+        for slice in [
+            slice("a", 8080, "100.64.0.1", Some(true)),
+            slice("b", 9090, "100.64.0.2", None),
+            slice("c", 8080, "100.64.0.3", Some(false)),
+        ] {
+            known.slices.insert(key(&slice), slice_facts(&slice).unwrap());
+        }
+        let routes = service_routes(&known);
+        assert_eq!(routes.len(), 1);
+        assert_eq!(routes[0].cluster_ip, Some("10.96.0.7".parse().unwrap()));
+        let ports = &routes[0].ports;
+        assert_eq!((ports.len(), ports[0].port, ports[0].node_port), (1, 80, Some(30080)));
+        let endpoints: Vec<_> = ports[0].endpoints.iter().map(|e| format!("{}:{}@{}", e.ip, e.port, e.node)).collect();
+        assert_eq!(endpoints, ["100.64.0.1:8080@n1", "100.64.0.2:9090@n1"]);
+    }
+}
