@@ -121,6 +121,10 @@ struct Reader {
     file: Option<File>,
     /// The number of `file`, which the file that is written to gets when it is rotated.
     number: u64,
+    /// How far `file` was read.
+    position: u64,
+    /// Where what was there at the beginning ends: file and offset. A log that is not followed is read up to there.
+    stop: Option<(u64, u64)>,
     begun: bool,
     /// A record whose end is not read yet.
     rest: Vec<u8>,
@@ -133,7 +137,19 @@ impl Reader {
     fn new(path: PathBuf, query: LogQuery) -> Self {
         let since = query.since.map(time_text);
         let left = query.limit;
-        Self { path, query, since, file: None, number: 0, begun: false, rest: Vec::new(), midline: [false; 2], left }
+        Self {
+            path,
+            query,
+            since,
+            file: None,
+            number: 0,
+            position: 0,
+            stop: None,
+            begun: false,
+            rest: Vec::new(),
+            midline: [false; 2],
+            left,
+        }
     }
 
     /// The next piece of what is there; empty at the (present) end.
@@ -150,8 +166,17 @@ impl Reader {
             }
             // Listed before reading: when it was rotated by now, then its end is its end.
             let is_over = rotated(&self.path)?.iter().any(|(n, _)| *n >= self.number);
+            let room = match self.stop {
+                Some((last, _)) if self.number > last => 0,
+                Some((last, end)) if self.number == last => end.saturating_sub(self.position),
+                _ => CHUNK as u64,
+            };
+            if room == 0 {
+                return Ok(out);
+            }
             let Some(file) = &mut self.file else { return Ok(out) };
-            let read = file.read(&mut buffer)?;
+            let read = file.take(room).read(&mut buffer)?;
+            self.position += read as u64;
             if read == 0 {
                 if !is_over {
                     return Ok(out);
@@ -177,7 +202,7 @@ impl Reader {
         };
         match File::open(path) {
             Ok(file) => {
-                self.number = number;
+                (self.number, self.position) = (number, 0);
                 self.file = Some(file);
                 Ok(true)
             }
@@ -188,21 +213,30 @@ impl Reader {
 
     /// Goes to where the query begins.
     fn begin(&mut self) -> io::Result<()> {
-        let Some(mut wanted) = self.query.tail else { return Ok(()) };
         let mut files = rotated(&self.path)?;
+        if !self.query.follow {
+            let end = fs::metadata(&self.path).map_or(0, |m| m.len());
+            self.stop = Some((files.last().map_or(1, |(n, _)| n + 1), end));
+        }
+        let Some(mut wanted) = self.query.tail else { return Ok(()) };
         files.push((files.last().map_or(1, |(n, _)| n + 1), self.path.clone()));
         for (number, path) in files.into_iter().rev() {
-            let content = match fs::read(&path) {
+            let mut content = match fs::read(&path) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 other => other?,
             };
+            if let Some((last, end)) = self.stop
+                && last == number
+            {
+                content.truncate(usize::try_from(end).unwrap_or(usize::MAX));
+            }
             let offset = tail_offset(&content, &mut wanted);
             if let Some(offset) = offset {
                 use std::io::Seek;
                 let mut file = File::open(&path)?;
                 file.seek(io::SeekFrom::Start(offset as u64))?;
                 self.file = Some(file);
-                self.number = number;
+                (self.number, self.position) = (number, offset as u64);
                 return Ok(());
             }
         }

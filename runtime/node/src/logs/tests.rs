@@ -88,6 +88,24 @@ async fn files_are_rotated_and_read_as_one_log() {
 }
 
 #[tokio::test]
+async fn what_is_not_followed_ends_where_it_ended_at_the_beginning() {
+    let bench = Bench::new(LogLimits::default());
+    let out = bench.store.begin(&bench.pod, "c", 0).sink(Stream::Stdout);
+    let line = "x".repeat(1_000) + "\n";
+    for _ in 0..200 {
+        out.write(line.as_bytes());
+    }
+    let (path, writer) = bench.store.find(&bench.pod, "c", 0);
+    let mut reading = Box::pin(stream(path, writer, LogQuery { tail: Some(150), ..LogQuery::default() }));
+    let mut seen = 0;
+    while let Some(chunk) = reading.next().await {
+        seen += chunk.unwrap().len();
+        out.write(line.as_bytes());
+    }
+    assert_eq!(seen, 150 * line.len());
+}
+
+#[tokio::test]
 async fn a_follower_sees_what_comes_over_rotations_until_the_end() {
     let bench = Bench::new(LIMITS);
     let log = bench.store.begin(&bench.pod, "c", 0);

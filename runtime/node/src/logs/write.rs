@@ -43,6 +43,8 @@ struct Inner {
 struct Budget {
     left: u64,
     filled: Instant,
+    /// Nothing is let through until there is enough for a while, so that what is let through is in long pieces.
+    exhausted: bool,
 }
 
 impl Budget {
@@ -52,19 +54,19 @@ impl Budget {
             self.left = self.left.saturating_add(gained as u64).min(limits.burst_bytes);
             self.filled = now;
         }
-        match self.left.checked_sub(bytes) {
-            Some(left) => {
-                self.left = left;
-                true
-            }
-            None => false,
+        if self.exhausted && self.left < limits.bytes_per_second.min(limits.burst_bytes) {
+            return false;
         }
+        let left = self.left.checked_sub(bytes);
+        self.exhausted = left.is_none();
+        self.left = left.unwrap_or(self.left);
+        !self.exhausted
     }
 }
 
 impl ContainerLog {
     pub(super) fn new(path: PathBuf, limits: LogLimits) -> Self {
-        let budget = Budget { left: limits.burst_bytes, filled: Instant::now() };
+        let budget = Budget { left: limits.burst_bytes, filled: Instant::now(), exhausted: false };
         let inner = Inner { file: None, size: 0, partial: [Vec::new(), Vec::new()], budget, dropped: 0, closed: false };
         Self { path, limits, inner: Mutex::new(inner), changed: watch::Sender::new(0) }
     }
