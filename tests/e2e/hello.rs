@@ -106,3 +106,37 @@ async fn a_second_ctrl_c_ends_it_at_once() {
     up.process.ended().await;
     assert!(started.elapsed() < Duration::from_secs(10));
 }
+
+#[tokio::test]
+async fn a_reader_of_the_output_may_go_and_the_same_manifest_changes_nothing_whoever_applies_it() {
+    let up = pal().up(&[]).await;
+    let kubeconfig = up.kubeconfig();
+    let line = format!("{} get ns -o yaml --kubeconfig {} | head -1", env!("CARGO_BIN_EXE_pal"), kubeconfig.display());
+    let piped = tokio::process::Command::new("bash").args(["-o", "pipefail", "-c", &line]).output().await.unwrap();
+    assert!(piped.status.success() && piped.stderr.is_empty(), "{piped:?}");
+
+    let manifest = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: both}\ndata: {b: one, a: two}\n";
+    assert_eq!(up.apply(manifest).await.ok(), "configmap/both created\n");
+    assert_eq!(up.apply(manifest).await.ok(), "configmap/both unchanged\n");
+    if let Some(kubectl) = up.kubectl() {
+        assert_eq!(kubectl.with_manifest("apply", manifest).await, "configmap/both unchanged\n");
+        assert_eq!(up.apply(manifest).await.ok(), "configmap/both unchanged\n");
+    }
+    up.stop().await;
+}
+
+#[tokio::test]
+async fn a_node_port_that_another_program_holds_is_told() {
+    let node_ip = pal_tests::loopback();
+    let taken = std::net::TcpListener::bind((node_ip.as_str(), 30080)).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let up = pal().up_in(dir, &node_ip, &["-f", &repository("examples/hello/hello.yaml")]).await;
+    assert!(up.process.output().contains("warning: service/hello"), "{}", up.process.output());
+    drop(taken);
+    wait_until(LIMIT, "the port opens once it is free", async || match get(&format!("http://{node_ip}:30080")).await {
+        Ok(answer) if answer.status == StatusCode::OK => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .await;
+    up.stop().await;
+}

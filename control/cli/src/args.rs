@@ -67,9 +67,10 @@ pub struct ServeArgs {
     /// Where everything is kept [default: palinurus below $XDG_DATA_HOME or ~/.local/share]
     #[arg(long, value_name = "DIR", env = "PAL_DATA_DIR")]
     pub data_dir: Option<PathBuf>,
-    /// Where the API listens; port 0 takes a free one, once, and keeps it
-    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:6443")]
-    pub listen: SocketAddr,
+    /// Where the API listens; port 0 takes a free one, once, and keeps it [default: where it listened the last time, else
+    /// 127.0.0.1:6443]
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub listen: Option<SocketAddr>,
     /// A name or address under which others reach this server; may be given again
     #[arg(long, value_name = "NAME_OR_ADDR")]
     pub advertise: Vec<String>,

@@ -18,10 +18,11 @@ use tokio_util::sync::CancellationToken;
 use crate::args::{ServeArgs, ServerArgs};
 use crate::bridge::{Images, Liveness, Signer};
 use crate::error::CliError;
-use crate::{paths, signals};
+use crate::{out, paths, signals};
 
-/// Where the address that port 0 led to is kept.
+/// Where the address that the API listened on the last time is kept.
 const LISTEN_FILE: &str = "listen-address";
+const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 6443);
 
 /// A running control plane.
 pub struct ControlPlane {
@@ -39,8 +40,8 @@ pub async fn run(args: ServerArgs) -> Result<(), CliError> {
     let stop = signals::stop_on_signal()?;
     let data_dir = paths::data_dir(args.serve.data_dir.as_deref())?;
     let plane = ControlPlane::start(&args.serve, &data_dir).await?;
-    println!("API:        {}", plane.url);
-    println!("kubeconfig: {}", plane.kubeconfig.display());
+    out::note(format_args!("API:        {}", plane.url));
+    out::note(format_args!("kubeconfig: {}", plane.kubeconfig.display()));
     stop.cancelled().await;
     eprintln!("stopping");
     plane.stop().await;
@@ -73,7 +74,7 @@ impl ControlPlane {
         server.mounts = vec![Mount { prefix: "/v2/".to_owned(), handler: Arc::new(Images(RegistryV2::new(images))) }];
         let server = Server::start(server, registry.clone()).await.map_err(|error| in_use(error, listen))?;
         let local = server.local_addr();
-        if args.listen.port() == 0 {
+        if local != listen || args.listen.is_some() {
             paths::write_private(&data_dir.join(LISTEN_FILE), &local.to_string())?;
         }
         let endpoint = SocketAddr::new(reachable(local.ip()), local.port());
@@ -88,8 +89,8 @@ impl ControlPlane {
             // A node may run beside the server, at its address; the API's own address inside the cluster is nobody's.
             reserved_addresses: vec![registry.config().service_cidr.at(1).to_string()],
         };
-        let controllers = pal_controllers::start(registry.clone(), options, CancellationToken::new())
-            .map_err(CliError::other)?;
+        let controllers =
+            pal_controllers::start(registry.clone(), options, CancellationToken::new()).map_err(CliError::other)?;
         let kubeconfig = paths::kubeconfig(data_dir);
         paths::write_private(&kubeconfig, &server.kubeconfig(&url).map_err(CliError::other)?)?;
         Ok(Self { store, registry, server, controllers, url, kubeconfig })
@@ -103,9 +104,12 @@ impl ControlPlane {
     }
 }
 
-/// The address to listen on: with port 0, the one that was chosen when this data directory was new.
-fn listen_address(given: SocketAddr, data_dir: &Path) -> Result<SocketAddr, CliError> {
-    if given.port() != 0 {
+/// The address to listen on: what was asked for, else where it was the last time. Port 0 is chosen once for a data
+/// directory, because nodes and kubeconfigs hold the address.
+fn listen_address(given: Option<SocketAddr>, data_dir: &Path) -> Result<SocketAddr, CliError> {
+    if let Some(given) = given
+        && given.port() != 0
+    {
         return Ok(given);
     }
     let file = data_dir.join(LISTEN_FILE);
@@ -117,9 +121,9 @@ fn listen_address(given: SocketAddr, data_dir: &Path) -> Result<SocketAddr, CliE
                     file.display()
                 ))
             })?;
-            Ok(SocketAddr::new(given.ip(), kept.port()))
+            Ok(given.map_or(kept, |given| SocketAddr::new(given.ip(), kept.port())))
         }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(given),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(given.unwrap_or(DEFAULT_LISTEN)),
         Err(error) => Err(CliError::file(file)(error)),
     }
 }
@@ -186,5 +190,29 @@ async fn publish_address(
             patched.map(drop).map_err(CliError::other)
         }
         result => result.map(drop).map_err(CliError::other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_api_listens_where_it_is_told_else_where_it_was() {
+        let dir = tempfile::tempdir().unwrap();
+        let check = |given: Option<&str>, expected: &str| {
+            let address = listen_address(given.map(|text| text.parse().unwrap()), dir.path()).unwrap();
+            assert_eq!(address.to_string(), expected, "{given:?}");
+        };
+        check(None, "127.0.0.1:6443");
+        check(Some("127.0.0.1:0"), "127.0.0.1:0");
+        check(Some("0.0.0.0:7000"), "0.0.0.0:7000");
+        std::fs::write(dir.path().join(LISTEN_FILE), "127.0.0.1:40123\n").unwrap();
+        check(None, "127.0.0.1:40123");
+        check(Some("0.0.0.0:0"), "0.0.0.0:40123");
+        check(Some("127.0.0.1:7000"), "127.0.0.1:7000");
+        std::fs::write(dir.path().join(LISTEN_FILE), "nonsense").unwrap();
+        let refused = listen_address(None, dir.path()).unwrap_err().to_string();
+        assert!(refused.contains(LISTEN_FILE), "{refused}");
     }
 }

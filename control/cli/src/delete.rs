@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::api::{self, Api, Resource, query, request};
 use crate::args::{Cascade, ClientArgs, DeleteArgs};
 use crate::error::CliError;
-use crate::manifest;
+use crate::{manifest, out};
 
 const GONE_LIMIT: Duration = Duration::from_secs(120);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
@@ -29,7 +29,7 @@ pub async fn run(client: &ClientArgs, args: DeleteArgs) -> Result<(), CliError> 
     let mut deleted = Vec::new();
     for target in targets {
         if delete(&api, &args, &target).await? {
-            println!("{} {:?} deleted", target.resource.qualified_singular(), target.name);
+            out::line(format_args!("{} {:?} deleted", target.resource.qualified_singular(), target.name))?;
             deleted.push(target);
         }
     }

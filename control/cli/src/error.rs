@@ -14,6 +14,9 @@ pub enum CliError {
     /// A file cannot be read or written.
     #[error("error: {}: {source}", path.display())]
     File { path: PathBuf, source: std::io::Error },
+    /// Whoever read standard output has gone; the command ends, and there is nobody to tell.
+    #[error("standard output is closed")]
+    OutputClosed,
     /// Anything else, said whole.
     #[error("error: {0}")]
     Other(String),

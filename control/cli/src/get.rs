@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::api::{self, AS_TABLE, Api, Resource, query, request};
 use crate::args::{ClientArgs, GetArgs, Output, VersionArgs};
 use crate::error::CliError;
+use crate::out;
 
 pub async fn run(client: &ClientArgs, args: GetArgs) -> Result<(), CliError> {
     let api = Api::connect(client).await?;
@@ -35,7 +36,7 @@ pub async fn run(client: &ClientArgs, args: GetArgs) -> Result<(), CliError> {
         Some(Output::Json | Output::Yaml) => print_whole(&args, &targets, items),
         Some(Output::Name) => {
             for (resource, item) in items {
-                println!("{}/{}", resource.qualified_singular(), api::text(&item["metadata"]["name"]));
+                out::line(format_args!("{}/{}", resource.qualified_singular(), api::text(&item["metadata"]["name"])))?;
             }
             Ok(())
         }
@@ -130,7 +131,7 @@ fn print_whole(
     } else {
         serde_json::to_string_pretty(&value).map_err(CliError::other)?
     };
-    println!("{}", text.trim_end());
+    out::line(format_args!("{}", text.trim_end()))?;
     Ok(())
 }
 
@@ -160,10 +161,10 @@ async fn print_tables(
         return Ok(false);
     }
     if printed_before {
-        println!();
+        out::line("")?;
     }
     let heading = (!args.no_headers).then_some(columns);
-    print!("{}", align(heading.into_iter().chain(rows).collect()));
+    out::block(&align(heading.into_iter().chain(rows).collect()))?;
     Ok(true)
 }
 
@@ -275,7 +276,7 @@ async fn watch(
     if !args.no_headers {
         rows.insert(0, style.columns(&list));
     }
-    print!("{}", align(rows));
+    out::block(&align(rows))?;
     let columns = list["columnDefinitions"].clone();
     parameters
         .extend([("watch", "true".to_owned()), ("resourceVersion", api::text(&list["metadata"]["resourceVersion"]))]);
@@ -294,19 +295,19 @@ async fn watch(
         let mut table = event["object"].clone();
         // Only the first table of a watch says what its columns are.
         table["columnDefinitions"] = columns.clone();
-        print!("{}", align(style.rows(&table)));
+        out::block(&align(style.rows(&table)))?;
     }
     Ok(())
 }
 
 /// `pal version`
 pub async fn version(client: &ClientArgs, args: VersionArgs) -> Result<(), CliError> {
-    println!("Client: pal {} (Kubernetes API {})", env!("CARGO_PKG_VERSION"), pal_server::VERSION);
+    out::line(format_args!("Client: pal {} (Kubernetes API {})", env!("CARGO_PKG_VERSION"), pal_server::VERSION))?;
     if args.client {
         return Ok(());
     }
     let version = Api::connect(client).await?.get("/version").await?;
-    println!("Server: {}", api::text(&version["gitVersion"]));
+    out::line(format_args!("Server: {}", api::text(&version["gitVersion"])))?;
     Ok(())
 }
 

@@ -1,7 +1,5 @@
 //! `pal logs`
 
-use std::io::Write;
-
 use futures::AsyncReadExt;
 use futures::future::try_join_all;
 use http::Method;
@@ -10,6 +8,7 @@ use serde_json::Value;
 use crate::api::{self, Api, query, request};
 use crate::args::{ClientArgs, LogsArgs};
 use crate::error::CliError;
+use crate::out;
 
 /// How many pods are followed at a time; kubectl's limit is five, for the server's sake.
 const FOLLOWED: usize = 50;
@@ -93,12 +92,7 @@ async fn print(api: &Api, args: &LogsArgs, pod: &str, tail: Option<i64>, prefix:
             return Ok(());
         }
         let text = prefixed(&buffer[..read], &prefix, &mut at_line_start);
-        let mut out = std::io::stdout().lock();
-        match out.write_all(&text).and_then(|()| out.flush()) {
-            // Whoever reads our output has had enough, as `head` does.
-            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(()),
-            result => result.map_err(CliError::other)?,
-        }
+        out::bytes(&text)?;
     }
 }
 

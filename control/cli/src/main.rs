@@ -18,6 +18,7 @@ mod inspect;
 mod logs;
 mod manifest;
 mod node;
+mod out;
 mod paths;
 mod progress;
 mod run;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         return pal_engine::compile_worker_main();
     }
     start_tracing(&args.log);
+    raise_file_limit();
     // Several TLS libraries' worth of defaults could meet in one process; this is the one they all use.
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         tracing::debug!("a TLS provider was installed already");
@@ -55,7 +57,7 @@ fn main() -> ExitCode {
     // Nothing that still runs in the background may hold up the exit.
     runtime.shutdown_background();
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) | Err(CliError::OutputClosed) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");
             ExitCode::FAILURE
@@ -94,4 +96,14 @@ fn start_tracing(filter: &str) {
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .init();
+}
+
+/// Takes as many open files as the user may have: connections and logs are files, and the usual limit is 1,024.
+fn raise_file_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::debug!(%error, "the limit on open files stays as it is");
+    }
 }

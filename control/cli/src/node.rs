@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::args::AgentArgs;
 use crate::error::CliError;
-use crate::{paths, signals};
+use crate::{out, paths, signals};
 
 /// How long requests under way may go on when the node stops.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -65,7 +65,7 @@ pub async fn run(args: AgentArgs) -> Result<(), CliError> {
     let node = Node::start(start, |text| eprintln!("{text}"), stop.clone()).await?;
     paths::write_private(&data_dir.join(SERVER_FILE), &server)?;
     paths::write_private(&data_dir.join(NODE_IP_FILE), &node_ip.to_string())?;
-    println!("node {} is running, at {node_ip}", node.name);
+    out::note(format_args!("node {} is running, at {node_ip}", node.name));
     stop.cancelled().await;
     eprintln!("stopping");
     node.stop().await;
@@ -158,7 +158,9 @@ fn kept(path: &Path) -> Result<Option<String>, CliError> {
 /// This machine's address on the way to the server.
 fn address_towards(server: &str) -> Result<IpAddr, CliError> {
     let unknown = |why: String| CliError::other(format!("{server}: {why}; say this node's address with --node-ip"));
-    let url = url::Url::parse(server).map_err(|error| unknown(error.to_string()))?;
+    let url = url::Url::parse(server).map_err(|error| {
+        CliError::other(format!("--join {server}: {error}; a server is named as https://HOST:PORT"))
+    })?;
     let host = url.host_str().ok_or_else(|| unknown("the URL names no host".to_owned()))?;
     let port = url.port_or_known_default().unwrap_or(443);
     let host = host.trim_start_matches('[').trim_end_matches(']');

@@ -32,7 +32,12 @@ pub fn kubeconfig(data_dir: &Path) -> PathBuf {
 /// Makes a folder that only its owner can enter.
 pub fn make_private(dir: &Path) -> Result<(), CliError> {
     use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(CliError::file(dir))
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|error| {
+        CliError::other(format!(
+            "the data directory {} cannot be made: {error}; choose another with --data-dir",
+            dir.display()
+        ))
+    })
 }
 
 /// Writes a file that only its owner can read, whole or not at all.

@@ -1,6 +1,7 @@
 //! What a command that takes a while shows: on a terminal a short list that ticks off, elsewhere plain lines.
 
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
@@ -9,10 +10,15 @@ pub struct Progress {
     bars: Option<MultiProgress>,
 }
 
+/// How often a step that takes long says so where there is no terminal.
+const NOTE_EVERY: Duration = Duration::from_secs(3);
+
 /// One line of it.
 pub struct Step {
     bar: Option<ProgressBar>,
     title: String,
+    /// When it last said something, where it cannot show it.
+    told: Mutex<Instant>,
 }
 
 impl Progress {
@@ -34,15 +40,31 @@ impl Progress {
             bar.enable_steady_tick(Duration::from_millis(100));
             bar
         });
-        Step { bar, title }
+        Step { bar, title, told: Mutex::new(Instant::now()) }
+    }
+
+    /// Says something that stays, above the list.
+    pub fn say(&self, text: &str) {
+        match &self.bars {
+            Some(bars) if bars.println(text).is_ok() => {}
+            _ => eprintln!("{text}"),
+        }
     }
 }
 
 impl Step {
     /// Says how far it is.
     pub fn note(&self, text: &str) {
-        if let Some(bar) = &self.bar {
-            bar.set_message(format!("{}: {text}", self.title));
+        let text = format!("{}: {text}", self.title);
+        match &self.bar {
+            Some(bar) => bar.set_message(text),
+            None => {
+                let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+                if told.elapsed() >= NOTE_EVERY {
+                    *told = Instant::now();
+                    eprintln!("{text}");
+                }
+            }
         }
     }
 

@@ -10,9 +10,10 @@ use crate::apply;
 use crate::args::{ClientArgs, RunArgs};
 use crate::error::CliError;
 use crate::manifest::{Document, Origin};
+use crate::out;
 use crate::paths::as_name;
 use crate::progress::Progress;
-use crate::up::service_urls;
+use crate::up::{port_trouble, service_urls};
 use crate::wait;
 
 pub async fn run(client: &ClientArgs, args: RunArgs) -> Result<(), CliError> {
@@ -32,7 +33,10 @@ pub async fn run(client: &ClientArgs, args: RunArgs) -> Result<(), CliError> {
     wait::ready(&api, &applied, args.timeout, |text| step.note(text)).await?;
     step.done(format!("deployment/{} is ready", plan.name));
     for url in service_urls(&api, &applied).await? {
-        println!("{url}");
+        out::line(format_args!("{url}"))?;
+    }
+    for trouble in port_trouble(&api, &applied).await? {
+        eprintln!("warning: {trouble}");
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use crate::api::{self, Api, request};
 use crate::args::{ClientArgs, JoinRole, TokenArgs, TokenCommand};
 use crate::error::CliError;
+use crate::out;
 
 const SECRETS: &str = "/api/v1/namespaces/kube-system/secrets";
 /// Where the cluster says how it is reached (kubeadm's convention).
@@ -29,9 +30,9 @@ pub async fn run(client: &ClientArgs, args: TokenArgs) -> Result<(), CliError> {
             body["kind"] = "Secret".into();
             api.json(request(Method::POST, SECRETS, &[], Some(&body))?).await?;
             if quiet {
-                println!("{}", token.text);
+                out::line(format_args!("{}", token.text))?;
             } else {
-                println!("pal agent --join {} --token {}", join_url(&api).await?, token.text);
+                out::line(format_args!("pal agent --join {} --token {}", join_url(&api).await?, token.text))?;
             }
             Ok(())
         }
@@ -39,7 +40,7 @@ pub async fn run(client: &ClientArgs, args: TokenArgs) -> Result<(), CliError> {
         TokenCommand::Delete { id } => {
             let path = format!("{SECRETS}/bootstrap-token-{id}");
             api.json(request(Method::DELETE, &path, &[], None)?).await?;
-            println!("token {id:?} deleted");
+            out::line(format_args!("token {id:?} deleted"))?;
             Ok(())
         }
     }
@@ -57,10 +58,16 @@ async fn join_url(api: &Api) -> Result<String, CliError> {
 async fn list(api: &Api) -> Result<(), CliError> {
     let parameters = api::query(&[("fieldSelector", "type=bootstrap.kubernetes.io/token".to_owned())]);
     let secrets = api.get(&format!("{SECRETS}{parameters}")).await?;
-    println!("{:8} {:8} {:22} DESCRIPTION", "ID", "ROLE", "EXPIRES");
+    out::line(format_args!("{:8} {:8} {:22} DESCRIPTION", "ID", "ROLE", "EXPIRES"))?;
     for secret in api::array(&secrets["items"]) {
         let field = |name: &str| decode(&secret["data"][name]);
-        println!("{:8} {:8} {:22} {}", field("token-id"), field("role"), field("expiration"), field("description"));
+        out::line(format_args!(
+            "{:8} {:8} {:22} {}",
+            field("token-id"),
+            field("role"),
+            field("expiration"),
+            field("description")
+        ))?;
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ use crate::error::CliError;
 use crate::manifest;
 use crate::node::{Node, NodeStart};
 use crate::progress::Progress;
-use crate::{paths, signals, wait};
+use crate::{out, paths, signals, wait};
 
 /// The token by which the node of the same process joins is used at once.
 const TOKEN_LIFE: Duration = Duration::from_secs(600);
@@ -95,21 +95,21 @@ async fn serve(
     let mut applied = Vec::new();
     if !documents.is_empty() {
         let step = progress.step("applying the manifests");
-        applied = apply::apply(&api, documents, false, |one| step.note(&one.line())).await?;
+        applied = apply::apply(&api, documents, false, |one| progress.say(&one.line())).await?;
         step.done(format!("applied {}", count(applied.len(), "object")));
         let step = progress.step("waiting until all is ready");
         wait::ready(&api, &applied, args.timeout, |text| step.note(text)).await?;
         step.done("all is ready");
     }
-    println!();
-    for one in &applied {
-        println!("  {}", one.line());
-    }
+    out::note("");
     for url in service_urls(&api, &applied).await? {
-        println!("  {url}");
+        out::note(format_args!("  {url}"));
     }
-    println!("\n  kubectl --kubeconfig {} get pods -A\n", plane.kubeconfig.display());
-    println!("Ctrl-C stops it; the next `pal up` goes on where it was.");
+    for trouble in port_trouble(&api, &applied).await? {
+        out::note(format_args!("  warning: {trouble}"));
+    }
+    out::note(format_args!("\n  kubectl --kubeconfig {} get pods -A\n", plane.kubeconfig.display()));
+    out::note(format_args!("Ctrl-C stops it; the next `pal up` goes on where it was."));
     Ok(())
 }
 
@@ -132,6 +132,21 @@ pub async fn service_urls(api: &Api, applied: &[Applied]) -> Result<Vec<String>,
         }
     }
     Ok(urls)
+}
+
+/// Ports of the Services among the objects that a node could not open, in its words.
+pub async fn port_trouble(api: &Api, applied: &[Applied]) -> Result<Vec<String>, CliError> {
+    let mut troubles = Vec::new();
+    for service in applied.iter().filter(|a| a.resource.plural == "services") {
+        let namespace = service.namespace.as_deref().unwrap_or("default");
+        let fields =
+            format!("involvedObject.kind=Service,involvedObject.name={},reason=NodePortUnavailable", service.name);
+        let parameters = api::query(&[("fieldSelector", fields)]);
+        let events = api.get(&format!("/api/v1/namespaces/{namespace}/events{parameters}")).await?;
+        let told = api::array(&events["items"]).iter().map(|event| api::text(&event["message"]));
+        troubles.extend(told.map(|message| format!("service/{}: {message}", service.name)));
+    }
+    Ok(troubles)
 }
 
 fn internal_ip(node: &Value) -> Option<String> {

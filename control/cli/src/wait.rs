@@ -12,6 +12,7 @@ use crate::error::CliError;
 /// How often the objects are looked at again.
 const INTERVAL: Duration = Duration::from_millis(25);
 const SLOWER: Duration = Duration::from_millis(250);
+const ASK_PODS: Duration = Duration::from_secs(2);
 
 /// How far an object is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,6 +104,8 @@ pub async fn ready(
     mut note: impl FnMut(&str),
 ) -> Result<(), CliError> {
     let started = Instant::now();
+    let mut asked = started;
+    let mut trouble = String::new();
     let mut waiting: BTreeMap<usize, String> = (0..applied.len()).map(|i| (i, String::new())).collect();
     loop {
         for index in waiting.keys().copied().collect::<Vec<_>>() {
@@ -119,7 +122,14 @@ pub async fn ready(
             }
         }
         let Some((index, first)) = waiting.first_key_value() else { return Ok(()) };
-        note(first);
+        // What keeps the pods back is worth a look now and then, not at every turn.
+        if asked.elapsed() > ASK_PODS {
+            asked = Instant::now();
+            let item = &applied[*index];
+            let object = api.get(&item.resource.path(item.namespace.as_deref(), Some(&item.name))).await?;
+            trouble = pods_trouble(api, item, &object).await.unwrap_or_default();
+        }
+        note(&format!("{first}{trouble}"));
         if started.elapsed() > limit {
             let item = &applied[*index];
             let object = api.get(&item.resource.path(item.namespace.as_deref(), Some(&item.name))).await?;

@@ -22,7 +22,12 @@ pub struct Row {
 }
 
 impl Row {
-    fn new(what: impl Into<String>, ours: impl Into<String>, peer: impl Into<String>, ratio: impl Into<String>) -> Self {
+    fn new(
+        what: impl Into<String>,
+        ours: impl Into<String>,
+        peer: impl Into<String>,
+        ratio: impl Into<String>,
+    ) -> Self {
         Self { what: what.into(), ours: ours.into(), peer: peer.into(), ratio: ratio.into() }
     }
 }

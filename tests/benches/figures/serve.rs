@@ -48,12 +48,17 @@ pub async fn rows(pal: &Pal) -> Vec<Row> {
     rounds.sort_by(|a, b| (a.0.per_second / a.1.per_second).total_cmp(&(b.0.per_second / b.1.per_second)));
     let (ours, theirs) = &rounds[ROUNDS / 2];
     let ratio = format!("{:.2} (must be 0.9)", ours.per_second / theirs.per_second);
-    vec![Row::new("requests/s through a NodePort, 32 connections", show(ours), format!("{} wasmtime serve", show(theirs)), ratio)]
+    vec![Row::new(
+        "requests/s through a NodePort, 32 connections",
+        show(ours),
+        format!("{} wasmtime serve", show(theirs)),
+        ratio,
+    )]
 }
 
 fn show(measured: &Measured) -> String {
     let failures = if measured.failures > 0 { format!(", {} FAILED", measured.failures) } else { String::new() };
-    format!("{:.0}/s, p99 {}{failures}", measured.per_second, millis(measured.p99))
+    format!("{:.0}/s, p50 {}, p99 {}{failures}", measured.per_second, millis(measured.p50), millis(measured.p99))
 }
 
 async fn measure(address: &str) -> Measured {

@@ -10,7 +10,7 @@ use crate::args::{ApplyArgs, ClientArgs};
 use crate::error::CliError;
 use crate::images::Images;
 use crate::manifest::{self, Document};
-use crate::wait;
+use crate::{out, wait};
 
 /// The annotation in which kubectl keeps what was applied last.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -37,7 +37,8 @@ pub async fn run(client: &ClientArgs, args: ApplyArgs) -> Result<(), CliError> {
     let api = Api::connect(client).await?;
     let documents = manifest::read(&args.filename, args.recursive)?;
     let suffix = if args.dry_run { " (server dry run)" } else { "" };
-    let applied = apply(&api, documents, args.dry_run, |applied| println!("{}{suffix}", applied.line())).await?;
+    let applied =
+        apply(&api, documents, args.dry_run, |applied| out::note(format_args!("{}{suffix}", applied.line()))).await?;
     if args.wait && !args.dry_run {
         wait::ready(&api, &applied, args.timeout, |_| {}).await?;
     }
@@ -142,13 +143,14 @@ fn with_last_applied(object: &Value, namespace: Option<&str>) -> Value {
     if let Some(namespace) = namespace {
         plain["metadata"]["namespace"] = json!(namespace);
     }
-    if let Some(annotations) = plain["metadata"].get_mut("annotations").and_then(Value::as_object_mut) {
-        annotations.remove(LAST_APPLIED);
+    match plain["metadata"].get_mut("annotations").and_then(Value::as_object_mut) {
+        Some(annotations) => drop(annotations.remove(LAST_APPLIED)),
+        None => plain["metadata"]["annotations"] = json!({}),
     }
-    let text = format!("{plain}\n");
-    if !plain["metadata"]["annotations"].is_object() {
-        plain["metadata"]["annotations"] = json!({});
-    }
+    // kubectl writes the fields in the order of their names, and both must see the other's text as their own.
+    let mut sorted = plain.clone();
+    sorted.sort_all_objects();
+    let text = format!("{sorted}\n");
     plain["metadata"]["annotations"][LAST_APPLIED] = Value::String(text);
     plain
 }
