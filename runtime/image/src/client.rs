@@ -80,11 +80,7 @@ impl RegistryClient {
             let mut tls = (*cluster.tls).clone();
             // The connector offers the protocols that it speaks, whatever the configuration was made for.
             tls.alpn_protocols.clear();
-            let connector = HttpsConnectorBuilder::new()
-                .with_tls_config(tls)
-                .https_only()
-                .enable_http1()
-                .build();
+            let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_only().enable_http1().build();
             (cluster, pooled(connector))
         });
         let provider = rustls::crypto::ring::default_provider();

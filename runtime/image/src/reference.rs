@@ -153,9 +153,9 @@ fn is_path_component(text: &str) -> bool {
     let ends_well = bytes.first().is_some_and(|b| word(*b)) && bytes.last().is_some_and(|b| word(*b));
     ends_well
         && bytes.iter().all(|b| word(*b) || matches!(b, b'.' | b'_' | b'-'))
-        && !bytes.windows(2).any(|pair| {
-            matches!(pair, [b'.', b'.' | b'_' | b'-'] | [b'_' | b'-', b'.'] | [b'_', b'-'] | [b'-', b'_'])
-        })
+        && !bytes
+            .windows(2)
+            .any(|pair| matches!(pair, [b'.', b'.' | b'_' | b'-'] | [b'_' | b'-', b'.'] | [b'_', b'-'] | [b'-', b'_']))
         && !text.contains("___")
 }
 
