@@ -235,10 +235,8 @@ impl Status {
     /// Too many requests at once: come again after so many seconds.
     pub fn too_many_requests(message: impl Into<String>, retry_after_seconds: u32) -> Self {
         let mut status = Self::new(429, Reason::TooManyRequests, message);
-        status.details = Some(StatusDetails {
-            retry_after_seconds: Some(retry_after_seconds),
-            ..StatusDetails::default()
-        });
+        status.details =
+            Some(StatusDetails { retry_after_seconds: Some(retry_after_seconds), ..StatusDetails::default() });
         status
     }
 }
