@@ -1,23 +1,47 @@
-//! The memory that a workload's live instances share.
+//! The memory that a workload's live instances share, and all workloads of the node.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
 use wasmtime::ResourceLimiter;
 
-/// How much memory the live instances of one workload have, and how much they may have.
+/// How much memory live instances have, and how much they may have: those of one workload, or those of all.
 #[derive(Debug)]
 pub(crate) struct Budget {
     limit: u64,
+    /// What one instance may have.
+    instance_limit: u64,
     used: AtomicU64,
     freed: Notify,
+    /// Of all workloads; what is taken here is taken there as well.
+    node: Option<Arc<Budget>>,
+}
+
+/// Whose budget is used up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exhausted {
+    Workload,
+    Node,
 }
 
 impl Budget {
-    /// A budget of `limit` bytes; `None` leaves the size of a memory as the only limit.
-    pub(crate) fn new(limit: Option<u64>) -> Arc<Self> {
-        Arc::new(Self { limit: limit.unwrap_or(u64::MAX), used: AtomicU64::new(0), freed: Notify::new() })
+    /// The budget of a node: `limit` bytes for all workloads.
+    pub(crate) fn node(limit: u64) -> Arc<Self> {
+        Arc::new(Self { limit, instance_limit: u64::MAX, used: AtomicU64::new(0), freed: Notify::new(), node: None })
+    }
+
+    /// The budget of a workload: `limit` bytes for all of its instances or, without a limit, `unlimited_instance` bytes
+    /// for each of them.
+    pub(crate) fn workload(node: Arc<Self>, limit: Option<u64>, unlimited_instance: u64) -> Arc<Self> {
+        Arc::new(Self {
+            limit: limit.unwrap_or(u64::MAX),
+            instance_limit: if limit.is_some() { u64::MAX } else { unlimited_instance },
+            used: AtomicU64::new(0),
+            freed: Notify::new(),
+            node: Some(node),
+        })
     }
 
     /// Whether `bytes` could be taken now.
@@ -26,26 +50,42 @@ impl Budget {
     }
 
     /// Takes `bytes`, or nothing.
-    fn take(&self, bytes: u64) -> bool {
-        self.used
-            .try_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
-                used.checked_add(bytes).filter(|sum| *sum <= self.limit)
-            })
-            .is_ok()
+    fn take(&self, bytes: u64) -> Result<(), Exhausted> {
+        let taken = self.used.try_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
+            used.checked_add(bytes).filter(|sum| *sum <= self.limit)
+        });
+        let Some(node) = &self.node else { return taken.map(drop).map_err(|_| Exhausted::Node) };
+        taken.map_err(|_| Exhausted::Workload)?;
+        node.take(bytes).inspect_err(|_| self.give_back_own(bytes))
     }
 
     fn give_back(&self, bytes: u64) {
         if bytes > 0 {
-            // Nobody gives back more than was taken, so this cannot wrap.
-            self.used.fetch_sub(bytes, Ordering::Relaxed);
-            if self.limit != u64::MAX {
-                self.freed.notify_waiters();
+            self.give_back_own(bytes);
+            if let Some(node) = &self.node {
+                node.give_back_own(bytes);
             }
         }
     }
 
-    /// Waits until `bytes` fit. Another instance may be quicker to take them.
-    pub(crate) async fn room_for(&self, bytes: u64) {
+    fn give_back_own(&self, bytes: u64) {
+        // Nobody gives back more than was taken, so this cannot wrap.
+        self.used.fetch_sub(bytes, Ordering::Relaxed);
+        if self.limit != u64::MAX {
+            self.freed.notify_waiters();
+        }
+    }
+
+    /// Waits until `bytes` fit, until `deadline` at most. Another instance may be quicker to take them.
+    pub(crate) async fn room_for(&self, bytes: u64, deadline: Instant) -> Result<(), Exhausted> {
+        timeout_at(deadline, self.own_room_for(bytes)).await.map_err(|_| Exhausted::Workload)?;
+        match &self.node {
+            Some(node) => timeout_at(deadline, node.own_room_for(bytes)).await.map_err(|_| Exhausted::Node),
+            None => Ok(()),
+        }
+    }
+
+    async fn own_room_for(&self, bytes: u64) {
         loop {
             if self.fits(bytes) {
                 return;
@@ -73,11 +113,13 @@ pub(crate) struct Share {
     /// What the last growth took, to be given back if it fails after all.
     last: u64,
     denied: bool,
+    /// The node's budget, not the workload's or the instance's, was what the last denial was for.
+    node_was_full: bool,
 }
 
 impl Share {
     pub(crate) fn new(budget: Arc<Budget>) -> Self {
-        Self { budget, held: 0, last: 0, denied: false }
+        Self { budget, held: 0, last: 0, denied: false, node_was_full: false }
     }
 
     /// Bytes that the instance has.
@@ -90,11 +132,19 @@ impl Share {
         self.denied
     }
 
+    /// Whether it was because all workloads of the node together have too much.
+    pub(crate) fn node_was_full(&self) -> bool {
+        self.node_was_full
+    }
+
     fn grow(&mut self, current: usize, desired: usize, unit: u64, maximum: Option<usize>) -> bool {
         let bytes = (desired.saturating_sub(current) as u64).saturating_mul(unit);
         self.last = 0;
-        if maximum.is_some_and(|maximum| desired > maximum) || !self.budget.take(bytes) {
-            self.denied = true;
+        let beyond = maximum.is_some_and(|maximum| desired > maximum)
+            || self.held.saturating_add(bytes) > self.budget.instance_limit;
+        let taken = if beyond { Err(Exhausted::Workload) } else { self.budget.take(bytes) };
+        if let Err(whose) = taken {
+            (self.denied, self.node_was_full) = (true, whose == Exhausted::Node);
             return false;
         }
         self.held += bytes;
@@ -140,13 +190,19 @@ impl ResourceLimiter for Share {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     const PAGE: usize = 65_536;
 
+    fn limited(bytes: u64) -> Arc<Budget> {
+        Budget::workload(Budget::node(u64::MAX), Some(bytes), 0)
+    }
+
     #[test]
     fn instances_share_one_budget_and_give_back_what_they_held() {
-        let budget = Budget::new(Some(3 * PAGE as u64));
+        let budget = limited(3 * PAGE as u64);
         let mut first = Share::new(budget.clone());
         let mut second = Share::new(budget.clone());
         assert!(first.memory_growing(0, 2 * PAGE, None).unwrap());
@@ -162,7 +218,7 @@ mod tests {
 
     #[test]
     fn a_growth_that_fails_later_or_is_beyond_the_maximum_takes_nothing() {
-        let budget = Budget::new(None);
+        let budget = Budget::workload(Budget::node(u64::MAX), None, u64::MAX);
         let mut share = Share::new(budget.clone());
         assert!(share.memory_growing(0, PAGE, Some(PAGE)).unwrap());
         assert!(!share.memory_growing(PAGE, 2 * PAGE, Some(PAGE)).unwrap());
@@ -174,16 +230,53 @@ mod tests {
 
     #[tokio::test]
     async fn who_waits_for_room_gets_it_when_an_instance_goes() {
-        let budget = Budget::new(Some(100));
+        let budget = limited(100);
         let mut share = Share::new(budget.clone());
         assert!(share.memory_growing(0, 80, None).unwrap());
         let waiting = tokio::spawn({
             let budget = budget.clone();
-            async move { budget.room_for(50).await }
+            async move { budget.room_for(50, Instant::now() + Duration::from_secs(60)).await }
         });
         tokio::task::yield_now().await;
         assert!(!waiting.is_finished());
         drop(share);
-        waiting.await.unwrap();
+        waiting.await.unwrap().unwrap();
+    }
+
+    #[test]
+    fn workloads_share_the_nodes_budget() {
+        let node = Budget::node(3 * PAGE as u64);
+        let of = |limit: Option<u64>| Share::new(Budget::workload(node.clone(), limit, u64::MAX));
+        let (mut first, mut second) = (of(None), of(Some(2 * PAGE as u64)));
+        assert!(first.memory_growing(0, 2 * PAGE, None).unwrap());
+        assert!(!second.memory_growing(0, 2 * PAGE, None).unwrap());
+        assert!(second.node_was_full());
+        assert_eq!(second.budget.used(), 0, "what the node has not is not taken from the workload");
+        assert!(second.memory_growing(0, PAGE, None).unwrap());
+        assert!(!second.memory_growing(PAGE, 3 * PAGE, None).unwrap());
+        assert!(!second.node_was_full());
+        drop(first);
+        assert_eq!(node.used(), PAGE as u64);
+        drop(second);
+        assert_eq!(node.used(), 0);
+    }
+
+    #[test]
+    fn an_instance_without_a_limit_has_one_all_the_same() {
+        let node = Budget::node(u64::MAX);
+        let budget = Budget::workload(node, None, 2 * PAGE as u64);
+        let (mut first, mut second) = (Share::new(budget.clone()), Share::new(budget.clone()));
+        assert!(first.memory_growing(0, 2 * PAGE, None).unwrap());
+        assert!(!first.memory_growing(2 * PAGE, 3 * PAGE, None).unwrap());
+        assert!(second.memory_growing(0, 2 * PAGE, None).unwrap());
+        assert_eq!(budget.used(), 4 * PAGE as u64);
+    }
+
+    #[tokio::test]
+    async fn who_waits_in_vain_is_told_whose_budget_it_was() {
+        let soon = || Instant::now() + Duration::from_millis(10);
+        assert_eq!(limited(100).room_for(200, soon()).await, Err(Exhausted::Workload));
+        let node = Budget::node(100);
+        assert_eq!(Budget::workload(node, Some(300), 0).room_for(200, soon()).await, Err(Exhausted::Node));
     }
 }

@@ -75,7 +75,7 @@ async fn run(program: Arc<Program>, workload: Arc<Workload>, room: OwnedSemaphor
         Ok(Err(())) => Exit::Code(1),
         Err(error) => match Failure::of(&error, &store.data().share) {
             Failure::Exit(code) => Exit::Code(code),
-            Failure::OutOfMemory => Exit::OutOfMemory,
+            Failure::OutOfMemory | Failure::NodeOutOfMemory => Exit::OutOfMemory,
             Failure::NoRoom(why) | Failure::Trap(why) => Exit::Trap(why),
         },
     }

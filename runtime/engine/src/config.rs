@@ -3,6 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::machine;
+
+/// What a machine is taken to have that does not tell.
+const UNKNOWN_MACHINE_BYTES: u64 = 2 << 30;
+
 /// Where machine code is made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Compile {
@@ -30,6 +35,11 @@ pub struct EngineConfig {
     /// The most that one linear memory may grow to, in bytes. It is address space that is reserved for each slot of the
     /// pool, not memory that is used.
     pub max_memory_bytes: u64,
+    /// Linear memory and tables that the live instances of all workloads together may have, in bytes. Three quarters of
+    /// the machine's memory, or of what the process may use of it, unless told otherwise.
+    pub memory_budget_bytes: u64,
+    /// What one instance may have, in bytes, of a workload that names no limit of its own.
+    pub unlimited_instance_bytes: u64,
     /// Live instances that the pool has slots for; fewer when the kernel's limit on mappings does not allow so many.
     pub max_instances: u32,
     /// Requests that one service handles at a time; further ones wait briefly.
@@ -54,6 +64,8 @@ impl EngineConfig {
             workers: cores,
             nice: 3,
             max_memory_bytes: 4 << 30,
+            memory_budget_bytes: machine::memory_bytes().unwrap_or(UNKNOWN_MACHINE_BYTES) / 4 * 3,
+            unlimited_instance_bytes: 1 << 30,
             max_instances: 4096,
             max_requests_per_service: 1024,
             parallel_compiles: cores.div_ceil(2),

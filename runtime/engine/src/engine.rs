@@ -8,6 +8,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::Semaphore;
 use wasmtime::component::Linker;
 
+use crate::budget::Budget;
 use crate::cache::Cache;
 use crate::hooks::elsewhere;
 use crate::prepare::Programs;
@@ -30,6 +31,7 @@ struct Inner {
     programs: Programs,
     compiling: Semaphore,
     room: Arc<Semaphore>,
+    memory: Arc<Budget>,
     ticker: Ticker,
     guests: GuestThreads,
     /// The runtime that the engine was made in; the guests' connections are driven there.
@@ -50,6 +52,7 @@ impl Engine {
             programs: Programs::default(),
             compiling: Semaphore::new(config.parallel_compiles.max(1)),
             room: Arc::new(Semaphore::new(slots as usize)),
+            memory: Budget::node(config.memory_budget_bytes),
             ticker: Ticker::start(&wasm).map_err(EngineError::Threads)?,
             guests: GuestThreads::start(&config).map_err(EngineError::Threads)?,
             io: Handle::try_current().ok(),
@@ -90,6 +93,11 @@ impl Engine {
     /// One permit for each instance that may be alive.
     pub(crate) fn room(&self) -> &Arc<Semaphore> {
         &self.inner.room
+    }
+
+    /// The memory that all instances share.
+    pub(crate) fn memory(&self) -> &Arc<Budget> {
+        &self.inner.memory
     }
 
     pub(crate) fn alive(&self) -> Alive {

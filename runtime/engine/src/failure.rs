@@ -12,6 +12,8 @@ pub(crate) enum Failure {
     Exit(i32),
     /// It was denied memory and did not get over it.
     OutOfMemory,
+    /// The same, and it was not its own limit: the node's instances have all that there is.
+    NodeOutOfMemory,
     /// The engine's pool is full.
     NoRoom(String),
     /// It trapped.
@@ -28,7 +30,7 @@ impl Failure {
             return Self::NoRoom(error.to_string());
         }
         if share.denied() {
-            return Self::OutOfMemory;
+            return if share.node_was_full() { Self::NodeOutOfMemory } else { Self::OutOfMemory };
         }
         Self::Trap(message(error))
     }

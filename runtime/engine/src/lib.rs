@@ -21,6 +21,7 @@ mod hooks;
 mod imports;
 mod inspect;
 mod instance;
+mod machine;
 mod outbound;
 mod output;
 mod prepare;

@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use crate::budget::Exhausted;
 use crate::failure::Failure;
 use crate::instance::{self, Ended, Live};
 use crate::reply::{self, Broken, Lifeline, Released};
@@ -17,6 +18,9 @@ use crate::{Body, Program, StartError};
 
 /// How long a request waits for a turn, a slot or memory before it is refused.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+const SERVICE_FULL: &str = "the service's memory limit is reached";
+const NODE_FULL: &str = "the node's memory for components is used up";
 
 /// A service that takes requests. Clones share everything; when the last one is dropped, nothing is left of it but the
 /// requests that are being handled.
@@ -72,6 +76,7 @@ fn refusal(failure: Failure) -> StartError {
     match failure {
         Failure::Exit(code) => StartError::Trap(format!("exit {code} while it was instantiated")),
         Failure::OutOfMemory => StartError::OutOfMemory("an instance needs more than the limit".into()),
+        Failure::NodeOutOfMemory => StartError::OutOfMemory(NODE_FULL.into()),
         Failure::NoRoom(why) => StartError::NoRoom(why),
         Failure::Trap(why) => StartError::Trap(why),
     }
@@ -119,9 +124,10 @@ impl Service {
         }
         let turn = permit(&inner.turns, patience).await.ok_or("too many requests at a time")?;
         let room = permit(inner.workload.engine.room(), patience).await.ok_or("the node runs too many instances")?;
-        timeout_at(patience, inner.workload.budget.room_for(inner.program.initial_bytes()))
-            .await
-            .map_err(|_| "the service's memory limit is reached")?;
+        inner.workload.budget.room_for(inner.program.initial_bytes(), patience).await.map_err(|whose| match whose {
+            Exhausted::Workload => SERVICE_FULL,
+            Exhausted::Node => NODE_FULL,
+        })?;
         Ok(Live::new(&inner.workload, room, Some(turn)))
     }
 
@@ -159,8 +165,9 @@ impl Service {
             Ok(Ok(Ended::Stopped | Ended::Abandoned)) => {
                 reply::plain(StatusCode::SERVICE_UNAVAILABLE, "the service is stopping")
             }
-            Ok(Ok(Ended::Failed(Failure::OutOfMemory | Failure::NoRoom(_)))) => {
-                reply::plain(StatusCode::SERVICE_UNAVAILABLE, "the service's memory limit is reached")
+            Ok(Ok(Ended::Failed(Failure::OutOfMemory))) => reply::plain(StatusCode::SERVICE_UNAVAILABLE, SERVICE_FULL),
+            Ok(Ok(Ended::Failed(Failure::NodeOutOfMemory | Failure::NoRoom(_)))) => {
+                reply::plain(StatusCode::SERVICE_UNAVAILABLE, NODE_FULL)
             }
             Ok(Ok(Ended::Failed(Failure::Trap(_) | Failure::Exit(_))) | Err(_)) | Err(_) => {
                 reply::plain(StatusCode::INTERNAL_SERVER_ERROR, "the service failed while it handled this request")
@@ -231,6 +238,7 @@ fn describe(failure: &Failure) -> String {
     match failure {
         Failure::Exit(code) => format!("the guest called exit({code})"),
         Failure::OutOfMemory => "out of memory".into(),
+        Failure::NodeOutOfMemory => format!("out of memory: {NODE_FULL}"),
         Failure::NoRoom(why) | Failure::Trap(why) => why.clone(),
     }
 }

@@ -46,7 +46,8 @@ pub struct InstanceSpec {
     pub stdout: Arc<dyn LogSink>,
     /// Where stderr goes, and the messages of traps in requests.
     pub stderr: Arc<dyn LogSink>,
-    /// Bytes of linear memory and tables that all live instances together may have; `None` for no limit but the engine's.
+    /// Bytes of linear memory and tables that all live instances together may have; `None` for no
+    /// limit but the engine's.
     pub memory_limit: Option<u64>,
     /// Where the guests' own requests go.
     pub outbound: Arc<dyn Outbound>,

@@ -31,7 +31,11 @@ impl Workload {
             check_mount(mount)?;
         }
         Ok(Arc::new(Self {
-            budget: Budget::new(spec.memory_limit),
+            budget: Budget::workload(
+                engine.memory().clone(),
+                spec.memory_limit,
+                engine.config().unlimited_instance_bytes,
+            ),
             throttle: Arc::new(Throttle::new(Instant::now())),
             engine,
             spec,

@@ -2,6 +2,7 @@
 
 mod commands;
 mod harness;
+mod node_memory;
 mod outbound;
 mod prepare;
 mod services;
