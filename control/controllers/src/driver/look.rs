@@ -15,6 +15,7 @@ use super::positions::Positions;
 use crate::Options;
 use crate::action::{Action, Plan};
 use crate::garbage::{self, Item};
+use crate::node::disruption::{self, Disruption};
 use crate::node::{Life, cidr, life, lifecycle, pod as node_pod};
 use crate::object::{annotation, name, uid};
 use crate::{csr, deployment, endpointslice, namespace, replicaset, service_account};
@@ -32,6 +33,10 @@ pub(super) struct Looker {
     pub(super) failures: HashMap<Place, replicaset::Failure>,
     /// Nodes that pods name and that do not exist, and since when that is known.
     pub(super) missing: HashMap<String, Instant>,
+    /// Whether nodes are gone in numbers.
+    pub(super) disruption: Disruption,
+    /// A disruption has ended, and the pods that it kept have not been looked at yet.
+    pub(super) resumed: bool,
 }
 
 /// One moment, on both clocks.
@@ -149,12 +154,26 @@ impl Looker {
         })
     }
 
-    fn node(&self, cache: &Cache, name: &str, now: Moment) -> Plan {
+    /// Judges all nodes together.
+    fn survey(&mut self, cache: &Cache, now: Moment) {
+        let nodes = self.nodes(cache);
+        let is_ready = |node: &&Arc<Node>| {
+            let seen = self.last_seen(name(&node.metadata), now);
+            disruption::is_ready(node, seen, self.started, &self.options.timing, now.wall)
+        };
+        let ready = nodes.iter().filter(is_ready).count();
+        let ended = self.disruption.observe(ready, nodes.len() - ready, now.wall);
+        self.resumed |= ended;
+    }
+
+    fn node(&mut self, cache: &Cache, name: &str, now: Moment) -> Plan {
+        self.survey(cache, now);
         let Some(node) = self.find_node(cache, name) else { return Plan::idle() };
         let view = lifecycle::View {
             node: &node,
             last_seen: self.last_seen(name, now),
             started: self.started,
+            resumed: self.disruption.resumed,
             timing: &self.options.timing,
         };
         lifecycle::reconcile(&view, now.wall)
@@ -173,7 +192,13 @@ impl Looker {
                 node_pod::Host::Missing(now.monotonic.saturating_duration_since(since))
             }
         };
-        let view = node_pod::View { pod: &pod, host, started: self.started, timing: &self.options.timing };
+        if node.is_some() {
+            self.survey(cache, now);
+        }
+        let timing = &self.options.timing;
+        let last_seen = node_name.and_then(|name| self.last_seen(name, now));
+        let evictions = self.disruption.evictions(last_seen, self.started, timing);
+        let view = node_pod::View { pod: &pod, host, started: self.started, evictions, timing };
         node_pod::reconcile(&view, now.wall)
     }
 

@@ -30,6 +30,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::Options;
+use crate::node::condition;
+use crate::node::disruption::Disruption;
+use crate::object::name;
 use cache::{Address, Cache, Change, Whole};
 use execute::Executor;
 use job::{Done, Jobs, Subject};
@@ -77,6 +80,8 @@ pub(crate) fn start(
             started: Timestamp::now(),
             failures: HashMap::new(),
             missing: HashMap::new(),
+            disruption: Disruption::default(),
+            resumed: false,
         },
         executor: Executor { registry, signer: options.signer.clone(), recorder },
         unlisted: resources.len(),
@@ -181,7 +186,13 @@ impl Driver {
             (_, Some(known)) if matches!(known.whole, Whole::Node(_)) => {
                 self.looker.missing.remove(&address.1.1);
             }
-            (Some(known), None) => self.forget(address, known),
+            (Some(known), None) => {
+                self.forget(address, known);
+                if matches!(known.whole, Whole::Node(_)) {
+                    // The others may be too few now, or enough.
+                    self.look_at_all_nodes();
+                }
+            }
             _ => {}
         }
         let now = Instant::now();
@@ -216,6 +227,17 @@ impl Driver {
     fn look_at_all_nodes(&mut self) {
         for name in self.looker.node_names(&self.cache) {
             self.queue.add(Key::Node(name));
+        }
+    }
+
+    /// Looks at the pods that a disruption kept where they are.
+    fn look_at_pods_of_lost_nodes(&mut self) {
+        for node in self.looker.nodes(&self.cache) {
+            if !condition(&node, "Ready").is_some_and(|ready| ready.status == "True") {
+                for place in self.cache.pods_on(name(&node.metadata)) {
+                    self.queue.add(Key::Pod(place.clone()));
+                }
+            }
         }
     }
 
@@ -254,6 +276,9 @@ impl Driver {
                 continue;
             }
             let plan = self.looker.look(&self.cache, &key, now);
+            if std::mem::take(&mut self.looker.resumed) {
+                self.look_at_pods_of_lost_nodes();
+            }
             if plan.actions.is_empty() {
                 self.queue.done(&key);
                 self.look_again(key, plan.again);

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::{COMPONENT, Life, NOT_READY, UNREACHABLE, condition, life};
 use crate::action::{Action, Announce, Plan, Severity, Target, Words, reference};
-use crate::object::{as_seen, is_deleting, name};
+use crate::object::{as_seen, is_deleting, name, since};
 use crate::ports::Timing;
 
 /// The conditions that nobody vouches for on a dead node.
@@ -31,6 +31,8 @@ pub struct View<'a> {
     pub last_seen: Option<Duration>,
     /// When the controllers started to look.
     pub started: Timestamp,
+    /// When a disruption ended, if there was one: time before that counts against no node.
+    pub resumed: Option<Timestamp>,
     pub timing: &'a Timing,
 }
 
@@ -41,7 +43,9 @@ pub fn reconcile(view: &View<'_>, now: Timestamp) -> Plan {
     if is_deleting(&view.node.metadata) {
         return plan;
     }
-    match life(view.node, view.last_seen, view.started, view.timing, now) {
+    let started = view.resumed.map_or(view.started, |resumed| resumed.max(view.started));
+    let last_seen = view.last_seen.map(|gone| view.resumed.map_or(gone, |resumed| gone.min(since(now, resumed))));
+    match life(view.node, last_seen, started, view.timing, now) {
         Life::Alive => plan.look_again(view.timing.node_grace),
         Life::Waiting(rest) => plan.look_again(rest + Duration::from_millis(10)),
         Life::Dead => {

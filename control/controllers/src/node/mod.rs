@@ -1,6 +1,7 @@
 //! Nodes: which are gone, what that means for the pods on them, and which addresses their pods get.
 
 pub mod cidr;
+pub mod disruption;
 pub mod lifecycle;
 pub mod pod;
 

@@ -9,9 +9,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use pal_scheduler::tolerates;
 use serde_json::json;
 
-use super::{COMPONENT, condition};
+use super::disruption::Evictions;
+use super::{COMPONENT, NOT_READY, UNREACHABLE, condition};
 use crate::action::{Action, Note, Plan, Severity, Target, reference};
-use crate::object::{as_seen, is_deleting, name, namespace, remaining};
+use crate::object::{as_seen, is_deleting, name, namespace, remaining, since};
 use crate::pods::{self, is_finished, is_ready};
 use crate::ports::Timing;
 
@@ -32,6 +33,8 @@ pub struct View<'a> {
     pub host: Host<'a>,
     /// When the controllers started to look: nothing that happened before is held against a pod.
     pub started: Timestamp,
+    /// Whether pods are driven from nodes that are gone.
+    pub evictions: Evictions,
     pub timing: &'a Timing,
 }
 
@@ -96,14 +99,16 @@ fn on_node(view: &View<'_>, node: &Node, now: Timestamp, plan: &mut Plan) {
     }
 }
 
-/// Removes a deleted pod whose node can not say that it has stopped.
+/// Removes a deleted pod whose node can not say that it has stopped. While nodes are gone in numbers it may well run:
+/// then its node's word is waited for.
 fn force(view: &View<'_>, node: &Node, now: Timestamp, plan: &mut Plan) {
+    let Evictions::Since(counted) = view.evictions else { return };
     let meta = &view.pod.metadata;
     let grace = SignedDuration::from_secs(meta.deletion_grace_period_seconds.unwrap_or(0));
     let asked = meta.deletion_timestamp.as_ref().map_or(now, |time| time.0 - grace);
     let lost = condition(node, "Ready").and_then(|ready| ready.last_transition_time.as_ref());
     let lost = lost.map_or(asked, |time| time.0);
-    let start = asked.max(lost).max(view.started);
+    let start = asked.max(lost).max(counted);
     match remaining(start, view.timing.dead_pod_removal, now) {
         Some(rest) => plan.look_again(rest),
         None => plan.push(remove(view.pod)),
@@ -129,25 +134,36 @@ fn eviction(view: &View<'_>, node: &Node, now: Timestamp) -> Eviction {
     let taints = node.spec.as_ref().and_then(|spec| spec.taints.as_deref()).unwrap_or_default();
     let mut eviction = Eviction::None;
     for taint in taints.iter().filter(|taint| taint.effect == "NoExecute") {
+        let Some(start) = counted_from(taint, view, now) else { continue };
         let mut borne = tolerations.iter().filter(|toleration| tolerates(toleration, taint)).peekable();
-        if borne.peek().is_none() {
-            return Eviction::Now;
-        }
-        let Some(seconds) = borne.filter_map(|toleration| toleration.toleration_seconds).min() else {
-            continue;
+        let span = if borne.peek().is_none() {
+            Duration::ZERO
+        } else {
+            match borne.filter_map(|toleration| toleration.toleration_seconds).min() {
+                Some(seconds) => Duration::from_secs(u64::try_from(seconds).unwrap_or(0)),
+                None => continue,
+            }
         };
-        let span = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
-        match (remaining(added(taint, view, now), span, now), eviction) {
-            (None, _) => return Eviction::Now,
-            (Some(rest), Eviction::After(earlier)) => eviction = Eviction::After(rest.min(earlier)),
-            (Some(rest), _) => eviction = Eviction::After(rest),
-        }
+        let rest = since(start, now).saturating_add(span).saturating_sub(since(now, start));
+        eviction = match eviction {
+            _ if rest.is_zero() => return Eviction::Now,
+            Eviction::After(earlier) => Eviction::After(rest.min(earlier)),
+            _ => Eviction::After(rest),
+        };
     }
     eviction
 }
 
-fn added(taint: &Taint, view: &View<'_>, now: Timestamp) -> Timestamp {
-    taint.time_added.as_ref().map_or(now, |time| time.0).max(view.started)
+/// From when on the taint counts against the pod; `None` while it does not. Somebody's own taint always does.
+fn counted_from(taint: &Taint, view: &View<'_>, now: Timestamp) -> Option<Timestamp> {
+    let added = taint.time_added.as_ref().map_or(now, |time| time.0).min(now).max(view.started);
+    if !matches!(taint.key.as_str(), NOT_READY | UNREACHABLE) {
+        return Some(added);
+    }
+    match view.evictions {
+        Evictions::Stopped => None,
+        Evictions::Since(counted) => Some(added.max(counted)),
+    }
 }
 
 fn mark_not_ready(pod: &Pod, now: Timestamp) -> Action {

@@ -5,6 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use serde_json::{Value, json};
 
+use super::disruption::Evictions;
 use super::pod::Host;
 use super::*;
 use crate::action::{Action, Plan, ResourceId};
@@ -86,6 +87,7 @@ fn settle(ready: Option<&str>, unschedulable: bool, last_seen: Option<u64>) -> N
             node: &node,
             last_seen: last_seen.map(Duration::from_secs),
             started: world.now - SignedDuration::from_secs(1000),
+            resumed: None,
             timing: &timing,
         };
         let plan = lifecycle::reconcile(&view, world.now);
@@ -133,15 +135,25 @@ fn a_node_that_is_back_loses_the_taints_when_it_says_that_it_is_ready() {
     let mut back = settle(Some("True"), false, Some(60));
     back.status = node(Some("True")).status;
     let timing = Timing::default();
-    let view = lifecycle::View { node: &back, last_seen: Some(Duration::ZERO), started: start(), timing: &timing };
+    let view = lifecycle::View {
+        node: &back,
+        last_seen: Some(Duration::ZERO),
+        started: start(),
+        resumed: None,
+        timing: &timing,
+    };
     let plan = lifecycle::reconcile(&view, after(100));
     let [Action::Patch { patch, .. }] = &plan.actions[..] else { panic!("{plan:?}") };
     assert_eq!(patch["spec"]["taints"], json!([{"key": "mine", "effect": "NoSchedule"}]));
 }
 
 fn look(pod: &Pod, host: Host<'_>, started: i64, now: i64) -> Plan {
+    look_in(Evictions::Since(after(started)), pod, host, started, now)
+}
+
+fn look_in(evictions: Evictions, pod: &Pod, host: Host<'_>, started: i64, now: i64) -> Plan {
     let timing = Timing::default();
-    pod::reconcile(&pod::View { pod, host, started: after(started), timing: &timing }, after(now))
+    pod::reconcile(&pod::View { pod, host, started: after(started), evictions, timing: &timing }, after(now))
 }
 
 /// What is done to the pod, in a word, and after how many seconds it is looked at again.
@@ -167,6 +179,26 @@ fn taints_evict_after_the_time_for_which_they_are_borne() {
     check(&look(&pod(Some(3)), host, 0, 3), "evict", None);
     check(&look(&pod(None), host, 0, 1000), "mark", None);
     check(&look(&pod(Some(3)), Host::Known(&tainted(NOT_READY, 0)), 0, 0), "evict", None);
+}
+
+#[test]
+fn while_no_node_is_ready_pods_stay_and_afterwards_have_their_time_again() {
+    let lost = tainted(UNREACHABLE, 0);
+    let host = Host::Known(&lost);
+    check(&look_in(Evictions::Stopped, &pod(Some(3)), host, 0, 1000), "mark", None);
+    let resumed = Evictions::Since(after(1006));
+    check(&look_in(resumed, &pod(Some(3)), host, 0, 1000), "mark", Some(9));
+    check(&look_in(resumed, &pod(Some(3)), host, 0, 1009), "evict", None);
+    let not_ready = tainted(NOT_READY, 0);
+    let unbearing = Host::Known(&not_ready);
+    check(&look_in(Evictions::Stopped, &pod(Some(3)), unbearing, 0, 1000), "", None);
+    check(&look_in(resumed, &pod(Some(3)), unbearing, 0, 1000), "", Some(6));
+    check(&look_in(resumed, &pod(Some(3)), unbearing, 0, 1006), "evict", None);
+    let mut going = pod(Some(3));
+    going.metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(after(30)));
+    check(&look_in(Evictions::Stopped, &going, host, 0, 1000), "", None);
+    let own = tainted("mine", 0);
+    check(&look_in(Evictions::Stopped, &pod(Some(3)), Host::Known(&own), 0, 1000), "evict", None);
 }
 
 #[test]

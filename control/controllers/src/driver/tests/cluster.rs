@@ -177,9 +177,7 @@ impl Cluster {
             }
         }))
         .await;
-        self.report_ready(name).await;
-        let running = AbortOnDropHandle::new(tokio::spawn(run_node(self.registry.clone(), name.to_owned())));
-        self.nodes.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), running);
+        self.revive_node(name).await;
     }
 
     /// What a node's agent does when it connects.
@@ -202,6 +200,8 @@ impl Cluster {
     pub(super) async fn revive_node(&self, name: &str) {
         self.connections.set(name, None);
         self.report_ready(name).await;
+        let running = AbortOnDropHandle::new(tokio::spawn(run_node(self.registry.clone(), name.to_owned())));
+        self.nodes.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), running);
     }
 }
 
@@ -225,7 +225,7 @@ async fn run_node(registry: Registry, node: String) {
             let options = DeleteOptions { grace_period_seconds: Some(0), ..DeleteOptions::system("node") };
             // It may be gone already: the watch is behind.
             let _ = pods.delete(namespace.as_deref(), &name, &options).await;
-        } else if crate::pods::phase(&pod) != "Running" {
+        } else if !crate::pods::is_ready(&pod) {
             let address = format!("100.64.{}.{}", next_address / 250, next_address % 250 + 1);
             next_address += 1;
             let status = json!({

@@ -1,5 +1,4 @@
 mod cluster;
-mod figures;
 
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
@@ -170,6 +169,38 @@ async fn pods_of_a_lost_node_are_replaced_and_removed_and_the_node_comes_back() 
             nodes.iter().all(|node| node.spec.as_ref().and_then(|spec| spec.taints.as_ref()).is_none_or(Vec::is_empty))
         })
         .await;
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn while_all_nodes_are_gone_no_pod_is_driven_away() {
+    let cluster = Cluster::start().await;
+    cluster.add_node("n1").await;
+    cluster.add_node("n2").await;
+    cluster.create(deployment("web", 4)).await;
+    let ready_on =
+        |pods: &[Pod], name: &str| pods.iter().filter(|pod| is_ready(pod) && node(pod) == Some(name)).count();
+    let before =
+        cluster.until::<Pod>("two on each", NS, |pods| ready_on(pods, "n1") == 2 && ready_on(pods, "n2") == 2).await;
+    cluster.kill_node("n1");
+    cluster.kill_node("n2");
+    // Longer than pods bear it.
+    let borne = jiff::SignedDuration::from_millis(1500);
+    let has_borne = |node: &Node| {
+        let taints = node.spec.as_ref().and_then(|spec| spec.taints.as_ref());
+        let mut added = taints.into_iter().flatten().filter(|taint| taint.effect == "NoExecute");
+        added.any(|taint| taint.time_added.as_ref().is_some_and(|time| jiff::Timestamp::now() > time.0 + borne))
+    };
+    cluster.until::<Node>("lost for long", None, |nodes| nodes.iter().all(has_borne)).await;
+    let pods = cluster.list::<Pod>(NS).await;
+    let uids = |pods: &[Pod]| pods.iter().map(|pod| pod.metadata.uid.clone()).collect::<Vec<_>>();
+    assert_eq!(uids(&pods), uids(&before));
+    assert!(pods.iter().all(|pod| pod.metadata.deletion_timestamp.is_none()));
+
+    let kept: Vec<_> = before.iter().filter(|pod| node(pod) == Some("n2")).collect();
+    cluster.revive_node("n2").await;
+    let moved = cluster.until::<Pod>("all on the other", NS, |pods| ready_on(pods, "n2") == 4 && pods.len() == 4).await;
+    assert!(kept.iter().all(|old| moved.iter().any(|new| new.metadata.uid == old.metadata.uid)), "its own stayed");
     cluster.stop().await;
 }
 
