@@ -118,3 +118,27 @@ async fn wrong_expired_foreign_and_missing_tokens_are_told_apart() {
     let refused = pal().run(&["agent", "--join", url, "--data-dir", data]).await.refused();
     assert!(refused.contains("pal token create"), "{refused}");
 }
+
+#[tokio::test]
+async fn a_node_renews_its_certificates_and_works_on_after_the_first_ones_are_over() {
+    let server = pal().server(&["--cluster-signing-duration", "15s"]).await;
+    let joined = Instant::now();
+    let ip = loopback();
+    let (mut agent, dir) = server.join("renewing", &ip).await;
+    let identity = || std::fs::read_to_string(dir.path().join("pki/identity.json")).unwrap_or_default();
+    let first = identity();
+    wait_until(LIMIT, "other certificates", async || if identity() == first { Err("the first ones") } else { Ok(()) })
+        .await;
+    wait_until(LIMIT, "the first certificates are over", async || {
+        let left = Duration::from_secs(16).saturating_sub(joined.elapsed());
+        if left.is_zero() { Ok(()) } else { Err(format!("{left:?} left")) }
+    })
+    .await;
+    // A new process has no connection from before.
+    assert!(agent.interrupt().await, "{}", agent.output());
+    let data = dir.path().to_str().unwrap();
+    let mut agent = pal().start(&["agent", "--data-dir", data]);
+    agent.until("is running").await;
+    server.pal(&format!("apply -f {} --wait", repository("examples/hello/hello.yaml"))).await.ok();
+    assert_eq!(get(&format!("http://{ip}:30080")).await.unwrap().status, StatusCode::OK);
+}

@@ -80,6 +80,9 @@ pub struct ServeArgs {
     /// How long a node may be silent before it is not ready, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 6)]
     pub node_grace_seconds: u64,
+    /// How long the certificates of nodes are valid; they renew them after two thirds of it
+    #[arg(long, value_name = "TIME", default_value = "8760h", value_parser = parse_duration)]
+    pub cluster_signing_duration: Duration,
 }
 
 #[derive(ClapArgs, Debug)]

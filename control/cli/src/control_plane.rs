@@ -85,9 +85,12 @@ impl ControlPlane {
             root_ca_pem: server.ca().root_pem().to_owned(),
             liveness: Arc::new(Liveness(server.liveness())),
             signer: Arc::new(Signer(server.ca().clone())),
-            timing: Timing { node_grace: Duration::from_secs(args.node_grace_seconds), ..Timing::default() },
-            // A node may run beside the server, at its address; the API's own address inside the cluster is nobody's.
-            reserved_addresses: vec![registry.config().service_cidr.at(1).to_string()],
+            timing: Timing {
+                node_grace: Duration::from_secs(args.node_grace_seconds),
+                certificate_validity: args.cluster_signing_duration,
+                ..Timing::default()
+            },
+            reserved_addresses: reserved(args, &registry),
         };
         let controllers =
             pal_controllers::start(registry.clone(), options, CancellationToken::new()).map_err(CliError::other)?;
@@ -138,6 +141,16 @@ fn in_use(error: pal_server::ServerError, listen: SocketAddr) -> CliError {
         }
         _ => CliError::other(error),
     }
+}
+
+/// What no node may call itself or serve as: the API's address inside the cluster, and the names under which servers are
+/// reached. Their addresses are not among them, for a node may run beside a server.
+fn reserved(args: &ServeArgs, registry: &Registry) -> Vec<String> {
+    let names = args.advertise.iter().map(|name| name.rsplit_once(':').map_or(name.as_str(), |(host, _)| host));
+    let names = names.filter(|name| name.parse::<IpAddr>().is_err()).map(str::to_owned);
+    let own = ["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"].map(str::to_owned);
+    let inside = format!("kubernetes.default.svc.{}", registry.config().cluster_domain);
+    names.chain(own).chain([inside, registry.config().service_cidr.at(1).to_string()]).collect()
 }
 
 /// The address itself, or this machine's where it is "any".
