@@ -1,11 +1,14 @@
-//! Certificate signing requests of nodes: approved when who asks may have what is asked for, signed once approved.
+//! Certificate signing requests: those of nodes are approved when who asks may have what is asked for, those of users
+//! are for an administrator to approve; approved ones are signed, or fail with the reason.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::certificates::v1::{CertificateSigningRequest, CertificateSigningRequestCondition};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use serde_json::json;
+use pal_resources::kinds::names::dns1123_subdomain;
+use serde_json::{Value, json};
 
 use crate::action::{Action, Plan, Target};
 use crate::object::{as_seen, created, is_deleting, remaining};
@@ -16,10 +19,15 @@ pub const CLIENT_SIGNER: &str = "kubernetes.io/kube-apiserver-client-kubelet";
 /// Certificates by which a node serves.
 pub const SERVING_SIGNER: &str = "kubernetes.io/kubelet-serving";
 
+/// Certificates by which users are clients of the API.
+pub const USER_SIGNER: &str = "kubernetes.io/kube-apiserver-client";
+
 const NODES: &str = "system:nodes";
 const NODE_PREFIX: &str = "system:node:";
 const BOOTSTRAP_PREFIX: &str = "system:bootstrap:";
 const BOOTSTRAPPERS: &str = "system:bootstrappers";
+/// Its members may do anything; no certificate makes anybody one.
+const MASTERS: &str = "system:masters";
 
 /// How long finished requests are kept, and unanswered ones.
 const KEEP_FINISHED: Duration = Duration::from_secs(3600);
@@ -70,12 +78,15 @@ pub fn reconcile(view: &View<'_>, now: Timestamp) -> Plan {
         return plan;
     };
     plan.look_again(rest);
-    let ours = matches!(request.spec.signer_name.as_str(), CLIENT_SIGNER | SERVING_SIGNER);
+    let ours = matches!(request.spec.signer_name.as_str(), CLIENT_SIGNER | SERVING_SIGNER | USER_SIGNER);
     if finished || !ours {
         return plan;
     }
     if has("Approved") {
-        plan.push(sign(view));
+        plan.push(match unsignable(view) {
+            None => sign(view),
+            Some(why) => failed(request, &why, now),
+        });
         return plan;
     }
     match judge(view) {
@@ -95,12 +106,45 @@ pub fn reconcile(view: &View<'_>, now: Timestamp) -> Plan {
     plan
 }
 
+/// Why an approved request can not be signed, whoever approved it.
+fn unsignable(view: &View<'_>) -> Option<String> {
+    let subject = match view.subject {
+        Ok(subject) => subject,
+        Err(why) => return Some(format!("unable to read the certificate request: {why}")),
+    };
+    let signer = view.request.spec.signer_name.as_str();
+    if let Some(why) = unfit_usages(view.request.spec.usages.as_deref().unwrap_or_default(), signer == SERVING_SIGNER) {
+        return Some(why);
+    }
+    if signer == USER_SIGNER {
+        let master = subject.organizations.iter().any(|group| group == MASTERS);
+        return master.then(|| format!("use of {USER_SIGNER} signer with {MASTERS} group is not allowed"));
+    }
+    let node = subject.common_name.strip_prefix(NODE_PREFIX).unwrap_or_default();
+    let names = subject.dns.iter().chain(&subject.ips).map(String::as_str).chain([node]);
+    let mut reserved = names.filter(|name| is_reserved(view.reserved, name));
+    reserved.next().map(|name| format!("{name:?} is reserved"))
+}
+
+/// Whether nobody but the server may be called that. Names differ neither in case nor in a dot at the end, addresses not
+/// in how they are written.
+fn is_reserved(reserved: &[String], name: &str) -> bool {
+    let plain = |name: &str| name.trim_end_matches('.').to_ascii_lowercase();
+    reserved.iter().any(|own| match (own.parse::<IpAddr>(), name.parse::<IpAddr>()) {
+        (Ok(own), Ok(address)) => own.to_canonical() == address.to_canonical(),
+        _ => plain(own) == plain(name),
+    })
+}
+
 fn judge(view: &View<'_>) -> Verdict {
+    let spec = &view.request.spec;
+    if spec.signer_name == USER_SIGNER {
+        return Verdict::Leave;
+    }
     let subject = match view.subject {
         Ok(subject) => subject,
         Err(why) => return Verdict::Deny(format!("unable to read the certificate request: {why}")),
     };
-    let spec = &view.request.spec;
     let user = spec.username.as_deref().unwrap_or_default();
     let groups = spec.groups.as_deref().unwrap_or_default();
     let in_group = |group: &str| groups.iter().any(|own| own == group);
@@ -109,6 +153,12 @@ fn judge(view: &View<'_>) -> Verdict {
     };
     if subject.organizations != [NODES] {
         return Verdict::Deny(format!("subject organization is not {NODES}"));
+    }
+    if !dns1123_subdomain(node).is_empty() {
+        return Verdict::Deny(format!("{node:?} is no name of a node"));
+    }
+    if is_reserved(view.reserved, node) {
+        return Verdict::Deny(format!("the name {node:?} is reserved"));
     }
     let is_self = user == subject.common_name && in_group(NODES);
     let joins = user.starts_with(BOOTSTRAP_PREFIX) && in_group(BOOTSTRAPPERS);
@@ -140,7 +190,7 @@ fn judge_serving(view: &View<'_>, subject: &CsrSubject, node: &str, is_self: boo
     if let Some(name) = subject.dns.iter().find(|name| *name != node) {
         return Verdict::Deny(format!("the name {name:?} is not the node's"));
     }
-    if let Some(address) = subject.ips.iter().find(|address| view.reserved.contains(*address)) {
+    if let Some(address) = subject.ips.iter().find(|address| is_reserved(view.reserved, address)) {
         return Verdict::Deny(format!("the address {address} is not the node's"));
     }
     Verdict::Approve
@@ -166,6 +216,29 @@ fn sign(view: &View<'_>) -> Action {
         signer: spec.signer_name.clone(),
         seconds: asked.map_or(longest, |asked| asked.min(longest)),
     }
+}
+
+/// The write that says that an approved request gets no certificate.
+fn failed(request: &CertificateSigningRequest, why: &str, now: Timestamp) -> Action {
+    Action::Patch {
+        target: Target::of(request),
+        subresource: Some("status"),
+        patch: json!({ "metadata": as_seen(&request.metadata), "status": failure(why, now) }),
+        announce: None,
+    }
+}
+
+/// The status that says so; what was decided stays in it, for only `approval` changes that.
+pub fn failure(why: &str, now: Timestamp) -> Value {
+    let condition = CertificateSigningRequestCondition {
+        type_: "Failed".to_owned(),
+        status: "True".to_owned(),
+        reason: Some("SignerValidationFailure".to_owned()),
+        message: Some(why.to_owned()),
+        last_update_time: Some(Time(now)),
+        last_transition_time: Some(Time(now)),
+    };
+    json!({ "conditions": [condition] })
 }
 
 fn answer(
@@ -222,7 +295,7 @@ mod tests {
             request,
             subject: &subject,
             is_live: &|_| live,
-            reserved: &["10.0.0.1".to_owned()],
+            reserved: &["10.0.0.1".to_owned(), "api.example.com".to_owned()],
             default_validity: Duration::from_secs(1000),
         };
         reconcile(&view, "2027-01-15T08:00:10Z".parse().unwrap())
@@ -270,6 +343,65 @@ mod tests {
         check(request(node, SERVING_SIGNER, SERVER), subject(&[], &["10.0.0.1"]), true, "Denied");
         let token = "system:bootstrap:abcdef";
         check(request(token, SERVING_SIGNER, SERVER), subject(&["n1"], &[]), false, "left");
+    }
+
+    #[test]
+    fn no_node_has_a_reserved_name() {
+        let named = |node: &str, dns: &[&str]| {
+            let mut subject = subject(dns, &[]);
+            subject.common_name = format!("system:node:{node}");
+            subject
+        };
+        let token = "system:bootstrap:abcdef";
+        check(request(token, CLIENT_SIGNER, CLIENT), named("api.example.com", &[]), false, "Denied");
+        check(request(token, CLIENT_SIGNER, CLIENT), named("10.0.0.1", &[]), false, "Denied");
+        check(request(token, CLIENT_SIGNER, CLIENT), named("*.example.com", &[]), false, "Denied");
+        check(request(token, CLIENT_SIGNER, CLIENT), named("web.example.com", &[]), false, "Approved");
+        let own = "system:node:api.example.com";
+        check(request(own, SERVING_SIGNER, SERVER), named("api.example.com", &["api.example.com"]), true, "Denied");
+        check(request(own, CLIENT_SIGNER, CLIENT), named("api.example.com", &[]), true, "Denied");
+        let reserved = ["::1".to_owned(), "API.example.com".to_owned(), "10.0.0.1".to_owned()];
+        for name in ["0:0::1", "api.example.COM.", "::ffff:10.0.0.1"] {
+            assert!(is_reserved(&reserved, name), "{name}");
+        }
+        assert!(!is_reserved(&reserved, "example.com"));
+    }
+
+    fn decided(mut request: CertificateSigningRequest, kinds: &[&str]) -> CertificateSigningRequest {
+        let conditions: Vec<Value> = kinds.iter().map(|kind| json!({"type": kind, "status": "True"})).collect();
+        request.status = Some(serde_json::from_value(json!({ "conditions": conditions })).unwrap());
+        request
+    }
+
+    #[test]
+    fn what_an_administrator_approved_is_signed_or_fails_with_the_reason() {
+        let check = |signer: &str, usages: &[&str], kinds: &[&str], subject: CsrSubject, expected: &str| {
+            let plan = look(&decided(request("jane", signer, usages), kinds), Ok(subject), true);
+            let got = match &plan.actions[..] {
+                [] => "left",
+                [Action::Sign { signer: by, .. }] if by == signer => "signed",
+                [Action::Patch { patch, .. }] => patch["status"]["conditions"][0]["type"].as_str().unwrap(),
+                other => panic!("{other:?}"),
+            };
+            assert_eq!(got, expected, "{signer} {kinds:?}");
+        };
+        let jane = |group: &str| CsrSubject {
+            common_name: "jane".into(),
+            organizations: vec![group.into()],
+            ..CsrSubject::default()
+        };
+        check(USER_SIGNER, CLIENT, &[], jane("dev"), "left");
+        check(USER_SIGNER, CLIENT, &["Approved"], jane("dev"), "signed");
+        check(USER_SIGNER, CLIENT, &["Denied"], jane("dev"), "left");
+        check(USER_SIGNER, CLIENT, &["Approved", "Denied"], jane("dev"), "left");
+        check(USER_SIGNER, CLIENT, &["Approved", "Failed"], jane("dev"), "left");
+        check(USER_SIGNER, CLIENT, &["Approved"], jane("system:masters"), "Failed");
+        check(USER_SIGNER, SERVER, &["Approved"], jane("dev"), "Failed");
+        check("example.com/mine", CLIENT, &["Approved"], jane("dev"), "left");
+        check(CLIENT_SIGNER, CLIENT, &["Approved"], subject(&[], &[]), "signed");
+        check(SERVING_SIGNER, SERVER, &["Approved"], subject(&["n1"], &["10.0.0.2"]), "signed");
+        check(SERVING_SIGNER, SERVER, &["Approved"], subject(&["api.example.com"], &[]), "Failed");
+        check(SERVING_SIGNER, SERVER, &["Approved"], subject(&[], &["10.0.0.1"]), "Failed");
     }
 
     #[test]

@@ -10,7 +10,7 @@
 //! | `namespace`, `service_account` | what namespaces have, and that they go with all that is in them |
 //! | `garbage` | what owners leave behind |
 //! | `node` | nodes that are lost, their pods, and the addresses of pods |
-//! | `csr` | certificates of nodes |
+//! | `csr` | certificates of nodes and users |
 
 pub mod action;
 pub mod csr;
@@ -47,7 +47,7 @@ pub struct Options {
     pub liveness: Arc<dyn NodeLiveness>,
     pub signer: Arc<dyn CertificateSigner>,
     pub timing: Timing,
-    /// Addresses that no node may have a serving certificate for.
+    /// Names and addresses that are the API's: no node may be called so, or have a serving certificate for one.
     pub reserved_addresses: Vec<String>,
 }
 

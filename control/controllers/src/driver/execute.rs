@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use super::cache::owner_resource;
 use super::recorder::Recorder;
 use crate::action::{Action, Announce, Note, OwnerId, Propagation, ResourceId, Target, Words};
+use crate::csr;
 use crate::ports::CertificateSigner;
 use crate::replicaset;
 
@@ -55,8 +56,6 @@ pub(super) enum Failed {
     Refused(Status),
     #[error("no resource {0}")]
     UnknownResource(ResourceId),
-    #[error("the certificate could not be signed: {0}")]
-    Unsigned(String),
     /// Something is left of a namespace.
     #[error("the namespace is not empty yet")]
     NotEmpty,
@@ -74,7 +73,7 @@ impl Failed {
         match self {
             Self::Refused(status) => status.code == 409,
             Self::NotEmpty => true,
-            Self::UnknownResource(_) | Self::Unsigned(_) => false,
+            Self::UnknownResource(_) => false,
         }
     }
 }
@@ -171,11 +170,11 @@ impl Executor {
             Action::FinalizeNamespace { target } => self.finalize(target, outcome).await,
             Action::VerifyOwner { owner } => self.verify(owner, outcome).await,
             Action::Sign { target, request, signer, seconds } => {
-                let signed = self.signer.sign(&request, &signer, seconds).map_err(Failed::Unsigned)?;
-                let patch = json!({
-                    "metadata": { "uid": target.uid },
-                    "status": { "certificate": ByteString(signed.into_bytes()) },
-                });
+                let status = match self.signer.sign(&request, &signer, seconds) {
+                    Ok(signed) => json!({ "certificate": ByteString(signed.into_bytes()) }),
+                    Err(why) => csr::failure(&why, jiff::Timestamp::now()),
+                };
+                let patch = json!({ "metadata": { "uid": target.uid }, "status": status });
                 self.patch(target, Some("status"), patch, None, outcome).await
             }
             Action::Tell(note) => {

@@ -351,6 +351,46 @@ async fn a_joining_node_gets_its_certificate_and_an_impostor_does_not() {
 }
 
 #[tokio::test]
+async fn a_user_gets_a_certificate_once_an_administrator_has_approved() {
+    let cluster = Cluster::start().await;
+    for name in ["jane", "refused", "unsound"] {
+        let request = k8s_openapi::ByteString(cluster::request(name));
+        cluster
+            .create(json!({
+                "apiVersion": "certificates.k8s.io/v1", "kind": "CertificateSigningRequest",
+                "metadata": {"name": name},
+                "spec": {
+                    "request": request, "signerName": "kubernetes.io/kube-apiserver-client", "usages": ["client auth"]
+                }
+            }))
+            .await;
+    }
+    let requests = cluster.registry.client::<CertificateSigningRequest>();
+    for (name, decision) in [("jane", "Approved"), ("refused", "Denied"), ("unsound", "Approved")] {
+        let conditions = json!([{"type": decision, "status": "True", "reason": "ByHand"}]);
+        let patch = json!({"status": {"conditions": conditions}});
+        requests.patch_merge(Some("approval"), None, name, patch).await.expect("a decision");
+    }
+    let outcome = |found: &[CertificateSigningRequest], name: &str| {
+        let status = found.iter().find(|request| request.metadata.name.as_deref() == Some(name))?.status.clone()?;
+        let pem = status.certificate.map(|pem| String::from_utf8_lossy(&pem.0).into_owned());
+        let kinds: Vec<_> = status.conditions.into_iter().flatten().map(|condition| condition.type_).collect();
+        Some((pem, kinds.join(" ")))
+    };
+    let found = cluster
+        .until::<CertificateSigningRequest>("answers", None, |found| {
+            let failed = outcome(found, "unsound").is_some_and(|(_, kinds)| kinds.contains("Failed"));
+            failed && outcome(found, "jane").is_some_and(|(pem, _)| pem.is_some())
+        })
+        .await;
+    let expected = "jane by kubernetes.io/kube-apiserver-client for 31536000".to_owned();
+    assert_eq!(outcome(&found, "jane"), Some((Some(expected), "Approved".to_owned())));
+    assert_eq!(outcome(&found, "refused"), Some((None, "Denied".to_owned())));
+    assert_eq!(outcome(&found, "unsound"), Some((None, "Approved Failed".to_owned())));
+    cluster.stop().await;
+}
+
+#[tokio::test]
 async fn nodes_get_blocks_of_addresses() {
     let cluster = Cluster::start().await;
     for name in ["n1", "n2", "n3"] {
