@@ -5,6 +5,7 @@
 
 mod paths;
 mod schemas;
+pub mod v2;
 
 use std::sync::LazyLock;
 

@@ -7,6 +7,7 @@ use std::sync::{Arc, LazyLock};
 use super::{ALL_VERBS, Resource, ResourceRef, Subresource};
 
 const GET: &[&str] = &["get"];
+const GET_LIST: &[&str] = &["get", "list"];
 const CREATE: &[&str] = &["create"];
 const CREATE_GET: &[&str] = &["create", "get"];
 const GET_PATCH_UPDATE: &[&str] = &["get", "patch", "update"];
@@ -42,6 +43,7 @@ const fn row(group: &'static str, plural: &'static str, kind: &'static str, name
 }
 
 const ROWS: &[Row] = &[
+    Row { short_names: &["cs"], verbs: GET_LIST, ..row("", "componentstatuses", "ComponentStatus", false) },
     Row { short_names: &["cm"], ..row("", "configmaps", "ConfigMap", true) },
     Row { short_names: &["ev"], ..row("", "events", "Event", true) },
     Row {
@@ -105,7 +107,10 @@ const ROWS: &[Row] = &[
         ..row("apps", "replicasets", "ReplicaSet", true)
     },
     Row { verbs: CREATE, ..row("authentication.k8s.io", "selfsubjectreviews", "SelfSubjectReview", false) },
+    Row { verbs: CREATE, ..row("authentication.k8s.io", "tokenreviews", "TokenReview", false) },
     Row { verbs: CREATE, ..row("authorization.k8s.io", "selfsubjectaccessreviews", "SelfSubjectAccessReview", false) },
+    Row { verbs: CREATE, ..row("authorization.k8s.io", "selfsubjectrulesreviews", "SelfSubjectRulesReview", false) },
+    Row { verbs: CREATE, ..row("authorization.k8s.io", "subjectaccessreviews", "SubjectAccessReview", false) },
     Row {
         short_names: &["csr"],
         subresources: &[

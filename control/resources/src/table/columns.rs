@@ -140,5 +140,12 @@ pub(super) const BINDING: &[Column] = &[
 pub(super) const SCALE: &[Column] =
     &[NAME, number("Desired", "Number of pods wanted."), number("Available", "Number of pods there are."), AGE];
 
+pub(super) const COMPONENT_STATUS: &[Column] = &[
+    NAME,
+    text("Status", "Whether the component is healthy."),
+    text("Message", "What the component says of itself."),
+    text("Error", "What keeps the component from being healthy."),
+];
+
 pub(super) const OTHER: &[Column] =
     &[NAME, Column { format: "date", ..text("Created At", "When the object was created.") }];

@@ -58,6 +58,7 @@ fn printer(resource: &Resource) -> Printer {
         ("", "Node") => of(columns::NODE, node::cells),
         ("", "Event") => of(columns::EVENT, plain::event),
         ("", "Namespace") => of(columns::NAMESPACE, plain::namespace),
+        ("", "ComponentStatus") => of(columns::COMPONENT_STATUS, plain::component_status),
         ("", "ConfigMap") => of(columns::CONFIG_MAP, plain::config_map),
         ("", "Secret") => of(columns::SECRET, plain::secret),
         ("", "ServiceAccount") => of(columns::SERVICE_ACCOUNT, plain::service_account),

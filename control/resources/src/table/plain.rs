@@ -10,6 +10,17 @@ pub(super) fn namespace(object: &Value, now: Timestamp) -> Vec<Value> {
     vec![name(object), text(&object["status"]["phase"]).into(), age(object, now)]
 }
 
+pub(super) fn component_status(object: &Value, _now: Timestamp) -> Vec<Value> {
+    let condition = items(&object["conditions"]).iter().find(|condition| text(&condition["type"]) == "Healthy");
+    let state = match condition.map(|condition| text(&condition["status"])) {
+        Some("True") => "Healthy",
+        Some("False") => "Unhealthy",
+        _ => "Unknown",
+    };
+    let of = |field: &str| text(condition.map_or(&Value::Null, |condition| &condition[field])).to_owned();
+    vec![name(object), state.into(), of("message").into(), of("error").into()]
+}
+
 pub(super) fn config_map(object: &Value, now: Timestamp) -> Vec<Value> {
     let count = keys(&object["data"]) + keys(&object["binaryData"]);
     vec![name(object), count.into(), age(object, now)]
