@@ -11,7 +11,7 @@ use crate::object::{Object, index_of};
 use crate::options::WriteOptions;
 use crate::registry::{ATTEMPTS, Registry, Tried, contended};
 use crate::service::{self, Claims};
-use crate::{key, meta, names, pod, wire};
+use crate::{key, meta, names, pod, restrict, wire};
 
 /// How many generated names are tried before the client is told that none was free.
 const NAME_ATTEMPTS: usize = 8;
@@ -46,6 +46,10 @@ impl Registry {
         let generated = generate_name(&mut body)?;
         self.check_namespace(&self.shared.store.applied(), resource, namespace, meta::text(&body, "name"))?;
         admit(resource, &mut body, options)?;
+        restrict::check(&options.actor, resource, None, &body)?;
+        if resource.plural == "pods" && resource.group.is_empty() {
+            pod::check_account(&self.shared.store.applied(), resource, namespace.unwrap_or_default(), &body)?;
+        }
         let object = kinds::create(resource, body, &self.env())?;
         self.insert(resource, namespace, object, generated, options).await
     }

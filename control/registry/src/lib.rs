@@ -7,6 +7,7 @@
 //! | `read`, `list`, `pages`, `watch` | reading: one object, a page of a snapshot, changes |
 //! | `create`, `update`, `patch`, `delete`, `lifecycle` | writing; `lifecycle` decides what a delete does |
 //! | `pod`, `service`, `events` | what one kind has beside that |
+//! | `restrict` | what nodes may not write of themselves |
 //! | `bootstrap` | the objects that every cluster begins with |
 //! | `typed` | all of it for a k8s-openapi type |
 //! | `object`, `wire`, `key`, `meta`, `names` | objects as bytes, keys and values |
@@ -28,6 +29,7 @@ mod patch;
 mod pod;
 mod read;
 mod registry;
+mod restrict;
 mod service;
 mod typed;
 mod update;

@@ -164,9 +164,9 @@ fn finalizers_asked(object: &Value, options: &DeleteOptions) -> Option<Vec<Strin
 fn check_preconditions(resource: &Resource, object: &Value, options: &DeleteOptions) -> Result<(), Status> {
     let name = meta::text(object, "name");
     let refused = |why: String| {
-        let mut status = Status::conflict(resource, name, &why);
-        status.message = format!("Operation cannot be fulfilled on {} {name:?}: {why}", resource.kind);
-        Err(status)
+        // Told of the kind, not of the resource, as kube-apiserver does here.
+        let kind = Resource { plural: resource.kind.clone(), ..resource.clone() };
+        Err(Status::conflict(&kind, name, &why))
     };
     let (uid, version) = (meta::text(object, "uid"), meta::text(object, "resourceVersion"));
     if let Some(wanted) = &options.preconditions.uid

@@ -23,8 +23,9 @@ impl Registry {
     ) -> Result<List, Status> {
         check_options(&options)?;
         let (snapshot, start) = self.list_snapshot(&options).await?;
+        let limit = options.limit.filter(|&limit| limit > 0 && !whole(&options));
+        let limit = limit.and_then(|limit| usize::try_from(limit).ok());
         let selection = Selection::new(resource, options.label, options.field)?;
-        let limit = options.limit.filter(|&limit| limit > 0).and_then(|limit| usize::try_from(limit).ok());
         let bucket = key::prefix(resource, namespace);
         let after = start.map(|start| Key::from(format!("{bucket}{start}")));
         let prefix = selection.prefix(resource, namespace);
@@ -94,6 +95,12 @@ impl Registry {
     pub fn expire_pages(&self) {
         self.shared.pages.expire(Instant::now());
     }
+}
+
+/// Whether the list is told as a whole whatever its limit is: clients that take any version get what is in memory, as
+/// kube-apiserver's watch cache tells it, and count on no second request.
+fn whole(options: &ListOptions) -> bool {
+    options.continue_token.is_none() && options.resource_version == Some(ResourceVersion(0))
 }
 
 fn page_expired() -> Status {

@@ -65,6 +65,21 @@ pub(crate) fn settle_namespace(object: &mut Value, namespace: Option<&str>) -> R
     Ok(())
 }
 
+/// The object of an update is the one that the request's path names.
+pub(crate) fn settle_place(object: &mut Value, name: &str, namespace: Option<&str>) -> Result<(), Status> {
+    settle_name(object, name)?;
+    if let Some(namespace) = namespace
+        && let given = text(object, "namespace")
+        && !given.is_empty()
+        && given != namespace
+    {
+        return Err(Status::bad_request(format!(
+            "the namespace of the object ({given}) does not match the namespace on the request ({namespace})"
+        )));
+    }
+    settle_namespace(object, namespace)
+}
+
 /// The object has the name of the request's path.
 pub(crate) fn settle_name(object: &mut Value, name: &str) -> Result<(), Status> {
     let metadata = metadata_mut(object)?;
@@ -98,6 +113,24 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn an_update_is_of_the_object_on_the_url() {
+        fn check(given: Value, expected: Result<(), &str>) {
+            let settled = settle_place(&mut given.clone(), "a", Some("x")).map_err(|status| status.message);
+            assert_eq!(settled, expected.map_err(str::to_owned), "{given}");
+        }
+        check(json!({}), Ok(()));
+        check(json!({"metadata": {"name": "a", "namespace": "x"}}), Ok(()));
+        check(
+            json!({"metadata": {"name": "b"}}),
+            Err("the name of the object (b) does not match the name on the URL (a)"),
+        );
+        check(
+            json!({"metadata": {"name": "a", "namespace": "y"}}),
+            Err("the namespace of the object (y) does not match the namespace on the request (x)"),
+        );
+    }
 
     #[test]
     fn an_object_lies_in_the_namespace_of_its_path() {

@@ -33,7 +33,8 @@ impl Object {
         Self(Form::Stored(entry))
     }
 
-    pub(crate) fn made(json: Bytes, version: ResourceVersion) -> Self {
+    /// An object that is not stored: `json` is the whole of it.
+    pub fn made(json: Bytes, version: ResourceVersion) -> Self {
         Self(Form::Made(Arc::new(Made { json, version, index: OnceLock::new() })))
     }
 

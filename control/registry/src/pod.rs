@@ -1,24 +1,27 @@
 //! What pods have beside other objects: admission, the binding to a node, eviction.
 
 use pal_resources::{Resource, ResourceRef, Status, Uid, resource};
+use pal_store::Snapshot;
 use serde_json::{Map, Value, json};
 
 use crate::object::Object;
 use crate::options::{Binding, DeleteOptions, Deletion, WriteOptions};
 use crate::registry::Registry;
-use crate::{lifecycle, meta};
+use crate::{key, lifecycle, meta};
 
 /// The priorities that exist without a PriorityClass object.
 const SYSTEM_PRIORITIES: &[(&str, i64)] =
     &[("system-cluster-critical", 2_000_000_000), ("system-node-critical", 2_000_001_000)];
 
-/// Service account and priority, as the admission plugins of those names give them. The service account need not exist
-/// yet: in a new namespace it is made a moment after.
+/// The account that every pod has that names none.
+const DEFAULT_ACCOUNT: &str = "default";
+
+/// Service account and priority, as the admission plugins of those names give them.
 pub(crate) fn admit(resource: &Resource, pod: &mut Value) -> Result<(), Status> {
     let name = meta::text(pod, "name").to_owned();
     let Some(spec) = pod.get_mut("spec").and_then(Value::as_object_mut) else { return Ok(()) };
     let given = |field: &str| spec.get(field).and_then(Value::as_str).filter(|text| !text.is_empty());
-    let account = given("serviceAccountName").or_else(|| given("serviceAccount")).unwrap_or("default").to_owned();
+    let account = given("serviceAccountName").or_else(|| given("serviceAccount")).unwrap_or(DEFAULT_ACCOUNT).to_owned();
     let class = given("priorityClassName").map(str::to_owned);
     let priority = match &class {
         None => 0,
@@ -42,6 +45,22 @@ pub(crate) fn admit(resource: &Resource, pod: &mut Value) -> Result<(), Status> 
     spec.insert("priority".to_owned(), priority.into());
     spec.entry("preemptionPolicy").or_insert_with(|| "PreemptLowerPriority".into());
     Ok(())
+}
+
+/// The account that a pod names must be there, but for `default`: in a new namespace that is made a moment after.
+pub(crate) fn check_account(
+    snapshot: &Snapshot,
+    resource: &Resource,
+    namespace: &str,
+    pod: &Value,
+) -> Result<(), Status> {
+    let account = pod["spec"]["serviceAccountName"].as_str().unwrap_or(DEFAULT_ACCOUNT);
+    let accounts = resource::find("", "v1", "serviceaccounts").ok_or_else(Status::unknown_path)?;
+    if account == DEFAULT_ACCOUNT || snapshot.get(key::of(&accounts, Some(namespace), account)).is_some() {
+        return Ok(());
+    }
+    let why = format!("error looking up service account {namespace}/{account}: serviceaccount {account:?} not found");
+    Err(Status::forbidden(resource, meta::text(pod, "name"), &why))
 }
 
 pub(crate) fn pods() -> Result<ResourceRef, Status> {

@@ -13,7 +13,7 @@ use crate::object::{Object, unreadable};
 use crate::options::{Deletion, WriteOptions};
 use crate::read::find;
 use crate::registry::{ATTEMPTS, Registry, Tried, contended};
-use crate::{meta, service, wire};
+use crate::{meta, restrict, service, wire};
 
 /// What is written, and as what.
 #[derive(Clone, Copy)]
@@ -36,6 +36,9 @@ impl Registry {
         body: Value,
         options: &WriteOptions,
     ) -> Result<Object, Status> {
+        // Told before what is stored is looked at: a body for another object is wrong, whether there is this one or not.
+        let mut settled = body.clone();
+        meta::settle_place(&mut settled, name, namespace.filter(|_| resource.namespaced))?;
         let target = Target { resource, subresource, namespace, name };
         self.revise(target, |_| Ok(body.clone()), options).await
     }
@@ -80,8 +83,13 @@ impl Registry {
             let version = object.version();
             return Ok(Object::made(wire::present("Scale", "autoscaling/v1", &scale, version)?, version));
         }
-        let written =
-            self.rewrite(resource, namespace, name, options.dry_run, |old| decide(target, old, change(old)?, &env));
+        let written = self.rewrite(resource, namespace, name, options.dry_run, |old| {
+            let outcome = decide(target, old, change(old)?, &env)?;
+            if let Outcome::Keep(new) = &outcome {
+                restrict::check(&options.actor, resource, Some(old), new)?;
+            }
+            Ok(outcome)
+        });
         Ok(written.await?.object)
     }
 
@@ -194,8 +202,7 @@ impl Registry {
 fn decide(target: Target<'_>, old: &Value, mut new: Value, env: &Env) -> Result<Outcome, Status> {
     let Target { resource, subresource, namespace, name } = target;
     meta::settle_kind(&new, resource)?;
-    meta::settle_name(&mut new, name)?;
-    meta::settle_namespace(&mut new, namespace.filter(|_| resource.namespaced))?;
+    meta::settle_place(&mut new, name, namespace.filter(|_| resource.namespaced))?;
     meta::strip(&mut new)?;
     settle_version(resource, name, old, &mut new)?;
     let updated = kinds::update(resource, subresource, old, new, env)?;

@@ -110,6 +110,17 @@ async fn a_page_that_is_full_and_last_has_no_next() {
 }
 
 #[tokio::test]
+async fn whoever_takes_any_version_gets_the_whole_list() {
+    let cluster = Cluster::start().await;
+    config_maps(&cluster, 5).await;
+    let any = ListOptions { limit: Some(2), resource_version: Some(ResourceVersion(0)), ..ListOptions::default() };
+    let whole = list(&cluster, any).await;
+    assert_eq!((whole.items.len(), whole.continue_token), (5, None));
+    let page = list(&cluster, ListOptions { limit: Some(2), ..ListOptions::default() }).await;
+    assert_eq!((page.items.len(), page.continue_token.is_some()), (2, true));
+}
+
+#[tokio::test]
 async fn a_page_that_is_asked_for_too_late_has_expired() {
     let cluster = Cluster::with(Config { continue_ttl: Duration::ZERO, ..Config::default() }).await;
     config_maps(&cluster, 3).await;

@@ -20,6 +20,19 @@ async fn a_pod_is_admitted_with_account_and_priority() {
 }
 
 #[tokio::test]
+async fn a_pod_names_an_account_that_there_is() {
+    let cluster = Cluster::start().await;
+    let mut body = pod("a");
+    body["spec"]["serviceAccountName"] = "robot".into();
+    let status = cluster.create("pods", body.clone()).await.expect_err("no such account");
+    let words = "pods \"a\" is forbidden: error looking up service account default/robot: \
+                 serviceaccount \"robot\" not found";
+    assert_eq!((status.code, status.message.as_str()), (403, words));
+    cluster.create("serviceaccounts", json!({"metadata": {"name": "robot"}})).await.expect("an account");
+    cluster.create("pods", body).await.expect("created");
+}
+
+#[tokio::test]
 async fn a_pod_is_bound_once() {
     let cluster = Cluster::start().await;
     let created = cluster.create("pods", pod("a")).await.expect("created");

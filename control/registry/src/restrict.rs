@@ -1,0 +1,137 @@
+//! What a node may not change of its own Node object (the NodeRestriction admission plugin): a node that falls into wrong
+//! hands must not draw workloads to itself that were kept from it. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use pal_resources::{Resource, Status};
+use serde_json::Value;
+
+use crate::meta;
+use crate::options::Actor;
+
+/// Labels of Kubernetes' own namespaces that a node says of itself.
+const OWN_LABELS: &[&str] = &[
+    "kubernetes.io/hostname",
+    "kubernetes.io/arch",
+    "kubernetes.io/os",
+    "beta.kubernetes.io/arch",
+    "beta.kubernetes.io/os",
+    "beta.kubernetes.io/instance-type",
+    "node.kubernetes.io/instance-type",
+    "topology.kubernetes.io/region",
+    "topology.kubernetes.io/zone",
+    "failure-domain.beta.kubernetes.io/region",
+    "failure-domain.beta.kubernetes.io/zone",
+];
+/// Namespaces, and those below them, whose labels a node sets as it likes.
+const OWN_NAMESPACES: &[&str] = &["kubelet.kubernetes.io", "node.kubernetes.io"];
+/// Namespaces that are Kubernetes' own.
+const RESERVED: &[&str] = &["kubernetes.io", "k8s.io"];
+/// What no node may set, whatever is added to the lists above.
+const RESTRICTED: &str = "node-restriction.kubernetes.io";
+
+/// Checks a Node that a node wants to create or change; `old` is what is stored.
+pub(crate) fn check(actor: &Actor, resource: &Resource, old: Option<&Value>, new: &Value) -> Result<(), Status> {
+    let Some(node) = node_of(actor) else { return Ok(()) };
+    if resource.plural != "nodes" || !resource.group.is_empty() {
+        return Ok(());
+    }
+    let name = meta::text(new, "name");
+    let refuse = |why: String| Err(Status::forbidden(resource, name, &why));
+    if let Some(old) = old
+        && taints(old) != taints(new)
+    {
+        return refuse(format!("node {node:?} is not allowed to modify taints"));
+    }
+    let forbidden: Vec<&str> = changed(old, new).into_iter().filter(|label| is_forbidden(label)).collect();
+    match (forbidden.is_empty(), old) {
+        (true, _) => Ok(()),
+        (false, None) => refuse(format!("is not allowed to set the following labels: {}", forbidden.join(", "))),
+        (false, Some(_)) => refuse(format!("is not allowed to modify labels: {}", forbidden.join(", "))),
+    }
+}
+
+fn node_of(actor: &Actor) -> Option<&str> {
+    let name = actor.user.strip_prefix("system:node:")?;
+    actor.groups.iter().any(|group| group == "system:nodes").then_some(name)
+}
+
+fn taints(node: &Value) -> &[Value] {
+    node["spec"]["taints"].as_array().map_or(&[], Vec::as_slice)
+}
+
+fn labels(node: &Value) -> BTreeMap<&str, &Value> {
+    let labels = node["metadata"]["labels"].as_object().into_iter().flatten();
+    labels.map(|(key, value)| (key.as_str(), value)).collect()
+}
+
+/// The keys whose values differ, in order.
+fn changed<'a>(old: Option<&'a Value>, new: &'a Value) -> BTreeSet<&'a str> {
+    let (old, new) = (old.map(labels).unwrap_or_default(), labels(new));
+    old.keys().chain(new.keys()).copied().filter(|key| old.get(key) != new.get(key)).collect()
+}
+
+fn is_forbidden(label: &str) -> bool {
+    let namespace = label.split_once('/').map_or("", |(namespace, _)| namespace);
+    let within = |root: &str| namespace.strip_suffix(root).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+    let own = OWN_LABELS.contains(&label) || OWN_NAMESPACES.iter().copied().any(within);
+    within(RESTRICTED) || RESERVED.iter().copied().any(within) && !own
+}
+
+#[cfg(test)]
+mod tests {
+    use pal_resources::resource;
+    use serde_json::json;
+
+    use super::*;
+
+    fn node(labels: Value, taints: Value) -> Value {
+        json!({"metadata": {"name": "n1", "labels": labels}, "spec": {"taints": taints}})
+    }
+
+    fn verdict(actor: &Actor, old: Option<&Value>, new: &Value) -> Result<(), String> {
+        let nodes = resource::find("", "v1", "nodes").expect("nodes are built in");
+        check(actor, &nodes, old, new).map_err(|status| status.message)
+    }
+
+    #[test]
+    fn a_node_sets_the_labels_of_a_kubelet_and_no_others_of_kubernetes() {
+        let actor = Actor { user: "system:node:n1".to_owned(), groups: vec!["system:nodes".to_owned()] };
+        let plain = node(json!({}), json!([]));
+        let check = |label: &str, allowed: bool| {
+            let new = node(json!({label: "x"}), json!([]));
+            let words = |action: &str| {
+                let refusal = format!("nodes \"n1\" is forbidden: is not allowed to {action}: {label}");
+                if allowed { Ok(()) } else { Err(refusal) }
+            };
+            assert_eq!(verdict(&actor, Some(&plain), &new), words("modify labels"), "{label}");
+            assert_eq!(verdict(&actor, Some(&new), &plain), words("modify labels"), "{label} taken away");
+            assert_eq!(verdict(&actor, None, &new), words("set the following labels"), "{label} at creation");
+        };
+        check("tier", true);
+        check("example.com/tier", true);
+        check("kubernetes.io/hostname", true);
+        check("topology.kubernetes.io/zone", true);
+        check("kubelet.kubernetes.io/x", true);
+        check("special.node.kubernetes.io/x", true);
+        check("node-role.kubernetes.io/control-plane", false);
+        check("kubernetes.io/other", false);
+        check("x.k8s.io/other", false);
+        check("node-restriction.kubernetes.io/x", false);
+        check("a.node-restriction.kubernetes.io/x", false);
+    }
+
+    #[test]
+    fn a_node_brings_its_taints_and_does_not_change_them() {
+        let actor = Actor { user: "system:node:n1".to_owned(), groups: vec!["system:nodes".to_owned()] };
+        let tainted = node(json!({}), json!([{"key": "a", "effect": "NoSchedule"}]));
+        let plain = node(json!({}), json!(null));
+        let refusal = || Err("nodes \"n1\" is forbidden: node \"n1\" is not allowed to modify taints".to_owned());
+        assert_eq!(verdict(&actor, None, &tainted), Ok(()));
+        assert_eq!(verdict(&actor, Some(&tainted), &tainted), Ok(()));
+        assert_eq!(verdict(&actor, Some(&tainted), &plain), refusal());
+        assert_eq!(verdict(&actor, Some(&plain), &tainted), refusal());
+        let admin = Actor { user: "admin".to_owned(), groups: vec!["system:masters".to_owned()] };
+        assert_eq!(verdict(&admin, Some(&plain), &tainted), Ok(()));
+    }
+}
