@@ -2,7 +2,7 @@
 
 use http::HeaderMap;
 use http::header::{ACCEPT, ACCEPT_ENCODING, USER_AGENT};
-use pal_resources::status::{Reason, Status, StatusDetails};
+use pal_resources::status::{Reason, Status};
 
 /// What an answer shows of an object.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -128,9 +128,7 @@ pub(crate) fn pretty(headers: &HeaderMap, query: Option<bool>) -> bool {
 
 fn not_acceptable() -> Status {
     let message = "only the following media types are accepted: application/json, application/yaml";
-    let mut status = Status::new(406, Reason::NotAcceptable, message);
-    status.details = Some(StatusDetails::default());
-    status
+    Status::new(406, Reason::NotAcceptable, message)
 }
 
 /// Whether a wish is for aggregated discovery, in the version that is served.
@@ -141,6 +139,12 @@ pub(crate) fn aggregated(headers: &HeaderMap) -> bool {
             && wish.version == Some("v2")
             && wish.as_kind == Some("APIGroupDiscoveryList")
     })
+}
+
+/// Whether the client names that media type.
+pub(crate) fn names(headers: &HeaderMap, media: &str) -> bool {
+    let values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|wish| Wish::parse(wish.trim()).essence == media)
 }
 
 /// kube-apiserver indents for these, so that what people see in a terminal is readable.

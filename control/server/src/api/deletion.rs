@@ -66,12 +66,9 @@ fn from_query(query: &Query<'_>) -> Result<DeleteOptions, Status> {
 /// The options that an object of that kind holds: the body of a delete, or a part of an eviction.
 pub(super) fn parse(value: &Value) -> Result<DeleteOptions, Status> {
     let given = value["propagationPolicy"].as_str().map(propagation).transpose()?;
-    for word in value["dryRun"].as_array().into_iter().flatten() {
-        if word != "All" {
-            let text = word.as_str().unwrap_or_default();
-            return Err(query::unsupported(KIND, "dryRun", text, "\"All\""));
-        }
-    }
+    let words: Vec<&str> =
+        value["dryRun"].as_array().into_iter().flatten().map(|word| word.as_str().unwrap_or_default()).collect();
+    let dry_run = query::dry_run(KIND, &words)?;
     let preconditions = &value["preconditions"];
     let resource_version = match preconditions["resourceVersion"].as_str().filter(|text| !text.is_empty()) {
         None => None,
@@ -87,7 +84,7 @@ pub(super) fn parse(value: &Value) -> Result<DeleteOptions, Status> {
             uid: preconditions["uid"].as_str().map(|uid| Uid(uid.to_owned())),
             resource_version,
         },
-        dry_run: value["dryRun"].as_array().is_some_and(|words| !words.is_empty()),
+        dry_run,
         ..DeleteOptions::default()
     })
 }
@@ -103,7 +100,8 @@ fn propagation(text: &str) -> Result<Propagation, Status> {
         "Foreground" => Ok(Propagation::Foreground),
         "Orphan" => Ok(Propagation::Orphan),
         other => {
-            Err(query::unsupported(KIND, "propagationPolicy", other, "\"Background\", \"Foreground\", \"Orphan\""))
+            let given = format!("{other:?}");
+            Err(query::unsupported(KIND, "propagationPolicy", &given, r#""Foreground", "Background", "Orphan", "nil""#))
         }
     }
 }

@@ -6,15 +6,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 use http::header::{
     CACHE_CONTROL, CONTENT_TYPE, ETAG, EXPIRES, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH, LOCATION, VARY,
 };
-use http::{Response, StatusCode};
+use http::{Method, Response, StatusCode};
 use jiff::{SignedDuration, Timestamp};
 use pal_resources::discovery::{self, Document};
 use pal_resources::{Status, openapi, resource};
 use serde_json::json;
 
-use super::accept::aggregated;
+use super::accept::{aggregated, names};
 use super::{Call, figures, health, method_not_allowed, reply};
 use crate::Body;
+
+/// The media type of the OpenAPI v2 document in its encoding for machines.
+const OPENAPI_V2_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+/// As clients name it, which is not a media type by the letter of the RFC.
+const OPENAPI_V2_ASKED: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
 
 /// Documents that were asked for: they are made once.
 #[derive(Default)]
@@ -40,8 +45,15 @@ impl Documents {
     }
 }
 
-/// Whether the path is answered with text.
-pub(super) fn plain(path: &str) -> bool {
+fn takes_v2_protobuf(headers: &HeaderMap) -> bool {
+    [OPENAPI_V2_PROTOBUF, OPENAPI_V2_ASKED].iter().any(|media| names(headers, media))
+}
+
+/// Whether the path is answered in a form that is not negotiated here: text, or OpenAPI v2 as protobuf.
+pub(super) fn plain(path: &str, headers: &HeaderMap) -> bool {
+    if path.trim_matches('/') == "openapi/v2" {
+        return takes_v2_protobuf(headers);
+    }
     let first = path.trim_matches('/').split('/').next().unwrap_or_default();
     matches!(first, "livez" | "readyz" | "healthz" | "metrics" | "cluster-info")
 }
@@ -50,7 +62,9 @@ pub(super) fn plain(path: &str) -> bool {
 pub(super) async fn answer(call: &Call<'_>, path: &str) -> Result<Response<Body>, Status> {
     let trimmed = path.trim_matches('/');
     let first = trimmed.split('/').next().unwrap_or_default();
-    if !matches!(call.parts.method.as_str(), "GET" | "HEAD") {
+    // As kube-apiserver, which knows no HEAD for what it tells in objects.
+    let head = call.parts.method == Method::HEAD && !matches!(first, "api" | "apis" | "version");
+    if call.parts.method != Method::GET && !head {
         return match first {
             "api" | "apis" | "version" | "openapi" => Err(method_not_allowed()),
             _ => Err(Status::unknown_path()),
@@ -95,11 +109,21 @@ fn architecture() -> &'static str {
 }
 
 fn paths() -> Vec<String> {
-    let mut paths: Vec<String> =
-        ["/api", "/api/v1", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v3", "/readyz", "/version"]
-            .into_iter()
-            .map(str::to_owned)
-            .collect();
+    let mut paths: Vec<String> = [
+        "/api",
+        "/api/v1",
+        "/apis",
+        "/healthz",
+        "/livez",
+        "/metrics",
+        "/openapi/v2",
+        "/openapi/v3",
+        "/readyz",
+        "/version",
+    ]
+    .into_iter()
+    .map(str::to_owned)
+    .collect();
     for resource in resource::builtin().iter().filter(|resource| !resource.group.is_empty()) {
         paths.push(format!("/apis/{}", resource.group));
         paths.push(format!("/apis/{}", resource.api_version()));
@@ -137,7 +161,25 @@ async fn groups(call: &Call<'_>, path: &str) -> Result<Response<Body>, Status> {
     cached(call, &document, &headers)
 }
 
+/// `/openapi/v2`, as protobuf for those who name it.
+async fn schemas_v2(call: &Call<'_>) -> Result<Response<Body>, Status> {
+    let headers = [(CACHE_CONTROL, "no-cache, private"), (VARY, "Accept")];
+    if !takes_v2_protobuf(&call.parts.headers) {
+        let document = call.api.documents.get("openapi v2", || Some(openapi::v2::json(resource::builtin()))).await?;
+        let document = document.ok_or_else(Status::unknown_path)?;
+        return cached(call, &document, &headers);
+    }
+    let make = || Some(openapi::v2::protobuf(resource::builtin()));
+    let document = call.api.documents.get("openapi v2 protobuf", make).await?.ok_or_else(Status::unknown_path)?;
+    let body = reply::whole(document.body.clone());
+    let whole = reply::answer(StatusCode::OK, HeaderValue::from_static(OPENAPI_V2_PROTOBUF), body);
+    tagged(call, &document, &headers, Ok(whole))
+}
+
 async fn schemas(call: &Call<'_>, path: &str) -> Result<Response<Body>, Status> {
+    if path == "openapi/v2" {
+        return schemas_v2(call).await;
+    }
     let Some(below) = path.strip_prefix("openapi/v3") else { return Err(Status::unknown_path()) };
     let below = below.trim_matches('/').to_owned();
     let name = path.to_owned();
@@ -169,13 +211,22 @@ fn moved(to: &str) -> Result<Response<Body>, Status> {
 
 /// A document that clients keep: they ask again with its tag, and hear that it is still the same.
 fn cached(call: &Call<'_>, document: &Document, headers: &[(HeaderName, &str)]) -> Result<Response<Body>, Status> {
+    tagged(call, document, headers, reply::json(StatusCode::OK, &document.body, call.accepted))
+}
+
+fn tagged(
+    call: &Call<'_>,
+    document: &Document,
+    headers: &[(HeaderName, &str)],
+    whole: Result<Response<Body>, Status>,
+) -> Result<Response<Body>, Status> {
     let tag = format!("\"{}\"", document.hash);
     let mut response = if matches_tag(&call.parts.headers, &tag) {
         let mut response = Response::new(reply::whole(""));
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         response
     } else {
-        reply::json(StatusCode::OK, &document.body, call.accepted)?
+        whole?
     };
     let unchanged = response.status() == StatusCode::NOT_MODIFIED;
     let target = response.headers_mut();

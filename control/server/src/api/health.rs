@@ -31,13 +31,16 @@ impl Check {
     async fn passes(self, api: &Api) -> bool {
         match self {
             Self::Ping => true,
-            Self::Store => {
-                let store = api.registry.store().consistent();
-                matches!(tokio::time::timeout(STORE_TIMEOUT, store).await, Ok(Ok(_)))
-            }
+            Self::Store => store_answers(api).await,
             Self::Shutdown => !api.stop.is_cancelled(),
         }
     }
+}
+
+/// Whether the store answers in time.
+pub(super) async fn store_answers(api: &Api) -> bool {
+    let store = api.registry.store().consistent();
+    matches!(tokio::time::timeout(STORE_TIMEOUT, store).await, Ok(Ok(_)))
 }
 
 /// The answer to a health path, which may name one check: `/readyz/store`.

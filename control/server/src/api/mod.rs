@@ -3,6 +3,7 @@
 mod accept;
 mod admit;
 mod allow;
+mod components;
 mod deletion;
 mod discovery;
 mod figures;
@@ -30,7 +31,7 @@ use bytes::Bytes;
 use futures::FutureExt as _;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, EXPECT, HeaderValue, WWW_AUTHENTICATE};
 use http::request::Parts;
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use hyper::body::Incoming;
 use pal_registry::{Actor, Registry, WriteOptions};
 use pal_resources::codec::Media;
@@ -127,8 +128,10 @@ impl Call<'_> {
         })
     }
 
+    /// The type that the body is said to have; empty when nothing is said.
     fn content_type(&self) -> &str {
-        self.parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default()
+        const NOT_TEXT: &str = "?";
+        self.parts.headers.get(CONTENT_TYPE).map_or("", |value| value.to_str().unwrap_or(NOT_TEXT))
     }
 
     /// How the body is encoded; 415 when that is nothing known.
@@ -180,6 +183,9 @@ impl Api {
             }
             response
         });
+        if parts.method == Method::HEAD {
+            response = reply::headless(response);
+        }
         // Objects are of the moment; documents that may be kept say so themselves.
         let headers = response.headers_mut();
         headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache, private"));
@@ -214,7 +220,7 @@ impl Api {
                 }
                 call.accepted = match accept::accept(&parts.headers, query.pretty(), Offers::Documents) {
                     // Plain text is one form only: whoever asks for it gets it.
-                    Err(_) if discovery::plain(&path) => Accepted::default(),
+                    Err(_) if discovery::plain(&path, &parts.headers) => Accepted::default(),
                     outcome => outcome?,
                 };
                 discovery::answer(&call, &path).await
@@ -224,6 +230,9 @@ impl Api {
                 let verb = route::verb(&parts.method, path.name.is_some(), watch);
                 // First, so that those who may not are not told what there is.
                 call.allowed(&path, verb).await?;
+                if parts.method == Method::HEAD {
+                    return Err(method_not_allowed());
+                }
                 let at = call.at(path, verb)?;
                 call.accepted = accept::accept(&parts.headers, query.pretty(), Offers::Objects)?;
                 if let Some(stream) = call.streaming(&at) {
@@ -325,6 +334,7 @@ async fn dispatch(call: &Call<'_>, at: &At, body: Incoming) -> Result<Response<B
         ("create", Some("token")) => token::request(call, at, body).await,
         ("create", None) if reviews::reviewed(&at.resource) => reviews::answer(call, at, body).await,
         ("create", None) => write::create(call, at, body).await,
+        ("get" | "list", None) if components::are(&at.resource) => components::answer(call, at).await,
         ("get", _) => read::get(call, at).await,
         ("list", None) => read::list(call, at).await,
         ("update", _) => write::update(call, at, body).await,
@@ -345,9 +355,7 @@ fn method_not_allowed() -> Status {
 fn unsupported_media(accepted: &str) -> Status {
     let message =
         format!("the body of the request was in an unknown format - accepted media types include: {accepted}");
-    let mut status = Status::new(415, Reason::UnsupportedMediaType, message);
-    status.details = Some(StatusDetails::default());
-    status
+    Status::new(415, Reason::UnsupportedMediaType, message)
 }
 
 fn timed_out() -> Status {

@@ -91,6 +91,9 @@ impl<'a> Query<'a> {
 
     /// The options of a list, or of a deletion of a list.
     pub(crate) fn list(&self) -> Result<ListOptions, Status> {
+        if self.get("sendInitialEvents").is_some() {
+            return Err(list_invalid("sendInitialEvents is forbidden for list"));
+        }
         let limit = self.int("limit")?.unwrap_or_default();
         let version = self.version()?;
         let continue_token = self.get("continue").map(str::to_owned);
@@ -111,7 +114,7 @@ impl<'a> Query<'a> {
                 return Err(unsupported(
                     "ListOptions",
                     "resourceVersionMatch",
-                    other,
+                    &format!("{other:?}"),
                     "\"Exact\", \"NotOlderThan\", \"\"",
                 ));
             }
@@ -167,20 +170,19 @@ impl<'a> Query<'a> {
             None | Some("Warn") => Ok(FieldValidation::Warn),
             Some("Ignore") => Ok(FieldValidation::Ignore),
             Some("Strict") => Ok(FieldValidation::Strict),
-            Some(other) => Err(unsupported(kind, "fieldValidation", other, "\"Ignore\", \"Strict\", \"Warn\"")),
+            Some(other) => Err(unsupported(
+                kind,
+                "fieldValidation",
+                &format!("{other:?}"),
+                "\"\", \"Ignore\", \"Strict\", \"Warn\"",
+            )),
         }
     }
 
     /// `dryRun=All`
     pub(crate) fn dry_run(&self, kind: &'static str) -> Result<bool, Status> {
-        let mut all = false;
-        for (_, value) in self.0.iter().filter(|(name, _)| name == "dryRun") {
-            match &**value {
-                "All" => all = true,
-                other => return Err(unsupported(kind, "dryRun", other, "\"All\"")),
-            }
-        }
-        Ok(all)
+        let given: Vec<&str> = self.0.iter().filter(|(name, _)| name == "dryRun").map(|(_, value)| &**value).collect();
+        dry_run(kind, &given)
     }
 
     /// `includeObject` of a table.
@@ -198,6 +200,16 @@ impl<'a> Query<'a> {
         let (_, value) = self.0.iter().find(|(name, _)| name == "pretty")?;
         Some(!matches!(&**value, "0" | "false"))
     }
+}
+
+/// Whether nothing is to be stored, by all the words that were given for it.
+pub(super) fn dry_run(kind: &'static str, given: &[&str]) -> Result<bool, Status> {
+    if given.iter().all(|word| *word == "All") {
+        return Ok(!given.is_empty());
+    }
+    // As Go prints a list of texts.
+    let quoted: Vec<String> = given.iter().map(|word| format!("{word:?}")).collect();
+    Err(unsupported(kind, "dryRun", &format!("[]string{{{}}}", quoted.join(", ")), "\"All\""))
 }
 
 fn check_manager(kind: &'static str, manager: &str) -> Result<(), Status> {
@@ -221,10 +233,11 @@ fn check_manager(kind: &'static str, manager: &str) -> Result<(), Status> {
     Ok(())
 }
 
+/// `value` and `supported` are as they are shown, in quotes.
 pub(super) fn unsupported(kind: &'static str, field: &str, value: &str, supported: &str) -> Status {
     let error = FieldError {
         kind: FieldErrorKind::NotSupported,
-        message: format!("Unsupported value: {value:?}: supported values: {supported}"),
+        message: format!("Unsupported value: {value}: supported values: {supported}"),
         path: FieldPath::new(field),
     };
     Status::invalid(&unserved("meta.k8s.io", kind), "", &[error])
@@ -266,6 +279,12 @@ mod tests {
              forbidden unless resourceVersion is provided",
         );
         check(
+            "sendInitialEvents=true",
+            list,
+            422,
+            "ListOptions.meta.k8s.io \"\" is invalid: sendInitialEvents: Forbidden: sendInitialEvents is forbidden for list",
+        );
+        check(
             "watch=1&sendInitialEvents=true",
             watch,
             422,
@@ -276,14 +295,15 @@ mod tests {
             "dryRun=Some",
             write,
             422,
-            "CreateOptions.meta.k8s.io \"\" is invalid: dryRun: Unsupported value: \"Some\": supported values: \"All\"",
+            "CreateOptions.meta.k8s.io \"\" is invalid: dryRun: Unsupported value: []string{\"Some\"}: supported \
+             values: \"All\"",
         );
         check(
             "fieldValidation=Loud",
             write,
             422,
             "CreateOptions.meta.k8s.io \"\" is invalid: fieldValidation: Unsupported value: \"Loud\": supported values: \
-             \"Ignore\", \"Strict\", \"Warn\"",
+             \"\", \"Ignore\", \"Strict\", \"Warn\"",
         );
     }
 

@@ -169,16 +169,19 @@ fn columns_json(resource: &Resource) -> Result<String, Status> {
 }
 
 fn list_metadata(version: ResourceVersion, next: Option<&str>, remaining: Option<u64>) -> String {
-    let mut metadata = format!("{{\"resourceVersion\":\"{version}\"");
+    let mut fields = Vec::new();
+    // What is not stored has no version.
+    if version.0 != 0 {
+        fields.push(format!("\"resourceVersion\":\"{version}\""));
+    }
     if let Some(next) = next {
         // A token is base64: nothing in it needs escaping.
-        metadata.push_str(&format!(",\"continue\":\"{next}\""));
+        fields.push(format!("\"continue\":\"{next}\""));
     }
     if let Some(remaining) = remaining.filter(|remaining| *remaining > 0) {
-        metadata.push_str(&format!(",\"remainingItemCount\":{remaining}"));
+        fields.push(format!("\"remainingItemCount\":{remaining}"));
     }
-    metadata.push('}');
-    metadata
+    format!("{{{}}}", fields.join(","))
 }
 
 fn list_head(kind: &str, api_version: &str, metadata: &str) -> String {
@@ -211,6 +214,7 @@ mod tests {
         let check = |next: Option<&str>, remaining: Option<u64>, expected: &str| {
             assert_eq!(list_metadata(ResourceVersion(5), next, remaining), expected);
         };
+        assert_eq!(list_metadata(ResourceVersion(0), None, None), "{}");
         check(None, None, r#"{"resourceVersion":"5"}"#);
         check(Some("abc"), None, r#"{"resourceVersion":"5","continue":"abc"}"#);
         check(Some("abc"), Some(3), r#"{"resourceVersion":"5","continue":"abc","remainingItemCount":3}"#);

@@ -1,7 +1,7 @@
 //! Answers: their headers, and the last steps from an object to bytes.
 
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, RETRY_AFTER, VARY, WARNING};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER, VARY, WARNING};
 use http::{Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use pal_resources::Status;
@@ -100,6 +100,16 @@ pub(crate) fn warn(mut response: Response<Body>, warnings: &[String]) -> Respons
     response
 }
 
+/// The answer to `HEAD`: what `GET` would answer, without the body. A body would break the connection's framing.
+pub(crate) fn headless(mut response: Response<Body>) -> Response<Body> {
+    let length = http_body::Body::size_hint(response.body()).exact();
+    if let Some(length) = length.filter(|_| response.status() != StatusCode::NOT_MODIFIED) {
+        response.headers_mut().entry(CONTENT_LENGTH).or_insert(HeaderValue::from(length));
+    }
+    *response.body_mut() = whole("");
+    response
+}
+
 /// A body from any other.
 pub(crate) fn boxed<B>(body: B) -> Body
 where
@@ -134,6 +144,13 @@ mod tests {
         };
         assert_eq!(warn("unknown field \"dta\""), r#"299 - "unknown field \"dta\"""#);
         assert_eq!(warn("a\nb"), r#"299 - "a?b""#);
+    }
+
+    #[test]
+    fn heads_have_the_length_of_what_is_left_out() {
+        let response = headless(text(StatusCode::OK, "twelve bytes"));
+        assert_eq!(response.headers()[CONTENT_LENGTH], "12");
+        assert_eq!(http_body::Body::size_hint(response.body()).exact(), Some(0));
     }
 
     #[tokio::test]

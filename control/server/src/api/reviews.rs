@@ -1,20 +1,21 @@
-//! Questions that clients ask about themselves: who am I, and may I.
+//! Questions about users: who am I, whose is that token, and who may what.
 
 use http::{Response, StatusCode};
 use hyper::body::Incoming;
 use pal_resources::codec;
-use pal_resources::{Resource, Status};
+use pal_resources::{FieldError, FieldPath, Resource, Status};
 use serde_json::{Map, Value, json};
 
 use super::{At, Call, allow, reply};
 use crate::Body;
-use crate::auth::{Attributes, Target, User};
+use crate::auth::{self, Attributes, ISSUER, Rules, Target, User};
 
 /// Whether the resource is such a question. Nothing of them is stored.
 pub(super) fn reviewed(resource: &Resource) -> bool {
     matches!(
         (&*resource.group, &*resource.plural),
-        ("authentication.k8s.io", "selfsubjectreviews") | ("authorization.k8s.io", "selfsubjectaccessreviews")
+        ("authentication.k8s.io", "selfsubjectreviews" | "tokenreviews")
+            | ("authorization.k8s.io", "selfsubjectaccessreviews" | "selfsubjectrulesreviews" | "subjectaccessreviews")
     )
 }
 
@@ -24,11 +25,15 @@ pub(super) async fn answer(call: &Call<'_>, at: &At, body: Incoming) -> Result<R
     let media = call.media()?;
     let body = call.body(body).await?;
     let mut review = codec::decode(media, &body, Some(&at.resource), query.validation)?.value;
-    review["status"] = if at.resource.plural == "selfsubjectreviews" {
-        json!({"userInfo": user_info(&call.user)})
-    } else {
-        access(call, &review["spec"]).await?
+    let spec = &review["spec"];
+    let status = match &*at.resource.plural {
+        "selfsubjectreviews" => json!({"userInfo": user_info(&call.user)}),
+        "selfsubjectrulesreviews" => rules(call, spec)?,
+        "subjectaccessreviews" => access(call, &subject(at, spec)?, spec).await?,
+        "tokenreviews" => token(call, spec).await?,
+        _ => access(call, &call.user, spec).await?,
     };
+    review["status"] = status;
     let ordered = ordered(review);
     reply::value(StatusCode::CREATED, &ordered, call.accepted)
 }
@@ -58,7 +63,81 @@ fn user_info(user: &User) -> Value {
     info.into()
 }
 
-async fn access(call: &Call<'_>, spec: &Value) -> Result<Value, Status> {
+/// The user that a SubjectAccessReview asks about.
+fn subject(at: &At, spec: &Value) -> Result<User, Status> {
+    let texts = |value: &Value| -> Vec<String> {
+        value.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+    };
+    let text = |key: &str| spec[key].as_str().unwrap_or_default().to_owned();
+    let extra = spec["extra"].as_object().into_iter().flatten();
+    let user = User {
+        name: text("user"),
+        uid: text("uid"),
+        groups: texts(&spec["groups"]),
+        extra: extra.map(|(key, values)| (key.clone(), texts(values))).collect(),
+    };
+    if user.name.is_empty() && user.groups.is_empty() {
+        let path = FieldPath::new("spec").child("user");
+        let error = FieldError::invalid(&path, "", "at least one of user or group must be specified");
+        return Err(Status::invalid(&at.resource, "", &[error]));
+    }
+    Ok(user)
+}
+
+/// Whose a token is.
+async fn token(call: &Call<'_>, spec: &Value) -> Result<Value, Status> {
+    let token = spec["token"].as_str().unwrap_or_default();
+    if token.is_empty() {
+        return Err(Status::bad_request("token is required for TokenReview in authentication"));
+    }
+    let refused = |error: String| json!({"user": {}, "error": error});
+    let user = match call.api.authenticator.token(token).await {
+        Ok(user) => user,
+        Err(error) => return Ok(refused(error.to_string())),
+    };
+    let mut status = json!({"authenticated": true, "user": user_info(&user)});
+    let asked: Vec<&str> = spec["audiences"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    if asked.contains(&ISSUER) {
+        // Tokens are for the API alone.
+        status["audiences"] = json!([ISSUER]);
+    } else if !asked.is_empty() {
+        return Ok(refused(format!("token audiences [{ISSUER:?}] is invalid for the target audiences {asked:?}")));
+    }
+    Ok(status)
+}
+
+/// What the user may do, as a list.
+fn rules(call: &Call<'_>, spec: &Value) -> Result<Value, Status> {
+    if spec["namespace"].as_str().is_none_or(str::is_empty) {
+        return Err(Status::bad_request("no namespace on request"));
+    }
+    Ok(rules_status(&auth::rules(&call.user)))
+}
+
+fn rules_status(rules: &Rules) -> Value {
+    let mut status = if rules.all {
+        json!({
+            "resourceRules": [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}],
+            "nonResourceRules": [{"verbs": ["*"], "nonResourceURLs": ["*"]}],
+        })
+    } else {
+        let resources = rules.resources.iter();
+        let resources: Vec<Value> = resources
+            .map(|rule| json!({"verbs": rule.verbs, "apiGroups": [rule.group], "resources": rule.resources}))
+            .collect();
+        json!({
+            "resourceRules": resources,
+            "nonResourceRules": [{"verbs": ["get"], "nonResourceURLs": rules.paths}],
+        })
+    };
+    status["incomplete"] = rules.incomplete.is_some().into();
+    if let Some(why) = rules.incomplete {
+        status["evaluationError"] = why.into();
+    }
+    status
+}
+
+async fn access(call: &Call<'_>, user: &User, spec: &Value) -> Result<Value, Status> {
     let text = |value: &'_ Value, key: &str| value[key].as_str().unwrap_or_default().to_owned();
     let (resource, path) = (&spec["resourceAttributes"], &spec["nonResourceAttributes"]);
     let outcome = match (resource.is_object(), path.is_object()) {
@@ -73,11 +152,11 @@ async fn access(call: &Call<'_>, spec: &Value) -> Result<Value, Status> {
                 name: &name,
                 field_selector: "",
             };
-            allow::permitted(call, &call.user, &Attributes::Resource(&verb, target)).await?
+            allow::permitted(call, user, &Attributes::Resource(&verb, target)).await?
         }
         (false, true) => {
             let (verb, path) = (text(path, "verb"), text(path, "path"));
-            allow::permitted(call, &call.user, &Attributes::Path(&verb, &path)).await?
+            allow::permitted(call, user, &Attributes::Path(&verb, &path)).await?
         }
         _ => {
             return Err(Status::bad_request(

@@ -68,8 +68,9 @@ impl Route {
 /// The API's verb for a method on a resource.
 pub(crate) fn verb(method: &Method, named: bool, watch: bool) -> &'static str {
     match *method {
-        Method::GET | Method::HEAD if watch => "watch",
+        // One object is not watched: `watch` beside a name is overlooked, as kube-apiserver does.
         Method::GET | Method::HEAD if named => "get",
+        Method::GET | Method::HEAD if watch => "watch",
         Method::GET | Method::HEAD => "list",
         Method::POST => "create",
         Method::PUT => "update",
@@ -165,6 +166,7 @@ mod tests {
             assert_eq!(verb(&method, named, watch), expected);
         };
         check(Method::GET, true, false, "get");
+        check(Method::GET, true, true, "get");
         check(Method::GET, false, false, "list");
         check(Method::GET, false, true, "watch");
         check(Method::POST, false, false, "create");

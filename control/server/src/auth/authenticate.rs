@@ -31,12 +31,16 @@ impl Authenticator {
             return Ok(peer.clone());
         }
         let Some(token) = bearer(headers) else { return Ok(self.anonymous.clone()) };
-        let outcome = if token.starts_with("pal_") {
+        self.token(token).await.map(Arc::new).map_err(|error| unauthorized(&error))
+    }
+
+    /// Whose the token is.
+    pub(crate) async fn token(&self, token: &str) -> Result<User, TokenError> {
+        if token.starts_with("pal_") {
             tokens::verify(&self.registry, &self.fingerprint, token).await
         } else {
             self.service_account(token).await
-        };
-        outcome.map(Arc::new).map_err(|error| unauthorized(&error))
+        }
     }
 
     async fn service_account(&self, token: &str) -> Result<User, TokenError> {

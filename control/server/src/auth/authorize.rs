@@ -46,9 +46,9 @@ pub enum Verdict {
     Ask(Question),
 }
 
-const DISCOVERY: &[&str] = &["/api", "/apis", "/openapi", "/version"];
+pub(super) const DISCOVERY: &[&str] = &["/api", "/apis", "/openapi", "/version"];
 /// What anybody may ask who can reach the port. A joiner reads the root certificate before it can trust the server.
-const PUBLIC: &[&str] = &["/healthz", "/livez", "/readyz", "/version", "/cluster-info"];
+pub(super) const PUBLIC: &[&str] = &["/healthz", "/livez", "/readyz", "/version", "/cluster-info"];
 
 /// Whether the user may do that.
 pub fn decide(user: &User, request: &Attributes<'_>) -> Verdict {

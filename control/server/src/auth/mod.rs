@@ -3,10 +3,12 @@
 mod authenticate;
 mod authorize;
 mod jwt;
+mod rules;
 
 pub(crate) use authenticate::Authenticator;
 pub use authorize::{Attributes, Question, Target, Verdict, decide, forbidden};
 pub use jwt::{Bound, Claims, ISSUER, TokenError, TokenKey};
+pub(crate) use rules::{Rules, rules};
 
 use std::collections::BTreeMap;
 

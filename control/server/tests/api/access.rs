@@ -96,6 +96,35 @@ async fn service_accounts_act_with_their_tokens_until_they_go() {
     assert_eq!(account.post(access, &may).await.ok()["status"]["allowed"], false);
     assert_eq!(admin.post(access, &may).await.ok()["status"]["allowed"], true);
     account.get("/api/v1/pods").await.refused(403, "User \"system:serviceaccount:default:sa\" cannot list");
+    let whose = "/apis/authentication.k8s.io/v1/tokenreviews";
+    let asked = json!({"spec": {"token": token}});
+    let found = admin.post(whose, &asked).await.ok()["status"].clone();
+    assert_eq!(
+        (&found["authenticated"], &found["user"]["username"]),
+        (&json!(true), &json!("system:serviceaccount:default:sa"))
+    );
+    let found = admin.post(whose, &json!({"spec": {"token": "nonsense"}})).await.ok()["status"].clone();
+    assert_eq!((found.get("authenticated"), &found["user"]), (None, &json!({})));
+    let foreign = json!({"spec": {"token": token, "audiences": ["others"]}});
+    assert_eq!(admin.post(whose, &foreign).await.ok()["status"].get("authenticated"), None);
+    account.post(whose, &asked).await.refused(403, "cannot create resource \"tokenreviews\"");
+    let subjects = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
+    let mut about = may.clone();
+    about["spec"]["user"] = "system:serviceaccount:default:sa".into();
+    assert_eq!(admin.post(subjects, &about).await.ok()["status"]["allowed"], false);
+    about["spec"]["groups"] = json!(["system:masters"]);
+    assert_eq!(admin.post(subjects, &about).await.ok()["status"]["allowed"], true);
+    admin.post(subjects, &may).await.refused(422, "spec.user: Invalid value: \"\": at least one of user or group");
+    let listing = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews";
+    let here = json!({"spec": {"namespace": "default"}});
+    let all = admin.post(listing, &here).await.ok()["status"].clone();
+    assert_eq!(all["resourceRules"], json!([{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}]));
+    let own = account.post(listing, &here).await.ok()["status"].clone();
+    assert_eq!(
+        (&own["resourceRules"][0]["resources"], &own["incomplete"]),
+        (&json!(["selfsubjectreviews"]), &json!(false))
+    );
+    admin.post(listing, &json!({"spec": {}})).await.refused(400, "no namespace on request");
     let short = admin.post(&format!("{ACCOUNTS}/sa/token"), &json!({"spec": {"expirationSeconds": 5}})).await;
     short.refused(422, "may not specify a duration less than 10 minutes");
     admin.send(Method::DELETE, &format!("{ACCOUNTS}/sa"), "").await.ok();

@@ -165,6 +165,12 @@ impl Client {
         self
     }
 
+    /// A header that need not be text.
+    pub fn with_bytes(mut self, name: &'static str, value: &[u8]) -> Self {
+        self.headers.insert(name, http::HeaderValue::from_bytes(value).expect("a header"));
+        self
+    }
+
     pub async fn get(&self, path: &str) -> Answer {
         self.send(Method::GET, path, "").await
     }

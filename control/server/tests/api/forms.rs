@@ -64,15 +64,74 @@ async fn what_cannot_be_served_is_refused_in_kubernetes_words() {
     admin.send(Method::PUT, CONFIGS, "{}").await.refused(405, not_allowed);
     admin.send(Method::OPTIONS, CONFIGS, "").await.refused(405, not_allowed);
     admin.get("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews").await.refused(405, not_allowed);
+    let plain = admin.get("/api/v1/nothings").await.json();
+    assert_eq!(
+        plain,
+        json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": not_found,
+               "reason": "NotFound", "details": {}, "code": 404})
+    );
     let picky = admin.clone().with("accept", "text/html");
     picky.send(get, CONFIGS, "").await.refused(406, "only the following media types are accepted: application/json");
     let form = admin.clone().with("content-type", "application/x-www-form-urlencoded");
     form.send(post.clone(), CONFIGS, "a=b").await.refused(415, "the body of the request was in an unknown format");
+    let garbage = admin.clone().with_bytes("content-type", b"application/json\xff");
+    let refusal = garbage.send(post.clone(), CONFIGS, "{}").await;
+    refusal.refused(415, "the body of the request was in an unknown format");
+    assert_eq!(refusal.json().get("details"), None);
     let apply = admin.clone().with("content-type", "application/apply-patch+yaml");
     apply.send(Method::PATCH, &format!("{CONFIGS}/a"), "{}").await.refused(415, "application/merge-patch+json");
+    let elsewhere = json!({"metadata": {"name": "b", "namespace": "other"}}).to_string();
+    let words = "the name of the object (b) does not match the name on the URL (a)";
+    admin.send(Method::PUT, &format!("{CONFIGS}/a"), elsewhere.clone()).await.refused(400, words);
+    let words = "the namespace of the object (other) does not match the namespace on the request (default)";
+    admin.send(Method::PUT, &format!("{CONFIGS}/b"), elsewhere).await.refused(400, words);
+    let words = "sendInitialEvents: Forbidden: sendInitialEvents is forbidden for list";
+    admin
+        .get(&format!("{CONFIGS}?sendInitialEvents=true&resourceVersionMatch=NotOlderThan&resourceVersion=0"))
+        .await
+        .refused(422, words);
+    for (query, words) in [("dryRun=Bogus", r#"[]string{"Bogus"}"#), ("fieldValidation=Bogus", r#""Bogus""#)] {
+        let path = format!("{CONFIGS}?{query}");
+        let refusal = admin.post(&path, &json!({"metadata": {"name": "a"}})).await;
+        refusal.refused(422, &format!("Unsupported value: {words}: supported values: "));
+    }
     admin.get(&format!("{CONFIGS}?limit=x")).await.refused(400, "strconv.ParseInt: parsing \"x\": invalid syntax");
     admin.get(&format!("{CONFIGS}?labelSelector=a%20in")).await.refused(400, "");
     admin.get(&format!("{CONFIGS}?fieldSelector=data=x")).await.refused(400, "field label not supported");
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn components_are_told_to_be_healthy() {
+    let cluster = Cluster::start().await;
+    let table = cluster.admin().with("accept", TABLE).get("/api/v1/componentstatuses").await;
+    let warning = table.headers["warning"].to_str().expect("text").to_owned();
+    assert_eq!(warning, "299 - \"v1 ComponentStatus is deprecated in v1.19+\"");
+    let rows = table.ok()["rows"].clone();
+    let cells: Vec<_> = rows.as_array().expect("rows").iter().map(|row| row["cells"].clone()).collect();
+    let healthy = |name: &str| json!([name, "Healthy", "ok", ""]);
+    assert_eq!(cells, [healthy("scheduler"), healthy("controller-manager"), healthy("etcd-0")]);
+    let one = cluster.admin().get("/api/v1/componentstatuses/etcd-0").await.ok();
+    assert_eq!((&one["kind"], &one["conditions"][0]["type"]), (&json!("ComponentStatus"), &json!("Healthy")));
+    cluster.admin().get("/api/v1/componentstatuses/x").await.refused(404, "componentstatuses \"x\" not found");
+    cluster.admin().post("/api/v1/componentstatuses", &json!({})).await.refused(405, "does not allow this method");
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn heads_have_no_body() {
+    let cluster = Cluster::start().await;
+    let admin = cluster.admin();
+    for (path, code) in
+        [("/livez", 200), ("/openapi/v2", 200), ("/nothing", 404), ("/api/v1/pods", 405), ("/apis", 405)]
+    {
+        let head = admin.send(Method::HEAD, path, "").await;
+        assert_eq!((head.code.as_u16(), head.body.len()), (code, 0), "{path}");
+        let length = head.headers["content-length"].to_str().expect("text");
+        assert_ne!(length, "0", "{path}");
+    }
+    let strangers = cluster.anybody().send(Method::HEAD, "/api/v1/pods", "").await;
+    assert_eq!(strangers.code, 403);
     cluster.stop().await;
 }
 
@@ -155,6 +214,18 @@ async fn discovery_is_told_once_and_then_by_its_tag() {
     assert_eq!(admin.get("/apis/apps").await.ok()["kind"], "APIGroup");
     assert_eq!(admin.get("/apis/apps/v1").await.ok()["kind"], "APIResourceList");
     assert_eq!(admin.get("/version/").await.ok()["gitVersion"], pal_server::VERSION);
+
+    let old = admin.get("/openapi/v2").await;
+    let tag = old.headers["etag"].to_str().expect("text").to_owned();
+    assert_eq!(old.ok()["swagger"], "2.0");
+    assert_eq!(admin.clone().with("if-none-match", &tag).get("/openapi/v2").await.code, 304);
+    let asking = admin.clone().with("accept", "application/com.github.proto-openapi.spec.v2@v1.0+protobuf");
+    let packed = asking.get("/openapi/v2").await;
+    let media = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+    assert_eq!((packed.code.as_u16(), packed.headers["content-type"].to_str().expect("text")), (200, media));
+    assert!(packed.body.starts_with(b"\x0a\x032.0"));
+    let tag = packed.headers["etag"].to_str().expect("text").to_owned();
+    assert_eq!(asking.with("if-none-match", &tag).get("/openapi/v2").await.code, 304);
 
     let index = admin.get("/openapi/v3").await.ok();
     let url = index["paths"]["apis/apps/v1"]["serverRelativeURL"].as_str().expect("a URL").to_owned();

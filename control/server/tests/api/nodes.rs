@@ -67,6 +67,16 @@ async fn a_node_reaches_its_own_pods_and_what_they_name() {
     node.get("/api/v1/namespaces/default/secrets").await.refused(403, "cannot list resource \"secrets\"");
     assert_eq!(node.post("/api/v1/nodes", &json!({"metadata": {"name": "n1"}})).await.code, 201);
     node.post("/api/v1/nodes", &json!({"metadata": {"name": "n2"}})).await.refused(403, "is not allowed to create");
+    let merge = node.clone().with("content-type", "application/merge-patch+json");
+    let label = json!({"metadata": {"labels": {"node-role.kubernetes.io/control-plane": ""}}}).to_string();
+    let words = "is not allowed to modify labels: node-role.kubernetes.io/control-plane";
+    merge.send(Method::PATCH, "/api/v1/nodes/n1", label.clone()).await.refused(403, words);
+    merge.send(Method::PATCH, "/api/v1/nodes/n1/status", label).await.refused(403, words);
+    let taint = json!({"spec": {"taints": [{"key": "a", "effect": "NoSchedule"}]}}).to_string();
+    let words = "node \"n1\" is not allowed to modify taints";
+    merge.send(Method::PATCH, "/api/v1/nodes/n1", taint).await.refused(403, words);
+    let zone = json!({"metadata": {"labels": {"topology.kubernetes.io/zone": "z", "tier": "x"}}}).to_string();
+    assert_eq!(merge.send(Method::PATCH, "/api/v1/nodes/n1", zone).await.code, 200);
     let leases = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases";
     assert_eq!(node.post(leases, &json!({"metadata": {"name": "n1"}})).await.code, 201);
     node.post(leases, &json!({"metadata": {"name": "n2"}})).await.refused(403, "is not allowed to create");
