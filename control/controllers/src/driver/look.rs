@@ -1,6 +1,6 @@
 //! A key into a plan: gathers what its reconcile looks at, and asks it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ use crate::action::{Action, Plan};
 use crate::garbage::{self, Item};
 use crate::node::disruption::{self, Disruption};
 use crate::node::{Life, cidr, life, lifecycle, pod as node_pod};
-use crate::object::{annotation, name, uid};
+use crate::object::{annotation, is_deleting, name, uid};
 use crate::{csr, deployment, endpointslice, namespace, replicaset, service_account};
 
 /// The annotation by which a Service asks for other slices than of [`endpointslice::DEFAULT_PER_SLICE`] endpoints.
@@ -33,6 +33,8 @@ pub(super) struct Looker {
     pub(super) failures: HashMap<Place, replicaset::Failure>,
     /// Nodes that pods name and that do not exist, and since when that is known.
     pub(super) missing: HashMap<String, Instant>,
+    /// When namespaces that go were last written what they wait for.
+    pub(super) said: HashMap<String, Instant>,
     /// Whether nodes are gone in numbers.
     pub(super) disruption: Disruption,
     /// A disruption has ended, and the pods that it kept have not been looked at yet.
@@ -67,7 +69,7 @@ impl Looker {
             Key::ReplicaSet(place) => self.replica_set(cache, place, now),
             Key::Deployment(place) => self.deployment(cache, place, now),
             Key::Service(place) => self.service(cache, place),
-            Key::Namespace(name) => self.namespace(cache, name),
+            Key::Namespace(name) => self.namespace(cache, name, now),
             Key::Accounts(name) => self.accounts(cache, name),
             Key::Node(name) => self.node(cache, name, now),
             Key::Blocks => cidr::reconcile(&self.nodes(cache)),
@@ -135,10 +137,24 @@ impl Looker {
         })
     }
 
-    fn namespace(&self, cache: &Cache, name: &str) -> Plan {
+    fn namespace(&mut self, cache: &Cache, name: &str, now: Moment) -> Plan {
         let known = cache.get(&(self.at.namespaces, (String::new(), name.to_owned())));
         let Some(namespace) = whole!(known, Namespace) else { return Plan::idle() };
-        namespace::reconcile(&namespace::View { namespace: &namespace, content: &cache.content(name) })
+        let deleting = is_deleting(&namespace.metadata);
+        let said = self.said.get(name).map(|said| now.monotonic.saturating_duration_since(*said));
+        let plan = namespace::reconcile(
+            &namespace::View {
+                namespace: &namespace,
+                content: &cache.content(name),
+                finalizers: &if deleting { finalizers(cache, name) } else { BTreeMap::new() },
+                said,
+            },
+            now.wall,
+        );
+        if plan.actions.iter().any(|action| matches!(action, Action::Patch { .. })) {
+            self.said.insert(name.to_owned(), now.monotonic);
+        }
+        plan
     }
 
     fn accounts(&self, cache: &Cache, name: &str) -> Plan {
@@ -241,6 +257,17 @@ impl Looker {
     pub(super) fn node_names(&self, cache: &Cache) -> Vec<String> {
         self.nodes(cache).iter().map(|node| name(&node.metadata).to_owned()).collect()
     }
+}
+
+/// How many objects in a namespace have each finalizer.
+fn finalizers(cache: &Cache, namespace: &str) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for position in cache.content(namespace).keys().filter_map(|resource| cache.position(resource)) {
+        for finalizer in cache.all(position, Some(namespace)).flat_map(|known| &known.item.finalizers) {
+            *counts.entry(finalizer.clone()).or_default() += 1;
+        }
+    }
+    counts
 }
 
 fn garbage_of(cache: &Cache, uid: &str) -> Plan {

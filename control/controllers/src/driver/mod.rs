@@ -80,6 +80,7 @@ pub(crate) fn start(
             started: Timestamp::now(),
             failures: HashMap::new(),
             missing: HashMap::new(),
+            said: HashMap::new(),
             disruption: Disruption::default(),
             resumed: false,
         },
@@ -218,6 +219,10 @@ impl Driver {
             Whole::Node(_) => Key::Node(place.1),
             Whole::Pod(_) => Key::Pod(place),
             Whole::Request(_) => Key::Request(place.1),
+            Whole::Namespace(_) => {
+                self.looker.said.remove(&place.1);
+                return;
+            }
             _ => return,
         };
         self.queue.forget(&key);
@@ -233,7 +238,7 @@ impl Driver {
     /// Looks at the pods that a disruption kept where they are.
     fn look_at_pods_of_lost_nodes(&mut self) {
         for node in self.looker.nodes(&self.cache) {
-            if !condition(&node, "Ready").is_some_and(|ready| ready.status == "True") {
+            if condition(&node, "Ready").is_none_or(|ready| ready.status != "True") {
                 for place in self.cache.pods_on(name(&node.metadata)) {
                     self.queue.add(Key::Pod(place.clone()));
                 }
