@@ -8,9 +8,13 @@ use crate::event::{Cause, Effect, Run};
 use crate::plan::{ContainerKind, ProbeKind, PullPolicy};
 use crate::state::{Effects, Ground, PodState};
 
+/// Reason and message of a pod that was active for too long.
+pub(crate) const DEADLINE_EXCEEDED: (&str, &str) =
+    ("DeadlineExceeded", "Pod was active on the node longer than the specified deadline");
+
 impl PodState {
     pub(crate) fn advance(&mut self, now: Now, out: &mut Effects) {
-        self.check_active_deadline(now);
+        self.check_active_deadline(now, out);
         if self.must_end() {
             return self.wind_down(now, out);
         }
@@ -30,10 +34,11 @@ impl PodState {
         }
     }
 
-    fn check_active_deadline(&mut self, now: Now) {
+    fn check_active_deadline(&mut self, now: Now, out: &mut Effects) {
         let Some(limit) = self.plan.active_deadline else { return };
         if now.mono >= self.start_mono + limit && !self.must_end() {
-            self.failure = Some(("DeadlineExceeded", "Pod was active on the node longer than the specified deadline"));
+            self.failure = Some(DEADLINE_EXCEEDED);
+            out.normal(None, DEADLINE_EXCEEDED.0, DEADLINE_EXCEEDED.1.to_owned());
         }
     }
 
@@ -86,7 +91,11 @@ impl PodState {
         let name = &self.plan.containers[index].name;
         let message = match cause {
             StopCause::PodEnds => format!("Stopping container {name}"),
-            StopCause::Unhealthy => format!("Container {name} failed liveness probe, will be restarted"),
+            StopCause::Unhealthy(ProbeKind::Startup) => {
+                format!("Container {name} failed startup probe, will be restarted")
+            }
+            StopCause::Unhealthy(_) => format!("Container {name} failed liveness probe, will be restarted"),
+            StopCause::Unhooked => "FailedPostStartHook".to_owned(),
             StopCause::Changed => format!("Container {name} definition changed, will be restarted"),
         };
         out.normal(Some(index), "Killing", message);

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::Now;
 use crate::container::{Ended, Stage, StopCause};
 use crate::event::{Cause, Effect, Event, Exit, Image, ImageFailure, Run, StartFailure};
+use crate::hook::HookKind;
 use crate::plan::{ContainerKind, PodPlan, ProbeKind, PullPolicy, RestartPolicy};
 use crate::probe::ProbeState;
 use crate::state::{Effects, Ending, Ground, PodState};
@@ -42,6 +43,7 @@ impl PodState {
             Event::StartFailed(run, failure) => self.start_failed(run, failure, now, out),
             Event::Exited(run, exit) => self.exited(run, exit, now, out),
             Event::Probed { run, probe, outcome } => self.probed(run, probe, outcome, now, out),
+            Event::Hooked { run, hook, outcome } => self.hooked(run, hook, outcome, now, out),
             Event::Updated(plan) => self.updated(plan, now, out),
             Event::Gates(gates) => {
                 if gates.len() == self.gates.len() {
@@ -126,11 +128,40 @@ impl PodState {
         out.normal(Some(run.container), "Started", format!("Started container {}", plan.name));
         state.creations = crate::backoff::Backoff::attempts();
         state.stage = Stage::Running { since: now.wall, since_mono: now.mono, stop };
-        let first = match plan.probe(ProbeKind::Startup) {
+        state.hooking = stop.is_none() && plan.hook(HookKind::PostStart).is_some();
+        match state.hooking {
+            true => out.push(Effect::PostStart(run)),
+            false => self.begin_first_probes(run.container, now),
+        }
+    }
+
+    fn begin_first_probes(&mut self, container: usize, now: Now) {
+        let first = match self.plan.containers[container].probe(ProbeKind::Startup) {
             Some(_) => &[ProbeKind::Startup][..],
             None => &[ProbeKind::Readiness, ProbeKind::Liveness],
         };
-        self.begin_probes(run.container, first, now.mono, now);
+        self.begin_probes(container, first, now.mono, now);
+    }
+
+    fn hooked(&mut self, run: Run, hook: HookKind, outcome: Result<(), String>, now: Now, out: &mut Effects) {
+        if !self.current(run) {
+            return;
+        }
+        let i = run.container;
+        match (hook, outcome) {
+            (HookKind::PreStop, Ok(())) => {}
+            (HookKind::PreStop, Err(why)) => {
+                out.warning(Some(i), "FailedPreStopHook", format!("PreStopHook failed: {why}"));
+            }
+            (HookKind::PostStart, Ok(())) => {
+                self.containers[i].hooking = false;
+                self.begin_first_probes(i, now);
+            }
+            (HookKind::PostStart, Err(why)) => {
+                out.warning(Some(i), "FailedPostStartHook", format!("PostStartHook failed: {why}"));
+                self.stop(i, StopCause::Unhooked, now, out);
+            }
+        }
     }
 
     fn begin_probes(&mut self, container: usize, kinds: &[ProbeKind], since: Duration, now: Now) {
@@ -226,7 +257,9 @@ impl PodState {
                 state.retire();
                 self.begin_probes(i, &[ProbeKind::Readiness, ProbeKind::Liveness], since_mono, now);
             }
-            (ProbeKind::Startup | ProbeKind::Liveness, true, false) => self.stop(i, StopCause::Unhealthy, now, out),
+            (ProbeKind::Startup | ProbeKind::Liveness, true, false) => {
+                self.stop(i, StopCause::Unhealthy(kind), now, out)
+            }
             _ => {}
         }
     }

@@ -17,6 +17,16 @@ impl Backoff {
         Self { first: Duration::from_secs(10), limit: Duration::from_secs(300), next: Duration::ZERO }
     }
 
+    /// As it is after that many crashes, of which nothing else is known any more.
+    pub(crate) fn after_crashes(crashes: u32) -> Self {
+        let mut backoff = Self::crashes();
+        // Later ones are at the limit as well.
+        for _ in 0..crashes.min(8) {
+            backoff.delay();
+        }
+        backoff
+    }
+
     /// For images and for what could not be created: 10 s doubling to 5 min.
     pub(crate) fn attempts() -> Self {
         Self { next: Duration::from_secs(10), ..Self::crashes() }
@@ -59,5 +69,8 @@ mod tests {
         check(Backoff::crashes(), &[1, 1, 1, 600, 1], &[0, 10, 20, 0, 10]);
         check(Backoff::quick(), &[1; 6], &[1, 2, 4, 8, 10, 10]);
         check(Backoff::attempts(), &[1; 3], &[10, 20, 40]);
+        check(Backoff::after_crashes(0), &[1; 2], &[0, 10]);
+        check(Backoff::after_crashes(4), &[1; 2], &[80, 160]);
+        check(Backoff::after_crashes(u32::MAX), &[1; 2], &[300, 300]);
     }
 }

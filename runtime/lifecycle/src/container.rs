@@ -38,7 +38,9 @@ pub(crate) enum StopCause {
     /// The pod ends.
     PodEnds,
     /// A liveness or startup probe says so.
-    Unhealthy,
+    Unhealthy(ProbeKind),
+    /// The hook after the start failed.
+    Unhooked,
     /// The manifest has another image now.
     Changed,
 }
@@ -94,6 +96,8 @@ pub(crate) struct ContainerState {
     pub(crate) pulls: Backoff,
     pub(crate) creations: Backoff,
     pub(crate) probes: [Option<Box<ProbeState>>; 3],
+    /// The hook after the start is under way.
+    pub(crate) hooking: bool,
 }
 
 impl ContainerState {
@@ -108,19 +112,24 @@ impl ContainerState {
             pulls: Backoff::attempts(),
             creations: Backoff::attempts(),
             probes: [None, None, None],
+            hooking: false,
         }
+    }
+
+    /// Whether it runs and the hook after the start, if there is one, is through.
+    pub(crate) fn up(&self) -> bool {
+        matches!(self.stage, Stage::Running { .. }) && !self.hooking
     }
 
     /// Whether the startup probe, if there is one, has succeeded in this run.
     pub(crate) fn started(&self, plan: &ContainerPlan) -> bool {
-        matches!(self.stage, Stage::Running { .. })
-            && (plan.probe(ProbeKind::Startup).is_none() || self.verdict(ProbeKind::Startup) == Some(true))
+        self.up() && (plan.probe(ProbeKind::Startup).is_none() || self.verdict(ProbeKind::Startup) == Some(true))
     }
 
     /// Whether traffic may go to it.
     pub(crate) fn ready(&self, plan: &ContainerPlan) -> bool {
         let unhealthy =
-            matches!(self.stage, Stage::Running { stop: Some(StopCause::Unhealthy | StopCause::Changed), .. });
+            matches!(self.stage, Stage::Running { stop: Some(StopCause::Unhealthy(_) | StopCause::Changed), .. });
         self.started(plan)
             && !unhealthy
             && (plan.probe(ProbeKind::Readiness).is_none() || self.verdict(ProbeKind::Readiness) == Some(true))
@@ -146,5 +155,6 @@ impl ContainerState {
     pub(crate) fn end(&mut self, ended: Ended) {
         self.before = self.last.replace(ended);
         self.probes = [None, None, None];
+        self.hooking = false;
     }
 }

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::hook::HookKind;
 use crate::plan::{PodPlan, ProbeKind};
 
 /// One run of one container. Answers that carry an older attempt are of a run that is over.
@@ -146,6 +147,15 @@ pub enum Event {
         /// What failed, if it failed.
         outcome: Result<(), String>,
     },
+    /// A hook is through.
+    Hooked {
+        /// Of which run.
+        run: Run,
+        /// Which hook.
+        hook: HookKind,
+        /// What failed, if it failed.
+        outcome: Result<(), String>,
+    },
     /// The manifest changed (of a running pod, images may).
     Updated(Arc<PodPlan>),
     /// The conditions that the readiness gates name, in their order.
@@ -178,7 +188,10 @@ pub enum Effect {
     },
     /// Create and start: `Started` or `StartFailed`, and some time after `Started`, `Exited`.
     Start(Run),
-    /// End the run within the grace: `Exited` (or `StartFailed` when it was not up yet).
+    /// Carry out the hook after the start: `Hooked`.
+    PostStart(Run),
+    /// End the run within the grace, of which the hook before the end, if there is one, takes its part (`Hooked`):
+    /// `Exited` (or `StartFailed` when it was not up yet).
     Stop {
         /// Which.
         run: Run,

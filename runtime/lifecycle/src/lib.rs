@@ -14,6 +14,7 @@ mod backoff;
 mod conditions;
 mod container;
 mod event;
+mod hook;
 mod plan;
 mod probe;
 mod restore;
@@ -27,6 +28,7 @@ mod tests;
 
 pub use conditions::{Urgency, urgency};
 pub use event::{Cause, Effect, Event, Exit, Image, ImageFailure, Note, Run, StartFailure};
+pub use hook::{Hook, HookKind};
 pub use plan::{ContainerKind, ContainerPlan, PodPlan, ProbeAction, ProbeKind, ProbePlan, PullPolicy, RestartPolicy};
 pub use state::PodState;
 pub use status::Report;

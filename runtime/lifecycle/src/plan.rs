@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{Container, ContainerPort, Pod, Probe};
+use k8s_openapi::api::core::v1::{Container, ContainerPort, HTTPGetAction, Pod, PodSpec, Probe};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
+use crate::hook::{Hook, HookKind, Hooks};
 
 /// `restartPolicy`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,6 +118,8 @@ pub struct ContainerPlan {
     pub kind: ContainerKind,
     /// Startup, readiness, liveness.
     pub(crate) probes: [Option<Box<ProbePlan>>; 3],
+    /// After the start and before the end.
+    pub(crate) hooks: Hooks,
     /// Something in the manifest that cannot be done, in words.
     pub refusal: Option<String>,
 }
@@ -124,6 +128,11 @@ impl ContainerPlan {
     /// The probe of that kind.
     pub fn probe(&self, kind: ProbeKind) -> Option<&ProbePlan> {
         self.probes[kind as usize].as_deref()
+    }
+
+    /// The hook of that kind.
+    pub fn hook(&self, kind: HookKind) -> Option<&Hook> {
+        self.hooks.get(kind)
     }
 }
 
@@ -163,8 +172,14 @@ impl PodPlan {
         };
         let init = spec.and_then(|s| s.init_containers.as_deref()).unwrap_or_default();
         let main = spec.map(|s| s.containers.as_slice()).unwrap_or_default();
-        let init = init.iter().map(|c| container(c, init_kind(c)));
-        let containers = init.chain(main.iter().map(|c| container(c, ContainerKind::Main))).collect();
+        let refusal = spec.and_then(refusal);
+        let of = |c: &Container, kind| {
+            let mut plan = container(c, kind);
+            plan.refusal = refusal.clone().or(plan.refusal);
+            plan
+        };
+        let init = init.iter().map(|c| of(c, init_kind(c)));
+        let containers = init.chain(main.iter().map(|c| of(c, ContainerKind::Main))).collect();
         let gates = spec.and_then(|s| s.readiness_gates.as_deref()).unwrap_or_default();
         Self {
             label: format!("{name}_{namespace}({uid})"),
@@ -182,6 +197,27 @@ impl PodPlan {
     pub fn index_of(&self, name: &str) -> Option<usize> {
         self.containers.iter().position(|c| c.name == name)
     }
+}
+
+/// What the pod as a whole asks for and cannot have.
+fn refusal(spec: &PodSpec) -> Option<String> {
+    let refused = [
+        (
+            spec.host_network,
+            "hostNetwork",
+            "components have no network of their own to leave; use a Service of type NodePort",
+        ),
+        (spec.host_pid, "hostPID", "components are no processes of the node"),
+        (spec.host_ipc, "hostIPC", "components share no memory with processes of the node"),
+    ];
+    let (_, field, why) = refused.into_iter().find(|(wanted, ..)| *wanted == Some(true))?;
+    Some(format!("{field} is not supported: {why}"))
+}
+
+/// A port of the node that the container asks for.
+fn host_port(ports: &[ContainerPort]) -> Option<String> {
+    let port = ports.iter().find_map(|p| p.host_port.filter(|port| *port > 0))?;
+    Some(format!("hostPort {port} is not supported: use a Service of type NodePort"))
 }
 
 /// The manifest's seconds; less than none is none.
@@ -203,8 +239,8 @@ fn container(c: &Container, kind: ContainerKind) -> ContainerPlan {
         Some("Never") => PullPolicy::Never,
         _ => PullPolicy::IfNotPresent,
     };
-    let mut refusal = None;
     let ports = c.ports.as_deref().unwrap_or_default();
+    let mut refusal = host_port(ports);
     let wanted = [
         ("startupProbe", &c.startup_probe),
         ("readinessProbe", &c.readiness_probe),
@@ -220,23 +256,16 @@ fn container(c: &Container, kind: ContainerKind) -> ContainerPlan {
             }
         }
     });
-    ContainerPlan { name: c.name.clone(), image, pull, kind, probes, refusal }
+    let hooks = Hooks::new(c.lifecycle.as_ref(), ports).unwrap_or_else(|why| {
+        refusal.get_or_insert(why);
+        Hooks::default()
+    });
+    ContainerPlan { name: c.name.clone(), image, pull, kind, probes, hooks, refusal }
 }
 
 fn probe(p: &Probe, ports: &[ContainerPort]) -> Result<ProbePlan, String> {
     let action = if let Some(get) = &p.http_get {
-        if get.scheme.as_deref() == Some("HTTPS") {
-            return Err("httpGet.scheme HTTPS is not supported: components serve plain HTTP".to_owned());
-        }
-        let path = get.path.as_deref().filter(|path| !path.is_empty()).unwrap_or("/");
-        let slash = if path.starts_with('/') { "" } else { "/" };
-        let headers = get.http_headers.as_deref().unwrap_or_default();
-        ProbeAction::HttpGet {
-            host: get.host.clone().filter(|h| !h.is_empty()),
-            port: port(&get.port, ports)?,
-            path: format!("{slash}{path}"),
-            headers: headers.iter().map(|h| (h.name.clone(), h.value.clone())).collect(),
-        }
+        http_get(get, ports)?
     } else if let Some(tcp) = &p.tcp_socket {
         ProbeAction::TcpSocket { host: tcp.host.clone().filter(|h| !h.is_empty()), port: port(&tcp.port, ports)? }
     } else if p.exec.is_some() {
@@ -256,6 +285,22 @@ fn probe(p: &Probe, ports: &[ContainerPort]) -> Result<ProbePlan, String> {
         timeout: Duration::from_secs(at_least_one(p.timeout_seconds, 1).into()),
         success_threshold: at_least_one(p.success_threshold, 1),
         failure_threshold: at_least_one(p.failure_threshold, 3),
+    })
+}
+
+/// A request to the container.
+pub(crate) fn http_get(get: &HTTPGetAction, ports: &[ContainerPort]) -> Result<ProbeAction, String> {
+    if get.scheme.as_deref() == Some("HTTPS") {
+        return Err("httpGet.scheme HTTPS is not supported: components serve plain HTTP".to_owned());
+    }
+    let path = get.path.as_deref().filter(|path| !path.is_empty()).unwrap_or("/");
+    let slash = if path.starts_with('/') { "" } else { "/" };
+    let headers = get.http_headers.as_deref().unwrap_or_default();
+    Ok(ProbeAction::HttpGet {
+        host: get.host.clone().filter(|h| !h.is_empty()),
+        port: port(&get.port, ports)?,
+        path: format!("{slash}{path}"),
+        headers: headers.iter().map(|h| (h.name.clone(), h.value.clone())).collect(),
     })
 }
 

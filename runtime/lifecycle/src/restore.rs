@@ -1,14 +1,20 @@
 //! Taking up a pod again after the agent was away: its last report says what had been.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{ContainerState as ApiState, ContainerStateTerminated, ContainerStatus, PodStatus};
 
 use crate::Now;
+use crate::advance::DEADLINE_EXCEEDED;
+use crate::backoff::Backoff;
 use crate::container::{ContainerState, Ended, Stage};
 use crate::event::Exit;
 use crate::plan::{ContainerKind, ContainerPlan, PodPlan, RestartPolicy};
 use crate::state::PodState;
+
+/// Why a run ended that was going on when the agent stopped: no crash.
+const AGENT_STOPPED: &str = "Unknown";
 
 impl PodState {
     /// A pod that this node had before. What was running is taken to have ended when the agent did, and runs again if
@@ -18,13 +24,13 @@ impl PodState {
         if let Some(start) = &status.start_time {
             state.start_time = start.0;
             let active = now.wall.as_second().saturating_sub(start.0.as_second());
-            let active = std::time::Duration::from_secs(u64::try_from(active).unwrap_or(0));
+            let active = Duration::from_secs(u64::try_from(active).unwrap_or(0));
             state.start_mono = now.mono.saturating_sub(active);
         }
         state.ip = status.pod_ip.as_deref().and_then(|ip| ip.parse().ok());
         state.transitions.recall(status.conditions.as_deref().unwrap_or_default());
         if status.reason.as_deref() == Some("DeadlineExceeded") {
-            state.failure = Some(("DeadlineExceeded", "Pod was active on the node longer than the specified deadline"));
+            state.failure = Some(DEADLINE_EXCEEDED);
         }
         let reported = || status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
         let plan = Arc::clone(&state.plan);
@@ -54,24 +60,33 @@ fn recall(
     container.attempt = u32::try_from(old.restart_count).unwrap_or(0);
     container.image_id = Some(old.image_id.as_str()).filter(|id| !id.is_empty()).map(Arc::from);
     let previous = old.last_state.as_ref().and_then(|s| s.terminated.as_ref());
-    container.last = previous.map(|t| ended(container.attempt.saturating_sub(1), t, now));
     let Some(state) = &old.state else { return };
+    // In a back-off the run that failed is over and the next one has not got its number yet.
+    let backing_off = waiting_to_restart(state);
+    let before = if backing_off { container.attempt } else { container.attempt.saturating_sub(1) };
+    container.last = previous.map(|t| ended(before, t, now));
+    if container.last.as_ref().is_some_and(|last| last.reason != AGENT_STOPPED) {
+        container.crashes = Backoff::after_crashes(container.attempt);
+    }
     match state {
         ApiState { running: Some(running), .. } => {
             let exit = Exit { code: 255, out_of_memory: false, message: "the node's agent was stopped".to_owned() };
             let started = running.started_at.as_ref().map(|t| t.0);
             let mut over = Ended::new(container.attempt, exit, started, now.wall);
-            over.reason = "Unknown".to_owned();
+            over.reason = AGENT_STOPPED.to_owned();
             container.end(over);
         }
         ApiState { terminated: Some(terminated), .. } => {
             let over = ended(container.attempt, terminated, now);
             container.end(over);
         }
-        // It waited, and now waits anew: for its image, or as a crash whose back-off begins again.
+        // It waited, and now waits anew for its image, or for what is left of its back-off.
         _ => {
-            if container.last.is_some() && waiting_to_restart(state) {
-                container.stage = Stage::Crashed { until: now.mono, delay: std::time::Duration::ZERO };
+            if let Some(last) = container.last.as_ref().filter(|_| backing_off) {
+                let delay = container.crashes.delay();
+                let passed = now.wall.as_second().saturating_sub(last.finished.as_second());
+                let left = delay.saturating_sub(Duration::from_secs(u64::try_from(passed).unwrap_or(0)));
+                container.stage = Stage::Crashed { until: now.mono + left, delay };
             }
             return;
         }
@@ -83,12 +98,11 @@ fn recall(
         ContainerKind::Main => policy == RestartPolicy::Always || (policy == RestartPolicy::OnFailure && code != 0),
     };
     container.stage = match again {
-        true => Stage::Crashed { until: now.mono, delay: std::time::Duration::ZERO },
+        true => Stage::Crashed { until: now.mono, delay: Duration::ZERO },
         false => Stage::Done,
     };
 }
 
-/// In a back-off the run that failed is over and the next one has not got its number yet.
 fn waiting_to_restart(state: &ApiState) -> bool {
     state.waiting.as_ref().is_some_and(|w| w.reason.as_deref() == Some("CrashLoopBackOff"))
 }

@@ -12,7 +12,8 @@ use serde_json::json;
 
 use crate::state::Phase;
 use crate::{
-    Cause, ContainerKind, Effect, Event, Exit, Image, ImageFailure, Now, PodPlan, PodState, Report, Run, StartFailure,
+    Cause, ContainerKind, Effect, Event, Exit, HookKind, Image, ImageFailure, Now, PodPlan, PodState, Report, Run,
+    StartFailure,
 };
 
 /// SplitMix64: enough for choices, and the same everywhere.
@@ -58,6 +59,9 @@ fn manifest(dice: &mut Dice) -> Pod {
             if dice.one_in(4) {
                 c[probe] = json!({"tcpSocket": {"port": 80}, "periodSeconds": 1 + dice.below(20), "failureThreshold": 1 + dice.below(3)});
             }
+        }
+        if dice.one_in(6) {
+            c["lifecycle"] = json!({"postStart": {"sleep": {"seconds": 1}}});
         }
         c
     };
@@ -161,6 +165,10 @@ impl World {
             Effect::Probe { run, probe } => {
                 let outcome = if self.dice.one_in(4) { Err("no".to_owned()) } else { Ok(()) };
                 self.answer(Event::Probed { run, probe, outcome });
+            }
+            Effect::PostStart(run) => {
+                let outcome = if self.dice.one_in(4) { Err("no".to_owned()) } else { Ok(()) };
+                self.answer(Event::Hooked { run, hook: HookKind::PostStart, outcome });
             }
             Effect::Note(_) => {}
             Effect::CleanUp => {

@@ -119,7 +119,7 @@ impl PodState {
 
     /// Whether the container of that index is running.
     pub fn is_running(&self, container: usize) -> bool {
-        self.containers.get(container).is_some_and(|c| matches!(c.stage, Stage::Running { .. }))
+        self.containers.get(container).is_some_and(|c| c.up())
     }
 
     /// Whether the pod has ended for good: nothing of it will run again.
@@ -216,7 +216,7 @@ impl PodState {
             let good = mains().all(|s| s.done() == Some(0));
             return if good { Phase::Succeeded } else { Phase::Failed };
         }
-        let never_ran = |s: &ContainerState| s.last.is_none() && !matches!(s.stage, Stage::Running { .. });
+        let never_ran = |s: &ContainerState| s.last.is_none() && !s.up();
         if mains().any(never_ran) { Phase::Pending } else { Phase::Running }
     }
 

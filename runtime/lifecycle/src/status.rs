@@ -55,7 +55,7 @@ impl PodState {
     }
 
     fn container_status(&self, plan: &ContainerPlan, state: &ContainerState) -> ContainerStatus {
-        let ran = matches!(state.stage, Stage::Running { .. });
+        let ran = state.up();
         let id = |attempt: u32| format!("pal://{}/{}/{attempt}", self.plan.uid, plan.name);
         let last_state = match state.stage {
             Stage::Done => state.before.as_ref(),
@@ -87,13 +87,14 @@ impl PodState {
             waiting: Some(ContainerStateWaiting { reason: Some(reason.to_owned()), message }),
             ..ApiState::default()
         };
+        let coming_up = || {
+            let inits = self.plan.containers.iter().any(|c| c.kind != ContainerKind::Main);
+            let first_init = inits && self.plan.containers[0].name == plan.name;
+            waiting(if inits && !first_init { "PodInitializing" } else { "ContainerCreating" }, None)
+        };
         match &state.stage {
-            Stage::Idle | Stage::Finding | Stage::Pulling | Stage::ImageReady | Stage::Starting { .. } => {
-                let inits = self.plan.containers.iter().any(|c| c.kind != ContainerKind::Main);
-                let first_init = inits && self.plan.containers[0].name == plan.name;
-                let reason = if inits && !first_init { "PodInitializing" } else { "ContainerCreating" };
-                waiting(reason, None)
-            }
+            Stage::Idle | Stage::Finding | Stage::Pulling | Stage::ImageReady | Stage::Starting { .. } => coming_up(),
+            Stage::Running { .. } if state.hooking => coming_up(),
             Stage::NoImage { cause, message, shown_until: Some(_), .. } => {
                 waiting(cause.as_str(), Some(message.clone()))
             }

@@ -8,9 +8,14 @@ use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use serde_json::{Value, json};
 
 use crate::{
-    Cause, Effect, Event, Exit, Image, ImageFailure, Now, PodPlan, PodState, ProbeKind, Report, Run, StartFailure,
-    Urgency, urgency,
+    Cause, Effect, Event, Exit, Hook, HookKind, Image, ImageFailure, Now, PodPlan, PodState, ProbeAction, ProbeKind,
+    Report, Run, StartFailure, Urgency, urgency,
 };
+
+#[path = "hook_tests.rs"]
+mod hooks;
+#[path = "restore_tests.rs"]
+mod restored;
 
 /// A pod with its clock and what it has asked for.
 struct Life {
@@ -245,6 +250,8 @@ fn init_containers_run_in_order_and_a_sidecar_stays_up() {
     life.tell(Event::Exited(sidecar, exit(143)));
     assert_eq!((life.phase().as_str(), life.asked()), ("Succeeded", vec![Effect::CleanUp]));
     assert_eq!(life.condition("Ready"), "False PodCompleted");
+    assert_eq!(life.condition("ContainersReady"), "False PodCompleted");
+    assert_eq!(life.condition("Initialized"), "True PodCompleted");
 }
 
 #[test]
@@ -318,6 +325,35 @@ fn a_probe_that_cannot_be_done_is_refused_by_name() {
     let state = life.status().container_statuses.unwrap().remove(0).state.unwrap();
     let message = state.waiting.unwrap().message.unwrap();
     assert!(message.starts_with("livenessProbe: exec is not supported"), "{message}");
+}
+
+#[test]
+fn what_belongs_to_the_node_is_refused_by_name() {
+    let check = |pod: Value, port: Value, expected: &str| {
+        let mut spec = json!({"containers": [{"name": "c", "image": "x", "ports": [port]}]});
+        spec.as_object_mut().unwrap().extend(pod.as_object().unwrap().clone());
+        let life = Life::new(spec);
+        let state = life.status().container_statuses.unwrap().remove(0).state.unwrap();
+        let waiting = state.waiting.unwrap();
+        assert_eq!(waiting.reason.as_deref(), Some("CreateContainerConfigError"));
+        assert!(waiting.message.as_ref().unwrap().starts_with(expected), "{waiting:?}");
+        assert!(life.notes()[0].starts_with(&format!("Failed: Error: {expected}")), "{:?}", life.notes());
+    };
+    let port = json!({"containerPort": 80});
+    // With hostNetwork the API gives each port its hostPort.
+    let both = json!({"containerPort": 80, "hostPort": 80});
+    check(json!({"hostNetwork": true}), both.clone(), "hostNetwork is not supported");
+    check(json!({"hostPID": true}), port.clone(), "hostPID is not supported");
+    check(json!({"hostIPC": true}), port, "hostIPC is not supported");
+    check(json!({"hostNetwork": false}), both, "hostPort 80 is not supported: use a Service of type NodePort");
+}
+
+#[test]
+fn who_fails_its_startup_probe_is_killed_in_its_name() {
+    let startup = json!({"httpGet": {"port": 8080}, "failureThreshold": 1});
+    let mut life = Life::run(json!({"containers": [{"name": "c", "image": "x", "startupProbe": startup}]}));
+    life.tell(probed(FIRST, ProbeKind::Startup, false));
+    assert!(life.notes().contains(&"Killing: Container c failed startup probe, will be restarted".to_owned()));
 }
 
 fn probed(run: Run, probe: ProbeKind, good: bool) -> Event {
@@ -402,9 +438,12 @@ fn a_pod_that_vanishes_is_ended_without_a_word_to_the_api() {
 fn a_pod_over_its_time_fails() {
     let mut life = Life::run(json!({"activeDeadlineSeconds": 60, "containers": [{"name": "c", "image": "x"}]}));
     assert_eq!(life.state.deadline(), Some(Duration::from_secs(60)));
-    life.asked();
+    life.effects.clear();
     life.at(60);
+    assert_eq!(life.notes()[0], "DeadlineExceeded: Pod was active on the node longer than the specified deadline");
     assert_eq!(life.asked(), [Effect::Stop { run: FIRST, grace: Duration::from_secs(30) }]);
+    life.at(61);
+    assert_eq!(life.notes(), Vec::<String>::new(), "it is told once");
     let status = life.status();
     assert_eq!((status.phase.as_deref(), status.reason.as_deref()), (Some("Failed"), Some("DeadlineExceeded")));
 }
@@ -428,34 +467,4 @@ fn readiness_gates_wait_for_conditions_of_others() {
     assert!(life.condition("Ready").starts_with("False ReadinessGatesNotReady"));
     life.tell(Event::Gates(vec![true]));
     assert_eq!(life.condition("Ready"), "True");
-}
-
-#[test]
-fn after_the_agent_was_away_what_ran_is_run_again() {
-    let check = |policy: &str, phase: &str, effects: &[Effect]| {
-        let status = Life::run(with(policy)).status();
-        let mut state = PodState::restore(plan(with(policy)), &status, at(100));
-        let effects_got = state.step(Event::Tick, at(100));
-        assert_eq!(effects_got, effects, "{policy}");
-        let now = state.status(&Report { host_ip: "10.0.0.1".parse().unwrap(), scheduled: at(0).wall });
-        let container = &now.container_statuses.as_ref().unwrap()[0];
-        assert_eq!(now.phase.as_deref(), Some(phase), "{policy}");
-        assert_eq!((now.pod_ip, now.start_time), (status.pod_ip, status.start_time));
-        let ended = [&container.state, &container.last_state].map(|s| s.as_ref().and_then(|s| s.terminated.clone()));
-        let ended = ended.into_iter().flatten().next().unwrap();
-        assert_eq!((ended.reason.as_deref(), ended.exit_code), (Some("Unknown"), 255));
-    };
-    check("Always", "Running", &[Effect::Prepare, Effect::FindImage { container: 0 }]);
-    check("Never", "Failed", &[Effect::CleanUp]);
-}
-
-#[test]
-fn what_had_ended_before_the_agent_was_away_stays_ended() {
-    let mut life = Life::run(with("Never"));
-    life.tell(Event::Exited(FIRST, exit(0)));
-    let status = life.status();
-    let mut state = PodState::restore(plan(with("Never")), &status, at(100));
-    assert_eq!(state.step(Event::Tick, at(100)), [Effect::CleanUp]);
-    let report = Report { host_ip: "10.0.0.1".parse().unwrap(), scheduled: at(0).wall };
-    assert_eq!(state.status(&report).container_statuses, status.container_statuses);
 }

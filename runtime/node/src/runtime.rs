@@ -1,14 +1,15 @@
 //! What the pods' tasks need of images, components and the network, as one interface: the real one is
 //! [`crate::wasm`], tests have one of their own.
 
+use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use pal_engine::Mount;
-use pal_lifecycle::{Exit, Image, ImageFailure, ProbePlan, StartFailure};
+use pal_lifecycle::{Exit, Image, ImageFailure, ProbeAction, StartFailure};
 
 use crate::logs::ContainerLog;
 
@@ -26,6 +27,7 @@ pub(crate) struct LocalImage {
 pub(crate) struct LaunchSpec {
     pub(crate) namespace: String,
     pub(crate) pod: String,
+    pub(crate) container: String,
     pub(crate) args: Vec<String>,
     pub(crate) env: Vec<(String, String)>,
     pub(crate) mounts: Vec<Mount>,
@@ -35,7 +37,42 @@ pub(crate) struct LaunchSpec {
     pub(crate) ip: Ipv4Addr,
     /// Where an HTTP service is reached.
     pub(crate) ports: Vec<u16>,
+    /// The ports that the pod's other containers serve on.
+    pub(crate) claims: PortClaims,
     pub(crate) log: Arc<ContainerLog>,
+}
+
+/// Which container of a pod serves on which port; clones share it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PortClaims(Arc<Mutex<HashMap<u16, Arc<str>>>>);
+
+impl PortClaims {
+    /// Claims the ports for a container, all or none. Who has one of them already is in the error.
+    pub(crate) fn claim(&self, container: &str, ports: &[u16]) -> Result<PortClaim, String> {
+        let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((port, other)) = ports.iter().find_map(|port| Some((port, taken.get(port)?))) {
+            return Err(format!(
+                "containers {other} and {container} both serve on port {port} of the pod: give each a containerPort of its own"
+            ));
+        }
+        let owner: Arc<str> = container.into();
+        taken.extend(ports.iter().map(|port| (*port, owner.clone())));
+        Ok(PortClaim { all: self.clone(), owner })
+    }
+}
+
+/// The ports of one run, free again when this is dropped.
+#[derive(Debug)]
+pub(crate) struct PortClaim {
+    all: PortClaims,
+    owner: Arc<str>,
+}
+
+impl Drop for PortClaim {
+    fn drop(&mut self) {
+        let mut taken = self.all.0.lock().unwrap_or_else(PoisonError::into_inner);
+        taken.retain(|_, owner| !Arc::ptr_eq(owner, &self.owner));
+    }
 }
 
 /// Runs components.
@@ -51,7 +88,7 @@ pub(crate) trait Runtime: Send + Sync + 'static {
     async fn launch(&self, image: &LocalImage, spec: LaunchSpec) -> Result<Arc<dyn Workload>, StartFailure>;
 
     /// Probes once; the caller limits the time.
-    async fn probe(&self, ip: Ipv4Addr, plan: &ProbePlan) -> Result<(), String>;
+    async fn probe(&self, ip: Ipv4Addr, action: &ProbeAction) -> Result<(), String>;
 }
 
 /// A container that runs.
@@ -78,4 +115,23 @@ pub(crate) const TRAPPED: i32 = 134;
 /// An end with that code.
 pub(crate) fn exit(code: i32, message: impl Into<String>) -> Exit {
     Exit { code, out_of_memory: false, message: message.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_is_one_containers_until_it_ends() {
+        let claims = PortClaims::default();
+        let first = claims.claim("a", &[8080, 9090]).unwrap();
+        let refused = claims.claim("b", &[80, 9090]).unwrap_err();
+        assert!(refused.starts_with("containers a and b both serve on port 9090"), "{refused}");
+        let other = claims.claim("b", &[80]).unwrap();
+        drop(first);
+        let again = claims.claim("a", &[8080]).unwrap();
+        assert!(claims.claim("c", &[80]).is_err(), "what others have is not let go");
+        drop((other, again));
+        claims.claim("c", &[80, 8080]).unwrap();
+    }
 }

@@ -12,12 +12,12 @@ use pal_engine::{
     Service, StartError,
 };
 use pal_image::{Artifact, PullError, PullPolicy, Puller};
-use pal_lifecycle::{Cause, Exit, Image, ImageFailure, ProbeAction, ProbePlan, StartFailure};
+use pal_lifecycle::{Cause, Exit, Image, ImageFailure, ProbeAction, StartFailure};
 use pal_network::{Attachment, Backend, Network, PodOrigin, PodOutbound, SendError};
 use tokio::sync::Semaphore;
 
 use crate::logs::Stream;
-use crate::runtime::{CANCELLED, KILLED, LaunchSpec, LocalImage, Runtime, TRAPPED, Workload, exit};
+use crate::runtime::{CANCELLED, KILLED, LaunchSpec, LocalImage, PortClaim, Runtime, TRAPPED, Workload, exit};
 
 /// How long a command may take to be cancelled.
 const CANCEL_LIMIT: Duration = Duration::from_secs(10);
@@ -69,8 +69,8 @@ impl Runtime for WasmRuntime {
         }
     }
 
-    async fn probe(&self, ip: Ipv4Addr, plan: &ProbePlan) -> Result<(), String> {
-        match &plan.action {
+    async fn probe(&self, ip: Ipv4Addr, action: &ProbeAction) -> Result<(), String> {
+        match action {
             ProbeAction::TcpSocket { host, port } => {
                 own_host(host.as_deref(), ip)?;
                 let refused = || format!("dial tcp {ip}:{port}: connect: connection refused");
@@ -129,12 +129,13 @@ impl WasmRuntime {
         instance: InstanceSpec,
         spec: &LaunchSpec,
     ) -> Result<Arc<dyn Workload>, StartFailure> {
+        let claim = spec.claims.claim(&spec.container, &spec.ports).map_err(not_created)?;
         let permit = self.trials.acquire().await;
         let service = program.serve(instance).await.map_err(start_failure)?;
         drop(permit);
         let backend = Arc::new(ServiceBackend(service.clone()));
         let attachments = spec.ports.iter().map(|port| self.network.attach(spec.ip, *port, backend.clone())).collect();
-        Ok(Arc::new(Served { service, attachments: Mutex::new(attachments) }))
+        Ok(Arc::new(Served { service, reach: Mutex::new(Some(Reach { _attachments: attachments, _claim: claim })) }))
     }
 }
 
@@ -215,7 +216,13 @@ impl Workload for Command {
 /// A service that is reachable.
 struct Served {
     service: Service,
-    attachments: Mutex<Vec<Attachment>>,
+    reach: Mutex<Option<Reach>>,
+}
+
+/// What makes a service reachable, until it is dropped.
+struct Reach {
+    _attachments: Vec<Attachment>,
+    _claim: PortClaim,
 }
 
 #[async_trait]
@@ -231,7 +238,7 @@ impl Workload for Served {
     async fn stop(&self, notice: Duration, grace: Duration) -> Exit {
         let notice = notice.min(grace);
         tokio::time::sleep(notice).await;
-        self.attachments.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        drop(self.reach.lock().unwrap_or_else(PoisonError::into_inner).take());
         let drained = tokio::time::timeout(grace.saturating_sub(notice), self.service.drained()).await;
         self.service.stop();
         match drained {

@@ -13,7 +13,7 @@ use super::fields::Facts;
 use super::sources::{self, Sources};
 use super::{Shared, env, volumes};
 use crate::logs::ContainerLog;
-use crate::runtime::{LaunchSpec, LocalImage, Workload};
+use crate::runtime::{LaunchSpec, LocalImage, PortClaims, Workload};
 
 /// How long a pod waits at a time for an address, and for objects.
 const PREPARE_LIMIT: Duration = Duration::from_secs(10);
@@ -73,6 +73,7 @@ pub(super) async fn start(
     ip: Ipv4Addr,
     image: LocalImage,
     log: Arc<ContainerLog>,
+    claims: PortClaims,
 ) -> Result<Arc<dyn Workload>, StartFailure> {
     let wrong = |message: String| StartFailure::NotCreated { cause: Cause::CreateContainerConfigError, message };
     let spec = pod.spec.as_ref().ok_or_else(|| wrong("the pod has no spec".to_owned()))?;
@@ -91,7 +92,9 @@ pub(super) async fn start(
         memory_limit: memory_limit(container).map_err(wrong)?,
         request_timeout: request_timeout(&pod).map_err(wrong)?,
         ip,
+        container: container.name.clone(),
         ports: ports(container),
+        claims,
         log,
     };
     shared.runtime.launch(&image, launch).await

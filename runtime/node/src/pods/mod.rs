@@ -1,5 +1,6 @@
 //! The node's pods: one task each, which owns the pod's machine and carries its effects out.
 
+mod effects;
 pub(crate) mod env;
 pub(crate) mod fields;
 mod launch;

@@ -76,6 +76,14 @@ fn status_patch(pod: &Pod, status: &PodStatus) -> Value {
         for field in ["reason", "message"] {
             map.entry(field).or_insert(Value::Null);
         }
+        // Conditions are merged by their type, each field on its own.
+        for condition in map.get_mut("conditions").and_then(Value::as_array_mut).into_iter().flatten() {
+            for field in ["reason", "message"] {
+                if condition[field].is_null() {
+                    condition[field] = Value::Null;
+                }
+            }
+        }
     }
     json!({"metadata": {"uid": pod.metadata.uid}, "status": value})
 }
@@ -108,3 +116,24 @@ pub(super) fn scheduled_at(pod: &Pod) -> Option<jiff::Timestamp> {
 
 /// A status that both are kept in.
 pub(super) type SharedStatus = Arc<PodStatus>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_condition_has_no_more_is_removed() {
+        let status: PodStatus = serde_json::from_value(json!({"phase": "Succeeded", "conditions": [
+            {"type": "Ready", "status": "False", "reason": "PodCompleted"}, {"type": "Initialized", "status": "True"},
+        ]}))
+        .unwrap();
+        let patch = status_patch(&Pod::default(), &status);
+        let said = |i: usize| {
+            let condition = patch["status"]["conditions"][i].as_object().unwrap();
+            (condition.get("reason").cloned(), condition.get("message").cloned())
+        };
+        assert_eq!(said(0), (Some(json!("PodCompleted")), Some(Value::Null)));
+        assert_eq!(said(1), (Some(Value::Null), Some(Value::Null)));
+        assert_eq!((&patch["status"]["reason"], &patch["status"]["phase"]), (&Value::Null, &json!("Succeeded")));
+    }
+}

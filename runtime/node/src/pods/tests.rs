@@ -9,13 +9,16 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt, Full};
-use pal_lifecycle::{Cause, Exit, Image, ImageFailure, ProbePlan, StartFailure};
+use pal_lifecycle::{Cause, Exit, Image, ImageFailure, ProbeAction, StartFailure};
 use serde_json::{Value, json};
 use tokio_util::task::TaskTracker;
 
 use super::*;
 use crate::logs::{LogLimits, LogQuery, Stream, stream};
 use crate::runtime::{CANCELLED, LaunchSpec, LocalImage, Workload, exit};
+
+#[path = "hook_tests.rs"]
+mod hooks;
 
 /// What the API was asked, and what it has.
 #[derive(Clone, Default, Debug)]
@@ -107,11 +110,14 @@ struct FakeRuntime {
     /// Ends of running containers, by container arguments' first.
     running: Mutex<HashMap<String, watch::Sender<Option<Exit>>>>,
     launches: Mutex<Vec<Vec<(String, String)>>>,
+    /// Paths of requests to pods, and stops.
+    calls: Arc<Mutex<Vec<String>>>,
 }
 
 struct FakeWorkload {
     end: watch::Sender<Option<Exit>>,
     service: bool,
+    calls: Arc<Mutex<Vec<String>>>,
 }
 
 #[async_trait]
@@ -126,6 +132,7 @@ impl Workload for FakeWorkload {
     }
 
     async fn stop(&self, notice: Duration, _grace: Duration) -> Exit {
+        self.calls.lock().unwrap().push("stop".to_owned());
         tokio::time::sleep(notice).await;
         let exit = if self.service { exit(0, "") } else { exit(CANCELLED, "") };
         self.end.send_replace(Some(exit.clone()));
@@ -156,11 +163,13 @@ impl Runtime for FakeRuntime {
         spec.log.sink(Stream::Stdout).write(b"hello from the guest\n");
         let end = watch::Sender::new(None);
         self.running.lock().unwrap().insert(spec.pod, end.clone());
-        Ok(Arc::new(FakeWorkload { end, service: image.path.ends_with("service") }))
+        Ok(Arc::new(FakeWorkload { end, service: image.path.ends_with("service"), calls: self.calls.clone() }))
     }
 
-    async fn probe(&self, _: Ipv4Addr, _: &ProbePlan) -> Result<(), String> {
-        Ok(())
+    async fn probe(&self, _: Ipv4Addr, action: &ProbeAction) -> Result<(), String> {
+        let ProbeAction::HttpGet { path, .. } = action else { return Ok(()) };
+        self.calls.lock().unwrap().push(path.clone());
+        if path.contains("bad") { Err("HTTP probe failed with statuscode: 500".to_owned()) } else { Ok(()) }
     }
 }
 

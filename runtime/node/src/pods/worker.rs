@@ -1,4 +1,4 @@
-//! One pod's task: feeds the machine, carries its effects out, and reports.
+//! One pod's task: feeds the machine, has its [effects](super::effects) carried out, and reports.
 //!
 //! What takes time is a future in `jobs`; the task itself never waits for anything but the next thing to happen. An idle
 //! pod is a task without timers.
@@ -11,7 +11,7 @@ use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ObjectReference, Pod};
-use pal_lifecycle::{Effect, Event, ImageFailure, Note, PodPlan, PodState, ProbeKind, Report, Run, StartFailure};
+use pal_lifecycle::{Event, ImageFailure, PodPlan, PodState, Report, Run, StartFailure};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -19,53 +19,55 @@ use tokio_util::sync::CancellationToken;
 use super::report;
 use super::reporting::{Reported, Reporting, save};
 use super::{PodHandle, Shared, Wanted, launch, volumes};
-use crate::disk;
-use crate::events::Occurrence;
 use crate::logs::ContainerLog;
-use crate::runtime::{CANCELLED, LocalImage, Workload, exit};
+use crate::runtime::{LocalImage, PortClaims, Workload};
 
 /// How often volumes that show objects are brought up to date.
 const REFRESH: Duration = Duration::from_secs(60);
-/// How long a service stays reachable after it was asked to end.
-const NOTICE: Duration = Duration::from_secs(1);
 
 /// What a job brought.
-enum Done {
+pub(super) enum Done {
     Event(Event),
     Found(usize, Result<Option<LocalImage>, ImageFailure>),
     Pulled(usize, Result<LocalImage, ImageFailure>, Duration),
     Launched(Run, Result<Arc<dyn Workload>, StartFailure>),
+    /// The hook before the run's end is through, or its time is over.
+    PreStop(Run, Result<(), String>),
     Reported(Reported),
     Refreshed,
 }
 
 /// A run that is starting or running.
-struct Active {
-    run: Run,
+pub(super) struct Active {
+    pub(super) run: Run,
     /// Ends it while it is starting.
-    cancel: CancellationToken,
-    workload: Option<Arc<dyn Workload>>,
-    log: Arc<ContainerLog>,
+    pub(super) cancel: CancellationToken,
+    pub(super) workload: Option<Arc<dyn Workload>>,
+    pub(super) log: Arc<ContainerLog>,
+    /// When it has to have ended, once its hook before the end was begun.
+    pub(super) end_by: Option<watch::Sender<Instant>>,
 }
 
 pub(super) struct Worker {
-    shared: Arc<Shared>,
-    handle: Arc<PodHandle>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) handle: Arc<PodHandle>,
     wanted: watch::Receiver<Wanted>,
-    pod: Arc<Pod>,
-    state: PodState,
-    jobs: FuturesUnordered<BoxFuture<'static, Done>>,
+    pub(super) pod: Arc<Pod>,
+    pub(super) state: PodState,
+    pub(super) jobs: FuturesUnordered<BoxFuture<'static, Done>>,
     /// By container.
-    images: Vec<Option<LocalImage>>,
-    runs: Vec<Active>,
+    pub(super) images: Vec<Option<LocalImage>>,
+    pub(super) runs: Vec<Active>,
+    /// Which container serves on which port.
+    pub(super) claims: PortClaims,
     /// The address that the pod holds.
-    address: Option<IpAddr>,
-    reporting: Reporting,
+    pub(super) address: Option<IpAddr>,
+    pub(super) reporting: Reporting,
     /// When the pod was bound to the node.
     bound: Timestamp,
     changed: bool,
-    refresh: Option<Instant>,
-    about: Arc<ObjectReference>,
+    pub(super) refresh: Option<Instant>,
+    pub(super) about: Arc<ObjectReference>,
 }
 
 impl Worker {
@@ -108,6 +110,7 @@ impl Worker {
             jobs,
             images,
             runs,
+            claims: PortClaims::default(),
             address,
             reporting: Reporting::new(),
             bound,
@@ -181,146 +184,11 @@ impl Worker {
         }
     }
 
-    fn step(&mut self, event: Event) {
+    pub(super) fn step(&mut self, event: Event) {
         self.changed = true;
         for effect in self.state.step(event, self.shared.clock.now()) {
             self.carry_out(effect);
         }
-    }
-
-    fn carry_out(&mut self, effect: Effect) {
-        match effect {
-            Effect::Prepare => {
-                let job = launch::prepare(self.shared.clone(), self.pod.clone(), self.address.take());
-                self.jobs.push(Box::pin(async move { Done::Event(job.await) }));
-            }
-            Effect::FindImage { container } => {
-                let (runtime, name) = (self.shared.runtime.clone(), self.image_name(container));
-                self.jobs.push(Box::pin(async move { Done::Found(container, runtime.find_image(&name).await) }));
-            }
-            Effect::PullImage { container } => {
-                let (runtime, name) = (self.shared.runtime.clone(), self.image_name(container));
-                // What ran before goes on while no server can be reached.
-                let or_local = self.state.attempt(container).is_some_and(|n| n > 0);
-                self.jobs.push(Box::pin(async move {
-                    let begun = Instant::now();
-                    let pulled = runtime.pull_image(&name, or_local).await;
-                    Done::Pulled(container, pulled, begun.elapsed())
-                }));
-            }
-            Effect::Start(run) => self.start(run),
-            Effect::Stop { run, grace } => self.stop(run, grace),
-            Effect::Probe { run, probe } => self.probe(run, probe),
-            Effect::Note(note) => self.note(note),
-            Effect::CleanUp => self.clean_up(),
-            Effect::Remove => self.reporting.remove(),
-        }
-    }
-
-    fn image_name(&self, container: usize) -> String {
-        self.state.plan().containers[container].image.clone()
-    }
-
-    fn start(&mut self, run: Run) {
-        let cancel = CancellationToken::new();
-        let handle = &self.handle;
-        let dir = self.shared.logs.pod_dir(&handle.namespace, &handle.name, &handle.uid);
-        let log = self.shared.logs.begin(&dir, &self.state.plan().containers[run.container].name, run.attempt);
-        self.runs.push(Active { run, cancel: cancel.clone(), workload: None, log: log.clone() });
-        let (shared, pod) = (self.shared.clone(), self.pod.clone());
-        let (image, ip) = (self.images[run.container].clone(), self.address);
-        self.jobs.push(Box::pin(async move {
-            let (Some(image), Some(IpAddr::V4(ip))) = (image, ip) else {
-                // The machine starts nothing before it has both.
-                return Done::Launched(run, Err(StartFailure::Crashed(exit(CANCELLED, "no image or no address"))));
-            };
-            let result = tokio::select! {
-                result = launch::start(shared, pod, run, ip, image, log) => result,
-                () = cancel.cancelled() => Err(StartFailure::Crashed(exit(CANCELLED, ""))),
-            };
-            Done::Launched(run, result)
-        }));
-    }
-
-    fn launched(&mut self, run: Run, result: Result<Arc<dyn Workload>, StartFailure>) {
-        let workload = match result {
-            Ok(workload) => workload,
-            Err(failure) => {
-                self.end_run(run);
-                return self.step(Event::StartFailed(run, failure));
-            }
-        };
-        let Some(active) = self.runs.iter_mut().find(|a| a.run == run) else { return };
-        active.workload = Some(workload.clone());
-        let cancelled = active.cancel.is_cancelled();
-        self.step(Event::Started(run));
-        if cancelled {
-            self.stop(run, Duration::ZERO);
-        } else if workload.ends() {
-            self.jobs.push(Box::pin(async move { Done::Event(Event::Exited(run, workload.wait().await)) }));
-        }
-    }
-
-    fn stop(&mut self, run: Run, grace: Duration) {
-        let Some(active) = self.runs.iter().find(|a| a.run == run) else { return };
-        active.cancel.cancel();
-        if let Some(workload) = active.workload.clone() {
-            let notice = if grace > NOTICE { NOTICE } else { Duration::ZERO };
-            self.jobs
-                .push(Box::pin(async move { Done::Event(Event::Exited(run, workload.stop(notice, grace).await)) }));
-        }
-    }
-
-    fn end_run(&mut self, run: Run) {
-        if let Some(at) = self.runs.iter().position(|a| a.run == run) {
-            self.runs.swap_remove(at).log.close();
-        }
-    }
-
-    fn probe(&mut self, run: Run, probe: ProbeKind) {
-        let (plan, runtime, ip) = (self.state.plan().clone(), self.shared.runtime.clone(), self.address);
-        self.jobs.push(Box::pin(async move {
-            let outcome = match (plan.containers[run.container].probe(probe), ip) {
-                (Some(probe), Some(IpAddr::V4(ip))) => {
-                    let once = tokio::time::timeout(probe.timeout, runtime.probe(ip, probe));
-                    once.await.unwrap_or_else(|_| Err("context deadline exceeded".to_owned()))
-                }
-                _ => Err("the pod has no address".to_owned()),
-            };
-            Done::Event(Event::Probed { run, probe, outcome })
-        }));
-    }
-
-    fn note(&mut self, note: Note) {
-        let plan = self.state.plan();
-        let kind = |i: usize| match plan.containers[i].kind {
-            pal_lifecycle::ContainerKind::Main => "containers",
-            _ => "initContainers",
-        };
-        let field_path = note.container.map(|i| format!("spec.{}{{{}}}", kind(i), plan.containers[i].name));
-        self.shared.recorder.record(Occurrence {
-            about: self.about.clone(),
-            field_path,
-            warning: note.warning,
-            reason: note.reason,
-            message: note.message,
-            at: self.shared.clock.now().wall,
-        });
-    }
-
-    fn clean_up(&mut self) {
-        self.refresh = None;
-        if let Some(ip) = self.address.take() {
-            self.shared.addresses.release(ip);
-        }
-        let dir = self.shared.volumes_dir.join(&self.handle.uid);
-        self.jobs.push(Box::pin(async move {
-            if let Err(error) = tokio::task::spawn_blocking(move || disk::remove_tree(&dir)).await.unwrap_or(Ok(())) {
-                // The sweep at the agent's next start tries again.
-                tracing::warn!(%error, "volumes not removed");
-            }
-            Done::Event(Event::CleanedUp)
-        }));
     }
 
     fn take(&mut self, done: Done) {
@@ -349,6 +217,7 @@ impl Worker {
                 self.step(Event::ImageFailed { container, failure });
             }
             Done::Launched(run, result) => self.launched(run, result),
+            Done::PreStop(run, outcome) => self.pre_stopped(run, outcome),
             Done::Reported(reported) => {
                 self.changed = true;
                 if self.reporting.done(reported, &self.pod) {
@@ -372,7 +241,7 @@ impl Worker {
         }
     }
 
-    /// The agent stops: so does what runs; the pod stays on disk as it is.
+    /// The agent stops: so does what runs, without hooks; the pod stays on disk as it is.
     async fn suspend(mut self) {
         let grace = self.shared.stop_grace.get().copied().unwrap_or_default();
         let workloads: Vec<_> = self.runs.iter().filter_map(|a| a.workload.clone()).collect();

@@ -1,0 +1,235 @@
+//! Carrying out what the machine asks for.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pal_lifecycle::{Effect, Event, Hook, HookKind, Note, ProbeKind, Run, StartFailure};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::launch;
+use super::worker::{Active, Done, Worker};
+use crate::disk;
+use crate::events::Occurrence;
+use crate::runtime::{CANCELLED, Runtime, Workload, exit};
+
+/// How long a service stays reachable after it was asked to end.
+const NOTICE: Duration = Duration::from_secs(1);
+/// What a run gets at least after its hook, as kubelet gives it.
+const AFTER_HOOK: Duration = Duration::from_secs(2);
+/// How long a hook's request may take.
+const HOOK_REQUEST: Duration = Duration::from_secs(30);
+
+impl Worker {
+    pub(super) fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::Prepare => {
+                let job = launch::prepare(self.shared.clone(), self.pod.clone(), self.address.take());
+                self.jobs.push(Box::pin(async move { Done::Event(job.await) }));
+            }
+            Effect::FindImage { container } => {
+                let (runtime, name) = (self.shared.runtime.clone(), self.image_name(container));
+                self.jobs.push(Box::pin(async move { Done::Found(container, runtime.find_image(&name).await) }));
+            }
+            Effect::PullImage { container } => {
+                let (runtime, name) = (self.shared.runtime.clone(), self.image_name(container));
+                // What ran before goes on while no server can be reached.
+                let or_local = self.state.attempt(container).is_some_and(|n| n > 0);
+                self.jobs.push(Box::pin(async move {
+                    let begun = Instant::now();
+                    let pulled = runtime.pull_image(&name, or_local).await;
+                    Done::Pulled(container, pulled, begun.elapsed())
+                }));
+            }
+            Effect::Start(run) => self.start(run),
+            Effect::Stop { run, grace } => self.stop(run, grace),
+            Effect::PostStart(run) => self.post_start(run),
+            Effect::Probe { run, probe } => self.probe(run, probe),
+            Effect::Note(note) => self.note(note),
+            Effect::CleanUp => self.clean_up(),
+            Effect::Remove => self.reporting.remove(),
+        }
+    }
+
+    fn image_name(&self, container: usize) -> String {
+        self.state.plan().containers[container].image.clone()
+    }
+
+    fn start(&mut self, run: Run) {
+        let cancel = CancellationToken::new();
+        let handle = &self.handle;
+        let dir = self.shared.logs.pod_dir(&handle.namespace, &handle.name, &handle.uid);
+        let log = self.shared.logs.begin(&dir, &self.state.plan().containers[run.container].name, run.attempt);
+        self.runs.push(Active { run, cancel: cancel.clone(), workload: None, log: log.clone(), end_by: None });
+        let (shared, pod) = (self.shared.clone(), self.pod.clone());
+        let (image, ip, claims) = (self.images[run.container].clone(), self.address, self.claims.clone());
+        self.jobs.push(Box::pin(async move {
+            let (Some(image), Some(IpAddr::V4(ip))) = (image, ip) else {
+                // The machine starts nothing before it has both.
+                return Done::Launched(run, Err(StartFailure::Crashed(exit(CANCELLED, "no image or no address"))));
+            };
+            let result = tokio::select! {
+                result = launch::start(shared, pod, run, ip, image, log, claims) => result,
+                () = cancel.cancelled() => Err(StartFailure::Crashed(exit(CANCELLED, ""))),
+            };
+            Done::Launched(run, result)
+        }));
+    }
+
+    pub(super) fn launched(&mut self, run: Run, result: Result<Arc<dyn Workload>, StartFailure>) {
+        let workload = match result {
+            Ok(workload) => workload,
+            Err(failure) => {
+                self.end_run(run);
+                return self.step(Event::StartFailed(run, failure));
+            }
+        };
+        let Some(active) = self.runs.iter_mut().find(|a| a.run == run) else { return };
+        active.workload = Some(workload.clone());
+        let cancelled = active.cancel.is_cancelled();
+        self.step(Event::Started(run));
+        if cancelled {
+            self.stop(run, Duration::ZERO);
+        } else if workload.ends() {
+            self.jobs.push(Box::pin(async move { Done::Event(Event::Exited(run, workload.wait().await)) }));
+        }
+    }
+
+    fn stop(&mut self, run: Run, grace: Duration) {
+        let Some(active) = self.runs.iter_mut().find(|a| a.run == run) else { return };
+        active.cancel.cancel();
+        let end_by = Instant::now() + grace;
+        if let Some(deadline) = &active.end_by {
+            deadline.send_if_modified(|at| {
+                let sooner = end_by < *at;
+                *at = end_by.min(*at);
+                sooner
+            });
+        }
+        let Some(workload) = active.workload.clone() else { return };
+        match self.state.plan().containers[run.container].hook(HookKind::PreStop) {
+            Some(hook) if !grace.is_zero() && active.end_by.is_none() => {
+                let (deadline, told) = watch::channel(end_by);
+                active.end_by = Some(deadline);
+                let hook = carry_out_hook(self.shared.runtime.clone(), self.address, hook.clone());
+                self.jobs.push(Box::pin(async move { Done::PreStop(run, within(hook, told).await) }));
+            }
+            // Its hook is under way; without any grace the run does not wait for it.
+            Some(_) if !grace.is_zero() && active.end_by.as_ref().is_some_and(|d| d.receiver_count() > 0) => {}
+            _ => self.end_workload(run, workload, grace),
+        }
+    }
+
+    fn end_workload(&self, run: Run, workload: Arc<dyn Workload>, grace: Duration) {
+        let notice = if grace > NOTICE { NOTICE } else { Duration::ZERO };
+        self.jobs.push(Box::pin(async move { Done::Event(Event::Exited(run, workload.stop(notice, grace).await)) }));
+    }
+
+    /// The hook is through: what is left of the grace is for the run itself.
+    pub(super) fn pre_stopped(&mut self, run: Run, outcome: Result<(), String>) {
+        let Some(active) = self.runs.iter().find(|a| a.run == run) else { return };
+        let left = active.end_by.as_ref().map(|at| at.borrow().saturating_duration_since(Instant::now()));
+        if let Some(workload) = active.workload.clone() {
+            self.end_workload(run, workload, left.unwrap_or_default().max(AFTER_HOOK));
+        }
+        self.step(Event::Hooked { run, hook: HookKind::PreStop, outcome });
+    }
+
+    fn post_start(&mut self, run: Run) {
+        let Some(hook) = self.state.plan().containers[run.container].hook(HookKind::PostStart) else { return };
+        let hook = carry_out_hook(self.shared.runtime.clone(), self.address, hook.clone());
+        self.jobs.push(Box::pin(async move {
+            let outcome = hook.await;
+            Done::Event(Event::Hooked { run, hook: HookKind::PostStart, outcome })
+        }));
+    }
+
+    pub(super) fn end_run(&mut self, run: Run) {
+        if let Some(at) = self.runs.iter().position(|a| a.run == run) {
+            self.runs.swap_remove(at).log.close();
+        }
+    }
+
+    fn probe(&mut self, run: Run, probe: ProbeKind) {
+        let (plan, runtime, ip) = (self.state.plan().clone(), self.shared.runtime.clone(), self.address);
+        self.jobs.push(Box::pin(async move {
+            let outcome = match (plan.containers[run.container].probe(probe), ip) {
+                (Some(probe), Some(IpAddr::V4(ip))) => {
+                    let once = tokio::time::timeout(probe.timeout, runtime.probe(ip, &probe.action));
+                    once.await.unwrap_or_else(|_| Err("context deadline exceeded".to_owned()))
+                }
+                _ => Err("the pod has no address".to_owned()),
+            };
+            Done::Event(Event::Probed { run, probe, outcome })
+        }));
+    }
+
+    fn note(&mut self, note: Note) {
+        let plan = self.state.plan();
+        let kind = |i: usize| match plan.containers[i].kind {
+            pal_lifecycle::ContainerKind::Main => "containers",
+            _ => "initContainers",
+        };
+        let field_path = note.container.map(|i| format!("spec.{}{{{}}}", kind(i), plan.containers[i].name));
+        self.shared.recorder.record(Occurrence {
+            about: self.about.clone(),
+            field_path,
+            warning: note.warning,
+            reason: note.reason,
+            message: note.message,
+            at: self.shared.clock.now().wall,
+        });
+    }
+
+    fn clean_up(&mut self) {
+        self.refresh = None;
+        if let Some(ip) = self.address.take() {
+            self.shared.addresses.release(ip);
+        }
+        let dir = self.shared.volumes_dir.join(&self.handle.uid);
+        self.jobs.push(Box::pin(async move {
+            if let Err(error) = tokio::task::spawn_blocking(move || disk::remove_tree(&dir)).await.unwrap_or(Ok(())) {
+                // The sweep at the agent's next start tries again.
+                tracing::warn!(%error, "volumes not removed");
+            }
+            Done::Event(Event::CleanedUp)
+        }));
+    }
+}
+
+/// Carries out a hook of a pod at that address.
+async fn carry_out_hook(runtime: Arc<dyn Runtime>, ip: Option<IpAddr>, hook: Hook) -> Result<(), String> {
+    match (hook, ip) {
+        (Hook::Sleep(time), _) => {
+            tokio::time::sleep(time).await;
+            Ok(())
+        }
+        (Hook::Http(action), Some(IpAddr::V4(ip))) => {
+            let answer = timeout(HOOK_REQUEST, runtime.probe(ip, &action)).await;
+            answer.unwrap_or_else(|_| Err("context deadline exceeded".to_owned()))
+        }
+        (Hook::Http(_), _) => Err("the pod has no address".to_owned()),
+    }
+}
+
+/// The outcome, or that the time is over, which may become shorter meanwhile.
+async fn within(
+    hook: impl Future<Output = Result<(), String>>,
+    mut deadline: watch::Receiver<Instant>,
+) -> Result<(), String> {
+    let mut hook = std::pin::pin!(hook);
+    loop {
+        let at = *deadline.borrow_and_update();
+        tokio::select! {
+            outcome = &mut hook => return outcome,
+            () = sleep_until(at) => return Err("the grace period is over".to_owned()),
+            changed = deadline.changed() => {
+                if changed.is_err() {
+                    return Err("the container has ended".to_owned());
+                }
+            }
+        }
+    }
+}
