@@ -4,6 +4,7 @@ mod accept;
 mod admit;
 mod allow;
 mod components;
+mod definitions;
 mod deletion;
 mod discovery;
 mod figures;
@@ -233,8 +234,11 @@ impl Api {
                 if parts.method == Method::HEAD {
                     return Err(method_not_allowed());
                 }
-                let at = call.at(path, verb)?;
                 call.accepted = accept::accept(&parts.headers, query.pretty(), Offers::Objects)?;
+                if definitions::listed(&path, verb) {
+                    return definitions::list(&call);
+                }
+                let at = call.at(path, verb)?;
                 if let Some(stream) = call.streaming(&at) {
                     // A stream has limits of its own.
                     drop(ticket);

@@ -56,6 +56,10 @@ async fn what_cannot_be_served_is_refused_in_kubernetes_words() {
     admin.get("/api/v1/namespaces/default/nothings").await.refused(404, not_found);
     admin.get("/apis/none/v1/pods").await.refused(404, not_found);
     admin.get("/nothing").await.refused(404, not_found);
+    let definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+    assert_eq!(admin.get(definitions).await.ok()["items"], json!([]));
+    admin.post(definitions, &json!({})).await.refused(404, not_found);
+    cluster.anybody().get(definitions).await.refused(403, "cannot list resource \"customresourcedefinitions\"");
     admin.get("/api/v1/namespaces/default/nodes").await.refused(404, not_found);
     admin.get(&format!("{CONFIGS}/nope")).await.refused(404, "configmaps \"nope\" not found");
     admin.get("/api/v1/configmaps/a").await.refused(404, not_found);
