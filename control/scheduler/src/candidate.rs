@@ -5,6 +5,7 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::Pod;
 
 use crate::amount::Amounts;
+use crate::company::{Company, Face};
 
 /// A pod to be placed.
 #[derive(Clone, Debug)]
@@ -14,12 +15,27 @@ pub struct Candidate {
     pub(crate) estimated: Amounts,
     /// Pods of one group are spread over the nodes.
     pub(crate) group: Option<String>,
+    pub(crate) face: Face,
+    pub(crate) company: Company,
 }
 
 impl Candidate {
     /// Takes what matters from a pod.
     pub fn of(pod: Arc<Pod>) -> Self {
-        Self { requested: Amounts::requested(&pod), estimated: Amounts::estimated(&pod), group: group(&pod), pod }
+        let face = Face::of(&pod);
+        Self {
+            requested: Amounts::requested(&pod),
+            estimated: Amounts::estimated(&pod),
+            group: group(&pod),
+            company: Company::of(&pod, &face),
+            face,
+            pod,
+        }
+    }
+
+    /// Whether it matters to the pod where other pods are.
+    pub fn minds_others(&self) -> bool {
+        !self.company.is_empty()
     }
 
     /// The pod itself.

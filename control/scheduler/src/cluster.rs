@@ -1,12 +1,13 @@
 //! The nodes and what runs on them, kept up to date object by object.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{Node, Pod, Taint};
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Taint};
 
 use crate::amount::Amounts;
 use crate::candidate::{Candidate, group};
+use crate::company::{Company, Face, Namespaces, Term};
 
 /// A node as the scheduler sees it.
 #[derive(Clone, Debug, Default)]
@@ -31,13 +32,15 @@ impl NodeState {
     }
 }
 
-/// A pod's share of its node.
-#[derive(Clone, Debug)]
+/// A pod's share of its node, and what it means for other pods.
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Placed {
     node: String,
     requested: Amounts,
     estimated: Amounts,
     group: Option<String>,
+    face: Face,
+    shuns: Vec<Term>,
 }
 
 /// All nodes, and the pods that take room on them (bound or about to be, and not finished).
@@ -46,6 +49,9 @@ pub struct Cluster {
     nodes: BTreeMap<String, NodeState>,
     /// By uid.
     pods: HashMap<String, Placed>,
+    /// Uids of the pods that do not bear some others near them.
+    shunning: HashSet<String>,
+    namespaces: Namespaces,
 }
 
 impl Cluster {
@@ -87,6 +93,22 @@ impl Cluster {
         }
     }
 
+    /// Takes in a namespace as it now is; pods' terms may choose namespaces by their labels.
+    pub fn set_namespace(&mut self, namespace: &Namespace) {
+        let meta = &namespace.metadata;
+        let name = meta.name.clone().unwrap_or_default();
+        self.namespaces.insert(name, meta.labels.clone().unwrap_or_default());
+    }
+
+    /// Forgets a namespace.
+    pub fn remove_namespace(&mut self, name: &str) {
+        self.namespaces.remove(name);
+    }
+
+    pub(crate) fn namespaces(&self) -> &Namespaces {
+        &self.namespaces
+    }
+
     /// Takes in a pod as it now is. True when it left room on a node.
     pub fn set_pod(&mut self, pod: &Pod) -> bool {
         let uid = pod.metadata.uid.as_deref().unwrap_or_default();
@@ -98,11 +120,14 @@ impl Cluster {
             .is_some_and(|phase| phase == "Succeeded" || phase == "Failed");
         match node {
             Some(node) if !finished => {
+                let face = Face::of(pod);
                 let placed = Placed {
                     node: node.to_owned(),
                     requested: Amounts::requested(pod),
                     estimated: Amounts::estimated(pod),
                     group: group(pod),
+                    shuns: Company::of(pod, &face).shuns,
+                    face,
                 };
                 self.place(uid, placed);
                 false
@@ -121,6 +146,8 @@ impl Cluster {
             requested: candidate.requested.clone(),
             estimated: candidate.estimated.clone(),
             group: candidate.group.clone(),
+            face: candidate.face.clone(),
+            shuns: candidate.company.shuns.clone(),
         };
         self.place(uid, placed);
     }
@@ -130,6 +157,7 @@ impl Cluster {
         let Some(placed) = self.pods.remove(uid) else {
             return false;
         };
+        self.shunning.remove(uid);
         let Some(state) = self.nodes.get_mut(&placed.node) else {
             return false;
         };
@@ -151,7 +179,7 @@ impl Cluster {
 
     fn place(&mut self, uid: &str, placed: Placed) {
         if let Some(known) = self.pods.get(uid) {
-            if known.node == placed.node && known.requested == placed.requested && known.group == placed.group {
+            if *known == placed {
                 return;
             }
             self.remove_pod(uid);
@@ -162,7 +190,21 @@ impl Cluster {
         if let Some(group) = &placed.group {
             *state.groups.entry(group.clone()).or_default() += 1;
         }
+        if !placed.shuns.is_empty() {
+            self.shunning.insert(uid.to_owned());
+        }
         self.pods.insert(uid.to_owned(), placed);
+    }
+
+    /// The pods on nodes that exist, each with its node.
+    pub(crate) fn faces(&self) -> impl Iterator<Item = (&NodeState, &Face)> {
+        self.pods.values().filter_map(|placed| Some((self.node(&placed.node)?, &placed.face)))
+    }
+
+    /// The nodes of pods that do not bear some others near them, and which.
+    pub(crate) fn shunning(&self) -> impl Iterator<Item = (&NodeState, &[Term])> {
+        let placed = self.shunning.iter().filter_map(|uid| self.pods.get(uid));
+        placed.filter_map(|placed| Some((self.node(&placed.node)?, placed.shuns.as_slice())))
     }
 
     /// The nodes that exist, in the order of their names.

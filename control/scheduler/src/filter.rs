@@ -23,12 +23,29 @@ pub enum Refusal {
     Insufficient(String),
     /// The node has as many pods as it takes.
     TooManyPods,
+    /// The node lacks a label over whose values the pod is to be spread.
+    NoTopologyLabel,
+    /// There are too many of the pod's like already.
+    TopologySpread,
+    /// No pod is there that the pod wants near it.
+    PodAffinity,
+    /// A pod is there that the pod does not bear near it.
+    PodAntiAffinity,
+    /// A pod is there that does not bear the pod near it.
+    OthersAntiAffinity,
 }
 
 impl Refusal {
-    /// Whether room on the node would help, which is what preemption could make.
+    /// Whether it would help if pods left the node, which is what preemption could make them.
     pub fn is_about_room(&self) -> bool {
-        matches!(self, Self::Insufficient(_) | Self::TooManyPods)
+        matches!(
+            self,
+            Self::Insufficient(_)
+                | Self::TooManyPods
+                | Self::TopologySpread
+                | Self::PodAntiAffinity
+                | Self::OthersAntiAffinity
+        )
     }
 }
 
@@ -43,6 +60,13 @@ impl fmt::Display for Refusal {
             Self::Affinity => f.write_str("node(s) didn't match Pod's node affinity/selector"),
             Self::Insufficient(resource) => write!(f, "Insufficient {resource}"),
             Self::TooManyPods => f.write_str("Too many pods"),
+            Self::NoTopologyLabel => {
+                f.write_str("node(s) didn't match pod topology spread constraints (missing required label)")
+            }
+            Self::TopologySpread => f.write_str("node(s) didn't match pod topology spread constraints"),
+            Self::PodAffinity => f.write_str("node(s) didn't match pod affinity rules"),
+            Self::PodAntiAffinity => f.write_str("node(s) didn't match pod anti-affinity rules"),
+            Self::OthersAntiAffinity => f.write_str("node(s) didn't satisfy existing pods anti-affinity rules"),
         }
     }
 }

@@ -8,10 +8,12 @@ mod affinity;
 mod amount;
 mod candidate;
 mod cluster;
+mod company;
 mod filter;
 mod queue;
 mod schedule;
 mod score;
+mod surroundings;
 
 pub use affinity::{node_matches, tolerates};
 pub use amount::Amounts;

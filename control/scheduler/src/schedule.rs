@@ -7,6 +7,7 @@ use crate::candidate::Candidate;
 use crate::cluster::Cluster;
 use crate::filter::{Refusal, refusals};
 use crate::score::scores;
+use crate::surroundings::Surroundings;
 
 /// Where the pod goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +42,7 @@ impl fmt::Display for Unschedulable {
         if nodes > self.lacking_room {
             preemption.push(format!("{} Preemption is not helpful for scheduling", nodes - self.lacking_room));
         }
+        preemption.sort();
         write!(f, "preemption: 0/{nodes} nodes are available: {}.", preemption.join(", "))
     }
 }
@@ -49,9 +51,13 @@ impl fmt::Display for Unschedulable {
 pub fn schedule(cluster: &Cluster, candidate: &Candidate, random: u64) -> Result<Placement, Unschedulable> {
     let mut fitting = Vec::new();
     let mut unschedulable = Unschedulable::default();
+    let around = Surroundings::of(cluster, candidate);
     for (name, node) in cluster.nodes() {
         unschedulable.nodes += 1;
-        let reasons = refusals(candidate, name, node);
+        let mut reasons = refusals(candidate, name, node);
+        if reasons.is_empty() {
+            reasons.extend(around.refusal(node));
+        }
         if reasons.is_empty() {
             fitting.push((name, node));
             continue;
@@ -74,5 +80,7 @@ pub fn schedule(cluster: &Cluster, candidate: &Candidate, random: u64) -> Result
     Ok(Placement { node: best[choice].to_owned() })
 }
 
+#[cfg(test)]
+mod company_tests;
 #[cfg(test)]
 mod tests;

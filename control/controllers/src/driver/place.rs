@@ -1,5 +1,6 @@
 //! Runs the scheduler: feeds it what changes, binds what it places, tells of what it can not place.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -21,6 +22,8 @@ const COMPONENT: &str = "default-scheduler";
 pub(super) struct Placer {
     cluster: Cluster,
     queue: Queue<Place>,
+    /// Pods that fitted nowhere and care where other pods are: they may fit when one of those changes.
+    minding: HashSet<Place>,
     registry: Registry,
     recorder: Recorder,
 }
@@ -50,10 +53,10 @@ pub(super) enum Next {
 
 impl Placer {
     pub(super) fn new(registry: Registry, recorder: Recorder) -> Self {
-        Self { cluster: Cluster::new(), queue: Queue::new(), registry, recorder }
+        Self { cluster: Cluster::new(), queue: Queue::new(), minding: HashSet::new(), registry, recorder }
     }
 
-    /// Takes in a change of a pod or a node.
+    /// Takes in a change of a pod, a node or a namespace.
     pub(super) fn changed(&mut self, change: &Change) {
         let room = match (&change.before, &change.after) {
             (_, Some(Known { whole: Whole::Node(node), .. })) => self.cluster.set_node(node),
@@ -61,9 +64,21 @@ impl Placer {
                 self.cluster.remove_node(&change.address.1.1);
                 false
             }
-            (_, Some(Known { whole: Whole::Pod(pod), .. })) => self.pod(&change.address.1, pod),
+            (before, Some(Known { whole: Whole::Pod(pod), .. })) => {
+                let room = self.pod(&change.address.1, pod);
+                let before = before.as_ref().and_then(pod_of);
+                room || !self.minding.is_empty() && looks_other(before, pod)
+            }
+            (_, Some(Known { whole: Whole::Namespace(namespace), .. })) => {
+                self.cluster.set_namespace(namespace);
+                !self.minding.is_empty()
+            }
+            (Some(Known { whole: Whole::Namespace(_), .. }), None) => {
+                self.cluster.remove_namespace(&change.address.1.1);
+                false
+            }
             (Some(Known { whole: Whole::Pod(pod), .. }), None) => {
-                self.queue.remove(&change.address.1);
+                self.forget(&change.address.1);
                 self.cluster.remove_pod(uid(&pod.metadata))
             }
             _ => return,
@@ -78,9 +93,15 @@ impl Placer {
             let priority = pod.spec.as_ref().and_then(|spec| spec.priority).unwrap_or(0);
             self.queue.add(place.clone(), priority);
         } else {
-            self.queue.remove(place);
+            self.forget(place);
         }
         self.cluster.set_pod(pod)
+    }
+
+    /// The pod wants no node any more.
+    fn forget(&mut self, place: &Place) {
+        self.queue.remove(place);
+        self.minding.remove(place);
     }
 
     /// The next pod that can be dealt with now. `pod_at` finds the pod as it now is.
@@ -88,7 +109,7 @@ impl Placer {
         loop {
             let place = self.queue.pop(now)?;
             let Some(pod) = pod_at(&place).filter(|pod| is_waiting(pod)) else {
-                self.queue.remove(&place);
+                self.forget(&place);
                 continue;
             };
             let candidate = Candidate::of(pod.clone());
@@ -98,6 +119,9 @@ impl Placer {
                     return Some(Next::Bind(ToBind { place, pod, node: placement.node }));
                 }
                 Err(why) => {
+                    if candidate.minds_others() {
+                        self.minding.insert(place.clone());
+                    }
                     self.queue.failed(&place, Failure::Unschedulable, now);
                     if let Some(action) = self.unschedulable(&pod, &why.to_string()) {
                         return Some(Next::Report(Box::new(action)));
@@ -150,7 +174,7 @@ impl Placer {
         let Bound { place, pod, node, result } = bound;
         match result {
             Ok(_) => {
-                self.queue.remove(place);
+                self.forget(place);
                 let (space, pod_name) = (namespace(&pod.metadata), name(&pod.metadata));
                 self.recorder.tell(Note {
                     about: reference(&**pod),
@@ -166,7 +190,7 @@ impl Placer {
                     self.queue.cluster_changed();
                 }
                 if status.code == 404 {
-                    self.queue.remove(place);
+                    self.forget(place);
                 } else {
                     self.queue.failed(place, Failure::Error, now);
                 }
@@ -198,6 +222,20 @@ impl Placer {
     pub(super) fn next_wake(&self) -> Option<Instant> {
         self.queue.next_wake()
     }
+}
+
+fn pod_of(known: &Known) -> Option<&Pod> {
+    match &known.whole {
+        Whole::Pod(pod) => Some(pod),
+        _ => None,
+    }
+}
+
+/// Whether a pod on a node is another one to those that care where it is.
+fn looks_other(before: Option<&Pod>, after: &Pod) -> bool {
+    let look =
+        |pod: &Pod| (pods::node(pod).map(str::to_owned), pod.metadata.labels.clone(), is_deleting(&pod.metadata));
+    pods::node(after).is_some() && before.map(look) != Some(look(after))
 }
 
 /// Whether a pod wants a node from this scheduler.

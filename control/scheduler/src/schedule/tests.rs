@@ -17,7 +17,7 @@ fn quantities(pairs: &[(&str, &str)]) -> BTreeMap<String, Quantity> {
     pairs.iter().map(|(name, text)| ((*name).to_owned(), Quantity((*text).to_owned()))).collect()
 }
 
-fn node(name: &str, allocatable: &[(&str, &str)]) -> Node {
+pub(super) fn node(name: &str, allocatable: &[(&str, &str)]) -> Node {
     Node {
         metadata: ObjectMeta {
             name: Some(name.to_owned()),
@@ -37,7 +37,7 @@ fn node(name: &str, allocatable: &[(&str, &str)]) -> Node {
     }
 }
 
-fn pod(uid: &str, requests: &[(&str, &str)]) -> Pod {
+pub(super) fn pod(uid: &str, requests: &[(&str, &str)]) -> Pod {
     Pod {
         metadata: ObjectMeta {
             name: Some(uid.to_owned()),
@@ -75,7 +75,7 @@ fn spec(node: &mut Node) -> &mut NodeSpec {
     node.spec.get_or_insert_default()
 }
 
-const ROOMY: &[(&str, &str)] = &[("cpu", "4"), ("memory", "8Gi"), ("pods", "110")];
+pub(super) const ROOMY: &[(&str, &str)] = &[("cpu", "4"), ("memory", "8Gi"), ("pods", "110")];
 
 /// Where the pod goes among those nodes, or the message.
 fn check(nodes: &[Node], pod: Pod, expected: Result<&str, &str>) {

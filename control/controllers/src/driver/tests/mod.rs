@@ -165,6 +165,32 @@ async fn a_pod_that_fits_nowhere_says_why_and_is_placed_when_there_is_room() {
 }
 
 #[tokio::test]
+async fn a_pod_waits_for_the_company_that_it_wants() {
+    let cluster = Cluster::start().await;
+    cluster.add_node("n1").await;
+    cluster.add_node("n2").await;
+    let mut guest = pod("guest");
+    let term = json!({"labelSelector": {"matchLabels": {"app": "host"}}, "topologyKey": "kubernetes.io/hostname"});
+    guest["spec"]["affinity"] = json!({"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}});
+    cluster.create(guest).await;
+    let message = |pods: &[Pod]| condition(&pods[0], "PodScheduled").and_then(|scheduled| scheduled.message.clone());
+    cluster
+        .until::<Pod>("a reason", NS, |pods| {
+            message(pods).is_some_and(|text| text.contains("2 node(s) didn't match pod affinity rules"))
+        })
+        .await;
+    let mut host = pod("host");
+    host["metadata"]["labels"] = json!({"app": "host"});
+    cluster.create(host).await;
+    cluster
+        .until::<Pod>("together", NS, |pods| {
+            pods.len() == 2 && node(&pods[0]).is_some() && node(&pods[0]) == node(&pods[1])
+        })
+        .await;
+    cluster.stop().await;
+}
+
+#[tokio::test]
 async fn a_namespace_goes_with_all_that_is_in_it() {
     let cluster = Cluster::start().await;
     cluster.add_node("n1").await;
