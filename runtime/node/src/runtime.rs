@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use http::StatusCode;
 use pal_engine::Mount;
 use pal_lifecycle::{Exit, Image, ImageFailure, ProbeAction, StartFailure};
 
@@ -87,8 +88,9 @@ pub(crate) trait Runtime: Send + Sync + 'static {
     /// Starts a container.
     async fn launch(&self, image: &LocalImage, spec: LaunchSpec) -> Result<Arc<dyn Workload>, StartFailure>;
 
-    /// Probes once; the caller limits the time.
-    async fn probe(&self, ip: Ipv4Addr, action: &ProbeAction) -> Result<(), String>;
+    /// Reaches the pod as a probe or a hook does. The status of the answer, where there is one; the caller judges it and
+    /// limits the time.
+    async fn reach(&self, ip: Ipv4Addr, action: &ProbeAction) -> Result<Option<StatusCode>, String>;
 }
 
 /// A container that runs.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use pal_engine::{
     Body, Engine, InstanceSpec, Outbound, OutboundError, OutboundTimeouts, PrepareError, Program, ProgramKind, Running,
     Service, StartError,
@@ -69,12 +69,12 @@ impl Runtime for WasmRuntime {
         }
     }
 
-    async fn probe(&self, ip: Ipv4Addr, action: &ProbeAction) -> Result<(), String> {
+    async fn reach(&self, ip: Ipv4Addr, action: &ProbeAction) -> Result<Option<StatusCode>, String> {
         match action {
             ProbeAction::TcpSocket { host, port } => {
                 own_host(host.as_deref(), ip)?;
                 let refused = || format!("dial tcp {ip}:{port}: connect: connection refused");
-                self.network.listens(ip, *port).then_some(()).ok_or_else(refused)
+                self.network.listens(ip, *port).then_some(None).ok_or_else(refused)
             }
             ProbeAction::HttpGet { host, port, path, headers } => {
                 own_host(host.as_deref(), ip)?;
@@ -89,9 +89,7 @@ impl Runtime for WasmRuntime {
                     request = request.header(http::header::HOST, format!("{ip}:{port}"));
                 }
                 let request = request.body(pal_network::full("")).map_err(|e| e.to_string())?;
-                let status = backend.call(request).await.status();
-                let good = status.is_success() || status.is_redirection();
-                good.then_some(()).ok_or_else(|| format!("HTTP probe failed with statuscode: {}", status.as_u16()))
+                Ok(Some(backend.call(request).await.status()))
             }
         }
     }

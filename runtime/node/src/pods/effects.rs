@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::StatusCode;
 use pal_lifecycle::{Effect, Event, Hook, HookKind, Note, ProbeKind, Run, StartFailure};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -157,8 +158,8 @@ impl Worker {
         self.jobs.push(Box::pin(async move {
             let outcome = match (plan.containers[run.container].probe(probe), ip) {
                 (Some(probe), Some(IpAddr::V4(ip))) => {
-                    let once = tokio::time::timeout(probe.timeout, runtime.probe(ip, &probe.action));
-                    once.await.unwrap_or_else(|_| Err("context deadline exceeded".to_owned()))
+                    let once = timeout(probe.timeout, runtime.reach(ip, &probe.action));
+                    once.await.unwrap_or_else(|_| Err("context deadline exceeded".to_owned())).and_then(healthy)
                 }
                 _ => Err("the pod has no address".to_owned()),
             };
@@ -199,6 +200,25 @@ impl Worker {
     }
 }
 
+/// What a probe makes of an answer.
+fn healthy(status: Option<StatusCode>) -> Result<(), String> {
+    match status {
+        Some(status) if !status.is_success() && !status.is_redirection() => {
+            Err(format!("HTTP probe failed with statuscode: {}", status.as_u16()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What a hook makes of an answer: kubelet asks for any at all. Here 500 and more is what stands for a component that
+/// failed and gave none.
+fn carried_out(status: Option<StatusCode>) -> Result<(), String> {
+    match status {
+        Some(status) if status.is_server_error() => Err(format!("the answer was {status}")),
+        _ => Ok(()),
+    }
+}
+
 /// Carries out a hook of a pod at that address.
 async fn carry_out_hook(runtime: Arc<dyn Runtime>, ip: Option<IpAddr>, hook: Hook) -> Result<(), String> {
     match (hook, ip) {
@@ -207,8 +227,8 @@ async fn carry_out_hook(runtime: Arc<dyn Runtime>, ip: Option<IpAddr>, hook: Hoo
             Ok(())
         }
         (Hook::Http(action), Some(IpAddr::V4(ip))) => {
-            let answer = timeout(HOOK_REQUEST, runtime.probe(ip, &action)).await;
-            answer.unwrap_or_else(|_| Err("context deadline exceeded".to_owned()))
+            let answer = timeout(HOOK_REQUEST, runtime.reach(ip, &action)).await;
+            answer.unwrap_or_else(|_| Err("context deadline exceeded".to_owned())).and_then(carried_out)
         }
         (Hook::Http(_), _) => Err("the pod has no address".to_owned()),
     }
@@ -231,5 +251,24 @@ async fn within(
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn probes_and_hooks_judge_answers_differently() {
+        let check = |status: Option<u16>, probe: bool, hook: bool| {
+            let status = status.map(|code| StatusCode::from_u16(code).unwrap());
+            assert_eq!((healthy(status).is_ok(), carried_out(status).is_ok()), (probe, hook), "{status:?}");
+        };
+        check(None, true, true);
+        check(Some(200), true, true);
+        check(Some(302), true, true);
+        check(Some(404), false, true);
+        check(Some(500), false, false);
+        check(Some(503), false, false);
     }
 }

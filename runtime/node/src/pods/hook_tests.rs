@@ -38,7 +38,7 @@ async fn a_hook_that_fails_is_told_of_and_the_end_goes_on() {
     }));
     bench.api.until("deleted", |a| !a.deletes.is_empty()).await;
     assert_eq!(calls(&bench), ["/bad", "stop"]);
-    let failed = "FailedPreStopHook PreStopHook failed: HTTP probe failed with statuscode: 500";
+    let failed = "FailedPreStopHook PreStopHook failed: the answer was 500 Internal Server Error";
     bench.api.until("told of", |a| a.events.iter().any(|e| e == failed)).await;
 }
 
@@ -69,6 +69,6 @@ async fn a_container_whose_start_hook_fails_is_restarted() {
     let bench = up("web", json!({"postStart": {"httpGet": {"port": 8080, "path": "/bad"}}})).await;
     let restarted = |a: &Api| a.statuses.last().is_some_and(|s| s["containerStatuses"][0]["restartCount"] != 0);
     bench.api.until("restarted", restarted).await;
-    let failed = "FailedPostStartHook PostStartHook failed: HTTP probe failed with statuscode: 500";
+    let failed = "FailedPostStartHook PostStartHook failed: the answer was 500 Internal Server Error";
     bench.api.until("told of", |a| a.events.iter().any(|e| e == failed)).await;
 }

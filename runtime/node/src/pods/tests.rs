@@ -7,7 +7,7 @@ use std::sync::Mutex;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use pal_lifecycle::{Cause, Exit, Image, ImageFailure, ProbeAction, StartFailure};
 use serde_json::{Value, json};
@@ -166,10 +166,10 @@ impl Runtime for FakeRuntime {
         Ok(Arc::new(FakeWorkload { end, service: image.path.ends_with("service"), calls: self.calls.clone() }))
     }
 
-    async fn probe(&self, _: Ipv4Addr, action: &ProbeAction) -> Result<(), String> {
-        let ProbeAction::HttpGet { path, .. } = action else { return Ok(()) };
+    async fn reach(&self, _: Ipv4Addr, action: &ProbeAction) -> Result<Option<StatusCode>, String> {
+        let ProbeAction::HttpGet { path, .. } = action else { return Ok(None) };
         self.calls.lock().unwrap().push(path.clone());
-        if path.contains("bad") { Err("HTTP probe failed with statuscode: 500".to_owned()) } else { Ok(()) }
+        Ok(Some(if path.contains("bad") { StatusCode::INTERNAL_SERVER_ERROR } else { StatusCode::OK }))
     }
 }
 
