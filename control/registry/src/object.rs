@@ -1,5 +1,6 @@
 //! An object as the registry hands it out: its wire form, and what was once read from it.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -70,6 +71,12 @@ impl Object {
             Form::Stored(entry) => index_of(entry),
             Form::Made(made) => made.index.get_or_init(|| Index::read(&made.json)),
         }
+    }
+
+    /// What a server shows of it, made at most once and kept with the object as long as that is stored. There is one such
+    /// type: for a second one `None` is returned.
+    pub fn shown<T: Any + Send + Sync>(&self, make: impl FnOnce() -> T) -> Option<&T> {
+        self.index().shown.0.get_or_init(|| Arc::new(make())).downcast_ref()
     }
 
     /// `metadata.name`
@@ -153,6 +160,17 @@ pub struct Index {
     pub last_seen: Option<Timestamp>,
     /// Whether the stored bytes could be read at all.
     pub readable: bool,
+    shown: Shown,
+}
+
+/// See [`Object::shown`].
+#[derive(Clone, Default)]
+struct Shown(OnceLock<Arc<dyn Any + Send + Sync>>);
+
+impl fmt::Debug for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.get().is_some() { "made" } else { "not made" })
+    }
 }
 
 impl Index {
@@ -202,6 +220,7 @@ impl Index {
             created: metadata["creationTimestamp"].as_str().and_then(|time| time.parse().ok()),
             last_seen: last_seen(&object),
             readable,
+            shown: Shown::default(),
         }
     }
 }

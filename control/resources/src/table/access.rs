@@ -1,6 +1,6 @@
 //! What tables take from objects.
 
-use jiff::Timestamp;
+use super::duration::Clock;
 use serde_json::Value;
 
 use super::duration::since;
@@ -44,12 +44,12 @@ pub(super) fn name(object: &Value) -> Value {
 }
 
 /// How long ago the object was created, as a cell.
-pub(super) fn age(object: &Value, now: Timestamp) -> Value {
+pub(super) fn age(object: &Value, now: Clock) -> Value {
     Value::from(ago(&object["metadata"]["creationTimestamp"], now))
 }
 
 /// How long ago a time was, or `<unknown>`.
-pub(super) fn ago(field: &Value, now: Timestamp) -> String {
+pub(super) fn ago(field: &Value, now: Clock) -> String {
     since(field, now).unwrap_or_else(|| "<unknown>".to_owned())
 }
 

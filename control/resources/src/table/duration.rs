@@ -40,10 +40,34 @@ fn two(large: i64, large_unit: &str, small: i64, small_unit: &str) -> String {
     }
 }
 
+/// When a row is looked at.
+#[derive(Clone, Copy)]
+pub(super) enum Clock {
+    At(Timestamp),
+    /// Not yet known: ages are left as marks, see [`marked`].
+    Later,
+}
+
+/// What stands around a time whose age is to be told later. No name and no other short text has it.
+pub(super) const MARK: char = '\0';
+
 /// How long ago the time in `field` was; `None` where there is none.
-pub(super) fn since(field: &Value, now: Timestamp) -> Option<String> {
+pub(super) fn since(field: &Value, clock: Clock) -> Option<String> {
     let time: Timestamp = field.as_str()?.parse().ok()?;
+    Some(match clock {
+        Clock::At(now) => elapsed(time, now),
+        Clock::Later => format!("{MARK}{}{MARK}", time.as_nanosecond()),
+    })
+}
+
+/// The time in a mark, without what stands around it.
+pub(super) fn marked(text: &str) -> Option<Timestamp> {
+    Timestamp::from_nanosecond(text.parse().ok()?).ok()
+}
+
+/// How long ago a time was.
+pub(super) fn elapsed(time: Timestamp, now: Timestamp) -> String {
     let seconds = now.duration_since(time).as_secs_f64().trunc();
     // Spans of time fit by far.
-    Some(human_duration(seconds as i64))
+    human_duration(seconds as i64)
 }

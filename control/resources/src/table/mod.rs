@@ -7,6 +7,7 @@ mod network;
 mod node;
 mod plain;
 mod pod;
+mod row;
 mod workload;
 
 #[cfg(test)]
@@ -18,7 +19,9 @@ use serde_json::Value;
 
 use crate::Resource;
 
+use duration::Clock;
 pub use duration::human_duration;
+pub use row::Row;
 
 /// One column (`TableColumnDefinition`). A priority above zero shows it under `-o wide` only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -34,7 +37,7 @@ pub struct Column {
 /// How the rows of one kind are made.
 struct Printer {
     columns: &'static [Column],
-    cells: fn(&Value, Timestamp) -> Vec<Value>,
+    cells: fn(&Value, Clock) -> Vec<Value>,
 }
 
 /// The columns of a resource's table.
@@ -44,13 +47,18 @@ pub fn columns(resource: &Resource) -> &'static [Column] {
 
 /// The object's row: one cell for each column.
 pub fn cells(resource: &Resource, object: &Value, now: Timestamp) -> Vec<Value> {
-    (printer(resource).cells)(object, now)
+    (printer(resource).cells)(object, Clock::At(now))
+}
+
+/// The same row for any time: reads the object once for all the times that it is shown.
+pub fn row(resource: &Resource, object: &Value) -> Row {
+    Row::new(&(printer(resource).cells)(object, Clock::Later))
 }
 
 fn printer(resource: &Resource) -> Printer {
     let of = |columns, cells| Printer { columns, cells };
     match (&*resource.group, &*resource.kind) {
-        ("", "Pod") => of(columns::POD, pod::cells as fn(&Value, Timestamp) -> Vec<Value>),
+        ("", "Pod") => of(columns::POD, pod::cells as fn(&Value, Clock) -> Vec<Value>),
         ("apps", "Deployment") => of(columns::DEPLOYMENT, workload::deployment),
         ("apps", "ReplicaSet") => of(columns::REPLICA_SET, workload::replica_set),
         ("", "Service") => of(columns::SERVICE, network::service),

@@ -1,6 +1,6 @@
 //! The rows of Services and EndpointSlices.
 
-use jiff::Timestamp;
+use super::duration::Clock;
 use serde_json::Value;
 
 use super::access::{age, items, joined, labels, name, number, text, text_or_none};
@@ -8,7 +8,7 @@ use super::access::{age, items, joined, labels, name, number, text, text_or_none
 /// How many ports and addresses a row shows.
 const MAX_SHOWN: usize = 3;
 
-pub(super) fn service(object: &Value, now: Timestamp) -> Vec<Value> {
+pub(super) fn service(object: &Value, now: Clock) -> Vec<Value> {
     let spec = &object["spec"];
     vec![
         name(object),
@@ -57,7 +57,7 @@ fn ports(ports: &[Value]) -> String {
     if all.is_empty() { "<none>".to_owned() } else { all.join(",") }
 }
 
-pub(super) fn endpoint_slice(object: &Value, now: Timestamp) -> Vec<Value> {
+pub(super) fn endpoint_slice(object: &Value, now: Clock) -> Vec<Value> {
     let ports = items(&object["ports"]).iter().map(|port| match port["port"].as_i64() {
         Some(number) => number.to_string(),
         None => port["name"].as_str().unwrap_or("*").to_owned(),

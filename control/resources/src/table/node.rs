@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use jiff::Timestamp;
+use super::duration::Clock;
 use serde_json::Value;
 
 use super::access::{age, items, joined, name, text, text_or};
@@ -10,7 +10,7 @@ use super::access::{age, items, joined, name, text, text_or};
 const ROLE_PREFIX: &str = "node-role.kubernetes.io/";
 const ROLE_LABEL: &str = "kubernetes.io/role";
 
-pub(super) fn cells(node: &Value, now: Timestamp) -> Vec<Value> {
+pub(super) fn cells(node: &Value, now: Clock) -> Vec<Value> {
     let info = &node["status"]["nodeInfo"];
     vec![
         name(node),

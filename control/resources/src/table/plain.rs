@@ -1,16 +1,16 @@
 //! The rows of kinds that need no working out.
 
-use jiff::Timestamp;
+use super::duration::Clock;
 use serde_json::Value;
 
 use super::access::{age, ago, items, keys, name, number, text, text_or, text_or_none};
 use super::duration::{human_duration, since};
 
-pub(super) fn namespace(object: &Value, now: Timestamp) -> Vec<Value> {
+pub(super) fn namespace(object: &Value, now: Clock) -> Vec<Value> {
     vec![name(object), text(&object["status"]["phase"]).into(), age(object, now)]
 }
 
-pub(super) fn component_status(object: &Value, _now: Timestamp) -> Vec<Value> {
+pub(super) fn component_status(object: &Value, _now: Clock) -> Vec<Value> {
     let condition = items(&object["conditions"]).iter().find(|condition| text(&condition["type"]) == "Healthy");
     let state = match condition.map(|condition| text(&condition["status"])) {
         Some("True") => "Healthy",
@@ -21,31 +21,31 @@ pub(super) fn component_status(object: &Value, _now: Timestamp) -> Vec<Value> {
     vec![name(object), state.into(), of("message").into(), of("error").into()]
 }
 
-pub(super) fn config_map(object: &Value, now: Timestamp) -> Vec<Value> {
+pub(super) fn config_map(object: &Value, now: Clock) -> Vec<Value> {
     let count = keys(&object["data"]) + keys(&object["binaryData"]);
     vec![name(object), count.into(), age(object, now)]
 }
 
-pub(super) fn secret(object: &Value, now: Timestamp) -> Vec<Value> {
+pub(super) fn secret(object: &Value, now: Clock) -> Vec<Value> {
     let count = keys(&object["data"]);
     vec![name(object), text(&object["type"]).into(), count.into(), age(object, now)]
 }
 
-pub(super) fn service_account(object: &Value, now: Timestamp) -> Vec<Value> {
+pub(super) fn service_account(object: &Value, now: Clock) -> Vec<Value> {
     vec![name(object), items(&object["secrets"]).len().into(), age(object, now)]
 }
 
-pub(super) fn lease(object: &Value, now: Timestamp) -> Vec<Value> {
+pub(super) fn lease(object: &Value, now: Clock) -> Vec<Value> {
     let holder = text(&object["spec"]["holderIdentity"]);
     vec![name(object), holder.into(), age(object, now)]
 }
 
-pub(super) fn other(object: &Value, _now: Timestamp) -> Vec<Value> {
+pub(super) fn other(object: &Value, _now: Clock) -> Vec<Value> {
     let created = text_or(&object["metadata"]["creationTimestamp"], "<unknown>");
     vec![name(object), created.into()]
 }
 
-pub(super) fn event(object: &Value, now: Timestamp) -> Vec<Value> {
+pub(super) fn event(object: &Value, now: Clock) -> Vec<Value> {
     let involved = &object["involvedObject"];
     let first = since(&object["firstTimestamp"], now).unwrap_or_else(|| ago(&object["eventTime"], now));
     let series = &object["series"];
@@ -83,7 +83,7 @@ fn event_source(event: &Value) -> String {
     }
 }
 
-pub(super) fn signing_request(object: &Value, now: Timestamp) -> Vec<Value> {
+pub(super) fn signing_request(object: &Value, now: Clock) -> Vec<Value> {
     let spec = &object["spec"];
     let duration = match spec["expirationSeconds"].as_i64() {
         Some(seconds) => human_duration(seconds),
@@ -116,7 +116,7 @@ fn signing_state(status: &Value) -> String {
     state
 }
 
-pub(super) fn binding(object: &Value, now: Timestamp) -> Vec<Value> {
+pub(super) fn binding(object: &Value, now: Clock) -> Vec<Value> {
     let role = &object["roleRef"];
     let of = |kind: &str| {
         let subjects = items(&object["subjects"]).iter().filter(|s| text(&s["kind"]) == kind);

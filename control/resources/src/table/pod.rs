@@ -1,11 +1,11 @@
 //! The row of a pod: its state in one word.
 
-use jiff::Timestamp;
+use super::duration::Clock;
 use serde_json::Value;
 
 use super::access::{age, ago, items, name, number, text, text_or_none};
 
-pub(super) fn cells(pod: &Value, now: Timestamp) -> Vec<Value> {
+pub(super) fn cells(pod: &Value, now: Clock) -> Vec<Value> {
     let summary = Summary::of(pod);
     let restarts = match summary.restarted {
         Some(at) if summary.restarts != 0 => {

@@ -19,6 +19,10 @@ fn now() -> Timestamp {
 fn row(resource: &Resource, object: &Value) -> String {
     let cells = cells(resource, object, now());
     assert_eq!(cells.len(), columns(resource).len(), "a cell for each column");
+    let mut written = Vec::new();
+    super::row(resource, object).write(now(), &mut written);
+    let written: Vec<Value> = serde_json::from_slice(&written).expect("JSON");
+    assert_eq!(written, cells, "a row that waits is the same in the end");
     let shown = cells.iter().map(|cell| match cell {
         Value::String(text) => text.clone(),
         other => other.to_string(),

@@ -1,6 +1,6 @@
 //! The rows of Deployments, ReplicaSets and scales.
 
-use jiff::Timestamp;
+use super::duration::Clock;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector as SelectorObject;
 use serde::Deserialize;
 use serde_json::Value;
@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::access::{age, items, joined, name, number, text};
 use crate::selector::LabelSelector;
 
-pub(super) fn deployment(object: &Value, now: Timestamp) -> Vec<Value> {
+pub(super) fn deployment(object: &Value, now: Clock) -> Vec<Value> {
     let (spec, status) = (&object["spec"], &object["status"]);
     let ready = format!("{}/{}", number(&status["readyReplicas"]), number(&spec["replicas"]));
     let mut cells = vec![
@@ -22,7 +22,7 @@ pub(super) fn deployment(object: &Value, now: Timestamp) -> Vec<Value> {
     cells
 }
 
-pub(super) fn replica_set(object: &Value, now: Timestamp) -> Vec<Value> {
+pub(super) fn replica_set(object: &Value, now: Clock) -> Vec<Value> {
     let (spec, status) = (&object["spec"], &object["status"]);
     let mut cells = vec![
         name(object),
@@ -35,7 +35,7 @@ pub(super) fn replica_set(object: &Value, now: Timestamp) -> Vec<Value> {
     cells
 }
 
-pub(super) fn scale(object: &Value, now: Timestamp) -> Vec<Value> {
+pub(super) fn scale(object: &Value, now: Clock) -> Vec<Value> {
     vec![
         name(object),
         number(&object["spec"]["replicas"]).into(),

@@ -38,7 +38,7 @@ pub(super) fn one(
     code: StatusCode,
     object: &pal_registry::Object,
 ) -> Result<Response<Body>, Status> {
-    let json = call.shown(at)?.object(object.json(), object.version())?;
+    let json = call.shown(at)?.object(object)?;
     reply::json(code, &json, call.accepted)
 }
 

@@ -1,5 +1,7 @@
 //! Stored objects into the forms that clients ask for: as they are, as rows of a table, as metadata alone.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use jiff::Timestamp;
@@ -37,19 +39,16 @@ impl Shown {
     }
 
     /// One object.
-    pub(crate) fn object(&self, json: &Bytes, version: ResourceVersion) -> Result<Bytes, Status> {
-        match self.form {
-            Form::Object => Ok(json.clone()),
-            Form::Partial(api) => partial(json, api).map(Bytes::from),
-            Form::Table(api) => self.table(api, json, version, true).map(Bytes::from),
-        }
+    pub(crate) fn object(&self, object: &Object) -> Result<Bytes, Status> {
+        self.event(object, true)
     }
 
     /// One object of a watch: a table of one row, the first of which names its columns.
-    pub(crate) fn event(&self, json: &Bytes, version: ResourceVersion, first: bool) -> Result<Bytes, Status> {
+    pub(crate) fn event(&self, object: &Object, first: bool) -> Result<Bytes, Status> {
         match self.form {
-            Form::Table(api) => self.table(api, json, version, first).map(Bytes::from),
-            _ => self.object(json, version),
+            Form::Object => Ok(object.json().clone()),
+            Form::Partial(api) => partial(object.json(), api).map(Bytes::from),
+            Form::Table(api) => self.table(api, object, first).map(Bytes::from),
         }
     }
 
@@ -65,25 +64,38 @@ impl Shown {
         }
     }
 
-    fn table(&self, api: &str, json: &Bytes, version: ResourceVersion, columns: bool) -> Result<Vec<u8>, Status> {
+    fn table(&self, api: &str, object: &Object, columns: bool) -> Result<Vec<u8>, Status> {
         let columns = if columns { columns_json(&self.resource)? } else { "null".to_owned() };
-        let mut bytes = table_head(api, &list_metadata(version, None, None), &columns).into_bytes();
-        bytes.extend(self.row(json, api, Timestamp::now())?);
+        let mut bytes = table_head(api, &list_metadata(object.version(), None, None), &columns).into_bytes();
+        bytes.extend(self.row(object, api, Timestamp::now())?);
         bytes.extend_from_slice(b"]}");
         Ok(bytes)
     }
 
-    fn row(&self, json: &Bytes, api: &str, now: Timestamp) -> Result<Vec<u8>, Status> {
-        let value: Value = serde_json::from_slice(json).map_err(Status::internal)?;
-        let cells = table::cells(&self.resource, &value, now);
+    fn row(&self, object: &Object, api: &str, now: Timestamp) -> Result<Vec<u8>, Status> {
+        let json = object.json();
+        let read = || Prepared::read(&self.resource, json);
+        let made;
+        // Kept with the object: most lists show what was shown before.
+        let prepared = match object.shown(read) {
+            Some(kept) => kept,
+            None => {
+                made = read();
+                &made
+            }
+        };
+        let prepared = prepared.as_ref().map_err(Status::clone)?;
         let mut row = Vec::with_capacity(json.len().min(1024));
         row.extend_from_slice(b"{\"cells\":");
-        serde_json::to_writer(&mut row, &cells).map_err(Status::internal)?;
+        prepared.cells.write(now, &mut row);
         row.extend_from_slice(b",\"object\":");
         match self.include {
             Include::None => row.extend_from_slice(b"null"),
             Include::Object => row.extend_from_slice(json),
-            Include::Metadata => row.extend(partial(json, api)?),
+            Include::Metadata => {
+                let metadata = json.get(prepared.metadata.clone()).unwrap_or(b"{}");
+                partial_of(metadata, api, &mut row);
+            }
         }
         row.push(b'}');
         Ok(row)
@@ -112,7 +124,7 @@ impl Shown {
             Form::Table(api) => {
                 let head = table_head(api, &metadata, &columns_json(&self.resource)?);
                 let (now, this) = (Timestamp::now(), self.clone());
-                let pieces = list.items.into_iter().map(move |item| shown(this.row(item.json(), api, now), &item));
+                let pieces = list.items.into_iter().map(move |item| shown(this.row(&item, api, now), &item));
                 let size = Size::AtLeast(count as u64 * SHORTEST_ROW);
                 finish(Spliced::new(head.into(), pieces, count, size, tail(end(plain))), plain, accepted)
             }
@@ -146,22 +158,47 @@ fn shown(form: Result<Vec<u8>, Status>, item: &Object) -> Bytes {
     }
 }
 
+/// What a table needs of an object, read once.
+struct Prepared {
+    cells: table::Row,
+    /// Where the object's metadata stands in its bytes.
+    metadata: Range<usize>,
+}
+
+impl Prepared {
+    fn read(resource: &Resource, json: &Bytes) -> Result<Self, Status> {
+        let value: Value = serde_json::from_slice(json).map_err(Status::internal)?;
+        let metadata = metadata(json)?;
+        // Both are of the same bytes.
+        let start = metadata.as_ptr() as usize - json.as_ptr() as usize;
+        Ok(Self { cells: table::row(resource, &value), metadata: start..start + metadata.len() })
+    }
+}
+
 /// The object's metadata alone, its bytes as they are stored.
 fn partial(json: &Bytes, api: &str) -> Result<Vec<u8>, Status> {
+    let metadata = metadata(json)?;
+    let mut bytes = Vec::with_capacity(metadata.len() + 96);
+    partial_of(metadata, api, &mut bytes);
+    Ok(bytes)
+}
+
+fn metadata(json: &Bytes) -> Result<&[u8], Status> {
     #[derive(Deserialize)]
     struct Named<'a> {
         #[serde(borrow)]
         metadata: &'a RawValue,
     }
     let named: Named<'_> = serde_json::from_slice(json).map_err(Status::internal)?;
-    let metadata = named.metadata.get();
-    let mut bytes = Vec::with_capacity(metadata.len() + 96);
+    Ok(named.metadata.get().as_bytes())
+}
+
+fn partial_of(metadata: &[u8], api: &str, bytes: &mut Vec<u8>) {
     bytes.extend_from_slice(b"{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"meta.k8s.io/");
     bytes.extend_from_slice(api.as_bytes());
     bytes.extend_from_slice(b"\",\"metadata\":");
-    bytes.extend_from_slice(metadata.as_bytes());
+    bytes.extend_from_slice(metadata);
     bytes.push(b'}');
-    Ok(bytes)
 }
 
 fn columns_json(resource: &Resource) -> Result<String, Status> {

@@ -105,6 +105,6 @@ impl Running {
 
     fn object(&mut self, kind: &'static str, object: &pal_registry::Object) -> Result<(&'static str, Bytes), Status> {
         let first = !std::mem::replace(&mut self.headed, true);
-        Ok((kind, self.shown.event(object.json(), object.version(), first)?))
+        Ok((kind, self.shown.event(object, first)?))
     }
 }
