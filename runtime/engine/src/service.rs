@@ -76,7 +76,7 @@ fn refusal(failure: Failure) -> StartError {
     match failure {
         Failure::Exit(code) => StartError::Trap(format!("exit {code} while it was instantiated")),
         Failure::OutOfMemory => StartError::OutOfMemory("an instance needs more than the limit".into()),
-        Failure::NodeOutOfMemory => StartError::OutOfMemory(NODE_FULL.into()),
+        Failure::NodeOutOfMemory => StartError::NoRoom(NODE_FULL.into()),
         Failure::NoRoom(why) => StartError::NoRoom(why),
         Failure::Trap(why) => StartError::Trap(why),
     }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use pal_engine::{Compile, Engine, EngineConfig, Exit, InstanceSpec, Program};
+use pal_engine::{Compile, Engine, EngineConfig, Exit, InstanceSpec, Program, StartError};
 
 use crate::harness::{LIMIT, digest, fetch, get, idle, logged, path};
 
@@ -51,6 +51,13 @@ async fn workloads_without_limits_share_what_the_node_has() {
     holding.abort();
     idle(&first).await;
     assert_eq!(fetch(&second, "/ok").await.0, 200);
+}
+
+#[tokio::test]
+async fn a_service_that_the_node_has_no_memory_for_does_not_start_and_is_not_to_blame() {
+    let engine = engine(|c| c.memory_budget_bytes = 64 << 10);
+    let error = program(&engine, "tests/guests/service").await.serve(logged().spec).await.unwrap_err();
+    assert_eq!(error, StartError::NoRoom("the node's memory for components is used up".into()));
 }
 
 #[tokio::test]
