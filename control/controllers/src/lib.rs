@@ -9,7 +9,7 @@
 //! | `endpointslice` | which pods stand behind a Service |
 //! | `namespace`, `service_account` | what namespaces have, and that they go with all that is in them |
 //! | `garbage` | what owners leave behind |
-//! | `node` | nodes that are lost, their pods, and the addresses of pods |
+//! | `node` | nodes that are lost, when that moves their pods, and the addresses of pods |
 //! | `csr` | certificates of nodes and users |
 
 pub mod action;

@@ -1,6 +1,10 @@
 //! Where a pod goes: nodes and what runs on them as a value, a pod, a random number; a placement, or node by node why
 //! not. Pure; the controllers' driver feeds it and binds.
 //!
+//! A pod is kept from nodes by what it and they say (cordons, taints, selectors, room), and by where other pods are
+//! (`company`). Of what is preferred and not required, node affinity, taints and a spread of a controller's pods count;
+//! preferred affinity to pods and `ScheduleAnyway` do not.
+//!
 //! [`Cluster`] is kept up to date object by object and never rebuilt for a pod. [`schedule`] filters its nodes, scores
 //! the rest and picks. [`Queue`] says which pod is next and which waits, and takes the time as an argument.
 

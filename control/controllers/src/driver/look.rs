@@ -15,7 +15,7 @@ use super::positions::Positions;
 use crate::Options;
 use crate::action::{Action, Plan};
 use crate::garbage::{self, Item};
-use crate::node::disruption::{self, Disruption};
+use crate::node::disruption::{self, Disruption, State};
 use crate::node::{Life, cidr, life, lifecycle, pod as node_pod};
 use crate::object::{annotation, is_deleting, name, uid};
 use crate::{csr, deployment, endpointslice, namespace, replicaset, service_account};
@@ -178,8 +178,18 @@ impl Looker {
             disruption::is_ready(node, seen, self.started, &self.options.timing, now.wall)
         };
         let ready = nodes.iter().filter(is_ready).count();
-        let ended = self.disruption.observe(ready, nodes.len() - ready, now.wall);
-        self.resumed |= ended;
+        let before = self.disruption;
+        self.resumed |= self.disruption.observe(ready, nodes.len() - ready, now.wall);
+        match (before.state, self.disruption.state) {
+            // Nodes that have not been ready yet are no trouble.
+            (State::Normal, State::Partial | State::Full) if before.ready > 0 => {
+                tracing::warn!(ready, of = nodes.len(), "most nodes are gone at once: their pods are left to them");
+            }
+            (State::Partial | State::Full, State::Normal) => {
+                tracing::debug!(ready, of = nodes.len(), "enough nodes are ready: pods leave those that are gone");
+            }
+            _ => {}
+        }
     }
 
     fn node(&mut self, cache: &Cache, name: &str, now: Moment) -> Plan {

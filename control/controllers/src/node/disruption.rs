@@ -46,7 +46,10 @@ pub fn is_ready(node: &Node, last_seen: Option<Duration>, started: Timestamp, ti
 /// What is remembered of disruptions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Disruption {
-    state: State,
+    /// How the nodes were when last looked at.
+    pub state: State,
+    /// How many were ready then.
+    pub ready: usize,
     /// When the last one ended: silence before that is held against no node.
     pub resumed: Option<Timestamp>,
 }
@@ -54,6 +57,7 @@ pub struct Disruption {
 impl Disruption {
     /// Takes in how many nodes are ready. True when a disruption has ended just now.
     pub fn observe(&mut self, ready: usize, not_ready: usize, now: Timestamp) -> bool {
+        self.ready = ready;
         let before = std::mem::replace(&mut self.state, state(ready, not_ready));
         let ended = before != State::Normal && self.state == State::Normal;
         if ended {
