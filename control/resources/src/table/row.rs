@@ -77,7 +77,8 @@ mod tests {
 
     #[test]
     fn a_row_fills_in_its_ages_when_it_is_written() {
-        let mut cells = vec![json!("a\"b"), json!(3), json!("1 (\0-1000000000\0 ago)"), json!("\04000000000\0")];
+        let mut cells =
+            vec![json!("a\"b"), json!(3), json!("1 (\u{0}-1000000000\u{0} ago)"), json!("\u{0}4000000000\u{0}")];
         let check = |cells: &[Value], expected: Value| {
             let mut out = Vec::new();
             Row::new(cells).write(Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_secs(64), &mut out);
