@@ -14,6 +14,8 @@ use crate::{
 
 #[path = "hook_tests.rs"]
 mod hooks;
+#[path = "probe_tests.rs"]
+mod probes;
 #[path = "restore_tests.rs"]
 mod restored;
 
@@ -318,16 +320,6 @@ fn what_cannot_be_created_waits_with_its_reason() {
 }
 
 #[test]
-fn a_probe_that_cannot_be_done_is_refused_by_name() {
-    let life =
-        Life::run(json!({"containers": [{"name": "c", "image": "x", "livenessProbe": {"exec": {"command": ["x"]}}}]}));
-    assert_eq!(life.container("c"), "waiting CreateContainerConfigError");
-    let state = life.status().container_statuses.unwrap().remove(0).state.unwrap();
-    let message = state.waiting.unwrap().message.unwrap();
-    assert!(message.starts_with("livenessProbe: exec is not supported"), "{message}");
-}
-
-#[test]
 fn what_belongs_to_the_node_is_refused_by_name() {
     let check = |pod: Value, port: Value, expected: &str| {
         let mut spec = json!({"containers": [{"name": "c", "image": "x", "ports": [port]}]});
@@ -346,60 +338,6 @@ fn what_belongs_to_the_node_is_refused_by_name() {
     check(json!({"hostPID": true}), port.clone(), "hostPID is not supported");
     check(json!({"hostIPC": true}), port, "hostIPC is not supported");
     check(json!({"hostNetwork": false}), both, "hostPort 80 is not supported: use a Service of type NodePort");
-}
-
-#[test]
-fn who_fails_its_startup_probe_is_killed_in_its_name() {
-    let startup = json!({"httpGet": {"port": 8080}, "failureThreshold": 1});
-    let mut life = Life::run(json!({"containers": [{"name": "c", "image": "x", "startupProbe": startup}]}));
-    life.tell(probed(FIRST, ProbeKind::Startup, false));
-    assert!(life.notes().contains(&"Killing: Container c failed startup probe, will be restarted".to_owned()));
-}
-
-fn probed(run: Run, probe: ProbeKind, good: bool) -> Event {
-    Event::Probed { run, probe, outcome: if good { Ok(()) } else { Err("statuscode: 500".to_owned()) } }
-}
-
-#[test]
-fn readiness_gates_traffic_by_its_thresholds() {
-    let probe = json!({"httpGet": {"port": 8080}, "periodSeconds": 5, "failureThreshold": 2, "initialDelaySeconds": 3});
-    let mut life = Life::run(json!({"containers": [{"name": "c", "image": "x", "readinessProbe": probe}]}));
-    let effect = Effect::Probe { run: FIRST, probe: ProbeKind::Readiness };
-    assert_eq!(life.condition("Ready"), "False ContainersNotReady containers with unready status: [c]");
-    assert_eq!(life.state.deadline(), Some(Duration::from_secs(3)));
-    life.asked();
-    life.at(3);
-    assert_eq!(life.asked(), std::slice::from_ref(&effect));
-    assert_eq!(life.state.deadline(), None, "one at a time");
-    life.tell(probed(FIRST, ProbeKind::Readiness, true));
-    assert_eq!(life.condition("Ready"), "True");
-    life.at(8).tell(probed(FIRST, ProbeKind::Readiness, false));
-    assert_eq!(life.condition("Ready"), "True", "once is not enough");
-    assert_eq!(life.notes(), ["Unhealthy: Readiness probe failed: statuscode: 500"]);
-    life.at(13).tell(probed(FIRST, ProbeKind::Readiness, false));
-    assert_eq!(life.condition("ContainersReady"), "False ContainersNotReady containers with unready status: [c]");
-    assert_eq!(life.container("c"), "running");
-}
-
-#[test]
-fn liveness_waits_for_startup_and_then_restarts() {
-    let liveness = json!({"tcpSocket": {"port": "http"}, "failureThreshold": 1, "periodSeconds": 1});
-    let startup = json!({"httpGet": {"port": 8080}, "periodSeconds": 1});
-    let mut life = Life::run(json!({"containers": [{"name": "c", "image": "x", "livenessProbe": liveness,
-        "startupProbe": startup, "ports": [{"name": "http", "containerPort": 8080}]}]}));
-    assert_eq!(life.asked(), [Effect::Prepare, Effect::Probe { run: FIRST, probe: ProbeKind::Startup }]);
-    assert_eq!(life.condition("Ready"), "False ContainersNotReady containers with unready status: [c]");
-    life.tell(probed(FIRST, ProbeKind::Startup, true));
-    assert_eq!(life.condition("Ready"), "True");
-    assert_eq!(life.asked(), [Effect::Probe { run: FIRST, probe: ProbeKind::Liveness }]);
-    life.tell(probed(FIRST, ProbeKind::Liveness, false));
-    assert!(life.notes().contains(&"Killing: Container c failed liveness probe, will be restarted".to_owned()));
-    assert_eq!(life.asked(), [Effect::Stop { run: FIRST, grace: Duration::from_secs(30) }]);
-    life.tell(Event::Exited(FIRST, exit(0)));
-    assert_eq!((life.asked(), life.state.attempt(0)), (vec![Effect::FindImage { container: 0 }], Some(1)));
-    // What an earlier run answers is nobody's concern.
-    life.tell(probed(FIRST, ProbeKind::Liveness, false));
-    assert_eq!(life.asked(), []);
 }
 
 #[test]

@@ -19,6 +19,8 @@ use crate::runtime::{CANCELLED, LaunchSpec, LocalImage, Workload, exit};
 
 #[path = "hook_tests.rs"]
 mod hooks;
+#[path = "restart_tests.rs"]
+mod restarts;
 
 /// What the API was asked, and what it has.
 #[derive(Clone, Default, Debug)]
@@ -401,62 +403,4 @@ async fn what_cannot_be_pulled_says_so() {
     reason(&bench, "ImagePullBackOff").await;
     bench.manager.apply(pod("b", 1, |p| p["spec"]["containers"][0]["image"] = json!("./local.wasm")));
     reason(&bench, "InvalidImageName").await;
-}
-
-#[tokio::test]
-async fn without_a_server_pods_run_and_are_reported_later() {
-    let bench = Bench::new();
-    bench.api.0.send_modify(|a| a.down = true);
-    bench.manager.apply(pod("web", 1, |_| {}));
-    let runtime = bench.runtime.clone();
-    let launched = async {
-        while runtime.launches() == 0 {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(60), launched).await.unwrap();
-    bench.api.0.send_modify(|a| a.down = false);
-    bench.api.until("ready", last_ready).await;
-}
-
-#[tokio::test]
-async fn after_a_restart_pods_run_again_with_their_address() {
-    let bench = Bench::new();
-    bench.manager.apply(pod("other", 1, |_| {}));
-    bench.manager.apply(pod("web", 1, |_| {}));
-    let both = |a: &Api| a.statuses.iter().filter(|s| condition(s, "Ready") == "True").count() == 2;
-    let api = bench.api.until("ready", both).await;
-    let ips = |api: &Api| {
-        let mut ips: Vec<_> = api.statuses.iter().map(|s| s["podIP"].as_str().unwrap_or_default().to_owned()).collect();
-        ips.sort();
-        ips
-    };
-    let before = ips(&api);
-    // The server is away: what is on disk has to do.
-    let bench = bench.restart().await;
-    bench.api.0.send_modify(|a| a.down = true);
-    let runtime = bench.runtime.clone();
-    let launched = async {
-        while runtime.launches() < 2 {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(60), launched).await.unwrap();
-    bench.api.0.send_modify(|a| a.down = false);
-    let api = bench.api.until("ready again", both).await;
-    assert_eq!(ips(&api), before);
-    let container = &api.statuses[0]["containerStatuses"][0];
-    assert_eq!(
-        (&container["restartCount"], &container["lastState"]["terminated"]["reason"]),
-        (&json!(1), &json!("Unknown"))
-    );
-    // The server says that one of them was deleted meanwhile.
-    bench.manager.forget_others(&["uid-web".to_owned()].into());
-    let gone = async {
-        while bench.manager.count() > 1 {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(60), gone).await.unwrap();
-    assert_eq!(bench.files(), ["pods/uid-web.json", "logs/ns_web_uid-web"]);
 }
