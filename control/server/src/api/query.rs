@@ -72,12 +72,8 @@ impl<'a> Query<'a> {
         self.get("labelSelector").map(LabelSelector::parse).transpose()
     }
 
-    fn field(&self, name: Option<&str>) -> Result<Option<FieldSelector>, Status> {
-        match (self.get("fieldSelector"), name) {
-            (Some(text), _) => FieldSelector::parse(text).map(Some),
-            (None, Some(name)) => Ok(Some(FieldSelector::name(name))),
-            (None, None) => Ok(None),
-        }
+    fn field(&self) -> Result<Option<FieldSelector>, Status> {
+        self.get("fieldSelector").map(FieldSelector::parse).transpose()
     }
 
     /// How fresh one object is to be.
@@ -121,7 +117,7 @@ impl<'a> Query<'a> {
         };
         Ok(ListOptions {
             label: self.label()?,
-            field: self.field(None)?,
+            field: self.field()?,
             limit: u64::try_from(limit).ok().filter(|limit| *limit > 0),
             continue_token,
             resource_version: version,
@@ -129,8 +125,8 @@ impl<'a> Query<'a> {
         })
     }
 
-    /// The options of a watch; `name` when the path names one object.
-    pub(crate) fn watch(&self, name: Option<&str>) -> Result<WatchOptions, Status> {
+    /// The options of a watch.
+    pub(crate) fn watch(&self) -> Result<WatchOptions, Status> {
         let send_initial_events = self.flag("sendInitialEvents");
         let version_match = self.get("resourceVersionMatch");
         if send_initial_events && version_match != Some("NotOlderThan") {
@@ -143,7 +139,7 @@ impl<'a> Query<'a> {
         }
         Ok(WatchOptions {
             label: self.label()?,
-            field: self.field(name)?,
+            field: self.field()?,
             after: self.version()?,
             send_initial_events,
             bookmarks: self.flag("allowWatchBookmarks"),
@@ -267,7 +263,7 @@ mod tests {
             assert_eq!((status.code, status.message.as_str()), (code, message), "{query}");
         };
         let list = |query: &Query<'_>| query.list().err();
-        let watch = |query: &Query<'_>| query.watch(None).err();
+        let watch = |query: &Query<'_>| query.watch().err();
         let write = |query: &Query<'_>| query.write("CreateOptions").err();
         check("limit=x", list, 400, r#"strconv.ParseInt: parsing "x": invalid syntax"#);
         check("resourceVersion=x", list, 400, r#"Invalid value: "x": strconv.ParseUint: parsing "x": invalid syntax"#);

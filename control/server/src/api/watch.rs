@@ -37,7 +37,7 @@ struct Running {
 /// `GET ...?watch=true`
 pub(super) async fn watch(call: &Call<'_>, at: &At) -> Result<Response<Body>, Status> {
     let permit = call.api.gate.stream()?;
-    let options = call.query.watch(at.name.as_deref())?;
+    let options = call.query.watch()?;
     let shown = call.shown(at)?;
     let lifetime = call.query.timeout()?.unwrap_or_else(|| LIFETIME.mul_f64(1.0 + rand::random::<f64>()));
     let watch = call.registry().watch(&at.resource, at.namespace(), options).await?;
