@@ -41,16 +41,6 @@ impl FieldSelector {
         Ok(Self { requirements })
     }
 
-    /// The selector of one object by its name.
-    pub fn name(name: &str) -> Self {
-        let requirement = FieldRequirement {
-            field: "metadata.name".to_owned(),
-            operator: FieldOperator::Equals,
-            value: name.to_owned(),
-        };
-        Self { requirements: vec![requirement] }
-    }
-
     /// The conditions.
     pub fn requirements(&self) -> &[FieldRequirement] {
         &self.requirements
