@@ -1,5 +1,5 @@
-//! What a node may not change of its own Node object (the NodeRestriction admission plugin): a node that falls into wrong
-//! hands must not draw workloads to itself that were kept from it. Pure.
+//! What a node may not change of its own Node object and of its pods (the NodeRestriction admission plugin): a node that
+//! falls into wrong hands must not draw workloads or traffic to itself that were kept from it. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,18 +30,25 @@ const RESERVED: &[&str] = &["kubernetes.io", "k8s.io"];
 /// What no node may set, whatever is added to the lists above.
 const RESTRICTED: &str = "node-restriction.kubernetes.io";
 
-/// Checks a Node that a node wants to create or change; `old` is what is stored.
+/// Checks what a node wants to create or change; `old` is what is stored.
 pub(crate) fn check(actor: &Actor, resource: &Resource, old: Option<&Value>, new: &Value) -> Result<(), Status> {
     let Some(node) = node_of(actor) else { return Ok(()) };
-    if resource.plural != "nodes" || !resource.group.is_empty() {
-        return Ok(());
+    let refuse = |why: String| Err(Status::forbidden(resource, meta::text(new, "name"), &why));
+    match (&*resource.group, &*resource.plural) {
+        ("", "nodes") => {}
+        // Nothing but the status of a pod is a node's to write, and that takes labels along.
+        ("", "pods") if old.is_some() && !changed(old, new).is_empty() => {
+            return refuse(format!("node {node:?} cannot update labels through pod status"));
+        }
+        _ => return Ok(()),
     }
-    let name = meta::text(new, "name");
-    let refuse = |why: String| Err(Status::forbidden(resource, name, &why));
-    if let Some(old) = old
-        && taints(old) != taints(new)
-    {
-        return refuse(format!("node {node:?} is not allowed to modify taints"));
+    if let Some(old) = old {
+        if owners(old) != owners(new) {
+            return refuse(format!("node {node:?} is not allowed to modify ownerReferences"));
+        }
+        if taints(old) != taints(new) {
+            return refuse(format!("node {node:?} is not allowed to modify taints"));
+        }
     }
     let forbidden: Vec<&str> = changed(old, new).into_iter().filter(|label| is_forbidden(label)).collect();
     match (forbidden.is_empty(), old) {
@@ -58,6 +65,10 @@ fn node_of(actor: &Actor) -> Option<&str> {
 
 fn taints(node: &Value) -> &[Value] {
     node["spec"]["taints"].as_array().map_or(&[], Vec::as_slice)
+}
+
+fn owners(node: &Value) -> &[Value] {
+    node["metadata"]["ownerReferences"].as_array().map_or(&[], Vec::as_slice)
 }
 
 fn labels(node: &Value) -> BTreeMap<&str, &Value> {
@@ -119,6 +130,25 @@ mod tests {
         check("x.k8s.io/other", false);
         check("node-restriction.kubernetes.io/x", false);
         check("a.node-restriction.kubernetes.io/x", false);
+    }
+
+    #[test]
+    fn a_node_changes_neither_owners_nor_the_labels_of_pods() {
+        let actor = Actor { user: "system:node:n1".to_owned(), groups: vec!["system:nodes".to_owned()] };
+        let plain = node(json!({}), json!([]));
+        let mut owned = plain.clone();
+        owned["metadata"]["ownerReferences"] = json!([{"kind": "Pod", "name": "p"}]);
+        let refusal = "nodes \"n1\" is forbidden: node \"n1\" is not allowed to modify ownerReferences";
+        assert_eq!(verdict(&actor, Some(&plain), &owned), Err(refusal.to_owned()));
+
+        let pods = resource::find("", "v1", "pods").expect("pods are built in");
+        let pod = |label: &str| json!({"metadata": {"name": "p", "labels": {"app": label}}, "status": {}});
+        let verdict = |new: &Value| check(&actor, &pods, Some(&pod("a")), new).map_err(|status| status.message);
+        let refusal = "pods \"p\" is forbidden: node \"n1\" cannot update labels through pod status";
+        assert_eq!(verdict(&pod("b")), Err(refusal.to_owned()));
+        let mut running = pod("a");
+        running["status"]["phase"] = "Running".into();
+        assert_eq!(verdict(&running), Ok(()));
     }
 
     #[test]
