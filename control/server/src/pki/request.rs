@@ -1,11 +1,13 @@
 //! Certificate signing requests: what they ask for, and the certificates made of them.
 
+use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
-use rcgen::{CertificateSigningRequestParams, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose};
+use rcgen::{CertificateSigningRequestParams, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose, SanType};
 use rustls_pki_types::CertificateSigningRequestDer;
 use rustls_pki_types::pem::PemObject as _;
 use x509_parser::certification_request::X509CertificationRequest;
+use x509_parser::oid_registry::{OID_X509_COMMON_NAME, OID_X509_ORGANIZATION_NAME};
 use x509_parser::prelude::{FromDer as _, GeneralName, ParsedExtension};
 
 use super::{ClusterCa, DAY, LONGEST_REQUEST, PkiError, identity, leaf_params};
@@ -28,6 +30,20 @@ pub struct CsrSubject {
     pub other_names: usize,
 }
 
+impl CsrSubject {
+    fn alternative_names(&self) -> Result<Vec<SanType>, PkiError> {
+        let malformed = |name: &str| PkiError::Request(format!("{name:?} is neither an IP address nor a DNS name"));
+        let dns = self.dns.iter().map(|name| {
+            // A host that is an address would be taken for one where names are compared as text.
+            let host = name.parse::<IpAddr>().is_err().then_some(name.as_str());
+            let text = host.and_then(|host| host.try_into().ok()).ok_or_else(|| malformed(name))?;
+            Ok(SanType::DnsName(text))
+        });
+        let ips = self.ips.iter().map(|ip| Ok(SanType::IpAddress(ip.parse().map_err(|_| malformed(ip))?)));
+        dns.chain(ips).collect()
+    }
+}
+
 fn der(csr_pem: &[u8]) -> Result<CertificateSigningRequestDer<'static>, PkiError> {
     CertificateSigningRequestDer::from_pem_slice(csr_pem)
         .map_err(|_| PkiError::Request("PEM block type must be CERTIFICATE REQUEST".to_owned()))
@@ -43,13 +59,21 @@ impl ClusterCa {
         request.verify_signature().map_err(|_| malformed("the request's signature is wrong"))?;
         let name = &request.certification_request_info.subject;
         let mut subject = CsrSubject::default();
-        if let Some(common_name) = name.iter_common_name().next() {
-            subject.common_name =
-                common_name.as_str().map_err(|_| malformed("the common name is not text"))?.to_owned();
+        let mut common_names = 0;
+        for attribute in name.iter_attributes() {
+            let text = || attribute.as_str().map(str::to_owned);
+            if *attribute.attr_type() == OID_X509_COMMON_NAME {
+                // Of two names, one would be checked and the other be granted.
+                common_names += 1;
+                subject.common_name = text().map_err(|_| malformed("the common name is not text"))?;
+            } else if *attribute.attr_type() == OID_X509_ORGANIZATION_NAME {
+                subject.organizations.push(text().map_err(|_| malformed("an organization is not text"))?);
+            } else {
+                return Err(malformed("the subject may hold a common name and organizations and nothing else"));
+            }
         }
-        for organization in name.iter_organization() {
-            let text = organization.as_str().map_err(|_| malformed("an organization is not text"))?;
-            subject.organizations.push(text.to_owned());
+        if common_names > 1 {
+            return Err(malformed("the subject has more than one common name"));
         }
         for extension in request.requested_extensions().into_iter().flatten() {
             if let ParsedExtension::SubjectAlternativeName(names) = extension {
@@ -81,10 +105,10 @@ impl ClusterCa {
         if matches!(request.params.is_ca, IsCa::Ca(_)) {
             return Err(PkiError::Request("a certificate authority is not granted".to_owned()));
         }
-        // All but the names and the key comes from here and not from the request.
-        let mut params = leaf_params("", &[], now, lifetime(seconds));
-        params.distinguished_name = request.params.distinguished_name.clone();
-        params.subject_alt_names = std::mem::take(&mut request.params.subject_alt_names);
+        // All but the key comes from what was checked and from here, not from the request as another parser reads it.
+        let organizations: Vec<&str> = subject.organizations.iter().map(String::as_str).collect();
+        let mut params = leaf_params(&subject.common_name, &organizations, now, lifetime(seconds));
+        params.subject_alt_names = subject.alternative_names()?;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = uses;
         request.params = params;
@@ -98,6 +122,10 @@ impl ClusterCa {
             return refuse("only DNS names and IP addresses are granted");
         }
         if signer == CLIENT_SIGNER {
+            if subject.organizations.len() > 1 {
+                // The certificate's builder holds one attribute of a kind and would drop all but the last.
+                return refuse("more than one organization is not granted");
+            }
             if subject.organizations.iter().any(|group| group == "system:masters") {
                 return refuse("the organization system:masters is not granted");
             }

@@ -1,3 +1,5 @@
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
 use super::*;
 
 fn ca() -> (tempfile::TempDir, ClusterCa) {
@@ -75,6 +77,41 @@ fn requests_are_signed_only_for_the_subjects_of_their_signer() {
     check(CLIENT_SIGNER, "jane", &["dev"], &[], None);
     check(CLIENT_SIGNER, "jane", &["system:masters"], &[], Some("system:masters is not granted"));
     check("example.com/own", "jane", &[], &[], Some("no signer"));
+}
+
+#[test]
+fn a_subject_with_anything_but_one_name_and_organizations_is_malformed() {
+    let (_dir, ca) = ca();
+    let check = |oid: &[u64], value: &str, expected: &str| {
+        // A type spelled by its number stands beside the one that the builder knows by name.
+        let mut params = leaf_params("system:node:a", &["system:nodes"], SystemTime::now(), DAY);
+        params.serial_number = None;
+        params.use_authority_key_identifier_extension = false;
+        params.distinguished_name.push(DnType::CustomDnType(oid.to_vec()), value);
+        let key = KeyPair::generate().expect("a key");
+        let pem = params.serialize_request(&key).expect("a request").pem().expect("PEM").into_bytes();
+        for signer in [NODE_CLIENT_SIGNER, CLIENT_SIGNER] {
+            let error = ca.sign(&pem, signer, 3600, SystemTime::now()).expect_err("a refusal").to_string();
+            assert!(error.contains(expected), "{signer}: {error}");
+        }
+    };
+    check(&[2, 5, 4, 3], "system:node:victim", "more than one common name");
+    check(&[2, 5, 4, 11], "unit", "nothing else");
+    check(&[2, 5, 4, 10], "system:masters", "organization");
+}
+
+#[test]
+fn a_certificate_says_what_was_checked() {
+    let (_dir, ca) = ca();
+    let csr = csr("system:node:a", &["system:nodes"], &["a", "127.0.0.2"]);
+    let pem = ca.sign(&csr, NODE_SERVING_SIGNER, 3600, SystemTime::now()).expect("a certificate");
+    let der = CertificateDer::from_pem_slice(pem.as_bytes()).expect("DER");
+    let name = peer_name(&der).expect("a subject");
+    assert_eq!((name.user.as_str(), name.groups), ("system:node:a", vec!["system:nodes".to_owned()]));
+    let (_, certificate) = X509Certificate::from_der(&der).expect("a certificate");
+    let names = certificate.subject_alternative_name().expect("one extension").expect("names");
+    let names: Vec<_> = names.value.general_names.iter().filter_map(identity::general_name).collect();
+    assert_eq!(names, ["a", "127.0.0.2"]);
 }
 
 #[test]
