@@ -42,10 +42,13 @@ pub async fn run(args: ServerArgs) -> Result<(), CliError> {
     let plane = ControlPlane::start(&args.serve, &data_dir).await?;
     out::note(format_args!("API:        {}", plane.url));
     out::note(format_args!("kubeconfig: {}", plane.kubeconfig.display()));
-    stop.cancelled().await;
+    let failure = tokio::select! {
+        () = stop.cancelled() => None,
+        failure = plane.failed() => Some(failure),
+    };
     eprintln!("stopping");
     plane.stop().await;
-    Ok(())
+    failure.map_or(Ok(()), Err)
 }
 
 impl ControlPlane {
@@ -97,6 +100,20 @@ impl ControlPlane {
         let kubeconfig = paths::kubeconfig(data_dir);
         paths::write_private(&kubeconfig, &server.kubeconfig(&url).map_err(CliError::other)?)?;
         Ok(Self { store, registry, server, controllers, url, kubeconfig })
+    }
+
+    /// Returns when a part that everything hangs on has ended by itself, with what to say. To go on would be to answer
+    /// that all is well while nothing is done.
+    pub async fn failed(&self) -> CliError {
+        tokio::select! {
+            () = self.store.stopped() => {
+                let why = self.store.failure().map_or_else(|| "its thread has ended".to_owned(), |error| error.to_string());
+                CliError::other(format!("the store has stopped: {why}; start pal again, it goes on from what is on disk"))
+            }
+            () = self.controllers.failed() => {
+                CliError::other("the controllers have stopped (the log says why); start pal again, it goes on where it was")
+            }
+        }
     }
 
     /// Stops everything in order: who writes first, then who answers, then what is written to.

@@ -44,13 +44,19 @@ pub async fn run(args: UpArgs) -> Result<(), CliError> {
             return Err(error);
         }
     };
-    let work = serve(&args, &plane, documents, &progress);
+    let work = async {
+        let served = serve(&args, &plane, documents, &progress).await;
+        if served.is_ok() {
+            stop.cancelled().await;
+        }
+        served
+    };
     let result = tokio::select! {
         result = work => result,
         () = stop.cancelled() => Ok(()),
+        failure = plane.failed() => Err(failure),
     };
     if result.is_ok() {
-        stop.cancelled().await;
         eprintln!("stopping (again to stop at once)");
     }
     node.stop().await;

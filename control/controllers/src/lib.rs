@@ -55,18 +55,25 @@ pub struct Options {
 pub struct Controllers {
     tracker: TaskTracker,
     stop: CancellationToken,
+    failed: CancellationToken,
 }
 
 /// Starts the controllers and the scheduler. They run until [`Controllers::stop`], or until `stop` is cancelled.
 pub fn start(registry: Registry, options: Options, stop: CancellationToken) -> Result<Controllers, MissingResource> {
     let tracker = TaskTracker::new();
     let stop = stop.child_token();
-    driver::start(registry, options, &tracker, &stop)?;
+    let failed = CancellationToken::new();
+    driver::start(registry, options, &driver::Tasks { tracker: &tracker, stop: &stop, failed: &failed })?;
     tracker.close();
-    Ok(Controllers { tracker, stop })
+    Ok(Controllers { tracker, stop, failed })
 }
 
 impl Controllers {
+    /// Returns when a task of the controllers has ended that should not have. They no longer do their work then.
+    pub async fn failed(&self) {
+        self.failed.cancelled().await;
+    }
+
     /// Stops all tasks and waits until they are gone.
     pub async fn stop(self) {
         self.stop.cancel();

@@ -98,6 +98,14 @@ impl Registry {
                 initial_end = Some(ResourceVersion(revision.0));
             }
         }
+        // A version from before a restore, or of another cluster: to wait for it would be to miss all until then.
+        let ahead = !from_scratch
+            && revision > self.shared.store.applied().revision()
+            && revision > self.snapshot(Read::Consistent).await?.revision();
+        if ahead {
+            let source = Source::Failed(Status::expired(format!("too large resource version: {after}")));
+            return Ok(Watch { selection, initial: initial.into_iter(), initial_end, source, bookmarks: None });
+        }
         let source = match self.shared.store.watch(&prefix, revision) {
             Ok(watcher) => Source::Live(Box::new(watcher)),
             Err(WatchError::Closed) => return Err(Status::unavailable("the server is shutting down")),

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::StoreError;
@@ -23,6 +24,8 @@ impl Directory {
     /// Makes the directory if need be, and locks it.
     pub fn open(path: &Path) -> Result<Directory, StoreError> {
         fs::create_dir_all(path).map_err(|error| StoreError::io(path, &error))?;
+        // Secrets lie here as they are: what is in it is its owner's alone, whatever the mode of the files.
+        fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(|error| StoreError::io(path, &error))?;
         let lock_path = path.join("lock");
         let lock = OpenOptions::new()
             .write(true)

@@ -168,6 +168,11 @@ impl Store {
     /// Refuses further writes, ends the watches, writes everything out and lets go of the directory.
     pub async fn close(&self) {
         self.0.ask_to_close();
+        self.stopped().await;
+    }
+
+    /// Returns when the store's thread has ended, by `close` or because it could not go on.
+    pub async fn stopped(&self) {
         // It never changes; it ends with the driver.
         let _ = self.0.running.clone().changed().await;
     }

@@ -55,7 +55,11 @@ pub fn reconcile(view: &View<'_>, now: Timestamp) -> Plan {
     let Some(spec) = &deployment.spec else { return plan };
     // A selector that was accepted can be read.
     let Ok(selector) = LabelSelector::from_object(&spec.selector) else { return plan };
-    let owned = claimed(deployment, &selector, view.sets, &mut plan);
+    let Claimed { owned, adopts } = claimed(deployment, &selector, view.sets, &mut plan);
+    if adopts {
+        // What is adopted counts from the next look on. To make or size sets without it would be to make too many pods.
+        return plan;
+    }
     let budget = Budget::of(deployment);
     let mut members = Members::sort(deployment, &owned);
     let mut report = Report::begin(deployment, now);
@@ -99,15 +103,22 @@ pub fn reconcile(view: &View<'_>, now: Timestamp) -> Plan {
     plan
 }
 
+/// The sets that belong to a deployment.
+struct Claimed<'a> {
+    owned: Vec<&'a ReplicaSet>,
+    /// Whether there are more, which become its own only now.
+    adopts: bool,
+}
+
 /// The sets that belong to the deployment; takes and releases what its selector says.
 fn claimed<'a>(
     deployment: &Deployment,
     selector: &LabelSelector,
     sets: &'a [Arc<ReplicaSet>],
     plan: &mut Plan,
-) -> Vec<&'a ReplicaSet> {
+) -> Claimed<'a> {
     let unlabelled = BTreeMap::new();
-    let mut owned = Vec::new();
+    let (mut owned, mut adopts) = (Vec::new(), false);
     for set in sets {
         let labels = set.metadata.labels.as_ref().unwrap_or(&unlabelled);
         let patch = match claim(&deployment.metadata, selector.matches(labels), &set.metadata) {
@@ -116,11 +127,13 @@ fn claimed<'a>(
                 continue;
             }
             Claim::Ignore => continue,
-            // It counts from the next look on, when it is ours.
-            Claim::Adopt => adoption::<Deployment>(&deployment.metadata, &set.metadata),
+            Claim::Adopt => {
+                adopts = true;
+                adoption::<Deployment>(&deployment.metadata, &set.metadata)
+            }
             Claim::Release => release(&deployment.metadata, &set.metadata),
         };
         plan.push(Action::Patch { target: Target::of(&**set), subresource: None, patch, announce: None });
     }
-    owned
+    Claimed { owned, adopts }
 }

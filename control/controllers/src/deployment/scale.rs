@@ -8,7 +8,12 @@ use super::{DESIRED_REPLICAS, MAX_REPLICAS};
 
 /// Whether a set that has pods was sized for another size of the deployment.
 pub(super) fn is_due(deployment: &Deployment, members: &Members<'_>) -> bool {
-    let replicas = Budget::of(deployment).replicas;
+    let budget = Budget::of(deployment);
+    let replicas = budget.replicas;
+    // With Recreate there is nothing to share out: the old pods go, then the new ones come, at the size of now.
+    if budget.recreate && members.all().filter(|member| member.replicas > 0).count() > 1 {
+        return false;
+    }
     members
         .all()
         .filter(|member| member.replicas > 0)

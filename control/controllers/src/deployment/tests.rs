@@ -199,3 +199,29 @@ fn a_failure_of_a_set_shows_on_the_deployment() {
         ("True".into(), "FailedCreate".into(), "quota".into())
     );
 }
+
+#[test]
+fn a_set_that_is_adopted_counts_before_another_is_made() {
+    let cluster = settled(3);
+    let mut orphan = (*set_of(&cluster, "v1").unwrap()).clone();
+    orphan.metadata.owner_references = None;
+    let mut changed = Cluster::new(deployment(3, json!({"type": "Recreate"}), "v1"));
+    changed.edit(new_image("v2"));
+    let sets = [Arc::new(orphan)];
+    let view = View { deployment: &changed.deployment(), sets: &sets, taken: &|_| false };
+    let plan = reconcile(&view, "2027-01-15T08:00:10Z".parse().unwrap());
+    assert!(matches!(plan.actions.as_slice(), [Action::Patch { .. }]), "only the adoption: {:?}", plan.actions);
+}
+
+#[test]
+fn a_rollout_that_becomes_a_recreation_of_another_size_ends() {
+    let mut cluster = settled(10);
+    cluster.edit(new_image("v2"));
+    for _ in 0..3 {
+        cluster.look_at_deployment();
+        cluster.look_at_sets();
+    }
+    cluster.edit(json!({"spec": {"replicas": 5, "strategy": {"type": "Recreate", "rollingUpdate": null}}}));
+    cluster.settle();
+    assert_eq!(cluster.images(), [("v2".to_owned(), 5)]);
+}

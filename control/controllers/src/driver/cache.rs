@@ -152,8 +152,15 @@ impl Cache {
             return None;
         }
         let address = address(resource, object);
+        // Two writes of ours may be heard of in the other order than they were made in.
+        if self.gone.get(&address).is_some_and(|gone| version <= *gone) {
+            return None;
+        }
         if gone {
             self.gone.insert(address.clone(), version);
+            if self.objects.get(&address).is_some_and(|known| known.version > version) {
+                return None;
+            }
             return self.remove(address);
         }
         self.insert(address, object)

@@ -237,7 +237,8 @@ fn node(cache: &Cache, change: &Change, wanted: &mut Vec<Wanted>) {
     if after.is_some() {
         wanted.push(now(Key::Node(name.clone())));
     }
-    if before.is_none() {
+    // A node that goes leaves its block to one that waits for it.
+    if before.is_none() || after.is_none() {
         wanted.push(now(Key::Blocks));
     }
     if after.as_ref().is_none_or(|after| concerns_pods(before.as_deref(), after)) {

@@ -54,21 +54,51 @@ const PURGE_EVERY: Duration = Duration::from_secs(30);
 const PURGE_MOST: usize = 500;
 const PURGE_AGAIN: Duration = Duration::from_millis(500);
 
-/// Starts all tasks; they belong to `tracker` and end when `stop` is cancelled.
-pub(crate) fn start(
-    registry: Registry,
-    options: Options,
-    tracker: &TaskTracker,
-    stop: &CancellationToken,
-) -> Result<(), MissingResource> {
+/// Where tasks belong, and how they end.
+pub(crate) struct Tasks<'a> {
+    pub tracker: &'a TaskTracker,
+    /// Ends them.
+    pub stop: &'a CancellationToken,
+    /// Cancelled when one ends by itself.
+    pub failed: &'a CancellationToken,
+}
+
+impl Tasks<'_> {
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let sentinel = Sentinel { stop: self.stop.clone(), failed: self.failed.clone() };
+        self.tracker.spawn(async move {
+            let _sentinel = sentinel;
+            task.await;
+        });
+    }
+}
+
+/// Tells when its task is over although nobody stopped it: by a panic, mostly, which would go unnoticed.
+struct Sentinel {
+    stop: CancellationToken,
+    failed: CancellationToken,
+}
+
+impl Drop for Sentinel {
+    fn drop(&mut self) {
+        if !self.stop.is_cancelled() {
+            tracing::error!("a task of the controllers has ended, which should go on");
+            self.failed.cancel();
+        }
+    }
+}
+
+/// Starts all tasks.
+pub(crate) fn start(registry: Registry, options: Options, tasks: &Tasks<'_>) -> Result<(), MissingResource> {
+    let stop = tasks.stop;
     let resources = positions::watched();
     let at = Positions::of(&resources)?;
     let (sender, changes) = mpsc::channel(CHANGES);
     for (position, resource) in resources.iter().enumerate() {
-        tracker.spawn(watch::run(registry.clone(), resource.clone(), position, sender.clone(), stop.clone()));
+        tasks.spawn(watch::run(registry.clone(), resource.clone(), position, sender.clone(), stop.clone()));
     }
     let (recorder, writer) = recorder::recorder(registry.clone());
-    tracker.spawn(writer.run(stop.clone()));
+    tasks.spawn(writer.run(stop.clone()));
     let options = Arc::new(options);
     let driver = Driver {
         cache: Cache::new(&resources),
@@ -92,7 +122,7 @@ pub(crate) fn start(
         changes,
         stop: stop.clone(),
     };
-    tracker.spawn(driver.run());
+    tasks.spawn(driver.run());
     Ok(())
 }
 

@@ -190,3 +190,14 @@ async fn a_watch_ends_with_the_store() {
     cluster.registry.store().close().await;
     assert_eq!(next(&mut watch).await, "END");
 }
+
+#[tokio::test]
+async fn a_watch_from_a_version_that_has_not_been_is_told_to_begin_anew() {
+    let cluster = Cluster::start().await;
+    let ahead = ResourceVersion(now(&cluster).await.0 + 1_000);
+    let mut watch =
+        watch(&cluster, WatchOptions { after: Some(ahead), bookmarks: true, ..WatchOptions::default() }).await;
+    let told = next(&mut watch).await;
+    assert!(told.starts_with("ERROR 410 "), "{told}");
+    assert_eq!(next(&mut watch).await, "END");
+}

@@ -37,10 +37,11 @@ impl Check {
     }
 }
 
-/// Whether the store answers in time.
+/// Whether the store answers in time and takes writes.
 pub(super) async fn store_answers(api: &Api) -> bool {
-    let store = api.registry.store().consistent();
-    matches!(tokio::time::timeout(STORE_TIMEOUT, store).await, Ok(Ok(_)))
+    let store = api.registry.store();
+    let answers = tokio::time::timeout(STORE_TIMEOUT, store.consistent()).await;
+    matches!(answers, Ok(Ok(_))) && store.failure().is_none()
 }
 
 /// The answer to a health path, which may name one check: `/readyz/store`.

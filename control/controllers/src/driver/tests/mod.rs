@@ -293,3 +293,29 @@ async fn a_foreground_delete_waits_for_what_is_owned() {
     assert!(cluster.list::<Pod>(NS).await.is_empty(), "the pods went first");
     cluster.stop().await;
 }
+
+#[tokio::test]
+async fn an_object_stays_gone_in_whatever_order_its_last_writes_are_heard_of() {
+    let cluster = Cluster::start().await;
+    let resource = pal_resources::resource::find("", "v1", "configmaps").unwrap();
+    let body = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "late", "namespace": "default"}});
+    let made = cluster.create(body).await;
+    let options = pal_registry::WriteOptions::system("test");
+    let change = |mut value: Value| {
+        value["data"] = json!({"a": "b"});
+        Ok(value)
+    };
+    let changed = cluster.registry.modify(&resource, None, NS, "late", change, &options).await.unwrap();
+    let deleted = pal_registry::DeleteOptions::system("test");
+    let deleted = cluster.registry.delete(&resource, NS, "late", &deleted).await.unwrap();
+    assert!(deleted.gone);
+
+    let mut cache = super::cache::Cache::new(&[resource]);
+    cache.told(0, &made, false);
+    assert!(cache.wrote(0, &deleted.object, true).is_some(), "the deletion is heard of first");
+    assert!(cache.wrote(0, &changed, false).is_none(), "then the write before it");
+    cache.told(0, &changed, false);
+    cache.told(0, &deleted.object, true);
+    assert_eq!(cache.all(0, None).count(), 0);
+    cluster.stop().await;
+}
