@@ -86,7 +86,10 @@ pub(crate) struct Table {
     by_name: HashMap<String, HashMap<String, Arc<LiveService>>>,
     by_ip: HashMap<Ipv4Addr, Arc<LiveService>>,
     by_node_port: HashMap<u16, Arc<LivePort>>,
-    endpoints: HashMap<SocketAddrV4, Arc<LiveEndpoint>>,
+    /// By the node, too: what one node says of an address must not become another's.
+    endpoints: HashMap<(SocketAddrV4, Arc<str>), Arc<LiveEndpoint>>,
+    /// Where an address is when nothing else is known of it; empty where nodes contradict each other.
+    nodes: HashMap<SocketAddrV4, Option<Arc<str>>>,
 }
 
 impl Table {
@@ -116,14 +119,17 @@ impl Table {
 
     fn endpoint(&mut self, endpoint: &Endpoint, previous: &Self) -> Arc<LiveEndpoint> {
         let address = SocketAddrV4::new(endpoint.ip, endpoint.port);
-        if let Some(live) = self.endpoints.get(&address) {
+        let node: Arc<str> = endpoint.node.as_str().into();
+        let key = (address, node.clone());
+        if let Some(live) = self.endpoints.get(&key) {
             return live.clone();
         }
-        let live = match previous.endpoints.get(&address) {
-            Some(live) if *live.node == *endpoint.node => live.clone(),
-            _ => Arc::new(LiveEndpoint { address, node: endpoint.node.as_str().into(), under_way: AtomicU32::new(0) }),
+        let live = match previous.endpoints.get(&key) {
+            Some(live) => live.clone(),
+            None => Arc::new(LiveEndpoint { address, node: node.clone(), under_way: AtomicU32::new(0) }),
         };
-        self.endpoints.insert(address, live.clone());
+        self.nodes.entry(address).and_modify(|known| *known = None).or_insert(Some(node));
+        self.endpoints.insert(key, live.clone());
         live
     }
 
@@ -137,9 +143,9 @@ impl Table {
         self.by_node_port.get(&port).cloned()
     }
 
-    /// The node of a pod that some Service names.
+    /// The node of a pod that some Service names; none when more than one node claims the address.
     pub fn node_of(&self, address: SocketAddrV4) -> Option<Arc<str>> {
-        self.endpoints.get(&address).map(|endpoint| endpoint.node.clone())
+        self.nodes.get(&address).cloned().flatten()
     }
 
     /// What `host:port` means to a pod of `namespace`. `domain` is the cluster's (`cluster.local`).
@@ -296,6 +302,30 @@ mod tests {
             ..ServiceRoute::default()
         };
         let new = Table::new(&[route], &old);
-        assert_eq!(new.endpoints[&endpoint.address].under_way.load(Ordering::Relaxed), 3);
+        assert_eq!(new.endpoints[&(endpoint.address, "a".into())].under_way.load(Ordering::Relaxed), 3);
+    }
+
+    #[test]
+    fn a_node_that_claims_the_address_of_anothers_pod_does_not_get_its_requests() {
+        let address = SocketAddrV4::new(Ipv4Addr::new(100, 64, 0, 1), 8080);
+        let route = |name: &str, node: &str| ServiceRoute {
+            namespace: "default".to_owned(),
+            name: name.to_owned(),
+            cluster_ip: None,
+            ports: vec![PortRoute {
+                port: 80,
+                endpoints: vec![Endpoint { ip: *address.ip(), port: 8080, node: node.to_owned() }],
+                ..PortRoute::default()
+            }],
+        };
+        let table = Table::new(&[route("thief", "b"), route("web", "a"), route("web2", "a")], &Table::default());
+        let node = |name: &str| match table.resolve("default", name, 80, "cluster.local") {
+            Target::Port(port) => port.endpoints[0].node.to_string(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!((node("thief").as_str(), node("web").as_str(), node("web2").as_str()), ("b", "a", "a"));
+        assert_eq!(table.node_of(address), None);
+        let alone = Table::new(&[route("web", "a"), route("web2", "a")], &table);
+        assert_eq!(alone.node_of(address).as_deref(), Some("a"));
     }
 }
