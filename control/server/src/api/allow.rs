@@ -25,8 +25,8 @@ pub(super) async fn permitted(
 ) -> Result<Option<String>, Status> {
     match (decide(user, attributes), attributes) {
         (Verdict::Allow, _) => Ok(None),
-        (Verdict::Ask(question), Attributes::Resource(_, target)) => {
-            if ask(call, user, question, target).await? {
+        (Verdict::Ask(question), Attributes::Resource(verb, target)) => {
+            if ask(call, user, question, verb, target).await? {
                 return Ok(None);
             }
             let why = user.node().map(|node| format!("no relationship found between node '{node}' and this object"));
@@ -36,13 +36,21 @@ pub(super) async fn permitted(
     }
 }
 
-async fn ask(call: &Call<'_>, user: &User, question: Question, target: &Target<'_>) -> Result<bool, Status> {
+async fn ask(
+    call: &Call<'_>,
+    user: &User,
+    question: Question,
+    verb: &str,
+    target: &Target<'_>,
+) -> Result<bool, Status> {
     let node = user.node().unwrap_or_default();
     match question {
         Question::PodOnNode => {
-            // What does not exist is answered with 404: a node must learn that its pod is gone.
             let pod = find(call, "", "pods", target).await?;
-            Ok(pod.is_none_or(|pod| pod.index().field("spec.nodeName") == Some(node)))
+            Ok(match pod {
+                Some(pod) => pod.index().field("spec.nodeName") == Some(node),
+                None => absent_is_allowed(verb),
+            })
         }
         Question::OwnRequest => {
             let request = find(call, "certificates.k8s.io", "certificatesigningrequests", target).await?;
@@ -51,6 +59,12 @@ async fn ask(call: &Call<'_>, user: &User, question: Question, target: &Target<'
         }
         Question::NamedByPodOfNode => named_by_pod(call, node, target).await,
     }
+}
+
+/// What does not exist is answered with 404: a node must learn that its pod is gone. A list or a watch would be of
+/// whatever comes to exist.
+fn absent_is_allowed(verb: &str) -> bool {
+    !matches!(verb, "list" | "watch")
 }
 
 async fn find(
@@ -136,8 +150,11 @@ fn reads_secret(container: &Container, name: &str) -> bool {
     from.map(|secret| &secret.name).chain(keys.map(|key| &key.name)).any(|of| of == name)
 }
 
-/// The one name that a field selector asks for.
+/// The one name that a field selector asks for; none where a comma may not be what parts the terms.
 pub(super) fn selected_name(selector: &str) -> Option<&str> {
+    if selector.contains('\\') {
+        return None;
+    }
     selector.split(',').find_map(|term| {
         let (field, value) = term.split_once('=')?;
         (field.trim() == "metadata.name").then(|| value.trim_start_matches('=').trim())
@@ -196,6 +213,27 @@ mod tests {
         }
         check("serviceaccounts", "sa", true);
         check("serviceaccounts", "default", false);
+    }
+
+    #[test]
+    fn what_does_not_exist_is_neither_listed_nor_watched() {
+        let check = |verb: &str, expected: bool| assert_eq!(absent_is_allowed(verb), expected, "{verb}");
+        check("get", true);
+        check("delete", true);
+        check("patch", true);
+        check("list", false);
+        check("watch", false);
+    }
+
+    #[test]
+    fn a_selector_names_one_object_only_where_it_says_so() {
+        let check =
+            |selector: &str, expected: Option<&str>| assert_eq!(selected_name(selector), expected, "{selector}");
+        check("metadata.name=p", Some("p"));
+        check("status.phase=Running,metadata.name==p", Some("p"));
+        check("metadata.name!=p", None);
+        check("status.phase!=x\\,metadata.name=p", None);
+        check("", None);
     }
 
     #[test]

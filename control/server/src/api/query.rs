@@ -11,6 +11,9 @@ use pal_resources::{ResourceVersion, Status};
 
 use super::kinds::unserved;
 
+/// No watch lasts longer, whatever it asks for; it is also what a clock can be moved on by.
+const LONGEST_WATCH: Duration = Duration::from_secs(24 * 3600);
+
 /// The parameters of a request, in their order.
 pub(crate) struct Query<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
 
@@ -149,7 +152,8 @@ impl<'a> Query<'a> {
     /// How long a watch is to last, when it says.
     pub(crate) fn timeout(&self) -> Result<Option<Duration>, Status> {
         let seconds = self.int("timeoutSeconds")?.unwrap_or_default();
-        Ok(u64::try_from(seconds).ok().filter(|seconds| *seconds > 0).map(Duration::from_secs))
+        let asked = u64::try_from(seconds).ok().filter(|seconds| *seconds > 0);
+        Ok(asked.map(|seconds| Duration::from_secs(seconds).min(LONGEST_WATCH)))
     }
 
     /// The options of a write; `kind` is that of the options, as `CreateOptions`, for messages.
@@ -255,6 +259,19 @@ fn list_invalid(why: &str) -> Status {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_watch_lasts_as_long_as_it_asks_for_within_bounds() {
+        let check = |query: &str, expected: Option<u64>| {
+            let lasts = Query::parse(Some(query)).timeout().expect("a number");
+            assert_eq!(lasts.map(|lasts| lasts.as_secs()), expected, "{query}");
+        };
+        check("", None);
+        check("timeoutSeconds=0", None);
+        check("timeoutSeconds=-1", None);
+        check("timeoutSeconds=300", Some(300));
+        check("timeoutSeconds=9223372036854775807", Some(24 * 3600));
+    }
 
     #[test]
     fn what_cannot_be_read_is_told_in_kubernetes_words() {

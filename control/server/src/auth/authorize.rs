@@ -1,5 +1,6 @@
 //! What a user may do, decided from the request alone; where the answer lies in stored objects, the question is returned.
 
+use pal_resources::selector::FieldSelector;
 use pal_resources::status::{Reason, Status, StatusDetails};
 
 use super::{AUTHENTICATED, MASTERS, User};
@@ -119,7 +120,8 @@ fn node_verdict(node: &str, verb: &str, target: &Target<'_>) -> Verdict {
                 if selects(target.field_selector, "spec.nodeName", node) {
                     Verdict::Allow
                 } else {
-                    ask(Question::PodOnNode, !target.name.is_empty())
+                    // Without a namespace, a name is not one pod but as many as there are namespaces.
+                    ask(Question::PodOnNode, !target.name.is_empty() && !target.namespace.is_empty())
                 }
             }
             _ => ask(Question::PodOnNode, matches!(verb, "get" | "delete")),
@@ -140,12 +142,9 @@ fn node_verdict(node: &str, verb: &str, target: &Target<'_>) -> Verdict {
     }
 }
 
-/// Whether a field selector asks for exactly that value.
+/// Whether a field selector asks for exactly that value, as the list that it stands for will read it.
 fn selects(selector: &str, field: &str, value: &str) -> bool {
-    selector.split(',').any(|term| {
-        let Some((of, wanted)) = term.split_once('=') else { return false };
-        !of.ends_with('!') && of.trim() == field && wanted.trim_start_matches('=').trim() == value
-    })
+    FieldSelector::parse(selector).is_ok_and(|selector| selector.exact(field) == Some(value))
 }
 
 /// The answer to who may not, in kube-apiserver's words. `why` goes last, when there is more to say.
@@ -225,7 +224,12 @@ mod tests {
         check("watch", "core/pods - - spec.nodeName==a,status.phase!=Failed", Verdict::Allow);
         check("watch", "core/pods - - spec.nodeName=b", Verdict::Deny);
         check("watch", "core/pods - - spec.nodeName!=a", Verdict::Deny);
+        check("watch", "core/pods - - metadata.name!=x\\,spec.nodeName=a", Verdict::Deny);
         check("list", "core/pods", Verdict::Deny);
+        check("list", "core/pods default p metadata.name=p", Verdict::Ask(PodOnNode));
+        check("watch", "core/pods default p metadata.name=p", Verdict::Ask(PodOnNode));
+        check("list", "core/pods - p metadata.name=p", Verdict::Deny);
+        check("watch", "core/pods - p metadata.name=p", Verdict::Deny);
         check("get", "core/pods default p", Verdict::Ask(PodOnNode));
         check("delete", "core/pods default p", Verdict::Ask(PodOnNode));
         check("create", "core/pods default", Verdict::Deny);
