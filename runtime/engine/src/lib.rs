@@ -9,6 +9,7 @@
 //! Deliberately absent: pods, images, restarts, addresses. Those are the node's and the network's business.
 
 mod adapt;
+mod beneath;
 mod budget;
 mod cache;
 mod command;
@@ -33,6 +34,7 @@ mod spec;
 mod ticker;
 mod workload;
 
+pub use beneath::open_beneath;
 pub use command::Running;
 pub use compile::compile_worker_main;
 pub use config::{Compile, EngineConfig};

@@ -9,6 +9,12 @@ use crate::service;
 use crate::workload::{Guest, Workload};
 use crate::{InstanceSpec, ProgramKind, Running, Service, StartError};
 
+/// Handles of the host's (open files among them) that a command may have at a time.
+const MAX_COMMAND_HANDLES: usize = 4096;
+
+/// The same for an instance that handles one request.
+const MAX_REQUEST_HANDLES: usize = 512;
+
 /// A component, compiled and with its imports linked.
 pub struct Program {
     engine: Engine,
@@ -59,7 +65,7 @@ impl Program {
         if self.kind != ProgramKind::Command {
             return Err(self.wrong_kind(ProgramKind::Command));
         }
-        let workload = Workload::new(self.engine.clone(), spec)?;
+        let workload = Workload::new(self.engine.clone(), spec, MAX_COMMAND_HANDLES)?;
         command::start(self.clone(), workload)
     }
 
@@ -68,7 +74,7 @@ impl Program {
         if !matches!(self.kind, ProgramKind::HttpService { .. }) {
             return Err(StartError::WrongKind { found: self.kind.noun(), wanted: "an HTTP service" });
         }
-        let workload = Workload::new(self.engine.clone(), spec)?;
+        let workload = Workload::new(self.engine.clone(), spec, MAX_REQUEST_HANDLES)?;
         service::start(self.clone(), workload).await
     }
 

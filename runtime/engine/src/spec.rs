@@ -25,8 +25,11 @@ impl LogSink for Discard {
 /// A directory of this machine that guests see.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mount {
-    /// The directory here. A file is mounted by mounting its directory.
+    /// The directory here, which is opened once for all instances. A file is mounted by mounting its directory.
     pub host: PathBuf,
+    /// The directory below it that guests see instead; empty for itself. Links on the way there are refused, as guests
+    /// may have made them.
+    pub sub_path: PathBuf,
     /// The absolute path that guests see it at.
     pub guest: String,
     /// Whether guests may only read.

@@ -1,6 +1,7 @@
 //! What the instances of one workload have in common, and what each of them starts with.
 
 use std::collections::HashSet;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,33 +10,41 @@ use wasmtime::{Store, UpdateDeadline};
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
+use crate::beneath;
 use crate::budget::{Budget, Share};
 use crate::engine::Engine;
 use crate::hooks::Hooks;
 use crate::output::{Output, Throttle};
 use crate::{InstanceSpec, Mount, StartError};
 
+/// Bytes of one set of headers that a guest makes: they are the host's memory, which no budget counts.
+const MAX_FIELDS_BYTES: usize = 16 << 10;
+
 /// One workload: a pod's container, and all of its live instances.
 pub(crate) struct Workload {
     pub(crate) engine: Engine,
     pub(crate) spec: InstanceSpec,
     pub(crate) budget: Arc<Budget>,
+    /// The mounts' directories, in their order. Paths would lead elsewhere once a guest has exchanged a part of them.
+    dirs: Vec<OwnedFd>,
+    /// Handles of the host's (files, streams, headers) that an instance may have at a time.
+    max_handles: usize,
     throttle: Arc<Throttle>,
 }
 
 impl Workload {
     /// Checks the mounts and sets up what the instances share.
-    pub(crate) fn new(engine: Engine, mut spec: InstanceSpec) -> Result<Arc<Self>, StartError> {
+    pub(crate) fn new(engine: Engine, mut spec: InstanceSpec, max_handles: usize) -> Result<Arc<Self>, StartError> {
         spec.env = last_of_each(spec.env);
-        for mount in &spec.mounts {
-            check_mount(mount)?;
-        }
+        let dirs = spec.mounts.iter().map(open_mount).collect::<Result<_, _>>()?;
         Ok(Arc::new(Self {
             budget: Budget::workload(
                 engine.memory().clone(),
                 spec.memory_limit,
                 engine.config().unlimited_instance_bytes,
             ),
+            dirs,
+            max_handles,
             throttle: Arc::new(Throttle::new(Instant::now())),
             engine,
             spec,
@@ -44,10 +53,14 @@ impl Workload {
 
     /// A store for a new instance.
     pub(crate) fn store(self: &Arc<Self>) -> Store<Guest> {
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(self.max_handles);
+        let mut http = WasiHttpCtx::new();
+        http.set_field_size_limit(MAX_FIELDS_BYTES);
         let guest = Guest {
-            table: ResourceTable::new(),
+            table,
             wasi: None,
-            http: WasiHttpCtx::new(),
+            http,
             hooks: Hooks::new(self.clone()),
             share: Share::new(self.budget.clone()),
             workload: self.clone(),
@@ -78,9 +91,9 @@ impl Workload {
             .allow_tcp(false)
             .allow_udp(false)
             .allow_ip_name_lookup(false);
-        for mount in &self.spec.mounts {
+        for (mount, dir) in self.spec.mounts.iter().zip(&self.dirs) {
             let perms = if mount.read_only { FsPerms::ReadOnly } else { FsPerms::ReadWrite };
-            if let Err(why) = builder.preopened_dir(&mount.host, &mount.guest, perms) {
+            if let Err(why) = builder.preopened_dir(same_directory(dir), &mount.guest, perms) {
                 // It was there at the start. The guest finds it missing, and the log says why.
                 self.report(&format!("mount {}: {why:#}", mount.guest));
             }
@@ -97,16 +110,18 @@ fn last_of_each(env: Vec<(String, String)>) -> Vec<(String, String)> {
     kept
 }
 
-fn check_mount(mount: &Mount) -> Result<(), StartError> {
-    let refused = |why: String| StartError::Mount { guest: mount.guest.clone(), host: mount.host.clone(), why };
+/// A path to what the descriptor stands for, whatever has become of its name.
+fn same_directory(dir: &OwnedFd) -> String {
+    format!("/proc/self/fd/{}", dir.as_raw_fd())
+}
+
+fn open_mount(mount: &Mount) -> Result<OwnedFd, StartError> {
+    let host = mount.host.join(&mount.sub_path);
+    let refused = |why: String| StartError::Mount { guest: mount.guest.clone(), host, why };
     if !mount.guest.starts_with('/') {
         return Err(refused("the guest's path must be absolute".into()));
     }
-    match std::fs::metadata(&mount.host) {
-        Ok(found) if found.is_dir() => Ok(()),
-        Ok(_) => Err(refused("not a directory".into())),
-        Err(e) => Err(refused(e.to_string())),
-    }
+    beneath::directory(&mount.host, &mount.sub_path).map_err(|e| refused(e.to_string()))
 }
 
 /// What a store holds: the host's side of one instance.
@@ -152,13 +167,12 @@ mod tests {
     #[test]
     fn a_mount_that_is_no_directory_is_refused_by_name() {
         let check = |host: &str, guest: &str, expected: &str| {
-            let error = check_mount(&Mount { host: host.into(), guest: guest.into(), read_only: true })
-                .unwrap_err()
-                .to_string();
+            let mount = Mount { host: host.into(), sub_path: Default::default(), guest: guest.into(), read_only: true };
+            let error = open_mount(&mount).unwrap_err().to_string();
             assert!(error.contains(expected) && error.contains(guest), "{error}");
         };
         check("/nonexistent", "/data", "No such file");
-        check("/proc/version", "/data", "not a directory");
+        check("/proc/version", "/data", "Not a directory");
         check("/tmp", "data", "absolute");
     }
 }

@@ -8,7 +8,8 @@ use crate::harness::{LIMIT, Logged, command, logged, program};
 
 fn mounted(host: &std::path::Path, read_only: bool) -> Logged {
     let mut logged = logged();
-    logged.spec.mounts = vec![Mount { host: host.to_owned(), guest: "/data".into(), read_only }];
+    logged.spec.mounts =
+        vec![Mount { host: host.to_owned(), sub_path: Default::default(), guest: "/data".into(), read_only }];
     logged
 }
 

@@ -88,8 +88,12 @@ impl Outbound for To {
 async fn the_front_end_calls_the_back_end() {
     let dir = tempfile::tempdir().unwrap();
     let mut backend = logged();
-    backend.spec.mounts =
-        vec![pal_engine::Mount { host: dir.path().to_owned(), guest: "/data".into(), read_only: false }];
+    backend.spec.mounts = vec![pal_engine::Mount {
+        host: dir.path().to_owned(),
+        sub_path: Default::default(),
+        guest: "/data".into(),
+        read_only: false,
+    }];
     let backend = program("examples/guestbook/backend").await.serve(backend.spec).await.unwrap();
     let mut frontend = logged();
     frontend.spec.outbound = Arc::new(To(backend.clone()));

@@ -154,7 +154,12 @@ async fn output_of_requests_goes_to_the_logs() {
 async fn services_see_their_mounts() {
     let dir = tempfile::tempdir().unwrap();
     let mut logged = logged();
-    let mount = |guest: &str, read_only| Mount { host: dir.path().to_owned(), guest: guest.into(), read_only };
+    let mount = |guest: &str, read_only| Mount {
+        host: dir.path().to_owned(),
+        sub_path: Default::default(),
+        guest: guest.into(),
+        read_only,
+    };
     logged.spec.mounts = vec![mount("/rw", false), mount("/ro", true)];
     let service = service(logged.spec).await;
     assert_eq!(fetch(&service, "/read/rw/x").await.0, 404);
@@ -164,10 +169,37 @@ async fn services_see_their_mounts() {
 }
 
 #[tokio::test]
+async fn a_directory_exchanged_for_a_link_leads_nowhere() {
+    let dir = tempfile::tempdir().unwrap();
+    let (volume, outside) = (dir.path().join("volume"), dir.path().join("outside"));
+    for (place, content) in [(volume.join("d"), "inside"), (outside.clone(), "outside")] {
+        std::fs::create_dir_all(&place).unwrap();
+        std::fs::write(place.join("x"), content).unwrap();
+    }
+    let mut spec = logged().spec;
+    spec.mounts = vec![Mount { host: volume.clone(), sub_path: "d".into(), guest: "/data".into(), read_only: false }];
+    let running = service(spec.clone()).await;
+    assert_eq!(fetch(&running, "/read/data/x").await, (200, "inside".into()));
+    // As a guest can that sees all of the volume.
+    std::fs::rename(volume.join("d"), volume.join("moved")).unwrap();
+    std::os::unix::fs::symlink("../outside", volume.join("d")).unwrap();
+    assert_eq!(fetch(&running, "/read/data/x").await, (200, "inside".into()));
+    assert_eq!(fetch(&running, "/write/data/y").await.0, 200);
+    assert!(volume.join("moved/y").exists() && !outside.join("y").exists());
+    let error = program("tests/guests/service").await.serve(spec).await.unwrap_err();
+    assert!(error.to_string().contains("links are not followed"), "{error}");
+}
+
+#[tokio::test]
 async fn the_guest_book_keeps_its_entries_on_the_volume() {
     let dir = tempfile::tempdir().unwrap();
     let mut logged = logged();
-    logged.spec.mounts = vec![Mount { host: dir.path().to_owned(), guest: "/data".into(), read_only: false }];
+    logged.spec.mounts = vec![Mount {
+        host: dir.path().to_owned(),
+        sub_path: Default::default(),
+        guest: "/data".into(),
+        read_only: false,
+    }];
     let backend = program("examples/guestbook/backend").await;
     let service = backend.serve(logged.spec).await.unwrap();
     assert_eq!(fetch(&service, "/entries").await, (200, String::new()));

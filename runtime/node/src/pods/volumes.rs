@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Component, Path, PathBuf};
 
 use k8s_openapi::api::core::v1::{
     Container, DownwardAPIVolumeFile, KeyToPath, Pod, Volume, VolumeMount, VolumeProjection,
 };
-use pal_engine::Mount;
+use pal_engine::{Mount, open_beneath};
+use rustix::fs::{AtFlags, CWD, linkat};
 
 use super::env::expand;
 use super::fields::Facts;
@@ -231,15 +233,14 @@ pub(crate) fn mounts(
             list.iter().find(|v| v.name == mount.name).ok_or_else(|| format!("volume {:?} not found", mount.name))?;
         let root = volumes.join(&volume.name);
         let read_only = mount.read_only == Some(true) || volume.empty_dir.is_none();
-        let host = match sub_path(mount, env)? {
-            Some(sub) => below(&root, &sub, volume.empty_dir.is_some())
-                .map_err(|e| format!("volumeMount {}: {e}", mount.mount_path))?,
-            None => root,
-        };
-        if host.is_dir() {
-            mounts.push(Mount { host, guest: mount.mount_path.clone(), read_only });
-        } else {
-            link_file(files, &host, &mount.mount_path, read_only, &mut mounts)?;
+        let sub = sub_path(mount, env)?.unwrap_or_default();
+        let (sub, found) = below(&root, sub, volume.empty_dir.is_some())
+            .map_err(|e| format!("volumeMount {}: {e}", mount.mount_path))?;
+        match found {
+            Found::Directory => {
+                mounts.push(Mount { host: root, sub_path: sub, guest: mount.mount_path.clone(), read_only });
+            }
+            Found::File(file) => link_file(files, &file, &mount.mount_path, read_only, &mut mounts)?,
         }
     }
     Ok(mounts)
@@ -255,26 +256,41 @@ fn sub_path(mount: &VolumeMount, env: &[(String, String)]) -> Result<Option<Path
     inside(&text).map(Some)
 }
 
-/// The path below the root, which guests may have put links into.
-fn below(root: &Path, sub: &Path, may_create: bool) -> Result<PathBuf, String> {
-    let told = |e: io::Error| e.to_string();
-    let path = root.join(sub);
-    if may_create && fs::symlink_metadata(&path).is_err() {
-        let parent = path.ancestors().find(|a| a.exists()).unwrap_or(root);
-        within(root, parent)?;
-        fs::create_dir_all(&path).map_err(told)?;
-    }
-    within(root, &path)
+/// What a path in a volume leads to.
+enum Found {
+    /// The engine opens it once more, as carefully.
+    Directory,
+    File(OwnedFd),
 }
 
-fn within(root: &Path, path: &Path) -> Result<PathBuf, String> {
-    let root = root.canonicalize().map_err(|e| e.to_string())?;
-    let real = path.canonicalize().map_err(|e| format!("{e}"))?;
-    if real.starts_with(&root) { Ok(real) } else { Err("subPath leads out of the volume".to_owned()) }
+/// The path below the root without links in it, and what is there. Guests may write to a volume that is `theirs`: links in
+/// it are refused, and directories that are missing are made. The links in others are the node's own.
+fn below(root: &Path, sub: PathBuf, theirs: bool) -> Result<(PathBuf, Found), String> {
+    let sub = if theirs { sub } else { resolved(root, &sub)? };
+    let place = open_beneath(root, &sub, theirs).map_err(|e| format!("subPath {}: {e}", sub.display()))?;
+    let place = fs::File::from(place);
+    let found = if place.metadata().map_err(|e| e.to_string())?.is_dir() {
+        Found::Directory
+    } else {
+        Found::File(place.into())
+    };
+    Ok((sub, found))
+}
+
+fn resolved(root: &Path, sub: &Path) -> Result<PathBuf, String> {
+    let real = |path: &Path| path.canonicalize().map_err(|e| format!("subPath {}: {e}", sub.display()));
+    let (root, path) = (real(root)?, real(&root.join(sub))?);
+    path.strip_prefix(&root).map(Path::to_owned).map_err(|_| "subPath leads out of the volume".to_owned())
 }
 
 /// A single file at `guest`: guests see directories, so that its directory is one that holds links to such files.
-fn link_file(files: &Path, host: &Path, guest: &str, read_only: bool, mounts: &mut Vec<Mount>) -> Result<(), String> {
+fn link_file(
+    files: &Path,
+    file: &OwnedFd,
+    guest: &str,
+    read_only: bool,
+    mounts: &mut Vec<Mount>,
+) -> Result<(), String> {
     let guest = Path::new(guest);
     let (Some(dir), Some(name)) = (guest.parent().and_then(Path::to_str), guest.file_name()) else {
         return Err(format!("a file cannot be mounted at {}", guest.display()));
@@ -290,12 +306,16 @@ fn link_file(files: &Path, host: &Path, guest: &str, read_only: bool, mounts: &m
             // What an earlier run left there is of no use.
             disk::remove_tree(&place).map_err(told)?;
             disk::private_dir(&place).map_err(told)?;
-            mounts.push(Mount { host: place.clone(), guest: dir.to_owned(), read_only });
+            mounts.push(Mount { host: place.clone(), sub_path: PathBuf::new(), guest: dir.to_owned(), read_only });
             place
         }
     };
     let link = place.join(name);
-    fs::hard_link(host, &link).or_else(|_| fs::copy(host, &link).map(|_| ())).map_err(told)
+    // The file that was found, even if its name stands for another one by now.
+    let found = format!("/proc/self/fd/{}", file.as_raw_fd());
+    linkat(CWD, &found, CWD, &link, AtFlags::SYMLINK_FOLLOW)
+        .or_else(|_| fs::copy(&found, &link).map(|_| ()))
+        .map_err(told)
 }
 
 #[cfg(test)]

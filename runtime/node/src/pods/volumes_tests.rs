@@ -121,7 +121,8 @@ fn single_files_are_mounted_by_their_directory_and_sub_directories_are_made() {
     let seen: Vec<_> = mounts.iter().map(|m| (m.guest.as_str(), m.read_only)).collect();
     assert_eq!(seen, [("/etc/app", true), ("/data", false)]);
     assert_eq!(Place::listing(&mounts[0].host), pairs(&[("one", "1"), ("two", "2")]));
-    assert!(mounts[1].host.ends_with("e/sub/x") && mounts[1].host.is_dir());
+    assert!(mounts[1].host.ends_with("e") && mounts[1].sub_path == Path::new("sub/x"));
+    assert!(place.volumes().join("e/sub/x").is_dir());
     // A second start finds the same.
     assert_eq!(place.mounts().unwrap(), mounts);
 }
@@ -136,6 +137,13 @@ fn a_link_that_a_guest_made_leads_nowhere() {
     let outside = tempfile::tempdir().unwrap();
     symlink(outside.path(), place.volumes().join("e/out")).unwrap();
     let error = place.mounts().unwrap_err();
-    assert!(error.contains("leads out of the volume"), "{error}");
+    assert!(error.contains("links are not followed"), "{error}");
     assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
+    // Nor to a single file.
+    fs::write(outside.path().join("x"), "secret").unwrap();
+    assert!(place.mounts().unwrap_err().contains("links are not followed"));
+    fs::remove_file(place.volumes().join("e/out")).unwrap();
+    fs::create_dir(place.volumes().join("e/out")).unwrap();
+    symlink(outside.path().join("x"), place.volumes().join("e/out/x")).unwrap();
+    assert!(place.mounts().unwrap_err().contains("links are not followed"));
 }
