@@ -19,6 +19,7 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use crate::artifact::{DOCKER_LIST, DOCKER_MANIFEST, INDEX, MANIFEST};
+use crate::lead;
 use crate::reference::Reference;
 
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
@@ -148,7 +149,7 @@ impl RegistryClient {
                 let Some(challenge) = challenge.map(str::to_owned) else {
                     return Err(ClientError::Denied { url, status });
                 };
-                let fresh = self.anonymous_token(&challenge).await?;
+                let fresh = self.anonymous_token(&site, &challenge).await?;
                 if token.replace(fresh.clone()) == Some(fresh.clone()) {
                     return Err(ClientError::Denied { url, status });
                 }
@@ -159,11 +160,12 @@ impl RegistryClient {
                 && let Some(next) = response.headers().get(header::LOCATION).and_then(|v| v.to_str().ok())
             {
                 target = absolute(&site.base, next);
+                led(&site, &target).await?;
                 // The storage behind a registry is another host, which must not see the token.
-                token = token.filter(|_| target.starts_with(&site.base));
+                token = token.filter(|_| lead::same_authority(&target, &site.base));
                 continue;
             }
-            return checked(url, response).await;
+            return checked(url, response, lead::same_authority(&target, &site.base)).await;
         }
         Err(ClientError::Unreachable { url, why: "too many redirects".to_owned() })
     }
@@ -186,11 +188,13 @@ impl RegistryClient {
     }
 
     /// Answers a `Bearer realm=…,service=…,scope=…` challenge without credentials (distribution spec, token auth).
-    async fn anonymous_token(&self, challenge: &str) -> Result<String, ClientError> {
+    async fn anonymous_token(&self, site: &Site<'_>, challenge: &str) -> Result<String, ClientError> {
         let url = token_url(challenge)
             .ok_or_else(|| ClientError::Denied { url: challenge.to_owned(), status: StatusCode::UNAUTHORIZED })?;
+        led(site, &url).await?;
         let response = send(&self.public, &Method::GET, &url, &HeaderMap::new(), None, Bytes::new()).await?;
-        let (url, response) = checked(url, response).await?;
+        let shown = lead::same_authority(&url, &site.base);
+        let (url, response) = checked(url, response, shown).await?;
         let unreachable = |why: String| ClientError::Unreachable { url: url.clone(), why };
         let body = timeout(ANSWER_LIMIT, Limited::new(response.into_body(), DOCUMENT_BYTES).collect())
             .await
@@ -264,11 +268,22 @@ async fn send(
     }
 }
 
-async fn checked(url: String, response: Response<Incoming>) -> Result<(String, Response<Incoming>), ClientError> {
+async fn led(site: &Site<'_>, target: &str) -> Result<(), ClientError> {
+    lead::check(&site.base, target).await.map_err(|why| ClientError::Unreachable { url: target.to_owned(), why })
+}
+
+/// The answer, if it is a good one. `shown` says whether an error may hold its text: what a host says to which the registry
+/// led is shown to nobody.
+async fn checked(
+    url: String,
+    response: Response<Incoming>,
+    shown: bool,
+) -> Result<(String, Response<Incoming>), ClientError> {
     match response.status() {
         status if status.is_success() => Ok((url, response)),
         StatusCode::NOT_FOUND => Err(ClientError::NotFound { url }),
         status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => Err(ClientError::Denied { url, status }),
+        status if !shown => Err(ClientError::Unexpected { url, status, body: String::new() }),
         status => {
             let body = timeout(ANSWER_LIMIT, Limited::new(response.into_body(), 4096).collect()).await;
             let body = body.ok().and_then(Result::ok).map(|b| String::from_utf8_lossy(&b.to_bytes()).into_owned());

@@ -10,6 +10,7 @@ mod artifact;
 mod blobs;
 mod client;
 mod digest;
+mod lead;
 mod pull;
 mod push;
 mod reference;
