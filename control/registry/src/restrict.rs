@@ -42,6 +42,16 @@ pub(crate) fn check(actor: &Actor, resource: &Resource, old: Option<&Value>, new
         }
         _ => return Ok(()),
     }
+    // Who holds a block of addresses gets what is sent to them, so that it is not a node's to choose.
+    match old {
+        None if !blocks(new).is_empty() => {
+            return refuse(format!("node {node:?} is not allowed to set podCIDR"));
+        }
+        Some(old) if blocks(old) != blocks(new) => {
+            return refuse(format!("node {node:?} is not allowed to modify podCIDR"));
+        }
+        _ => {}
+    }
     if let Some(old) = old {
         if owners(old) != owners(new) {
             return refuse(format!("node {node:?} is not allowed to modify ownerReferences"));
@@ -65,6 +75,13 @@ fn node_of(actor: &Actor) -> Option<&str> {
 
 fn taints(node: &Value) -> &[Value] {
     node["spec"]["taints"].as_array().map_or(&[], Vec::as_slice)
+}
+
+/// `podCIDR` and `podCIDRs`, of which the one follows from the other.
+fn blocks(node: &Value) -> BTreeSet<&str> {
+    let spec = &node["spec"];
+    let several = spec["podCIDRs"].as_array().into_iter().flatten();
+    several.chain([&spec["podCIDR"]]).filter_map(Value::as_str).filter(|block| !block.is_empty()).collect()
 }
 
 fn owners(node: &Value) -> &[Value] {
@@ -149,6 +166,28 @@ mod tests {
         let mut running = pod("a");
         running["status"]["phase"] = "Running".into();
         assert_eq!(verdict(&running), Ok(()));
+    }
+
+    #[test]
+    fn a_node_does_not_choose_its_addresses() {
+        let actor = Actor { user: "system:node:n1".to_owned(), groups: vec!["system:nodes".to_owned()] };
+        let plain = node(json!({}), json!(null));
+        let with = |field: &str, value: Value| {
+            let mut node = plain.clone();
+            node["spec"][field] = value;
+            node
+        };
+        let refusal =
+            |action: &str| Err(format!("nodes \"n1\" is forbidden: node \"n1\" is not allowed to {action} podCIDR"));
+        for new in [with("podCIDR", json!("100.64.0.0/20")), with("podCIDRs", json!(["100.64.0.0/20"]))] {
+            assert_eq!(verdict(&actor, None, &new), refusal("set"));
+            assert_eq!(verdict(&actor, Some(&plain), &new), refusal("modify"));
+            assert_eq!(verdict(&actor, Some(&new), &plain), refusal("modify"));
+            assert_eq!(verdict(&actor, Some(&new), &new), Ok(()));
+            let system = Actor { user: "system:kube-controller-manager".to_owned(), groups: Vec::new() };
+            assert_eq!(verdict(&system, Some(&plain), &new), Ok(()));
+        }
+        assert_eq!(verdict(&actor, None, &with("podCIDR", json!(""))), Ok(()));
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::garbage::{self, Item};
 use crate::node::disruption::{self, Disruption, State};
 use crate::node::{Life, cidr, life, lifecycle, pod as node_pod};
 use crate::object::{annotation, is_deleting, name, uid};
-use crate::{csr, deployment, endpointslice, namespace, replicaset, service_account};
+use crate::{csr, deployment, endpointslice, namespace, pods, replicaset, service_account};
 
 /// The annotation by which a Service asks for other slices than of [`endpointslice::DEFAULT_PER_SLICE`] endpoints.
 const PER_SLICE: &str = "palinurus.dev/max-endpoints-per-slice";
@@ -128,12 +128,21 @@ impl Looker {
                     && label(endpointslice::MANAGED_BY).map(String::as_str) == Some(endpointslice::MANAGER)
             })
             .collect();
+        let mut blocks = BTreeMap::new();
+        for node in pods.iter().filter_map(|pod| pods::node(pod)) {
+            if !blocks.contains_key(node)
+                && let Some(block) = self.find_node(cache, node).as_deref().and_then(cidr::cidr)
+            {
+                blocks.insert(node.to_owned(), block.to_owned());
+            }
+        }
         let per_slice = annotation(&service.metadata, PER_SLICE).and_then(|text| text.parse().ok());
         endpointslice::reconcile(&endpointslice::View {
             service: &service,
             pods: &pods,
             slices: &slices,
             per_slice: per_slice.unwrap_or(endpointslice::DEFAULT_PER_SLICE),
+            blocks: &blocks,
         })
     }
 

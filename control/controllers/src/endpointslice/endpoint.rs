@@ -1,5 +1,8 @@
 //! A pod as an endpoint of a Service.
 
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
 use k8s_openapi::api::core::v1::{ObjectReference, Pod, Service, ServicePort};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -7,10 +10,12 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use crate::object::{is_deleting, name};
 use crate::pods::{is_finished, is_ready, node};
 
-/// The endpoint that a pod is; `None` for one that has no address, or that has ended.
-pub(super) fn of(service: &Service, pod: &Pod) -> Option<Endpoint> {
+/// The endpoint that a pod is; `None` for one that has no address, or that has ended. Nor is a pod one whose address is
+/// outside its node's block: the node says the address, and with another node's it would draw that one's traffic.
+pub(super) fn of(service: &Service, pod: &Pod, blocks: &BTreeMap<String, String>) -> Option<Endpoint> {
     let address = pod.status.as_ref()?.pod_ip.as_deref().filter(|ip| !ip.is_empty())?;
-    if is_finished(pod) {
+    let block = node(pod).and_then(|node| blocks.get(node));
+    if is_finished(pod) || block.is_some_and(|block| !contains(block, address)) {
         return None;
     }
     let spec = service.spec.as_ref();
@@ -41,6 +46,18 @@ pub(super) fn of(service: &Service, pod: &Pod) -> Option<Endpoint> {
         }),
         ..Endpoint::default()
     })
+}
+
+/// Whether an address lies in a block such as `100.64.16.0/20`; not, when either cannot be read.
+fn contains(block: &str, address: &str) -> bool {
+    let Some((network, length)) = block.split_once('/') else { return false };
+    let (Ok(network), Ok(length), Ok(address)) =
+        (network.parse::<Ipv4Addr>(), length.parse::<u32>(), address.parse::<Ipv4Addr>())
+    else {
+        return false;
+    };
+    let differ = network.to_bits() ^ address.to_bits();
+    length <= 32 && differ.checked_shr(32 - length).unwrap_or(0) == 0
 }
 
 /// The numbers that the Service's ports have on that pod; `None` for a name that the pod does not have.
@@ -84,4 +101,27 @@ fn number(port: &ServicePort, pod: &Pod) -> Option<i32> {
             candidate.name.as_ref() == Some(wanted) && candidate.protocol.as_deref().unwrap_or("TCP") == protocol
         })
         .map(|candidate| candidate.container_port)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_block_contains_the_addresses_that_begin_as_it_does() {
+        let check = |block: &str, address: &str, expected: bool| {
+            assert_eq!(contains(block, address), expected, "{address} in {block}");
+        };
+        check("100.64.16.0/20", "100.64.16.1", true);
+        check("100.64.16.0/20", "100.64.31.255", true);
+        check("100.64.16.0/20", "100.64.32.0", false);
+        check("100.64.16.0/20", "100.64.15.255", false);
+        check("100.64.1.5/32", "100.64.1.5", true);
+        check("100.64.1.5/32", "100.64.1.4", false);
+        check("0.0.0.0/0", "192.0.2.1", true);
+        check("100.64.16.0/33", "100.64.16.0", false);
+        check("100.64.16.0", "100.64.16.0", false);
+        check("100.64.16.0/20", "fe80::1", false);
+        check("x/y", "100.64.16.1", false);
+    }
 }

@@ -38,6 +38,8 @@ pub struct View<'a> {
     /// The slices of the Service that this controller manages.
     pub slices: &'a [Arc<EndpointSlice>],
     pub per_slice: usize,
+    /// The pod addresses of the nodes that have a block of them, by the node's name.
+    pub blocks: &'a BTreeMap<String, String>,
 }
 
 /// Pods that resolve the Service's ports to the same numbers, and the slices that have those ports.
@@ -74,6 +76,12 @@ pub fn reconcile(view: &View<'_>) -> Plan {
     for group in groups.into_values() {
         write_group(service, group, per_slice, &mut plan);
     }
+    // What replaces a slice is there before the slice goes: a Service that only changes is never without endpoints.
+    plan.actions.sort_by_key(|action| match action {
+        Action::Create { .. } => 0,
+        Action::Delete { .. } => 2,
+        _ => 1,
+    });
     plan
 }
 
@@ -81,7 +89,7 @@ pub fn reconcile(view: &View<'_>) -> Plan {
 fn groups<'a>(view: &View<'a>, plan: &mut Plan) -> BTreeMap<String, Group<'a>> {
     let mut by_numbers: HashMap<Vec<Option<i32>>, BTreeMap<String, Endpoint>> = HashMap::new();
     for pod in view.pods {
-        let Some(endpoint) = endpoint::of(view.service, pod) else { continue };
+        let Some(endpoint) = endpoint::of(view.service, pod, view.blocks) else { continue };
         let numbers = endpoint::numbers(view.service, pod);
         by_numbers.entry(numbers).or_default().insert(identity(&endpoint), endpoint);
     }

@@ -40,7 +40,7 @@ fn pod(index: usize, ready: bool) -> Arc<Pod> {
 /// Reconciles into the world and says how many endpoints were written.
 fn step(world: &mut World, service: &Service, pods: &[Arc<Pod>], per_slice: usize) -> usize {
     let slices = world.list::<EndpointSlice>();
-    let plan = reconcile(&View { service, pods, slices: &slices, per_slice });
+    let plan = reconcile(&View { service, pods, slices: &slices, per_slice, blocks: &BTreeMap::new() });
     let written = plan
         .actions
         .iter()
@@ -139,7 +139,7 @@ fn a_named_port_is_resolved_for_each_pod() {
 fn a_service_without_a_selector_is_left_alone() {
     let mut without = service(json!(80));
     without.spec.as_mut().unwrap().selector = None;
-    let plan = reconcile(&View { service: &without, pods: &[], slices: &[], per_slice: 100 });
+    let plan = reconcile(&View { service: &without, pods: &[], slices: &[], per_slice: 100, blocks: &BTreeMap::new() });
     assert_eq!(plan, Plan::idle());
 }
 
@@ -188,4 +188,36 @@ proptest! {
             prop_assert_eq!(&world.objects, &before);
         }
     }
+}
+
+#[test]
+fn a_pod_whose_address_is_not_of_its_nodes_block_is_no_endpoint() {
+    let service = service(json!(8080));
+    let pods = [pod(1, true), pod(256, true)];
+    let check = |blocks: &[(&str, &str)], expected: &[&str]| {
+        let blocks = blocks.iter().map(|(node, block)| ((*node).to_owned(), (*block).to_owned())).collect();
+        let mut world = World::new();
+        let view = View { service: &service, pods: &pods, slices: &[], per_slice: 100, blocks: &blocks };
+        world.apply(reconcile(&view));
+        let shown = shown(&world);
+        let addresses: Vec<&str> = shown.iter().flat_map(|(_, pods)| pods).map(|(address, _)| &**address).collect();
+        assert_eq!(addresses, expected, "{blocks:?}");
+    };
+    check(&[], &["100.64.0.1", "100.64.1.0"]);
+    check(&[("n1", "100.64.0.0/20")], &["100.64.0.1", "100.64.1.0"]);
+    check(&[("n1", "100.64.0.0/24")], &["100.64.0.1"]);
+    check(&[("n1", "100.64.32.0/20")], &[]);
+    check(&[("n2", "100.64.32.0/20")], &["100.64.0.1", "100.64.1.0"]);
+}
+
+#[test]
+fn a_service_whose_ports_change_is_never_without_endpoints() {
+    let mut world = World::new();
+    let pods = [pod(0, true), pod(2, true)];
+    step(&mut world, &service(json!(8080)), &pods, 100);
+    let slices = world.list::<EndpointSlice>();
+    let changed = service(json!(9090));
+    let blocks = BTreeMap::new();
+    let plan = reconcile(&View { service: &changed, pods: &pods, slices: &slices, per_slice: 100, blocks: &blocks });
+    assert!(matches!(plan.actions.as_slice(), [Action::Create { .. }, Action::Delete { .. }]), "{:?}", plan.actions);
 }

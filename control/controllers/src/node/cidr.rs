@@ -19,10 +19,19 @@ const BITS: u32 = 12;
 const BLOCKS: u32 = 1 << (22 - BITS);
 
 /// Gives every node that has no block the lowest one that is free. It looks at all nodes at once, so that no two get
-/// the same.
+/// the same. A block never changes, so that of two nodes that were given the same by hand, the younger is told of.
 pub fn reconcile(nodes: &[Arc<Node>]) -> Plan {
     let mut plan = Plan::idle();
-    let mut used: BTreeSet<u32> = nodes.iter().filter_map(|node| block_of(node)).collect();
+    let mut used: BTreeSet<u32> = nodes.iter().flat_map(|node| blocks_of(node)).collect();
+    for node in conflicting(nodes) {
+        plan.push(Action::Tell(Note {
+            about: reference(&**node),
+            component: "cidrAllocator",
+            severity: Severity::Warning,
+            reason: "CIDRConflict",
+            message: format!("podCIDR {} overlaps that of an older node", cidr(node).unwrap_or_default()),
+        }));
+    }
     let mut next = 0;
     for node in nodes.iter().filter(|node| cidr(node).is_none() && !is_deleting(&node.metadata)) {
         while used.contains(&next) {
@@ -51,13 +60,36 @@ pub fn reconcile(nodes: &[Arc<Node>]) -> Plan {
     plan
 }
 
-fn cidr(node: &Node) -> Option<&str> {
+/// The node's block of pod addresses.
+pub(crate) fn cidr(node: &Node) -> Option<&str> {
     node.spec.as_ref()?.pod_cidr.as_deref().filter(|cidr| !cidr.is_empty())
 }
 
-/// The number of the node's block, if it has one of the range.
-fn block_of(node: &Node) -> Option<u32> {
-    let (address, _) = cidr(node)?.split_once('/')?;
-    let offset = u32::from(address.parse::<Ipv4Addr>().ok()?).checked_sub(BASE)?;
-    Some(offset >> BITS).filter(|block| *block < BLOCKS)
+/// The nodes whose addresses an older node has, wholly or in part.
+fn conflicting(nodes: &[Arc<Node>]) -> Vec<&Arc<Node>> {
+    let mut nodes: Vec<&Arc<Node>> = nodes.iter().filter(|node| cidr(node).is_some()).collect();
+    nodes.sort_by_key(|node| (node.metadata.creation_timestamp.as_ref().map(|time| time.0), &node.metadata.name));
+    let mut used = BTreeSet::new();
+    nodes.retain(|node| {
+        let own: Vec<u32> = blocks_of(node).collect();
+        let taken = own.iter().any(|block| used.contains(block));
+        used.extend(own);
+        taken
+    });
+    nodes
+}
+
+/// The numbers of the blocks of the range that the node's addresses lie in.
+fn blocks_of(node: &Node) -> impl Iterator<Item = u32> + use<> {
+    range(node).into_iter().flatten()
+}
+
+fn range(node: &Node) -> Option<std::ops::Range<u32>> {
+    let (address, length) = cidr(node)?.split_once('/')?;
+    let length = length.parse::<u32>().ok().filter(|length| *length <= 32)?;
+    let mask = u32::MAX.checked_shl(32 - length).unwrap_or(0);
+    let first = address.parse::<Ipv4Addr>().ok()?.to_bits() & mask;
+    let last = first | !mask;
+    let (first, last) = (first.max(BASE), last.min(BASE + (BLOCKS << BITS) - 1));
+    (first <= last).then(|| (first - BASE) >> BITS..((last - BASE) >> BITS) + 1)
 }

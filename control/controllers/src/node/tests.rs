@@ -248,3 +248,38 @@ fn every_node_gets_a_block_of_its_own() {
     assert_eq!(blocks.len(), 300);
     assert_eq!(cidr::reconcile(&nodes).actions, []);
 }
+
+#[test]
+fn of_two_nodes_with_one_block_the_younger_is_told_of() {
+    let check = |given: &[(&str, &str, &str)], expected: &[&str]| {
+        let nodes: Vec<Arc<Node>> = given
+            .iter()
+            .map(|(name, block, created)| {
+                let mut body = node_json(None);
+                body["metadata"]["name"] = json!(name);
+                body["metadata"]["creationTimestamp"] = json!(created);
+                body["spec"]["podCIDR"] = json!(block);
+                Arc::new(serde_json::from_value(body).unwrap())
+            })
+            .collect();
+        let plan = cidr::reconcile(&nodes);
+        let told: Vec<&str> = plan
+            .actions
+            .iter()
+            .map(|action| match action {
+                Action::Tell(note) => note.message.as_str(),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(told, expected);
+    };
+    let (early, late) = ("2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z");
+    let (first, second) = ("100.64.0.0/20", "100.64.16.0/20");
+    check(&[("a", first, early), ("b", second, late)], &[]);
+    check(&[("a", first, late), ("b", first, early)], &["podCIDR 100.64.0.0/20 overlaps that of an older node"]);
+    check(
+        &[("a", second, late), ("b", "100.64.0.0/10", early)],
+        &["podCIDR 100.64.16.0/20 overlaps that of an older node"],
+    );
+    check(&[("a", "100.64.16.0/24", early), ("b", "10.0.0.0/8", late), ("c", "10.0.0.0/8", late)], &[]);
+}

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt::Debug;
+use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -208,8 +209,26 @@ impl Cluster {
     }
 }
 
+/// The first of the addresses that the node is given.
+async fn block_of(registry: &Registry, node: &str) -> Ipv4Addr {
+    let options = WatchOptions { send_initial_events: true, ..WatchOptions::default() };
+    let mut events = registry.client::<Node>().watch(None, options).await.expect("nodes can be watched");
+    loop {
+        let event = events.next().await.expect("the watch goes on");
+        let (WatchEvent::Added(object) | WatchEvent::Modified(object)) = event else { continue };
+        if object.name() != node {
+            continue;
+        }
+        let spec = object.parse::<Node>().expect("a node").spec.unwrap_or_default();
+        if let Some((first, _)) = spec.pod_cidr.as_deref().and_then(|block| block.split_once('/')) {
+            return first.parse().expect("an address");
+        }
+    }
+}
+
 /// Runs the node's pods: those that are bound to it get an address and are ready, those that are deleted go.
 async fn run_node(registry: Registry, node: String) {
+    let block = block_of(&registry, &node).await.to_bits();
     let pods = registry.client::<Pod>();
     let mut events = pods
         .watch(None, WatchOptions { send_initial_events: true, ..WatchOptions::default() })
@@ -229,7 +248,7 @@ async fn run_node(registry: Registry, node: String) {
             // It may be gone already: the watch is behind.
             let _ = pods.delete(namespace.as_deref(), &name, &options).await;
         } else if !crate::pods::is_ready(&pod) {
-            let address = format!("100.64.{}.{}", next_address / 250, next_address % 250 + 1);
+            let address = Ipv4Addr::from(block + next_address).to_string();
             next_address += 1;
             let status = json!({
                 "phase": "Running", "podIP": address, "podIPs": [{"ip": address}],
