@@ -39,7 +39,7 @@ pub struct ServerConfig {
     pub data_dir: PathBuf,
     /// `gitVersion`.
     pub version: String,
-    /// Connections at once; others wait to be accepted.
+    /// Connections at once; others wait to be accepted. Clients without a certificate get at most half of them.
     pub max_connections: usize,
     /// Requests at once beside watches and logs; others are told to come again.
     pub max_requests: usize,

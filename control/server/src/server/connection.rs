@@ -13,6 +13,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::idle::Activity;
 use crate::api::{Api, Peer};
 use crate::auth::{AUTHENTICATED, User};
 use crate::wire::Guarded;
@@ -25,6 +26,8 @@ const FIRST_BYTE: Duration = Duration::from_secs(10);
 const HEAD: Duration = Duration::from_secs(120);
 /// The same for clients without a certificate, who may be anybody.
 const HEAD_OF_STRANGERS: Duration = Duration::from_secs(30);
+/// How long a stranger's connection that is shut down may take to end: what was answered is still sent.
+const STRANGERS_END: Duration = Duration::from_secs(30);
 /// A client that takes nothing for this long is gone.
 const WRITE_STALL: Duration = Duration::from_secs(60);
 /// What the kernel could not give (file descriptors, mostly) is asked for again after this time.
@@ -38,6 +41,8 @@ pub(crate) struct Accept {
     pub api: Arc<Api>,
     pub tunnels: Arc<Tunnels>,
     pub limit: Arc<Semaphore>,
+    /// Of these, what clients without a certificate may hold.
+    pub strangers: Arc<Semaphore>,
     pub tasks: TaskTracker,
     pub stop: CancellationToken,
     pub kill: CancellationToken,
@@ -101,6 +106,13 @@ impl Accept {
             }
             return;
         }
+        let _stranger = match name {
+            Some(_) => None,
+            None => match self.strangers.clone().try_acquire_owned() {
+                Ok(permit) => Some(permit),
+                Err(_) => return tracing::debug!("too many connections without a certificate"),
+            },
+        };
         let user = name.map(|name| {
             let mut user = User { name: name.user, groups: name.groups, ..User::default() };
             user.groups.push(AUTHENTICATED.to_owned());
@@ -113,7 +125,8 @@ impl Accept {
         let mut builder = auto::Builder::new(TokioExecutor::new());
         // The protocol was agreed on in the handshake, so no byte is waited for to tell it.
         builder = if http2 { builder.http2_only() } else { builder.http1_only() };
-        let head = if peer.user.is_some() { HEAD } else { HEAD_OF_STRANGERS };
+        let stranger = peer.user.is_none();
+        let head = if stranger { HEAD_OF_STRANGERS } else { HEAD };
         builder.http1().timer(TokioTimer::new()).header_read_timeout(head).max_buf_size(HEADERS_LIMIT);
         builder
             .http2()
@@ -124,9 +137,13 @@ impl Accept {
             .max_header_list_size(HEADERS_LIMIT as u32)
             .initial_stream_window_size(256 * 1024)
             .initial_connection_window_size(2 * 1024 * 1024);
+        let activity = Activity::new();
         let service = service_fn(|request| {
-            let (api, peer) = (self.api.clone(), peer.clone());
-            async move { Ok::<_, std::convert::Infallible>(api.handle(&peer, request).await) }
+            let (api, peer, under_way) = (self.api.clone(), peer.clone(), activity.begin());
+            async move {
+                let response = api.handle(&peer, request).await;
+                Ok::<_, std::convert::Infallible>(under_way.until_taken(response))
+            }
         });
         let io = TokioIo::new(Guarded::new(tls, FIRST_BYTE, WRITE_STALL));
         let connection = builder.serve_connection(io, service).into_owned();
@@ -136,6 +153,14 @@ impl Accept {
             () = self.stop.cancelled() => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
+            }
+            // Pings keep a connection alive, and anybody can send those.
+            () = activity.idle(HEAD_OF_STRANGERS), if stranger => {
+                connection.as_mut().graceful_shutdown();
+                match tokio::time::timeout(STRANGERS_END, connection).await {
+                    Ok(outcome) => outcome,
+                    Err(_) => return tracing::debug!("a connection without requests did not end in time"),
+                }
             }
         };
         if let Err(error) = outcome {

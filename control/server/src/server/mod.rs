@@ -1,6 +1,7 @@
 //! The listening server: connections in, and how they end.
 
 mod connection;
+mod idle;
 mod tls;
 
 use std::net::{IpAddr, SocketAddr};
@@ -52,6 +53,7 @@ impl Server {
         let (stop, kill) = (CancellationToken::new(), CancellationToken::new());
         let tunnels = Arc::new(Tunnels::default());
         let limit = Arc::new(Semaphore::new(config.max_connections));
+        let strangers = Arc::new(Semaphore::new((config.max_connections / 2).max(1)));
         let api = Arc::new(Api::new(
             config,
             local,
@@ -67,6 +69,7 @@ impl Server {
             api,
             tunnels: tunnels.clone(),
             limit,
+            strangers,
             tasks: connections.clone(),
             stop: stop.clone(),
             kill: kill.clone(),

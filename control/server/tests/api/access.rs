@@ -7,8 +7,9 @@ use base64::engine::general_purpose::STANDARD;
 use http::Method;
 use pal_server::tokens::{self, Role};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::cluster::{Cluster, request};
+use crate::cluster::{Cluster, PATIENCE, request};
 
 const REQUESTS: &str = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
 const ACCOUNTS: &str = "/api/v1/namespaces/default/serviceaccounts";
@@ -129,5 +130,24 @@ async fn service_accounts_act_with_their_tokens_until_they_go() {
     short.refused(422, "may not specify a duration less than 10 minutes");
     admin.send(Method::DELETE, &format!("{ACCOUNTS}/sa"), "").await.ok();
     account.post(review, &json!({})).await.refused(401, "no longer exists");
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn strangers_leave_half_of_the_connections_to_those_with_a_certificate() {
+    let cluster = Cluster::configured(|config| config.max_connections = 3).await;
+    let anybody = cluster.anybody();
+    // A connection that was answered once and is kept holds its place.
+    let mut held = anybody.dial().await;
+    held.write_all(b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n").await.expect("a request");
+    let mut first = [0];
+    held.read_exact(&mut first).await.expect("an answer");
+    let mut refused = anybody.dial().await;
+    // The server may have closed it before anything was sent.
+    let _ = refused.write_all(b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
+    let read = tokio::time::timeout(PATIENCE, refused.read(&mut first)).await.expect("the end in time");
+    assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
+    assert_eq!(cluster.admin().get("/livez").await.code, 200);
+    drop(held);
     cluster.stop().await;
 }

@@ -33,11 +33,16 @@ pub struct Cluster {
 
 impl Cluster {
     pub async fn start() -> Self {
+        Self::configured(|_| {}).await
+    }
+
+    pub async fn configured(configure: impl FnOnce(&mut ServerConfig)) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let store_config = StoreConfig { dir: dir.path().join("store"), ..StoreConfig::default() };
         let store = Store::open(store_config).await.expect("a store");
         let registry = Registry::new(store.clone(), pal_registry::Config::default());
-        let config = ServerConfig::new(([127, 0, 0, 1], 0).into(), dir.path());
+        let mut config = ServerConfig::new(([127, 0, 0, 1], 0).into(), dir.path());
+        configure(&mut config);
         let server = Server::start(config, registry.clone()).await.expect("a server");
         registry.bootstrap(&Bootstrap { endpoint: server.local_addr() }).await.expect("the first objects");
         Self { server, registry, store, _dir: dir }
