@@ -85,6 +85,11 @@ impl Cache {
         }
     }
 
+    /// Why code that was just kept does not load.
+    pub(crate) fn refusal(&self, engine: &wasmtime::Engine, digest: &str) -> String {
+        load_code(engine, &self.code(digest)).err().map_or_else(|| "it is gone".to_owned(), |e| format!("{e:#}"))
+    }
+
     fn code(&self, digest: &str) -> PathBuf {
         self.dir.join(format!("{}.cwasm", key(digest)))
     }

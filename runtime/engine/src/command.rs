@@ -46,7 +46,7 @@ pub(crate) fn start(program: Arc<Program>, workload: Arc<Workload>) -> Result<Ru
         .engine
         .room()
         .clone()
-        .try_acquire_owned()
+        .try_acquire_many_owned(program.slots())
         .map_err(|_| StartError::NoRoom("all slots are taken".into()))?;
     let cancel = CancellationToken::new();
     let (ended, exit) = watch::channel(None);

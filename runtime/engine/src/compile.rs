@@ -1,6 +1,7 @@
 //! From WebAssembly to machine code, in a child process with limits or in this one.
 
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, ExitStatus, Stdio};
 
@@ -16,6 +17,9 @@ const COMPILER_NICE: i32 = 10;
 
 /// What a compiler's process may say at most, in bytes.
 const MAX_REPORT_BYTES: u64 = 64 << 10;
+
+const SIGKILL: i32 = 9;
+const SIGTERM: i32 = 15;
 
 /// What the child gets on its first line of stdin; the component follows.
 #[derive(Debug, Serialize, Deserialize)]
@@ -119,6 +123,10 @@ fn died(status: ExitStatus, complaint: &[u8], memory_bytes: u64) -> PrepareError
     if complaint.contains("memory allocation of") || complaint.contains("Cannot allocate memory") {
         return PrepareError::TooLarge(format!("compiling it takes more than {} MiB of memory", memory_bytes >> 20));
     }
+    if let Some(signal @ (SIGKILL | SIGTERM)) = status.signal() {
+        // Somebody else ended it: the kernel out of memory, or a shutdown. It says nothing about the component.
+        return PrepareError::Io(format!("the compiler was ended by signal {signal}"));
+    }
     let last = complaint.lines().last().unwrap_or_default().trim();
     PrepareError::CompileFailed(format!("the compiler ended with {status}: {last}"))
 }
@@ -177,7 +185,6 @@ fn limit_this_process(memory_bytes: u64) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::process::ExitStatusExt;
 
     #[test]
     fn how_the_compiler_died_is_told() {
@@ -186,6 +193,10 @@ mod tests {
             died(aborted, b"memory allocation of 4096 bytes failed\n", 64 << 20),
             PrepareError::TooLarge("compiling it takes more than 64 MiB of memory".into())
         );
+        for signal in [SIGKILL, SIGTERM] {
+            // Which is not remembered, so that it is tried again.
+            assert!(matches!(died(ExitStatus::from_raw(signal), b"", 1), PrepareError::Io(_)));
+        }
         let PrepareError::CompileFailed(why) = died(aborted, b"note\nthread panicked\n", 1) else {
             panic!("another error");
         };

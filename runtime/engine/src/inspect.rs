@@ -67,6 +67,19 @@ pub struct Inspection {
     pub exports: Vec<String>,
     /// Its size in bytes.
     pub size: u64,
+    /// What its instances consist of.
+    pub parts: Parts,
+}
+
+/// How many of what the pool provides are written out in a component, at any depth.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Parts {
+    /// Instances of core modules.
+    pub core_instances: u32,
+    /// Linear memories of core modules.
+    pub memories: u32,
+    /// Tables of core modules.
+    pub tables: u32,
 }
 
 /// Says what `bytes` are: kind, imports, exports and size.
@@ -79,6 +92,7 @@ pub fn inspect(bytes: &[u8]) -> Result<Inspection, PrepareError> {
         imports: outline.imports,
         exports: outline.exports,
         size: bytes.len() as u64,
+        parts: outline.parts,
     })
 }
 
@@ -86,6 +100,7 @@ struct Outline {
     is_core_module: bool,
     imports: Vec<String>,
     exports: Vec<String>,
+    parts: Parts,
 }
 
 /// Reads the outermost module's or component's imports and exports.
@@ -94,10 +109,13 @@ fn outline(bytes: &[u8]) -> Result<Outline, PrepareError> {
         return Err(PrepareError::NotWasm);
     }
     let malformed = |e: wasmparser::BinaryReaderError| PrepareError::Malformed(e.to_string());
-    let mut found = Outline { is_core_module: false, imports: Vec::new(), exports: Vec::new() };
+    let mut found =
+        Outline { is_core_module: false, imports: Vec::new(), exports: Vec::new(), parts: Parts::default() };
     let mut depth = 0_usize;
     for payload in Parser::new(0).parse_all(bytes) {
-        match payload.map_err(malformed)? {
+        let payload = payload.map_err(malformed)?;
+        found.parts.count(&payload).map_err(malformed)?;
+        match payload {
             Payload::Version { encoding, .. } if depth == 0 => {
                 found.is_core_module = encoding == Encoding::Module;
             }
@@ -132,6 +150,22 @@ fn outline(bytes: &[u8]) -> Result<Outline, PrepareError> {
         }
     }
     Ok(found)
+}
+
+impl Parts {
+    fn count(&mut self, payload: &Payload<'_>) -> wasmparser::Result<()> {
+        match payload {
+            Payload::InstanceSection(section) => {
+                for instance in section.clone() {
+                    self.core_instances += u32::from(matches!(instance?, wasmparser::Instance::Instantiate { .. }));
+                }
+            }
+            Payload::MemorySection(section) => self.memories += section.count(),
+            Payload::TableSection(section) => self.tables += section.count(),
+            _ => {}
+        }
+        Ok(())
+    }
 }
 
 /// A core module is a command when it has the entry point of one.

@@ -40,7 +40,7 @@ pub use compile::compile_worker_main;
 pub use config::{Compile, EngineConfig};
 pub use engine::Engine;
 pub use error::{EngineError, PrepareError, StartError};
-pub use inspect::{HttpVersion, Inspection, ProgramKind, inspect};
+pub use inspect::{HttpVersion, Inspection, Parts, ProgramKind, inspect};
 pub use outbound::{NoOutbound, Outbound, OutboundError, OutboundTimeouts};
 pub use program::Program;
 pub use service::Service;

@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use wasmtime::component::Component;
 
 use crate::engine::Engine;
-use crate::inspect::{Inspection, component_kind};
+use crate::inspect::{Inspection, Parts, component_kind};
 use crate::program::Pre;
-use crate::{HttpVersion, PrepareError, Program, ProgramKind, adapt, compile, imports, inspect};
+use crate::{HttpVersion, PrepareError, Program, ProgramKind, adapt, compile, imports, inspect, settings};
 
 /// Digests that are remembered before those of programs no longer in use are forgotten.
 const REMEMBERED: usize = 1024;
@@ -96,11 +96,12 @@ async fn make(engine: &Engine, wasm: &Path, digest: &str) -> Result<Arc<Program>
 async fn build(engine: &Engine, wasm: &Path, digest: &str) -> Result<Component, PrepareError> {
     let limit = engine.config().max_component_bytes;
     let path = wasm.to_owned();
-    let component = blocking(move || read(path, limit)).await?;
     let io = |e: std::io::Error| PrepareError::Io(format!("compile cache: {e}"));
     let draft = engine.cache().draft().map_err(io)?;
     {
+        // Whoever waits for a turn does not hold the component in memory meanwhile.
         let _turn = engine.compiling().acquire().await.map_err(|e| PrepareError::Io(e.to_string()))?;
+        let component = blocking(move || read(path, limit)).await?;
         compile::compile(engine.config(), engine.wasm(), component, &draft).await?;
     }
     let (engine, digest) = (engine.clone(), digest.to_owned());
@@ -109,9 +110,17 @@ async fn build(engine: &Engine, wasm: &Path, digest: &str) -> Result<Component, 
         engine
             .cache()
             .load(engine.wasm(), &digest)
-            .ok_or_else(|| PrepareError::Io("compile cache: what was just written is gone".into()))
+            .ok_or_else(|| refused(&engine.cache().refusal(engine.wasm(), &digest)))
     })
     .await
+}
+
+/// What it means that code does not load that was just written.
+fn refused(why: &str) -> PrepareError {
+    if why.contains("pooling allocator") {
+        return PrepareError::Unsupported { what: format!("a component of this extent ({why})") };
+    }
+    PrepareError::Io(format!("compile cache: what was just written does not load: {why}"))
 }
 
 /// Reads a component, or makes one of a core module, and checks what can be checked before it is compiled.
@@ -140,7 +149,24 @@ fn read(path: PathBuf, limit: u64) -> Result<Vec<u8>, PrepareError> {
 
 fn accept(outline: &Inspection) -> Result<(), PrepareError> {
     imports::check(outline.imports.iter().map(String::as_str))?;
+    fits(&outline.parts)?;
     runnable(outline.kind)
+}
+
+/// Whether the pool can hold an instance. What is instantiated several times shows when the code is loaded.
+fn fits(parts: &Parts) -> Result<(), PrepareError> {
+    for (count, most, what) in [
+        (parts.core_instances, settings::MAX_CORE_INSTANCES, "core instances"),
+        (parts.memories, settings::MAX_MEMORIES, "memories"),
+        (parts.tables, settings::MAX_TABLES, "tables"),
+    ] {
+        if count > most {
+            return Err(PrepareError::Unsupported {
+                what: format!("a component with {count} {what} (at most {most})"),
+            });
+        }
+    }
+    Ok(())
 }
 
 fn runnable(kind: ProgramKind) -> Result<(), PrepareError> {
@@ -159,6 +185,9 @@ fn link(engine: &Engine, component: Component, digest: String) -> Result<Arc<Pro
     let kind = component_kind(&exports);
     runnable(kind)?;
     imports::check(ty.imports(engine.wasm()).map(|(name, _)| name))?;
+    // A component of which nothing is known imports modules, which the imports' check has refused.
+    let slots =
+        component.resources_required().map_or(1, |needs| settings::slots_of(needs.num_memories, needs.num_tables));
     // The names are provided; what is left are functions or types in them that differ.
     let unlinked = |e: wasmtime::Error| PrepareError::MissingImports(vec![format!("{e:#}")]);
     let pre = engine.linker().instantiate_pre(&component).map_err(unlinked)?;
@@ -171,7 +200,7 @@ fn link(engine: &Engine, component: Component, digest: String) -> Result<Arc<Pro
         }
         ProgramKind::Command | ProgramKind::Library => command(pre)?,
     };
-    Ok(Arc::new(Program::new(engine.clone(), kind, digest, pre)))
+    Ok(Arc::new(Program::new(engine.clone(), kind, digest, slots, pre)))
 }
 
 fn command(pre: wasmtime::component::InstancePre<crate::workload::Guest>) -> Result<Pre, PrepareError> {

@@ -20,6 +20,8 @@ pub struct Program {
     engine: Engine,
     kind: ProgramKind,
     digest: String,
+    /// How many slots of the pool an instance takes.
+    slots: u32,
     pre: Pre,
     /// The memory that an instance has before anything is called, once one has been made.
     initial_bytes: AtomicU64,
@@ -34,8 +36,8 @@ pub(crate) enum Pre {
 }
 
 impl Program {
-    pub(crate) fn new(engine: Engine, kind: ProgramKind, digest: String, pre: Pre) -> Self {
-        Self { engine, kind, digest, pre, initial_bytes: AtomicU64::new(0) }
+    pub(crate) fn new(engine: Engine, kind: ProgramKind, digest: String, slots: u32, pre: Pre) -> Self {
+        Self { engine, kind, digest, slots, pre, initial_bytes: AtomicU64::new(0) }
     }
 
     /// How it is run.
@@ -46,6 +48,11 @@ impl Program {
     /// The digest of the file that it was made from.
     pub fn digest(&self) -> &str {
         &self.digest
+    }
+
+    /// How many slots of the pool an instance takes.
+    pub(crate) fn slots(&self) -> u32 {
+        self.slots
     }
 
     pub(crate) fn pre(&self) -> &Pre {

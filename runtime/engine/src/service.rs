@@ -41,7 +41,7 @@ struct Inner {
 /// Makes a service, after one instance was made on trial and dropped.
 pub(crate) async fn start(program: Arc<Program>, workload: Arc<Workload>) -> Result<Service, StartError> {
     let limit = workload.spec.request_timeout;
-    let room = timeout(limit.min(PATIENCE), workload.engine.room().clone().acquire_owned())
+    let room = timeout(limit.min(PATIENCE), workload.engine.room().clone().acquire_many_owned(program.slots()))
         .await
         .map_err(|_| StartError::NoRoom("all slots are taken".into()))?
         .map_err(|_| StartError::Stopping)?;
@@ -122,8 +122,10 @@ impl Service {
         if inner.stop.is_cancelled() {
             return Err("the service is stopping");
         }
-        let turn = permit(&inner.turns, patience).await.ok_or("too many requests at a time")?;
-        let room = permit(inner.workload.engine.room(), patience).await.ok_or("the node runs too many instances")?;
+        let turn = permits(&inner.turns, 1, patience).await.ok_or("too many requests at a time")?;
+        let room = permits(inner.workload.engine.room(), inner.program.slots(), patience)
+            .await
+            .ok_or("the node runs too many instances")?;
         inner.workload.budget.room_for(inner.program.initial_bytes(), patience).await.map_err(|whose| match whose {
             Exhausted::Workload => SERVICE_FULL,
             Exhausted::Node => NODE_FULL,
@@ -222,12 +224,12 @@ impl std::fmt::Display for Label {
     }
 }
 
-async fn permit(semaphore: &Arc<Semaphore>, until: Instant) -> Option<OwnedSemaphorePermit> {
+async fn permits(semaphore: &Arc<Semaphore>, count: u32, until: Instant) -> Option<OwnedSemaphorePermit> {
     // Without a queue, as nearly always, there is no timer to set.
-    if let Ok(permit) = semaphore.clone().try_acquire_owned() {
+    if let Ok(permit) = semaphore.clone().try_acquire_many_owned(count) {
         return Some(permit);
     }
-    timeout_at(until, semaphore.clone().acquire_owned()).await.ok()?.ok()
+    timeout_at(until, semaphore.clone().acquire_many_owned(count)).await.ok()?.ok()
 }
 
 fn report(workload: &Workload, label: &Label, what: &str) {

@@ -16,6 +16,23 @@ const MAX_MEMORY_BYTES: u64 = 4 << 30;
 /// What stays resident of a memory between two instances in a slot, so that the next one takes no page faults for it.
 const KEEP_RESIDENT_BYTES: usize = 96 << 10;
 
+/// Instances of core modules that a component may have.
+pub(crate) const MAX_CORE_INSTANCES: u32 = 32;
+
+/// Linear memories that a component may have.
+pub(crate) const MAX_MEMORIES: u32 = 8;
+
+/// Tables that a component may have.
+pub(crate) const MAX_TABLES: u32 = 32;
+
+/// Tables that each slot of the pool has room for.
+const TABLES_PER_SLOT: u32 = 4;
+
+/// The slots of the pool that an instance with so many memories and tables takes.
+pub(crate) fn slots_of(memories: u32, tables: u32) -> u32 {
+    memories.max(tables.div_ceil(TABLES_PER_SLOT)).max(1)
+}
+
 /// The settings that shape machine code.
 pub(crate) fn code() -> Config {
     let mut config = Config::new();
@@ -31,11 +48,16 @@ pub(crate) fn code() -> Config {
 /// The settings of an engine that runs instances in a pool of `slots`.
 pub(crate) fn pooled(config: &EngineConfig, slots: u32) -> Config {
     let mut pool = PoolingAllocationConfig::new();
-    // A component has the module itself and up to three small ones around it: an adapter and shims.
+    // A component has the module itself and up to three small ones around it, an adapter and shims; one that was composed
+    // has more. Core instances are only counted, while memories and tables are reserved: an instance takes as many slots
+    // as it needs of them.
     pool.total_component_instances(slots)
-        .total_core_instances(slots.saturating_mul(5))
+        .total_core_instances(slots.saturating_mul(MAX_CORE_INSTANCES))
         .total_memories(slots)
-        .total_tables(slots.saturating_mul(4))
+        .total_tables(slots.saturating_mul(TABLES_PER_SLOT))
+        .max_core_instances_per_component(MAX_CORE_INSTANCES)
+        .max_memories_per_component(MAX_MEMORIES)
+        .max_tables_per_component(MAX_TABLES)
         .total_stacks(slots.saturating_mul(2))
         .total_gc_heaps(slots.div_ceil(16))
         .max_memory_size(config.max_memory_bytes.min(MAX_MEMORY_BYTES) as usize)
@@ -104,6 +126,15 @@ mod tests {
         check(4096, 1_048_576, 4096);
         check(4096, 8000, 1000);
         check(4096, 0, 1);
+    }
+
+    #[test]
+    fn an_instance_takes_the_slots_that_it_needs() {
+        let check = |memories, tables, expected| assert_eq!(slots_of(memories, tables), expected);
+        check(0, 0, 1);
+        check(1, 2, 1);
+        check(1, 5, 2);
+        check(8, 32, 8);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::Now;
 use crate::container::{Ended, Stage, StopCause};
 use crate::event::{Cause, Effect, Event, Exit, Image, ImageFailure, Run, StartFailure};
 use crate::hook::HookKind;
-use crate::plan::{ContainerKind, PodPlan, ProbeKind, PullPolicy, RestartPolicy};
+use crate::plan::{AGES, ContainerKind, PodPlan, ProbeKind, PullPolicy, RestartPolicy};
 use crate::probe::ProbeState;
 use crate::state::{Effects, Ending, Ground, PodState};
 
@@ -50,7 +50,7 @@ impl PodState {
                     self.gates = gates;
                 }
             }
-            Event::Delete { grace } => self.delete(now.mono + grace, now, out),
+            Event::Delete { grace } => self.delete(now.mono + grace.min(AGES), now, out),
             Event::Gone => {
                 self.gone = true;
                 self.delete(now.mono, now, out);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{ContainerPort, Lifecycle, LifecycleHandler};
 
-use crate::plan::{ProbeAction, http_get};
+use crate::plan::{ProbeAction, http_get, seconds};
 
 /// Which hook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -70,7 +70,7 @@ fn hook(handler: &LifecycleHandler, ports: &[ContainerPort]) -> Result<Hook, Str
     if let Some(get) = &handler.http_get {
         Ok(Hook::Http(http_get(get, ports)?))
     } else if let Some(sleep) = &handler.sleep {
-        Ok(Hook::Sleep(Duration::from_secs(u64::try_from(sleep.seconds).unwrap_or(0))))
+        Ok(Hook::Sleep(seconds(sleep.seconds)))
     } else if handler.exec.is_some() {
         Err("exec is not supported: there is no shell in a component; use httpGet or sleep".to_owned())
     } else if handler.tcp_socket.is_some() {

@@ -221,8 +221,12 @@ fn host_port(ports: &[ContainerPort]) -> Option<String> {
 }
 
 /// The manifest's seconds; less than none is none.
-fn seconds(value: i64) -> Duration {
-    Duration::from_secs(u64::try_from(value).unwrap_or(0))
+/// A longer time is as good as this one, with which clocks can still be reckoned.
+pub(crate) const AGES: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+
+/// A time that a user has set.
+pub(crate) fn seconds(value: i64) -> Duration {
+    Duration::from_secs(u64::try_from(value).unwrap_or(0)).min(AGES)
 }
 
 fn init_kind(container: &Container) -> ContainerKind {

@@ -6,6 +6,8 @@ use jiff::Timestamp;
 use pal_lifecycle::Now;
 use tokio::time::Instant;
 
+const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// Both clocks, the monotonic one counted from the agent's start.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock(Instant);
@@ -21,6 +23,7 @@ impl Clock {
 
     /// The moment at which [`Now::mono`] is that.
     pub(crate) fn instant(&self, mono: Duration) -> Instant {
-        self.0 + mono
+        // What no clock will ever show is as good as a year from now: whoever waits for it looks again.
+        self.0.checked_add(mono).unwrap_or_else(|| Instant::now() + YEAR)
     }
 }

@@ -50,6 +50,13 @@ async fn what_cannot_run_is_refused_with_the_reason() {
         let error = prepare_bytes(bytes).await.unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
     }
+    // One empty core module, and forty instances of it.
+    let mut many = b"\0asm\x0d\0\x01\0\x01\x08\0asm\x01\0\0\0\x02\x79\x28".to_vec();
+    many.extend([0; 120]);
+    assert_eq!(
+        prepare_bytes(&many).await,
+        Err(PrepareError::Unsupported { what: "a component with 40 core instances (at most 32)".into() })
+    );
     let needy = std::fs::read(path("tests/guests/needs-import")).unwrap();
     assert_eq!(
         prepare_bytes(&needy).await,

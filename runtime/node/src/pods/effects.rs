@@ -101,7 +101,8 @@ impl Worker {
     fn stop(&mut self, run: Run, grace: Duration) {
         let Some(active) = self.runs.iter_mut().find(|a| a.run == run) else { return };
         active.cancel.cancel();
-        let end_by = Instant::now() + grace;
+        let now = Instant::now();
+        let end_by = now.checked_add(grace).unwrap_or(now);
         if let Some(deadline) = &active.end_by {
             deadline.send_if_modified(|at| {
                 let sooner = end_by < *at;

@@ -1,9 +1,11 @@
 //! Which pods there are: those on disk, and then those that the API says are bound to the node.
 
 use std::collections::{HashMap, HashSet};
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::Api;
 use kube::runtime::watcher::{self, Event};
@@ -118,11 +120,15 @@ impl Manager {
             status: Mutex::new(None),
             stop: self.stop.child_token(),
         });
+        let worker = Worker::new(self.shared.clone(), handle.clone(), receiver, pod);
         pods.insert(uid.clone(), handle.clone());
-        let worker = Worker::new(self.shared.clone(), handle, receiver, pod);
         let manager = self.clone();
         self.tasks.spawn(async move {
-            worker.run().await;
+            // A handle without its worker would take news of the pod for ever and nobody would read them; without a
+            // handle the next news make another worker.
+            if AssertUnwindSafe(worker.run()).catch_unwind().await.is_err() {
+                tracing::error!(namespace = handle.namespace, pod = handle.name, "the pod's task has panicked");
+            }
             manager.pods.lock().unwrap_or_else(PoisonError::into_inner).remove(&uid);
         });
     }

@@ -59,3 +59,32 @@ async fn after_a_restart_pods_run_again_with_their_address() {
     tokio::time::timeout(Duration::from_secs(60), gone).await.unwrap();
     assert_eq!(bench.files(), ["pods/uid-web.json", "logs/ns_web_uid-web"]);
 }
+
+#[tokio::test]
+async fn a_grace_without_end_is_a_long_one() {
+    let bench = Bench::new();
+    let for_ever = |value: &mut Value| {
+        value["spec"]["terminationGracePeriodSeconds"] = json!(i64::MAX);
+        value["spec"]["activeDeadlineSeconds"] = json!(i64::MAX);
+    };
+    bench.manager.apply(pod("web", 1, for_ever));
+    bench.api.until("ready", last_ready).await;
+    bench.manager.apply(pod("web", 2, |value| {
+        for_ever(value);
+        deleted(value);
+        value["metadata"]["deletionGracePeriodSeconds"] = json!(i64::MAX);
+    }));
+    // A worker that had panicked would have been forgotten without this.
+    bench.api.until("deleted", |a| !a.deletes.is_empty()).await;
+    bench.manager.gone("uid-web");
+    bench.forgotten().await;
+}
+
+#[tokio::test]
+async fn a_worker_that_panics_is_forgotten_and_the_next_news_make_another() {
+    let bench = Bench::new();
+    bench.manager.apply(pod("web", 1, |value| value["spec"]["containers"][0]["image"] = json!("panics")));
+    bench.forgotten().await;
+    bench.manager.apply(pod("web", 2, |_| {}));
+    bench.api.until("ready", last_ready).await;
+}

@@ -148,6 +148,7 @@ impl Runtime for FakeRuntime {
         match reference {
             "./local.wasm" => Err(ImageFailure { cause: Cause::InvalidImageName, message: "a local file".to_owned() }),
             "missing" => Ok(None),
+            "panics" => panic!("as told"),
             _ => Ok(Some(LocalImage {
                 image: Image { id: format!("{reference}@sha256:1").into(), size: 1 },
                 digest: "sha256:1".to_owned(),
