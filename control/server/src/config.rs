@@ -41,6 +41,8 @@ pub struct ServerConfig {
     pub version: String,
     /// Connections at once; others wait to be accepted. Clients without a certificate get at most half of them.
     pub max_connections: usize,
+    /// A connection of a client without a certificate is closed when it is not used for this long.
+    pub stranger_idle: Duration,
     /// Requests at once beside watches and logs; others are told to come again.
     pub max_requests: usize,
     /// Watches and log streams at once.
@@ -59,6 +61,7 @@ impl ServerConfig {
             data_dir: data_dir.into(),
             version: VERSION.to_owned(),
             max_connections: 8_192,
+            stranger_idle: Duration::from_secs(30),
             max_requests: 600,
             max_streams: 10_000,
             request_timeout: Duration::from_secs(60),

@@ -24,8 +24,6 @@ const TLS_HANDSHAKE: Duration = Duration::from_secs(10);
 const FIRST_BYTE: Duration = Duration::from_secs(10);
 /// A request's head must be whole, and an idle connection used again, within this time.
 const HEAD: Duration = Duration::from_secs(120);
-/// The same for clients without a certificate, who may be anybody.
-const HEAD_OF_STRANGERS: Duration = Duration::from_secs(30);
 /// How long a stranger's connection that is shut down may take to end: what was answered is still sent.
 const STRANGERS_END: Duration = Duration::from_secs(30);
 /// A client that takes nothing for this long is gone.
@@ -43,6 +41,8 @@ pub(crate) struct Accept {
     pub limit: Arc<Semaphore>,
     /// Of these, what clients without a certificate may hold.
     pub strangers: Arc<Semaphore>,
+    /// For how long they may leave a connection unused.
+    pub stranger_idle: Duration,
     pub tasks: TaskTracker,
     pub stop: CancellationToken,
     pub kill: CancellationToken,
@@ -126,7 +126,7 @@ impl Accept {
         // The protocol was agreed on in the handshake, so no byte is waited for to tell it.
         builder = if http2 { builder.http2_only() } else { builder.http1_only() };
         let stranger = peer.user.is_none();
-        let head = if stranger { HEAD_OF_STRANGERS } else { HEAD };
+        let head = if stranger { self.stranger_idle } else { HEAD };
         builder.http1().timer(TokioTimer::new()).header_read_timeout(head).max_buf_size(HEADERS_LIMIT);
         builder
             .http2()
@@ -155,7 +155,7 @@ impl Accept {
                 connection.await
             }
             // Pings keep a connection alive, and anybody can send those.
-            () = activity.idle(HEAD_OF_STRANGERS), if stranger => {
+            () = activity.idle(self.stranger_idle), if stranger => {
                 connection.as_mut().graceful_shutdown();
                 match tokio::time::timeout(STRANGERS_END, connection).await {
                     Ok(outcome) => outcome,

@@ -53,6 +53,7 @@ impl Server {
         let (stop, kill) = (CancellationToken::new(), CancellationToken::new());
         let tunnels = Arc::new(Tunnels::default());
         let limit = Arc::new(Semaphore::new(config.max_connections));
+        let stranger_idle = config.stranger_idle;
         let strangers = Arc::new(Semaphore::new((config.max_connections / 2).max(1)));
         let api = Arc::new(Api::new(
             config,
@@ -70,6 +71,7 @@ impl Server {
             tunnels: tunnels.clone(),
             limit,
             strangers,
+            stranger_idle,
             tasks: connections.clone(),
             stop: stop.clone(),
             kill: kill.clone(),

@@ -151,3 +151,17 @@ async fn strangers_leave_half_of_the_connections_to_those_with_a_certificate() {
     drop(held);
     cluster.stop().await;
 }
+
+#[tokio::test]
+async fn a_connection_without_a_certificate_does_not_live_on_pings() {
+    let cluster = Cluster::configured(|config| config.stranger_idle = Duration::from_millis(200)).await;
+    let (admin, anybody) = (cluster.admin(), cluster.anybody());
+    let (mut known, _known_ended) = admin.pinging().await;
+    assert_eq!(known.send_request(admin.request("/livez")).await.expect("an answer").status(), 200);
+    let (mut unknown, unknown_ended) = anybody.pinging().await;
+    assert_eq!(unknown.send_request(anybody.request("/livez")).await.expect("an answer").status(), 200);
+    tokio::time::timeout(PATIENCE, unknown_ended).await.expect("its end in time").expect("no panic");
+    assert_eq!(known.send_request(admin.request("/livez")).await.expect("an answer").status(), 200);
+    drop(known);
+    cluster.stop().await;
+}

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use pal_registry::{Bootstrap, Registry};
 use pal_server::{ClusterCa, Identity, Server, ServerConfig};
 use pal_store::{Store, StoreConfig};
@@ -205,6 +205,32 @@ impl Client {
         *request.headers_mut() = self.headers.clone();
         request.headers_mut().insert("host", "localhost".parse().expect("a header"));
         sender.send_request(request).await.expect("an answer")
+    }
+
+    /// A connection of HTTP/2 that pings all the time, and what ends with it.
+    pub async fn pinging(&self) -> (http2::SendRequest<Full<Bytes>>, tokio::task::JoinHandle<()>) {
+        let mut tls = (*self.tls).clone();
+        tls.alpn_protocols = vec![b"h2".to_vec()];
+        let io = TokioIo::new(dial(self.server, Arc::new(tls)).await.expect("a connection"));
+        let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .keep_alive_interval(Duration::from_millis(20))
+            .keep_alive_while_idle(true)
+            .handshake(io)
+            .await
+            .expect("a handshake");
+        let ended = tokio::spawn(async move {
+            let _ = connection.await;
+        });
+        (sender, ended)
+    }
+
+    /// A request of HTTP/2 with the client's headers.
+    pub fn request(&self, path: &str) -> Request<Full<Bytes>> {
+        let mut request = Request::new(Full::default());
+        *request.uri_mut() = format!("https://localhost{path}").parse().expect("a path");
+        *request.headers_mut() = self.headers.clone();
+        request
     }
 
     pub async fn dial(&self) -> TlsStream<TcpStream> {
