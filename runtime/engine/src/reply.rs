@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -48,9 +48,12 @@ impl Broken {
     }
 }
 
-/// The interest in an instance: while it is held, the instance may go on.
+/// The interest in an instance: while it is held and the response gets on, the instance may go on.
 #[derive(Debug)]
-pub(crate) struct Lifeline(oneshot::Sender<Finished>);
+pub(crate) struct Lifeline {
+    finished: oneshot::Sender<Finished>,
+    progress: Arc<Progress>,
+}
 
 /// The response is complete.
 #[derive(Debug)]
@@ -58,28 +61,81 @@ struct Finished;
 
 /// The instance's end of a [`Lifeline`].
 #[derive(Debug)]
-pub(crate) struct Released(oneshot::Receiver<Finished>);
+pub(crate) struct Released {
+    finished: oneshot::Receiver<Finished>,
+    progress: Arc<Progress>,
+}
+
+/// When the response last got on. The body cannot tell by itself: nobody polls it while its client does not read.
+#[derive(Debug)]
+struct Progress {
+    begun: Instant,
+    /// Milliseconds after `begun`; 0 while there is no response.
+    last: AtomicU64,
+}
+
+impl Progress {
+    fn made(&self) {
+        let millis = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last.store(millis.max(1), Ordering::Relaxed);
+    }
+
+    fn last(&self) -> Option<Instant> {
+        match self.last.load(Ordering::Relaxed) {
+            0 => None,
+            millis => Some(self.begun + Duration::from_millis(millis)),
+        }
+    }
+
+    /// Returns when nothing has got on for `stall`. Until there is a response, the request's own limit counts.
+    async fn stalled(&self, stall: Duration) {
+        loop {
+            let now = Instant::now();
+            let until = self.last().unwrap_or(now) + stall;
+            if until <= now {
+                return;
+            }
+            sleep_until(until).await;
+        }
+    }
+}
+
+/// Why an instance should end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Over {
+    /// The client has gone, or has all it asked for.
+    Done,
+    /// Nothing of the response was taken for too long.
+    Stalled,
+}
 
 impl Lifeline {
     pub(crate) fn new() -> (Self, Released) {
         let (sender, receiver) = oneshot::channel();
-        (Self(sender), Released(receiver))
+        let progress = Arc::new(Progress { begun: Instant::now(), last: AtomicU64::new(0) });
+        (Self { finished: sender, progress: progress.clone() }, Released { finished: receiver, progress })
     }
 
     /// Lets the instance finish what it does after its response.
     fn finished(self) {
         // It may have ended already.
-        let _ = self.0.send(Finished);
+        let _ = self.finished.send(Finished);
     }
 }
 
 impl Released {
-    /// Returns when the instance should end: at once when the client has gone, and after `linger` when it has all it
-    /// asked for.
-    pub(crate) async fn over(self, linger: Duration) {
-        if let Ok(Finished) = self.0.await {
-            sleep(linger).await;
+    /// Returns when the instance should end: at once when the client has gone, after `limit` when it has all it asked for,
+    /// and when it has taken nothing for `limit`.
+    pub(crate) async fn over(self, limit: Duration) -> Over {
+        let finished = tokio::select! {
+            biased;
+            finished = self.finished => finished,
+            () = self.progress.stalled(limit) => return Over::Stalled,
+        };
+        if let Ok(Finished) = finished {
+            sleep(limit).await;
         }
+        Over::Done
     }
 }
 
@@ -91,6 +147,7 @@ pub(crate) fn streamed(
     stall: Duration,
     head_only: bool,
 ) -> Response<Body> {
+    lifeline.progress.made();
     let (parts, body) = response.into_parts();
     let announced = parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     let body = GuestBody {
@@ -140,6 +197,9 @@ impl http_body::Body for GuestBody {
         let this = &mut *self;
         if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) {
             this.pause = None;
+            if let Some(lifeline) = &this.lifeline {
+                lifeline.progress.made();
+            }
             match &frame {
                 Some(Ok(frame)) => {
                     if let (Some(left), Some(data)) = (&mut this.left, frame.data_ref()) {

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::budget::Exhausted;
 use crate::failure::Failure;
 use crate::instance::{self, Ended, Live};
-use crate::reply::{self, Broken, Lifeline, Released};
+use crate::reply::{self, Broken, Lifeline, Over, Released};
 use crate::workload::Workload;
 use crate::{Body, Program, StartError};
 
@@ -143,12 +143,17 @@ impl Service {
     ) -> JoinHandle<Ended> {
         let inner = self.inner.clone();
         let label = Label::of(&request);
-        let linger = inner.workload.spec.request_timeout;
+        let limit = inner.workload.spec.request_timeout;
         inner.workload.engine.guests().clone().spawn(async move {
             let ended = tokio::select! {
                 ended = instance::handle(&inner.program, &inner.workload, live, request, answer, broken) => ended,
                 () = inner.stop.cancelled() => Ended::Stopped,
-                () = released.over(linger) => Ended::Abandoned,
+                over = released.over(limit) => {
+                    if over == Over::Stalled {
+                        report(&inner.workload, &label, "nothing of the response was taken in time");
+                    }
+                    Ended::Abandoned
+                }
             };
             if let Ended::Failed(failure) = &ended {
                 report(&inner.workload, &label, &describe(failure));

@@ -53,6 +53,20 @@ async fn who_hangs_or_traps_after_the_head_breaks_the_body_off() {
 }
 
 #[tokio::test]
+async fn a_client_that_stops_reading_does_not_hold_the_instance() {
+    let mut logged = logged();
+    logged.spec.request_timeout = Duration::from_millis(500);
+    let service = service(logged.spec).await;
+    let mut body = service.handle(get("/flood/65536")).await.into_body();
+    body.frame().await.unwrap().unwrap();
+    // The body is kept and not polled.
+    idle(&service).await;
+    logged.stderr.until_contains("GET /flood/65536: nothing of the response was taken in time").await;
+    // Who reads on after all learns that it is not whole.
+    assert!(tokio::time::timeout(LIMIT, body.collect()).await.unwrap().is_err());
+}
+
+#[tokio::test]
 async fn memory_is_shared_by_the_live_instances_and_comes_back() {
     let mut logged = logged();
     logged.spec.memory_limit = Some(24 << 20);
