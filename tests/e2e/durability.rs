@@ -1,13 +1,15 @@
 //! What was acknowledged is there, whatever happens to the process.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::{Method, Request};
 use serde_json::{Value, json};
 
-use crate::pal;
-use pal_tests::Cluster;
+use crate::{LIMIT, pal};
+use pal_tests::{Cluster, wait_until};
 
 const ROUNDS: usize = 5;
 const WRITERS: usize = 8;
@@ -25,16 +27,19 @@ async fn create(client: &kube::Client, name: &str) -> Result<u64, String> {
 }
 
 /// Writes until the process is gone; what was acknowledged, by name, with its version.
-async fn write_until_gone(cluster: &Cluster, round: usize) -> BTreeMap<String, u64> {
+async fn write_until_gone(cluster: &Cluster, round: usize, count: &Arc<AtomicUsize>) -> BTreeMap<String, u64> {
     let client = cluster.client().await;
     let writers = (0..WRITERS).map(|writer| {
-        let client = client.clone();
+        let (client, count) = (client.clone(), count.clone());
         tokio::spawn(async move {
             let mut acknowledged = BTreeMap::new();
             for n in 0_u32.. {
                 let name = format!("r{round}-w{writer}-{n}");
                 match tokio::time::timeout(Duration::from_secs(5), create(&client, &name)).await {
-                    Ok(Ok(version)) => drop(acknowledged.insert(name, version)),
+                    Ok(Ok(version)) => {
+                        acknowledged.insert(name, version);
+                        count.fetch_add(1, Ordering::Relaxed);
+                    }
                     _ => break,
                 }
             }
@@ -54,11 +59,19 @@ async fn kill_nine_while_writing_loses_no_acknowledged_object_and_gives_no_versi
     let mut acknowledged: BTreeMap<String, u64> = BTreeMap::new();
     for round in 0..ROUNDS {
         let id = cluster.process.id();
+        let count = Arc::new(AtomicUsize::new(0));
+        let written = count.clone();
+        // In the midst of the writing, at another point of it each time.
         let killer = tokio::spawn(async move {
-            tokio::time::sleep(Duration::from_millis(150 + 130 * round as u64)).await;
+            let enough = 20 + 67 * round;
+            wait_until(LIMIT, "writes under way", async || match written.load(Ordering::Relaxed) {
+                so_many if so_many >= enough => Ok(()),
+                so_many => Err(format!("{so_many} of {enough} written")),
+            })
+            .await;
             let _ = tokio::process::Command::new("kill").args(["-9", &id.to_string()]).status().await;
         });
-        let written = write_until_gone(&cluster, round).await;
+        let written = write_until_gone(&cluster, round, &count).await;
         killer.await.expect("kill runs");
         assert!(!written.is_empty(), "something was written in round {round}");
         acknowledged.extend(written);

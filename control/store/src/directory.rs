@@ -106,6 +106,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_directory_that_was_there_becomes_its_owners_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let _held = Directory::open(dir.path()).unwrap();
+        assert_eq!(fs::metadata(dir.path()).unwrap().permissions().mode() & 0o777, 0o700);
+    }
+
+    #[test]
     fn the_identity_is_founded_once_and_kept() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("store");

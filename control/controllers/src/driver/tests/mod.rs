@@ -319,3 +319,30 @@ async fn an_object_stays_gone_in_whatever_order_its_last_writes_are_heard_of() {
     assert_eq!(cache.all(0, None).count(), 0);
     cluster.stop().await;
 }
+
+#[tokio::test]
+async fn a_task_that_ends_by_itself_is_told_and_one_that_was_stopped_is_not() {
+    let check = async |stopped: bool| {
+        let tracker = tokio_util::task::TaskTracker::new();
+        let (stop, failed) = Default::default();
+        let tasks = super::Tasks { tracker: &tracker, stop: &stop, failed: &failed };
+        tasks.spawn({
+            let stop = stop.clone();
+            async move {
+                if stopped {
+                    stop.cancelled().await;
+                } else {
+                    panic!("as the test wants");
+                }
+            }
+        });
+        if stopped {
+            stop.cancel();
+        }
+        tracker.close();
+        tracker.wait().await;
+        assert_eq!(failed.is_cancelled(), !stopped);
+    };
+    check(true).await;
+    check(false).await;
+}
