@@ -60,19 +60,17 @@ async fn kill_nine_while_writing_loses_no_acknowledged_object_and_gives_no_versi
     for round in 0..ROUNDS {
         let id = cluster.process.id();
         let count = Arc::new(AtomicUsize::new(0));
-        let written = count.clone();
         // In the midst of the writing, at another point of it each time.
-        let killer = tokio::spawn(async move {
+        let killer = async {
             let enough = 20 + 67 * round;
-            wait_until(LIMIT, "writes under way", async || match written.load(Ordering::Relaxed) {
+            wait_until(LIMIT, "writes under way", async || match count.load(Ordering::Relaxed) {
                 so_many if so_many >= enough => Ok(()),
                 so_many => Err(format!("{so_many} of {enough} written")),
             })
             .await;
             let _ = tokio::process::Command::new("kill").args(["-9", &id.to_string()]).status().await;
-        });
-        let written = write_until_gone(&cluster, round, &count).await;
-        killer.await.expect("kill runs");
+        };
+        let (written, ()) = tokio::join!(write_until_gone(&cluster, round, &count), killer);
         assert!(!written.is_empty(), "something was written in round {round}");
         acknowledged.extend(written);
         cluster = pal().server_in(cluster.dir, &[]).await;
