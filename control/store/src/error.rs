@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::key::Revision;
+use crate::membership::{Member, ServerId};
 
 /// Why the store could not do what was asked.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -70,6 +71,37 @@ pub enum StoreError {
     /// Leadership changed while the write was under way.
     #[error("leadership changed: whether the write happened is not known")]
     Unknown,
+    /// This server was removed from its cluster.
+    #[error("this server was removed from the cluster: move its data directory away and join anew")]
+    Removed,
+    /// No member has this id.
+    #[error("server {0} is not a member of the cluster")]
+    NotMember(ServerId),
+    /// A member has this id, name or address already.
+    #[error("{what} is taken by server {}: choose another, or remove that server first", .member.id)]
+    MemberExists {
+        /// What is taken: the id, the name or the address, with its value.
+        what: String,
+        /// Whose it is.
+        member: Member,
+    },
+    /// The cluster has as many members as it may have.
+    #[error("the cluster has {limit} members, and may not have more: remove one first")]
+    TooManyMembers {
+        /// How many it may have.
+        limit: usize,
+    },
+    /// The last voter cannot go.
+    #[error("server {0} is the cluster's last voter and cannot be removed")]
+    LastVoter(ServerId),
+    /// The server cannot lead now.
+    #[error("server {id} cannot lead now: {why}")]
+    CannotLead {
+        /// Which.
+        id: ServerId,
+        /// Why.
+        why: String,
+    },
     /// The store stopped after an error that it cannot write on behind.
     #[error("the store takes no more writes since: {0}")]
     Failed(String),

@@ -7,6 +7,7 @@ use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
 use raft::eraftpb::ConfState;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{oneshot, watch};
 
 use crate::codec::encode_txn;
@@ -19,7 +20,9 @@ use crate::files::Files;
 use crate::history::Limits;
 use crate::key::Revision;
 use crate::log::Log;
+use crate::membership::{Member, MemberStatus, Membership, ServerId, Standing};
 use crate::mvcc::State;
+use crate::peer::{Dial, Peer, PeerError, Refused};
 use crate::persister::{Persister, StateDisk};
 use crate::sled_state::{Loaded, SledState};
 use crate::snapshot::Snapshot;
@@ -56,6 +59,48 @@ pub struct StoreConfig {
     pub persist_after: Duration,
     /// After the applied state could not be written, it is left alone for so long.
     pub persist_retry: Duration,
+    /// What people call this server; the other members' names differ.
+    pub name: String,
+    /// `host:port` under which the others reach this server; empty for a server that stays alone.
+    pub address: String,
+    /// What an empty directory becomes; of no matter when it holds a store already.
+    pub start: Start,
+    /// How this server reaches the others; a server without it can have none.
+    pub dialer: Option<Arc<dyn Dial>>,
+    /// How soon a lost leader is noticed.
+    pub timing: Timing,
+}
+
+/// What a server with an empty directory does.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Start {
+    /// It founds a cluster of its own, with a random id.
+    #[default]
+    Found,
+    /// It waits for the members of a cluster, one of which was asked to add it, to bring it up to date.
+    Join {
+        /// The cluster's id.
+        cluster: String,
+        /// The id under which it was added, which nobody ever had before.
+        server: ServerId,
+    },
+}
+
+/// Raft's clock. All members must have the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timing {
+    /// The unit.
+    pub tick: Duration,
+    /// So many ticks lie between two heartbeats of a leader.
+    pub heartbeat_ticks: usize,
+    /// After so many ticks without a leader, and up to twice as many, a server stands for election.
+    pub election_ticks: usize,
+}
+
+impl Default for Timing {
+    fn default() -> Timing {
+        Timing { tick: Duration::from_millis(20), heartbeat_ticks: 5, election_ticks: 15 }
+    }
 }
 
 impl Default for StoreConfig {
@@ -71,6 +116,11 @@ impl Default for StoreConfig {
             persist_bytes: 4 << 20,
             persist_after: Duration::from_secs(10),
             persist_retry: Duration::from_secs(2),
+            name: String::new(),
+            address: String::new(),
+            start: Start::Found,
+            dialer: None,
+            timing: Timing::default(),
         }
     }
 }
@@ -80,8 +130,8 @@ impl Default for StoreConfig {
 pub struct Identity {
     /// The cluster, a UUID.
     pub cluster: String,
-    /// This server in it; never 0.
-    pub server: u64,
+    /// This server in it.
+    pub server: ServerId,
 }
 
 /// A handle to the store. When the last one is dropped, the store is closed; [`Store::close`] also waits for that.
@@ -187,6 +237,52 @@ impl Store {
         self.0.view.role()
     }
 
+    /// Follows this server's part in the cluster.
+    pub fn roles(&self) -> watch::Receiver<Role> {
+        self.0.view.roles()
+    }
+
+    /// The cluster as this server sees it.
+    pub fn membership(&self) -> Membership {
+        let Identity { server: me, .. } = self.0.identity;
+        let leads = self.role() == Role::Leader;
+        let member = Member { id: me, ..Member::default() };
+        let status = MemberStatus { member, standing: Standing::Voter, leads, progress: None };
+        Membership {
+            me,
+            leader: leads.then_some(me),
+            members: vec![status],
+            applied: 0,
+            revision: self.applied().revision(),
+        }
+    }
+
+    /// Serves a stream that `peer` opened, until it ends.
+    pub async fn accept(
+        &self,
+        peer: Peer,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    ) -> Result<(), PeerError> {
+        let _ = (peer, stream);
+        Err(PeerError::Refused(Refused::Unknown))
+    }
+
+    /// Adds a server, which catches up and then votes, both by itself. It is known to all members when this returns,
+    /// and caught up later. Adding a member again with the same record changes nothing.
+    pub async fn add_member(&self, member: Member) -> Result<(), StoreError> {
+        Err(StoreError::Failed(format!("server {} cannot be added yet", member.id)))
+    }
+
+    /// Removes a server, which then stops serving and can never come back under its id.
+    pub async fn remove_member(&self, id: ServerId) -> Result<(), StoreError> {
+        Err(StoreError::NotMember(id))
+    }
+
+    /// Has another voter lead. It does when this returns.
+    pub async fn transfer_leader(&self, to: ServerId) -> Result<(), StoreError> {
+        Err(StoreError::NotMember(to))
+    }
+
     /// Why the store takes no more writes, if it does not. A full disk is no such reason: it may pass.
     pub fn failure(&self) -> Option<StoreError> {
         self.0.view.failure()
@@ -283,7 +379,7 @@ fn assemble<D: Disk>(
         bytes: AtomicUsize::new(0),
         view,
         hub,
-        identity: Identity { cluster: directory.cluster.clone(), server },
+        identity: Identity { cluster: directory.cluster.clone(), server: ServerId(server) },
         closing: closing.clone(),
         running,
         queue_bytes: config.queue_bytes,

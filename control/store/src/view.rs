@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock};
 
+use tokio::sync::watch;
+
 use crate::error::StoreError;
 use crate::snapshot::Snapshot;
 
@@ -13,12 +15,16 @@ pub enum Role {
     Leader,
     /// It follows a leader, or looks for one.
     Follower,
+    /// It is catching up, and follows from then on.
+    Learner,
+    /// It is no member any more: it serves nothing, and never will again.
+    Removed,
 }
 
 /// What the driver shows.
 pub(crate) struct View {
     snapshot: RwLock<Snapshot>,
-    leads: AtomicBool,
+    role: watch::Sender<Role>,
     /// This server leads and needs nobody's vote: what it has applied is everything that was ever answered.
     sole_leader: AtomicBool,
     failure: RwLock<Option<StoreError>>,
@@ -28,7 +34,7 @@ impl View {
     pub fn new(snapshot: Snapshot) -> View {
         View {
             snapshot: RwLock::new(snapshot),
-            leads: AtomicBool::new(false),
+            role: watch::Sender::new(Role::Follower),
             sole_leader: AtomicBool::new(false),
             failure: RwLock::new(None),
         }
@@ -44,11 +50,23 @@ impl View {
     }
 
     pub fn role(&self) -> Role {
-        if self.leads.load(Ordering::Acquire) { Role::Leader } else { Role::Follower }
+        *self.role.borrow()
+    }
+
+    /// Follows the role.
+    pub fn roles(&self) -> watch::Receiver<Role> {
+        self.role.subscribe()
     }
 
     pub fn set_role(&self, role: Role) {
-        self.leads.store(role == Role::Leader, Ordering::Release);
+        // Who was removed stays so.
+        self.role.send_if_modified(|known| {
+            let changes = *known != role && *known != Role::Removed;
+            if changes {
+                *known = role;
+            }
+            changes
+        });
     }
 
     pub fn is_sole_leader(&self) -> bool {
