@@ -34,7 +34,7 @@ pub(crate) fn write_number(out: &mut Vec<u8>, mut number: u64) {
     out.push(number as u8);
 }
 
-fn write_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+pub(crate) fn write_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     write_number(out, bytes.len() as u64);
     out.extend_from_slice(bytes);
 }
@@ -100,19 +100,30 @@ impl<'a> Reader<'a> {
         if self.at == self.bytes.len() { Ok(()) } else { self.fail("something follows the end") }
     }
 
-    fn key(&mut self) -> Result<Key, DecodeError> {
-        let bytes = self.bytes()?;
-        match std::str::from_utf8(&bytes) {
-            Ok(text) => Ok(Key::from(text)),
-            Err(_) => self.fail("a key is not UTF-8"),
+    #[allow(dead_code, reason = "peers and backups use it")]
+    pub fn is_at_end(&self) -> bool {
+        self.at == self.bytes.len()
+    }
+
+    /// A text in the underlying buffer.
+    pub fn text(&mut self) -> Result<&'a str, DecodeError> {
+        let bytes = self.bytes;
+        let len = self.bytes()?.len();
+        match std::str::from_utf8(&bytes[self.at - len..self.at]) {
+            Ok(text) => Ok(text),
+            Err(_) => self.fail("a text is not UTF-8"),
         }
+    }
+
+    fn key(&mut self) -> Result<Key, DecodeError> {
+        self.text().map(Key::from)
     }
 
     fn version(&mut self) -> Result<(), DecodeError> {
         if self.byte()? == VERSION { Ok(()) } else { self.fail("the version is not known") }
     }
 
-    fn position(&mut self) -> Result<Option<u32>, DecodeError> {
+    pub fn position(&mut self) -> Result<Option<u32>, DecodeError> {
         match self.number()? {
             0 => Ok(None),
             position => match u32::try_from(position - 1) {
@@ -123,7 +134,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-fn write_position(out: &mut Vec<u8>, position: Option<u32>) {
+pub(crate) fn write_position(out: &mut Vec<u8>, position: Option<u32>) {
     write_number(out, position.map_or(0, |position| u64::from(position) + 1));
 }
 

@@ -14,9 +14,10 @@ use crate::codec::decode_txn;
 use crate::disk::Disk;
 use crate::error::StoreError;
 use crate::history::Event;
+use crate::image::Image;
 use crate::log::{Log, Recovered};
 use crate::mvcc::State;
-use crate::persister::{Dirty, Point};
+use crate::persister::Dirty;
 use crate::slog_bridge;
 use crate::snapshot::Snapshot;
 use crate::storage::Tail;
@@ -368,14 +369,9 @@ impl<D: Disk> Core<D> {
         &mut self.dirty
     }
 
-    /// Where the state stands.
-    pub fn point(&self) -> Point {
-        Point {
-            index: self.state.index(),
-            term: self.state.term(),
-            revision: self.state.revision(),
-            conf_state: self.node.store().conf_state.clone(),
-        }
+    /// The state as it is now.
+    pub fn image(&self) -> Image {
+        Image { state: self.state.clone(), conf_state: self.node.store().conf_state.clone() }
     }
 
     /// The log.

@@ -6,6 +6,7 @@ use super::*;
 use crate::codec::encode_txn;
 use crate::history::Limits;
 use crate::key::{Key, Revision};
+use crate::log::Base;
 use crate::memory_disk::MemoryDisk;
 use crate::txn::{Op, Txn};
 
@@ -23,7 +24,9 @@ impl Transport for Wired {
 fn core(server: u64, voters: &[u64], disk: &MemoryDisk, wire: &Wire) -> Core<MemoryDisk> {
     let mut state = State::default();
     state.pass(FOUNDED_AT, 1);
-    let (log, recovered) = Log::open(disk.clone(), 4096, FOUNDED_AT, &founding_state(FOUNDED_AT, 1)).unwrap();
+    let (log, recovered) =
+        Log::open(disk.clone(), 4096, Base { index: FOUNDED_AT, ..Base::default() }, &founding_state(FOUNDED_AT, 1))
+            .unwrap();
     let limits = Limits { events: 100, bytes: usize::MAX };
     Core::new(Parts {
         server,
@@ -151,7 +154,13 @@ fn three_servers_answer_when_two_have_it_on_disk() {
     three.carry(&[1, 2, 3]);
     assert!(three.cores.iter().all(|core| keys(core) == ["a/1"]));
     let held = three.disks.iter().filter(|disk| {
-        let (_, recovered) = Log::open((*disk).clone(), 4096, FOUNDED_AT, &founding_state(FOUNDED_AT, 1)).unwrap();
+        let (_, recovered) = Log::open(
+            (*disk).clone(),
+            4096,
+            Base { index: FOUNDED_AT, ..Base::default() },
+            &founding_state(FOUNDED_AT, 1),
+        )
+        .unwrap();
         recovered.entries.iter().any(|entry| !entry.data.is_empty())
     });
     assert_eq!(held.count(), 3);

@@ -7,9 +7,16 @@ use std::path::{Path, PathBuf};
 
 use crate::error::StoreError;
 use crate::files::{replace, sync_dir};
+use crate::membership::ServerId;
+use crate::store::Start;
 
-/// The directory's format.
-const FORMAT: u32 = 1;
+/// The directory's format. 2 brought numbered folders for the applied state, and servers that joined.
+const FORMAT: u32 = 2;
+
+/// What damage leaves to do.
+pub(crate) const ADVICE: &str = "the disk may be failing. For a server that is alone, restore a backup into an empty \
+    directory (pal snapshot restore); for a member of a cluster, move this directory away, run `pal server remove NAME` \
+    on another server, and join again (pal server --join)";
 
 /// The directory, locked for as long as this lives.
 pub(crate) struct Directory {
@@ -18,11 +25,22 @@ pub(crate) struct Directory {
     _lock: File,
     pub cluster: String,
     pub server: u64,
+    /// The server was to join a cluster. Until it has been brought up to date there is no applied state here.
+    #[allow(dead_code, reason = "whoever brings the store up asks")]
+    pub joined: bool,
+}
+
+/// What the identity file says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Identity {
+    cluster: String,
+    server: u64,
+    joined: bool,
 }
 
 impl Directory {
-    /// Makes the directory if need be, and locks it.
-    pub fn open(path: &Path) -> Result<Directory, StoreError> {
+    /// Makes the directory if need be, and locks it. An empty one becomes what `start` says.
+    pub fn open(path: &Path, start: &Start) -> Result<Directory, StoreError> {
         fs::create_dir_all(path).map_err(|error| StoreError::io(path, &error))?;
         // Secrets lie here as they are: what is in it is its owner's alone, whatever the mode of the files.
         fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(|error| StoreError::io(path, &error))?;
@@ -39,12 +57,12 @@ impl Directory {
             Err(TryLockError::Error(error)) => return Err(StoreError::io(&lock_path, &error)),
         }
         let file = path.join("identity");
-        let (cluster, server) = match fs::read_to_string(&file) {
+        let Identity { cluster, server, joined } = match fs::read_to_string(&file) {
             Ok(text) => parse(&file, &text)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => found(path, &file)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => begin(path, &file, start)?,
             Err(error) => return Err(StoreError::io(&file, &error)),
         };
-        Ok(Directory { path: path.to_owned(), _lock: lock, cluster, server })
+        Ok(Directory { path: path.to_owned(), _lock: lock, cluster, server, joined })
     }
 
     /// Where the log lies.
@@ -58,28 +76,42 @@ impl Directory {
     }
 }
 
-/// Founds a cluster of one server.
-fn found(dir: &Path, file: &Path) -> Result<(String, u64), StoreError> {
+impl Identity {
+    fn new(start: &Start) -> Identity {
+        match start {
+            Start::Found => {
+                let cluster = uuid::Uuid::new_v4().to_string();
+                Identity { cluster, server: ServerId::random().0, joined: false }
+            }
+            Start::Join { cluster, server } => Identity { cluster: cluster.clone(), server: server.0, joined: true },
+        }
+    }
+
+    fn text(&self) -> String {
+        let Identity { cluster, server, joined } = self;
+        format!("palinurus-store\nformat = {FORMAT}\ncluster = {cluster}\nserver = {server}\njoined = {joined}\n")
+    }
+}
+
+/// Gives an empty directory its identity.
+fn begin(dir: &Path, file: &Path, start: &Start) -> Result<Identity, StoreError> {
     for leftover in ["log", "state"] {
         let leftover = dir.join(leftover);
         if leftover.exists() {
-            let why = format!("missing, although {} exists: restore it from a backup", leftover.display());
+            let why = format!("missing, although {} exists; {ADVICE}", leftover.display());
             return Err(StoreError::Corrupt { file: file.to_owned(), why });
         }
     }
-    let cluster = uuid::Uuid::new_v4().to_string();
-    // Never 0, which raft takes for "nobody".
-    let server = uuid::Uuid::new_v4().as_u64_pair().0 | 1;
-    let text = format!("palinurus-store\nformat = {FORMAT}\ncluster = {cluster}\nserver = {server}\n");
-    replace(file, text.as_bytes()).map_err(|error| StoreError::io(file, &error))?;
+    let identity = Identity::new(start);
+    replace(file, identity.text().as_bytes()).map_err(|error| StoreError::io(file, &error))?;
     if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         // The directory's own name must last too. Some parents cannot be opened; then the system decides when.
         let _ = sync_dir(parent);
     }
-    Ok((cluster, server))
+    Ok(identity)
 }
 
-fn parse(file: &Path, text: &str) -> Result<(String, u64), StoreError> {
+fn parse(file: &Path, text: &str) -> Result<Identity, StoreError> {
     let corrupt = |why: &str| StoreError::Corrupt { file: file.to_owned(), why: why.to_owned() };
     let mut lines = text.lines();
     if lines.next() != Some("palinurus-store") {
@@ -98,7 +130,8 @@ fn parse(file: &Path, text: &str) -> Result<(String, u64), StoreError> {
     if server == 0 {
         return Err(corrupt("the server's id is 0"));
     }
-    Ok((cluster, server))
+    let joined = format >= 2 && field("joined")?.parse().map_err(|_| corrupt("joined is neither true nor false"))?;
+    Ok(Identity { cluster, server, joined })
 }
 
 #[cfg(test)]
@@ -109,7 +142,7 @@ mod tests {
     fn a_directory_that_was_there_becomes_its_owners_alone() {
         let dir = tempfile::tempdir().unwrap();
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        let _held = Directory::open(dir.path()).unwrap();
+        let _held = Directory::open(dir.path(), &Start::Found).unwrap();
         assert_eq!(fs::metadata(dir.path()).unwrap().permissions().mode() & 0o777, 0o700);
     }
 
@@ -117,12 +150,30 @@ mod tests {
     fn the_identity_is_founded_once_and_kept() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("store");
-        let first = Directory::open(&path).unwrap();
+        let first = Directory::open(&path, &Start::Found).unwrap();
         let (cluster, server) = (first.cluster.clone(), first.server);
-        assert!(matches!(Directory::open(&path), Err(StoreError::Locked { dir }) if dir == path));
+        assert!(matches!(Directory::open(&path, &Start::Found), Err(StoreError::Locked { dir }) if dir == path));
         drop(first);
-        let again = Directory::open(&path).unwrap();
+        let again = Directory::open(&path, &Start::Found).unwrap();
         assert_eq!((again.cluster.clone(), again.server), (cluster, server));
+    }
+
+    #[test]
+    fn a_server_that_joins_has_the_identity_that_it_was_given() {
+        let dir = tempfile::tempdir().unwrap();
+        let start = Start::Join { cluster: "c".to_owned(), server: ServerId(7) };
+        for start in [start, Start::Found] {
+            let held = Directory::open(dir.path(), &start).unwrap();
+            assert_eq!((held.cluster.as_str(), held.server, held.joined), ("c", 7, true));
+        }
+    }
+
+    #[test]
+    fn the_format_before_this_one_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("identity"), "palinurus-store\nformat = 1\ncluster = c\nserver = 7\n").unwrap();
+        let held = Directory::open(dir.path(), &Start::Found).unwrap();
+        assert_eq!((held.cluster.as_str(), held.server, held.joined), ("c", 7, false));
     }
 
     #[test]
@@ -131,16 +182,20 @@ mod tests {
             let dir = tempfile::tempdir().unwrap();
             let file = dir.path().join("identity");
             fs::write(&file, text).unwrap();
-            let error = Directory::open(dir.path()).err().map(|error| error.to_string()).unwrap_or_default();
+            let error =
+                Directory::open(dir.path(), &Start::Found).err().map(|error| error.to_string()).unwrap_or_default();
             assert_eq!(error, format!("{}: {expected}", file.display()));
         }
         check("", "this is not a store's identity file; is the directory the right one?");
         check("palinurus-store\nformat = x\n", "the format is not a number");
         check("palinurus-store\nformat = 1\n", "the line \"cluster = …\" is missing");
         check("palinurus-store\nformat = 1\ncluster = c\nserver = 0\n", "the server's id is 0");
+        let joined = "palinurus-store\nformat = 2\ncluster = c\nserver = 7\n";
+        check(joined, "the line \"joined = …\" is missing");
+        check(&format!("{joined}joined = maybe\n"), "joined is neither true nor false");
         check(
             "palinurus-store\nformat = 9\n",
-            "format 9 is newer than this program's (1); use the version that wrote it, or a later one",
+            "format 9 is newer than this program's (2); use the version that wrote it, or a later one",
         );
     }
 
@@ -148,6 +203,6 @@ mod tests {
     fn a_lost_identity_is_not_replaced() {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("log")).unwrap();
-        assert!(matches!(Directory::open(dir.path()), Err(StoreError::Corrupt { .. })));
+        assert!(matches!(Directory::open(dir.path(), &Start::Found), Err(StoreError::Corrupt { .. })));
     }
 }

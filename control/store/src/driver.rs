@@ -182,8 +182,8 @@ impl<D: Disk> Driver<D> {
     }
 
     fn hand_over(&mut self) {
-        let point = self.core.point();
-        let batch = Box::new(self.core.dirty().take(point));
+        let image = self.core.image();
+        let batch = Box::new(self.core.dirty().take(image));
         match self.persister.write(batch) {
             Ok(()) => {
                 self.clock.persisting = true;
@@ -208,6 +208,7 @@ impl<D: Disk> Driver<D> {
                 self.core.dirty().put_back(*batch);
                 self.clock.persist = Some(Instant::now() + self.laziness.retry);
             }
+            Persisted::Staged(_) => {}
         }
     }
 

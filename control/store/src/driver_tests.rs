@@ -4,6 +4,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::*;
+use crate::image::Image;
 use crate::key::{Key, Revision};
 use crate::memory_disk::MemoryDisk;
 use crate::persister::Batch;
@@ -22,6 +23,16 @@ impl StateDisk for Stored {
         stored.1.extend(batch.objects.keys().cloned());
         Ok(())
     }
+
+    fn stage(&mut self, _: &Image) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn adopt(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn discard(&mut self) {}
 }
 
 /// A store on these disks.
@@ -32,7 +43,7 @@ fn start(dir: &std::path::Path, disk: &MemoryDisk, stored: &Stored) -> Store {
         persist_retry: Duration::from_millis(1),
         ..StoreConfig::default()
     };
-    let directory = Directory::open(dir).unwrap();
+    let directory = Directory::open(dir, &Start::Found).unwrap();
     let loaded = founded(directory.server);
     let (driver, shared) = assemble(&config, directory, disk.clone(), stored.clone(), loaded).unwrap();
     std::thread::spawn(move || driver.run());

@@ -79,6 +79,11 @@ impl Ring {
         Ring { events: VecDeque::new(), first: 0, floor, bytes: 0, limits }
     }
 
+    /// Nothing up to here is known.
+    pub fn floor(&self) -> Revision {
+        self.floor
+    }
+
     /// Adds an event, dropping the oldest ones that no longer fit. The newest one always stays.
     pub fn push(&mut self, event: Arc<Event>) {
         self.bytes += event.weight();
@@ -90,6 +95,14 @@ impl Ring {
                 self.floor = oldest.revision;
             }
         }
+    }
+
+    /// Forgets everything up to `floor`, some of which never came here: whoever reads the ring has missed something.
+    pub fn reset(&mut self, floor: Revision) {
+        self.first += self.events.len() as u64 + 1;
+        self.events.clear();
+        self.bytes = 0;
+        self.floor = floor;
     }
 
     /// The position of the first event behind the revision `after`.
@@ -170,6 +183,17 @@ mod tests {
         check(usize::MAX, 4);
         check(2 * 356, 2);
         check(1, 1);
+    }
+
+    #[test]
+    fn a_reset_ring_loses_all_its_readers() {
+        let mut ring = ring(0, Limits { events: 4, bytes: usize::MAX }, &[1, 2]);
+        let positions = [0, 2].map(|after| ring.position_after(Revision(after)).unwrap());
+        ring.reset(Revision(9));
+        assert_eq!(positions.map(|position| ring.at(position).map(drop)), [Err(WatchError::Lagged); 2]);
+        assert_eq!(seen(&ring, 8), Err(WatchError::Compacted { oldest: Revision(9) }));
+        ring.push(event(10));
+        assert_eq!(seen(&ring, 9), Ok(vec![10]));
     }
 
     #[test]

@@ -25,6 +25,8 @@ mod entry;
 mod error;
 mod files;
 mod history;
+#[allow(dead_code, unused_imports, reason = "peers and backups use all of it")]
+mod image;
 #[cfg_attr(not(test), expect(dead_code, reason = "the driver takes from it when it has peers"))]
 mod inbox;
 mod key;

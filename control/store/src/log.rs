@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use raft::eraftpb::{Entry, HardState};
 
+use crate::directory::ADVICE;
 use crate::disk::{Disk, DiskFile};
 use crate::error::StoreError;
 use crate::record::{self, BATCH_OVERHEAD, ENTRY_OVERHEAD, Record};
@@ -13,9 +14,17 @@ use crate::segment::{self, Damage, HEADER_LEN, Scan, frame_len};
 /// Kept free at a segment's end.
 const SEAL_LEN: u64 = frame_len(1) as u64;
 
-/// What a damaged log leaves to do.
-const ADVICE: &str =
-    "the disk may be failing: restore the data directory from a backup, or move it away and start anew";
+/// A record without content that matters to an election takes less than this.
+const SMALL_FRAME: u64 = 512;
+
+/// Where the stored state stands, behind which the log is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Base {
+    pub index: u64,
+    pub term: u64,
+    /// The state came from another server and took the place of the one before; the log may not have been reset yet.
+    pub installed: bool,
+}
 
 /// A segment that is written no more.
 #[derive(Debug)]
@@ -52,13 +61,15 @@ pub(crate) struct Recovered {
 }
 
 impl<D: Disk> Log<D> {
-    /// Opens the log and reads what follows entry `applied`. A torn tail is cut; other damage is an error.
+    /// Opens the log and reads what follows the stored state. A torn tail is cut; other damage is an error. When the stored
+    /// state was installed and the log not reset behind it, that is done now.
     pub fn open(
         mut disk: D,
         segment_bytes: u64,
-        applied: u64,
+        base: Base,
         initial: &HardState,
     ) -> Result<(Log<D>, Recovered), StoreError> {
+        let applied = base.index;
         let place = disk.path(0).parent().map(PathBuf::from).unwrap_or_default();
         let segments = disk.segments().map_err(|error| StoreError::io(&place, &error))?;
         let mut recovery = Recovery::new(applied);
@@ -77,14 +88,20 @@ impl<D: Disk> Log<D> {
             if scan.torn {
                 tracing::warn!(file = %disk.path(*number).display(), at = scan.end, "cut off an unfinished write at the log's end");
             }
+            let reset = recovery.reset;
             let last = recovery.take(scan.records).map_err(|why| corrupt(format!("{why}; {ADVICE}")))?;
+            if recovery.reset != reset {
+                finished.iter_mut().for_each(|finished: &mut Finished| finished.last = 0);
+            }
             if is_last {
                 current = Some((*number, scan.end, size, scan.sealed, last));
             } else {
                 finished.push_back(Finished { segment: *number, last });
             }
         }
-        if recovery.last > 0 && recovery.last < applied || segments.is_empty() && applied > initial.commit {
+        let unfinished = base.installed && recovery.reset != Some((applied, base.term));
+        let short = recovery.last > 0 && recovery.last < applied || segments.is_empty() && applied > initial.commit;
+        if short && !unfinished {
             let why = format!("the log ends at entry {}, but {applied} are applied; {ADVICE}", recovery.last);
             return Err(StoreError::Corrupt { file: place, why });
         }
@@ -103,18 +120,38 @@ impl<D: Disk> Log<D> {
             }
         };
         let buffer = Vec::new();
-        let log = Log { disk, finished, segment, file, offset, room, sealed, last, segment_bytes, hard_state, buffer };
+        let mut log =
+            Log { disk, finished, segment, file, offset, room, sealed, last, segment_bytes, hard_state, buffer };
+        if unfinished {
+            let mut hard_state = log.hard_state.clone();
+            if hard_state.term < base.term {
+                hard_state = HardState { term: base.term, ..HardState::default() };
+            }
+            hard_state.commit = applied;
+            log.reset(applied, base.term, &hard_state)?;
+            return Ok((log, Recovered { hard_state: Some(hard_state), ..Recovered::default() }));
+        }
         Ok((log, recovered))
     }
 
-    /// Makes sure that entries with this many bytes of content can be appended without running out of room.
+    /// Makes sure that entries with this many bytes of content can be appended without running out of room. On a full disk
+    /// this is an error, and the log is as it was: whoever brings entries asks first, and refuses them.
     pub fn reserve(&mut self, entries: usize, bytes: usize) -> Result<(), StoreError> {
-        let frame = frame_len(BATCH_OVERHEAD + entries * ENTRY_OVERHEAD + bytes) as u64;
-        if self.offset + frame + SEAL_LEN <= self.room {
+        self.make_room(frame_len(BATCH_OVERHEAD + entries * ENTRY_OVERHEAD + bytes) as u64)
+    }
+
+    /// Room at a segment's end that is kept for small records: a server whose disk is full still votes, and notes terms.
+    fn margin(&self) -> u64 {
+        (self.segment_bytes / 16).min(64 << 10)
+    }
+
+    fn make_room(&mut self, frame: u64) -> Result<(), StoreError> {
+        if self.offset + frame + SEAL_LEN + self.margin() <= self.room {
             return Ok(());
         }
+        let least = 2 * (HEADER_LEN as u64 + SEAL_LEN) + frame + BATCH_OVERHEAD as u64 + self.margin();
+        let size = self.segment_bytes.max(least);
         self.seal()?;
-        let size = self.segment_bytes.max(2 * (HEADER_LEN as u64 + SEAL_LEN) + frame + BATCH_OVERHEAD as u64);
         let (file, offset) = new_segment(&mut self.disk, self.segment + 1, size, &self.hard_state)?;
         self.finished.push_back(Finished { segment: self.segment, last: self.last });
         self.segment += 1;
@@ -127,8 +164,8 @@ impl<D: Disk> Log<D> {
 
     /// Appends a record with the voter's state and these entries, and makes it durable.
     pub fn append(&mut self, hard_state: &HardState, entries: &[Entry]) -> Result<(), StoreError> {
-        let bytes = entries.iter().map(|entry| entry.data.len() + entry.context.len()).sum();
-        self.reserve(entries.len(), bytes)?;
+        let bytes: usize = entries.iter().map(|entry| entry.data.len() + entry.context.len()).sum();
+        self.admit(frame_len(BATCH_OVERHEAD + entries.len() * ENTRY_OVERHEAD + bytes) as u64)?;
         self.hard_state.clone_from(hard_state);
         self.write(|buffer| record::write_batch(buffer, hard_state, entries))?;
         self.sealed = false;
@@ -136,6 +173,28 @@ impl<D: Disk> Log<D> {
             self.last = self.last.max(entry.index);
         }
         Ok(())
+    }
+
+    /// Begins anew behind entry `index`, durably: everything before means nothing any more.
+    pub fn reset(&mut self, index: u64, term: u64, hard_state: &HardState) -> Result<(), StoreError> {
+        self.admit(frame_len(BATCH_OVERHEAD) as u64)?;
+        self.hard_state.clone_from(hard_state);
+        self.write(|buffer| record::write_reset(buffer, hard_state, index, term))?;
+        self.sealed = false;
+        self.last = index;
+        self.finished.iter_mut().for_each(|finished| finished.last = 0);
+        self.release(0);
+        Ok(())
+    }
+
+    /// Makes room for a frame; for a small one on a full disk, in the margin.
+    fn admit(&mut self, frame: u64) -> Result<(), StoreError> {
+        match self.make_room(frame) {
+            Err(StoreError::Full { .. }) if frame <= SMALL_FRAME && self.offset + frame + SEAL_LEN <= self.room => {
+                Ok(())
+            }
+            other => other,
+        }
     }
 
     /// Notes what the voter's state is, to be written with the next record.
@@ -212,23 +271,35 @@ fn new_segment<D: Disk>(
 struct Recovery {
     applied: u64,
     last: u64,
+    /// Where the log began anew last.
+    reset: Option<(u64, u64)>,
     recovered: Recovered,
 }
 
 impl Recovery {
     fn new(applied: u64) -> Recovery {
-        Recovery { applied, last: 0, recovered: Recovered::default() }
+        Recovery { applied, last: 0, reset: None, recovered: Recovered::default() }
     }
 
     /// Takes a segment's records and returns the highest index among them.
     fn take(&mut self, records: Vec<Record>) -> Result<u64, String> {
         let mut highest = self.last;
         for record in records {
-            let Record::Batch { hard_state, entries } = record else { continue };
-            self.recovered.hard_state = Some(hard_state);
-            for entry in entries {
-                self.take_entry(entry)?;
-                highest = highest.max(self.last);
+            match record {
+                Record::Seal => {}
+                Record::Batch { hard_state, entries } => {
+                    self.recovered.hard_state = Some(hard_state);
+                    for entry in entries {
+                        self.take_entry(entry)?;
+                        highest = highest.max(self.last);
+                    }
+                }
+                Record::Reset { hard_state, index, term } => {
+                    self.recovered = Recovered { hard_state: Some(hard_state), entries: VecDeque::new() };
+                    self.reset = Some((index, term));
+                    self.last = index;
+                    highest = index;
+                }
             }
         }
         Ok(highest)

@@ -12,7 +12,7 @@ fn entry(index: u64, term: u64, len: usize) -> Entry {
 }
 
 fn open(disk: &MemoryDisk, applied: u64) -> Result<(Log<MemoryDisk>, Recovered), StoreError> {
-    Log::open(disk.clone(), SEGMENT_BYTES, applied, &state(1))
+    Log::open(disk.clone(), SEGMENT_BYTES, Base { index: applied, ..Base::default() }, &state(1))
 }
 
 /// A log whose entries 2, 3, … have so many bytes each.

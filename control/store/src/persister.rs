@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use raft::eraftpb::ConfState;
 
 use crate::entry::Entry;
 use crate::error::StoreError;
 use crate::history::{Change, Event};
+use crate::image::Image;
 use crate::key::{Key, Revision};
 
 /// Where in the log a state stands.
@@ -22,10 +24,11 @@ pub(crate) struct Point {
     pub conf_state: ConfState,
 }
 
-/// What brings a stored state to `point`.
-#[derive(Debug, Default, PartialEq)]
+/// What brings a stored state to where `image` stands.
+#[derive(Clone, Default)]
 pub(crate) struct Batch {
-    pub point: Point,
+    /// The whole state at that point, should it be written anew.
+    pub image: Image,
     /// The entries that changed; `None` where the key was deleted.
     pub objects: BTreeMap<Key, Option<Arc<Entry>>>,
     /// The buckets that changed.
@@ -35,20 +38,34 @@ pub(crate) struct Batch {
 /// Where the applied state is kept.
 pub(crate) trait StateDisk: Send + 'static {
     /// Writes all of a batch or nothing of it, and makes it durable. After an error or a panic it is called again with
-    /// at least the same.
+    /// at least the same. A batch that is behind what is stored already changes nothing.
     fn write(&mut self, batch: &Batch) -> Result<(), StoreError>;
+
+    /// Makes a whole state durable beside the present one, which stays what it is. It takes the place of one that was
+    /// staged before.
+    fn stage(&mut self, image: &Image) -> Result<(), StoreError>;
+
+    /// Puts the staged state in the place of the present one. After a crash either of them is there; if it is the staged
+    /// one and the log was not reset, [`crate::log::Log::open`] is told so and resets it.
+    fn adopt(&mut self) -> Result<(), StoreError>;
+
+    /// Forgets the staged state, if there is one.
+    fn discard(&mut self);
 }
 
-/// What has been applied and is not in the stored state yet.
+/// What has been applied and is not in the stored state yet, in two generations. Only the older one is ever written: the
+/// log still has the younger one, and replaying it at the next start brings the watches' history back.
 #[derive(Default)]
 pub(crate) struct Dirty {
     objects: BTreeMap<Key, Option<Arc<Entry>>>,
     changed: BTreeMap<Arc<str>, Revision>,
     bytes: usize,
+    /// The older generation, with the state as it was when the younger one began.
+    old: Option<Batch>,
 }
 
 impl Dirty {
-    /// Notes what an event changed.
+    /// Notes what an event changed, in the younger generation.
     pub fn note(&mut self, event: &Event) {
         const OVERHEAD: usize = 64;
         let key = event.key().clone();
@@ -68,59 +85,118 @@ impl Dirty {
         self.objects.insert(key, entry);
     }
 
-    /// About how many bytes of changes came in since the last batch.
+    /// About how many bytes of changes the younger generation was told of.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Takes everything as one batch.
-    pub fn take(&mut self, point: Point) -> Batch {
-        let Dirty { objects, changed, .. } = std::mem::take(self);
-        Batch { point, objects, changed }
+    /// Begins a new generation: the younger one becomes the older one, standing at `image`, which is the state as it is
+    /// now; the older one, if there was one, is given out to be written.
+    #[allow(dead_code, reason = "whoever moves the core on decides when")]
+    pub fn turn(&mut self, image: Image) -> Option<Batch> {
+        let objects = std::mem::take(&mut self.objects);
+        let changed = std::mem::take(&mut self.changed);
+        self.bytes = 0;
+        self.old.replace(Batch { image, objects, changed })
     }
 
-    /// Puts back a batch that could not be written; what was noted since is newer.
+    /// Takes the older generation, to be written.
+    #[allow(dead_code, reason = "whoever moves the core on decides when")]
+    pub fn take_old(&mut self) -> Option<Batch> {
+        self.old.take()
+    }
+
+    /// Where in the log the older generation stands, if there is one.
+    #[allow(dead_code, reason = "whoever moves the core on decides when")]
+    pub fn old_index(&self) -> Option<u64> {
+        self.old.as_ref().map(|old| old.image.state.index())
+    }
+
+    /// Takes both generations as one batch.
+    pub fn take(&mut self, image: Image) -> Batch {
+        let old = self.turn(image);
+        if let Some(old) = old {
+            self.put_back(old);
+        }
+        self.old.take().unwrap_or_default()
+    }
+
+    /// Puts back a batch that could not be written, into the older generation; what was noted since is newer.
     pub fn put_back(&mut self, batch: Batch) {
+        let Some(old) = &mut self.old else {
+            self.old = Some(batch);
+            return;
+        };
         for (key, entry) in batch.objects {
-            self.objects.entry(key).or_insert(entry);
+            old.objects.entry(key).or_insert(entry);
         }
         for (bucket, revision) in batch.changed {
-            self.changed.entry(bucket).or_insert(revision);
+            old.changed.entry(bucket).or_insert(revision);
         }
+    }
+
+    /// Forgets everything: the state was replaced by one that is stored as a whole.
+    #[allow(dead_code, reason = "whoever installs a state does this")]
+    pub fn clear(&mut self) {
+        *self = Dirty::default();
     }
 }
 
-/// What became of a batch.
+/// What became of what the persister was given.
 pub(crate) enum Persisted {
     /// The stored state stands at this log entry.
     Done { index: u64 },
-    /// It could not be written.
+    /// The batch could not be written.
     Failed { batch: Box<Batch>, error: StoreError },
+    /// An image was staged, or could not be.
+    Staged(#[allow(dead_code, reason = "whoever installs a state asks")] Result<(), StoreError>),
 }
 
-/// Writes a batch. sled panics on some errors of the disk, which must not leave the driver waiting.
-fn write(disk: &mut impl StateDisk, batch: &Batch) -> Result<(), StoreError> {
-    // The disk's own state is sound after a panic: a try begins anew.
-    let written = std::panic::catch_unwind(AssertUnwindSafe(|| disk.write(batch)));
-    written.unwrap_or_else(|_| Err(StoreError::Failed("the applied state's database panicked".to_owned())))
+/// What the thread is asked for.
+enum Job {
+    Write(Box<Batch>),
+    Stage(Image),
+    Adopt(SyncSender<Result<(), StoreError>>),
+    Discard,
 }
 
-/// The thread that writes batches, one at a time.
+/// One of each kind at most.
+const JOBS: usize = 4;
+
+/// Adopting is one small file to write; but a batch may be under way, on a slow disk.
+const ADOPT_LIMIT: Duration = Duration::from_secs(60);
+
+/// sled panics on some errors of the disk, which must not leave the driver waiting. The disk's own state is sound after a
+/// panic: a try begins anew.
+fn guarded(work: impl FnOnce() -> Result<(), StoreError>) -> Result<(), StoreError> {
+    let done = std::panic::catch_unwind(AssertUnwindSafe(work));
+    done.unwrap_or_else(|_| Err(StoreError::Failed("the applied state's database panicked".to_owned())))
+}
+
+/// The thread that writes the stored state, one thing at a time.
 pub(crate) struct Persister {
-    jobs: Option<SyncSender<Box<Batch>>>,
+    jobs: Option<SyncSender<Job>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Persister {
-    /// Starts the thread. It calls `done` after every batch.
+    /// Starts the thread. It calls `done` after every batch and every staging.
     pub fn start(mut disk: impl StateDisk, done: impl Fn(Persisted) + Send + 'static) -> std::io::Result<Persister> {
-        let (jobs, queue) = sync_channel::<Box<Batch>>(1);
+        let (jobs, queue) = sync_channel::<Job>(JOBS);
         let thread = std::thread::Builder::new().name("store-state".to_owned()).spawn(move || {
-            while let Ok(batch) = queue.recv() {
-                done(match write(&mut disk, &batch) {
-                    Ok(()) => Persisted::Done { index: batch.point.index },
-                    Err(error) => Persisted::Failed { batch, error },
-                });
+            while let Ok(job) = queue.recv() {
+                match job {
+                    Job::Write(batch) => done(match guarded(|| disk.write(&batch)) {
+                        Ok(()) => Persisted::Done { index: batch.image.state.index() },
+                        Err(error) => Persisted::Failed { batch, error },
+                    }),
+                    Job::Stage(image) => done(Persisted::Staged(guarded(|| disk.stage(&image)))),
+                    Job::Adopt(reply) => {
+                        // Whoever asked may have given up.
+                        let _ = reply.send(guarded(|| disk.adopt()));
+                    }
+                    Job::Discard => disk.discard(),
+                }
             }
         })?;
         Ok(Persister { jobs: Some(jobs), thread: Some(thread) })
@@ -128,13 +204,42 @@ impl Persister {
 
     /// Hands over a batch; only when the last one is done. Returns it when the thread is gone.
     pub fn write(&self, batch: Box<Batch>) -> Result<(), Box<Batch>> {
+        self.ask(Job::Write(batch)).map_err(|job| match job {
+            Job::Write(batch) => batch,
+            _ => Box::default(),
+        })
+    }
+
+    /// Hands over an image to be staged; only when the last one is done. What becomes of it is reported; when this is
+    /// false the thread is gone, and nothing is.
+    #[allow(dead_code, reason = "whoever installs a state does this")]
+    pub fn stage(&self, image: Image) -> bool {
+        self.ask(Job::Stage(image)).is_ok()
+    }
+
+    /// Puts the staged state in place, and waits for that. When it fails, whoever asked does not know which state is in
+    /// place until the next start.
+    #[allow(dead_code, reason = "whoever installs a state does this")]
+    pub fn adopt(&self) -> Result<(), StoreError> {
+        let (reply, adopted) = sync_channel(1);
+        let gone = || StoreError::Failed("the applied state cannot be replaced".to_owned());
+        self.ask(Job::Adopt(reply)).map_err(|_| gone())?;
+        adopted.recv_timeout(ADOPT_LIMIT).map_err(|_| gone())?
+    }
+
+    /// Forgets the staged state.
+    #[allow(dead_code, reason = "whoever installs a state does this")]
+    pub fn discard(&self) {
+        // If the thread is gone, the next start removes what was staged.
+        let _ = self.ask(Job::Discard);
+    }
+
+    fn ask(&self, job: Job) -> Result<(), Job> {
         match &self.jobs {
-            Some(jobs) => jobs.try_send(batch).map_err(|refused| match refused {
-                std::sync::mpsc::TrySendError::Full(batch) | std::sync::mpsc::TrySendError::Disconnected(batch) => {
-                    batch
-                }
+            Some(jobs) => jobs.try_send(job).map_err(|refused| match refused {
+                TrySendError::Full(job) | TrySendError::Disconnected(job) => job,
             }),
-            None => Err(batch),
+            None => Err(job),
         }
     }
 }
@@ -160,11 +265,17 @@ mod tests {
         Event { revision, change: Change::Put { entry, previous: None } }
     }
 
+    fn image(index: u64) -> Image {
+        let mut image = Image::default();
+        image.state.pass(index, 1);
+        image
+    }
+
     /// Fails twice, in different ways.
     struct Failing(usize);
 
-    impl StateDisk for Failing {
-        fn write(&mut self, _: &Batch) -> Result<(), StoreError> {
+    impl Failing {
+        fn again(&mut self) -> Result<(), StoreError> {
             self.0 += 1;
             match self.0 {
                 1 => Err(StoreError::Full { path: "state".into() }),
@@ -174,23 +285,89 @@ mod tests {
         }
     }
 
+    impl StateDisk for Failing {
+        fn write(&mut self, _: &Batch) -> Result<(), StoreError> {
+            self.again()
+        }
+
+        fn stage(&mut self, _: &Image) -> Result<(), StoreError> {
+            self.again()
+        }
+
+        fn adopt(&mut self) -> Result<(), StoreError> {
+            self.again()
+        }
+
+        fn discard(&mut self) {
+            self.0 = 0;
+        }
+    }
+
+    const FULL: Option<&str> = Some("state: the disk is full");
+    const PANICKED: Option<&str> = Some("the store takes no more writes since: the applied state's database panicked");
+
     #[test]
     fn every_batch_is_reported_whatever_happens_to_it() {
         let (reports, reported) = std::sync::mpsc::channel();
         let persister = Persister::start(Failing(0), move |persisted| reports.send(persisted).unwrap()).unwrap();
         let check = |expected: Option<&str>| {
-            let batch = Box::new(Dirty::default().take(Point { index: 4, ..Point::default() }));
-            persister.write(batch).unwrap();
+            let batch = Box::new(Dirty::default().take(image(4)));
+            assert!(persister.write(batch).is_ok());
             match reported.recv().unwrap() {
                 Persisted::Done { index } => assert_eq!((index, None), (4, expected)),
                 Persisted::Failed { batch, error } => {
-                    assert_eq!((batch.point.index, Some(error.to_string().as_str())), (4, expected));
+                    let index = batch.image.state.index();
+                    assert_eq!((index, Some(error.to_string().as_str())), (4, expected));
                 }
+                Persisted::Staged(_) => panic!("nothing was staged"),
             }
         };
-        check(Some("state: the disk is full"));
-        check(Some("the store takes no more writes since: the applied state's database panicked"));
+        check(FULL);
+        check(PANICKED);
         check(None);
+    }
+
+    #[test]
+    fn staging_is_reported_and_adopting_is_answered() {
+        let (reports, reported) = std::sync::mpsc::channel();
+        let persister = Persister::start(Failing(0), move |persisted| reports.send(persisted).unwrap()).unwrap();
+        let staged = || {
+            assert!(persister.stage(image(4)));
+            let Ok(Persisted::Staged(staged)) = reported.recv() else { panic!("not reported") };
+            staged.err().map(|error| error.to_string())
+        };
+        for expected in [FULL, PANICKED, None] {
+            assert_eq!(staged().as_deref(), expected);
+        }
+        assert!(persister.adopt().is_ok());
+        persister.discard();
+        let refused = persister.adopt().err().map(|error| error.to_string());
+        assert_eq!(refused.as_deref(), FULL);
+    }
+
+    fn seen(batch: &Batch) -> Vec<(&str, u64)> {
+        let modified = |entry: &Option<Arc<Entry>>| entry.as_ref().map_or(0, |entry| entry.modified().0);
+        batch.objects.iter().map(|(key, entry)| (key.as_str(), modified(entry))).collect()
+    }
+
+    #[test]
+    fn only_what_is_older_than_the_youngest_generation_is_given_out() {
+        let mut dirty = Dirty::default();
+        dirty.note(&put("a/1", 1));
+        assert!(dirty.turn(image(1)).is_none());
+        assert_eq!(dirty.bytes(), 0);
+        dirty.note(&put("a/1", 2));
+        dirty.note(&put("a/2", 3));
+        let batch = dirty.turn(image(3)).unwrap();
+        assert_eq!((batch.image.state.index(), seen(&batch)), (1, vec![("a/1", 1)]));
+        dirty.note(&put("a/3", 4));
+        // It could not be written, and what came later wins over it.
+        dirty.put_back(batch);
+        assert_eq!(dirty.old_index(), Some(3));
+        let batch = dirty.take_old().unwrap();
+        assert_eq!((batch.image.state.index(), seen(&batch)), (3, vec![("a/1", 2), ("a/2", 3)]));
+        assert_eq!(batch.changed.into_values().collect::<Vec<_>>(), [Revision(3)]);
+        assert_eq!(seen(&dirty.take(image(4))), [("a/3", 4)]);
     }
 
     #[test]
@@ -198,17 +375,13 @@ mod tests {
         let mut dirty = Dirty::default();
         dirty.note(&put("a/1", 1));
         dirty.note(&put("b/1", 2));
-        let failed = dirty.take(Point::default());
+        let failed = dirty.take(image(2));
         assert_eq!(dirty.bytes(), 0);
         dirty.note(&put("a/1", 3));
         dirty.put_back(failed);
-        let batch = dirty.take(Point::default());
-        let seen: Vec<_> = batch
-            .objects
-            .iter()
-            .map(|(key, entry)| (key.as_str(), entry.as_ref().map_or(0, |entry| entry.modified().0)))
-            .collect();
-        assert_eq!(seen, [("a/1", 3), ("b/1", 2)]);
+        let batch = dirty.take(image(3));
+        assert_eq!(batch.image.state.index(), 3);
+        assert_eq!(seen(&batch), [("a/1", 3), ("b/1", 2)]);
         assert_eq!(batch.changed.into_values().collect::<Vec<_>>(), [Revision(3), Revision(2)]);
     }
 }

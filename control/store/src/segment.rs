@@ -7,8 +7,8 @@ use bytes::Bytes;
 
 use crate::record::{self, Record};
 
-/// The layout's version.
-pub(crate) const VERSION: u32 = 1;
+/// The layout's version. 2 brought resets.
+pub(crate) const VERSION: u32 = 2;
 
 const MAGIC: &[u8; 8] = b"pal-log\0";
 const FRAME_MAGIC: u32 = 0x5041_4c52;

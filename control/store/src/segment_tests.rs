@@ -23,6 +23,7 @@ fn segment(records: &[Record]) -> (Vec<u8>, Vec<usize>) {
         write_frame(&mut bytes, SEGMENT, at as u64, |out| match record {
             Record::Batch { hard_state, entries } => record::write_batch(out, hard_state, entries),
             Record::Seal => record::write_seal(out),
+            Record::Reset { hard_state, index, term } => record::write_reset(out, hard_state, *index, *term),
         });
     }
     bytes.resize(SIZE, 0);
@@ -49,6 +50,7 @@ fn records_come_back_as_they_were_written() {
     check(&[batch(1)], false);
     check(&[batch(1), Record::Seal], true);
     check(&[batch(1), Record::Seal, batch(2)], false);
+    check(&[Record::Reset { hard_state: HardState::default(), index: 9, term: 3 }, batch(10)], false);
 }
 
 #[test]
@@ -130,10 +132,10 @@ fn a_bad_header_is_named() {
 #[test]
 fn a_later_version_is_refused_as_such() {
     let (mut bytes, _) = segment(&[]);
-    bytes[8] = 2;
+    bytes[8] = 9;
     let checksum = crc32fast::hash(&bytes[..20]);
     bytes[20..24].copy_from_slice(&checksum.to_le_bytes());
-    assert_eq!(scan(&bytes.into(), SEGMENT), Err(Damage::Version(2)));
+    assert_eq!(scan(&bytes.into(), SEGMENT), Err(Damage::Version(9)));
 }
 
 #[test]

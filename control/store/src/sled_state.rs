@@ -12,8 +12,10 @@ use protobuf::Message;
 use raft::eraftpb::ConfState;
 
 use crate::codec::{Reader, decode_entry, encode_entry, write_number};
+use crate::directory::ADVICE;
 use crate::entry::Entry;
 use crate::error::StoreError;
+use crate::image::Image;
 use crate::key::{Key, Revision};
 use crate::mvcc::State;
 use crate::persister::{Batch, Point, StateDisk};
@@ -26,12 +28,12 @@ const BUCKET: u8 = b'b';
 /// All objects are in memory anyway.
 const CACHE_BYTES: u64 = 2 << 20;
 
-const ADVICE: &str = "restore the data directory from a backup, or move it away and start anew";
-
 /// What was found on disk.
 pub(crate) struct Loaded {
     pub state: State,
     pub conf_state: ConfState,
+    /// The state came from another server, and nothing was written behind it yet.
+    pub installed: bool,
 }
 
 /// A sled database in a folder of its own.
@@ -74,7 +76,7 @@ impl SledState {
         }
         let objects: OrdMap<_, _> = objects.into_iter().collect();
         let state = State::restored(objects, point.revision, point.index, point.term, changed);
-        Ok(Some(Loaded { state, conf_state: point.conf_state }))
+        Ok(Some(Loaded { state, conf_state: point.conf_state, installed: false }))
     }
 
     fn db(&mut self) -> Result<&sled::Db, StoreError> {
@@ -134,7 +136,7 @@ impl SledState {
 impl StateDisk for SledState {
     fn write(&mut self, batch: &Batch) -> Result<(), StoreError> {
         let mut changes = sled::Batch::default();
-        changes.insert(POINT, encode_point(&batch.point));
+        changes.insert(POINT, encode_point(&batch.image.point()));
         for (key, entry) in &batch.objects {
             let key = prefixed(OBJECT, key.as_str());
             match entry {
@@ -154,6 +156,16 @@ impl StateDisk for SledState {
         self.db = Some(db);
         Ok(())
     }
+
+    fn stage(&mut self, _: &Image) -> Result<(), StoreError> {
+        Err(StoreError::Failed("a state cannot be staged".to_owned()))
+    }
+
+    fn adopt(&mut self) -> Result<(), StoreError> {
+        Err(StoreError::Failed("no state is staged".to_owned()))
+    }
+
+    fn discard(&mut self) {}
 }
 
 fn prefixed(kind: u8, name: &str) -> Vec<u8> {

@@ -8,8 +8,8 @@ fn entry(key: &str, len: usize, revision: u64) -> (Key, Option<Arc<Entry>>) {
 fn batch(index: u64, objects: Vec<(Key, Option<Arc<Entry>>)>) -> Batch {
     let conf_state = ConfState { voters: vec![7], ..ConfState::default() };
     let changed = objects.iter().map(|(key, _)| (key.bucket().into(), Revision(index))).collect();
-    let point = Point { index, term: 2, revision: Revision(index), conf_state };
-    Batch { point, objects: objects.into_iter().collect(), changed }
+    let state = State::restored(OrdMap::new(), Revision(index), index, 2, BTreeMap::new());
+    Batch { image: Image { state, conf_state }, objects: objects.into_iter().collect(), changed }
 }
 
 fn load(dir: &Path) -> Option<Loaded> {
@@ -30,7 +30,7 @@ fn what_was_written_is_loaded() {
     stored.write(&batch(3, vec![entry("a/1", 10, 1), entry("a/2", 10, 2), entry("b/1", large, 3)])).unwrap();
     stored.write(&batch(5, vec![entry("a/1", 20, 5), ("a/2".into(), None)])).unwrap();
     drop(stored);
-    let Loaded { state, conf_state } = load(dir.path()).unwrap();
+    let Loaded { state, conf_state, .. } = load(dir.path()).unwrap();
     assert_eq!((state.index(), state.term(), state.revision()), (5, 2, Revision(5)));
     assert_eq!(conf_state.voters, [7]);
     let snapshot = state.snapshot();

@@ -19,7 +19,7 @@ use crate::error::{StoreError, WatchError};
 use crate::files::Files;
 use crate::history::Limits;
 use crate::key::Revision;
-use crate::log::Log;
+use crate::log::{Base, Log};
 use crate::membership::{Member, MemberStatus, Membership, ServerId, Standing};
 use crate::mvcc::State;
 use crate::peer::{Dial, Peer, PeerError, Refused};
@@ -336,7 +336,7 @@ impl Drop for Held<'_> {
 
 /// Brings the store up from its directory.
 fn open(config: &StoreConfig) -> Result<(Driver<Files>, Shared), StoreError> {
-    let directory = Directory::open(&config.dir)?;
+    let directory = Directory::open(&config.dir, &config.start)?;
     let mut stored = SledState::open(&directory.state())?;
     let loaded = stored.load()?.unwrap_or_else(|| founded(directory.server));
     let log_dir = directory.log();
@@ -352,11 +352,12 @@ fn assemble<D: Disk>(
     stored: impl StateDisk,
     loaded: Loaded,
 ) -> Result<(Driver<D>, Shared), StoreError> {
-    let Loaded { state, conf_state } = loaded;
+    let Loaded { state, conf_state, installed } = loaded;
     let persisted = state.index();
+    let base = Base { index: persisted, term: state.term(), installed };
     let server = directory.server;
     let segment_bytes = config.segment_bytes.max(LEAST_SEGMENT_BYTES);
-    let (log, recovered) = Log::open(disk, segment_bytes, persisted, &founding_state(FOUNDED_AT, 1))?;
+    let (log, recovered) = Log::open(disk, segment_bytes, base, &founding_state(FOUNDED_AT, 1))?;
     let limits = Limits { events: config.history, bytes: config.history_bytes };
     let hub = Arc::new(Hub::new(limits, state.revision(), state.changed().iter()));
     let view = Arc::new(View::new(state.snapshot()));
@@ -402,7 +403,7 @@ fn assemble<D: Disk>(
 fn founded(server: u64) -> Loaded {
     let mut state = State::default();
     state.pass(FOUNDED_AT, 1);
-    Loaded { state, conf_state: ConfState { voters: vec![server], ..ConfState::default() } }
+    Loaded { state, conf_state: ConfState { voters: vec![server], ..ConfState::default() }, installed: false }
 }
 
 #[cfg(test)]

@@ -16,12 +16,18 @@ struct Bucket {
     grown: Notify,
 }
 
+/// The name of no bucket. Its revision is the floor of every bucket that is not named, which a restored backup needs: what
+/// happened after it was made is forgotten, and a watch from then must not find an empty history whole.
+pub(crate) const EVERY_BUCKET: &str = "";
+
 /// The histories of all buckets. Watchers read the shared rings by position, so a watcher costs no queue of its own and a
 /// thousand of them share one copy of each event.
 pub(crate) struct Hub {
     buckets: RwLock<HashMap<Arc<str>, Arc<Bucket>>>,
     /// Every event up to this revision is in the rings.
     complete: AtomicU64,
+    /// Where the history of a bucket begins that never changed as far as is known.
+    floor: AtomicU64,
     closed: AtomicBool,
     limits: Limits,
 }
@@ -46,10 +52,13 @@ impl Hub {
         revision: Revision,
         changed: impl Iterator<Item = (&'a Arc<str>, &'a Revision)>,
     ) -> Hub {
-        let buckets = changed.map(|(name, floor)| (name.clone(), Bucket::new(*floor, limits))).collect();
+        let mut buckets: HashMap<_, _> =
+            changed.map(|(name, floor)| (name.clone(), Bucket::new(*floor, limits))).collect();
+        let floor = buckets.remove(EVERY_BUCKET).map_or(0, |bucket| bucket.floor().0);
         Hub {
             buckets: RwLock::new(buckets),
             complete: AtomicU64::new(revision.0),
+            floor: AtomicU64::new(floor),
             closed: AtomicBool::new(false),
             limits,
         }
@@ -79,6 +88,31 @@ impl Hub {
         Grown(grown)
     }
 
+    /// Goes on from a state at `revision` that did not come about by events that were pushed here; `changed` says when each
+    /// of its buckets changed last. A bucket that changed since the last push begins anew: its watchers have lagged. The
+    /// others' watchers have missed nothing and go on.
+    #[allow(dead_code, reason = "whoever installs a state does this")]
+    pub fn reset<'a>(&self, revision: Revision, changed: impl Iterator<Item = (&'a Arc<str>, &'a Revision)>) {
+        let complete = Revision(self.complete.load(Ordering::Acquire));
+        // Held throughout, so that no watch of an unknown bucket begins on the old floor.
+        let mut buckets = self.buckets.write().unwrap_or_else(PoisonError::into_inner);
+        let mut floors: HashMap<Arc<str>, Revision> =
+            changed.filter(|(_, floor)| **floor > complete).map(|(name, floor)| (name.clone(), *floor)).collect();
+        if let Some(floor) = floors.remove(EVERY_BUCKET) {
+            self.floor.store(floor.0, Ordering::Release);
+            buckets.keys().for_each(|name| _ = floors.entry(name.clone()).or_insert(floor));
+        }
+        let mut grown = Vec::new();
+        for (name, floor) in floors {
+            let bucket = buckets.entry(name).or_insert_with(|| Bucket::new(floor, self.limits));
+            bucket.ring.write().unwrap_or_else(PoisonError::into_inner).reset(floor);
+            grown.push(bucket.clone());
+        }
+        drop(buckets);
+        self.complete.store(revision.0, Ordering::Release);
+        Grown(grown).announce();
+    }
+
     /// Ends all watches when they have read what is there.
     pub fn close(&self) {
         self.closed.store(true, Ordering::Release);
@@ -98,7 +132,8 @@ impl Hub {
         known.unwrap_or_else(|| {
             let mut buckets = self.buckets.write().unwrap_or_else(PoisonError::into_inner);
             // Buckets that ever changed were there from the start, so this one's history is complete.
-            buckets.entry(name.into()).or_insert_with(|| Bucket::new(Revision(0), self.limits)).clone()
+            let floor = Revision(self.floor.load(Ordering::Acquire));
+            buckets.entry(name.into()).or_insert_with(|| Bucket::new(floor, self.limits)).clone()
         })
     }
 }
@@ -106,6 +141,10 @@ impl Hub {
 impl Bucket {
     fn new(floor: Revision, limits: Limits) -> Arc<Bucket> {
         Arc::new(Bucket { ring: RwLock::new(Ring::new(floor, limits)), grown: Notify::new() })
+    }
+
+    fn floor(&self) -> Revision {
+        self.ring.read().unwrap_or_else(PoisonError::into_inner).floor()
     }
 }
 

@@ -1,0 +1,267 @@
+//! Reading a stream back into a state.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use imbl::OrdMap;
+use protobuf::Message;
+use raft::eraftpb::ConfState;
+
+use super::{
+    ATTACHMENT, BUCKETS, ENTRIES, FRAME_HEADER_LEN, HEADER, Image, ImageError, LABEL, Label, MAGIC, MAX_FRAME_BYTES,
+    PREAMBLE_LEN, TRAILER, VERSION, checksum,
+};
+use crate::codec::{DecodeError, Reader};
+use crate::entry::Entry;
+use crate::key::{Key, Revision};
+use crate::mvcc::State;
+use crate::persister::Point;
+
+/// What a whole stream held.
+pub(crate) struct Read {
+    pub image: Image,
+    /// A backup has one.
+    pub label: Option<Label>,
+    /// The stream's length and its checksum.
+    pub bytes: u64,
+    pub checksum: u32,
+}
+
+/// Takes a stream's bytes, in pieces of any size, and gives the image when the trailer has been seen.
+pub(crate) struct ImageReader {
+    /// What has come of a frame that is not whole yet.
+    pending: Vec<u8>,
+    /// Where that begins in the stream.
+    at: u64,
+    sequence: u64,
+    whole: crc32fast::Hasher,
+    contents: Contents,
+    finished: Option<u32>,
+}
+
+/// What the frames said so far.
+#[derive(Default)]
+struct Contents {
+    point: Option<Point>,
+    label: Option<Label>,
+    changed: BTreeMap<Arc<str>, Revision>,
+    objects: OrdMap<Key, Arc<Entry>>,
+    last_key: Option<Key>,
+    /// The kind of the last frame: they come in a fixed order.
+    kind: u8,
+}
+
+impl Default for ImageReader {
+    fn default() -> ImageReader {
+        ImageReader::new()
+    }
+}
+
+impl ImageReader {
+    pub fn new() -> ImageReader {
+        ImageReader {
+            pending: Vec::new(),
+            at: 0,
+            sequence: 0,
+            whole: crc32fast::Hasher::new(),
+            contents: Contents::default(),
+            finished: None,
+        }
+    }
+
+    /// Takes the next bytes. After an error the reader is of no more use.
+    pub fn push(&mut self, bytes: &[u8]) -> Result<(), ImageError> {
+        self.pending.extend_from_slice(bytes);
+        let mut used = 0;
+        if self.at == 0 {
+            let Some(preamble) = self.pending.get(..PREAMBLE_LEN) else { return self.check_start() };
+            check_preamble(preamble)?;
+            self.whole.update(preamble);
+            used = PREAMBLE_LEN;
+        }
+        let pending = std::mem::take(&mut self.pending);
+        let start = self.at;
+        while let Some(frame) = Frame::of(&pending[used..]).map_err(|what| self.damaged(start + used as u64, what))? {
+            let at = start + used as u64;
+            self.take(&frame, at)?;
+            used += FRAME_HEADER_LEN + frame.content.len();
+        }
+        self.at = start + used as u64;
+        self.pending = pending;
+        self.pending.drain(..used);
+        Ok(())
+    }
+
+    /// The image, if the stream was whole.
+    pub fn finish(self) -> Result<Image, ImageError> {
+        self.finish_labelled().map(|read| read.image)
+    }
+
+    /// The image with what a backup says beside it.
+    pub fn finish_labelled(self) -> Result<Read, ImageError> {
+        let end = self.at + self.pending.len() as u64;
+        let Some(checksum) = self.finished.filter(|_| self.pending.is_empty()) else {
+            return Err(ImageError::Incomplete { at: end });
+        };
+        let Contents { point, label, changed, objects, .. } = self.contents;
+        // The trailer is only taken behind a header.
+        let point = point.ok_or(ImageError::Incomplete { at: end })?;
+        let state = State::restored(objects, point.revision, point.index, point.term, changed);
+        let image = Image { state, conf_state: point.conf_state };
+        Ok(Read { image, label, bytes: end, checksum })
+    }
+
+    /// Refuses what cannot become an image before all of the preamble is there.
+    fn check_start(&self) -> Result<(), ImageError> {
+        let known = self.pending.len().min(MAGIC.len());
+        if self.pending[..known] == MAGIC[..known] { Ok(()) } else { Err(ImageError::Foreign) }
+    }
+
+    fn take(&mut self, frame: &Frame<'_>, at: u64) -> Result<(), ImageError> {
+        if self.finished.is_some() {
+            return Err(self.damaged(at, "something follows the trailer"));
+        }
+        if checksum(self.sequence, frame.kind, frame.content) != frame.checksum {
+            return Err(self.damaged(at, "a part does not match its checksum"));
+        }
+        let whole = self.whole.clone().finalize();
+        let content = Bytes::copy_from_slice(frame.content);
+        let taken = self.contents.take(frame.kind, &content, whole);
+        taken.map_err(|error| ImageError::Damaged { at, what: format!("a part makes no sense ({error})") })?;
+        self.sequence += 1;
+        self.whole.update(frame.header);
+        self.whole.update(frame.content);
+        if frame.kind == TRAILER {
+            self.finished = Some(self.whole.clone().finalize());
+        }
+        Ok(())
+    }
+
+    fn damaged(&self, at: u64, what: &str) -> ImageError {
+        ImageError::Damaged { at, what: what.to_owned() }
+    }
+}
+
+fn check_preamble(preamble: &[u8]) -> Result<(), ImageError> {
+    let (magic, version) = preamble.split_at(MAGIC.len());
+    if magic != MAGIC {
+        return Err(ImageError::Foreign);
+    }
+    match u32::from_le_bytes([version[0], version[1], version[2], version[3]]) {
+        0..=VERSION => Ok(()),
+        found => Err(ImageError::TooNew { found }),
+    }
+}
+
+/// A frame as it came.
+struct Frame<'a> {
+    header: &'a [u8],
+    kind: u8,
+    checksum: u32,
+    content: &'a [u8],
+}
+
+impl Frame<'_> {
+    /// The frame that begins these bytes, if all of it is there.
+    fn of(bytes: &[u8]) -> Result<Option<Frame<'_>>, &'static str> {
+        let Some((header, rest)) = bytes.split_at_checked(FRAME_HEADER_LEN) else { return Ok(None) };
+        let word = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+        let len = word(1) as usize;
+        if len > MAX_FRAME_BYTES {
+            return Err("a part claims to be larger than any can be");
+        }
+        let content = rest.get(..len);
+        Ok(content.map(|content| Frame { header, kind: header[0], checksum: word(5), content }))
+    }
+}
+
+impl Contents {
+    /// Takes a frame's content; `whole` is the checksum of everything before it.
+    fn take(&mut self, kind: u8, content: &Bytes, whole: u32) -> Result<(), DecodeError> {
+        let mut reader = Reader::new(content);
+        let order =
+            |kind: u8| [0, HEADER, LABEL, ATTACHMENT, BUCKETS, ENTRIES, TRAILER].iter().position(|k| *k == kind);
+        let repeats = matches!(kind, ATTACHMENT | BUCKETS | ENTRIES) && self.kind == kind;
+        let first = self.kind == 0;
+        if order(kind).is_none() || order(kind) <= order(self.kind) && !repeats || first != (kind == HEADER) {
+            return reader.fail("it does not belong here");
+        }
+        self.kind = kind;
+        match kind {
+            HEADER => self.take_header(&mut reader)?,
+            LABEL => {
+                let cluster = reader.text()?.to_owned();
+                self.label = Some(Label { cluster, saved_at: reader.number()?, ..Label::default() });
+            }
+            ATTACHMENT => self.take_attachment(&mut reader)?,
+            BUCKETS => self.take_buckets(&mut reader)?,
+            ENTRIES => self.take_entries(&mut reader)?,
+            _ => self.check_trailer(&mut reader, whole)?,
+        }
+        reader.end()
+    }
+
+    fn take_header(&mut self, reader: &mut Reader<'_>) -> Result<(), DecodeError> {
+        let (index, term, revision) = (reader.number()?, reader.number()?, Revision(reader.number()?));
+        let Ok(conf_state) = ConfState::parse_from_bytes(&reader.bytes()?) else {
+            return reader.fail("the members make no sense");
+        };
+        self.point = Some(Point { index, term, revision, conf_state });
+        Ok(())
+    }
+
+    fn take_attachment(&mut self, reader: &mut Reader<'_>) -> Result<(), DecodeError> {
+        let name = reader.text()?.to_owned();
+        let content = Bytes::copy_from_slice(&reader.bytes()?);
+        let Some(label) = &mut self.label else { return reader.fail("an attachment without a label") };
+        match label.attachments.insert(name, content) {
+            None => Ok(()),
+            Some(_) => reader.fail("an attachment comes twice"),
+        }
+    }
+
+    fn take_buckets(&mut self, reader: &mut Reader<'_>) -> Result<(), DecodeError> {
+        while !reader.is_at_end() {
+            let name: Arc<str> = reader.text()?.into();
+            let revision = Revision(reader.number()?);
+            if self.changed.last_key_value().is_some_and(|(last, _)| *last >= name) {
+                return reader.fail("a bucket out of order");
+            }
+            self.changed.insert(name, revision);
+        }
+        Ok(())
+    }
+
+    fn take_entries(&mut self, reader: &mut Reader<'_>) -> Result<(), DecodeError> {
+        while !reader.is_at_end() {
+            let key = Key::from(reader.text()?);
+            let (created, modified) = (Revision(reader.number()?), Revision(reader.number()?));
+            let revision_at = reader.position()?;
+            // A copy of its own: a slice would keep the whole frame in memory.
+            let value = Bytes::copy_from_slice(&reader.bytes()?);
+            if revision_at.is_some_and(|at| at as usize > value.len()) {
+                return reader.fail("the revision's position is past the value");
+            }
+            if self.last_key.as_ref().is_some_and(|last| *last >= key) {
+                return reader.fail("a key out of order");
+            }
+            self.last_key = Some(key.clone());
+            self.objects.insert(key.clone(), Entry::stored(key, value, created, modified, revision_at));
+        }
+        Ok(())
+    }
+
+    fn check_trailer(&self, reader: &mut Reader<'_>, whole: u32) -> Result<(), DecodeError> {
+        let attachments = self.label.as_ref().map_or(0, |label| label.attachments.len());
+        for count in [attachments, self.changed.len(), self.objects.len()] {
+            if reader.number()? != count as u64 {
+                return reader.fail("the trailer counts something else");
+            }
+        }
+        if *reader.rest() != whole.to_le_bytes() {
+            return reader.fail("the whole does not match its checksum");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,138 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use imbl::OrdMap;
+
+use super::*;
+use crate::entry::Entry;
+use crate::key::{Key, Revision};
+
+/// A state with so many objects of so many bytes.
+fn image(objects: u64, len: usize) -> Image {
+    let entry = |turn: u64| {
+        let key = Key::from(format!("a{}/{turn:05}", turn % 3));
+        let value = Bytes::from(vec![turn as u8; len]);
+        (key.clone(), Entry::put(key, value, Revision(turn), Revision(turn + 1), turn.is_multiple_of(2).then_some(0)))
+    };
+    let objects: OrdMap<Key, Arc<Entry>> = (0..objects).map(entry).collect();
+    let changed: BTreeMap<Arc<str>, Revision> = [("a0/".into(), Revision(3)), ("gone/".into(), Revision(9))].into();
+    let state = State::restored(objects, Revision(70_000), 90_000, 5, changed);
+    Image { state, conf_state: ConfState { voters: vec![1, 2, 3], learners: vec![4], ..ConfState::default() } }
+}
+
+fn stream(image: &Image) -> Vec<u8> {
+    image.chunks().flatten().collect()
+}
+
+fn read(bytes: &[u8], piece: usize) -> Result<Image, ImageError> {
+    let mut reader = ImageReader::new();
+    bytes.chunks(piece).try_for_each(|piece| reader.push(piece))?;
+    reader.finish()
+}
+
+fn content(image: &Image) -> (Vec<Arc<Entry>>, BTreeMap<Arc<str>, Revision>, Point) {
+    let entries = image.state.snapshot().range("", None).cloned().collect();
+    (entries, image.state.changed().clone(), image.point())
+}
+
+#[test]
+fn an_image_comes_back_whatever_the_pieces_are() {
+    let check = |objects: u64, len: usize, piece: usize| {
+        let image = image(objects, len);
+        let found = read(&stream(&image), piece).unwrap();
+        assert_eq!(content(&found), content(&image));
+    };
+    check(0, 0, usize::MAX);
+    check(1, 0, 1);
+    check(1000, 200, usize::MAX);
+    check(1000, 200, 1000);
+    check(100, 10, 1);
+    check(3, 200_000, 7000);
+}
+
+#[test]
+fn a_stream_is_made_of_bounded_parts() {
+    let image = image(1000, 500);
+    let sizes: Vec<usize> = image.chunks().map(|chunk| chunk.len()).collect();
+    assert!(sizes.len() > 6, "{sizes:?}");
+    assert!(sizes.iter().all(|size| *size < CHUNK_BYTES + 1024), "{sizes:?}");
+}
+
+#[test]
+fn a_backup_carries_its_label() {
+    let attachments = [("ca.crt".to_owned(), Bytes::from_static(b"abc")), ("ca.key".to_owned(), Bytes::new())].into();
+    let label = Label { cluster: "c".to_owned(), saved_at: 1234, attachments };
+    let mut reader = ImageReader::new();
+    let image = image(10, 10);
+    let mut bytes = 0;
+    for chunk in image.labelled_chunks(label.clone()) {
+        bytes += chunk.len() as u64;
+        reader.push(&chunk).unwrap();
+    }
+    let read = reader.finish_labelled().unwrap();
+    assert_eq!((read.label, read.bytes), (Some(label), bytes));
+    assert_eq!(content(&read.image), content(&image));
+}
+
+#[test]
+fn a_stream_that_was_cut_is_incomplete() {
+    let whole = stream(&image(40, 10));
+    for cut in 0..whole.len() {
+        let expected = ImageError::Incomplete { at: cut as u64 };
+        assert_eq!(read(&whole[..cut], usize::MAX).err(), Some(expected));
+    }
+}
+
+#[test]
+fn any_flipped_bit_is_refused() {
+    let whole = stream(&image(40, 10));
+    for at in 0..whole.len() {
+        for bit in 0..8 {
+            let mut flipped = whole.clone();
+            flipped[at] ^= 1 << bit;
+            assert!(read(&flipped, usize::MAX).is_err(), "byte {at} bit {bit}");
+        }
+    }
+}
+
+#[test]
+fn parts_that_are_missing_twice_or_elsewhere_are_refused() {
+    let chunks: Vec<Bytes> = image(1000, 500).chunks().collect();
+    let check = |order: &[usize]| {
+        let bytes: Vec<u8> = order.iter().flat_map(|position| chunks[*position].clone()).collect();
+        assert!(read(&bytes, usize::MAX).is_err(), "{order:?}");
+    };
+    let all: Vec<usize> = (0..chunks.len()).collect();
+    for position in 0..chunks.len() {
+        let mut order = all.clone();
+        order.remove(position);
+        check(&order);
+        order.insert(position, position);
+        order.insert(position, position);
+        check(&order);
+    }
+    for position in 1..chunks.len() {
+        let mut order = all.clone();
+        order.swap(position - 1, position);
+        check(&order);
+    }
+}
+
+#[test]
+fn what_is_no_image_or_a_later_ones_is_named_as_such() {
+    fn check(bytes: &[u8], expected: &str) {
+        for piece in [1, usize::MAX] {
+            assert_eq!(read(bytes, piece).err().map(|error| error.to_string()).as_deref(), Some(expected));
+        }
+    }
+    check(b"x", "this is not an image of a store's state");
+    check(b"apiVersion: v1", "this is not an image of a store's state");
+    check(b"", "it ends at byte 0, before its trailer: the copy is incomplete");
+    check(
+        b"pal-img\0\x09\0\0\0",
+        "its format 9 is newer than this program's (1); use the version that wrote it, or a later one",
+    );
+    let huge = b"pal-img\0\x01\0\0\0H\xff\xff\xff\xff\0\0\0\0";
+    check(huge, "damaged at byte 12: a part claims to be larger than any can be");
+}
