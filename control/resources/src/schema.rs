@@ -25,6 +25,8 @@ pub struct Message {
     pub(crate) by_name: Vec<u16>,
     /// Whether objects of it carry `kind` and `apiVersion`.
     pub root: bool,
+    /// Whether server-side apply replaces such an object as a whole.
+    pub atomic: bool,
 }
 
 /// What a protobuf field number leads to.

@@ -128,6 +128,9 @@ fn add_properties(schema: &mut Map<String, Value>, message: &'static Message, te
     }
     let properties: Map<String, Value> = properties.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
     schema.insert("properties".to_owned(), properties.into());
+    if message.atomic {
+        schema.insert("x-kubernetes-map-type".to_owned(), "atomic".into());
+    }
 }
 
 fn property(field: &'static Field, description: Option<&str>) -> Value {

@@ -62,6 +62,7 @@ pub(super) fn table(text: &'static str) -> Table {
 }
 
 fn start_message(table: &mut Table, head: &'static str) {
+    let (head, atomic) = head.strip_suffix(" atomic").map_or((head, false), |head| (head, true));
     let (name, kind) = head.split_once(' ').map_or((head, None), |(name, kind)| (name, Some(kind)));
     // There are some 600 messages.
     let at = table.messages.len() as u16;
@@ -79,6 +80,7 @@ fn start_message(table: &mut Table, head: &'static str) {
         wire: Vec::new(),
         by_name: Vec::new(),
         root: kind.is_some() || shared,
+        atomic,
     });
 }
 
