@@ -13,14 +13,14 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("pal-registry", &["pal-resources", "pal-patch", "pal-store"]),
     ("pal-scheduler", &["pal-resources"]),
     ("pal-controllers", &["pal-resources", "pal-registry", "pal-scheduler"]),
-    ("pal-server", &["pal-resources", "pal-registry"]),
+    ("pal-server", &["pal-resources", "pal-registry", "pal-store"]),
     ("pal-lifecycle", &[]),
     ("pal-proxy", &[]),
     ("pal-network", &["pal-proxy"]),
     ("pal-image", &[]),
     ("pal-engine", &[]),
     ("pal-node", &["pal-resources", "pal-lifecycle", "pal-proxy", "pal-network", "pal-image", "pal-engine"]),
-    ("pal-tests", &[]),
+    ("pal-tests", &["pal-checker"]),
     (
         "palinurus",
         &[

@@ -6,6 +6,7 @@ mod hello;
 mod kubectl;
 mod nodes;
 mod pods;
+mod servers;
 
 use std::time::Duration;
 

@@ -70,7 +70,14 @@ impl Pal {
 
     /// Starts a command that goes on.
     pub fn start(&self, words: &[&str]) -> Process {
-        let mut child = self.command(words).spawn().expect("pal starts");
+        self.start_with(words, &[])
+    }
+
+    /// The same with further environment variables.
+    pub fn start_with(&self, words: &[&str], environment: &[(String, String)]) -> Process {
+        let mut command = self.command(words);
+        command.envs(environment.iter().map(|(name, value)| (name, value)));
+        let mut child = command.spawn().expect("pal starts");
         let output = Arc::new(Mutex::new(String::new()));
         let mut readers = JoinSet::new();
         readers.spawn(keep(child.stdout.take().expect("piped"), output.clone()));
