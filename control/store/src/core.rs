@@ -16,8 +16,10 @@ use crate::error::StoreError;
 use crate::history::Event;
 use crate::image::Image;
 use crate::log::{Log, Recovered};
+use crate::members::Members;
 use crate::mvcc::State;
 use crate::persister::Dirty;
+use crate::proposals::{Forward, Refusal};
 use crate::slog_bridge;
 use crate::snapshot::Snapshot;
 use crate::storage::Tail;
@@ -29,10 +31,22 @@ use crate::watch::Hub;
 /// tells it who the members are.
 pub(crate) const FOUNDED_AT: u64 = 1;
 
-/// Takes messages to the other servers. It may lose them, but not hold up its caller.
+/// Takes what is said to the other servers. It may lose it, but not hold up its caller.
 pub(crate) trait Transport: Send + 'static {
-    /// Sends these on their way.
+    /// Sends raft's messages, each to the server that it names. None of them is a `MsgSnapshot`.
     fn send(&mut self, messages: Vec<Message>);
+
+    /// Hands proposals to the leader.
+    fn forward(&mut self, to: u64, proposals: Vec<Forward>);
+
+    /// Tells a server which of its proposals were not taken.
+    fn refuse(&mut self, to: u64, refusals: Vec<Refusal>);
+
+    /// Sends a whole state, with raft's message for it, which is to be told what became of it.
+    fn send_snapshot(&mut self, message: Message, image: Image);
+
+    /// These are the members now: the others among them are to be reached, and nobody else.
+    fn members(&mut self, members: &Members);
 }
 
 /// The transport of a server that is alone.
@@ -42,6 +56,14 @@ impl Transport for NoPeers {
     fn send(&mut self, messages: Vec<Message>) {
         debug_assert!(messages.is_empty(), "a message to a server that does not exist");
     }
+
+    fn forward(&mut self, _: u64, _: Vec<Forward>) {}
+
+    fn refuse(&mut self, _: u64, _: Vec<Refusal>) {}
+
+    fn send_snapshot(&mut self, _: Message, _: Image) {}
+
+    fn members(&mut self, _: &Members) {}
 }
 
 /// Where an answer goes.

@@ -19,6 +19,14 @@ impl Transport for Wired {
     fn send(&mut self, messages: Vec<Message>) {
         self.0.lock().unwrap().extend(messages);
     }
+
+    fn forward(&mut self, _: u64, _: Vec<Forward>) {}
+
+    fn refuse(&mut self, _: u64, _: Vec<Refusal>) {}
+
+    fn send_snapshot(&mut self, _: Message, _: Image) {}
+
+    fn members(&mut self, _: &Members) {}
 }
 
 fn core(server: u64, voters: &[u64], disk: &MemoryDisk, wire: &Wire) -> Core<MemoryDisk> {

@@ -6,13 +6,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
+use raft::eraftpb::Message;
 use tokio::sync::watch;
 
 use crate::core::{Core, Reply};
 use crate::directory::Directory;
 use crate::disk::Disk;
 use crate::error::StoreError;
+use crate::image::Image;
+use crate::members::Change;
 use crate::persister::{Persisted, Persister};
+use crate::proposals::{Forward, Refusal};
 use crate::snapshot::Snapshot;
 use crate::txn::Outcome;
 
@@ -35,10 +39,31 @@ pub(crate) enum Request {
     Commit { data: Vec<u8>, reply: Reply<Outcome> },
     /// A snapshot that holds everything that was answered.
     Read { reply: Reply<Snapshot> },
+    /// A change of members, or of who leads.
+    Change { change: Change, reply: Reply<()> },
     /// The persister is done with its batch.
     Persisted(Persisted),
     /// Look at the flag that says to stop.
     Close,
+}
+
+/// What comes from the other servers.
+pub(crate) enum Arrival {
+    /// Raft's messages from another server, all of which name it as their sender.
+    Messages(Vec<Message>),
+    /// Proposals that another server hands to this one as the leader.
+    Forwarded { from: u64, proposals: Vec<Forward> },
+    /// What the leader did not take of this server's proposals.
+    Refused { from: u64, refusals: Vec<Refusal> },
+    /// A whole state that the leader sent, with raft's message for it. It is answered when it is installed, or refused
+    /// because it is stale; the sender's [`Arrival::SnapshotSent`] waits for that.
+    Received { message: Box<Message>, image: Box<Image>, reply: Reply<()> },
+    /// What became of a whole state that was sent to this server.
+    SnapshotSent { to: u64, ok: bool },
+    /// A server cannot be reached: what was sent to it is lost.
+    Unreachable { to: u64 },
+    /// The others say that this server is no member any more.
+    Removed,
 }
 
 /// When the applied state is written.
@@ -138,6 +163,7 @@ impl<D: Disk> Driver<D> {
         match (request, &self.clock.failed) {
             // The flag that came with it is seen at the end of the round.
             (Request::Close, _) => {}
+            (Request::Change { reply, .. }, _) => drop(reply.send(Err(StoreError::NoLeader))),
             (Request::Persisted(persisted), _) => self.note_persisted(persisted),
             (Request::Commit { reply, .. }, Some(error)) => drop(reply.send(Err(error.clone()))),
             (Request::Read { reply }, Some(error)) => drop(reply.send(Err(error.clone()))),
@@ -234,7 +260,7 @@ impl<D: Disk> Driver<D> {
                 Ok(Request::Persisted(persisted)) => self.note_persisted(persisted),
                 Ok(Request::Commit { reply, .. }) => drop(reply.send(Err(StoreError::Closed))),
                 Ok(Request::Read { reply }) => drop(reply.send(Err(StoreError::Closed))),
-                Ok(Request::Close) => {}
+                Ok(_) => {}
                 Err(_) => return,
             }
         }

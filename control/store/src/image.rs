@@ -24,7 +24,7 @@ pub(crate) use reader::{ImageReader, Read};
 pub(crate) use writer::{Chunks, Label};
 
 use crate::mvcc::State;
-use crate::persister::Point;
+use crate::point::Point;
 
 /// The first bytes of a stream.
 const MAGIC: &[u8; 8] = b"pal-img\0";
@@ -66,12 +66,7 @@ pub(crate) struct Image {
 impl Image {
     /// Where in the log it stands.
     pub fn point(&self) -> Point {
-        Point {
-            index: self.state.index(),
-            term: self.state.term(),
-            revision: self.state.revision(),
-            conf_state: self.conf_state.clone(),
-        }
+        self.state.point(self.conf_state.clone())
     }
 
     /// The stream, frame by frame. It shares the state and borrows nothing.

@@ -17,7 +17,8 @@ fn image(objects: u64, len: usize) -> Image {
     };
     let objects: OrdMap<Key, Arc<Entry>> = (0..objects).map(entry).collect();
     let changed: BTreeMap<Arc<str>, Revision> = [("a0/".into(), Revision(3)), ("gone/".into(), Revision(9))].into();
-    let state = State::restored(objects, Revision(70_000), 90_000, 5, changed);
+    let point = Point { index: 90_000, term: 5, revision: Revision(70_000), ..Point::default() };
+    let state = State::restored(objects, changed, &point);
     Image { state, conf_state: ConfState { voters: vec![1, 2, 3], learners: vec![4], ..ConfState::default() } }
 }
 

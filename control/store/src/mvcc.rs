@@ -4,10 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use imbl::OrdMap;
+use raft::eraftpb::ConfState;
 
 use crate::entry::Entry;
 use crate::history::{Change, Event};
 use crate::key::{Key, Revision};
+use crate::members::{Change as MemberChange, Members};
+use crate::point::Point;
+use crate::proposals::Context;
+use crate::sessions::Sessions;
 use crate::snapshot::Snapshot;
 use crate::txn::{Guard, Op, Outcome, Txn};
 
@@ -21,6 +26,8 @@ pub(crate) struct State {
     term: u64,
     /// When each bucket changed last, so that a watch of an idle bucket survives a restart.
     changed: BTreeMap<Arc<str>, Revision>,
+    members: Arc<Members>,
+    sessions: Sessions,
 }
 
 /// What applying a transaction brought about.
@@ -32,14 +39,35 @@ pub(crate) struct Applied {
 
 impl State {
     /// A state as it was stored.
-    pub fn restored(
-        objects: OrdMap<Key, Arc<Entry>>,
-        revision: Revision,
-        index: u64,
-        term: u64,
-        changed: BTreeMap<Arc<str>, Revision>,
-    ) -> State {
-        State { objects, revision, index, term, changed }
+    pub fn restored(objects: OrdMap<Key, Arc<Entry>>, changed: BTreeMap<Arc<str>, Revision>, point: &Point) -> State {
+        let Point { index, term, revision, ref members, ref sessions, .. } = *point;
+        State { objects, revision, index, term, changed, members: members.clone(), sessions: sessions.clone() }
+    }
+
+    /// Where it stands, when these are the members that raft has.
+    pub fn point(&self, conf_state: ConfState) -> Point {
+        let State { revision, index, term, ref members, ref sessions, .. } = *self;
+        Point { index, term, revision, conf_state, members: members.clone(), sessions: sessions.clone() }
+    }
+
+    /// Who belongs to the cluster.
+    pub fn members(&self) -> &Arc<Members> {
+        &self.members
+    }
+
+    /// Whether this proposal was applied, or given up by its origin.
+    pub fn holds(&self, origin: u64, seq: u64) -> bool {
+        self.sessions.holds(origin, seq)
+    }
+
+    /// Notes that log entry `index` holds this proposal. False when it was applied before: it must then be passed.
+    pub fn admit(&mut self, context: &Context, index: u64) -> bool {
+        index > self.index && self.sessions.admit(context.origin, context.seq, context.low, index)
+    }
+
+    /// Notes a change of members.
+    pub fn change_members(&mut self, change: &MemberChange) {
+        Arc::make_mut(&mut self.members).apply(change);
     }
 
     /// The last log entry that was applied.

@@ -7,22 +7,11 @@ use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use raft::eraftpb::ConfState;
-
 use crate::entry::Entry;
 use crate::error::StoreError;
 use crate::history::{Change, Event};
 use crate::image::Image;
 use crate::key::{Key, Revision};
-
-/// Where in the log a state stands.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Point {
-    pub index: u64,
-    pub term: u64,
-    pub revision: Revision,
-    pub conf_state: ConfState,
-}
 
 /// What brings a stored state to where `image` stands.
 #[derive(Clone, Default)]

@@ -6,21 +6,19 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use imbl::OrdMap;
-use protobuf::Message;
 use raft::eraftpb::ConfState;
 
-use crate::codec::{Reader, decode_entry, encode_entry, write_number};
+use crate::codec::{decode_entry, encode_entry};
 use crate::directory::ADVICE;
 use crate::entry::Entry;
 use crate::error::StoreError;
 use crate::image::Image;
 use crate::key::{Key, Revision};
 use crate::mvcc::State;
-use crate::persister::{Batch, Point, StateDisk};
+use crate::persister::{Batch, StateDisk};
+use crate::point::Point;
 
-const VERSION: u8 = 1;
 const POINT: &[u8] = b"m";
 const OBJECT: u8 = b'o';
 const BUCKET: u8 = b'b';
@@ -57,7 +55,7 @@ impl SledState {
     pub fn load(&mut self) -> Result<Option<Loaded>, StoreError> {
         let db = self.db()?.clone();
         let Some(point) = db.get(POINT).map_err(|error| self.error(error))? else { return Ok(None) };
-        let point = decode_point(&point).map_err(|why| self.corrupt(&why))?;
+        let point = Point::decode(&point).map_err(|why| self.corrupt(&why))?;
         let mut objects: Vec<(Key, Arc<Entry>)> = Vec::new();
         for item in db.scan_prefix([OBJECT]) {
             let (key, value) = item.map_err(|error| self.error(error))?;
@@ -75,7 +73,7 @@ impl SledState {
             changed.insert(Arc::from(name), Revision(u64::from_le_bytes(revision)));
         }
         let objects: OrdMap<_, _> = objects.into_iter().collect();
-        let state = State::restored(objects, point.revision, point.index, point.term, changed);
+        let state = State::restored(objects, changed, &point);
         Ok(Some(Loaded { state, conf_state: point.conf_state, installed: false }))
     }
 
@@ -136,7 +134,7 @@ impl SledState {
 impl StateDisk for SledState {
     fn write(&mut self, batch: &Batch) -> Result<(), StoreError> {
         let mut changes = sled::Batch::default();
-        changes.insert(POINT, encode_point(&batch.image.point()));
+        changes.insert(POINT, batch.image.point().encode());
         for (key, entry) in &batch.objects {
             let key = prefixed(OBJECT, key.as_str());
             match entry {
@@ -173,34 +171,6 @@ fn prefixed(kind: u8, name: &str) -> Vec<u8> {
     key.push(kind);
     key.extend_from_slice(name.as_bytes());
     key
-}
-
-fn encode_point(point: &Point) -> Vec<u8> {
-    let mut out = vec![VERSION];
-    write_number(&mut out, point.index);
-    write_number(&mut out, point.term);
-    write_number(&mut out, point.revision.0);
-    // Writing a message of integers into memory cannot fail; an empty one would be refused on loading.
-    out.extend_from_slice(&point.conf_state.write_to_bytes().unwrap_or_default());
-    out
-}
-
-fn decode_point(bytes: &[u8]) -> Result<Point, String> {
-    let bytes = Bytes::copy_from_slice(bytes);
-    let mut reader = Reader::new(&bytes);
-    let mut decode = || {
-        if reader.byte()? != VERSION {
-            return reader.fail("the version is not known");
-        }
-        let (index, term, revision) = (reader.number()?, reader.number()?, Revision(reader.number()?));
-        Ok((index, term, revision, reader.rest()))
-    };
-    let (index, term, revision, rest) = decode().map_err(|error| format!("the applied index: {error}"))?;
-    let conf_state = ConfState::parse_from_bytes(&rest).map_err(|error| format!("the members: {error}"))?;
-    if conf_state.voters.is_empty() {
-        return Err("the members: there are none".to_owned());
-    }
-    Ok(Point { index, term, revision, conf_state })
 }
 
 /// A kill while sled opens leaves a half-written index that the next open would take for corruption.

@@ -8,7 +8,8 @@ fn entry(key: &str, len: usize, revision: u64) -> (Key, Option<Arc<Entry>>) {
 fn batch(index: u64, objects: Vec<(Key, Option<Arc<Entry>>)>) -> Batch {
     let conf_state = ConfState { voters: vec![7], ..ConfState::default() };
     let changed = objects.iter().map(|(key, _)| (key.bucket().into(), Revision(index))).collect();
-    let state = State::restored(OrdMap::new(), Revision(index), index, 2, BTreeMap::new());
+    let point = Point { index, term: 2, revision: Revision(index), ..Point::default() };
+    let state = State::restored(OrdMap::new(), BTreeMap::new(), &point);
     Batch { image: Image { state, conf_state }, objects: objects.into_iter().collect(), changed }
 }
 

@@ -5,8 +5,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use imbl::OrdMap;
-use protobuf::Message;
-use raft::eraftpb::ConfState;
 
 use super::{
     ATTACHMENT, BUCKETS, ENTRIES, FRAME_HEADER_LEN, HEADER, Image, ImageError, LABEL, Label, MAGIC, MAX_FRAME_BYTES,
@@ -16,7 +14,7 @@ use crate::codec::{DecodeError, Reader};
 use crate::entry::Entry;
 use crate::key::{Key, Revision};
 use crate::mvcc::State;
-use crate::persister::Point;
+use crate::point::Point;
 
 /// What a whole stream held.
 pub(crate) struct Read {
@@ -107,7 +105,7 @@ impl ImageReader {
         let Contents { point, label, changed, objects, .. } = self.contents;
         // The trailer is only taken behind a header.
         let point = point.ok_or(ImageError::Incomplete { at: end })?;
-        let state = State::restored(objects, point.revision, point.index, point.term, changed);
+        let state = State::restored(objects, changed, &point);
         let image = Image { state, conf_state: point.conf_state };
         Ok(Read { image, label, bytes: end, checksum })
     }
@@ -203,11 +201,7 @@ impl Contents {
     }
 
     fn take_header(&mut self, reader: &mut Reader<'_>) -> Result<(), DecodeError> {
-        let (index, term, revision) = (reader.number()?, reader.number()?, Revision(reader.number()?));
-        let Ok(conf_state) = ConfState::parse_from_bytes(&reader.bytes()?) else {
-            return reader.fail("the members make no sense");
-        };
-        self.point = Some(Point { index, term, revision, conf_state });
+        self.point = Some(Point::read(reader)?);
         Ok(())
     }
 

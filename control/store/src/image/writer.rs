@@ -5,7 +5,6 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use protobuf::Message;
 
 use super::{
     ATTACHMENT, BUCKETS, CHUNK_BYTES, ENTRIES, FRAME_HEADER_LEN, HEADER, Image, LABEL, MAGIC, TRAILER, VERSION,
@@ -73,14 +72,7 @@ impl Chunks {
     }
 
     fn header(&self) -> Vec<u8> {
-        let (state, conf_state) = (&self.image.state, &self.image.conf_state);
-        let mut out = Vec::new();
-        write_number(&mut out, state.index());
-        write_number(&mut out, state.term());
-        write_number(&mut out, state.revision().0);
-        // Writing a message of integers into memory cannot fail.
-        write_bytes(&mut out, &conf_state.write_to_bytes().unwrap_or_default());
-        out
+        self.image.point().encode()
     }
 
     fn label(&mut self) -> Option<Bytes> {
