@@ -81,7 +81,7 @@ impl ControlPlane {
             paths::write_private(&data_dir.join(LISTEN_FILE), &local.to_string())?;
         }
         let endpoint = SocketAddr::new(reachable(local.ip()), local.port());
-        registry.bootstrap(&Bootstrap { endpoint }).await.map_err(CliError::other)?;
+        registry.bootstrap(&Bootstrap { servers: vec![endpoint] }).await.map_err(CliError::other)?;
         let url = format!("https://{}", SocketAddr::new(loopback_if_any(local.ip()), local.port()));
         publish_address(&registry, &server, args, endpoint).await?;
         let options = Options {

@@ -2,30 +2,33 @@
 
 mod roles;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
 use k8s_openapi::api::core::v1::{Namespace, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use pal_resources::selector::LabelSelector;
 use pal_resources::{Resource, Status, resource};
 use serde_json::{Value, json};
 
-use crate::options::{Read, WriteOptions};
+use crate::options::{ListOptions, Read, WriteOptions};
 use crate::registry::Registry;
 use crate::typed::Typed;
 use crate::{key, meta};
 
+const SERVICE_NAME: &str = "kubernetes.io/service-name";
 const NAMESPACES: &[&str] = &["default", "kube-system", "kube-public", "kube-node-lease"];
 
-/// What the first objects say of the server.
-#[derive(Clone, Copy, Debug)]
+/// What the first objects say of the servers.
+#[derive(Clone, Debug)]
 pub struct Bootstrap {
-    /// Where clients reach the API.
-    pub endpoint: SocketAddr,
+    /// Where clients reach the API: an address of each server.
+    pub servers: Vec<SocketAddr>,
 }
 
 impl Registry {
     /// Makes what is missing of the objects that clients expect in every cluster: namespaces, the `kubernetes` Service
-    /// and its EndpointSlice, the default roles. What is there already stays as it is, but for the server's address.
+    /// and its EndpointSlice, the default roles. What is there already stays as it is, but for the servers' addresses.
     pub async fn bootstrap(&self, bootstrap: &Bootstrap) -> Result<(), Status> {
         let namespaces: Typed<Namespace> = self.client();
         let resource = namespaces.resource()?;
@@ -39,7 +42,7 @@ impl Registry {
         futures::future::try_join_all(made).await?;
         let roles = roles::all().into_iter().map(|role| self.ensure_role(role));
         futures::future::try_join_all(roles).await?;
-        self.ensure_kubernetes_service(bootstrap.endpoint).await
+        self.publish_servers(&bootstrap.servers).await
     }
 
     async fn ensure_role(&self, body: Value) -> Result<(), Status> {
@@ -61,8 +64,10 @@ impl Registry {
         }
     }
 
-    /// `kubernetes` in `default`: how what runs in the cluster finds the API.
-    async fn ensure_kubernetes_service(&self, endpoint: SocketAddr) -> Result<(), Status> {
+    /// `kubernetes` in `default`: how what runs in the cluster finds the API. Nothing is written where it is right.
+    pub async fn publish_servers(&self, servers: &[SocketAddr]) -> Result<(), Status> {
+        // The same for the same servers, whoever writes it.
+        let Some(port) = servers.iter().map(SocketAddr::port).min() else { return Ok(()) };
         let services: Typed<Service> = self.client();
         let service = json!({
             "apiVersion": "v1", "kind": "Service",
@@ -73,38 +78,49 @@ impl Registry {
             "spec": {
                 "type": "ClusterIP",
                 "clusterIP": self.config().service_cidr.at(1).to_string(),
-                "ports": [{"name": "https", "protocol": "TCP", "port": 443, "targetPort": endpoint.port()}],
+                "ports": [{"name": "https", "protocol": "TCP", "port": 443, "targetPort": port}],
                 "sessionAffinity": "None"
             }
         });
         self.ensure_current(services.resource()?, service, &["spec", "ports", "0", "targetPort"]).await?;
-        // Addresses of the host's own are no endpoints; an API that listens on nothing else has none.
-        let ip = endpoint.ip();
-        if ip.is_loopback() || ip.is_unspecified() {
-            return Ok(());
+        let wanted = slices(servers);
+        let client: Typed<EndpointSlice> = self.client();
+        let resource = client.resource()?;
+        for slice in &wanted {
+            self.ensure_slice(resource, slice).await?;
         }
-        let slices: Typed<EndpointSlice> = self.client();
-        let slice = json!({
-            "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
-            "metadata": {
-                "name": "kubernetes", "namespace": "default",
-                "labels": {"kubernetes.io/service-name": "kubernetes"}
-            },
-            "addressType": match ip { IpAddr::V4(_) => "IPv4", IpAddr::V6(_) => "IPv6" },
-            "endpoints": [{"addresses": [ip.to_string()], "conditions": {"ready": true}}],
-            "ports": [{"name": "https", "protocol": "TCP", "port": endpoint.port()}]
-        });
-        self.ensure_current(slices.resource()?, slice.clone(), &["ports"]).await?;
-        let same = self.ensure_current(slices.resource()?, slice.clone(), &["endpoints"]).await;
-        match same {
+        self.remove_slices_but(resource, &wanted).await
+    }
+
+    async fn ensure_slice(&self, resource: &Resource, slice: &Value) -> Result<(), Status> {
+        self.ensure_current(resource, slice.clone(), &["ports"]).await?;
+        match self.ensure_current(resource, slice.clone(), &["endpoints"]).await {
             // The address family cannot change: another slice takes its place.
             Err(status) if status.code == 422 => {
-                let (slices, options) = (slices.resource()?, crate::DeleteOptions::system("apiserver"));
-                self.delete(slices, Some("default"), "kubernetes", &options).await?;
-                self.ensure(slices, Some("default"), slice).await
+                let options = crate::DeleteOptions::system("apiserver");
+                self.delete(resource, Some("default"), meta::text(slice, "name"), &options).await?;
+                self.ensure(resource, Some("default"), slice.clone()).await
             }
             other => other,
         }
+    }
+
+    /// Removes the slices of servers that are no longer there.
+    async fn remove_slices_but(&self, resource: &Resource, wanted: &[Value]) -> Result<(), Status> {
+        let label = LabelSelector::parse(&format!("{SERVICE_NAME}=kubernetes"))?;
+        let options = ListOptions { label: Some(label), ..ListOptions::default() };
+        for slice in self.list(resource, Some("default"), options).await?.items {
+            let value = slice.value()?;
+            let name = meta::text(&value, "name");
+            if wanted.iter().any(|slice| meta::text(slice, "name") == name) {
+                continue;
+            }
+            match self.delete(resource, Some("default"), name, &crate::DeleteOptions::system("apiserver")).await {
+                Err(status) if status.code != 404 => return Err(status),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// Creates the object in `default`, or gives the one that is there the value at `path` that `body` has.
@@ -126,6 +142,32 @@ impl Registry {
         let options = WriteOptions::system("apiserver");
         self.modify(resource, None, Some("default"), &name, change, &options).await.map(|_| ())
     }
+}
+
+/// The slices of `kubernetes`: one for each port and family of addresses, because a slice has one of each. Addresses of a
+/// host's own are no endpoints; an API that listens on nothing else has none.
+fn slices(servers: &[SocketAddr]) -> Vec<Value> {
+    let mut groups: BTreeMap<(bool, u16), BTreeSet<IpAddr>> = BTreeMap::new();
+    for server in servers.iter().filter(|server| !server.ip().is_loopback() && !server.ip().is_unspecified()) {
+        groups.entry((server.is_ipv6(), server.port())).or_default().insert(server.ip());
+    }
+    let slice = |(number, ((is_ipv6, port), addresses)): (usize, ((bool, u16), BTreeSet<IpAddr>))| {
+        let family = if is_ipv6 { "IPv6" } else { "IPv4" };
+        let name = match number {
+            0 => "kubernetes".to_owned(),
+            _ => format!("kubernetes-{}-{port}", family.to_ascii_lowercase()),
+        };
+        let endpoints: Vec<Value> =
+            addresses.iter().map(|ip| json!({"addresses": [ip.to_string()], "conditions": {"ready": true}})).collect();
+        json!({
+            "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+            "metadata": {"name": name, "namespace": "default", "labels": {SERVICE_NAME: "kubernetes"}},
+            "addressType": family,
+            "endpoints": endpoints,
+            "ports": [{"name": "https", "protocol": "TCP", "port": port}]
+        })
+    };
+    groups.into_iter().enumerate().map(slice).collect()
 }
 
 fn at<'a>(object: &'a Value, path: &[&str]) -> Option<&'a Value> {

@@ -43,6 +43,6 @@ pub use options::{
     Actor, Binding, DeleteOptions, Deletion, List, ListOptions, Patch, PatchKind, Patched, Preconditions, Propagation,
     Read, VersionMatch, WatchOptions, WriteOptions,
 };
-pub use registry::Registry;
+pub use registry::{Registry, store_failure};
 pub use typed::{Kind, Typed};
 pub use watch::{Watch, WatchEvent, bookmark};

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use pal_resources::kinds::Env;
+use pal_resources::status::StatusDetails;
 use pal_resources::{Reason, Resource, Status, Uid};
 use pal_store::{Entry, Guard, Op, Outcome, Revision, Store, StoreError, Txn};
 
@@ -77,14 +78,19 @@ pub(crate) fn contended(resource: &Resource, name: &str) -> Status {
     Status::conflict(resource, name, "the object is being modified by too many writers; please try again")
 }
 
-/// What clients are told when the store fails.
-pub(crate) fn store_failure(error: &StoreError) -> Status {
+/// What clients are told when the store fails. What was certainly not done may be asked for again, and says so by a
+/// `Retry-After`, which client libraries follow by themselves; where that is not known, it does not.
+pub fn store_failure(error: &StoreError) -> Status {
     match error {
         StoreError::QueueFull => Status::too_many_requests("too many writes are waiting, please try again later", 1),
         StoreError::Closed => Status::unavailable("the server is shutting down"),
         StoreError::NoLeader => {
-            Status::new(504, Reason::Timeout, format!("Timeout: request did not complete: {error}"))
+            let mut status = Status::unavailable(format!("{error}: too few of the cluster's servers answer"));
+            status.details = Some(StatusDetails { retry_after_seconds: Some(1), ..StatusDetails::default() });
+            status
         }
+        StoreError::Unknown => Status::new(504, Reason::Timeout, format!("Timeout: request did not complete: {error}")),
+        StoreError::Removed => Status::unavailable(error.to_string()),
         StoreError::TooLarge { limit, .. } => wire::too_large(*limit),
         other => Status::internal(other),
     }

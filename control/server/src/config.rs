@@ -9,7 +9,7 @@ use futures::future::BoxFuture;
 use http::{Request, Response};
 use hyper::body::Incoming;
 
-use crate::Body;
+use crate::{Body, PeerLinks};
 
 /// The version of Kubernetes whose API this is, as `kubectl version` prints it.
 pub const VERSION: &str = "v1.36.2+pal";
@@ -50,6 +50,8 @@ pub struct ServerConfig {
     /// A request that is not a stream is answered within this time.
     pub request_timeout: Duration,
     pub mounts: Vec<Mount>,
+    /// The store's way to the other servers, which gets its certificate from here; none for a server that stays alone.
+    pub links: Option<Arc<PeerLinks>>,
 }
 
 impl ServerConfig {
@@ -66,6 +68,7 @@ impl ServerConfig {
             max_streams: 10_000,
             request_timeout: Duration::from_secs(60),
             mounts: Vec::new(),
+            links: None,
         }
     }
 }

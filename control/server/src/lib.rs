@@ -3,6 +3,8 @@
 //! Nothing here decides what an object may be: that is the registry's. Nothing here keeps state beside connections.
 
 pub mod auth;
+pub mod join;
+pub mod peers;
 pub mod pki;
 pub mod tokens;
 pub mod tunnel;
@@ -12,12 +14,14 @@ mod config;
 mod error;
 mod kubeconfig;
 mod server;
+mod trust;
 mod wire;
 
 pub use config::{Mount, Mounted, ServerConfig, VERSION};
 pub use error::ServerError;
 pub use kubeconfig::kubeconfig;
-pub use pki::{ClusterCa, CsrSubject, Identity, PkiError};
+pub use peers::PeerLinks;
+pub use pki::{ClusterCa, ClusterKeys, CsrSubject, Identity, PkiError};
 pub use server::Server;
 pub use tunnel::{TunnelError, Tunnels};
 

@@ -167,7 +167,10 @@ pub(crate) async fn verify(registry: &Registry, fingerprint: &str, text: &str) -
     let resource = secrets().map_err(|_| TokenError::Unknown)?;
     let name = format!("{PREFIX}{}", token.id);
     let found = registry.get(&resource, Some(NAMESPACE), &name, Read::Consistent).await;
-    let secret: Secret = found.and_then(|object| object.parse()).map_err(|_| TokenError::Unknown)?;
+    let secret: Secret = found.and_then(|object| object.parse()).map_err(|status| match status.code {
+        500.. => TokenError::Unavailable,
+        _ => TokenError::Unknown,
+    })?;
     judge(&secret, &token, Timestamp::now())
 }
 

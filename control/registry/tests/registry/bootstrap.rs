@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::cluster::{Cluster, of};
 
 fn endpoint(text: &str) -> Bootstrap {
-    Bootstrap { endpoint: text.parse().expect("an address") }
+    Bootstrap { servers: text.split(' ').map(|text| text.parse().expect("an address")).collect() }
 }
 
 #[tokio::test]
@@ -32,6 +32,35 @@ async fn a_cluster_begins_with_what_clients_expect() {
     }
     let binding = cluster.value("clusterrolebindings", "cluster-admin").await;
     assert_eq!(binding["subjects"][0]["name"], "system:masters");
+}
+
+#[tokio::test]
+async fn the_api_is_found_at_all_servers_and_no_longer_at_those_that_went() {
+    let cluster = Cluster::start().await;
+    let check = async |servers: &str, expected: &[(&str, &str, u16)]| {
+        cluster.registry.publish_servers(&endpoint(servers).servers).await.expect("published");
+        let list = cluster.registry.list(&of("endpointslices"), Some("default"), ListOptions::default()).await;
+        let mut found: Vec<(String, String, u64)> = Vec::new();
+        for slice in list.expect("a list").items {
+            let slice = slice.value().expect("parses");
+            for endpoint in slice["endpoints"].as_array().expect("endpoints") {
+                let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+                let port = slice["ports"][0]["port"].as_u64().unwrap_or_default();
+                found.push((text(&slice["metadata"]["name"]), text(&endpoint["addresses"][0]), port));
+            }
+        }
+        let expected: Vec<_> =
+            expected.iter().map(|(name, ip, port)| ((*name).to_owned(), (*ip).to_owned(), u64::from(*port))).collect();
+        assert_eq!(found, expected, "{servers}");
+    };
+    check("192.168.7.1:6443", &[("kubernetes", "192.168.7.1", 6443)]).await;
+    let two = [("kubernetes", "192.168.7.1", 6443), ("kubernetes", "192.168.7.2", 6443)];
+    check("192.168.7.2:6443 192.168.7.1:6443", &two).await;
+    let ports = [("kubernetes", "192.168.7.2", 6443), ("kubernetes-ipv4-7443", "192.168.7.3", 7443)];
+    check("192.168.7.2:6443 192.168.7.3:7443 127.0.0.1:6443", &ports).await;
+    check("192.168.7.3:7443", &[("kubernetes", "192.168.7.3", 7443)]).await;
+    check("[fd00::1]:7443", &[("kubernetes", "fd00::1", 7443)]).await;
+    check("127.0.0.1:6443", &[]).await;
 }
 
 #[tokio::test]

@@ -47,14 +47,16 @@ fn certificate(call: &Call<'_>, at: &At, name: &str, object: &Value) -> Result<(
             refuse(&format!("node {node:?} may only ask for certificates of its own name"))
         };
     }
+    if !call.user.is_in("system:bootstrappers:node") {
+        return refuse(
+            "this token lets a server join, not a node: `pal token create --role node` makes one for a node",
+        );
+    }
     let Some(node) = subject.common_name.strip_prefix("system:node:") else {
         return refuse("a bootstrap token lets a machine ask for the certificate of a node, system:node:NAME");
     };
     if spec["signerName"] != NODE_CLIENT_SIGNER {
         return refuse(&format!("a bootstrap token lets a machine ask {NODE_CLIENT_SIGNER} alone"));
-    }
-    if !call.user.is_in("system:bootstrappers:node") {
-        return refuse("the token's role is not node");
     }
     if call.api.tunnels.connected(node) {
         return refuse(&format!("a node named {node:?} is connected; take another name, or stop that node first"));

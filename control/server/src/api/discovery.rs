@@ -13,7 +13,7 @@ use pal_resources::{Status, openapi, resource};
 use serde_json::json;
 
 use super::accept::{aggregated, names};
-use super::{Call, figures, health, method_not_allowed, reply};
+use super::{Call, cluster, figures, health, method_not_allowed, reply};
 use crate::Body;
 
 /// The media type of the OpenAPI v2 document in its encoding for machines.
@@ -49,6 +49,11 @@ fn takes_v2_protobuf(headers: &HeaderMap) -> bool {
     [OPENAPI_V2_PROTOBUF, OPENAPI_V2_ASKED].iter().any(|media| names(headers, media))
 }
 
+/// Whether the cluster is asked for as an object. Those who name no form get the root certificate alone.
+fn wants_json(headers: &HeaderMap) -> bool {
+    names(headers, "application/json")
+}
+
 /// Whether the path is answered in a form that is not negotiated here: text, or OpenAPI v2 as protobuf.
 pub(super) fn plain(path: &str, headers: &HeaderMap) -> bool {
     if path.trim_matches('/') == "openapi/v2" {
@@ -73,7 +78,10 @@ pub(super) async fn answer(call: &Call<'_>, path: &str) -> Result<Response<Body>
     match (first, trimmed) {
         ("livez" | "readyz" | "healthz", _) => health::answer(call, path).await,
         (_, "version") => reply::value(StatusCode::OK, &version(&call.api.config.version), call.accepted),
-        (_, "metrics") => Ok(figures::metrics(call.api)),
+        (_, "metrics") => Ok(figures::metrics(call.api).await),
+        (_, "cluster-info") if wants_json(&call.parts.headers) => {
+            reply::value(StatusCode::OK, &cluster::info(call), call.accepted)
+        }
         (_, "cluster-info") => Ok(reply::text(StatusCode::OK, call.api.ca.root_pem().to_owned())),
         (_, "") => reply::value(StatusCode::OK, &json!({"paths": paths()}), call.accepted),
         ("api" | "apis", _) => groups(call, trimmed).await,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::{Response, StatusCode};
 use pal_resources::Status;
+use pal_store::Role;
 
 use super::{Api, Call, reply};
 use crate::Body;
@@ -28,20 +29,40 @@ impl Check {
         }
     }
 
-    async fn passes(self, api: &Api) -> bool {
+    /// Why it does not pass, if it does not.
+    async fn fails(self, api: &Api) -> Option<String> {
         match self {
-            Self::Ping => true,
-            Self::Store => store_answers(api).await,
-            Self::Shutdown => !api.stop.is_cancelled(),
+            Self::Ping => None,
+            Self::Store => store_fails(api).await,
+            Self::Shutdown => api.stop.is_cancelled().then(|| "the server is shutting down".to_owned()),
         }
+    }
+}
+
+/// Why the store does not answer, or takes no writes, or is not one to be asked.
+async fn store_fails(api: &Api) -> Option<String> {
+    let store = api.store();
+    if let Some(failure) = store.failure() {
+        return Some(failure.to_string());
+    }
+    match store.role() {
+        Role::Learner => return Some("this server is still catching up with the others".to_owned()),
+        Role::Removed => return Some("this server was removed from the cluster".to_owned()),
+        Role::Leader | Role::Follower => {}
+    }
+    match tokio::time::timeout(STORE_TIMEOUT, store.consistent()).await {
+        Ok(Ok(_)) => None,
+        Ok(Err(error)) => Some(error.to_string()),
+        Err(_) if store.membership().leader.is_none() => {
+            Some("there is no leader: too few of the cluster's servers answer".to_owned())
+        }
+        Err(_) => Some(format!("no answer within {} s", STORE_TIMEOUT.as_secs())),
     }
 }
 
 /// Whether the store answers in time and takes writes.
 pub(super) async fn store_answers(api: &Api) -> bool {
-    let store = api.registry.store();
-    let answers = tokio::time::timeout(STORE_TIMEOUT, store.consistent()).await;
-    matches!(answers, Ok(Ok(_))) && store.failure().is_none()
+    store_fails(api).await.is_none()
 }
 
 /// The answer to a health path, which may name one check: `/readyz/store`.
@@ -61,15 +82,20 @@ pub(super) async fn answer(call: &Call<'_>, path: &str) -> Result<Response<Body>
     let excluded = call.query.get("exclude");
     let (mut lines, mut passed) = (String::new(), true);
     for check in checks.into_iter().filter(|check| excluded != Some(check.name())) {
-        let passes = check.passes(call.api).await;
-        passed &= passes;
-        let (mark, word) = if passes { ('+', "ok") } else { ('-', "failed: reason withheld") };
+        let failure = check.fails(call.api).await;
+        passed &= failure.is_none();
         // Writing to a String cannot fail.
-        let _ = writeln!(lines, "[{mark}]{} {word}", check.name());
+        let _ = match failure {
+            None => writeln!(lines, "[+]{} ok", check.name()),
+            Some(why) => writeln!(lines, "[-]{} failed: {why}", check.name()),
+        };
     }
     if !passed {
         let text = format!("{lines}{endpoint} check failed\n");
-        return Ok(reply::text(StatusCode::INTERNAL_SERVER_ERROR, text));
+        // One that is not ready may be soon; one that does not live will not.
+        let ready = endpoint == "readyz";
+        let code = if ready { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::INTERNAL_SERVER_ERROR };
+        return Ok(reply::text(code, text));
     }
     if call.query.flag("verbose") {
         return Ok(reply::text(StatusCode::OK, format!("{lines}{endpoint} check passed\n")));

@@ -3,6 +3,7 @@
 mod accept;
 mod admit;
 mod allow;
+mod cluster;
 mod components;
 mod definitions;
 mod deletion;
@@ -38,7 +39,10 @@ use pal_registry::{Actor, Registry, WriteOptions};
 use pal_resources::codec::Media;
 use pal_resources::status::{Reason, Status, StatusDetails};
 use pal_resources::{ResourceRef, resource};
+use pal_store::Store;
 use tokio_util::sync::CancellationToken;
+
+pub(crate) use self::cluster::SERVERS;
 
 use self::accept::{Accepted, Offers};
 use self::query::{Query, WriteQuery};
@@ -53,9 +57,11 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What a connection says about its client.
 #[derive(Clone)]
-pub(crate) struct Peer {
+pub(crate) struct Caller {
     /// Who the client certificate names.
     pub user: Option<Arc<User>>,
+    /// Where it comes from.
+    pub from: SocketAddr,
 }
 
 /// What proves the cluster's word.
@@ -166,8 +172,12 @@ impl Api {
         Self { config, local, registry, ca, key, tunnels, stop, authenticator, gate, documents, figures }
     }
 
+    pub(crate) fn store(&self) -> &Store {
+        self.registry.store()
+    }
+
     /// Answers one request. Every failure is an answer too.
-    pub(crate) async fn handle(&self, peer: &Peer, request: Request<Incoming>) -> Response<Body> {
+    pub(crate) async fn handle(&self, peer: &Caller, request: Request<Incoming>) -> Response<Body> {
         let started = Instant::now();
         let (parts, body) = request.into_parts();
         let query = Query::parse(parts.uri.query());
@@ -198,12 +208,13 @@ impl Api {
 
     async fn answer(
         &self,
-        peer: &Peer,
+        peer: &Caller,
         parts: &Parts,
         query: &Query<'_>,
         body: Incoming,
     ) -> Result<Response<Body>, Status> {
         let mut user = self.authenticator.user(peer.user.as_ref(), &parts.headers).await?;
+        cluster::still_a_member(self.store(), &user)?;
         if let Some(other) = allow::impersonated(&user, &parts.headers)? {
             user = Arc::new(other);
         }
@@ -218,6 +229,9 @@ impl Api {
                     let mut request = Request::from_parts(parts.clone(), body);
                     request.extensions_mut().insert(call.user.clone());
                     return Ok(mount.handler.call(request).await);
+                }
+                if cluster::answers(&path) {
+                    return cluster::answer(&call, peer.from, &path, body).await;
                 }
                 call.accepted = match accept::accept(&parts.headers, query.pretty(), Offers::Documents) {
                     // Plain text is one form only: whoever asks for it gets it.

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use pal_registry::{Read, Registry};
-use pal_resources::status::{Reason, Status};
+use pal_resources::status::{Reason, Status, StatusDetails};
 use pal_resources::{ResourceRef, resource};
 
 use super::{AUTHENTICATED, Bound, Claims, TokenError, TokenKey, User};
@@ -61,6 +61,7 @@ impl Authenticator {
         let found = self.registry.get(&resource, Some(namespace), &bound.name, Read::Consistent).await;
         match found {
             Ok(object) if object.index().uid.0 == bound.uid => Ok(()),
+            Err(status) if status.code >= 500 => Err(TokenError::Unavailable),
             _ => Err(TokenError::Unbound),
         }
     }
@@ -92,5 +93,9 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 }
 
 fn unauthorized(error: &TokenError) -> Status {
+    if *error == TokenError::Unavailable {
+        let details = StatusDetails { retry_after_seconds: Some(1), ..StatusDetails::default() };
+        return Status { details: Some(details), ..Status::unavailable(error.to_string()) };
+    }
     Status::new(401, Reason::Unauthorized, format!("Unauthorized: {error}"))
 }

@@ -4,6 +4,7 @@ use pal_resources::selector::FieldSelector;
 use pal_resources::status::{Reason, Status, StatusDetails};
 
 use super::{AUTHENTICATED, MASTERS, User};
+use crate::pki::SERVERS;
 
 /// The resource that a request is about.
 #[derive(Clone, Copy, Debug, Default)]
@@ -83,8 +84,11 @@ fn path_verdict(user: &User, verb: &str, path: &str) -> Verdict {
     let allowed = reads
         && (below(path, PUBLIC)
             || user.is_in(AUTHENTICATED) && below(path, DISCOVERY)
-            || user.node().is_some() && below(path, &["/v2"]));
-    if allowed { Verdict::Allow } else { Verdict::Deny }
+            || user.node().is_some() && below(path, &["/v2"])
+            || user.is_in(SERVERS) && (below(path, &["/v2"]) || path == "/cluster/servers"));
+    // Which token lets what join is told there, in words.
+    let joins = verb == "post" && path == "/cluster/servers" && user.bootstrapping();
+    if allowed || joins { Verdict::Allow } else { Verdict::Deny }
 }
 
 fn self_review(user: &User, verb: &str, target: &Target<'_>) -> Verdict {

@@ -40,6 +40,9 @@ pub enum TokenError {
     OtherCluster,
     #[error("the token's secret is wrong")]
     Secret,
+    /// Nothing is known of the token: what it stands for cannot be read.
+    #[error("the token cannot be checked while too few of the cluster's servers answer")]
+    Unavailable,
 }
 
 /// An object that a token is bound to.

@@ -51,6 +51,12 @@ impl Identity {
         same_key.then_some(Self { certificate_pem, key_pem, names, expires })
     }
 
+    /// Whom the certificate names.
+    pub(super) fn user(&self) -> Option<String> {
+        let leaf = CertificateDer::from_pem_slice(self.certificate_pem.as_bytes()).ok()?;
+        super::peer_name(&leaf).map(|name| name.user)
+    }
+
     pub(super) fn save(&self, dir: &Path, file: &str) -> Result<(), PkiError> {
         files::write_private(&dir.join(format!("{file}.key")), self.key_pem.as_bytes())?;
         files::write_private(&dir.join(format!("{file}.crt")), self.certificate_pem.as_bytes())

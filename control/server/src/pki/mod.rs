@@ -2,6 +2,7 @@
 
 mod files;
 mod identity;
+mod keys;
 mod request;
 mod subject;
 
@@ -9,6 +10,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use pal_store::ServerId;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
     SanType, SerialNumber,
@@ -18,8 +20,10 @@ use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use sha2::{Digest as _, Sha256};
 
 pub use identity::Identity;
+pub use keys::ClusterKeys;
 pub use request::{CLIENT_SIGNER, CsrSubject, NODE_CLIENT_SIGNER, NODE_SERVING_SIGNER};
-pub use subject::{PeerName, peer_name};
+pub use subject::{PeerName, SERVERS, peer_name, server_user};
+pub(crate) use subject::{SERVING_USER, server_of};
 
 /// Certificates start this long ago, so that a peer whose clock is a little behind accepts them at once.
 const BACKDATED: Duration = Duration::from_secs(3600);
@@ -67,7 +71,7 @@ impl ClusterCa {
     /// Opens the authority kept in `dir`, or makes one there.
     pub fn open(dir: &Path, now: SystemTime) -> Result<Self, PkiError> {
         files::private_dir(dir)?;
-        let (certificate, key) = (dir.join("ca.crt"), dir.join("ca.key"));
+        let (certificate, key) = (dir.join(keys::ROOT), dir.join(keys::ROOT_KEY));
         if certificate.exists() && !key.exists() {
             // Making a new authority would lock out everybody who trusts the old one.
             return Err(PkiError::Unreadable { path: key, why: "the cluster's key is missing".to_owned() });
@@ -122,11 +126,30 @@ impl ClusterCa {
         {
             return Ok(kept);
         }
-        let mut params = leaf_params("kube-apiserver", &[], now, LEAF_LIFETIME);
+        let mut params = leaf_params(SERVING_USER, &[], now, LEAF_LIFETIME);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.subject_alt_names = names.iter().map(|name| san(name)).collect::<Result<_, _>>()?;
         let identity = self.issue(params, names.to_vec(), now)?;
         identity.save(&self.dir, "server")?;
+        Ok(identity)
+    }
+
+    /// The certificate by which the servers of a cluster know this one, kept in the directory as `peer`. It is good for
+    /// both ends of a connection.
+    pub fn peer_identity(&self, id: ServerId, names: &[String], now: SystemTime) -> Result<Identity, PkiError> {
+        let user = server_user(id);
+        if let Some(kept) = Identity::load(&self.dir, "peer", &self.root)?
+            && kept.names == names
+            && kept.user().as_deref() == Some(user.as_str())
+            && kept.expires > now + RENEW_BEFORE
+        {
+            return Ok(kept);
+        }
+        let mut params = leaf_params(&user, &[SERVERS], now, LEAF_LIFETIME);
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        params.subject_alt_names = names.iter().map(|name| san(name)).collect::<Result<_, _>>()?;
+        let identity = self.issue(params, names.to_vec(), now)?;
+        identity.save(&self.dir, "peer")?;
         Ok(identity)
     }
 
@@ -146,13 +169,19 @@ impl ClusterCa {
 
     /// The key that signs service accounts' tokens, in PKCS#8's DER form; made when there is none.
     pub(crate) fn service_account_key(&self) -> Result<Vec<u8>, PkiError> {
-        let path = self.dir.join("sa.key");
+        let pem = self.service_account_pem()?;
+        let path = self.dir.join(keys::SERVICE_ACCOUNTS);
+        let key = PrivatePkcs8KeyDer::from_pem_slice(pem.as_bytes());
+        let key = key.map_err(|error| PkiError::Unreadable { path, why: error.to_string() })?;
+        Ok(key.secret_pkcs8_der().to_vec())
+    }
+
+    fn service_account_pem(&self) -> Result<String, PkiError> {
+        let path = self.dir.join(keys::SERVICE_ACCOUNTS);
         if !path.exists() {
             files::write_private(&path, KeyPair::generate()?.serialize_pem().as_bytes())?;
         }
-        let key = PrivatePkcs8KeyDer::from_pem_slice(files::read(&path)?.as_bytes());
-        let key = key.map_err(|error| PkiError::Unreadable { path, why: error.to_string() })?;
-        Ok(key.secret_pkcs8_der().to_vec())
+        files::read(&path)
     }
 
     fn issue(&self, params: CertificateParams, names: Vec<String>, now: SystemTime) -> Result<Identity, PkiError> {

@@ -10,7 +10,8 @@ use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::oid_registry::{OID_X509_COMMON_NAME, OID_X509_ORGANIZATION_NAME};
 use x509_parser::prelude::{FromDer as _, GeneralName, ParsedExtension};
 
-use super::{ClusterCa, DAY, LONGEST_REQUEST, PkiError, identity, leaf_params};
+use super::{ClusterCa, DAY, LONGEST_REQUEST, PkiError, SERVERS, identity, leaf_params};
+use crate::auth::MASTERS;
 
 /// Signs client certificates of nodes.
 pub const NODE_CLIENT_SIGNER: &str = "kubernetes.io/kube-apiserver-client-kubelet";
@@ -126,8 +127,10 @@ impl ClusterCa {
                 // The certificate's builder holds one attribute of a kind and would drop all but the last.
                 return refuse("more than one organization is not granted");
             }
-            if subject.organizations.iter().any(|group| group == "system:masters") {
-                return refuse("the organization system:masters is not granted");
+            // Who has one of these may do everything.
+            if let Some(group) = subject.organizations.iter().find(|group| [MASTERS, SERVERS].contains(&group.as_str()))
+            {
+                return refuse(&format!("the organization {group} is not granted"));
             }
             return if subject.common_name.is_empty() { refuse("the common name is empty") } else { Ok(()) };
         }

@@ -1,7 +1,28 @@
 //! Who a client certificate names.
 
+use pal_store::{Peer, ServerId};
 use rustls_pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+use crate::auth::MASTERS;
+
+/// The group (organization) of servers' certificates.
+pub const SERVERS: &str = "system:servers";
+/// Whose the certificate is that servers show to clients.
+pub(crate) const SERVING_USER: &str = "kube-apiserver";
+
+const SERVER_PREFIX: &str = "system:server:";
+
+/// The user (common name) that a server is.
+pub fn server_user(id: ServerId) -> String {
+    format!("{SERVER_PREFIX}{id}")
+}
+
+/// The server that a user is, by its name and groups.
+pub(crate) fn server_of(user: &str, groups: &[String]) -> Option<ServerId> {
+    let id = user.strip_prefix(SERVER_PREFIX)?.parse().ok()?;
+    groups.iter().any(|group| group == SERVERS).then_some(id)
+}
 
 /// The user (common name) and groups (organizations) of a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +36,13 @@ impl PeerName {
     pub fn node(&self) -> Option<&str> {
         let name = self.user.strip_prefix("system:node:")?;
         self.groups.iter().any(|group| group == "system:nodes").then_some(name)
+    }
+
+    /// Who this is to the store: a server, or an administrator. Others have no business there.
+    pub(crate) fn store_peer(&self) -> Option<Peer> {
+        let administrator =
+            || self.groups.iter().any(|group| group == MASTERS).then(|| Peer::Client(self.user.clone()));
+        server_of(&self.user, &self.groups).map(Peer::Server).or_else(administrator)
     }
 }
 

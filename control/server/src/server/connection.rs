@@ -1,11 +1,13 @@
 //! One connection from its handshake to its end.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use pal_store::Peer;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
@@ -14,10 +16,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::idle::Activity;
-use crate::api::{Api, Peer};
+use crate::api::{Api, Caller};
 use crate::auth::{AUTHENTICATED, User};
 use crate::wire::Guarded;
-use crate::{Tunnels, pki, tunnel};
+use crate::{Tunnels, peers, pki, tunnel};
 
 const TLS_HANDSHAKE: Duration = Duration::from_secs(10);
 /// The first request's head must begin within this time.
@@ -46,6 +48,9 @@ pub(crate) struct Accept {
     pub tasks: TaskTracker,
     pub stop: CancellationToken,
     pub kill: CancellationToken,
+    /// The store's connections, and what ends those.
+    pub peers: TaskTracker,
+    pub cut: CancellationToken,
 }
 
 impl Accept {
@@ -58,11 +63,11 @@ impl Accept {
                 // The semaphore is never closed.
                 let Ok(permit) = this.limit.clone().acquire_owned().await else { return };
                 match this.listener.accept().await {
-                    Ok((tcp, _)) => {
+                    Ok((tcp, from)) => {
                         let (this, kill) = (this.clone(), this.kill.clone());
                         this.tasks.clone().spawn(async move {
                             tokio::select! {
-                                () = this.serve(tcp, permit) => {}
+                                () = this.serve(tcp, from, permit) => {}
                                 () = kill.cancelled() => {}
                             }
                         });
@@ -80,7 +85,7 @@ impl Accept {
         }
     }
 
-    async fn serve(&self, tcp: TcpStream, _permit: OwnedSemaphorePermit) {
+    async fn serve(&self, tcp: TcpStream, from: SocketAddr, _permit: OwnedSemaphorePermit) {
         // Small answers should not wait for more to come.
         let _ = tcp.set_nodelay(true);
         let handshake = tokio::time::timeout(TLS_HANDSHAKE, self.acceptor.accept(tcp));
@@ -106,6 +111,13 @@ impl Accept {
             }
             return;
         }
+        if protocol.as_deref() == Some(peers::ALPN) {
+            match name.as_ref().and_then(pki::PeerName::store_peer) {
+                Some(peer) => self.hand_over(peer, tls),
+                None => tracing::info!("a connection to the store without a server's certificate was refused"),
+            }
+            return;
+        }
         let _stranger = match name {
             Some(_) => None,
             None => match self.strangers.clone().try_acquire_owned() {
@@ -118,10 +130,25 @@ impl Accept {
             user.groups.push(AUTHENTICATED.to_owned());
             Arc::new(user)
         });
-        self.http(tls, protocol.as_deref() == Some(b"h2"), Peer { user }).await;
+        self.http(tls, protocol.as_deref() == Some(b"h2"), Caller { user, from }).await;
     }
 
-    async fn http(&self, tls: TlsStream<TcpStream>, http2: bool, peer: Peer) {
+    /// Leaves a connection to the store, with which it ends: it outlasts the API, because a server that stops still hands
+    /// over what it leads.
+    fn hand_over(&self, peer: Peer, tls: TlsStream<TcpStream>) {
+        let (store, cut) = (self.api.store().clone(), self.cut.clone());
+        self.peers.spawn(async move {
+            tokio::select! {
+                outcome = store.accept(peer.clone(), tls) => match outcome {
+                    Ok(()) => tracing::debug!(%peer, "the connection of a peer has ended"),
+                    Err(error) => tracing::debug!(%peer, %error, "the connection of a peer has ended"),
+                },
+                () = cut.cancelled() => {}
+            }
+        });
+    }
+
+    async fn http(&self, tls: TlsStream<TcpStream>, http2: bool, peer: Caller) {
         let mut builder = auto::Builder::new(TokioExecutor::new());
         // The protocol was agreed on in the handshake, so no byte is waited for to tell it.
         builder = if http2 { builder.http2_only() } else { builder.http1_only() };

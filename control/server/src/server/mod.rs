@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use pal_registry::Registry;
+use pal_store::ServerId;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
@@ -19,7 +20,7 @@ use tokio_util::task::TaskTracker;
 use crate::api::{Api, Keys};
 use crate::auth::TokenKey;
 use crate::pki::{ClusterCa, Identity, PkiError};
-use crate::{ServerConfig, ServerError, Tunnels, auth, kubeconfig};
+use crate::{PeerLinks, ServerConfig, ServerError, Tunnels, auth, kubeconfig};
 
 /// How long requests may go on after the server was told to stop.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -35,6 +36,7 @@ pub struct Server {
     stop: CancellationToken,
     kill: CancellationToken,
     connections: TaskTracker,
+    cut: CancellationToken,
     accepting: JoinHandle<()>,
     renewing: JoinHandle<()>,
 }
@@ -43,12 +45,20 @@ impl Server {
     /// Opens the cluster's keys, listens, and serves.
     pub async fn start(config: ServerConfig, registry: Registry) -> Result<Self, ServerError> {
         let address = config.listen;
+        let listener = TcpListener::bind(address).await.map_err(|source| ServerError::Listen { address, source })?;
+        Self::start_on(listener, config, registry)
+    }
+
+    /// The same on a socket that listens already.
+    pub fn start_on(listener: TcpListener, config: ServerConfig, registry: Registry) -> Result<Self, ServerError> {
+        let address = config.listen;
         let ca = Arc::new(ClusterCa::open(&config.data_dir.join("pki"), SystemTime::now())?);
         let key = TokenKey::from_pkcs8(&ca.service_account_key()?).map_err(ServerError::TokenKey)?;
-        let listener = TcpListener::bind(address).await.map_err(|source| ServerError::Listen { address, source })?;
         let local = listener.local_addr().map_err(|source| ServerError::Listen { address, source })?;
         let names = names(&config, local, &registry);
-        let serving = tls::Serving::new(ca.server_identity(&names, SystemTime::now())?, &ca)?;
+        let certificates =
+            Certificates { ca: ca.clone(), id: registry.store().identity().server, names, links: config.links.clone() };
+        let serving = certificates.first()?;
         let acceptor = TlsAcceptor::from(Arc::new(tls::config(&ca, serving.clone())?));
         let (stop, kill) = (CancellationToken::new(), CancellationToken::new());
         let tunnels = Arc::new(Tunnels::default());
@@ -63,7 +73,7 @@ impl Server {
             tunnels.clone(),
             stop.clone(),
         ));
-        let connections = TaskTracker::new();
+        let (connections, cut) = (TaskTracker::new(), CancellationToken::new());
         let accept = connection::Accept {
             listener,
             acceptor,
@@ -75,10 +85,12 @@ impl Server {
             tasks: connections.clone(),
             stop: stop.clone(),
             kill: kill.clone(),
+            peers: TaskTracker::new(),
+            cut: cut.clone(),
         };
         let accepting = tokio::spawn(accept.run());
-        let renewing = tokio::spawn(renew(serving, ca.clone(), names, stop.clone()));
-        Ok(Self { local, ca, tunnels, stop, kill, connections, accepting, renewing })
+        let renewing = tokio::spawn(certificates.renew(serving, stop.clone()));
+        Ok(Self { local, ca, tunnels, stop, kill, connections, cut, accepting, renewing })
     }
 
     /// Where the server listens, with the port that it really has.
@@ -107,8 +119,9 @@ impl Server {
         self.ca.client_identity(ADMIN, "kubernetes-admin", auth::MASTERS, SystemTime::now())
     }
 
-    /// Stops accepting, ends watches, lets requests finish within a limit, and closes what is left.
-    pub async fn shutdown(self) {
+    /// Stops accepting, ends watches, lets requests finish within a limit, and closes what is left. The connections of
+    /// other servers last until this is dropped: the store still needs them when it is closed.
+    pub async fn shutdown(&self) {
         self.stop.cancel();
         self.connections.close();
         if tokio::time::timeout(DRAIN, self.connections.wait()).await.is_err() {
@@ -123,6 +136,7 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.stop.cancel();
         self.kill.cancel();
+        self.cut.cancel();
         self.accepting.abort();
         self.renewing.abort();
     }
@@ -156,15 +170,40 @@ fn host(advertised: &str) -> &str {
     }
 }
 
-async fn renew(serving: Arc<tls::Serving>, ca: Arc<ClusterCa>, names: Vec<String>, stop: CancellationToken) {
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep(RENEWAL_CHECK) => {}
-            () = stop.cancelled() => return,
+/// What this server's certificates are made of.
+struct Certificates {
+    ca: Arc<ClusterCa>,
+    id: ServerId,
+    names: Vec<String>,
+    links: Option<Arc<PeerLinks>>,
+}
+
+impl Certificates {
+    /// The certificates as they are kept, or new ones where those are over soon: for clients, and for other servers.
+    fn current(&self) -> Result<(Identity, Identity), PkiError> {
+        let now = SystemTime::now();
+        let peer = self.ca.peer_identity(self.id, &self.names, now)?;
+        if let Some(links) = &self.links {
+            links.secure(&peer, &self.ca)?;
         }
-        let renewed = ca.server_identity(&names, SystemTime::now()).and_then(|identity| serving.replace(identity, &ca));
-        if let Err(error) = renewed {
-            tracing::error!(%error, "the serving certificate could not be renewed");
+        Ok((self.ca.server_identity(&self.names, now)?, peer))
+    }
+
+    fn first(&self) -> Result<Arc<tls::Serving>, PkiError> {
+        let (api, peer) = self.current()?;
+        tls::Serving::new(&api, &peer, &self.ca)
+    }
+
+    async fn renew(self, serving: Arc<tls::Serving>, stop: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(RENEWAL_CHECK) => {}
+                () = stop.cancelled() => return,
+            }
+            let renewed = self.current().and_then(|(api, peer)| serving.replace(&api, &peer, &self.ca));
+            if let Err(error) = renewed {
+                tracing::error!(%error, "the server's certificates could not be renewed");
+            }
         }
     }
 }

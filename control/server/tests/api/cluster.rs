@@ -44,7 +44,7 @@ impl Cluster {
         let mut config = ServerConfig::new(([127, 0, 0, 1], 0).into(), dir.path());
         configure(&mut config);
         let server = Server::start(config, registry.clone()).await.expect("a server");
-        registry.bootstrap(&Bootstrap { endpoint: server.local_addr() }).await.expect("the first objects");
+        registry.bootstrap(&Bootstrap { servers: vec![server.local_addr()] }).await.expect("the first objects");
         Self { server, registry, store, _dir: dir }
     }
 

@@ -1,0 +1,123 @@
+//! Connections to the other servers: mutual TLS on the port of the API, where both sides show which server they are.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use pal_store::{BoxedStream, Dial, Member, ServerId};
+use rustls::client::Resumption;
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio::net::{TcpSocket, TcpStream, lookup_host};
+use tokio_rustls::TlsConnector;
+
+use crate::pki::{ClusterCa, Identity, PkiError};
+use crate::trust::{Trust, provider};
+
+/// How servers name their protocol in TLS's negotiation.
+pub const ALPN: &[u8] = b"pal-peer/1";
+
+/// How long a connection may take to come up, all in all.
+const CONNECT_LIMIT: Duration = Duration::from_secs(4);
+
+/// This server's way to the others. It has no certificate at first, because the store, which holds it, knows the
+/// server's id before anybody else does; until [`PeerLinks::secure`] was called, nobody is reached.
+#[derive(Debug)]
+pub struct PeerLinks {
+    /// The address that connections come from; any when it is none.
+    from: Option<IpAddr>,
+    own: RwLock<Option<Arc<Own>>>,
+    root: OnceLock<RootCertStore>,
+}
+
+/// What this server shows.
+#[derive(Debug)]
+struct Own {
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+}
+
+impl PeerLinks {
+    /// Links of a server that listens on that address: it dials from there too, so that what separates addresses
+    /// separates both directions.
+    pub fn new(listen: IpAddr) -> Arc<Self> {
+        let from = (!listen.is_unspecified()).then_some(listen);
+        Arc::new(Self { from, own: RwLock::new(None), root: OnceLock::new() })
+    }
+
+    /// Gives or renews the certificate.
+    pub(crate) fn secure(&self, identity: &Identity, ca: &ClusterCa) -> Result<(), PkiError> {
+        let pem = |error: rustls_pki_types::pem::Error| PkiError::Tls(rustls::Error::General(error.to_string()));
+        let leaf = CertificateDer::from_pem_slice(identity.certificate_pem.as_bytes()).map_err(pem)?;
+        let key = PrivateKeyDer::from_pem_slice(identity.key_pem.as_bytes()).map_err(pem)?;
+        let mut roots = RootCertStore::empty();
+        roots.add(ca.root().clone())?;
+        let _ = self.root.set(roots);
+        let own = Arc::new(Own { chain: vec![leaf, ca.root().clone()], key });
+        *self.own.write().unwrap_or_else(PoisonError::into_inner) = Some(own);
+        Ok(())
+    }
+
+    fn config(&self, to: ServerId) -> io::Result<ClientConfig> {
+        let own = self.own.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let (Some(own), Some(roots)) = (own, self.root.get()) else {
+            return Err(io::Error::other("this server has no certificate yet"));
+        };
+        let trust = Arc::new(Trust::Server { roots: roots.clone(), id: to });
+        let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();
+        let builder = builder.map_err(io::Error::other)?.dangerous().with_custom_certificate_verifier(trust);
+        let mut config =
+            builder.with_client_auth_cert(own.chain.clone(), own.key.clone_key()).map_err(io::Error::other)?;
+        config.alpn_protocols = vec![ALPN.to_vec()];
+        // Every connection is verified anew: they last, and a removed server must not come back by an old ticket.
+        config.resumption = Resumption::disabled();
+        Ok(config)
+    }
+}
+
+impl Dial for PeerLinks {
+    fn dial(&self, to: &Member) -> BoxFuture<'static, io::Result<BoxedStream>> {
+        let (config, from, address) = (self.config(to.id), self.from, to.address.clone());
+        Box::pin(async move {
+            let late = |_| io::Error::new(io::ErrorKind::TimedOut, format!("{address}: no connection in time"));
+            tokio::time::timeout(CONNECT_LIMIT, connect(config?, from, &address)).await.map_err(late)?
+        })
+    }
+}
+
+async fn connect(config: ClientConfig, from: Option<IpAddr>, address: &str) -> io::Result<BoxedStream> {
+    let tcp = reach(from, address).await?;
+    tcp.set_nodelay(true)?;
+    // Whom the other side's certificate must name is its id; the name is for TLS's form alone.
+    let name = ServerName::IpAddress(tcp.peer_addr()?.ip().into());
+    let tls = TlsConnector::from(Arc::new(config)).connect(name, tcp).await?;
+    if tls.get_ref().1.alpn_protocol() != Some(ALPN) {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "the other side does not speak to servers"));
+    }
+    Ok(Box::new(tls))
+}
+
+/// Connects to `host:port`, trying its addresses in turn.
+async fn reach(from: Option<IpAddr>, address: &str) -> io::Result<TcpStream> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for to in lookup_host(address).await? {
+        match reach_one(from, to).await {
+            Ok(tcp) => return Ok(tcp),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+async fn reach_one(from: Option<IpAddr>, to: SocketAddr) -> io::Result<TcpStream> {
+    let socket = if to.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // From a loopback address nothing but the machine itself is reached.
+    let from = from.filter(|from| from.is_ipv4() == to.is_ipv4() && (!from.is_loopback() || to.ip().is_loopback()));
+    if let Some(from) = from {
+        socket.bind(SocketAddr::new(from, 0))?;
+    }
+    socket.connect(to).await
+}
