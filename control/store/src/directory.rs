@@ -95,7 +95,7 @@ impl Identity {
 
 /// Gives an empty directory its identity.
 fn begin(dir: &Path, file: &Path, start: &Start) -> Result<Identity, StoreError> {
-    for leftover in ["log", "state"] {
+    for leftover in ["log", "state", "state.migrating"] {
         let leftover = dir.join(leftover);
         if leftover.exists() {
             let why = format!("missing, although {} exists; {ADVICE}", leftover.display());

@@ -9,7 +9,7 @@
 //! | `mvcc`, `history`, `codec`, `record`, `segment` | decide: no thread, clock or file |
 //! | `core`, `storage`, `log` | the Raft node, its entries and its log, over the traits of `disk`; no thread or clock |
 //! | `watch`, `view` | what readers share with the driver |
-//! | `driver`, `persister`, `files`, `sled_state`, `directory` | threads and files |
+//! | `driver`, `persister`, `files`, `stored_state`, `folders`, `sled_state`, `directory` | threads and files |
 //!
 //! A write goes: [`Store::commit`] encodes it and queues it; the driver's thread proposes all that wait, writes them as one
 //! record, flushes once, applies them, shows the new snapshot, pushes the events, answers, and wakes the watchers. Behind
@@ -24,6 +24,7 @@ mod driver;
 mod entry;
 mod error;
 mod files;
+mod folders;
 mod history;
 #[allow(dead_code, unused_imports, reason = "peers and backups use all of it")]
 mod image;
@@ -49,6 +50,7 @@ mod slog_bridge;
 mod snapshot;
 mod storage;
 mod store;
+mod stored_state;
 mod txn;
 mod view;
 mod watch;

@@ -70,6 +70,11 @@ impl State {
         Arc::make_mut(&mut self.members).apply(change);
     }
 
+    /// What is large of it: the objects, and when each bucket changed last.
+    pub fn into_parts(self) -> (OrdMap<Key, Arc<Entry>>, BTreeMap<Arc<str>, Revision>) {
+        (self.objects, self.changed)
+    }
+
     /// The last log entry that was applied.
     pub fn index(&self) -> u64 {
         self.index

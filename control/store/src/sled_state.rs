@@ -1,70 +1,65 @@
-//! The applied state on disk, in sled: one tree, and every batch carries the applied index that it brings the tree to.
+//! Changes of the applied state in sled: one tree, and every batch carries the applied index that it brings the tree to.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use imbl::OrdMap;
-use raft::eraftpb::ConfState;
-
 use crate::codec::{decode_entry, encode_entry};
 use crate::directory::ADVICE;
-use crate::entry::Entry;
 use crate::error::StoreError;
 use crate::image::Image;
 use crate::key::{Key, Revision};
 use crate::mvcc::State;
-use crate::persister::{Batch, StateDisk};
+use crate::persister::Batch;
 use crate::point::Point;
 
 const POINT: &[u8] = b"m";
 const OBJECT: u8 = b'o';
 const BUCKET: u8 = b'b';
 
+/// The value of a key that was deleted; an entry's begins with its version.
+const DELETED: [u8; 1] = [0];
+
 /// All objects are in memory anyway.
 const CACHE_BYTES: u64 = 2 << 20;
-
-/// What was found on disk.
-pub(crate) struct Loaded {
-    pub state: State,
-    pub conf_state: ConfState,
-    /// The state came from another server, and nothing was written behind it yet.
-    pub installed: bool,
-}
 
 /// A sled database in a folder of its own.
 pub(crate) struct SledState {
     dir: PathBuf,
     /// Gone after an error, until the next write opens it again.
     db: Option<sled::Db>,
+    /// There is a state below, so that a deleted key must be told from one that never changed.
+    above_base: bool,
     /// `blobs` names values by position in sled's log; all up to this one are durable.
     blobs_synced: i64,
 }
 
 impl SledState {
-    /// The database in `dir`, made if need be.
-    pub fn open(dir: &Path) -> Result<SledState, StoreError> {
-        let mut state = SledState { dir: dir.to_owned(), db: None, blobs_synced: -1 };
+    /// The database in `dir`, made if need be. Its content lies above another state, or is all there is.
+    pub fn open(dir: &Path, above_base: bool) -> Result<SledState, StoreError> {
+        let mut state = SledState { dir: dir.to_owned(), db: None, above_base, blobs_synced: -1 };
         state.db()?;
         Ok(state)
     }
 
-    /// Everything in it; `None` when nothing was ever written.
-    pub fn load(&mut self) -> Result<Option<Loaded>, StoreError> {
+    /// The state that is `base` with what is in here laid over it.
+    pub fn load(&mut self, base: Image) -> Result<Image, StoreError> {
         let db = self.db()?.clone();
-        let Some(point) = db.get(POINT).map_err(|error| self.error(error))? else { return Ok(None) };
+        let Some(point) = db.get(POINT).map_err(|error| self.error(error))? else { return Ok(base) };
         let point = Point::decode(&point).map_err(|why| self.corrupt(&why))?;
-        let mut objects: Vec<(Key, Arc<Entry>)> = Vec::new();
+        let (mut objects, mut changed) = base.state.into_parts();
         for item in db.scan_prefix([OBJECT]) {
             let (key, value) = item.map_err(|error| self.error(error))?;
             let text = std::str::from_utf8(&key[1..]).map_err(|_| self.corrupt("a key is not UTF-8"))?;
+            if *value == DELETED {
+                objects.remove(text);
+                continue;
+            }
             let key = Key::from(text);
             let entry = decode_entry(key.clone(), &value).map_err(|error| self.corrupt(&format!("{text}: {error}")))?;
-            objects.push((key, entry));
+            objects.insert(key, entry);
         }
-        let mut changed = BTreeMap::new();
         for item in db.scan_prefix([BUCKET]) {
             let (key, value) = item.map_err(|error| self.error(error))?;
             let name = std::str::from_utf8(&key[1..]).map_err(|_| self.corrupt("a bucket's name is not UTF-8"))?;
@@ -72,9 +67,8 @@ impl SledState {
                 <[u8; 8]>::try_from(&*value).map_err(|_| self.corrupt("a bucket's revision has not 8 bytes"))?;
             changed.insert(Arc::from(name), Revision(u64::from_le_bytes(revision)));
         }
-        let objects: OrdMap<_, _> = objects.into_iter().collect();
         let state = State::restored(objects, changed, &point);
-        Ok(Some(Loaded { state, conf_state: point.conf_state, installed: false }))
+        Ok(Image { state, conf_state: point.conf_state })
     }
 
     fn db(&mut self) -> Result<&sled::Db, StoreError> {
@@ -129,16 +123,16 @@ impl SledState {
         self.blobs_synced = newest;
         Ok(())
     }
-}
 
-impl StateDisk for SledState {
-    fn write(&mut self, batch: &Batch) -> Result<(), StoreError> {
+    /// Writes all of a batch or nothing of it, and makes it durable.
+    pub fn write(&mut self, batch: &Batch) -> Result<(), StoreError> {
         let mut changes = sled::Batch::default();
         changes.insert(POINT, batch.image.point().encode());
         for (key, entry) in &batch.objects {
             let key = prefixed(OBJECT, key.as_str());
             match entry {
                 Some(entry) => changes.insert(key, encode_entry(entry)),
+                None if self.above_base => changes.insert(key, &DELETED),
                 None => changes.remove(key),
             }
         }
@@ -154,16 +148,6 @@ impl StateDisk for SledState {
         self.db = Some(db);
         Ok(())
     }
-
-    fn stage(&mut self, _: &Image) -> Result<(), StoreError> {
-        Err(StoreError::Failed("a state cannot be staged".to_owned()))
-    }
-
-    fn adopt(&mut self) -> Result<(), StoreError> {
-        Err(StoreError::Failed("no state is staged".to_owned()))
-    }
-
-    fn discard(&mut self) {}
 }
 
 fn prefixed(kind: u8, name: &str) -> Vec<u8> {

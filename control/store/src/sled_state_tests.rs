@@ -1,4 +1,10 @@
+use std::collections::BTreeMap;
+
+use imbl::OrdMap;
+use raft::eraftpb::ConfState;
+
 use super::*;
+use crate::entry::Entry;
 
 fn entry(key: &str, len: usize, revision: u64) -> (Key, Option<Arc<Entry>>) {
     let value = vec![b'x'; len].into();
@@ -13,25 +19,25 @@ fn batch(index: u64, objects: Vec<(Key, Option<Arc<Entry>>)>) -> Batch {
     Batch { image: Image { state, conf_state }, objects: objects.into_iter().collect(), changed }
 }
 
-fn load(dir: &Path) -> Option<Loaded> {
-    SledState::open(dir).unwrap().load().unwrap()
+fn load(dir: &Path) -> Image {
+    SledState::open(dir, false).unwrap().load(Image::default()).unwrap()
 }
 
 #[test]
 fn an_empty_folder_holds_no_state() {
     let dir = tempfile::tempdir().unwrap();
-    assert!(load(dir.path()).is_none());
+    assert_eq!(load(dir.path()).point(), Point::default());
 }
 
 #[test]
 fn what_was_written_is_loaded() {
     let dir = tempfile::tempdir().unwrap();
-    let mut stored = SledState::open(dir.path()).unwrap();
+    let mut stored = SledState::open(dir.path(), false).unwrap();
     let large = 400_000;
     stored.write(&batch(3, vec![entry("a/1", 10, 1), entry("a/2", 10, 2), entry("b/1", large, 3)])).unwrap();
     stored.write(&batch(5, vec![entry("a/1", 20, 5), ("a/2".into(), None)])).unwrap();
     drop(stored);
-    let Loaded { state, conf_state, .. } = load(dir.path()).unwrap();
+    let Image { state, conf_state } = load(dir.path());
     assert_eq!((state.index(), state.term(), state.revision()), (5, 2, Revision(5)));
     assert_eq!(conf_state.voters, [7]);
     let snapshot = state.snapshot();
@@ -44,10 +50,10 @@ fn what_was_written_is_loaded() {
 #[test]
 fn what_a_kill_while_opening_leaves_is_removed() {
     let dir = tempfile::tempdir().unwrap();
-    SledState::open(dir.path()).unwrap().write(&batch(3, vec![entry("a/1", 10, 1)])).unwrap();
+    SledState::open(dir.path(), false).unwrap().write(&batch(3, vec![entry("a/1", 10, 1)])).unwrap();
     let leftover = dir.path().join("snap.0000000000001234.generating");
     fs::write(&leftover, b"half of it").unwrap();
-    assert_eq!(load(dir.path()).unwrap().state.index(), 3);
+    assert_eq!(load(dir.path()).state.index(), 3);
     assert!(!leftover.exists());
 }
 
@@ -55,10 +61,10 @@ fn what_a_kill_while_opening_leaves_is_removed() {
 fn a_state_that_makes_no_sense_is_refused() {
     fn check(key: &[u8], value: &[u8], expected: &str) {
         let dir = tempfile::tempdir().unwrap();
-        let mut stored = SledState::open(dir.path()).unwrap();
+        let mut stored = SledState::open(dir.path(), false).unwrap();
         stored.write(&batch(3, vec![entry("a/1", 10, 1)])).unwrap();
         stored.db().unwrap().insert(key, value).unwrap();
-        let refused = stored.load().err().map(|error| error.to_string()).unwrap_or_default();
+        let refused = stored.load(Image::default()).err().map(|error| error.to_string()).unwrap_or_default();
         assert_eq!(refused, format!("{}: {expected}; {ADVICE}", dir.path().display()));
     }
     check(b"m", b"\x09", "the applied index: at byte 1: the version is not known");
@@ -66,4 +72,23 @@ fn a_state_that_makes_no_sense_is_refused() {
     check(b"oa/1", b"", "a/1: at byte 0: it ends too early");
     check(b"o\xff", b"", "a key is not UTF-8");
     check(b"ba/", b"1", "a bucket's revision has not 8 bytes");
+}
+
+#[test]
+fn a_deleted_key_hides_the_one_below() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut below = SledState::open(&dir.path().join("below"), false).unwrap();
+    below.write(&batch(3, vec![entry("a/1", 10, 1), entry("a/2", 10, 2), entry("b/1", 10, 3)])).unwrap();
+    let below = below.load(Image::default()).unwrap();
+    let mut above = SledState::open(&dir.path().join("above"), true).unwrap();
+    assert_eq!(above.load(below.clone()).unwrap().point(), below.point());
+    above.write(&batch(7, vec![("a/1".into(), None), entry("a/2", 20, 7), entry("a/3", 10, 6)])).unwrap();
+    let Image { state, .. } = above.load(below).unwrap();
+    let found: Vec<_> = state.snapshot().range("", None).cloned().collect();
+    assert_eq!(
+        found,
+        [("a/2", 20, 7), ("a/3", 10, 6), ("b/1", 10, 3)].map(|(key, len, at)| entry(key, len, at).1.unwrap())
+    );
+    let changed: Vec<_> = state.changed().iter().map(|(name, at)| (&**name, at.0)).collect();
+    assert_eq!((state.index(), changed), (7, vec![("a/", 7), ("b/", 3)]));
 }

@@ -24,8 +24,9 @@ use crate::membership::{Member, MemberStatus, Membership, ServerId, Standing};
 use crate::mvcc::State;
 use crate::peer::{Dial, Peer, PeerError, Refused};
 use crate::persister::{Persister, StateDisk};
-use crate::sled_state::{Loaded, SledState};
+
 use crate::snapshot::Snapshot;
+use crate::stored_state::{Loaded, StoredState};
 use crate::txn::{Outcome, Txn};
 use crate::view::{Role, View};
 use crate::watch::{Hub, Watcher};
@@ -337,7 +338,7 @@ impl Drop for Held<'_> {
 /// Brings the store up from its directory.
 fn open(config: &StoreConfig) -> Result<(Driver<Files>, Shared), StoreError> {
     let directory = Directory::open(&config.dir, &config.start)?;
-    let mut stored = SledState::open(&directory.state())?;
+    let mut stored = StoredState::open(&directory.state())?;
     let loaded = stored.load()?.unwrap_or_else(|| founded(directory.server));
     let log_dir = directory.log();
     let files = Files::open(&log_dir).map_err(|error| StoreError::io(&log_dir, &error))?;

@@ -1,0 +1,231 @@
+//! The folders of the applied state on disk: numbered, one of them current.
+//!
+//! ```text
+//! state/current                   which folder counts; replaced as a whole
+//! state/0000000000000004/image    the state as it was when the folder was made
+//! state/0000000000000004/sled/    what changed since
+//! ```
+//!
+//! A folder is complete and durable before `current` names it, and the one before goes after that. So after a crash
+//! anywhere the state is one or the other, and what `current` does not name is a leftover.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use crate::directory::ADVICE;
+use crate::error::StoreError;
+use crate::files::{replace, sync_dir};
+use crate::image::Image;
+
+/// The pointer's format.
+const FORMAT: u32 = 1;
+const POINTER: &str = "current";
+const IMAGE: &str = "image";
+const SLED: &str = "sled";
+
+/// An image is brought to the disk in parts of this size, so that the log's flushes do not wait for all of it.
+const SYNC_BYTES: usize = 4 << 20;
+
+/// The folder that counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Current {
+    pub number: u64,
+    /// Whether it began with an image. One of the first layout did not: its sled has everything.
+    pub image: bool,
+    /// The image came from another server, and nothing was written behind it yet.
+    pub installed: bool,
+}
+
+/// The folders.
+pub(crate) struct Folders {
+    dir: PathBuf,
+}
+
+impl Folders {
+    /// Makes `dir` if need be, and says which folder in it counts, if any. Leftovers are removed, and a sled database in
+    /// `dir` itself, where the first layout had it, becomes a folder.
+    pub fn open(dir: &Path) -> Result<(Folders, Option<Current>), StoreError> {
+        let failed = |error: io::Error| StoreError::io(dir, &error);
+        finish_migration(dir).map_err(failed)?;
+        if !dir.join(POINTER).exists() && dir.join("db").exists() {
+            migrate(dir).map_err(failed)?;
+        }
+        fs::create_dir_all(dir).map_err(failed)?;
+        let folders = Folders { dir: dir.to_owned() };
+        let current = folders.read_pointer()?;
+        folders.remove_leftovers(current).map_err(failed)?;
+        Ok((folders, current))
+    }
+
+    /// Where a folder's image lies.
+    pub fn image(&self, number: u64) -> PathBuf {
+        self.path(number).join(IMAGE)
+    }
+
+    /// Where a folder's database lies.
+    pub fn sled(&self, number: u64) -> PathBuf {
+        self.path(number).join(SLED)
+    }
+
+    /// What a folder takes on disk.
+    pub fn bytes(&self, number: u64) -> io::Result<u64> {
+        bytes_in(&self.path(number))
+    }
+
+    /// Makes a folder of an image, durably. If it cannot be made there is none.
+    pub fn make(&self, number: u64, image: &Image) -> Result<(), StoreError> {
+        let path = self.path(number);
+        let made = fs::create_dir(&path)
+            .and_then(|()| write_image(&path.join(IMAGE), image))
+            .and_then(|()| sync_dir(&path))
+            .and_then(|()| sync_dir(&self.dir));
+        made.map_err(|error| {
+            self.remove(number);
+            StoreError::io(&path, &error)
+        })
+    }
+
+    /// Lets this folder count, durably.
+    pub fn point(&self, current: Current) -> Result<(), StoreError> {
+        let Current { number, image, installed } = current;
+        let text = format!(
+            "palinurus-state\nformat = {FORMAT}\nfolder = {number:016x}\nimage = {image}\ninstalled = {installed}\n"
+        );
+        let file = self.pointer();
+        replace(&file, text.as_bytes()).map_err(|error| StoreError::io(&file, &error))
+    }
+
+    /// Removes a folder that does not count.
+    pub fn remove(&self, number: u64) {
+        let path = self.path(number);
+        match fs::remove_dir_all(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                // It only takes room; the next start tries again.
+                tracing::warn!(folder = %path.display(), %error, "cannot remove a folder of the applied state");
+            }
+            _ => {}
+        }
+    }
+
+    fn pointer(&self) -> PathBuf {
+        self.dir.join(POINTER)
+    }
+
+    fn path(&self, number: u64) -> PathBuf {
+        self.dir.join(format!("{number:016x}"))
+    }
+
+    fn read_pointer(&self) -> Result<Option<Current>, StoreError> {
+        let file = self.pointer();
+        let text = match fs::read_to_string(&file) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(StoreError::io(&file, &error)),
+        };
+        let corrupt = |why: &str| StoreError::Corrupt { file: file.clone(), why: format!("{why}; {ADVICE}") };
+        let mut lines = text.lines();
+        if lines.next() != Some("palinurus-state") {
+            return Err(corrupt("this does not say which state counts"));
+        }
+        let mut field = |name: &str| {
+            let value = lines.next().and_then(|line| line.strip_prefix(name)?.strip_prefix(" = "));
+            value.ok_or_else(|| corrupt(&format!("the line \"{name} = …\" is missing")))
+        };
+        let format: u32 = field("format")?.parse().map_err(|_| corrupt("the format is not a number"))?;
+        if format > FORMAT {
+            return Err(StoreError::TooNew { file: file.clone(), found: format, known: FORMAT });
+        }
+        let number = u64::from_str_radix(field("folder")?, 16).map_err(|_| corrupt("the folder is not a number"))?;
+        let mut flag = |name: &str| {
+            field(name)?.parse::<bool>().map_err(|_| corrupt(&format!("{name} is neither true nor false")))
+        };
+        let current = Current { number, image: flag("image")?, installed: flag("installed")? };
+        if !self.path(number).is_dir() {
+            return Err(corrupt(&format!("the folder {number:016x} that it names is missing")));
+        }
+        Ok(Some(current))
+    }
+
+    fn remove_leftovers(&self, current: Option<Current>) -> io::Result<()> {
+        for entry in fs::read_dir(&self.dir)? {
+            let path = entry?.path();
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let number = u64::from_str_radix(name, 16).ok().filter(|_| name.len() == 16);
+            match number {
+                Some(number) if current.is_none_or(|current| current.number != number) => self.remove(number),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+fn write_image(path: &Path, image: &Image) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    let mut unsynced = 0;
+    for chunk in image.chunks() {
+        file.write_all(&chunk)?;
+        unsynced += chunk.len();
+        if unsynced >= SYNC_BYTES {
+            file.sync_data()?;
+            unsynced = 0;
+        }
+    }
+    file.sync_all()
+}
+
+/// What the files in a folder take on disk, those of folders in it included.
+fn bytes_in(dir: &Path) -> io::Result<u64> {
+    use std::os::unix::fs::MetadataExt;
+    let mut bytes = 0;
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        bytes += match entry.metadata() {
+            Ok(metadata) if metadata.is_dir() => bytes_in(&entry.path())?,
+            // Blocks have 512 bytes, whatever the file system's own have.
+            Ok(metadata) => metadata.blocks() * 512,
+            // Removed by sled meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+            Err(error) => return Err(error),
+        };
+    }
+    Ok(bytes)
+}
+
+/// Where a folder is prepared that takes the place of `dir`.
+fn migrating(dir: &Path) -> PathBuf {
+    dir.with_extension("migrating")
+}
+
+/// Turns a database of the first layout into the folder that counts. `dir` is there as it was, or as it is meant to be,
+/// or not at all; `finish_migration` then has what it needs.
+fn migrate(dir: &Path) -> io::Result<()> {
+    let prepared = migrating(dir);
+    let (folders, number) = (Folders { dir: prepared.clone() }, 1);
+    fs::create_dir_all(folders.path(number))?;
+    let current = Current { number, image: false, installed: false };
+    folders.point(current).map_err(|error| io::Error::other(error.to_string()))?;
+    fs::rename(dir, folders.sled(number))?;
+    sync_dir(&folders.path(number))?;
+    sync_dir(&prepared)?;
+    finish_migration(dir)
+}
+
+fn finish_migration(dir: &Path) -> io::Result<()> {
+    let prepared = migrating(dir);
+    if !prepared.exists() {
+        return Ok(());
+    }
+    if dir.exists() {
+        // The database was not moved yet: what was prepared is empty.
+        fs::remove_dir_all(&prepared)?;
+    } else {
+        fs::rename(&prepared, dir)?;
+    }
+    dir.parent().map_or(Ok(()), sync_dir)
+}
+
+#[cfg(test)]
+#[path = "folders_tests.rs"]
+mod tests;

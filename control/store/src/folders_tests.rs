@@ -1,0 +1,88 @@
+use super::*;
+
+fn image(index: u64) -> Image {
+    let mut image = Image::default();
+    image.conf_state.voters = vec![7];
+    image.state.pass(index, 1);
+    image
+}
+
+fn current(number: u64) -> Current {
+    Current { number, image: true, installed: false }
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    let mut names: Vec<_> =
+        fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn only_the_folder_that_counts_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = dir.path().join("state");
+    let (folders, none) = Folders::open(&state).unwrap();
+    assert_eq!(none, None);
+    for number in [1, 2, 3] {
+        folders.make(number, &image(number)).unwrap();
+    }
+    // A kill before the first one counts leaves nothing.
+    assert_eq!(Folders::open(&state).unwrap().1, None);
+    assert_eq!(names(&state), [""; 0]);
+    for number in [1, 2, 3] {
+        folders.make(number, &image(number)).unwrap();
+    }
+    folders.point(Current { installed: true, ..current(2) }).unwrap();
+    let (_, found) = Folders::open(&state).unwrap();
+    assert_eq!(found, Some(Current { installed: true, ..current(2) }));
+    assert_eq!(names(&state), ["0000000000000002", "current"]);
+}
+
+#[test]
+fn a_database_of_the_first_layout_becomes_a_folder_wherever_the_move_was_cut_off() {
+    let check = |cut: &dyn Fn(&Path)| {
+        let dir = tempfile::tempdir().unwrap();
+        let state = dir.path().join("state");
+        fs::create_dir(&state).unwrap();
+        fs::write(state.join("db"), b"data").unwrap();
+        cut(&state);
+        for _ in 0..2 {
+            let (folders, found) = Folders::open(&state).unwrap();
+            assert_eq!(found, Some(Current { number: 1, image: false, installed: false }));
+            assert_eq!(fs::read(folders.sled(1).join("db")).unwrap(), b"data");
+            assert_eq!(names(dir.path()), ["state"]);
+            assert_eq!(names(&state), ["0000000000000001", "current"]);
+        }
+    };
+    let prepare = |state: &Path| {
+        let folders = Folders { dir: migrating(state) };
+        fs::create_dir_all(folders.path(1)).unwrap();
+        folders
+    };
+    let point = |folders: &Folders| folders.point(Current { number: 1, image: false, installed: false }).unwrap();
+    check(&|_| ());
+    check(&|state| _ = prepare(state));
+    check(&|state| point(&prepare(state)));
+    check(&|state| {
+        let folders = prepare(state);
+        point(&folders);
+        fs::rename(state, folders.sled(1)).unwrap();
+    });
+}
+
+#[test]
+fn a_pointer_that_makes_no_sense_is_refused_by_name() {
+    fn check(text: &str, expected: &str) {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("current"), text).unwrap();
+        let refused = Folders::open(dir.path()).err().map(|error| error.to_string()).unwrap_or_default();
+        assert_eq!(refused, format!("{}: {expected}; {ADVICE}", dir.path().join("current").display()));
+    }
+    check("", "this does not say which state counts");
+    check("palinurus-state\nformat = 1\n", "the line \"folder = …\" is missing");
+    let start = "palinurus-state\nformat = 1\nfolder = 00000000000000a1\nimage = true\n";
+    check(start, "the line \"installed = …\" is missing");
+    check(&format!("{start}installed = yes\n"), "installed is neither true nor false");
+    check(&format!("{start}installed = true\n"), "the folder 00000000000000a1 that it names is missing");
+}

@@ -1,0 +1,276 @@
+//! The applied state on disk: an image, and what changed since in sled.
+//!
+//! sled takes small changes well, but its files grow to several times what is live and hardly shrink. So it holds only
+//! what changed since the last image: when image and changes together pass the bound, the state is written as a new image
+//! into a fresh folder, while the store goes on, and the folder before is removed. A start reads the image from one end to
+//! the other and lays the changes over it.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use raft::eraftpb::ConfState;
+
+use crate::directory::ADVICE;
+use crate::error::StoreError;
+use crate::folders::{Current, Folders};
+use crate::image::{Image, ImageError, ImageReader};
+use crate::mvcc::State;
+use crate::persister::{Batch, StateDisk};
+use crate::sled_state::SledState;
+
+/// On disk the state may take this many tenths of what is live,
+const BOUND_TENTHS: u64 = 17;
+/// and so many bytes more.
+const SLACK_BYTES: u64 = 32 << 20;
+/// What an entry takes beside its key and value, about.
+const ENTRY_OVERHEAD: u64 = 16;
+
+/// What was found on disk.
+pub(crate) struct Loaded {
+    pub state: State,
+    pub conf_state: ConfState,
+    /// The state came from another server, and nothing was written behind it yet.
+    pub installed: bool,
+}
+
+/// The applied state on disk.
+pub(crate) struct StoredState {
+    folders: Folders,
+    current: Option<Current>,
+    /// Of the current folder; gone after an error, until the next write opens it again.
+    sled: Option<SledState>,
+    staged: Option<Staged>,
+    next_number: u64,
+    /// The log entry at which the stored state stands.
+    index: u64,
+    live: Live,
+    slack: u64,
+    /// It is not known which folder counts: `current` could not be replaced cleanly. Only a fresh folder helps.
+    unsure: bool,
+    /// A rebuild failed: it is tried again when the folder has grown to this.
+    patience: u64,
+}
+
+/// A state that waits for its turn.
+struct Staged {
+    number: u64,
+    index: u64,
+    live: Live,
+}
+
+/// About how much is live. Counting takes a walk over all objects, so it is done only after much has changed.
+#[derive(Default)]
+struct Live {
+    bytes: u64,
+    objects: u64,
+    /// Has changed since the count.
+    changed: u64,
+}
+
+impl Live {
+    fn note(&mut self, batch: &Batch) -> u64 {
+        let mean = self.bytes / self.objects.max(1);
+        let bytes = |(key, entry): (&crate::key::Key, &Option<std::sync::Arc<crate::entry::Entry>>)| {
+            let value = entry.as_ref().map_or(0, |entry| entry.value().len());
+            (key.as_str().len() + value) as u64 + ENTRY_OVERHEAD
+        };
+        let written = batch.objects.iter().map(bytes).sum();
+        self.changed += mean.saturating_mul(batch.objects.len() as u64).max(written);
+        written
+    }
+
+    fn of(state: &State) -> Live {
+        let (mut bytes, mut objects) = (0, 0);
+        for entry in state.snapshot().range("", None) {
+            bytes += (entry.key().as_str().len() + entry.value().len()) as u64 + ENTRY_OVERHEAD;
+            objects += 1;
+        }
+        Live { bytes, objects, changed: 0 }
+    }
+
+    fn is_stale(&self, slack: u64) -> bool {
+        self.changed > (self.bytes / 8).max(slack / 8)
+    }
+}
+
+impl StoredState {
+    /// The state in `dir`, which is made if need be.
+    pub fn open(dir: &Path) -> Result<StoredState, StoreError> {
+        let (folders, current) = Folders::open(dir)?;
+        Ok(StoredState {
+            folders,
+            current,
+            sled: None,
+            staged: None,
+            next_number: current.map_or(1, |current| current.number + 1),
+            index: 0,
+            live: Live::default(),
+            slack: SLACK_BYTES,
+            unsure: false,
+            patience: 0,
+        })
+    }
+
+    /// Reads everything; `None` when nothing was ever written.
+    pub fn load(&mut self) -> Result<Option<Loaded>, StoreError> {
+        let Some(current) = self.current else { return Ok(None) };
+        let base = if current.image { self.read_image(current.number)? } else { Image::default() };
+        let dir = self.folders.sled(current.number);
+        let image = if dir.is_dir() { self.sled(current)?.load(base)? } else { base };
+        if image.state.index() == 0 {
+            return Ok(None);
+        }
+        self.index = image.state.index();
+        self.live = Live::of(&image.state);
+        Ok(Some(Loaded { state: image.state, conf_state: image.conf_state, installed: current.installed }))
+    }
+
+    fn read_image(&self, number: u64) -> Result<Image, StoreError> {
+        const READ_BYTES: usize = 256 << 10;
+        let path = self.folders.image(number);
+        let failed = |error: std::io::Error| StoreError::io(&path, &error);
+        let refused = |error: ImageError| match error {
+            ImageError::TooNew { found } => {
+                StoreError::TooNew { file: path.clone(), found, known: crate::image::VERSION }
+            }
+            other => StoreError::Corrupt { file: path.clone(), why: format!("{other}; {ADVICE}") },
+        };
+        let mut file = File::open(&path).map_err(failed)?;
+        let mut reader = ImageReader::new();
+        let mut buffer = vec![0; READ_BYTES];
+        loop {
+            match file.read(&mut buffer).map_err(failed)? {
+                0 => return reader.finish().map_err(refused),
+                read => reader.push(&buffer[..read]).map_err(refused)?,
+            }
+        }
+    }
+
+    fn sled(&mut self, current: Current) -> Result<&mut SledState, StoreError> {
+        let sled = match self.sled.take() {
+            Some(sled) => sled,
+            None => SledState::open(&self.folders.sled(current.number), current.image)?,
+        };
+        Ok(self.sled.insert(sled))
+    }
+
+    /// Whether the folder would be too large with so many bytes more.
+    fn is_too_large(&mut self, current: Current, batch: &Batch, written: u64) -> bool {
+        if self.live.is_stale(self.slack) {
+            self.live = Live::of(&batch.image.state);
+        }
+        let bytes = match self.folders.bytes(current.number) {
+            Ok(bytes) => bytes + written,
+            Err(error) => {
+                tracing::warn!(%error, "cannot find out how much room the applied state takes");
+                return false;
+            }
+        };
+        if bytes > self.live.bytes / 10 * BOUND_TENTHS + self.slack && bytes > self.patience {
+            // The bound is only passed after a recount, unless nothing changed since.
+            if self.live.changed > 0 {
+                self.live = Live::of(&batch.image.state);
+            }
+            return bytes > self.live.bytes / 10 * BOUND_TENTHS + self.slack;
+        }
+        false
+    }
+
+    /// Writes the whole state into a fresh folder, and lets that count.
+    fn rebuild(&mut self, image: &Image) -> Result<(), StoreError> {
+        let number = self.make(image)?;
+        self.switch(Current { number, image: true, installed: false })?;
+        self.live = Live::of(&image.state);
+        Ok(())
+    }
+
+    fn rebuild_or_write(&mut self, current: Current, batch: &Batch) -> Result<(), StoreError> {
+        let Err(error) = self.rebuild(&batch.image) else { return Ok(()) };
+        if self.unsure {
+            return Err(error);
+        }
+        tracing::warn!(%error, "the applied state could not be written anew; it goes on where it is");
+        let bytes = self.folders.bytes(current.number).unwrap_or_default();
+        self.patience = bytes + bytes / 8;
+        self.write_changes(current, batch)
+    }
+
+    fn make(&mut self, image: &Image) -> Result<u64, StoreError> {
+        let number = self.next_number;
+        self.next_number += 1;
+        self.folders.make(number, image)?;
+        Ok(number)
+    }
+
+    fn switch(&mut self, current: Current) -> Result<(), StoreError> {
+        self.unsure = true;
+        self.folders.point(current)?;
+        self.unsure = false;
+        self.sled = None;
+        self.patience = 0;
+        if let Some(before) = self.current.replace(current) {
+            self.folders.remove(before.number);
+        }
+        Ok(())
+    }
+
+    fn write_changes(&mut self, current: Current, batch: &Batch) -> Result<(), StoreError> {
+        if current.installed {
+            // The log was reset behind it, or there would be nothing to write.
+            let current = Current { installed: false, ..current };
+            self.folders.point(current)?;
+            self.current = Some(current);
+        }
+        // After an error, or a panic within it, sled's memory and the disk may differ: it is kept only after a success.
+        self.sled(current)?;
+        let Some(mut sled) = self.sled.take() else { return Ok(()) };
+        sled.write(batch)?;
+        self.sled = Some(sled);
+        Ok(())
+    }
+}
+
+impl StateDisk for StoredState {
+    fn write(&mut self, batch: &Batch) -> Result<(), StoreError> {
+        let index = batch.image.state.index();
+        if index <= self.index {
+            return Ok(());
+        }
+        let written = self.live.note(batch);
+        match self.current.filter(|_| !self.unsure) {
+            None => self.rebuild(&batch.image)?,
+            Some(current) if self.is_too_large(current, batch, written) => self.rebuild_or_write(current, batch)?,
+            Some(current) => self.write_changes(current, batch)?,
+        }
+        self.index = index;
+        Ok(())
+    }
+
+    fn stage(&mut self, image: &Image) -> Result<(), StoreError> {
+        self.discard();
+        let (index, live) = (image.state.index(), Live::of(&image.state));
+        self.staged = Some(Staged { number: self.make(image)?, index, live });
+        Ok(())
+    }
+
+    fn adopt(&mut self) -> Result<(), StoreError> {
+        let Some(Staged { number, index, live }) = self.staged.take() else {
+            return Err(StoreError::Failed("there is no state to adopt".to_owned()));
+        };
+        self.switch(Current { number, image: true, installed: true })?;
+        self.index = index;
+        self.live = live;
+        Ok(())
+    }
+
+    fn discard(&mut self) {
+        if let Some(staged) = self.staged.take() {
+            self.folders.remove(staged.number);
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "stored_state_tests.rs"]
+mod tests;
