@@ -19,6 +19,23 @@ struct Content {
     syncs: usize,
     /// Whether flushes fail.
     broken: bool,
+    /// How many more changes there are until the machine dies in the middle of one.
+    fuse: Option<u64>,
+}
+
+/// What a disk writes as a whole or not at all.
+const SECTOR: usize = 512;
+
+impl Content {
+    /// Before every change: an error when the machine is dead.
+    fn lives(&mut self) -> io::Result<()> {
+        match &mut self.fuse {
+            Some(0) => return Err(io::Error::other("the power was cut")),
+            Some(left) => *left -= 1,
+            None => {}
+        }
+        Ok(())
+    }
 }
 
 #[derive(Clone, Default)]
@@ -29,11 +46,16 @@ struct Segment {
 
 impl Segment {
     fn written(&self) -> Vec<u8> {
-        let mut bytes = self.durable.clone();
-        for (offset, written) in &self.unsynced {
-            bytes[*offset..offset + written.len()].copy_from_slice(written);
+        let mut whole = self.clone();
+        whole.settle();
+        whole.durable
+    }
+
+    /// Makes everything durable.
+    fn settle(&mut self) {
+        for (offset, written) in self.unsynced.drain(..) {
+            self.durable[offset..offset + written.len()].copy_from_slice(&written);
         }
-        bytes
     }
 }
 
@@ -54,9 +76,47 @@ impl MemoryDisk {
         content.segments.values_mut().for_each(|segment| segment.unsynced.clear());
     }
 
+    /// After a crash: `kept` says of each sector that was written and not synced whether it is on the disk.
+    pub fn crash(&self, mut kept: impl FnMut() -> bool) {
+        let mut content = self.0.lock().unwrap();
+        content.fuse = None;
+        for segment in content.segments.values_mut() {
+            for (offset, written) in std::mem::take(&mut segment.unsynced) {
+                let mut at = 0;
+                while at < written.len() {
+                    let end = (at + SECTOR - (offset + at) % SECTOR).min(written.len());
+                    if kept() {
+                        segment.durable[offset + at..offset + end].copy_from_slice(&written[at..end]);
+                    }
+                    at = end;
+                }
+            }
+        }
+    }
+
+    /// Lets the machine die after so many more changes: from then on everything fails, until `crash`.
+    pub fn light_fuse(&self, changes: u64) {
+        self.0.lock().unwrap().fuse = Some(changes);
+    }
+
+    /// Whether the fuse has burnt down.
+    pub fn is_dead(&self) -> bool {
+        self.0.lock().unwrap().fuse == Some(0)
+    }
+
+    /// Counts a change of another disk of the same machine, which dies with this one.
+    pub fn change(&self) -> io::Result<()> {
+        self.0.lock().unwrap().lives()
+    }
+
     /// Lets every flush fail from now on.
     pub fn break_down(&self) {
         self.0.lock().unwrap().broken = true;
+    }
+
+    /// The disk was replaced or came back: flushes succeed again.
+    pub fn repair(&self) {
+        self.0.lock().unwrap().broken = false;
     }
 
     /// How often something was made durable.
@@ -79,6 +139,7 @@ impl Disk for MemoryDisk {
 
     fn create(&mut self, segment: u64, initial: &[u8], size: u64) -> io::Result<MemoryFile> {
         let mut content = self.0.lock().unwrap();
+        content.lives()?;
         match &mut content.room {
             Some(0) => return Err(io::ErrorKind::StorageFull.into()),
             Some(room) => *room -= 1,
@@ -95,7 +156,9 @@ impl Disk for MemoryDisk {
     }
 
     fn remove(&mut self, segment: u64) -> io::Result<()> {
-        let removed = self.0.lock().unwrap().segments.remove(&segment);
+        let mut content = self.0.lock().unwrap();
+        content.lives()?;
+        let removed = content.segments.remove(&segment);
         removed.map(drop).ok_or(io::ErrorKind::NotFound.into())
     }
 
@@ -113,6 +176,7 @@ pub(crate) struct MemoryFile {
 impl DiskFile for MemoryFile {
     fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let mut content = self.disk.0.lock().unwrap();
+        content.lives()?;
         let segment = content.segments.get_mut(&self.segment).ok_or(io::ErrorKind::NotFound)?;
         let end = offset as usize + bytes.len();
         assert!(end <= segment.durable.len(), "a write past the room that was reserved");
@@ -125,10 +189,9 @@ impl DiskFile for MemoryFile {
         if content.broken {
             return Err(io::Error::other("the disk is broken"));
         }
+        content.lives()?;
         content.syncs += 1;
-        let segment = content.segments.get_mut(&self.segment).ok_or(io::ErrorKind::NotFound)?;
-        segment.durable = segment.written();
-        segment.unsynced.clear();
+        content.segments.get_mut(&self.segment).ok_or(io::ErrorKind::NotFound)?.settle();
         Ok(())
     }
 }
