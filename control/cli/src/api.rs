@@ -6,7 +6,7 @@ use futures::AsyncBufRead;
 use http::{Method, Request};
 use kube::client::ConfigExt;
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use pal_image::{ClusterRegistry, RegistryClient};
+use pal_image::{ClusterRegistry, RegistryClient, Urls};
 use serde_json::Value;
 
 use crate::args::ClientArgs;
@@ -118,7 +118,7 @@ impl Api {
     /// A client of the cluster's registry.
     pub fn registry(&self) -> Result<RegistryClient, CliError> {
         let tls = self.config.rustls_client_config().map_err(|error| self.explain(error))?;
-        let cluster = ClusterRegistry { url: self.url(), tls: tls.into(), bearer: None };
+        let cluster = ClusterRegistry { urls: Urls::fixed(vec![self.url()]), tls: tls.into(), bearer: None };
         RegistryClient::new(Some(cluster), Vec::new()).map_err(CliError::other)
     }
 

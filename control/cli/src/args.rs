@@ -108,9 +108,10 @@ pub struct ServerArgs {
 
 #[derive(ClapArgs, Debug)]
 pub struct AgentArgs {
-    /// A server of the cluster, as https://HOST:PORT; kept, so that it is needed once
-    #[arg(long, value_name = "URL")]
-    pub join: Option<String>,
+    /// A server of the cluster, as https://HOST:PORT; kept, so that it is needed once. Several may be given, with commas or
+    /// by giving it again; the cluster's others are found out
+    #[arg(long, value_name = "URL", value_delimiter = ',')]
+    pub join: Vec<String>,
     /// The token that `pal token create --role node` printed; needed once
     #[arg(long, env = "PAL_TOKEN", hide_env_values = true)]
     pub token: Option<String>,

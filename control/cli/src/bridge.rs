@@ -7,7 +7,7 @@ use futures::future::BoxFuture;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use pal_controllers::{CertificateSigner, CsrSubject, NodeLiveness};
-use pal_image::RegistryV2;
+use pal_image::{Origin, RegistryV2};
 use pal_server::{Body, ClusterCa, Mounted, Tunnels};
 use tokio::sync::watch;
 
@@ -52,6 +52,12 @@ pub struct Images(pub RegistryV2);
 impl Mounted for Images {
     fn call(&self, request: Request<Incoming>) -> BoxFuture<'static, Response<Body>> {
         let registry = self.0.clone();
-        Box::pin(async move { registry.call(request).await })
+        // The server put the user there whom it has authenticated.
+        let server = request
+            .extensions()
+            .get::<Arc<pal_server::auth::User>>()
+            .is_some_and(|user| user.is_in(pal_server::pki::SERVERS));
+        let origin = if server { Origin::Server } else { Origin::Client };
+        Box::pin(async move { registry.call(origin, request).await })
     }
 }

@@ -21,7 +21,8 @@ const NODE_IP_FILE: &str = "node-ip";
 /// What a node is started with.
 pub struct NodeStart {
     pub data_dir: PathBuf,
-    pub server: String,
+    /// URLs of servers of the cluster.
+    pub servers: Vec<String>,
     /// Needed where the node has not joined yet.
     pub token: Option<String>,
     pub name: Option<String>,
@@ -41,29 +42,33 @@ pub async fn run(args: AgentArgs) -> Result<(), CliError> {
     let stop = signals::stop_on_signal()?;
     let data_dir = paths::node_dir(args.data_dir.as_deref())?;
     paths::make_private(&data_dir)?;
-    let server = match args.join {
-        Some(server) => server.trim_end_matches('/').to_owned(),
-        None => kept(&data_dir.join(SERVER_FILE))?.ok_or_else(|| {
-            CliError::other("this node has joined no cluster yet: `pal token create --role node`, run where the cluster is, prints the line to run here")
-        })?,
+    let named: Vec<String> = args.join.iter().map(|url| url.trim().trim_end_matches('/').to_owned()).collect();
+    let servers = match kept(&data_dir.join(SERVER_FILE))? {
+        _ if !named.is_empty() => named,
+        Some(kept) => kept.split_whitespace().map(str::to_owned).collect(),
+        None => {
+            return Err(CliError::other(
+                "this node has joined no cluster yet: `pal token create --role node`, run where the cluster is, prints the line to run here",
+            ));
+        }
     };
     let node_ip = match (args.node_ip, kept(&data_dir.join(NODE_IP_FILE))?) {
         (Some(ip), _) => ip,
         (None, Some(text)) => text.parse().map_err(|_| {
             CliError::other(format!("{}: {text:?} is not an address", data_dir.join(NODE_IP_FILE).display()))
         })?,
-        (None, None) => address_towards(&server)?,
+        (None, None) => address_towards_any(&servers)?,
     };
     let start = NodeStart {
         data_dir: data_dir.clone(),
-        server: server.clone(),
+        servers: servers.clone(),
         token: args.token,
         name: args.name,
         node_ip,
         labels: args.label,
     };
     let node = Node::start(start, |text| eprintln!("{text}"), stop.clone()).await?;
-    paths::write_private(&data_dir.join(SERVER_FILE), &server)?;
+    paths::write_private(&data_dir.join(SERVER_FILE), &servers.join("\n"))?;
     paths::write_private(&data_dir.join(NODE_IP_FILE), &node_ip.to_string())?;
     out::note(format_args!("node {} is running, at {node_ip}", node.name));
     stop.cancelled().await;
@@ -87,7 +92,8 @@ impl Node {
         };
         let engine = engine(&start.data_dir)?;
         let name = identity.name.clone();
-        let mut config = NodeConfig::new(identity, start.node_ip, start.data_dir.clone(), start.server.clone(), engine);
+        let mut config =
+            NodeConfig::new(identity, start.node_ip, start.data_dir.clone(), start.servers.clone(), engine);
         config.version = pal_server::VERSION.to_owned();
         config.labels = start.labels;
         let agent = NodeAgent::start(config, CancellationToken::new()).await.map_err(CliError::other)?;
@@ -120,7 +126,7 @@ async fn joined(
         CliError::other("joining needs a token: `pal token create --role node`, run where the cluster is, prints one")
     })?;
     let config = JoinConfig {
-        server: start.server.clone(),
+        servers: start.servers.clone(),
         token,
         name: start.name.clone().unwrap_or_else(paths::node_name),
         node_ip: start.node_ip,
@@ -153,6 +159,18 @@ fn kept(path: &Path) -> Result<Option<String>, CliError> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(CliError::file(path)(error)),
     }
+}
+
+/// This machine's address on the way to the first server that has one.
+fn address_towards_any(servers: &[String]) -> Result<IpAddr, CliError> {
+    let mut found = Err(CliError::other("--join names no server; a server is named as https://HOST:PORT"));
+    for server in servers {
+        found = address_towards(server);
+        if found.is_ok() {
+            break;
+        }
+    }
+    found
 }
 
 /// This machine's address on the way to the server.

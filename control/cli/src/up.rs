@@ -75,7 +75,7 @@ async fn start_node(
         .map_err(CliError::other)?;
     let start = NodeStart {
         data_dir: data_dir.join("node"),
-        server: plane.url.clone(),
+        servers: vec![plane.url.clone()],
         token: Some(token.clone()),
         name: None,
         node_ip: args.node_ip,

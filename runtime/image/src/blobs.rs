@@ -4,12 +4,13 @@
 //! DIR/blobs/sha256/<hex>                         content
 //! DIR/uploads/<id>                               content on its way in
 //! DIR/repositories/<name>/_manifests/<hex>       the media type of a manifest that the repository holds
-//! DIR/repositories/<name>/_tags/<tag>            the digest that a tag means
+//! DIR/repositories/<name>/_tags/<tag>            the digest that a tag means, and when it was pushed
 //! DIR/notes/<sha256 of a reference>              what a reference that was pulled means
 //! ```
 //!
 //! A file appears under its final name whole and flushed, or not at all.
 
+use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use tokio::fs::{self, File};
 use tokio::io::AsyncWriteExt;
 
 use crate::digest::Digest;
+use crate::siblings::{Record, Tagged};
 
 /// A folder of content; clones share it.
 #[derive(Clone, Debug)]
@@ -104,20 +106,18 @@ impl Blobs {
         self.write_note(&self.root.join("notes"), Digest::of(name.as_bytes()).hex(), text).await
     }
 
-    /// Notes that a repository holds a manifest, under a tag where one is given.
-    pub(crate) async fn record(
-        &self,
-        repository: &str,
-        digest: &Digest,
-        media_type: &str,
-        tag: Option<&str>,
-    ) -> Result<(), BlobError> {
-        let manifests = self.repository(repository).join("_manifests");
-        self.write_note(&manifests, digest.hex(), media_type).await?;
-        if let Some(tag) = tag {
-            self.write_note(&self.repository(repository).join("_tags"), tag, digest.as_str()).await?;
+    /// Notes that a repository holds a manifest.
+    pub(crate) async fn record(&self, repository: &str, digest: &Digest, media_type: &str) -> Result<(), BlobError> {
+        self.write_note(&self.repository(repository).join("_manifests"), digest.hex(), media_type).await
+    }
+
+    /// Makes a tag mean what was pushed, unless a newer push is known.
+    pub(crate) async fn tag_as(&self, repository: &str, tag: &str, tagged: &Tagged) -> Result<(), BlobError> {
+        if self.tag(repository, tag).await?.is_some_and(|known| known >= *tagged) {
+            return Ok(());
         }
-        Ok(())
+        let text = format!("{}\n{}", tagged.digest, tagged.at);
+        self.write_note(&self.repository(repository).join("_tags"), tag, &text).await
     }
 
     /// The media type of a manifest that the repository holds.
@@ -127,10 +127,49 @@ impl Blobs {
     }
 
     /// What a tag means.
-    pub(crate) async fn tag(&self, repository: &str, tag: &str) -> Result<Option<Digest>, BlobError> {
+    pub(crate) async fn tag(&self, repository: &str, tag: &str) -> Result<Option<Tagged>, BlobError> {
         let path = self.repository(repository).join("_tags").join(tag);
         let Some(bytes) = read_optional(&path).await? else { return Ok(None) };
-        Ok(String::from_utf8_lossy(&bytes).parse().ok())
+        let text = String::from_utf8_lossy(&bytes);
+        let mut lines = text.lines();
+        let Some(digest) = lines.next().and_then(|line| line.parse().ok()) else { return Ok(None) };
+        // Files of earlier versions do not say when.
+        let at = lines.next().and_then(|line| line.parse().ok()).unwrap_or(0);
+        Ok(Some(Tagged { at, digest }))
+    }
+
+    /// All manifests, with the tags that mean them.
+    pub(crate) async fn records(&self) -> Result<Vec<Record>, BlobError> {
+        let top = self.root.join("repositories");
+        let mut records = Vec::new();
+        let mut folders = vec![String::new()];
+        while let Some(folder) = folders.pop() {
+            for name in names(&top.join(&folder)).await? {
+                match name.as_str() {
+                    "_manifests" => self.records_of(&folder, &mut records).await?,
+                    _ if name.starts_with('_') => {}
+                    _ if folder.is_empty() => folders.push(name),
+                    _ => folders.push(format!("{folder}/{name}")),
+                }
+            }
+        }
+        Ok(records)
+    }
+
+    async fn records_of(&self, repository: &str, records: &mut Vec<Record>) -> Result<(), BlobError> {
+        let folder = self.repository(repository);
+        let mut tags: HashMap<Digest, Vec<(String, u64)>> = HashMap::new();
+        for tag in names(&folder.join("_tags")).await? {
+            if let Some(Tagged { at, digest }) = self.tag(repository, &tag).await? {
+                tags.entry(digest).or_default().push((tag, at));
+            }
+        }
+        for hex in names(&folder.join("_manifests")).await? {
+            let Ok(digest) = format!("sha256:{hex}").parse::<Digest>() else { continue };
+            let tags = tags.remove(&digest).unwrap_or_default();
+            records.push(Record { repository: repository.to_owned(), digest, tags });
+        }
+        Ok(())
     }
 
     /// The repository's tags in order; `None` where there is no such repository.
@@ -139,16 +178,7 @@ impl Blobs {
         if !fs::try_exists(&repository).await.map_err(BlobError::io(&repository))? {
             return Ok(None);
         }
-        let path = repository.join("_tags");
-        let mut tags = Vec::new();
-        let mut entries = match fs::read_dir(&path).await {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Some(tags)),
-            Err(source) => return Err(BlobError::Io { path, source }),
-        };
-        while let Some(entry) = entries.next_entry().await.map_err(BlobError::io(&path))? {
-            tags.push(entry.file_name().to_string_lossy().into_owned());
-        }
+        let mut tags = names(&repository.join("_tags")).await?;
         tags.sort();
         Ok(Some(tags))
     }
@@ -230,6 +260,20 @@ impl Drop for Incoming {
             let _ = std::fs::remove_file(&self.path);
         }
     }
+}
+
+/// What a folder holds; nothing where there is none.
+async fn names(path: &Path) -> Result<Vec<String>, BlobError> {
+    let mut names = Vec::new();
+    let mut entries = match fs::read_dir(path).await {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(names),
+        Err(source) => return Err(BlobError::Io { path: path.to_owned(), source }),
+    };
+    while let Some(entry) = entries.next_entry().await.map_err(BlobError::io(path))? {
+        names.push(entry.file_name().to_string_lossy().into_owned());
+    }
+    Ok(names)
 }
 
 async fn sync_folder(dir: &Path) -> Result<(), BlobError> {

@@ -4,7 +4,7 @@
 //! to the cluster's registry; this is the small part of the protocol that pulling and pushing one artifact need.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,14 +23,37 @@ use crate::lead;
 use crate::reference::Reference;
 
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
+/// How long a server of the cluster may take to accept a connection: there may be another.
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 const STALL_LIMIT: Duration = Duration::from_secs(30);
 const DOCUMENT_BYTES: usize = 4 * 1024 * 1024;
 
-/// The cluster's own registry, which `pal.local` means.
+/// Where the cluster's servers are: each as `https://10.0.0.1:6443`, without a path, best first. They may change.
+#[derive(Clone)]
+pub struct Urls(Arc<dyn Fn() -> Vec<String> + Send + Sync>);
+
+impl Urls {
+    /// What `urls` returns at each request.
+    pub fn new(urls: impl Fn() -> Vec<String> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(urls))
+    }
+
+    /// Always these.
+    pub fn fixed(urls: Vec<String>) -> Self {
+        Self::new(move || urls.clone())
+    }
+}
+
+impl std::fmt::Debug for Urls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries((self.0)()).finish()
+    }
+}
+
+/// The cluster's own registry, which `pal.local` means. Every server has all of it: the first that answers is asked.
 #[derive(Clone, Debug)]
 pub struct ClusterRegistry {
-    /// As `https://10.0.0.1:6443`, without a path.
-    pub url: String,
+    pub urls: Urls,
     /// How to trust the server and, for a node, how to show oneself to it.
     pub tls: Arc<rustls::ClientConfig>,
     /// A bearer token, for who has no certificate.
@@ -54,6 +77,17 @@ pub enum ClientError {
     Unexpected { url: String, status: StatusCode, body: String },
 }
 
+impl ClientError {
+    /// Whether the fault is that server's, so that another of the cluster's may do better.
+    fn is_the_servers(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::Timeout { .. } => true,
+            Self::Unexpected { status, .. } => status.is_server_error(),
+            Self::NoCluster(_) | Self::NotFound { .. } | Self::Denied { .. } => false,
+        }
+    }
+}
+
 type Https = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
 /// Speaks to registries: the cluster's and others.
@@ -62,6 +96,8 @@ pub struct RegistryClient {
     cluster: Option<(ClusterRegistry, Https)>,
     public: Https,
     plain_http: Arc<[String]>,
+    /// The server of the cluster that answered last.
+    answered: Arc<std::sync::Mutex<Option<String>>>,
     /// Anonymous tokens by host and repository.
     tokens: Arc<Mutex<HashMap<String, String>>>,
 }
@@ -81,7 +117,11 @@ impl RegistryClient {
             let mut tls = (*cluster.tls).clone();
             // The connector offers the protocols that it speaks, whatever the configuration was made for.
             tls.alpn_protocols.clear();
-            let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_only().enable_http1().build();
+            let mut http = HttpConnector::new();
+            http.enforce_http(false);
+            http.set_connect_timeout(Some(CONNECT_LIMIT));
+            let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_only().enable_http1();
+            let connector = connector.wrap_connector(http);
             (cluster, pooled(connector))
         });
         let provider = rustls::crypto::ring::default_provider();
@@ -97,7 +137,8 @@ impl RegistryClient {
             .https_or_http()
             .enable_http1()
             .wrap_connector(http);
-        Ok(Self { cluster, public: pooled(public), plain_http: plain_http.into(), tokens: Arc::default() })
+        let (answered, tokens) = (Arc::default(), Arc::default());
+        Ok(Self { cluster, public: pooled(public), plain_http: plain_http.into(), answered, tokens })
     }
 
     /// Fetches a manifest or index by the reference's digest or tag.
@@ -124,7 +165,7 @@ impl RegistryClient {
         Ok(BlobStream { url, body: response.into_body() })
     }
 
-    /// Asks for something below `/v2/<repository>/`, with a token where the registry wants one, following redirects.
+    /// Asks for something below `/v2/<repository>/`, of the cluster's servers the first that answers.
     pub(crate) async fn call(
         &self,
         reference: &Reference,
@@ -133,7 +174,32 @@ impl RegistryClient {
         headers: HeaderMap,
         body: Bytes,
     ) -> Result<(String, Response<Incoming>), ClientError> {
-        let site = self.site(reference)?;
+        let mut last = None;
+        for base in self.bases(reference)? {
+            let site = self.site(reference, base)?;
+            match self.call_at(&site, reference, &method, path, &headers, body.clone()).await {
+                Err(error) if reference.in_cluster() && error.is_the_servers() => last = Some(error),
+                outcome => {
+                    if reference.in_cluster() {
+                        *self.answered.lock().unwrap_or_else(PoisonError::into_inner) = Some(site.base);
+                    }
+                    return outcome;
+                }
+            }
+        }
+        Err(last.unwrap_or_else(|| ClientError::NoCluster(reference.to_string())))
+    }
+
+    /// Asks one registry, with a token where it wants one, following redirects.
+    async fn call_at(
+        &self,
+        site: &Site<'_>,
+        reference: &Reference,
+        method: &Method,
+        path: &str,
+        headers: &HeaderMap,
+        body: Bytes,
+    ) -> Result<(String, Response<Incoming>), ClientError> {
         let url = format!("{}/v2/{}/{path}", site.base, reference.repository());
         let scope = format!("{}/{}", reference.host(), reference.repository());
         let mut token = match site.bearer {
@@ -142,14 +208,14 @@ impl RegistryClient {
         };
         let mut target = url.clone();
         for _ in 0..5 {
-            let response = send(site.client, &method, &target, &headers, token.as_deref(), body.clone()).await?;
+            let response = send(site.client, method, &target, headers, token.as_deref(), body.clone()).await?;
             let status = response.status();
             if status == StatusCode::UNAUTHORIZED && site.bearer.is_none() && !reference.in_cluster() {
                 let challenge = response.headers().get(header::WWW_AUTHENTICATE).and_then(|v| v.to_str().ok());
                 let Some(challenge) = challenge.map(str::to_owned) else {
                     return Err(ClientError::Denied { url, status });
                 };
-                let fresh = self.anonymous_token(&site, &challenge).await?;
+                let fresh = self.anonymous_token(site, &challenge).await?;
                 if token.replace(fresh.clone()) == Some(fresh.clone()) {
                     return Err(ClientError::Denied { url, status });
                 }
@@ -160,7 +226,7 @@ impl RegistryClient {
                 && let Some(next) = response.headers().get(header::LOCATION).and_then(|v| v.to_str().ok())
             {
                 target = absolute(&site.base, next);
-                led(&site, &target).await?;
+                led(site, &target).await?;
                 // The storage behind a registry is another host, which must not see the token.
                 token = token.filter(|_| lead::same_authority(&target, &site.base));
                 continue;
@@ -170,12 +236,17 @@ impl RegistryClient {
         Err(ClientError::Unreachable { url, why: "too many redirects".to_owned() })
     }
 
-    fn site(&self, reference: &Reference) -> Result<Site<'_>, ClientError> {
+    /// Where a reference's registry may be, in the order in which to ask.
+    fn bases(&self, reference: &Reference) -> Result<Vec<String>, ClientError> {
         if reference.in_cluster() {
-            let (cluster, client) =
-                self.cluster.as_ref().ok_or_else(|| ClientError::NoCluster(reference.to_string()))?;
-            let base = cluster.url.trim_end_matches('/').to_owned();
-            return Ok(Site { base, client, bearer: cluster.bearer.as_deref() });
+            let (cluster, _) = self.cluster.as_ref().ok_or_else(|| ClientError::NoCluster(reference.to_string()))?;
+            let mut bases: Vec<String> =
+                (cluster.urls.0)().iter().map(|url| url.trim_end_matches('/').to_owned()).collect();
+            let answered = self.answered.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            if let Some(at) = bases.iter().position(|base| Some(base) == answered.as_ref()) {
+                bases.rotate_left(at);
+            }
+            return Ok(bases);
         }
         let host = match reference.host() {
             "docker.io" => "registry-1.docker.io",
@@ -184,7 +255,15 @@ impl RegistryClient {
         let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
         let plain = name == "localhost" || name.starts_with("127.") || self.plain_http.iter().any(|h| h == host);
         let scheme = if plain { "http" } else { "https" };
-        Ok(Site { base: format!("{scheme}://{host}"), client: &self.public, bearer: None })
+        Ok(vec![format!("{scheme}://{host}")])
+    }
+
+    fn site(&self, reference: &Reference, base: String) -> Result<Site<'_>, ClientError> {
+        if !reference.in_cluster() {
+            return Ok(Site { base, client: &self.public, bearer: None });
+        }
+        let (cluster, client) = self.cluster.as_ref().ok_or_else(|| ClientError::NoCluster(reference.to_string()))?;
+        Ok(Site { base, client, bearer: cluster.bearer.as_deref() })
     }
 
     /// Answers a `Bearer realm=…,service=…,scope=…` challenge without credentials (distribution spec, token auth).

@@ -15,15 +15,18 @@ mod pull;
 mod push;
 mod reference;
 mod registry;
+mod share;
+mod siblings;
 
 pub use artifact::{Descriptor, Manifest, WasmConfig};
 pub use blobs::{BlobError, Blobs};
-pub use client::{ClientError, ClusterRegistry, RegistryClient};
+pub use client::{ClientError, ClusterRegistry, RegistryClient, Urls};
 pub use digest::Digest;
 pub use pull::{Artifact, PullError, PullPolicy, Puller, PullerConfig};
 pub use push::{PushError, Pushed, push};
 pub use reference::{CLUSTER_HOST, Reference, ReferenceError};
-pub use registry::RegistryV2;
+pub use registry::{Origin, RegistryV2};
+pub use siblings::Siblings;
 
 /// What goes wrong while a body streams.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

@@ -117,7 +117,11 @@ impl Puller {
         if policy == PullPolicy::Never {
             return Err(PullError::NotPresent(image.to_owned()));
         }
-        self.fetch(&reference).await
+        match self.fetch(&reference).await {
+            // A server may go while it sends; the next one has the same.
+            Err(PullError::Unreachable { .. }) if reference.in_cluster() => self.fetch(&reference).await,
+            outcome => outcome,
+        }
     }
 
     /// The lock under which this reference is pulled.

@@ -4,12 +4,12 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use futures::StreamExt;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, Full, Limited, StreamBody};
+use http_body_util::{BodyExt, Full, StreamBody};
 use tokio::io::AsyncReadExt;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
@@ -18,6 +18,8 @@ use crate::artifact::{MANIFEST, Manifest};
 use crate::blobs::{BlobError, Blobs, Incoming};
 use crate::digest::Digest;
 use crate::reference::{is_repository, is_tag};
+use crate::share::Share;
+use crate::siblings::{CATALOG_PATH, DIGEST as DIGEST_HEADER, Offer, Siblings, TAGGED_AT, Tagged};
 use crate::{Body, BoxError, MAX_BLOB_BYTES};
 
 const MANIFEST_BYTES: usize = 4 * 1024 * 1024;
@@ -26,10 +28,20 @@ const UPLOAD_IDLE: Duration = Duration::from_secs(600);
 const UPLOADS_AT_ONCE: usize = 256;
 const CHUNK_BYTES: usize = 64 * 1024;
 
-/// Serves a folder of content as an OCI registry. Clones share all. Who may read and write is the caller's to decide.
+/// Who sends a request. The caller knows, and decides who may read and write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A user, or a node: what is not here is looked for elsewhere.
+    Client,
+    /// Another server of the cluster: it is told what is here and nothing else.
+    Server,
+}
+
+/// Serves a folder of content as an OCI registry. Clones share all.
 #[derive(Clone)]
 pub struct RegistryV2 {
     blobs: Blobs,
+    share: Option<Share>,
     uploads: Arc<Mutex<HashMap<String, Upload>>>,
 }
 
@@ -113,44 +125,63 @@ fn route(path: &str) -> Option<Route<'_>> {
 impl RegistryV2 {
     /// A registry over that folder.
     pub fn new(blobs: Blobs) -> Self {
-        Self { blobs, uploads: Arc::default() }
+        Self { blobs, share: None, uploads: Arc::default() }
+    }
+
+    /// The same, of one server of several: what any of them has, all of them serve. What it does for that in the background
+    /// ends with the last clone.
+    pub fn among(blobs: Blobs, siblings: Arc<dyn Siblings>) -> Self {
+        let share = Some(Share::start(blobs.clone(), siblings));
+        Self { blobs, share, uploads: Arc::default() }
     }
 
     /// Answers one request.
-    pub async fn call<B>(&self, request: Request<B>) -> Response<Body>
+    pub async fn call<B>(&self, origin: Origin, request: Request<B>) -> Response<Body>
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin,
         B::Error: Into<BoxError>,
     {
-        match self.answer(request).await {
+        match self.answer(origin, request).await {
             Ok(response) => response,
             Err(refusal) => refusal.into_response(),
         }
     }
 
-    async fn answer<B>(&self, request: Request<B>) -> Result<Response<Body>, Refusal>
+    async fn answer<B>(&self, origin: Origin, request: Request<B>) -> Result<Response<Body>, Refusal>
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin,
         B::Error: Into<BoxError>,
     {
         let (parts, body) = request.into_parts();
         let query = parts.uri.query().unwrap_or_default();
+        if origin == Origin::Server && parts.uri.path() == CATALOG_PATH {
+            // A struct of strings and numbers has no way to fail.
+            return Ok(Response::new(full(serde_json::to_vec(&self.blobs.records().await?).unwrap_or_default())));
+        }
+        let share = self.share.as_ref().filter(|_| origin == Origin::Client);
         let route = route(parts.uri.path())
             .ok_or_else(|| Refusal::new(StatusCode::NOT_FOUND, "NAME_UNKNOWN", "no such path in a registry"))?;
         check_repository(&route)?;
         match (route, &parts.method) {
             (Route::Root, &Method::GET | &Method::HEAD) => Ok(Response::new(full("{}"))),
-            (Route::Manifest { repository, selector }, &Method::GET) => self.manifest(repository, selector, true).await,
-            (Route::Manifest { repository, selector }, &Method::HEAD) => {
-                self.manifest(repository, selector, false).await
+            (Route::Manifest { repository, selector }, method @ (&Method::GET | &Method::HEAD)) => {
+                self.manifest(share, repository, selector, method == Method::GET).await
             }
             (Route::Manifest { repository, selector }, &Method::PUT) => {
-                let media_type =
-                    parts.headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or(MANIFEST);
-                self.put_manifest(repository, selector, media_type, body).await
+                let text = |name| parts.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+                let media_type = text(header::CONTENT_TYPE).unwrap_or(MANIFEST);
+                let told = text(TAGGED_AT).filter(|_| origin == Origin::Server).and_then(|text| text.parse().ok());
+                let target = Target { repository, selector, media_type };
+                let offer = self.put_manifest(target, told, body).await?;
+                let response = pushed(&offer);
+                if let Some(share) = share {
+                    share.offer(offer).await;
+                }
+                Ok(response)
             }
-            (Route::Blob { digest, .. }, &Method::GET) => self.blob(digest, true).await,
-            (Route::Blob { digest, .. }, &Method::HEAD) => self.blob(digest, false).await,
+            (Route::Blob { repository, digest }, method @ (&Method::GET | &Method::HEAD)) => {
+                self.blob(share, repository, digest, method == Method::GET).await
+            }
             (Route::Uploads { repository }, &Method::POST) => self.begin(repository, query, body).await,
             (Route::Upload { repository, id }, &Method::PATCH) => self.append(repository, id, body).await,
             (Route::Upload { repository, id }, &Method::PUT) => self.finish(repository, id, query, body).await,
@@ -173,16 +204,35 @@ impl RegistryV2 {
         }
     }
 
-    async fn manifest(&self, repository: &str, selector: &str, with_body: bool) -> Result<Response<Body>, Refusal> {
+    async fn manifest(
+        &self,
+        share: Option<&Share>,
+        repository: &str,
+        selector: &str,
+        with_body: bool,
+    ) -> Result<Response<Body>, Refusal> {
         let unknown = || {
             let message = format!("no manifest {selector} in {repository}");
             Refusal::new(StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN", message)
         };
-        let digest = match selector.parse::<Digest>() {
-            Ok(digest) => digest,
-            Err(_) if is_tag(selector) => self.blobs.tag(repository, selector).await?.ok_or_else(unknown)?,
+        let (digest, tagged_at) = match selector.parse::<Digest>() {
+            Ok(digest) => (digest, None),
+            Err(_) if is_tag(selector) => {
+                let here = self.blobs.tag(repository, selector).await?;
+                let newest = match share {
+                    Some(share) => share.tag(repository, selector, here).await?,
+                    None => here,
+                };
+                let Tagged { at, digest } = newest.ok_or_else(unknown)?;
+                (digest, Some(at))
+            }
             Err(_) => return Err(unknown()),
         };
+        if let Some(share) = share
+            && self.blobs.manifest_type(repository, &digest).await?.is_none()
+        {
+            share.manifest(repository, &digest).await?;
+        }
         let media_type = self.blobs.manifest_type(repository, &digest).await?.ok_or_else(unknown)?;
         let bytes = self.blobs.read(&digest).await?.ok_or_else(unknown)?;
         let length = bytes.len();
@@ -191,33 +241,25 @@ impl RegistryV2 {
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
         set(headers, header::CONTENT_TYPE, &media_type);
         set(headers, DIGEST_HEADER, digest.as_str());
+        if let Some(at) = tagged_at {
+            headers.insert(TAGGED_AT, HeaderValue::from(at));
+        }
         Ok(response)
     }
 
-    async fn put_manifest<B>(
-        &self,
-        repository: &str,
-        selector: &str,
-        media_type: &str,
-        body: B,
-    ) -> Result<Response<Body>, Refusal>
+    /// Stores a manifest whose blobs are here, or with another server. `told` is when another server took the push.
+    async fn put_manifest<B>(&self, target: Target<'_>, told: Option<u64>, body: B) -> Result<Offer, Refusal>
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin,
         B::Error: Into<BoxError>,
     {
+        let Target { repository, selector, media_type } = target;
         let invalid = |message: String| Refusal::new(StatusCode::BAD_REQUEST, "MANIFEST_INVALID", message);
-        let bytes = timeout(STALL_LIMIT, Limited::new(body, MANIFEST_BYTES).collect())
+        let bytes = timeout(STALL_LIMIT, whole(body, MANIFEST_BYTES))
             .await
             .map_err(|_| invalid("the manifest did not arrive in time".to_owned()))?
-            .map_err(|error| invalid(error.to_string()))?
-            .to_bytes();
+            .map_err(|error| invalid(error.to_string()))?;
         let manifest: Manifest = serde_json::from_slice(&bytes).map_err(|error| invalid(error.to_string()))?;
-        for descriptor in manifest.config.iter().chain(&manifest.layers) {
-            if self.blobs.size(&descriptor.digest).await?.is_none() {
-                let message = format!("the manifest names {}, which was not pushed", descriptor.digest);
-                return Err(Refusal::new(StatusCode::NOT_FOUND, "MANIFEST_BLOB_UNKNOWN", message));
-            }
-        }
         let digest = Digest::of(&bytes);
         let tag = match selector.parse::<Digest>() {
             Ok(named) if named == digest => None,
@@ -228,18 +270,52 @@ impl RegistryV2 {
             Err(_) if is_tag(selector) => Some(selector),
             Err(_) => return Err(invalid(format!("{selector:?} is neither a tag nor a digest"))),
         };
+        for descriptor in manifest.config.iter().chain(&manifest.layers) {
+            if !self.has_blob(repository, &descriptor.digest).await? {
+                let message = format!("the manifest names {}, which was not pushed", descriptor.digest);
+                return Err(Refusal::new(StatusCode::NOT_FOUND, "MANIFEST_BLOB_UNKNOWN", message));
+            }
+        }
         self.blobs.put(&bytes).await?;
-        self.blobs.record(repository, &digest, media_type, tag).await?;
-        let mut response = with_status(StatusCode::CREATED);
-        set(response.headers_mut(), header::LOCATION, &format!("/v2/{repository}/manifests/{digest}"));
-        set(response.headers_mut(), DIGEST_HEADER, digest.as_str());
-        Ok(response)
+        self.blobs.record(repository, &digest, media_type).await?;
+        let mut at = told.unwrap_or_else(millis);
+        if let Some(tag) = tag {
+            if told.is_none() {
+                // A push is newer than what it replaces, whatever the clock says.
+                at = self.blobs.tag(repository, tag).await?.map_or(at, |known| at.max(known.at + 1));
+            }
+            self.blobs.tag_as(repository, tag, &Tagged { at, digest: digest.clone() }).await?;
+        }
+        let (repository, media_type) = (repository.to_owned(), media_type.to_owned());
+        Ok(Offer { repository, selector: selector.to_owned(), media_type, bytes, at })
     }
 
-    async fn blob(&self, digest: &str, with_body: bool) -> Result<Response<Body>, Refusal> {
+    async fn has_blob(&self, repository: &str, digest: &Digest) -> Result<bool, Refusal> {
+        if self.blobs.size(digest).await?.is_some() {
+            return Ok(true);
+        }
+        match &self.share {
+            Some(share) => Ok(share.blob(repository, digest).await?),
+            None => Ok(false),
+        }
+    }
+
+    async fn blob(
+        &self,
+        share: Option<&Share>,
+        repository: &str,
+        digest: &str,
+        with_body: bool,
+    ) -> Result<Response<Body>, Refusal> {
         let unknown = || Refusal::new(StatusCode::NOT_FOUND, "BLOB_UNKNOWN", format!("no blob {digest}"));
         let digest: Digest = digest.parse().map_err(|_| unknown())?;
-        let size = self.blobs.size(&digest).await?.ok_or_else(unknown)?;
+        let mut size = self.blobs.size(&digest).await?;
+        if let (None, Some(share)) = (size, share)
+            && share.blob(repository, &digest).await?
+        {
+            size = self.blobs.size(&digest).await?;
+        }
+        let size = size.ok_or_else(unknown)?;
         let body = if with_body {
             let path = self.blobs.path(&digest);
             let file = tokio::fs::File::open(&path).await.map_err(BlobError::io(&path))?;
@@ -316,7 +392,27 @@ impl RegistryV2 {
     }
 }
 
-const DIGEST_HEADER: header::HeaderName = header::HeaderName::from_static("docker-content-digest");
+/// Where a manifest is put.
+struct Target<'a> {
+    repository: &'a str,
+    selector: &'a str,
+    media_type: &'a str,
+}
+
+/// The answer to who pushed that.
+fn pushed(offer: &Offer) -> Response<Body> {
+    let digest = Digest::of(&offer.bytes);
+    let mut response = with_status(StatusCode::CREATED);
+    set(response.headers_mut(), header::LOCATION, &format!("/v2/{}/manifests/{digest}", offer.repository));
+    set(response.headers_mut(), DIGEST_HEADER, digest.as_str());
+    response
+}
+
+/// Milliseconds since 1970.
+fn millis() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
 
 fn check_repository(route: &Route<'_>) -> Result<(), Refusal> {
     match route {
@@ -336,6 +432,24 @@ fn check_repository(route: &Route<'_>) -> Result<(), Refusal> {
             ))
         }
     }
+}
+
+/// A body of at most `limit` bytes.
+async fn whole<B>(mut body: B, limit: usize) -> Result<Bytes, BoxError>
+where
+    B: http_body::Body<Data = Bytes> + Send + Unpin,
+    B::Error: Into<BoxError>,
+{
+    let mut bytes = bytes::BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        if let Ok(data) = frame.map_err(Into::into)?.into_data() {
+            bytes.extend_from_slice(&data);
+        }
+        if bytes.len() > limit {
+            return Err(format!("it is larger than {limit} bytes").into());
+        }
+    }
+    Ok(bytes.freeze())
 }
 
 async fn receive<B>(incoming: &mut Incoming, mut body: B) -> Result<(), Refusal>

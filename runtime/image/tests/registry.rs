@@ -8,7 +8,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::service::service_fn;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use pal_image::{Blobs, Digest, PullError, PullPolicy, Puller, PullerConfig, RegistryV2};
+use pal_image::{Blobs, Digest, Origin, PullError, PullPolicy, Puller, PullerConfig, RegistryV2};
 use tokio::task::AbortHandle;
 
 struct Site {
@@ -35,7 +35,7 @@ async fn site() -> Site {
             connections.spawn(async move {
                 let service = service_fn(move |request: Request<hyper::body::Incoming>| {
                     let registry = registry.clone();
-                    async move { Ok::<_, Infallible>(registry.call(request).await) }
+                    async move { Ok::<_, Infallible>(registry.call(Origin::Client, request).await) }
                 });
                 hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await
             });

@@ -7,16 +7,17 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use pal_image::{Blobs, ClusterRegistry, Puller, PullerConfig};
+use pal_image::{Blobs, ClusterRegistry, Puller, PullerConfig, Urls};
 use pal_network::{Network, NetworkConfig, PeerTls};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::addresses::{Addresses, Block};
+use crate::api::{API_ALPN, api_client};
 use crate::clock::Clock;
 use crate::config::NodeConfig;
-use crate::connect::{API_ALPN, ServerAddress, api_client};
+use crate::connect::ServerAddress;
 use crate::disk;
 use crate::error::NodeError;
 use crate::events::Recorder;
@@ -25,11 +26,13 @@ use crate::join::renew;
 use crate::kubelet::Kubelet;
 use crate::logs::{LogLimits, LogStore};
 use crate::pods::{Manager, Records, Shared};
-use crate::register::{Registration, capacity, renew_lease};
+use crate::register::{Links, Registration, capacity, renew_lease};
 use crate::retry::Retry;
 use crate::routes::Routes;
+use crate::servers::Servers;
 use crate::tls::{OwnCertificate, node_config};
-use crate::tunnel::{self, Tunnel};
+use crate::tunnel;
+use crate::tunnels::{Tunnels, Up};
 use crate::wasm::WasmRuntime;
 
 /// Status writes at a time.
@@ -47,7 +50,7 @@ pub struct NodeAgent {
     tasks: TaskTracker,
     /// Ends all but the pods.
     stop: CancellationToken,
-    connected: watch::Receiver<u64>,
+    connected: watch::Receiver<Up>,
     /// Held as long as the agent uses its directory.
     _lock: File,
 }
@@ -56,14 +59,14 @@ impl NodeAgent {
     /// Opens the node's directory, takes up the pods in it and goes on connecting to a server in the background.
     pub async fn start(config: NodeConfig, cancel: CancellationToken) -> Result<Self, NodeError> {
         let lock = lock(&config.data_dir)?;
-        let address = ServerAddress::parse(&config.server_url)?;
+        let servers = Servers::open(&config.servers, config.data_dir.join("servers.json"))?;
         let own = OwnCertificate::new(&config.identity.client)?;
         let api_tls = node_config(&config.identity.ca_pem, own.clone(), API_ALPN)?;
-        let client = api_client(&address, api_tls.clone(), None)?;
+        let client = api_client(&servers, api_tls.clone(), None)?;
         let network = start_network(&config).await?;
         let runtime = WasmRuntime {
             engine: config.engine.clone(),
-            puller: puller(&config, api_tls).await?,
+            puller: puller(&config, servers.clone(), api_tls).await?,
             network: network.clone(),
             trials: Semaphore::new(TRIALS),
         };
@@ -72,26 +75,28 @@ impl NodeAgent {
         tasks.spawn(writer);
         let shared = shared(&config, client.clone(), Arc::new(runtime), recorder)?;
         let pods = Manager::start(shared.clone())?;
-        let connected = watch::Sender::new(0);
+        let up = watch::Sender::new(Up::default());
         let agent = Self {
             peer_addr: network.peer_addr(),
             network: network.clone(),
             pods: pods.clone(),
             tasks,
             stop: stop.clone(),
-            connected: connected.subscribe(),
+            connected: up.subscribe(),
             _lock: lock,
         };
         let registration = Registration::new(client.clone(), &config, agent.peer_addr, shared.capacity);
-        agent.tasks.spawn(registration.run(connected.subscribe(), stop.clone()));
-        agent.tasks.spawn(renew_lease(client.clone(), config.name.clone(), stop.clone()));
+        agent.tasks.spawn(registration.run(up.subscribe(), stop.clone()));
+        agent.tasks.spawn(servers.clone().follow(client.clone(), stop.clone()));
+        let links = Links { servers: servers.clone(), up: up.subscribe() };
+        agent.tasks.spawn(renew_lease(client.clone(), config.name.clone(), links, stop.clone()));
         agent.tasks.spawn(pods.clone().follow(client.clone(), config.name.clone(), stop.clone()));
         let kept = config.data_dir.join("routes.json");
         let routes = Routes::new(config.name.clone(), network.clone(), shared.clone(), kept);
         agent.tasks.spawn(routes.run(client.clone(), stop.clone()));
         let kubelet = Arc::new(Kubelet { pods, logs: shared.logs.clone() });
         let tls = node_config(&config.identity.ca_pem, own.clone(), &[tunnel::ALPN])?;
-        agent.tasks.spawn(Tunnel { address, tls, kubelet, connected }.run(stop.clone()));
+        agent.tasks.spawn(Tunnels { servers, tls, kubelet, up }.run(stop.clone()));
         agent.tasks.spawn(Renewal { client, own, network, config }.run(stop));
         Ok(agent)
     }
@@ -104,7 +109,7 @@ impl NodeAgent {
     /// Waits until the tunnel to a server has been up once.
     pub async fn connected(&self) {
         // An error is an agent that stops.
-        let _ = self.connected.clone().wait_for(|n| *n > 0).await;
+        let _ = self.connected.clone().wait_for(|up| up.times > 0).await;
     }
 
     /// How many pods the node has.
@@ -174,9 +179,10 @@ fn peer_tls(identity: &NodeIdentity) -> PeerTls {
     }
 }
 
-async fn puller(config: &NodeConfig, tls: Arc<rustls::ClientConfig>) -> Result<Puller, NodeError> {
+async fn puller(config: &NodeConfig, servers: Servers, tls: Arc<rustls::ClientConfig>) -> Result<Puller, NodeError> {
     let cache = Blobs::open(config.data_dir.join("images")).await.map_err(|e| NodeError::Images(e.to_string()))?;
-    let cluster = Some(ClusterRegistry { url: config.server_url.clone(), tls, bearer: None });
+    let urls = Urls::new(move || servers.list().all().iter().map(ServerAddress::url).collect());
+    let cluster = Some(ClusterRegistry { urls, tls, bearer: None });
     Puller::new(PullerConfig { cache, cluster, plain_http: Vec::new() }).map_err(|e| NodeError::Images(e.to_string()))
 }
 
@@ -258,7 +264,7 @@ impl Renewal {
 
     async fn renew(&mut self) -> Result<(), String> {
         let config = &mut self.config;
-        let identity = renew(&self.client, &config.identity, config.node_ip, &config.server_url).await?;
+        let identity = renew(&self.client, &config.identity, config.node_ip, "the cluster").await?;
         identity.save(&config.data_dir).map_err(|e| e.to_string())?;
         self.own.set(&identity.client).map_err(|e| e.to_string())?;
         self.network.set_tls(&peer_tls(&identity)).map_err(|e| e.to_string())?;

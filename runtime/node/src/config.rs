@@ -29,8 +29,8 @@ pub struct NodeConfig {
     pub peer_listen: Option<SocketAddr>,
     /// The agent's own directory: identity, pods, volumes, logs, images.
     pub data_dir: PathBuf,
-    /// `https://host:port` of a server.
-    pub server_url: String,
+    /// Servers, each as `https://host:port`. The cluster's others are found out from them.
+    pub servers: Vec<String>,
     /// Who the node is; from [`join`](crate::join) or [`NodeIdentity::load`].
     pub identity: NodeIdentity,
     /// Runs the components.
@@ -47,13 +47,19 @@ pub struct NodeConfig {
 
 impl NodeConfig {
     /// The defaults for an identity.
-    pub fn new(identity: NodeIdentity, node_ip: IpAddr, data_dir: PathBuf, server_url: String, engine: Engine) -> Self {
+    pub fn new(
+        identity: NodeIdentity,
+        node_ip: IpAddr,
+        data_dir: PathBuf,
+        servers: Vec<String>,
+        engine: Engine,
+    ) -> Self {
         Self {
             name: identity.name.clone(),
             node_ip,
             peer_listen: None,
             data_dir,
-            server_url,
+            servers,
             identity,
             engine,
             resources: NodeResources::default(),
@@ -67,8 +73,8 @@ impl NodeConfig {
 /// What it takes to become a node of a cluster.
 #[derive(Clone)]
 pub struct JoinConfig {
-    /// `https://host:port` of a server.
-    pub server: String,
+    /// Servers of the cluster, each as `https://host:port`. One that answers is enough.
+    pub servers: Vec<String>,
     /// `pal_<id>.<secret>.<sha256 of the CA, hex>`.
     pub token: String,
     /// The name to take.

@@ -13,11 +13,13 @@ use kube::api::{Api, ObjectMeta, PostParams};
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, SanType};
 use tokio_util::sync::CancellationToken;
 
+use crate::api::{API_ALPN, api_client};
 use crate::config::JoinConfig;
-use crate::connect::{API_ALPN, ServerAddress, api_client};
+use crate::connect::ServerAddress;
 use crate::error::{JoinError, NodeError};
 use crate::identity::{Credential, NodeIdentity};
 use crate::retry::Retry;
+use crate::servers::{self, Servers};
 use crate::tls::{OwnCertificate, PinnedCa, node_config, pinned_config};
 use crate::token::Token;
 
@@ -56,11 +58,12 @@ pub async fn join(
         progress("the node's certificate is over; joining again");
     }
     let token = Token::parse(&config.token)?;
-    let address = ServerAddress::parse(&config.server)?;
+    let addresses = servers::parsed(&config.servers)?;
     let mut retry = Retry::new(Duration::from_millis(500), Duration::from_secs(10));
-    loop {
+    for round in 0.. {
+        let address = &addresses[round % addresses.len()];
         let trouble = tokio::select! {
-            result = attempt(&config, &token, &address) => match result {
+            result = attempt(&config, &token, address) => match result {
                 Ok(identity) => {
                     identity.save(&config.data_dir)?;
                     return Ok(identity);
@@ -70,31 +73,37 @@ pub async fn join(
             },
             () = cancel.cancelled() => return Err(JoinError::Stopped("none; it was under way".to_owned())),
         };
-        progress(&format!("{}: {trouble}; trying again", config.server));
+        progress(&format!("{}: {trouble}; trying again", address.url()));
+        // Another server may answer at once; a pause is made when each was asked.
+        if (round + 1) % addresses.len() != 0 {
+            continue;
+        }
         tokio::select! {
             () = tokio::time::sleep(retry.pause()) => {}
             () = cancel.cancelled() => return Err(JoinError::Stopped(trouble)),
         }
     }
+    Err(JoinError::Stopped("none; it was never begun".to_owned()))
 }
 
 async fn attempt(config: &JoinConfig, token: &Token, address: &ServerAddress) -> Result<NodeIdentity, Trouble> {
     let pin = PinnedCa::new(token.ca_hash);
-    let client = api_client(address, pinned_config(pin.clone(), API_ALPN)?, Some(&token.text))?;
+    let (server, url) = (Servers::fixed(vec![address.clone()]), address.url());
+    let client = api_client(&server, pinned_config(pin.clone(), API_ALPN)?, Some(&token.text))?;
     let foreign = || {
         let expected = hex::encode(token.ca_hash);
-        Trouble::Final(JoinError::ForeignToken { server: config.server.clone(), expected })
+        Trouble::Final(JoinError::ForeignToken { server: url.clone(), expected })
     };
     let request =
         Request { name: &config.name, signer: CLIENT_SIGNER, usages: &["digital signature", "client auth"], ip: None };
-    let credential = match request.sign(&client, &config.server).await {
+    let credential = match request.sign(&client, &url).await {
         Err(_) if pin.mismatched() => return Err(foreign()),
         other => other?,
     };
     let ca = pin.ca().ok_or_else(foreign)?;
     let ca_pem = pem("CERTIFICATE", ca);
-    let client = api_client(address, node_config(&ca_pem, OwnCertificate::new(&credential)?, API_ALPN)?, None)?;
-    let serving = serving_request(&config.name, config.node_ip).sign(&client, &config.server).await?;
+    let client = api_client(&server, node_config(&ca_pem, OwnCertificate::new(&credential)?, API_ALPN)?, None)?;
+    let serving = serving_request(&config.name, config.node_ip).sign(&client, &url).await?;
     Ok(NodeIdentity { name: config.name.clone(), ca_pem, client: credential, serving })
 }
 

@@ -82,7 +82,7 @@ impl FakeServer {
 
     fn config(&self, dir: &tempfile::TempDir, name: &str) -> JoinConfig {
         JoinConfig {
-            server: self.url(),
+            servers: vec![self.url()],
             token: self.token(),
             name: name.to_owned(),
             node_ip: Ipv4Addr::LOCALHOST.into(),
@@ -201,7 +201,7 @@ async fn a_server_that_is_not_there_yet_is_waited_for() {
     let mut config = server.config(&dir, "n1");
     // A port that was free a moment ago.
     let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap().local_addr().unwrap();
-    config.server = format!("https://{free}");
+    config.servers = vec![format!("https://{free}")];
     let cancel = CancellationToken::new();
     let said = Arc::new(Mutex::new(String::new()));
     let (hear, stop) = (said.clone(), cancel.clone());
@@ -221,13 +221,13 @@ async fn the_server_asks_through_the_tunnel_and_it_comes_back() {
     let own = OwnCertificate::new(&identity.client).unwrap();
     let tls = node_config(&identity.ca_pem, own, &[crate::tunnel::ALPN]).unwrap();
     let kubelet = crate::pods::kubelet_for_tests(dir.path());
-    let (connected, cancel) = (tokio::sync::watch::Sender::new(0), CancellationToken::new());
-    let mut ups = connected.subscribe();
+    let (up, cancel) = (tokio::sync::watch::Sender::new(crate::tunnels::Up::default()), CancellationToken::new());
+    let mut ups = up.subscribe();
     let address = ServerAddress::parse(&server.url()).unwrap();
-    let tunnel = tokio::spawn(crate::tunnel::Tunnel { address, tls, kubelet, connected }.run(cancel.clone()));
+    let tunnel = tokio::spawn(crate::tunnel::Tunnel { address, tls, kubelet, up }.run(cancel.clone()));
     for up in 1..3 {
         let mut sender = server.tunnels.recv().await.unwrap();
-        ups.wait_for(|n| *n == up).await.unwrap();
+        ups.wait_for(|ups| ups.times == up).await.unwrap();
         let ask = |path: &str| http::Request::get(path).body(Full::new(Bytes::new())).unwrap();
         let answer = sender.send_request(ask("http://node/healthz")).await.unwrap();
         assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "ok, 0 pods\n");
@@ -239,4 +239,14 @@ async fn the_server_asks_through_the_tunnel_and_it_comes_back() {
     }
     cancel.cancel();
     tunnel.await.unwrap();
+}
+
+#[tokio::test]
+async fn any_of_the_servers_that_are_named_will_do() {
+    let (server, dir) = (FakeServer::start().await, tempfile::tempdir().unwrap());
+    let mut config = server.config(&dir, "n1");
+    // A port that was free a moment ago.
+    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap().local_addr().unwrap();
+    config.servers.insert(0, format!("https://{free}"));
+    join(config, |_| {}, CancellationToken::new()).await.unwrap();
 }

@@ -2,12 +2,14 @@
 //!
 //! What happens to a pod is decided in `pal_lifecycle`; this crate carries the decisions out. It is a client of the API
 //! like any other: over TLS, with the node's own certificate. The one connection of another kind is the tunnel, which the
-//! agent opens to a server and on which the server then asks (for logs, for instance).
+//! agent opens to each server and on which the server then asks (for logs, for instance).
 //!
 //! Deliberately absent: scheduling, routing decisions, the wire formats of images, wasmtime.
 
 mod addresses;
 mod agent;
+mod api;
+mod choice;
 mod clock;
 mod config;
 mod connect;
@@ -23,9 +25,11 @@ mod register;
 mod retry;
 mod routes;
 mod runtime;
+mod servers;
 mod tls;
 mod token;
 mod tunnel;
+mod tunnels;
 mod wasm;
 mod watch;
 

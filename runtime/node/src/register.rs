@@ -19,11 +19,16 @@ use crate::config::NodeConfig;
 use crate::join::root_cause;
 use crate::pods::Capacity;
 use crate::retry::Retry;
+use crate::servers::Servers;
+use crate::tunnels::Up;
 
 /// Where other nodes connect, on the Node object.
 pub(crate) const PEER_ADDRESS: &str = "palinurus.dev/peer-address";
 /// How often the Lease is renewed.
 const LEASE_EVERY: Duration = Duration::from_secs(10);
+/// The same where a server may not see this node by its tunnel: should that one lead, the Lease is what tells it that the
+/// node lives.
+const LEASE_OFTEN: Duration = Duration::from_secs(2);
 /// How often the Node's status is written when nothing changes.
 const STATUS_EVERY: Duration = Duration::from_secs(300);
 /// How long the server may take.
@@ -42,10 +47,11 @@ impl Registration {
         Self { client, node: node_object(config, peer, capacity, since), since }
     }
 
-    /// Registers whenever the tunnel comes up, and from time to time.
-    pub(crate) async fn run(self, mut connected: watch::Receiver<u64>, cancel: CancellationToken) {
+    /// Registers whenever a tunnel comes up, and from time to time.
+    pub(crate) async fn run(self, mut up: watch::Receiver<Up>, cancel: CancellationToken) {
         let mut retry = Retry::new(Duration::from_millis(200), Duration::from_secs(10));
         loop {
+            let times = up.borrow_and_update().times;
             let pause = match tokio::time::timeout(LIMIT, self.register()).await {
                 Ok(Ok(())) => {
                     retry.reset();
@@ -63,7 +69,7 @@ impl Registration {
             };
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
-                Ok(()) = connected.changed() => {}
+                Ok(_) = up.wait_for(|up| up.times > times) => {}
                 () = cancel.cancelled() => return,
             }
         }
@@ -88,8 +94,28 @@ impl Registration {
     }
 }
 
+/// Who the servers are and which of them see this node.
+pub(crate) struct Links {
+    pub(crate) servers: Servers,
+    pub(crate) up: watch::Receiver<Up>,
+}
+
+impl Links {
+    /// Waits until the Lease is due again.
+    async fn due(&mut self) {
+        let often = self.up.borrow_and_update().is_partial(&self.servers.list());
+        let every = if often { LEASE_OFTEN } else { LEASE_EVERY };
+        let servers = &self.servers;
+        tokio::select! {
+            () = tokio::time::sleep(every.mul_f64(rand::random_range(0.95..1.0))) => {}
+            // A tunnel was lost: that the node lives is told at once.
+            Ok(_) = self.up.wait_for(|up| up.is_partial(&servers.list())), if !often => {}
+        }
+    }
+}
+
 /// Renews the Lease for ever.
-pub(crate) async fn renew_lease(client: kube::Client, name: String, cancel: CancellationToken) {
+pub(crate) async fn renew_lease(client: kube::Client, name: String, mut links: Links, cancel: CancellationToken) {
     let api: Api<Lease> = Api::namespaced(client, "kube-node-lease");
     loop {
         match tokio::time::timeout(LIMIT, write_lease(&api, &name)).await {
@@ -98,7 +124,7 @@ pub(crate) async fn renew_lease(client: kube::Client, name: String, cancel: Canc
             Err(_) => tracing::debug!("lease not renewed in time"),
         }
         tokio::select! {
-            () = tokio::time::sleep(LEASE_EVERY.mul_f64(rand::random_range(0.95..1.0))) => {}
+            () = links.due() => {}
             () = cancel.cancelled() => return,
         }
     }

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -11,12 +11,15 @@ use rustls::ClientConfig;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::connect::{ServerAddress, connect};
+use crate::connect::{CONNECT_LIMIT, ServerAddress, connect};
 use crate::kubelet::Kubelet;
 use crate::retry::Retry;
+use crate::tunnels::Up;
 
 /// How the tunnel is named in TLS's protocol negotiation.
 pub(crate) const ALPN: &[u8] = b"pal-node/1";
+/// A tunnel that lived this long was a good one: the next attempt comes soon. What is closed sooner is backed off from.
+const GOOD: Duration = Duration::from_secs(5);
 /// Requests that the server may have under way (most of them are followed logs).
 const MAX_REQUESTS: u32 = 1024;
 
@@ -25,8 +28,8 @@ pub(crate) struct Tunnel {
     pub(crate) address: ServerAddress,
     pub(crate) tls: Arc<ClientConfig>,
     pub(crate) kubelet: Arc<Kubelet>,
-    /// Counts the times that the tunnel came up.
-    pub(crate) connected: watch::Sender<u64>,
+    /// Which tunnels are up.
+    pub(crate) up: watch::Sender<Up>,
 }
 
 impl Tunnel {
@@ -49,24 +52,46 @@ impl Tunnel {
     }
 
     async fn once(&self, retry: &mut Retry) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        let stream = connect(&self.address, self.tls.clone()).await?;
+        let stream = connect(&self.address, self.tls.clone(), CONNECT_LIMIT).await?;
         if stream.get_ref().1.alpn_protocol() != Some(ALPN) {
             return Err("the server does not speak pal-node/1".into());
         }
-        retry.reset();
-        self.connected.send_modify(|n| *n += 1);
+        let (_up, since) = (self.enter(), Instant::now());
         let kubelet = self.kubelet.clone();
         let service = hyper::service::service_fn(move |request: Request<Incoming>| {
             let kubelet = kubelet.clone();
             async move { Ok::<Response<_>, Infallible>(kubelet.answer(request).await) }
         });
-        hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+        let served = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .max_concurrent_streams(MAX_REQUESTS)
             .keep_alive_interval(Duration::from_secs(5))
             .keep_alive_timeout(Duration::from_secs(5))
             .serve_connection(TokioIo::new(stream), service)
-            .await?;
-        Ok(())
+            .await;
+        if since.elapsed() >= GOOD {
+            retry.reset();
+        }
+        Ok(served?)
+    }
+
+    /// The tunnel is up until what is returned is dropped.
+    fn enter(&self) -> Entered<'_> {
+        self.up.send_modify(|up| {
+            up.times += 1;
+            up.to.insert(self.address.clone());
+        });
+        Entered(self)
+    }
+}
+
+/// See [`Tunnel::enter`].
+struct Entered<'a>(&'a Tunnel);
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        self.0.up.send_modify(|up| {
+            up.to.remove(&self.0.address);
+        });
     }
 }
