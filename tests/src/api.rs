@@ -17,6 +17,7 @@ use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 /// How long connecting may take.
 const CONNECT_LIMIT: Duration = Duration::from_secs(2);
@@ -122,6 +123,15 @@ impl Access {
         }
     }
 
+    /// A connection for another protocol than HTTP, which TLS names.
+    pub async fn stream(&self, protocol: &[u8]) -> Result<TlsStream<TcpStream>, String> {
+        let mut tls = rustls::ClientConfig::clone(self.connector.config());
+        tls.alpn_protocols = vec![protocol.to_vec()];
+        let stream = TcpStream::connect(&self.authority).await.map_err(|error| error.to_string())?;
+        stream.set_nodelay(true).map_err(|error| error.to_string())?;
+        TlsConnector::from(Arc::new(tls)).connect(self.name.clone(), stream).await.map_err(|error| error.to_string())
+    }
+
     async fn connect(&self, connections: &mut JoinSet<()>) -> Result<SendRequest<Full<Bytes>>, String> {
         let connect = async {
             let stream = TcpStream::connect(&self.authority).await.map_err(|error| error.to_string())?;
@@ -218,7 +228,8 @@ impl Stream {
         }
     }
 
-    async fn line(&mut self) -> Result<Bytes, String> {
+    /// The next event as it came, or why there is none.
+    pub async fn line(&mut self) -> Result<Bytes, String> {
         loop {
             if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
                 return Ok(self.buffer.split_to(end + 1).freeze());

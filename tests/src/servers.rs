@@ -25,6 +25,7 @@ pub struct Servers {
     pal: Pal,
     network: Option<Network>,
     environment: Vec<(String, String)>,
+    log: &'static str,
     root: TempDir,
     servers: Vec<Server>,
     endpoints: Endpoints,
@@ -50,6 +51,8 @@ pub struct Forming {
     pub relayed: bool,
     /// Environment variables for every server.
     pub environment: Vec<(String, String)>,
+    /// They log warnings only, for loads that are measured.
+    pub quiet: bool,
 }
 
 impl Servers {
@@ -59,6 +62,7 @@ impl Servers {
             pal: pal.clone(),
             network: forming.relayed.then(Network::default),
             environment: forming.environment,
+            log: if forming.quiet { "warn" } else { "info" },
             root: tempfile::tempdir().expect("a temporary directory"),
             servers: Vec::new(),
             endpoints: Endpoints::default(),
@@ -151,7 +155,7 @@ impl Servers {
         let advertise = server.relay.as_ref().map(|relay| relay.address().to_string());
         let mut words = vec!["server", "--name", &server.name, "--data-dir", &data, "--listen", &listen];
         words.extend(advertise.iter().flat_map(|address| ["--advertise", address.as_str()]));
-        words.extend(["--log", "info"]);
+        words.extend(["--log", self.log]);
         words.extend(more);
         server.process = Some(self.pal.start_with(&words, &server.environment));
     }
@@ -242,7 +246,7 @@ impl Servers {
         let server = &self.servers[place];
         let access = server.access.as_ref().ok_or("it has not served yet")?;
         let answer = access.api().get("/cluster/servers", REQUEST_LIMIT).await?;
-        answer["servers"].as_array().cloned().ok_or(format!("no servers in {answer}"))
+        answer["items"].as_array().cloned().ok_or(format!("no servers in {answer}"))
     }
 
     /// The place of the server that leads, as one of `places` says.
@@ -251,7 +255,7 @@ impl Servers {
             let mut seen = Vec::new();
             for asked in places {
                 let members = self.members(*asked).await;
-                let leader = members.iter().flatten().find(|member| member["leads"] == true);
+                let leader = members.iter().flatten().find(|member| member["role"] == "leader");
                 let name = leader.and_then(|member| member["name"].as_str());
                 match self.servers.iter().position(|server| Some(server.name.as_str()) == name) {
                     Some(place) if places.contains(&place) => return Ok(place),
@@ -275,7 +279,7 @@ impl Servers {
         wait_until(LIMIT, "all are voters", async || {
             let running = self.servers.iter().position(|server| server.process.is_some()).expect("a server runs");
             let members = self.members(running).await?;
-            let voters = members.iter().filter(|member| member["standing"] == "voter").count();
+            let voters = members.iter().filter(|member| member["role"] != "learner").count();
             if voters == count && members.len() == count { Ok(()) } else { Err(format!("{members:?}")) }
         })
         .await;

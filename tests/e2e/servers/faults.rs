@@ -97,19 +97,6 @@ impl Fault {
             }
         }
     }
-
-    /// Whether it needs relays.
-    pub fn is_of_the_network(self) -> bool {
-        matches!(
-            self,
-            Self::CutLeaderOff
-                | Self::MuteLeader
-                | Self::DeafenLeader
-                | Self::Bridge
-                | Self::RefuseAll
-                | Self::SlowLinks
-        )
-    }
 }
 
 async fn kill(servers: &mut Servers, load: &Load, place: usize) {
