@@ -1,5 +1,6 @@
 //! Patches on values: JSON patch (RFC 6902), merge patch (RFC 7386) and Kubernetes' strategic merge patch. Pure.
 
+pub mod apply;
 mod go;
 mod json;
 mod merge;
