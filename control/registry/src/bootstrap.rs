@@ -45,10 +45,18 @@ impl Registry {
         self.publish_servers(&bootstrap.servers).await
     }
 
+    /// Makes a default role or binding, or adds to the stored one what it lacks of the default.
     async fn ensure_role(&self, body: Value) -> Result<(), Status> {
         let kind = body["kind"].as_str().unwrap_or_default();
         let resource = resource::by_kind("rbac.authorization.k8s.io", "v1", kind).ok_or_else(Status::unknown_path)?;
-        self.ensure(&resource, None, body).await
+        self.ensure(&resource, None, body.clone()).await?;
+        let name = meta::text(&body, "name");
+        let stored = self.get(&resource, None, name, Read::Any).await?.value()?;
+        if roles::reconciled(&stored, &body).is_none() {
+            return Ok(());
+        }
+        let change = |stored: Value| Ok(roles::reconciled(&stored, &body).unwrap_or(stored));
+        self.modify(&resource, None, None, name, change, &WriteOptions::system("apiserver")).await.map(|_| ())
     }
 
     /// Creates the object unless there is one of its name.

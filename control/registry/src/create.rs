@@ -34,6 +34,24 @@ impl Registry {
         &self,
         resource: &Resource,
         namespace: Option<&str>,
+        body: Value,
+        options: &WriteOptions,
+    ) -> Result<Object, Status> {
+        let seen = self.shared.store.applied().revision();
+        let again = (!self.shared.store.is_sole()).then(|| body.clone());
+        match (self.create_here(resource, namespace, body, options).await, again) {
+            (Err(_), Some(body)) if self.was_behind(seen).await => {
+                self.create_here(resource, namespace, body, options).await
+            }
+            (outcome, _) => outcome,
+        }
+    }
+
+    /// Creates an object by what this server has applied.
+    async fn create_here(
+        &self,
+        resource: &Resource,
+        namespace: Option<&str>,
         mut body: Value,
         options: &WriteOptions,
     ) -> Result<Object, Status> {
@@ -51,6 +69,7 @@ impl Registry {
             pod::check_account(&self.shared.store.applied(), resource, namespace.unwrap_or_default(), &body)?;
         }
         let object = kinds::create(resource, body, &self.env())?;
+        options.admit(None, &object)?;
         self.insert(resource, namespace, object, generated, options).await
     }
 

@@ -4,10 +4,10 @@ use futures::StreamExt;
 use pal_resources::{Resource, Status};
 use serde_json::Value;
 
-use crate::lifecycle;
 use crate::options::{DeleteOptions, Deletion, List, ListOptions};
 use crate::read::find;
 use crate::registry::{ATTEMPTS, Registry, contended};
+use crate::{key, lifecycle};
 
 /// The namespaces that a cluster cannot be without.
 const IMMORTAL: &[&str] = &["default", "kube-system", "kube-public"];
@@ -28,8 +28,11 @@ impl Registry {
             return Err(Status::forbidden(resource, name, "this namespace may not be deleted"));
         }
         let snapshot = self.shared.store.applied();
-        let entry = find(&snapshot, resource, namespace, name)?;
-        if serde_json::from_slice::<Value>(entry.value()).is_err() {
+        // One that this server has not heard of yet is looked for below.
+        let unreadable = snapshot
+            .get(key::of(resource, namespace, name))
+            .is_some_and(|entry| serde_json::from_slice::<Value>(entry.value()).is_err());
+        if unreadable {
             return self.delete_unreadable(resource, namespace, name, options.dry_run).await;
         }
         let now = self.env().now;

@@ -4,7 +4,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | `registry` | the handle, and how a transaction is tried |
-//! | `read`, `list`, `pages`, `watch` | reading: one object, a page of a snapshot, changes |
+//! | `read`, `list`, `pages`, `watch`, `held` | reading: one object, a page of a snapshot, changes, whole resources |
 //! | `create`, `update`, `patch`, `delete`, `lifecycle` | writing; `lifecycle` decides what a delete does |
 //! | `pod`, `service`, `events` | what one kind has beside that |
 //! | `restrict` | what nodes may not write of themselves |
@@ -17,6 +17,7 @@ mod config;
 mod create;
 mod delete;
 mod events;
+mod held;
 mod key;
 mod lifecycle;
 mod list;
@@ -38,10 +39,11 @@ mod wire;
 
 pub use bootstrap::Bootstrap;
 pub use config::{Cidr, Config};
+pub use held::Held;
 pub use object::{Index, Object, Owner};
 pub use options::{
-    Actor, Binding, DeleteOptions, Deletion, List, ListOptions, Patch, PatchKind, Patched, Preconditions, Propagation,
-    Read, VersionMatch, WatchOptions, WriteOptions,
+    Actor, Admission, Binding, DeleteOptions, Deletion, List, ListOptions, Patch, PatchKind, Patched, Preconditions,
+    Propagation, Read, VersionMatch, WatchOptions, WriteOptions,
 };
 pub use registry::{Registry, store_failure};
 pub use typed::{Kind, Typed};

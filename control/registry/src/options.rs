@@ -1,8 +1,10 @@
 //! What callers say with a request, and what they get back beside the object.
 
+use std::sync::Arc;
+
 use pal_resources::codec::FieldValidation;
 use pal_resources::selector::{FieldSelector, LabelSelector};
-use pal_resources::{ResourceVersion, Uid};
+use pal_resources::{ResourceVersion, Status, Uid};
 use serde_json::Value;
 
 use crate::object::Object;
@@ -21,6 +23,24 @@ impl Actor {
     }
 }
 
+/// What the caller has to say of an object before it is written, beside what the registry itself asks: it gets what is
+/// stored, if anything is, and what is to be.
+#[derive(Clone)]
+pub struct Admission(Arc<dyn Fn(Option<&Value>, &Value) -> Result<(), Status> + Send + Sync>);
+
+impl Admission {
+    /// Refuses what `check` refuses. It may be called several times for one write.
+    pub fn new(check: impl Fn(Option<&Value>, &Value) -> Result<(), Status> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(check))
+    }
+}
+
+impl std::fmt::Debug for Admission {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Admission")
+    }
+}
+
 /// How an object is written.
 #[derive(Clone, Debug, Default)]
 pub struct WriteOptions {
@@ -28,12 +48,18 @@ pub struct WriteOptions {
     pub dry_run: bool,
     pub field_manager: Option<String>,
     pub actor: Actor,
+    pub admission: Option<Admission>,
 }
 
 impl WriteOptions {
     /// A write by a part of the control plane.
     pub fn system(component: &str) -> Self {
-        Self { dry_run: false, field_manager: Some(component.to_owned()), actor: Actor::system(component) }
+        Self { field_manager: Some(component.to_owned()), actor: Actor::system(component), ..Self::default() }
+    }
+
+    /// Asks the caller's admission.
+    pub(crate) fn admit(&self, old: Option<&Value>, new: &Value) -> Result<(), Status> {
+        self.admission.as_ref().map_or(Ok(()), |admission| (admission.0)(old, new))
     }
 }
 

@@ -57,6 +57,11 @@ impl Registry {
         &self.shared.store
     }
 
+    /// Whether this server, which stood at `seen`, had not applied all that was answered by then. It has when this returns.
+    pub(crate) async fn was_behind(&self, seen: Revision) -> bool {
+        !self.shared.store.is_sole() && self.shared.store.consistent().await.is_ok_and(|now| now.revision() > seen)
+    }
+
     pub(crate) fn env(&self) -> Env {
         Env {
             now: Timestamp::now(),

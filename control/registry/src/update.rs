@@ -87,6 +87,7 @@ impl Registry {
             let outcome = decide(target, old, change(old)?, &env)?;
             if let Outcome::Keep(new) = &outcome {
                 restrict::check(&options.actor, resource, Some(old), new)?;
+                options.admit(Some(old), new)?;
             }
             Ok(outcome)
         });
@@ -107,9 +108,18 @@ impl Registry {
     {
         for _ in 0..ATTEMPTS {
             let snapshot = self.shared.store.applied();
-            let entry = find(&snapshot, resource, namespace, name)?.clone();
-            let old: Value = serde_json::from_slice(entry.value()).map_err(|error| unreadable(&entry, &error))?;
-            let done = match decide(&old)? {
+            let looked = find(&snapshot, resource, namespace, name).cloned().and_then(|entry| {
+                let old: Value = serde_json::from_slice(entry.value()).map_err(|error| unreadable(&entry, &error))?;
+                let outcome = decide(&old)?;
+                Ok((entry, old, outcome))
+            });
+            let (entry, old, outcome) = match looked {
+                Ok(looked) => looked,
+                // What is refused must be refused by what the cluster holds, not by what this server still has.
+                Err(_) if self.was_behind(snapshot.revision()).await => continue,
+                Err(status) => return Err(status),
+            };
+            let done = match outcome {
                 Outcome::Keep(new) => self.replace(resource, snapshot, &entry, &old, new, dry_run).await?,
                 Outcome::Remove(last) => self.remove(resource, &entry, Some((&old, last)), dry_run).await?,
             };

@@ -43,9 +43,10 @@ pub struct ServerConfig {
     pub max_connections: usize,
     /// A connection of a client without a certificate is closed when it is not used for this long.
     pub stranger_idle: Duration,
-    /// Requests at once beside watches and logs; others are told to come again.
+    /// Requests at once beside watches and logs, of all but nodes, which have half as many of their own. No client gets more
+    /// than three quarters; others wait a little and are then told to come again.
     pub max_requests: usize,
-    /// Watches and log streams at once.
+    /// Watches and log streams at once, shared in the same way.
     pub max_streams: usize,
     /// A request that is not a stream is answered within this time.
     pub request_timeout: Duration,

@@ -3,6 +3,7 @@
 //! Nothing here decides what an object may be: that is the registry's. Nothing here keeps state beside connections.
 
 pub mod auth;
+pub mod backup;
 pub mod join;
 pub mod peers;
 pub mod pki;

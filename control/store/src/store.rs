@@ -192,6 +192,11 @@ impl Store {
         self.0.view.snapshot()
     }
 
+    /// Whether this server leads and is alone: what it has applied is then all that was ever acknowledged.
+    pub fn is_sole(&self) -> bool {
+        self.0.view.is_sole_leader()
+    }
+
     /// A snapshot that holds every write that was acknowledged, by any server, before this was called.
     pub async fn consistent(&self) -> Result<Snapshot, StoreError> {
         if self.0.view.is_sole_leader() {

@@ -2,13 +2,23 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use pal_registry::Admission;
 use pal_resources::Status;
 use serde_json::Value;
 
 use super::{At, Call};
 use crate::ClusterCa;
-use crate::auth::MASTERS;
+use crate::auth::{MASTERS, rbac};
 use crate::pki::NODE_CLIENT_SIGNER;
+
+/// What is asked of an object when it is clear how it will be stored.
+pub(super) fn admission(call: &Call<'_>, at: &At) -> Option<Admission> {
+    if &*at.resource.group != rbac::GROUP {
+        return None;
+    }
+    let (policy, user, resource) = (call.api.rbac.policy(), call.user.clone(), at.resource.clone());
+    Some(Admission::new(move |old, new| rbac::no_escalation(&policy, &user, &resource, old, new)))
+}
 
 /// Checks an object that is to be created.
 pub(super) fn create(call: &Call<'_>, at: &At, object: &Value) -> Result<(), Status> {

@@ -1,63 +1,68 @@
-//! Authorization where it meets stored objects, and users who act as others.
+//! Authorization where it meets stored objects.
 
-use http::HeaderMap;
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, Volume};
 use pal_registry::{ListOptions, Read};
 use pal_resources::selector::FieldSelector;
 use pal_resources::{Status, resource};
 
-use super::Call;
-use crate::auth::{AUTHENTICATED, Attributes, MASTERS, Question, Target, User, Verdict, decide, forbidden};
+use super::{Api, Call};
+use crate::auth::{Attributes, Question, Target, User, Verdict, decide, forbidden};
+
+/// Whether a user may, and why or why not; empty when there is no more to say.
+pub(super) enum Decision {
+    Allowed(String),
+    Refused(String),
+}
 
 /// Refuses what the user may not do.
 pub(super) async fn check(call: &Call<'_>, attributes: &Attributes<'_>) -> Result<(), Status> {
-    match permitted(call, &call.user, attributes).await? {
-        None => Ok(()),
-        Some(why) => Err(forbidden(&call.user, attributes, &why)),
+    check_for(call, &call.user, attributes).await
+}
+
+/// Refuses what that user, who need not be the caller, may not do.
+pub(super) async fn check_for(call: &Call<'_>, user: &User, attributes: &Attributes<'_>) -> Result<(), Status> {
+    match permitted(call.api, user, attributes).await? {
+        Decision::Allowed(_) => Ok(()),
+        Decision::Refused(why) => Err(forbidden(user, attributes, &why)),
     }
 }
 
-/// `None` when the user may; otherwise why not, empty when there is no more to say than that.
-pub(super) async fn permitted(
-    call: &Call<'_>,
-    user: &User,
-    attributes: &Attributes<'_>,
-) -> Result<Option<String>, Status> {
+/// What the request alone decides, then what stored objects say of nodes, then roles and their bindings.
+pub(super) async fn permitted(api: &Api, user: &User, attributes: &Attributes<'_>) -> Result<Decision, Status> {
+    let mut why_not = String::new();
     match (decide(user, attributes), attributes) {
-        (Verdict::Allow, _) => Ok(None),
+        (Verdict::Allow, _) => return Ok(Decision::Allowed(String::new())),
         (Verdict::Ask(question), Attributes::Resource(verb, target)) => {
-            if ask(call, user, question, verb, target).await? {
-                return Ok(None);
+            if ask(api, user, question, verb, target).await? {
+                return Ok(Decision::Allowed(String::new()));
             }
             let why = user.node().map(|node| format!("no relationship found between node '{node}' and this object"));
-            Ok(Some(why.unwrap_or_default()))
+            why_not = why.unwrap_or_default();
         }
-        (Verdict::Ask(_) | Verdict::Deny, _) => Ok(Some(String::new())),
+        (Verdict::Ask(_) | Verdict::Deny, _) => {}
     }
+    Ok(match api.rbac.policy().allows(user, attributes) {
+        Some(why) => Decision::Allowed(why.to_string()),
+        None => Decision::Refused(why_not),
+    })
 }
 
-async fn ask(
-    call: &Call<'_>,
-    user: &User,
-    question: Question,
-    verb: &str,
-    target: &Target<'_>,
-) -> Result<bool, Status> {
+async fn ask(api: &Api, user: &User, question: Question, verb: &str, target: &Target<'_>) -> Result<bool, Status> {
     let node = user.node().unwrap_or_default();
     match question {
         Question::PodOnNode => {
-            let pod = find(call, "", "pods", target).await?;
+            let pod = find(api, "", "pods", target).await?;
             Ok(match pod {
                 Some(pod) => pod.index().field("spec.nodeName") == Some(node),
                 None => absent_is_allowed(verb),
             })
         }
         Question::OwnRequest => {
-            let request = find(call, "certificates.k8s.io", "certificatesigningrequests", target).await?;
+            let request = find(api, "certificates.k8s.io", "certificatesigningrequests", target).await?;
             let Some(request) = request else { return Ok(true) };
             Ok(request.value()?["spec"]["username"] == user.name.as_str())
         }
-        Question::NamedByPodOfNode => named_by_pod(call, node, target).await,
+        Question::NamedByPodOfNode => named_by_pod(api, node, target).await,
     }
 }
 
@@ -68,25 +73,25 @@ fn absent_is_allowed(verb: &str) -> bool {
 }
 
 async fn find(
-    call: &Call<'_>,
+    api: &Api,
     group: &str,
     plural: &str,
     target: &Target<'_>,
 ) -> Result<Option<pal_registry::Object>, Status> {
     let resource = resource::find(group, "v1", plural).ok_or_else(Status::unknown_path)?;
     let namespace = Some(target.namespace).filter(|namespace| !namespace.is_empty());
-    match call.registry().get(&resource, namespace, target.name, Read::Consistent).await {
+    match api.registry.get(&resource, namespace, target.name, Read::Consistent).await {
         Ok(object) => Ok(Some(object)),
         Err(status) if status.code == 404 => Ok(None),
         Err(status) => Err(status),
     }
 }
 
-async fn named_by_pod(call: &Call<'_>, node: &str, target: &Target<'_>) -> Result<bool, Status> {
+async fn named_by_pod(api: &Api, node: &str, target: &Target<'_>) -> Result<bool, Status> {
     let pods = resource::find("", "v1", "pods").ok_or_else(Status::unknown_path)?;
     let options =
         ListOptions { field: Some(FieldSelector::parse(&format!("spec.nodeName={node}"))?), ..ListOptions::default() };
-    let list = call.registry().list(&pods, Some(target.namespace), options).await?;
+    let list = api.registry.list(&pods, Some(target.namespace), options).await?;
     let quoted = format!("\"{}\"", target.name);
     for pod in &list.items {
         // Most pods that do not name the object do not contain its name at all, and are not parsed.
@@ -161,22 +166,6 @@ pub(super) fn selected_name(selector: &str) -> Option<&str> {
     })
 }
 
-/// The user that an administrator wants to be for this request (`kubectl --as`).
-pub(super) fn impersonated(user: &User, headers: &HeaderMap) -> Result<Option<User>, Status> {
-    let text = |value: &http::HeaderValue| value.to_str().unwrap_or_default().to_owned();
-    let Some(name) = headers.get("impersonate-user").map(text) else { return Ok(None) };
-    if !user.is_in(MASTERS) {
-        let target = Target { resource: "users", name: &name, ..Target::default() };
-        return Err(forbidden(user, &Attributes::Resource("impersonate", target), ""));
-    }
-    let groups: Vec<String> = headers.get_all("impersonate-group").iter().map(text).collect();
-    let mut other = User { name, groups, ..User::default() };
-    if other.name != "system:anonymous" && !other.is_in(AUTHENTICATED) {
-        other.groups.push(AUTHENTICATED.to_owned());
-    }
-    Ok(Some(other))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -234,17 +223,5 @@ mod tests {
         check("metadata.name!=p", None);
         check("status.phase!=x\\,metadata.name=p", None);
         check("", None);
-    }
-
-    #[test]
-    fn only_administrators_act_as_others() {
-        let mut headers = HeaderMap::new();
-        headers.insert("impersonate-user", "jane".parse().expect("a header"));
-        let admin = User::new("admin", &[MASTERS]);
-        let jane = impersonated(&admin, &headers).expect("allowed").expect("another user");
-        assert_eq!((jane.name.as_str(), jane.groups.as_slice()), ("jane", &[AUTHENTICATED.to_owned()][..]));
-        let refusal = impersonated(&User::new("x", &[AUTHENTICATED]), &headers).expect_err("a refusal");
-        assert!(refusal.message.contains("cannot impersonate resource \"users\""), "{refusal}");
-        assert_eq!(impersonated(&admin, &HeaderMap::new()).map_err(|status| status.code), Ok(None));
     }
 }

@@ -11,9 +11,9 @@ use hyper::body::Incoming;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use pal_registry::Read;
 use pal_resources::{FieldError, FieldPath, Reason, Status};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
+use super::gate::Ticket;
 use super::kinds::unserved;
 use super::query::Query;
 use super::{At, Call, reply};
@@ -26,7 +26,7 @@ const REFUSAL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The log of one container.
 pub(super) async fn log(call: &Call<'_>, at: &At) -> Result<Response<Body>, Status> {
-    let permit = call.api.gate.stream()?;
+    let permit = call.api.gate.stream(&call.client)?;
     let (namespace, name) = (at.namespace().unwrap_or_default(), at.name()?);
     let forwarded = forwarded(call.query)?;
     let pod: Pod = call.registry().get(&at.resource, at.namespace(), name, Read::Consistent).await?.parse()?;
@@ -60,7 +60,7 @@ pub(super) async fn log(call: &Call<'_>, at: &At) -> Result<Response<Body>, Stat
 fn lines(
     body: Incoming,
     stop: CancellationToken,
-    permit: OwnedSemaphorePermit,
+    permit: Ticket,
 ) -> impl Stream<Item = Result<Frame<Bytes>, BoxError>> + Send {
     futures::stream::unfold((body, stop, permit), |(mut body, stop, permit)| async move {
         let frame = tokio::select! {

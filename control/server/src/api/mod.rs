@@ -8,9 +8,11 @@ mod components;
 mod definitions;
 mod deletion;
 mod discovery;
+mod fair;
 mod figures;
 mod gate;
 mod health;
+mod impersonate;
 mod kinds;
 mod log;
 mod query;
@@ -47,6 +49,7 @@ pub(crate) use self::cluster::SERVERS;
 use self::accept::{Accepted, Offers};
 use self::query::{Query, WriteQuery};
 use self::route::{ResourcePath, Route};
+use crate::auth::rbac::Rbac;
 use crate::auth::{Attributes, Authenticator, Target, TokenKey, User};
 use crate::wire::{BodyError, read_body};
 use crate::{Body, ClusterCa, ServerConfig, Tunnels};
@@ -80,6 +83,7 @@ pub(crate) struct Api {
     tunnels: Arc<Tunnels>,
     stop: CancellationToken,
     authenticator: Authenticator,
+    rbac: Rbac,
     gate: gate::Gate,
     documents: discovery::Documents,
     figures: figures::Figures,
@@ -89,6 +93,8 @@ pub(crate) struct Api {
 struct Call<'a> {
     api: &'a Api,
     user: Arc<User>,
+    /// Whose share of the server it uses.
+    client: gate::Client,
     parts: &'a Parts,
     query: &'a Query<'a>,
     accepted: Accepted,
@@ -151,8 +157,13 @@ impl Call<'_> {
         Actor { user: self.user.name.clone(), groups: self.user.groups.clone() }
     }
 
-    fn write_options(&self, query: &WriteQuery) -> WriteOptions {
-        WriteOptions { dry_run: query.dry_run, field_manager: query.field_manager.clone(), actor: self.actor() }
+    fn write_options(&self, at: &At, query: &WriteQuery) -> WriteOptions {
+        WriteOptions {
+            dry_run: query.dry_run,
+            field_manager: query.field_manager.clone(),
+            actor: self.actor(),
+            admission: admit::admission(self, at),
+        }
     }
 }
 
@@ -169,7 +180,8 @@ impl Api {
         let authenticator = Authenticator::new(registry.clone(), ca.fingerprint().to_owned(), key.clone());
         let gate = gate::Gate::new(config.max_requests, config.max_streams);
         let (documents, figures) = (discovery::Documents::default(), figures::Figures::default());
-        Self { config, local, registry, ca, key, tunnels, stop, authenticator, gate, documents, figures }
+        let rbac = Rbac::new(&registry);
+        Self { config, local, registry, ca, key, tunnels, stop, authenticator, rbac, gate, documents, figures }
     }
 
     pub(crate) fn store(&self) -> &Store {
@@ -215,12 +227,13 @@ impl Api {
     ) -> Result<Response<Body>, Status> {
         let mut user = self.authenticator.user(peer.user.as_ref(), &parts.headers).await?;
         cluster::still_a_member(self.store(), &user)?;
-        if let Some(other) = allow::impersonated(&user, &parts.headers)? {
+        let client = gate::Client::of(&user, peer.from.ip(), parts.uri.path());
+        if let Some(other) = impersonate::user(self, &user, &parts.headers).await? {
             user = Arc::new(other);
         }
-        let ticket = self.gate.request(&user.name)?;
+        let ticket = self.gate.request(&client).await?;
         let route = Route::parse(parts.uri.path());
-        let mut call = Call { api: self, user, parts, query, accepted: Accepted::default() };
+        let mut call = Call { api: self, user, client, parts, query, accepted: Accepted::default() };
         match route {
             Route::Other(path) => {
                 let verb = parts.method.as_str().to_ascii_lowercase();

@@ -6,9 +6,11 @@ use pal_resources::codec;
 use pal_resources::{FieldError, FieldPath, Resource, Status};
 use serde_json::{Map, Value, json};
 
+use super::allow::Decision;
 use super::{At, Call, allow, reply};
 use crate::Body;
-use crate::auth::{self, Attributes, ISSUER, Rules, Target, User};
+use crate::auth::rbac::Rule;
+use crate::auth::{Attributes, ISSUER, Target, User};
 
 /// Whether the resource is such a question. Nothing of them is stored.
 pub(super) fn reviewed(resource: &Resource) -> bool {
@@ -108,31 +110,32 @@ async fn token(call: &Call<'_>, spec: &Value) -> Result<Value, Status> {
 
 /// What the user may do, as a list.
 fn rules(call: &Call<'_>, spec: &Value) -> Result<Value, Status> {
-    if spec["namespace"].as_str().is_none_or(str::is_empty) {
+    let namespace = spec["namespace"].as_str().unwrap_or_default();
+    if namespace.is_empty() {
         return Err(Status::bad_request("no namespace on request"));
     }
-    Ok(rules_status(&auth::rules(&call.user)))
+    let held = call.api.rbac.policy().held(&call.user, namespace);
+    Ok(rules_status(&held, call.user.node().is_some() || call.user.bootstrapping()))
 }
 
-fn rules_status(rules: &Rules) -> Value {
-    let mut status = if rules.all {
-        json!({
-            "resourceRules": [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}],
-            "nonResourceRules": [{"verbs": ["*"], "nonResourceURLs": ["*"]}],
-        })
-    } else {
-        let resources = rules.resources.iter();
-        let resources: Vec<Value> = resources
-            .map(|rule| json!({"verbs": rule.verbs, "apiGroups": [rule.group], "resources": rule.resources}))
-            .collect();
-        json!({
-            "resourceRules": resources,
-            "nonResourceRules": [{"verbs": ["get"], "nonResourceURLs": rules.paths}],
-        })
-    };
-    status["incomplete"] = rules.incomplete.is_some().into();
-    if let Some(why) = rules.incomplete {
-        status["evaluationError"] = why.into();
+/// `more`: the user may do things that no rule says, because they depend on the object.
+fn rules_status(rules: &[Rule], more: bool) -> Value {
+    let resources = rules.iter().filter(|rule| !rule.resources.is_empty()).map(|rule| {
+        let mut shown = json!({"verbs": rule.verbs, "apiGroups": rule.groups, "resources": rule.resources});
+        if !rule.names.is_empty() {
+            shown["resourceNames"] = rule.names.clone().into();
+        }
+        shown
+    });
+    let paths = rules.iter().filter(|rule| !rule.urls.is_empty());
+    let paths = paths.map(|rule| json!({"verbs": rule.verbs, "nonResourceURLs": rule.urls}));
+    let mut status = json!({
+        "resourceRules": resources.collect::<Vec<_>>(),
+        "nonResourceRules": paths.collect::<Vec<_>>(),
+        "incomplete": more,
+    });
+    if more {
+        status["evaluationError"] = "node authorizer does not support user rule resolution".into();
     }
     status
 }
@@ -152,11 +155,11 @@ async fn access(call: &Call<'_>, user: &User, spec: &Value) -> Result<Value, Sta
                 name: &name,
                 field_selector: "",
             };
-            allow::permitted(call, user, &Attributes::Resource(&verb, target)).await?
+            allow::permitted(call.api, user, &Attributes::Resource(&verb, target)).await?
         }
         (false, true) => {
             let (verb, path) = (text(path, "verb"), text(path, "path"));
-            allow::permitted(call, user, &Attributes::Path(&verb, &path)).await?
+            allow::permitted(call.api, user, &Attributes::Path(&verb, &path)).await?
         }
         _ => {
             return Err(Status::bad_request(
@@ -164,11 +167,15 @@ async fn access(call: &Call<'_>, user: &User, spec: &Value) -> Result<Value, Sta
             ));
         }
     };
-    Ok(match outcome {
-        None => json!({"allowed": true}),
-        Some(why) if why.is_empty() => json!({"allowed": false}),
-        Some(why) => json!({"allowed": false, "reason": why}),
-    })
+    let (allowed, reason) = match outcome {
+        Decision::Allowed(reason) => (true, reason),
+        Decision::Refused(reason) => (false, reason),
+    };
+    let mut status = json!({"allowed": allowed});
+    if !reason.is_empty() {
+        status["reason"] = reason.into();
+    }
+    Ok(status)
 }
 
 #[cfg(test)]

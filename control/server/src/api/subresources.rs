@@ -38,7 +38,7 @@ pub(super) async fn bind(call: &Call<'_>, at: &At, body: Incoming) -> Result<Res
             .collect(),
     };
     let namespace = at.namespace().unwrap_or_default();
-    call.registry().bind(namespace, at.name()?, &binding, &call.write_options(&query)).await?;
+    call.registry().bind(namespace, at.name()?, &binding, &call.write_options(at, &query)).await?;
     done(call)
 }
 

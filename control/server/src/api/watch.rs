@@ -1,5 +1,6 @@
 //! Watches: events as lines, for as long as both sides want.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -9,10 +10,10 @@ use http_body::Frame;
 use http_body_util::StreamBody;
 use pal_registry::{Watch, WatchEvent, bookmark};
 use pal_resources::Status;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::gate::{Streams, Ticket};
 use super::render::Shown;
 use super::{At, Call, reply};
 use crate::{Body, BoxError};
@@ -21,6 +22,23 @@ use crate::{Body, BoxError};
 const LIFETIME: Duration = Duration::from_secs(1800);
 /// Events that are there already go out together, up to about this size.
 const BATCH: usize = 64 * 1024;
+/// An object from this size on is sent as it lies in the store; smaller ones are copied together, which costs less than a
+/// frame for each.
+const SHARED: usize = 16 * 1024;
+/// What serving one watcher costs, about: waking it, a frame, a record of TLS, a write to its socket.
+const COST: Duration = Duration::from_micros(10);
+/// Shorter pauses save nothing.
+const SHORTEST: Duration = Duration::from_micros(500);
+/// Watchers wait no longer than this for events that are there.
+const LONGEST: Duration = Duration::from_millis(100);
+
+/// How long a watcher that was just served rests before it is looked after again. With many watchers of the same events,
+/// serving each at every event would be all that the server does; so each gets together what came in the time that one round
+/// over all of them takes. An event after a quiet time is not held up.
+fn rest(streams: usize) -> Duration {
+    let round = COST.saturating_mul(u32::try_from(streams).unwrap_or(u32::MAX));
+    if round < SHORTEST { Duration::ZERO } else { round.min(LONGEST) }
+}
 
 /// A running watch with what ends it.
 struct Running {
@@ -31,12 +49,18 @@ struct Running {
     until: Instant,
     stop: CancellationToken,
     ended: bool,
-    _permit: OwnedSemaphorePermit,
+    /// Made and not sent yet.
+    ready: VecDeque<Bytes>,
+    /// Until when this watcher rests.
+    rests: Option<Instant>,
+    /// How many streams the server has.
+    streams: Streams,
+    _ticket: Ticket,
 }
 
 /// `GET ...?watch=true`
 pub(super) async fn watch(call: &Call<'_>, at: &At) -> Result<Response<Body>, Status> {
-    let permit = call.api.gate.stream()?;
+    let ticket = call.api.gate.stream(&call.client)?;
     let options = call.query.watch()?;
     let shown = call.shown(at)?;
     let lifetime = call.query.timeout()?.unwrap_or_else(|| LIFETIME.mul_f64(1.0 + rand::random::<f64>()));
@@ -48,7 +72,10 @@ pub(super) async fn watch(call: &Call<'_>, at: &At) -> Result<Response<Body>, St
         until: Instant::now() + lifetime,
         stop: call.api.stop.clone(),
         ended: false,
-        _permit: permit,
+        ready: VecDeque::new(),
+        rests: None,
+        streams: call.api.gate.streams(),
+        _ticket: ticket,
     };
     let body = reply::boxed(StreamBody::new(running.frames()));
     Ok(reply::answer(StatusCode::OK, reply::JSON, body))
@@ -64,24 +91,45 @@ impl Running {
 
     /// The next events; `None` when the watch is over.
     async fn frame(&mut self) -> Option<Bytes> {
+        if let Some(frame) = self.ready.pop_front() {
+            return Some(frame);
+        }
         if self.ended {
             return None;
         }
+        let rests = self.rests.take();
+        let first = async {
+            if let Some(rests) = rests {
+                tokio::time::sleep_until(rests).await;
+            }
+            self.watch.next().await
+        };
         let first = tokio::select! {
             biased;
             () = self.stop.cancelled() => return None,
-            event = self.watch.next() => event?,
+            event = first => event?,
             () = tokio::time::sleep_until(self.until) => return None,
         };
         let mut lines = BytesMut::new();
         self.line(&mut lines, &first);
-        while !self.ended && lines.len() < BATCH {
-            let Some(event) = self.watch.try_next() else { break };
-            self.line(&mut lines, &event);
+        let mut more = true;
+        while more && !self.ended && lines.len() < BATCH && self.ready.is_empty() {
+            match self.watch.try_next() {
+                Some(event) => self.line(&mut lines, &event),
+                None => more = false,
+            }
         }
-        Some(lines.freeze())
+        if !more {
+            let rest = rest(self.streams.count());
+            self.rests = (!rest.is_zero()).then(|| Instant::now() + rest);
+        }
+        if !lines.is_empty() {
+            self.ready.push_back(lines.freeze());
+        }
+        self.ready.pop_front()
     }
 
+    /// Adds an event to what is sent next.
     fn line(&mut self, lines: &mut BytesMut, event: &WatchEvent) {
         let shown = match event {
             WatchEvent::Added(object) => self.object("ADDED", object),
@@ -97,14 +145,38 @@ impl Running {
             self.ended = true;
             ("ERROR", status.to_json().into())
         });
-        lines.reserve(object.len() + 32);
-        for part in [b"{\"type\":\"", kind.as_bytes(), b"\",\"object\":", &object, b"}\n"] {
+        let shared = object.len() >= SHARED;
+        lines.reserve(32 + if shared { 0 } else { object.len() });
+        for part in [b"{\"type\":\"", kind.as_bytes(), b"\",\"object\":"] {
             lines.extend_from_slice(part);
         }
+        if shared {
+            self.ready.push_back(lines.split().freeze());
+            self.ready.push_back(object);
+        } else {
+            lines.extend_from_slice(&object);
+        }
+        lines.extend_from_slice(b"}\n");
     }
 
     fn object(&mut self, kind: &'static str, object: &pal_registry::Object) -> Result<(&'static str, Bytes), Status> {
         let first = !std::mem::replace(&mut self.headed, true);
         Ok((kind, self.shown.event(object, first)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_watchers_are_served_at_once_and_many_in_rounds() {
+        let check = |streams: usize, micros: u64| assert_eq!(rest(streams), Duration::from_micros(micros), "{streams}");
+        check(0, 0);
+        check(40, 0);
+        check(100, 1_000);
+        check(1_000, 10_000);
+        check(10_000, 100_000);
+        check(1_000_000, 100_000);
     }
 }

@@ -16,7 +16,7 @@ pub(super) async fn create(call: &Call<'_>, at: &At, body: Incoming) -> Result<R
     let body = call.body(body).await?;
     let Decoded { value, warnings } = codec::decode(media, &body, Some(&at.resource), query.validation)?;
     admit::create(call, at, &value)?;
-    let options = call.write_options(&query);
+    let options = call.write_options(at, &query);
     let object = call.registry().create(&at.resource, at.namespace(), value, &options).await?;
     Ok(reply::warn(read::one(call, at, StatusCode::CREATED, &object)?, &warnings))
 }
@@ -27,7 +27,7 @@ pub(super) async fn update(call: &Call<'_>, at: &At, body: Incoming) -> Result<R
     let media = call.media()?;
     let body = call.body(body).await?;
     let Decoded { value, warnings } = decode(at, media, &body, query.validation)?;
-    let options = call.write_options(&query);
+    let options = call.write_options(at, &query);
     let (namespace, name) = (at.namespace(), at.name()?);
     let object = call.registry().update(&at.resource, at.subresource(), namespace, name, value, &options).await?;
     Ok(reply::warn(read::one(call, at, StatusCode::OK, &object)?, &warnings))
@@ -48,7 +48,7 @@ pub(super) async fn patch(call: &Call<'_>, at: &At, body: Incoming) -> Result<Re
     let Decoded { value, mut warnings } = codec::decode_raw(codec::Media::Json, &body, query.validation)
         .map_err(|status| Status::bad_request(format!("error decoding patch: {}", status.message)))?;
     let patch = Patch { kind, body: value, validation: query.validation };
-    let options = call.write_options(&query);
+    let options = call.write_options(at, &query);
     let (namespace, name) = (at.namespace(), at.name()?);
     let patched = call.registry().patch(&at.resource, at.subresource(), namespace, name, &patch, &options).await?;
     warnings.extend(patched.warnings);

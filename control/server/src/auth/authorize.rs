@@ -3,7 +3,7 @@
 use pal_resources::selector::FieldSelector;
 use pal_resources::status::{Reason, Status, StatusDetails};
 
-use super::{AUTHENTICATED, MASTERS, User};
+use super::{MASTERS, User};
 use crate::pki::SERVERS;
 
 /// The resource that a request is about.
@@ -48,9 +48,8 @@ pub enum Verdict {
     Ask(Question),
 }
 
-pub(super) const DISCOVERY: &[&str] = &["/api", "/apis", "/openapi", "/version"];
 /// What anybody may ask who can reach the port. A joiner reads the root certificate before it can trust the server.
-pub(super) const PUBLIC: &[&str] = &["/healthz", "/livez", "/readyz", "/version", "/cluster-info"];
+const PUBLIC: &[&str] = &["/healthz", "/livez", "/readyz", "/version", "/cluster-info"];
 
 /// Whether the user may do that.
 pub fn decide(user: &User, request: &Attributes<'_>) -> Verdict {
@@ -59,7 +58,7 @@ pub fn decide(user: &User, request: &Attributes<'_>) -> Verdict {
     }
     let verdict = match request {
         Attributes::Path(verb, path) => path_verdict(user, verb, path),
-        Attributes::Resource(verb, target) => self_review(user, verb, target),
+        Attributes::Resource(..) => Verdict::Deny,
     };
     match (verdict, request) {
         (Verdict::Deny, Attributes::Resource(verb, target)) => {
@@ -83,21 +82,11 @@ fn path_verdict(user: &User, verb: &str, path: &str) -> Verdict {
     let reads = matches!(verb, "get" | "head");
     let allowed = reads
         && (below(path, PUBLIC)
-            || user.is_in(AUTHENTICATED) && below(path, DISCOVERY)
             || user.node().is_some() && below(path, &["/v2"])
             || user.is_in(SERVERS) && (below(path, &["/v2"]) || path == "/cluster/servers"));
     // Which token lets what join is told there, in words.
     let joins = verb == "post" && path == "/cluster/servers" && user.bootstrapping();
     if allowed || joins { Verdict::Allow } else { Verdict::Deny }
-}
-
-fn self_review(user: &User, verb: &str, target: &Target<'_>) -> Verdict {
-    let review = matches!(
-        (target.group, target.resource),
-        ("authentication.k8s.io", "selfsubjectreviews")
-            | ("authorization.k8s.io", "selfsubjectaccessreviews" | "selfsubjectrulesreviews")
-    );
-    if review && verb == "create" && user.is_in(AUTHENTICATED) { Verdict::Allow } else { Verdict::Deny }
 }
 
 fn certificate_request(verb: &str, target: &Target<'_>) -> Verdict {
@@ -194,6 +183,7 @@ pub fn forbidden(user: &User, request: &Attributes<'_>, why: &str) -> Status {
 
 #[cfg(test)]
 mod tests {
+    use super::super::AUTHENTICATED;
     use super::*;
 
     fn target(text: &'static str) -> Target<'static> {
@@ -257,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn others_may_ask_who_they_are_and_what_there_is() {
+    fn without_a_role_others_see_what_is_public() {
         let admin = User::new("admin", &[MASTERS, AUTHENTICATED]);
         let jane = User::new("jane", &[AUTHENTICATED]);
         let joiner = User::new("system:bootstrap:abc", &["system:bootstrappers", AUTHENTICATED]);
@@ -272,10 +262,10 @@ mod tests {
         check(&admin, "delete", "core/secrets default s", Verdict::Allow);
         check(&admin, "put", "/v2/x", Verdict::Allow);
         check(&jane, "get", "core/pods default p", Verdict::Deny);
-        check(&jane, "get", "/apis/apps/v1", Verdict::Allow);
+        check(&jane, "get", "/apis/apps/v1", Verdict::Deny);
         check(&jane, "get", "/metrics", Verdict::Deny);
         check(&jane, "get", "/v2/x", Verdict::Deny);
-        check(&jane, "create", "authorization.k8s.io/selfsubjectaccessreviews", Verdict::Allow);
+        check(&jane, "create", "authorization.k8s.io/selfsubjectaccessreviews", Verdict::Deny);
         check(&joiner, "create", "certificates.k8s.io/certificatesigningrequests", Verdict::Allow);
         check(&joiner, "list", "certificates.k8s.io/certificatesigningrequests", Verdict::Deny);
         check(&joiner, "get", "core/nodes - a", Verdict::Deny);

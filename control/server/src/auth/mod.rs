@@ -3,12 +3,11 @@
 mod authenticate;
 mod authorize;
 mod jwt;
-mod rules;
+pub(crate) mod rbac;
 
 pub(crate) use authenticate::Authenticator;
 pub use authorize::{Attributes, Question, Target, Verdict, decide, forbidden};
 pub use jwt::{Bound, Claims, ISSUER, TokenError, TokenKey};
-pub(crate) use rules::{Rules, rules};
 
 use std::collections::BTreeMap;
 

@@ -119,17 +119,67 @@ async fn service_accounts_act_with_their_tokens_until_they_go() {
     let listing = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews";
     let here = json!({"spec": {"namespace": "default"}});
     let all = admin.post(listing, &here).await.ok()["status"].clone();
-    assert_eq!(all["resourceRules"], json!([{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}]));
+    assert_eq!(all["resourceRules"][0], json!({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}));
     let own = account.post(listing, &here).await.ok()["status"].clone();
     assert_eq!(
         (&own["resourceRules"][0]["resources"], &own["incomplete"]),
-        (&json!(["selfsubjectreviews"]), &json!(false))
+        (&json!(["selfsubjectaccessreviews", "selfsubjectrulesreviews"]), &json!(false))
     );
     admin.post(listing, &json!({"spec": {}})).await.refused(400, "no namespace on request");
     let short = admin.post(&format!("{ACCOUNTS}/sa/token"), &json!({"spec": {"expirationSeconds": 5}})).await;
     short.refused(422, "may not specify a duration less than 10 minutes");
     admin.send(Method::DELETE, &format!("{ACCOUNTS}/sa"), "").await.ok();
     account.post(review, &json!({})).await.refused(401, "no longer exists");
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn roles_say_who_may_what_and_nobody_gives_more_than_they_hold() {
+    const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
+    const PODS: &str = "/api/v1/namespaces/default/pods";
+    let cluster = Cluster::start().await;
+    let admin = cluster.admin();
+    let jane = cluster.admin().with("impersonate-user", "jane");
+    jane.get(PODS).await.refused(403, "User \"jane\" cannot list resource \"pods\" in API group \"\"");
+
+    let bind = |name: &str, role: &str| {
+        json!({
+            "metadata": {"name": name},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
+            "subjects": [{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": "jane"}]
+        })
+    };
+    let bindings = format!("{RBAC}/namespaces/default/rolebindings");
+    admin.post(&bindings, &bind("jane", "system:aggregate-to-view")).await.ok();
+    jane.get(PODS).await.ok();
+    jane.get("/api/v1/pods").await.refused(403, "at the cluster scope");
+    jane.get("/api/v1/namespaces/kube-system/pods").await.refused(403, "in the namespace \"kube-system\"");
+    let access = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+    let may = json!({"spec": {"resourceAttributes": {"verb": "list", "resource": "pods", "namespace": "default"}}});
+    let review = jane.post(access, &may).await.ok()["status"].clone();
+    let why =
+        "RBAC: allowed by RoleBinding \"jane/default\" of ClusterRole \"system:aggregate-to-view\" to User \"jane\"";
+    assert_eq!((&review["allowed"], &review["reason"]), (&json!(true), &json!(why)));
+
+    // With roles and bindings in hand, and nothing else, she can pass on what she has and no more.
+    admin.post(&bindings, &bind("rbac", "system:aggregate-to-admin")).await.ok();
+    let roles = format!("{RBAC}/namespaces/default/roles");
+    let role = |name: &str, resource: &str| json!({"metadata": {"name": name}, "rules": [{"verbs": ["get"], "apiGroups": [""], "resources": [resource]}]});
+    jane.post(&roles, &role("pods", "pods")).await.ok();
+    jane.post(&roles, &role("secrets", "secrets"))
+        .await
+        .refused(403, "is attempting to grant RBAC permissions not currently held");
+    let grab = json!([{"op": "replace", "path": "/rules/0/resources", "value": ["secrets"]}]);
+    let patch = jane.with("content-type", "application/json-patch+json");
+    patch.send(Method::PATCH, &format!("{roles}/pods"), grab.to_string()).await.refused(403, "Resources:[\"secrets\"]");
+    let jane = cluster.admin().with("impersonate-user", "jane");
+    jane.post(&bindings, &bind("more", "cluster-admin")).await.refused(403, "APIGroups:[\"*\"]");
+    jane.post(&bindings, &bind("nothing", "nothing")).await.refused(404, "not found");
+    jane.post(&bindings, &bind("same", "system:aggregate-to-view")).await.ok();
+
+    admin.send(Method::DELETE, &format!("{bindings}/jane"), "").await.ok();
+    admin.send(Method::DELETE, &format!("{bindings}/same"), "").await.ok();
+    jane.get(PODS).await.refused(403, "cannot list");
     cluster.stop().await;
 }
 
