@@ -105,6 +105,14 @@ impl Api {
         Ok(Self { client, config, kubeconfig: path, namespace })
     }
 
+    /// The same cluster and user by way of another server.
+    pub fn at(&self, url: &str) -> Result<Self, CliError> {
+        let mut config = self.config.clone();
+        config.cluster_url = url.parse().map_err(|error| CliError::other(format!("{url}: {error}")))?;
+        let client = kube::Client::try_from(config.clone()).map_err(|error| self.explain(error))?;
+        Ok(Self { client, config, ..self.clone() })
+    }
+
     /// Where the cluster is.
     pub fn url(&self) -> String {
         self.config.cluster_url.to_string().trim_end_matches('/').to_owned()

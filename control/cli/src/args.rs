@@ -34,12 +34,14 @@ pub struct ClientArgs {
 pub enum Command {
     /// Start a cluster of one node here, in the foreground
     Up(UpArgs),
-    /// Start a server: the API, the store, the controllers and the scheduler
+    /// Start a server (the API, the store, the controllers and the scheduler), or look after the servers there are
     Server(ServerArgs),
     /// Start a node, joining a cluster where it has not yet
     Agent(AgentArgs),
     /// Make and list the tokens by which machines join
     Token(TokenArgs),
+    /// Save the cluster to a file, and restore it
+    Snapshot(SnapshotArgs),
     /// Run a Wasm component as a Deployment, with a Service in front of it
     Run(RunArgs),
     /// Make the cluster hold what manifests say
@@ -101,9 +103,82 @@ pub struct UpArgs {
 }
 
 #[derive(ClapArgs, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct ServerArgs {
+    #[command(subcommand)]
+    pub command: Option<ServerCommand>,
     #[command(flatten)]
     pub serve: ServeArgs,
+    #[command(flatten)]
+    pub join: JoinArgs,
+}
+
+/// How a server becomes one of several.
+#[derive(ClapArgs, Debug, Clone, Default)]
+pub struct JoinArgs {
+    /// A server of the cluster to join, as https://HOST:PORT; needed once
+    #[arg(long, value_name = "URL")]
+    pub join: Option<String>,
+    /// The token that `pal token create --role server` printed; needed once
+    #[arg(long, env = "PAL_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+    /// What the server is called [default: what it was called the last time, else this machine's name and four digits]
+    #[arg(long)]
+    pub name: Option<String>,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum ServerCommand {
+    /// List the cluster's servers
+    List {
+        /// How to show them
+        #[arg(short, long, value_name = "FORMAT")]
+        output: Option<ServerOutput>,
+    },
+    /// Take a server out of the cluster; it stops by itself, and its data stay where they are
+    Remove {
+        /// Its name or its id
+        name: String,
+    },
+    /// Have another server lead
+    TransferLeader {
+        /// Its name or its id
+        name: String,
+    },
+}
+
+/// How `server list` shows servers.
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ServerOutput {
+    Json,
+}
+
+#[derive(ClapArgs, Debug)]
+pub struct SnapshotArgs {
+    #[command(subcommand)]
+    pub command: SnapshotCommand,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum SnapshotCommand {
+    /// Save the cluster's objects and its keys to a file, while it serves. Images are not in it
+    Save {
+        /// The file, which must not exist
+        file: PathBuf,
+    },
+    /// Make a new cluster of one server from a file; `pal server --data-dir DIR` then serves it
+    Restore {
+        /// The file
+        file: PathBuf,
+        /// Where to, which must be empty [default: palinurus below $XDG_DATA_HOME or ~/.local/share]
+        #[arg(long, value_name = "DIR", env = "PAL_DATA_DIR")]
+        data_dir: Option<PathBuf>,
+    },
+    /// Check a file and show what it holds
+    Status {
+        /// The file
+        file: PathBuf,
+    },
 }
 
 #[derive(ClapArgs, Debug)]
@@ -166,6 +241,7 @@ pub enum TokenCommand {
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JoinRole {
     Node,
+    Server,
 }
 
 #[derive(ClapArgs, Debug)]

@@ -12,15 +12,19 @@ use pal_server::{Body, ClusterCa, Mounted, Tunnels};
 use tokio::sync::watch;
 
 /// The server's view of which nodes are connected, for the controllers.
-pub struct Liveness(pub Arc<Tunnels>);
+pub struct Liveness {
+    pub tunnels: Arc<Tunnels>,
+    /// When the controllers began to look: nobody has been silent for longer than that.
+    pub since: Instant,
+}
 
 impl NodeLiveness for Liveness {
     fn last_seen(&self, node: &str) -> Option<Instant> {
-        self.0.last_seen(node)
+        self.tunnels.last_seen(node).map(|seen| seen.max(self.since))
     }
 
     fn changed(&self) -> watch::Receiver<u64> {
-        self.0.changed()
+        self.tunnels.changed()
     }
 }
 

@@ -240,7 +240,7 @@ fn cell(value: &Value) -> String {
 }
 
 /// Lines whose columns stand below each other, three spaces apart.
-fn align(rows: Vec<Vec<String>>) -> String {
+pub fn align(rows: Vec<Vec<String>>) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| rows.iter().filter_map(|r| r.get(column)).map(|c| c.chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns).map(width).collect();

@@ -22,7 +22,9 @@ mod out;
 mod paths;
 mod progress;
 mod run;
+mod servers;
 mod signals;
+mod snapshot;
 mod token;
 mod up;
 mod wait;
@@ -69,9 +71,10 @@ async fn dispatch(args: Args) -> Result<(), CliError> {
     let client = &args.client;
     match args.command {
         Command::Up(command) => up::run(command).await,
-        Command::Server(command) => control_plane::run(command).await,
+        Command::Server(command) => servers::run(client, command).await,
         Command::Agent(command) => node::run(command).await,
         Command::Token(command) => token::run(client, command).await,
+        Command::Snapshot(command) => snapshot::run(client, command).await,
         Command::Run(command) => run::run(client, command).await,
         Command::Apply(command) => apply::run(client, command).await,
         Command::Get(command) => get::run(client, command).await,

@@ -1,7 +1,7 @@
 //! `pal agent`: one node.
 
 use std::fs::File;
-use std::net::{IpAddr, ToSocketAddrs, UdpSocket};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -175,21 +175,6 @@ fn address_towards_any(servers: &[String]) -> Result<IpAddr, CliError> {
 
 /// This machine's address on the way to the server.
 fn address_towards(server: &str) -> Result<IpAddr, CliError> {
-    let unknown = |why: String| CliError::other(format!("{server}: {why}; say this node's address with --node-ip"));
-    let url = url::Url::parse(server).map_err(|error| {
-        CliError::other(format!("--join {server}: {error}; a server is named as https://HOST:PORT"))
-    })?;
-    let host = url.host_str().ok_or_else(|| unknown("the URL names no host".to_owned()))?;
-    let port = url.port_or_known_default().unwrap_or(443);
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    let address = (host, port)
-        .to_socket_addrs()
-        .map_err(|error| unknown(error.to_string()))?
-        .next()
-        .ok_or_else(|| unknown("the name has no address".to_owned()))?;
-    let any = if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
-    // No packet is sent: connecting a datagram socket only looks up which address would be the sender's.
-    let socket = UdpSocket::bind(any).and_then(|socket| socket.connect(address).map(|()| socket));
-    let local = socket.and_then(|socket| socket.local_addr()).map_err(|error| unknown(error.to_string()))?;
-    Ok(local.ip())
+    paths::address_towards(server)
+        .map_err(|why| CliError::other(format!("{server}: {why}; say this node's address with --node-ip")))
 }

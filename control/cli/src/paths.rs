@@ -1,5 +1,6 @@
 //! Where things lie on this machine.
 
+use std::net::{IpAddr, ToSocketAddrs, UdpSocket};
 use std::path::{Path, PathBuf};
 
 use crate::error::CliError;
@@ -53,6 +54,21 @@ pub fn write_private(path: &Path, text: &str) -> Result<(), CliError> {
         std::fs::rename(&temporary, path)
     };
     write().map_err(CliError::file(path))
+}
+
+/// This machine's address on the way to a server, which is named as `https://HOST:PORT`.
+pub fn address_towards(server: &str) -> Result<IpAddr, String> {
+    let url = url::Url::parse(server).map_err(|error| format!("{error} (a server is named as https://HOST:PORT)"))?;
+    let host = url.host_str().ok_or_else(|| "the URL names no host".to_owned())?;
+    let port = url.port_or_known_default().unwrap_or(443);
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let mut addresses = (host, port).to_socket_addrs().map_err(|error| error.to_string())?;
+    let address = addresses.next().ok_or_else(|| "the name has no address".to_owned())?;
+    let any = if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+    // No packet is sent: connecting a datagram socket only looks up which address would be the sender's.
+    let socket = UdpSocket::bind(any).and_then(|socket| socket.connect(address).map(|()| socket));
+    let local = socket.and_then(|socket| socket.local_addr()).map_err(|error| error.to_string())?;
+    Ok(local.ip())
 }
 
 /// This machine's name in the form that a Node's name may have (RFC 1123 subdomain).

@@ -23,16 +23,28 @@ pub async fn run(client: &ClientArgs, args: TokenArgs) -> Result<(), CliError> {
                 [root, ..] => Sha256::digest(root).iter().map(|byte| format!("{byte:02x}")).collect::<String>(),
                 [] => return Err(CliError::other("the kubeconfig names no certificate authority")),
             };
-            let JoinRole::Node = role;
-            let token = tokens::generate(Role::Node, ttl, &description, &fingerprint, Timestamp::now());
+            let role = match role {
+                JoinRole::Node => Role::Node,
+                JoinRole::Server => Role::Server,
+            };
+            let token = tokens::generate(role, ttl, &description, &fingerprint, Timestamp::now());
             let mut body = serde_json::to_value(&token.secret).map_err(CliError::other)?;
             body["apiVersion"] = "v1".into();
             body["kind"] = "Secret".into();
             api.json(request(Method::POST, SECRETS, &[], Some(&body))?).await?;
             if quiet {
                 out::line(format_args!("{}", token.text))?;
-            } else {
-                out::line(format_args!("pal agent --join {} --token {}", join_url(&api).await?, token.text))?;
+                return Ok(());
+            }
+            let url = join_url(&api).await?;
+            match role {
+                Role::Node => out::line(format_args!("pal agent --join {url} --token {}", token.text))?,
+                Role::Server => {
+                    out::line(format_args!("pal server --join {url} --token {}", token.text))?;
+                    eprintln!(
+                        "Run it on the machine that joins. It listens on port 6443 of the address that leads there, unless --listen ADDR:PORT says otherwise; --data-dir DIR says where its data lies."
+                    );
+                }
             }
             Ok(())
         }

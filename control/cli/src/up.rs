@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::api::{self, Api};
 use crate::apply::{self, Applied};
-use crate::args::UpArgs;
+use crate::args::{JoinArgs, UpArgs};
 use crate::control_plane::ControlPlane;
 use crate::error::CliError;
 use crate::manifest;
@@ -28,7 +28,9 @@ pub async fn run(args: UpArgs) -> Result<(), CliError> {
     let progress = Progress::new();
 
     let step = progress.step("starting the control plane");
-    let plane = ControlPlane::start(&args.serve, &data_dir).await?;
+    let alone = JoinArgs::default();
+    let started = ControlPlane::start(&args.serve, &alone, &data_dir, &stop, |text| step.note(text)).await?;
+    let Some(plane) = started else { return Ok(()) };
     step.done(format!("control plane is ready at {}", plane.url));
 
     let result = async {
