@@ -123,11 +123,7 @@ impl FieldSet {
     /// What is in either.
     pub fn union(&self, other: &Self) -> Self {
         let mut all = self.clone();
-        for (element, node) in &other.nodes {
-            let own = all.node_mut(element.clone());
-            own.member |= node.member;
-            own.below = if own.below.is_empty() { node.below.clone() } else { own.below.union(&node.below) };
-        }
+        all.add(other.clone());
         all
     }
 
@@ -141,12 +137,37 @@ impl FieldSet {
 
     /// What is in this set and not in the other. A path below one that is in the other stays.
     pub fn difference(&self, other: &Self) -> Self {
-        self.combined(other, |own, other| match other {
-            None => Some(own.clone()),
-            Some(other) => {
-                Some(Node { member: own.member && !other.member, below: own.below.difference(&other.below) })
-            }
-        })
+        let mut left = self.clone();
+        left.subtract(other);
+        left
+    }
+
+    /// Takes out what is in the other. A path below one that is in the other stays.
+    pub fn subtract(&mut self, other: &Self) {
+        let mut emptied = false;
+        for (element, other) in &other.nodes {
+            let Ok(at) = self.place(element) else { continue };
+            let node = &mut self.nodes[at].1;
+            node.member &= !other.member;
+            node.below.subtract(&other.below);
+            emptied |= node.is_empty();
+        }
+        if emptied {
+            self.nodes.retain(|(_, node)| !node.is_empty());
+        }
+    }
+
+    /// Adds what is in the other.
+    pub fn add(&mut self, other: Self) {
+        if self.is_empty() {
+            *self = other;
+            return;
+        }
+        for (element, node) in other.nodes {
+            let own = self.node_mut(element);
+            own.member |= node.member;
+            own.below.add(node.below);
+        }
     }
 
     /// What is in this set and neither in the other nor below a path of it.
@@ -191,18 +212,20 @@ impl FieldSet {
         Self { nodes: all.collect() }
     }
 
-    /// The set after what the schema replaces as a whole became so: nothing is owned below such a place.
-    pub(crate) fn collapsed(&self, shape: Shape<'_>) -> Self {
-        let all = self.nodes.iter().map(|(element, node)| {
+    /// Does to the set what a schema does that now replaces as a whole what was owned item by item: nothing is owned
+    /// below such a place.
+    pub(crate) fn collapse(&mut self, shape: Shape<'_>) {
+        for (element, node) in &mut self.nodes {
+            if node.below.is_empty() {
+                continue;
+            }
             let inner = shape.below(element);
-            let node = if !node.below.is_empty() && inner.is_atomic() {
-                Node::leaf()
+            if inner.is_atomic() {
+                *node = Node::leaf();
             } else {
-                Node { member: node.member, below: node.below.collapsed(inner) }
-            };
-            (element.clone(), node)
-        });
-        Self { nodes: all.collect() }
+                node.below.collapse(inner);
+            }
+        }
     }
 }
 
