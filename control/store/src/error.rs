@@ -102,6 +102,9 @@ pub enum StoreError {
         /// Why.
         why: String,
     },
+    /// The server cannot be reached; nothing was written.
+    #[error("the server cannot be reached: {0}")]
+    Unreachable(String),
     /// The store stopped after an error that it cannot write on behind.
     #[error("the store takes no more writes since: {0}")]
     Failed(String),

@@ -3,7 +3,18 @@
 //! The store opens its streams through [`Dial`] and takes those of others through [`crate::Store::accept`]. Who the other
 //! side is was found out before, from its certificate.
 
+mod accept;
+mod answers;
 mod client;
+mod frames;
+mod handing;
+mod hello;
+mod link;
+mod outbox;
+mod peers;
+mod serve;
+mod snapshots;
+mod wire;
 
 use std::fmt;
 use std::io;
@@ -12,7 +23,9 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
+pub(crate) use accept::accept;
 pub use client::{Client, Committed, Found};
+pub(crate) use peers::{Links, Peers, PeersConfig};
 
 use crate::membership::{Member, ServerId};
 
@@ -65,12 +78,18 @@ pub enum PeerError {
     /// One side does not want to speak with the other.
     #[error("refused: {0}")]
     Refused(Refused),
+    /// This side does not want to speak with the other.
+    #[error("the other side is not wanted: {0}")]
+    Unwanted(Refused),
     /// Nothing came for too long.
     #[error("nothing came for {} ms", .0.as_millis())]
     Silent(Duration),
     /// What came makes no sense.
     #[error("at odds with the protocol: {0}")]
     Protocol(String),
+    /// The other side ended the stream, and said why.
+    #[error("the other side: {0}")]
+    Told(String),
     /// The stream broke.
     #[error("{reason}")]
     Io {
@@ -108,6 +127,9 @@ pub enum Refused {
     /// Too many streams of its kind are open.
     #[error("too many connections of this kind are open")]
     TooMany,
+    /// A voter without its state: it does not know what it voted and acknowledged.
+    #[error("it has lost its data: remove it from the cluster, move its data directory away and join anew")]
+    Wiped,
     /// It asks for what its certificate does not allow.
     #[error("its certificate does not allow this")]
     Forbidden,

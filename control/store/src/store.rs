@@ -6,23 +6,26 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
+use bytes::Bytes;
 use raft::eraftpb::ConfState;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 
 use crate::codec::encode_txn;
-use crate::core::{Core, FOUNDED_AT, NoPeers, Parts, founding_state};
+use crate::core::{Core, FOUNDED_AT, Parts, founding_state};
 use crate::directory::Directory;
 use crate::disk::Disk;
 use crate::driver::{Clock, Driver, Laziness, Request, reporter};
 use crate::error::{StoreError, WatchError};
 use crate::files::Files;
 use crate::history::Limits;
+use crate::inbox::{self, Inbox};
 use crate::key::Revision;
 use crate::log::{Base, Log};
 use crate::membership::{Member, MemberStatus, Membership, ServerId, Standing};
 use crate::mvcc::State;
-use crate::peer::{Dial, Peer, PeerError, Refused};
+use crate::peer::{self, Dial, Links, Peer, PeerError, Peers, PeersConfig};
 use crate::persister::{Persister, StateDisk};
 
 use crate::snapshot::Snapshot;
@@ -36,6 +39,9 @@ const READ_LIMIT: Duration = Duration::from_secs(5);
 
 /// The least that the configured sizes can be.
 const LEAST_SEGMENT_BYTES: u64 = 64 << 10;
+
+/// What may wait of what the other servers send.
+const ARRIVALS: inbox::Room = inbox::Room { requests: 0, arrivals: 4096, arrival_bytes: 64 << 20 };
 
 /// Where the store lies, and its limits.
 #[derive(Clone, Debug)]
@@ -145,6 +151,7 @@ struct Shared {
     bytes: AtomicUsize,
     view: Arc<View>,
     hub: Arc<Hub>,
+    peers: Arc<Peers>,
     identity: Identity,
     closing: Arc<AtomicBool>,
     running: watch::Receiver<()>,
@@ -158,7 +165,8 @@ impl Store {
     pub async fn open(config: StoreConfig) -> Result<Store, StoreError> {
         let dir = config.dir.clone();
         let (opened, result) = oneshot::channel();
-        let thread = move || match open(&config) {
+        let runtime = Handle::current();
+        let thread = move || match runtime.block_on(async { open(&config) }) {
             Ok((driver, shared)) => {
                 // If nobody waits any more, dropping the handle closes the store.
                 let _ = opened.send(Ok(Store(Arc::new(shared))));
@@ -171,6 +179,17 @@ impl Store {
             .spawn(thread)
             .map_err(|error| StoreError::io(&dir, &error))?;
         result.await.map_err(|_| StoreError::Closed)?
+    }
+
+    /// Hands a valid transaction's bytes in.
+    pub(crate) fn submit(&self, data: Bytes) -> Result<Receipt, StoreError> {
+        let (size, limit) = (data.len(), self.0.max_txn_bytes);
+        if size > limit {
+            return Err(StoreError::TooLarge { size, limit });
+        }
+        let (reply, outcome) = oneshot::channel();
+        self.ask(Request::Commit { data: data.into(), reply })?;
+        Ok(Receipt(outcome))
     }
 
     /// Carries out a transaction. It is durable when this returns. Dropping the future does not take the write back.
@@ -231,6 +250,7 @@ impl Store {
     pub async fn stopped(&self) {
         // It never changes; it ends with the driver.
         let _ = self.0.running.clone().changed().await;
+        self.0.peers.ended().await;
     }
 
     /// Who this server is.
@@ -269,8 +289,7 @@ impl Store {
         peer: Peer,
         stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     ) -> Result<(), PeerError> {
-        let _ = (peer, stream);
-        Err(PeerError::Refused(Refused::Unknown))
+        peer::accept(self, &self.0.peers, peer, stream).await
     }
 
     /// Adds a server, which catches up and then votes, both by itself. It is known to all members when this returns,
@@ -299,6 +318,16 @@ impl Store {
             TrySendError::Full(_) => StoreError::QueueFull,
             TrySendError::Disconnected(_) => StoreError::Closed,
         })
+    }
+}
+
+/// A transaction that was handed in.
+pub(crate) struct Receipt(oneshot::Receiver<Result<Outcome, StoreError>>);
+
+impl Receipt {
+    /// What became of it.
+    pub async fn outcome(self) -> Result<Outcome, StoreError> {
+        self.0.await.map_err(|_| StoreError::Closed)?
     }
 }
 
@@ -367,7 +396,17 @@ fn assemble<D: Disk>(
     let limits = Limits { events: config.history, bytes: config.history_bytes };
     let hub = Arc::new(Hub::new(limits, state.revision(), state.changed().iter()));
     let view = Arc::new(View::new(state.snapshot()));
-    let transport = Box::new(NoPeers);
+    let identity = Identity { cluster: directory.cluster.clone(), server: ServerId(server) };
+    let peers = Peers::new(PeersConfig {
+        identity: identity.clone(),
+        name: config.name.clone(),
+        address: config.address.clone(),
+        dialer: config.dialer.clone(),
+        inbox: Arc::new(Inbox::new(inbox::Room { requests: config.queue.max(1), ..ARRIVALS })),
+        view: view.clone(),
+        runtime: Handle::current(),
+    });
+    let transport = Box::new(Links(peers.clone()));
     let parts = Parts { server, log, recovered, state, conf_state, hub: hub.clone(), view: view.clone(), transport };
     let mut core = Core::new(parts)?;
     if core.is_alone() {
@@ -386,7 +425,8 @@ fn assemble<D: Disk>(
         bytes: AtomicUsize::new(0),
         view,
         hub,
-        identity: Identity { cluster: directory.cluster.clone(), server: ServerId(server) },
+        peers,
+        identity,
         closing: closing.clone(),
         running,
         queue_bytes: config.queue_bytes,

@@ -6,6 +6,7 @@ use std::sync::{PoisonError, RwLock};
 use tokio::sync::watch;
 
 use crate::error::StoreError;
+use crate::membership::Membership;
 use crate::snapshot::Snapshot;
 
 /// The part of a server in its cluster.
@@ -28,6 +29,7 @@ pub(crate) struct View {
     /// This server leads and needs nobody's vote: what it has applied is everything that was ever answered.
     sole_leader: AtomicBool,
     failure: RwLock<Option<StoreError>>,
+    membership: RwLock<Membership>,
 }
 
 impl View {
@@ -37,6 +39,7 @@ impl View {
             role: watch::Sender::new(Role::Follower),
             sole_leader: AtomicBool::new(false),
             failure: RwLock::new(None),
+            membership: RwLock::default(),
         }
     }
 
@@ -67,6 +70,15 @@ impl View {
             }
             changes
         });
+    }
+
+    /// The cluster as this server sees it.
+    pub fn membership(&self) -> Membership {
+        self.membership.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn set_membership(&self, membership: Membership) {
+        *self.membership.write().unwrap_or_else(PoisonError::into_inner) = membership;
     }
 
     pub fn is_sole_leader(&self) -> bool {

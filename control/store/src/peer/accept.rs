@@ -1,0 +1,143 @@
+//! Streams that others opened.
+
+use std::sync::Arc;
+
+use protobuf::Message as _;
+use raft::eraftpb::{Message, MessageType};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::frames::{Frame, Kind};
+use super::handing::{read_forward, read_refusal};
+use super::hello::{Acquaintance, Purpose};
+use super::outbox::{Outbox, Room};
+use super::peers::{ALIVE_EVERY, Peers, SILENCE};
+use super::wire::{FrameReader, farewell, greeted, unexpected, welcome};
+use super::{Peer, PeerError, Stream, serve, snapshots};
+use crate::driver::Arrival;
+use crate::membership::{Member, ServerId};
+use crate::proposals::{Forward, Refusal};
+use crate::store::Store;
+
+/// Serves a stream until it ends.
+pub(crate) async fn accept(
+    store: &Store,
+    peers: &Arc<Peers>,
+    peer: Peer,
+    stream: impl Stream + 'static,
+) -> Result<(), PeerError> {
+    let (reader, mut writer) = tokio::io::split(stream);
+    let mut reader = FrameReader::new(reader);
+    let served = async {
+        let hello = greeted(&mut reader).await?;
+        let known = match &peer {
+            Peer::Server(id) => peers.acquaintance(*id),
+            Peer::Client(_) => Acquaintance::None,
+        };
+        peers.judge().admit(&peer, &hello, known)?;
+        welcome(&mut writer, &peers.welcome()).await?;
+        match hello.purpose {
+            Purpose::Member => member(peers, &hello.from, &mut reader, &mut writer).await,
+            Purpose::Snapshot => snapshots::receive(peers, hello.from.id, &mut reader, &mut writer).await,
+            Purpose::Client => serve::client(store, &mut reader, &mut writer).await,
+        }
+    };
+    let ended = peers.ending().run_until_cancelled(served).await.unwrap_or(Err(PeerError::Closed));
+    if let Err(error) = &ended {
+        tracing::debug!(%peer, %error, "a peer's stream ends");
+        farewell(&mut writer, error).await;
+    }
+    ended
+}
+
+/// Hands what another server sends to the driver.
+async fn member<R, W>(
+    peers: &Arc<Peers>,
+    from: &Member,
+    reader: &mut FrameReader<R>,
+    writer: &mut W,
+) -> Result<(), PeerError>
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    let current = peers.arrived(from);
+    let signs = Outbox::new(Room { frames: 0, bytes: 0 });
+    let ended = tokio::select! {
+        ended = take(peers, from.id, reader) => ended,
+        Err(error) = signs.flow(writer, ALIVE_EVERY) => Err(error.into()),
+        () = current.cancelled() => Err(PeerError::Closed),
+    };
+    peers.left(from.id, &current);
+    ended
+}
+
+async fn take<R: AsyncRead + Unpin>(
+    peers: &Peers,
+    from: ServerId,
+    reader: &mut FrameReader<R>,
+) -> Result<(), PeerError> {
+    let inbox = &peers.config.inbox;
+    let mut arrivals = Arrivals::default();
+    loop {
+        inbox.has_room().await;
+        let Some(frame) = reader.next(SILENCE).await? else { return Ok(()) };
+        let mut next = Some(frame);
+        let mut bytes = 0;
+        while let Some(frame) = next {
+            bytes += frame.content.len();
+            arrivals.add(from, peers.me(), frame)?;
+            next = reader.buffered()?;
+        }
+        let requests = arrivals.take(from);
+        if !requests.is_empty() && !inbox.deliver(requests, bytes) {
+            return Err(PeerError::Closed);
+        }
+    }
+}
+
+/// What one read brought, sorted.
+#[derive(Default)]
+struct Arrivals {
+    messages: Vec<Message>,
+    proposals: Vec<Forward>,
+    refusals: Vec<Refusal>,
+}
+
+impl Arrivals {
+    fn add(&mut self, from: ServerId, me: ServerId, frame: Frame) -> Result<(), PeerError> {
+        match frame.kind {
+            Kind::Alive => {}
+            Kind::Message => {
+                let message = Message::parse_from_carllerche_bytes(&frame.content)
+                    .map_err(|error| PeerError::Protocol(format!("a message makes no sense: {error}")))?;
+                if message.from != from.0 || message.to != me.0 || message.get_msg_type() == MessageType::MsgSnapshot {
+                    let kind = message.get_msg_type();
+                    let (sender, to) = (ServerId(message.from), ServerId(message.to));
+                    let text = format!("a message {kind:?} from {sender} to {to} does not belong here");
+                    return Err(PeerError::Protocol(text));
+                }
+                self.messages.push(message);
+            }
+            Kind::Forward => self.proposals.push(read_forward(&frame.content)?),
+            Kind::Refusal => self.refusals.push(read_refusal(&frame.content)?),
+            _ => return Err(unexpected(&frame)),
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, from: ServerId) -> Vec<Arrival> {
+        let Arrivals { messages, proposals, refusals } = std::mem::take(self);
+        let from = from.0;
+        let mut requests = Vec::new();
+        if !messages.is_empty() {
+            requests.push(Arrival::Messages(messages));
+        }
+        if !proposals.is_empty() {
+            requests.push(Arrival::Forwarded { from, proposals });
+        }
+        if !refusals.is_empty() {
+            requests.push(Arrival::Refused { from, refusals });
+        }
+        requests
+    }
+}
