@@ -1,7 +1,7 @@
 //! The search for an order of the operations on one key.
 //!
 //! Wing and Gong's search with Lowe's memory of what was tried: the same set of operations with the same value afterwards is
-//! not tried twice. An operation that changes nothing is taken as soon as it fits, for taking it later can only be harder; and
+//! not tried twice. A read is taken as soon as it fits, for taking it later can only be harder; and
 //! a value that somebody has yet to see is not written over when it cannot come back.
 
 use std::collections::{HashMap, HashSet};
@@ -191,7 +191,8 @@ impl<'a> Search<'a> {
     fn back(&mut self) -> Option<usize> {
         loop {
             let (step, before) = self.placed.pop()?;
-            let was_choice = self.state != before;
+            // A write may matter elsewhere even if it changed nothing here.
+            let was_choice = self.steps[step].writes.is_some();
             self.taken.set(step, false);
             self.state = before;
             if let Some(at) = self.return_of[step] {

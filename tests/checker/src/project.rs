@@ -26,6 +26,12 @@ pub(crate) const INITIAL: usize = usize::MAX;
 
 /// What the history's operations are to one key, without those that do not matter to it.
 pub(crate) fn steps(history: &History, key: &str) -> Vec<Step> {
+    let mut steps = all_steps(history, key);
+    forget_unseen(&mut steps);
+    steps
+}
+
+pub(crate) fn all_steps(history: &History, key: &str) -> Vec<Step> {
     let mut steps = Vec::new();
     if let Some(value) = history.initial.get(key) {
         let writes = Some(Some(*value));
@@ -39,7 +45,6 @@ pub(crate) fn steps(history: &History, key: &str) -> Vec<Step> {
         let returned = operation.returned.as_ref().filter(|_| is_certain).map(|returned| returned.at);
         steps.push(Step { called: operation.called, returned, sees, writes, operation: at });
     }
-    forget_unseen(&mut steps);
     steps
 }
 

@@ -334,3 +334,55 @@ fn watchers_are_held_against_each_other_and_against_the_answers() {
     let read = stale(read_at(1, 0, 1, 9, None));
     check(&[&[started(0), one.clone(), Step::Broken, started(8), complete(9)]], &[read], &[]);
 }
+
+/// Whether some order explains the steps, by trying all.
+fn by_trial(left: &[crate::linear::Step], state: Option<Value>) -> bool {
+    if left.iter().all(|step| step.returned.is_none()) {
+        return true;
+    }
+    (0..left.len()).any(|at| {
+        let mut rest = left.to_vec();
+        let step = rest.remove(at);
+        let is_first = rest.iter().all(|other| other.returned.is_none_or(|returned| returned >= step.called));
+        let fits = step.sees.iter().all(|seen| seen.fits(state));
+        is_first && fits && by_trial(&rest, step.writes.unwrap_or(state))
+    })
+}
+
+#[test]
+fn the_search_finds_what_trying_all_orders_finds() {
+    let mut state = 1u64;
+    let mut draw = |most: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % most
+    };
+    let mut verdicts = [0, 0];
+    for round in 0..4000 {
+        let mut operations = Vec::new();
+        for n in 0..2 + draw(5) {
+            let called = draw(12);
+            let at = called + draw(6);
+            let seen = Some(draw(4)).filter(|value| *value > 0);
+            let mut operation = match draw(7) {
+                0 | 1 => read(n, called, at, seen),
+                // Values repeat here, which histories are not meant to have: the search must be right all the same.
+                2 => put(n, called, at, 1 + draw(3)),
+                3 => remove(n, called, at),
+                4 => swap(n, called, at, 1 + draw(3), 1 + draw(3), DONE),
+                5 => swap(n, called, at, 1 + draw(3), 1 + draw(3), if draw(2) == 0 { REFUSED } else { refused(seen) }),
+                _ => create(n, called, at, 1 + draw(3), if draw(2) == 0 { REFUSED } else { DONE }),
+            };
+            if draw(4) == 0 {
+                operation.returned = None;
+            }
+            operations.push(operation);
+        }
+        let history = history(operations);
+        let steps = crate::project::all_steps(&history, "k");
+        let expected = by_trial(&steps, None);
+        verdicts[usize::from(expected)] += 1;
+        let report = crate::check(&history, Limits::default());
+        assert_eq!(!report.kinds().contains(&Kind::NotLinearizable), expected, "round {round}: {history:#?}");
+    }
+    assert!(verdicts.iter().all(|count| *count > 500), "{verdicts:?}");
+}
