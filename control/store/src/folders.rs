@@ -37,6 +37,19 @@ pub(crate) struct Current {
     pub installed: bool,
 }
 
+/// What a folder takes on disk, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Usage {
+    pub image: u64,
+    pub sled: u64,
+}
+
+impl Usage {
+    pub fn all(self) -> u64 {
+        self.image + self.sled
+    }
+}
+
 /// The folders.
 pub(crate) struct Folders {
     dir: PathBuf,
@@ -69,8 +82,11 @@ impl Folders {
     }
 
     /// What a folder takes on disk.
-    pub fn bytes(&self, number: u64) -> io::Result<u64> {
-        bytes_in(&self.path(number))
+    pub fn usage(&self, number: u64) -> io::Result<Usage> {
+        let all = bytes_in(&self.path(number))?;
+        let sled = self.sled(number);
+        let sled = if sled.is_dir() { bytes_in(&sled)? } else { 0 };
+        Ok(Usage { image: all.saturating_sub(sled), sled })
     }
 
     /// Makes a folder of an image, durably. If it cannot be made there is none.

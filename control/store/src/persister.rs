@@ -144,7 +144,7 @@ pub(crate) enum Persisted {
 /// What the thread is asked for.
 enum Job {
     Write(Box<Batch>),
-    Stage(Image),
+    Stage(Box<Image>),
     Adopt(SyncSender<Result<(), StoreError>>),
     Discard,
 }
@@ -160,6 +160,10 @@ const ADOPT_LIMIT: Duration = Duration::from_secs(60);
 fn guarded(work: impl FnOnce() -> Result<(), StoreError>) -> Result<(), StoreError> {
     let done = std::panic::catch_unwind(AssertUnwindSafe(work));
     done.unwrap_or_else(|_| Err(StoreError::Failed("the applied state's database panicked".to_owned())))
+}
+
+fn gone() -> StoreError {
+    StoreError::Failed("the thread that writes the applied state is gone".to_owned())
 }
 
 /// The thread that writes the stored state, one thing at a time.
@@ -199,11 +203,11 @@ impl Persister {
         })
     }
 
-    /// Hands over an image to be staged; only when the last one is done. What becomes of it is reported; when this is
-    /// false the thread is gone, and nothing is.
+    /// Hands over an image to be staged; only when the last one is done. What becomes of it is reported, unless the thread
+    /// is gone.
     #[allow(dead_code, reason = "whoever installs a state does this")]
-    pub fn stage(&self, image: Image) -> bool {
-        self.ask(Job::Stage(image)).is_ok()
+    pub fn stage(&self, image: Box<Image>) -> Result<(), StoreError> {
+        self.ask(Job::Stage(image)).map_err(|_| gone())
     }
 
     /// Puts the staged state in place, and waits for that. When it fails, whoever asked does not know which state is in
@@ -211,7 +215,6 @@ impl Persister {
     #[allow(dead_code, reason = "whoever installs a state does this")]
     pub fn adopt(&self) -> Result<(), StoreError> {
         let (reply, adopted) = sync_channel(1);
-        let gone = || StoreError::Failed("the applied state cannot be replaced".to_owned());
         self.ask(Job::Adopt(reply)).map_err(|_| gone())?;
         adopted.recv_timeout(ADOPT_LIMIT).map_err(|_| gone())?
     }
@@ -321,7 +324,7 @@ mod tests {
         let (reports, reported) = std::sync::mpsc::channel();
         let persister = Persister::start(Failing(0), move |persisted| reports.send(persisted).unwrap()).unwrap();
         let staged = || {
-            assert!(persister.stage(image(4)));
+            persister.stage(Box::new(image(4))).unwrap();
             let Ok(Persisted::Staged(staged)) = reported.recv() else { panic!("not reported") };
             staged.err().map(|error| error.to_string())
         };

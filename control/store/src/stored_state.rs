@@ -19,10 +19,10 @@ use crate::mvcc::State;
 use crate::persister::{Batch, StateDisk};
 use crate::sled_state::SledState;
 
-/// On disk the state may take this many tenths of what is live,
-const BOUND_TENTHS: u64 = 17;
-/// and so many bytes more.
-const SLACK_BYTES: u64 = 32 << 20;
+/// On disk the state may take half as much again as is live, and so many bytes more. While it is written anew, both are
+/// there: with the log that is less than three times what is live. sled's part may be half as large as the image, and so
+/// many bytes more: reading it takes several times as long, and more memory.
+const SLACK_BYTES: u64 = 16 << 20;
 /// What an entry takes beside its key and value, about.
 const ENTRY_OVERHEAD: u64 = 16;
 
@@ -118,6 +118,8 @@ impl StoredState {
         let base = if current.image { self.read_image(current.number)? } else { Image::default() };
         let dir = self.folders.sled(current.number);
         let image = if dir.is_dir() { self.sled(current)?.load(base)? } else { base };
+        // Its memory is given back; the first write opens it again.
+        self.sled = None;
         if image.state.index() == 0 {
             return Ok(None);
         }
@@ -157,24 +159,24 @@ impl StoredState {
 
     /// Whether the folder would be too large with so many bytes more.
     fn is_too_large(&mut self, current: Current, batch: &Batch, written: u64) -> bool {
-        if self.live.is_stale(self.slack) {
-            self.live = Live::of(&batch.image.state);
-        }
-        let bytes = match self.folders.bytes(current.number) {
-            Ok(bytes) => bytes + written,
+        let mut usage = match self.folders.usage(current.number) {
+            Ok(usage) => usage,
             Err(error) => {
                 tracing::warn!(%error, "cannot find out how much room the applied state takes");
                 return false;
             }
         };
-        if bytes > self.live.bytes / 10 * BOUND_TENTHS + self.slack && bytes > self.patience {
-            // The bound is only passed after a recount, unless nothing changed since.
-            if self.live.changed > 0 {
-                self.live = Live::of(&batch.image.state);
-            }
-            return bytes > self.live.bytes / 10 * BOUND_TENTHS + self.slack;
+        // sled writes every change about twice, and a large batch takes it longer than an image does.
+        usage.sled += 2 * written;
+        if usage.all() < self.patience {
+            return false;
         }
-        false
+        if self.live.is_stale(self.slack) {
+            self.live = Live::of(&batch.image.state);
+        }
+        usage.sled > usage.image / 2 + self.slack
+            || usage.all() > self.live.bytes / 2 * 3 + self.slack
+            || written > self.live.bytes / 4 + self.slack
     }
 
     /// Writes the whole state into a fresh folder, and lets that count.
@@ -191,7 +193,7 @@ impl StoredState {
             return Err(error);
         }
         tracing::warn!(%error, "the applied state could not be written anew; it goes on where it is");
-        let bytes = self.folders.bytes(current.number).unwrap_or_default();
+        let bytes = self.folders.usage(current.number).unwrap_or_default().all();
         self.patience = bytes + bytes / 8;
         self.write_changes(current, batch)
     }

@@ -112,7 +112,7 @@ fn disk_use_is_bounded_under_overwriting_and_shrinks_after_deletes() {
             writer.put(&format!("a/{turn:04}"), LEN - round);
             if turn % 20 == 19 {
                 stored.write(&writer.batch()).unwrap();
-                most = most.max(stored.folders.bytes(number(&stored)).unwrap());
+                most = most.max(stored.folders.usage(number(&stored)).unwrap().all());
             }
         }
     }
@@ -124,7 +124,7 @@ fn disk_use_is_bounded_under_overwriting_and_shrinks_after_deletes() {
         writer.delete(&format!("a/{turn:04}"));
     }
     stored.write(&writer.batch()).unwrap();
-    let left = stored.folders.bytes(number(&stored)).unwrap();
+    let left = stored.folders.usage(number(&stored)).unwrap().all();
     assert!(left < live / 5 + 100_000, "{left} bytes are left of {most}");
     drop(stored);
     check_stored(dir.path(), &writer.image, false);
