@@ -11,8 +11,10 @@
 //! | `garbage` | what owners leave behind |
 //! | `node` | nodes that are lost, when that moves their pods, and the addresses of pods |
 //! | `csr` | certificates of nodes and users |
+//! | `cluster_role` | roles that are put together from others |
 
 pub mod action;
+pub mod cluster_role;
 pub mod csr;
 pub mod deployment;
 pub mod endpointslice;

@@ -11,6 +11,7 @@ use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::rbac::v1::ClusterRole;
 use pal_registry::Object;
 use pal_resources::{ResourceRef, ResourceVersion, resource};
 use serde::de::DeserializeOwned;
@@ -40,6 +41,7 @@ pub(super) enum Whole {
     Node(Arc<Node>),
     Request(Arc<CertificateSigningRequest>),
     RootCa(Arc<ConfigMap>),
+    ClusterRole(Arc<ClusterRole>),
     /// Its references are all that matters.
     Other,
 }
@@ -303,6 +305,7 @@ impl Cache {
             ("discovery.k8s.io", "EndpointSlice") => whole(object, Whole::EndpointSlice),
             ("", "Namespace") => whole(object, Whole::Namespace),
             ("", "Node") => whole(object, Whole::Node),
+            ("rbac.authorization.k8s.io", "ClusterRole") => whole(object, Whole::ClusterRole),
             ("certificates.k8s.io", "CertificateSigningRequest") => whole(object, Whole::Request),
             ("", "ConfigMap") if object.name() == ROOT_CA => whole(object, Whole::RootCa),
             _ => Whole::Other,

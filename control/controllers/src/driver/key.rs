@@ -30,6 +30,8 @@ pub(super) enum Key {
     /// An object, by its uid, and its owners.
     Garbage(String),
     Request(String),
+    /// The roles that are put together from others.
+    Roles,
     /// Old Events.
     Events,
 }
@@ -72,6 +74,10 @@ pub(super) fn wanted(cache: &Cache, at: &Positions, change: &Change) -> Vec<Want
         }
         Some(Whole::Node(_)) => node(cache, change, &mut wanted),
         Some(Whole::Request(_)) => wanted.push(now(Key::Request(place.1.clone()))),
+        Some(Whole::ClusterRole(_)) => {
+            // Many come together: at the first start all the defaults.
+            wanted.push(Wanted { key: Key::Roles, within: Duration::from_millis(5) });
+        }
         Some(Whole::RootCa(_)) => wanted.push(now(Key::Accounts(place.0.clone()))),
         Some(Whole::Other) if change.address.0 == at.service_accounts && change.after.is_none() => {
             wanted.push(now(Key::Accounts(place.0.clone())));

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::rbac::v1::ClusterRole;
 
 use super::cache::{Cache, Known, Place, Whole};
 use super::key::{Key, selects};
@@ -18,7 +19,7 @@ use crate::garbage::{self, Item};
 use crate::node::disruption::{self, Disruption, State};
 use crate::node::{Life, cidr, life, lifecycle, pod as node_pod};
 use crate::object::{annotation, is_deleting, name, uid};
-use crate::{csr, deployment, endpointslice, namespace, pods, replicaset, service_account};
+use crate::{cluster_role, csr, deployment, endpointslice, namespace, pods, replicaset, service_account};
 
 /// The annotation by which a Service asks for other slices than of [`endpointslice::DEFAULT_PER_SLICE`] endpoints.
 const PER_SLICE: &str = "palinurus.dev/max-endpoints-per-slice";
@@ -76,6 +77,7 @@ impl Looker {
             Key::Pod(place) => self.pod(cache, place, now),
             Key::Garbage(uid) => garbage_of(cache, uid),
             Key::Request(name) => self.request(cache, name, now),
+            Key::Roles => self.roles(cache),
             // The registry knows which are old.
             Key::Events => Plan::idle(),
         }
@@ -164,6 +166,12 @@ impl Looker {
             self.said.insert(name.to_owned(), now.monotonic);
         }
         plan
+    }
+
+    fn roles(&self, cache: &Cache) -> Plan {
+        let roles = cache.all(self.at.cluster_roles, None);
+        let roles: Vec<Arc<ClusterRole>> = roles.filter_map(|known| whole!(Some(known), ClusterRole)).collect();
+        cluster_role::reconcile(&roles)
     }
 
     fn accounts(&self, cache: &Cache, name: &str) -> Plan {

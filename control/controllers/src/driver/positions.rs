@@ -15,6 +15,7 @@ pub(super) struct Positions {
     pub(super) service_accounts: usize,
     pub(super) config_maps: usize,
     pub(super) requests: usize,
+    pub(super) cluster_roles: usize,
 }
 
 /// A resource that the controllers can not do without is not served.
@@ -50,6 +51,7 @@ impl Positions {
             service_accounts: at("", "serviceaccounts")?,
             config_maps: at("", "configmaps")?,
             requests: at("certificates.k8s.io", "certificatesigningrequests")?,
+            cluster_roles: at("rbac.authorization.k8s.io", "clusterroles")?,
         })
     }
 }
