@@ -125,6 +125,20 @@ fn a_pure_crate_reads_no_clock_no_file_and_no_environment() {
     }
 }
 
+/// Wall clocks jump; what the store decides must not hang on them.
+#[test]
+fn the_store_reads_no_wall_clock() {
+    let mut seen = 0;
+    each_source(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../control/store/src"), &mut |file, text| {
+        seen += 1;
+        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        for word in ["SystemTime", "UNIX_EPOCH", "Timestamp"] {
+            assert!(!code.contains(word), "{}: {word}", file.display());
+        }
+    });
+    assert!(seen > 0, "the store has sources");
+}
+
 #[test]
 fn what_one_room_owns_no_other_uses() {
     let all = dependencies(&metadata());
