@@ -163,11 +163,17 @@ impl Servers {
     /// Waits until a server that was started serves.
     pub async fn ready(&mut self, place: usize) {
         let server = &mut self.servers[place];
+        if let Some(relay) = &server.relay {
+            // The others bring a server up to date before it serves, so they must reach it first.
+            let file = server.dir.join("listen-address");
+            let address = wait_until(LIMIT, "where it listens", async || {
+                let text = std::fs::read_to_string(&file).map_err(|error| error.to_string())?;
+                text.trim().parse::<SocketAddr>().map_err(|error| error.to_string())
+            });
+            relay.leads_to(address.await);
+        }
         server.process.as_mut().expect("it was started").until("kubeconfig: ").await;
         let access = Access::from_kubeconfig(&server.kubeconfig()).await.expect("a usable kubeconfig");
-        if let Some(relay) = &server.relay {
-            relay.leads_to(access.authority().parse().expect("an address"));
-        }
         self.endpoints.put(&server.name, access.clone());
         server.access = Some(access);
     }
