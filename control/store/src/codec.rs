@@ -101,7 +101,6 @@ impl<'a> Reader<'a> {
         if self.at == self.bytes.len() { Ok(()) } else { self.fail("something follows the end") }
     }
 
-    #[allow(dead_code, reason = "peers and backups use it")]
     pub fn is_at_end(&self) -> bool {
         self.at == self.bytes.len()
     }

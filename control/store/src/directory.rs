@@ -8,10 +8,13 @@ use std::path::{Path, PathBuf};
 use crate::error::StoreError;
 use crate::files::{replace, sync_dir};
 use crate::membership::ServerId;
-use crate::store::Start;
+use crate::store::{Identity, Start};
 
 /// The directory's format. 2 brought numbered folders for the applied state, and servers that joined.
 const FORMAT: u32 = 2;
+
+const IDENTITY: &str = "identity";
+const STATE: &str = "state";
 
 /// What damage leaves to do.
 pub(crate) const ADVICE: &str = "the disk may be failing. For a server that is alone, restore a backup into an empty \
@@ -32,7 +35,7 @@ pub(crate) struct Directory {
 
 /// What the identity file says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Identity {
+struct Record {
     cluster: String,
     server: u64,
     joined: bool,
@@ -56,8 +59,8 @@ impl Directory {
             Err(TryLockError::WouldBlock) => return Err(StoreError::Locked { dir: path.to_owned() }),
             Err(TryLockError::Error(error)) => return Err(StoreError::io(&lock_path, &error)),
         }
-        let file = path.join("identity");
-        let Identity { cluster, server, joined } = match fs::read_to_string(&file) {
+        let file = path.join(IDENTITY);
+        let Record { cluster, server, joined } = match fs::read_to_string(&file) {
             Ok(text) => parse(&file, &text)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => begin(path, &file, start)?,
             Err(error) => return Err(StoreError::io(&file, &error)),
@@ -72,29 +75,47 @@ impl Directory {
 
     /// Where the applied state lies.
     pub fn state(&self) -> PathBuf {
-        self.path.join("state")
+        self.path.join(STATE)
     }
 }
 
-impl Identity {
-    fn new(start: &Start) -> Identity {
+impl Record {
+    fn new(start: &Start) -> Record {
         match start {
-            Start::Found => {
-                let cluster = uuid::Uuid::new_v4().to_string();
-                Identity { cluster, server: ServerId::random().0, joined: false }
-            }
-            Start::Join { cluster, server } => Identity { cluster: cluster.clone(), server: server.0, joined: true },
+            Start::Found => Record::of(&Identity::founded()),
+            Start::Join { cluster, server } => Record { cluster: cluster.clone(), server: server.0, joined: true },
         }
     }
 
+    fn of(identity: &Identity) -> Record {
+        Record { cluster: identity.cluster.clone(), server: identity.server.0, joined: false }
+    }
+
     fn text(&self) -> String {
-        let Identity { cluster, server, joined } = self;
+        let Record { cluster, server, joined } = self;
         format!("palinurus-store\nformat = {FORMAT}\ncluster = {cluster}\nserver = {server}\njoined = {joined}\n")
     }
 }
 
+impl Identity {
+    /// A cluster and a server that nobody ever heard of.
+    pub(crate) fn founded() -> Identity {
+        Identity { cluster: uuid::Uuid::new_v4().to_string(), server: ServerId::random() }
+    }
+}
+
+/// Makes a directory for this server, which may not exist yet, and says where its state goes. It is whole when that has
+/// been put there.
+pub(crate) fn create(dir: &Path, identity: &Identity) -> Result<PathBuf, StoreError> {
+    fs::create_dir(dir).map_err(|error| StoreError::io(dir, &error))?;
+    fs::set_permissions(dir, fs::Permissions::from_mode(0o700)).map_err(|error| StoreError::io(dir, &error))?;
+    let file = dir.join(IDENTITY);
+    replace(&file, Record::of(identity).text().as_bytes()).map_err(|error| StoreError::io(&file, &error))?;
+    Ok(dir.join(STATE))
+}
+
 /// Gives an empty directory its identity.
-fn begin(dir: &Path, file: &Path, start: &Start) -> Result<Identity, StoreError> {
+fn begin(dir: &Path, file: &Path, start: &Start) -> Result<Record, StoreError> {
     for leftover in ["log", "state", "state.migrating"] {
         let leftover = dir.join(leftover);
         if leftover.exists() {
@@ -102,7 +123,7 @@ fn begin(dir: &Path, file: &Path, start: &Start) -> Result<Identity, StoreError>
             return Err(StoreError::Corrupt { file: file.to_owned(), why });
         }
     }
-    let identity = Identity::new(start);
+    let identity = Record::new(start);
     replace(file, identity.text().as_bytes()).map_err(|error| StoreError::io(file, &error))?;
     if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         // The directory's own name must last too. Some parents cannot be opened; then the system decides when.
@@ -111,7 +132,7 @@ fn begin(dir: &Path, file: &Path, start: &Start) -> Result<Identity, StoreError>
     Ok(identity)
 }
 
-fn parse(file: &Path, text: &str) -> Result<Identity, StoreError> {
+fn parse(file: &Path, text: &str) -> Result<Record, StoreError> {
     let corrupt = |why: &str| StoreError::Corrupt { file: file.to_owned(), why: why.to_owned() };
     let mut lines = text.lines();
     if lines.next() != Some("palinurus-store") {
@@ -131,7 +152,7 @@ fn parse(file: &Path, text: &str) -> Result<Identity, StoreError> {
         return Err(corrupt("the server's id is 0"));
     }
     let joined = format >= 2 && field("joined")?.parse().map_err(|_| corrupt("joined is neither true nor false"))?;
-    Ok(Identity { cluster, server, joined })
+    Ok(Record { cluster, server, joined })
 }
 
 #[cfg(test)]

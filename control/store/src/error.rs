@@ -42,6 +42,18 @@ pub enum StoreError {
         /// What is wrong, and what to do.
         why: String,
     },
+    /// A backup is restored into a new directory only.
+    #[error("{}: is not empty: a backup is restored into a directory that is empty or does not exist yet", .dir.display())]
+    NotEmpty {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// A backup is none, or not whole.
+    #[error("the backup cannot be used: {why}")]
+    BadBackup {
+        /// What is wrong.
+        why: String,
+    },
     /// The disk is full: writes are refused until there is room, reads go on.
     #[error("{}: the disk is full", .path.display())]
     Full {

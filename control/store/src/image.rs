@@ -8,7 +8,6 @@
 //! |---|---|
 //! | header | the point: index, term, revision, members |
 //! | label | of a backup: the cluster and when it was made |
-//! | attachment | of a backup: a name and bytes |
 //! | buckets | names and the revision of each one's last change, ascending |
 //! | entries | keys, ascending, with their values and revisions |
 //! | trailer | how many of each there were, and a checksum of everything before |
@@ -20,7 +19,7 @@ mod writer;
 
 use raft::eraftpb::ConfState;
 
-pub(crate) use reader::{ImageReader, Read};
+pub(crate) use reader::ImageReader;
 pub(crate) use writer::{Chunks, Label};
 
 use crate::mvcc::State;
@@ -41,7 +40,6 @@ const MAX_FRAME_BYTES: usize = 1 << 30;
 
 const HEADER: u8 = b'H';
 const LABEL: u8 = b'L';
-const ATTACHMENT: u8 = b'A';
 const BUCKETS: u8 = b'B';
 const ENTRIES: u8 = b'E';
 const TRAILER: u8 = b'T';

@@ -16,6 +16,7 @@
 //! its back the persister brings sled up to date in batches, each of which carries the log index that it stands for; log
 //! segments go when sled has durably passed them. A start loads sled and replays the log behind it.
 
+mod backup;
 mod codec;
 mod core;
 mod directory;
@@ -26,7 +27,6 @@ mod error;
 mod files;
 mod folders;
 mod history;
-#[allow(dead_code, unused_imports, reason = "peers and backups use all of it")]
 mod image;
 #[cfg_attr(not(test), allow(dead_code, reason = "the driver takes from it when it has peers"))]
 mod inbox;
@@ -55,6 +55,7 @@ mod txn;
 mod view;
 mod watch;
 
+pub use backup::{Backup, BackupInfo};
 pub use entry::Entry;
 pub use error::{StoreError, WatchError};
 pub use history::{Change, Event};

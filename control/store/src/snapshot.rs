@@ -20,6 +20,11 @@ impl Snapshot {
         Snapshot { objects, revision }
     }
 
+    /// All entries by their keys.
+    pub(crate) fn objects(&self) -> &OrdMap<Key, Arc<Entry>> {
+        &self.objects
+    }
+
     /// The revision of the last commit that this snapshot holds.
     pub fn revision(&self) -> Revision {
         self.revision

@@ -27,7 +27,6 @@ use crate::membership::{Member, MemberStatus, Membership, ServerId, Standing};
 use crate::mvcc::State;
 use crate::peer::{self, Dial, Links, Peer, PeerError, Peers, PeersConfig};
 use crate::persister::{Persister, StateDisk};
-
 use crate::snapshot::Snapshot;
 use crate::stored_state::{Loaded, StoredState};
 use crate::txn::{Outcome, Txn};

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use imbl::OrdMap;
 
 use super::{
-    ATTACHMENT, BUCKETS, ENTRIES, FRAME_HEADER_LEN, HEADER, Image, ImageError, LABEL, Label, MAGIC, MAX_FRAME_BYTES,
-    PREAMBLE_LEN, TRAILER, VERSION, checksum,
+    BUCKETS, ENTRIES, FRAME_HEADER_LEN, HEADER, Image, ImageError, LABEL, Label, MAGIC, MAX_FRAME_BYTES, PREAMBLE_LEN,
+    TRAILER, VERSION, checksum,
 };
 use crate::codec::{DecodeError, Reader};
 use crate::entry::Entry;
@@ -21,9 +21,6 @@ pub(crate) struct Read {
     pub image: Image,
     /// A backup has one.
     pub label: Option<Label>,
-    /// The stream's length and its checksum.
-    pub bytes: u64,
-    pub checksum: u32,
 }
 
 /// Takes a stream's bytes, in pieces of any size, and gives the image when the trailer has been seen.
@@ -35,7 +32,7 @@ pub(crate) struct ImageReader {
     sequence: u64,
     whole: crc32fast::Hasher,
     contents: Contents,
-    finished: Option<u32>,
+    finished: bool,
 }
 
 /// What the frames said so far.
@@ -64,7 +61,7 @@ impl ImageReader {
             sequence: 0,
             whole: crc32fast::Hasher::new(),
             contents: Contents::default(),
-            finished: None,
+            finished: false,
         }
     }
 
@@ -99,15 +96,15 @@ impl ImageReader {
     /// The image with what a backup says beside it.
     pub fn finish_labelled(self) -> Result<Read, ImageError> {
         let end = self.at + self.pending.len() as u64;
-        let Some(checksum) = self.finished.filter(|_| self.pending.is_empty()) else {
+        if !self.finished || !self.pending.is_empty() {
             return Err(ImageError::Incomplete { at: end });
-        };
+        }
         let Contents { point, label, changed, objects, .. } = self.contents;
         // The trailer is only taken behind a header.
         let point = point.ok_or(ImageError::Incomplete { at: end })?;
         let state = State::restored(objects, changed, &point);
         let image = Image { state, conf_state: point.conf_state };
-        Ok(Read { image, label, bytes: end, checksum })
+        Ok(Read { image, label })
     }
 
     /// Refuses what cannot become an image before all of the preamble is there.
@@ -117,7 +114,7 @@ impl ImageReader {
     }
 
     fn take(&mut self, frame: &Frame<'_>, at: u64) -> Result<(), ImageError> {
-        if self.finished.is_some() {
+        if self.finished {
             return Err(self.damaged(at, "something follows the trailer"));
         }
         if checksum(self.sequence, frame.kind, frame.content) != frame.checksum {
@@ -130,9 +127,7 @@ impl ImageReader {
         self.sequence += 1;
         self.whole.update(frame.header);
         self.whole.update(frame.content);
-        if frame.kind == TRAILER {
-            self.finished = Some(self.whole.clone().finalize());
-        }
+        self.finished = frame.kind == TRAILER;
         Ok(())
     }
 
@@ -178,9 +173,8 @@ impl Contents {
     /// Takes a frame's content; `whole` is the checksum of everything before it.
     fn take(&mut self, kind: u8, content: &Bytes, whole: u32) -> Result<(), DecodeError> {
         let mut reader = Reader::new(content);
-        let order =
-            |kind: u8| [0, HEADER, LABEL, ATTACHMENT, BUCKETS, ENTRIES, TRAILER].iter().position(|k| *k == kind);
-        let repeats = matches!(kind, ATTACHMENT | BUCKETS | ENTRIES) && self.kind == kind;
+        let order = |kind: u8| [0, HEADER, LABEL, BUCKETS, ENTRIES, TRAILER].iter().position(|k| *k == kind);
+        let repeats = matches!(kind, BUCKETS | ENTRIES) && self.kind == kind;
         let first = self.kind == 0;
         if order(kind).is_none() || order(kind) <= order(self.kind) && !repeats || first != (kind == HEADER) {
             return reader.fail("it does not belong here");
@@ -190,9 +184,8 @@ impl Contents {
             HEADER => self.take_header(&mut reader)?,
             LABEL => {
                 let cluster = reader.text()?.to_owned();
-                self.label = Some(Label { cluster, saved_at: reader.number()?, ..Label::default() });
+                self.label = Some(Label { cluster, saved_at: reader.number()? });
             }
-            ATTACHMENT => self.take_attachment(&mut reader)?,
             BUCKETS => self.take_buckets(&mut reader)?,
             ENTRIES => self.take_entries(&mut reader)?,
             _ => self.check_trailer(&mut reader, whole)?,
@@ -203,16 +196,6 @@ impl Contents {
     fn take_header(&mut self, reader: &mut Reader<'_>) -> Result<(), DecodeError> {
         self.point = Some(Point::read(reader)?);
         Ok(())
-    }
-
-    fn take_attachment(&mut self, reader: &mut Reader<'_>) -> Result<(), DecodeError> {
-        let name = reader.text()?.to_owned();
-        let content = Bytes::copy_from_slice(&reader.bytes()?);
-        let Some(label) = &mut self.label else { return reader.fail("an attachment without a label") };
-        match label.attachments.insert(name, content) {
-            None => Ok(()),
-            Some(_) => reader.fail("an attachment comes twice"),
-        }
     }
 
     fn take_buckets(&mut self, reader: &mut Reader<'_>) -> Result<(), DecodeError> {
@@ -247,8 +230,7 @@ impl Contents {
     }
 
     fn check_trailer(&self, reader: &mut Reader<'_>, whole: u32) -> Result<(), DecodeError> {
-        let attachments = self.label.as_ref().map_or(0, |label| label.attachments.len());
-        for count in [attachments, self.changed.len(), self.objects.len()] {
+        for count in [self.changed.len(), self.objects.len()] {
             if reader.number()? != count as u64 {
                 return reader.fail("the trailer counts something else");
             }

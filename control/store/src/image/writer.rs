@@ -1,15 +1,11 @@
 //! Writing a state as a stream.
 
-use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{
-    ATTACHMENT, BUCKETS, CHUNK_BYTES, ENTRIES, FRAME_HEADER_LEN, HEADER, Image, LABEL, MAGIC, TRAILER, VERSION,
-    checksum,
-};
+use super::{BUCKETS, CHUNK_BYTES, ENTRIES, FRAME_HEADER_LEN, HEADER, Image, LABEL, MAGIC, TRAILER, VERSION, checksum};
 use crate::codec::{write_bytes, write_number, write_position};
 use crate::key::Key;
 
@@ -20,16 +16,12 @@ pub(crate) struct Label {
     pub cluster: String,
     /// When, in seconds since 1970.
     pub saved_at: u64,
-    /// What else it carries, by name.
-    pub attachments: BTreeMap<String, Bytes>,
 }
 
 /// What comes next.
 enum Next {
     Header,
     Label,
-    /// The attachment behind this one.
-    Attachment(Option<String>),
     /// The bucket behind this one.
     Buckets(Option<Arc<str>>),
     /// The entry behind this one.
@@ -80,18 +72,8 @@ impl Chunks {
         let mut out = Vec::new();
         write_bytes(&mut out, label.cluster.as_bytes());
         write_number(&mut out, label.saved_at);
+        self.next = Next::Buckets(None);
         Some(self.frame(LABEL, &out))
-    }
-
-    fn attachment(&mut self, after: Option<String>) -> Option<Bytes> {
-        let attachments = &self.label.as_ref()?.attachments;
-        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let (name, content) = attachments.range((from, Bound::Unbounded)).next()?;
-        let mut out = Vec::with_capacity(content.len() + name.len() + 16);
-        write_bytes(&mut out, name.as_bytes());
-        write_bytes(&mut out, content);
-        self.next = Next::Attachment(Some(name.clone()));
-        Some(self.frame(ATTACHMENT, &out))
     }
 
     fn some_buckets(&mut self, after: Option<Arc<str>>) -> Option<Bytes> {
@@ -135,11 +117,9 @@ impl Chunks {
     }
 
     fn trailer(&self) -> Vec<u8> {
-        let attachments = self.label.as_ref().map_or(0, |label| label.attachments.len() as u64);
         let mut out = Vec::new();
-        for count in [attachments, self.buckets, self.entries] {
-            write_number(&mut out, count);
-        }
+        write_number(&mut out, self.buckets);
+        write_number(&mut out, self.entries);
         out.extend_from_slice(&self.whole.clone().finalize().to_le_bytes());
         out
     }
@@ -150,7 +130,7 @@ impl Iterator for Chunks {
 
     fn next(&mut self) -> Option<Bytes> {
         loop {
-            // Each step sets what comes behind it before it is tried, so the loop ends.
+            // A step that has something to give says what comes next; one that has nothing is passed over.
             let (chunk, otherwise) = match std::mem::replace(&mut self.next, Next::Nothing) {
                 Next::Nothing => return None,
                 Next::Header => {
@@ -162,11 +142,7 @@ impl Iterator for Chunks {
                     let trailer = self.trailer();
                     return Some(self.frame(TRAILER, &trailer));
                 }
-                Next::Label => {
-                    self.next = Next::Attachment(None);
-                    (self.label(), Next::Attachment(None))
-                }
-                Next::Attachment(after) => (self.attachment(after), Next::Buckets(None)),
+                Next::Label => (self.label(), Next::Buckets(None)),
                 Next::Buckets(after) => (self.some_buckets(after), Next::Entries(None)),
                 Next::Entries(after) => (self.some_entries(after), Next::Trailer),
             };
