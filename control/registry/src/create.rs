@@ -9,8 +9,10 @@ use serde_json::Value;
 
 use crate::object::{Object, index_of};
 use crate::options::WriteOptions;
+use crate::ownership::{self, Tracker};
 use crate::registry::{ATTEMPTS, Registry, Tried, contended};
 use crate::service::{self, Claims};
+use crate::stored::Managed;
 use crate::{key, meta, names, pod, restrict, wire};
 
 /// How many generated names are tried before the client is told that none was free.
@@ -18,6 +20,14 @@ const NAME_ATTEMPTS: usize = 8;
 
 /// The guard of a create that is about the object itself.
 const OBJECT_GUARD: usize = 0;
+
+/// An object that is to be written.
+struct New {
+    object: Value,
+    managed: Managed,
+    /// Its name was made up.
+    generated: bool,
+}
 
 /// What became of an attempt to write a new object.
 enum Inserted {
@@ -39,38 +49,46 @@ impl Registry {
     ) -> Result<Object, Status> {
         let seen = self.shared.store.applied().revision();
         let again = (!self.shared.store.is_sole()).then(|| body.clone());
-        match (self.create_here(resource, namespace, body, options).await, again) {
+        match (self.create_here(resource, namespace, body, None, options).await, again) {
             (Err(_), Some(body)) if self.was_behind(seen).await => {
-                self.create_here(resource, namespace, body, options).await
+                self.create_here(resource, namespace, body, None, options).await
             }
             (outcome, _) => outcome,
         }
     }
 
-    /// Creates an object by what this server has applied.
-    async fn create_here(
+    /// Creates an object by what this server has applied. `owners` are known where it is applied; else the writer owns
+    /// what its body has.
+    pub(crate) async fn create_here(
         &self,
         resource: &Resource,
         namespace: Option<&str>,
         mut body: Value,
+        owners: Option<Managed>,
         options: &WriteOptions,
     ) -> Result<Object, Status> {
         meta::settle_kind(&body, resource)?;
         meta::settle_namespace(&mut body, namespace)?;
+        let given = ownership::take_given(&mut body);
         meta::strip(&mut body)?;
         if !matches!(meta::text(&body, "resourceVersion"), "" | "0") {
             return Err(version_on_create());
         }
         let generated = generate_name(&mut body)?;
         self.check_namespace(&self.shared.store.applied(), resource, namespace, meta::text(&body, "name"))?;
+        let absent = ownership::absent(resource, &body);
         admit(resource, &mut body, options)?;
         restrict::check(&options.actor, resource, None, &body)?;
         if resource.plural == "pods" && resource.group.is_empty() {
             pod::check_account(&self.shared.store.applied(), resource, namespace.unwrap_or_default(), &body)?;
         }
-        let object = kinds::create(resource, body, &self.env())?;
+        let env = self.env();
+        let object = kinds::create(resource, body, &env)?;
         options.admit(None, &object)?;
-        self.insert(resource, namespace, object, generated, options).await
+        let managed = owners.unwrap_or_else(|| {
+            Tracker::new(resource, None, options, env.now).created(&object, given.as_ref(), &absent)
+        });
+        self.insert(resource, namespace, New { object, managed, generated }, options).await
     }
 
     /// Writes an object that has passed everything that concerns it alone.
@@ -78,13 +96,13 @@ impl Registry {
         &self,
         resource: &Resource,
         namespace: Option<&str>,
-        mut object: Value,
-        generated: bool,
+        new: New,
         options: &WriteOptions,
     ) -> Result<Object, Status> {
+        let New { mut object, managed, generated } = new;
         let mut names_tried = 1;
         for _ in 0..ATTEMPTS {
-            match self.try_insert(resource, namespace, &object, options).await? {
+            match self.try_insert(resource, namespace, &object, &managed, options).await? {
                 Inserted::Done(created) => return Ok(created),
                 Inserted::Raced => {}
                 Inserted::Taken(key) => {
@@ -109,6 +127,7 @@ impl Registry {
         resource: &Resource,
         namespace: Option<&str>,
         object: &Value,
+        managed: &Managed,
         options: &WriteOptions,
     ) -> Result<Inserted, Status> {
         let name = meta::text(object, "name");
@@ -126,10 +145,10 @@ impl Registry {
         };
         // What nobody looks at any more, the store need not copy to change.
         drop(snapshot);
-        let encoded = wire::encode(resource, &object, self.shared.config.object_limit_bytes)?;
+        let encoded = wire::encode(resource, &object, managed, self.shared.config.object_limit_bytes)?;
         if options.dry_run {
             let version = ResourceVersion(0);
-            let json = wire::present(&resource.kind, &resource.api_version(), &object, version)?;
+            let json = wire::present(&resource.kind, &resource.api_version(), &object, managed, version)?;
             return Ok(Inserted::Done(Object::made(json, version)));
         }
         let mut guards = vec![Guard::Absent(key.clone())];

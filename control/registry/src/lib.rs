@@ -7,11 +7,13 @@
 //! | `read`, `list`, `pages`, `watch`, `held` | reading: one object, a page of a snapshot, changes, whole resources |
 //! | `create`, `update`, `patch`, `delete`, `lifecycle` | writing; `lifecycle` decides what a delete does |
 //! | `pod`, `service`, `events` | what one kind has beside that |
+//! | `ownership`, `applying` | who owns the fields, server-side apply |
 //! | `restrict` | what nodes may not write of themselves |
 //! | `bootstrap` | the objects that every cluster begins with |
 //! | `typed` | all of it for a k8s-openapi type |
-//! | `object`, `wire`, `key`, `meta`, `names` | objects as bytes, keys and values |
+//! | `object`, `wire`, `stored`, `key`, `meta`, `names` | objects as bytes, keys and values |
 
+mod applying;
 mod bootstrap;
 mod config;
 mod create;
@@ -25,6 +27,7 @@ mod meta;
 mod names;
 mod object;
 mod options;
+mod ownership;
 mod pages;
 mod patch;
 mod pod;
@@ -32,6 +35,7 @@ mod read;
 mod registry;
 mod restrict;
 mod service;
+mod stored;
 mod typed;
 mod update;
 mod watch;

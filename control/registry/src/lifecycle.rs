@@ -21,6 +21,16 @@ pub(crate) enum Outcome {
     Remove(Value),
 }
 
+impl Outcome {
+    /// What is stored, if it stays.
+    pub(crate) fn kept(&self) -> Option<&Value> {
+        match self {
+            Self::Keep(object) => Some(object),
+            Self::Remove(_) => None,
+        }
+    }
+}
+
 /// A time as `metadata` has it: whole seconds.
 pub(crate) fn timestamp(time: Timestamp) -> String {
     let whole = time.round(TimestampRound::new().smallest(Unit::Second).mode(jiff::RoundMode::Trunc));

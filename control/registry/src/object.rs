@@ -12,6 +12,8 @@ use pal_store::Entry;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::stored::Stored;
+
 /// An object. Cheap to clone: all clones share the bytes and what was read from them.
 #[derive(Clone)]
 pub struct Object(Form);
@@ -190,9 +192,9 @@ impl Index {
     }
 
     fn read(json: &[u8]) -> Self {
-        let parsed = serde_json::from_slice::<Value>(json);
+        let parsed = Stored::read(json);
         let readable = parsed.is_ok();
-        let object = parsed.unwrap_or_default();
+        let object = parsed.map(|stored| stored.value).unwrap_or_default();
         let metadata = &object["metadata"];
         let text = |value: &Value| Box::<str>::from(value.as_str().unwrap_or_default());
         let labels = metadata["labels"].as_object().into_iter().flatten();

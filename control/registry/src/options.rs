@@ -52,9 +52,15 @@ pub struct WriteOptions {
 }
 
 impl WriteOptions {
-    /// A write by a part of the control plane.
+    /// A write by a part of the control plane. Its fields are owned by the part of Kubernetes that does the same work.
     pub fn system(component: &str) -> Self {
-        Self { field_manager: Some(component.to_owned()), actor: Actor::system(component), ..Self::default() }
+        let manager = match component {
+            "apiserver" => "kube-apiserver",
+            "controller-manager" => "kube-controller-manager",
+            "scheduler" => "kube-scheduler",
+            other => other,
+        };
+        Self { field_manager: Some(manager.to_owned()), actor: Actor::system(component), ..Self::default() }
     }
 
     /// Asks the caller's admission.
@@ -126,6 +132,11 @@ pub enum PatchKind {
     Json,
     Merge,
     Strategic,
+    /// A configuration: server-side apply.
+    Apply {
+        /// Take over what others own.
+        force: bool,
+    },
 }
 
 /// A change to whatever is there.
@@ -141,6 +152,8 @@ pub struct Patch {
 #[derive(Clone, Debug)]
 pub struct Patched {
     pub object: Object,
+    /// There was none before.
+    pub created: bool,
     pub warnings: Vec<String>,
 }
 

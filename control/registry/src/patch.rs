@@ -3,8 +3,10 @@
 use pal_resources::{Resource, Status, codec, schema};
 use serde_json::Value;
 
+use crate::applying::SCALE;
 use crate::options::{Patch, PatchKind, Patched, WriteOptions};
 use crate::registry::Registry;
+use crate::stored::{MANAGED_FIELDS, Stored};
 use crate::update::Target;
 
 impl Registry {
@@ -20,25 +22,42 @@ impl Registry {
         options: &WriteOptions,
     ) -> Result<Patched, Status> {
         let target = Target { resource, subresource, namespace, name };
+        if let PatchKind::Apply { force } = patch.kind {
+            return self.apply(target, &patch.body, force, options).await;
+        }
         let kind = if subresource == Some("scale") {
-            ("autoscaling", "v1", "Scale")
+            SCALE
         } else {
             (&*resource.group, &*resource.version, &*resource.kind)
         };
+        let about_managers = mentions_managers(patch);
         let mut warnings = Vec::new();
-        let change = |old: &Value| {
-            let patched = apply(patch, old, kind)?;
+        let change = |old: &Stored| {
+            let patched = if about_managers { apply(patch, &old.whole(), kind)? } else { apply(patch, &old.value, kind)? };
             // What a refusal shows, as kube-apiserver does: a strategic patch itself, else the object that came of it.
             let shown = match patch.kind {
                 PatchKind::Strategic => pal_patch::go_text(&patch.body),
-                PatchKind::Json | PatchKind::Merge => patched.to_string(),
+                _ => patched.to_string(),
             };
             let decoded = codec::conform_patched(patched, &shown, kind, patch.validation)?;
             warnings = decoded.warnings;
             Ok(decoded.value)
         };
         let object = self.revise(target, change, options).await?;
-        Ok(Patched { object, warnings })
+        Ok(Patched { object, created: false, warnings })
+    }
+}
+
+/// Whether a patch may look at the managers: they are read only then.
+fn mentions_managers(patch: &Patch) -> bool {
+    match patch.kind {
+        PatchKind::Json => {
+            let paths = patch.body.as_array().into_iter().flatten().flat_map(|step| [&step["path"], &step["from"]]);
+            paths.filter_map(Value::as_str).any(|path| {
+                matches!(path, "" | "/metadata") || path.starts_with("/metadata/managedFields")
+            })
+        }
+        _ => patch.body["metadata"].get(MANAGED_FIELDS).is_some() || patch.body["metadata"].get("$patch").is_some(),
     }
 }
 
@@ -46,7 +65,8 @@ fn apply(patch: &Patch, old: &Value, kind: (&str, &str, &str)) -> Result<Value, 
     let patched = match patch.kind {
         PatchKind::Json => pal_patch::json_patch(old, &patch.body),
         PatchKind::Merge => pal_patch::merge_patch(old, &patch.body),
-        PatchKind::Strategic => {
+        // A configuration is applied with what its managers own, not merged like this.
+        PatchKind::Strategic | PatchKind::Apply { .. } => {
             let (group, version, name) = kind;
             let Some(message) = schema::message_for(group, version, name) else {
                 return Err(Status::new(

@@ -45,7 +45,7 @@ impl Registry {
         }
         let scale = kinds::scale_of(resource, &object.value()?).ok_or_else(Status::unknown_path)?;
         let version = object.version();
-        Ok(Object::made(wire::present("Scale", "autoscaling/v1", &scale, version)?, version))
+        Ok(Object::made(wire::present("Scale", "autoscaling/v1", &scale, &None, version)?, version))
     }
 
     /// Everything, as fresh as asked.

@@ -13,6 +13,8 @@ use crate::object::{Object, unreadable};
 use crate::options::{Deletion, WriteOptions};
 use crate::read::find;
 use crate::registry::{ATTEMPTS, Registry, Tried, contended};
+use crate::ownership::{self, Tracker};
+use crate::stored::{Managed, Stored};
 use crate::{meta, restrict, service, wire};
 
 /// What is written, and as what.
@@ -22,6 +24,13 @@ pub(crate) struct Target<'a> {
     pub subresource: Option<&'a str>,
     pub namespace: Option<&'a str>,
     pub name: &'a str,
+}
+
+/// What is to be written.
+pub(crate) struct Decision {
+    pub outcome: Outcome,
+    /// Who owns the fields of what is kept.
+    pub managed: Managed,
 }
 
 impl Registry {
@@ -58,7 +67,7 @@ impl Registry {
         F: FnMut(Value) -> Result<Value, Status> + Send,
     {
         let target = Target { resource, subresource, namespace, name };
-        self.revise(target, |old| change(old.clone()), options).await
+        self.revise(target, |old| change(old.value.clone()), options).await
     }
 
     /// `modify` for changes that make a new value.
@@ -69,27 +78,31 @@ impl Registry {
         options: &WriteOptions,
     ) -> Result<Object, Status>
     where
-        F: FnMut(&Value) -> Result<Value, Status> + Send,
+        F: FnMut(&Stored) -> Result<Value, Status> + Send,
     {
         let Target { resource, subresource, namespace, name } = target;
         let env = self.env();
+        let tracker = Tracker::new(resource, subresource, options, env.now);
         if subresource == Some("scale") {
-            let scaled = self.rewrite(resource, namespace, name, options.dry_run, |old| {
-                let scale = kinds::scale_of(resource, old).ok_or_else(Status::unknown_path)?;
-                rescale(resource, name, old, &change(&versioned(scale, old))?, &env)
+            let scaled = self.rewrite_owned(resource, namespace, name, options.dry_run, |old| {
+                let scale = shown_scale(resource, &old.value)?;
+                let outcome = rescale(resource, name, &old.value, &change(&Stored::unowned(scale))?, &env)?;
+                let managed = outcome.kept().map(|new| tracker.updated(old, new, None));
+                Ok(Decision { outcome, managed: managed.unwrap_or_default() })
             });
-            let object = scaled.await?.object;
-            let scale = kinds::scale_of(resource, &object.value()?).ok_or_else(Status::unknown_path)?;
-            let version = object.version();
-            return Ok(Object::made(wire::present("Scale", "autoscaling/v1", &scale, version)?, version));
+            return scale_object(resource, &scaled.await?.object);
         }
-        let written = self.rewrite(resource, namespace, name, options.dry_run, |old| {
-            let outcome = decide(target, old, change(old)?, &env)?;
+        let written = self.rewrite_owned(resource, namespace, name, options.dry_run, |old| {
+            let mut new = change(old)?;
+            let given = ownership::take_given(&mut new);
+            let outcome = decide(target, &old.value, new, &env)?;
+            let mut managed = old.managed.clone();
             if let Outcome::Keep(new) = &outcome {
-                restrict::check(&options.actor, resource, Some(old), new)?;
-                options.admit(Some(old), new)?;
+                restrict::check(&options.actor, resource, Some(&old.value), new)?;
+                options.admit(Some(&old.value), new)?;
+                managed = tracker.updated(old, new, given.as_ref());
             }
-            Ok(outcome)
+            Ok(Decision { outcome, managed })
         });
         Ok(written.await?.object)
     }
@@ -106,21 +119,43 @@ impl Registry {
     where
         F: FnMut(&Value) -> Result<Outcome, Status> + Send,
     {
+        let decide = |old: &Stored| {
+            let outcome = decide(&old.value)?;
+            Ok(Decision { outcome, managed: old.managed.clone() })
+        };
+        self.rewrite_owned(resource, namespace, name, dry_run, decide).await
+    }
+
+    /// `rewrite` where who owns the fields changes too.
+    pub(crate) async fn rewrite_owned<F>(
+        &self,
+        resource: &Resource,
+        namespace: Option<&str>,
+        name: &str,
+        dry_run: bool,
+        mut decide: F,
+    ) -> Result<Deletion, Status>
+    where
+        F: FnMut(&Stored) -> Result<Decision, Status> + Send,
+    {
         for _ in 0..ATTEMPTS {
             let snapshot = self.shared.store.applied();
             let looked = find(&snapshot, resource, namespace, name).cloned().and_then(|entry| {
-                let old: Value = serde_json::from_slice(entry.value()).map_err(|error| unreadable(&entry, &error))?;
-                let outcome = decide(&old)?;
-                Ok((entry, old, outcome))
+                let old = Stored::read(entry.value()).map_err(|error| unreadable(&entry, &error))?;
+                let decision = decide(&old)?;
+                Ok((entry, old, decision))
             });
-            let (entry, old, outcome) = match looked {
+            let (entry, old, decision) = match looked {
                 Ok(looked) => looked,
                 // What is refused must be refused by what the cluster holds, not by what this server still has.
                 Err(_) if self.was_behind(snapshot.revision()).await => continue,
                 Err(status) => return Err(status),
             };
-            let done = match outcome {
-                Outcome::Keep(new) => self.replace(resource, snapshot, &entry, &old, new, dry_run).await?,
+            let done = match decision.outcome {
+                Outcome::Keep(new) => {
+                    let new = Stored { value: new, managed: decision.managed };
+                    self.replace(resource, snapshot, &entry, &old, new, dry_run).await?
+                }
                 Outcome::Remove(last) => self.remove(resource, &entry, Some((&old, last)), dry_run).await?,
             };
             if let Some(done) = done {
@@ -136,12 +171,13 @@ impl Registry {
         resource: &Resource,
         snapshot: Snapshot,
         entry: &Arc<Entry>,
-        old: &Value,
-        mut new: Value,
+        old: &Stored,
+        new: Stored,
         dry_run: bool,
     ) -> Result<Option<Deletion>, Status> {
+        let Stored { value: mut new, managed } = new;
         let claims = if service::is_service(resource) {
-            service::claim(&mut new, Some(old), &snapshot, &self.shared.config, resource)?
+            service::claim(&mut new, Some(&old.value), &snapshot, &self.shared.config, resource)?
         } else {
             service::Claims::default()
         };
@@ -149,12 +185,12 @@ impl Registry {
         drop(snapshot);
         let version = ResourceVersion(entry.modified().0);
         meta::metadata_mut(&mut new)?.insert("resourceVersion".to_owned(), version.to_string().into());
-        if new == *old {
+        if new == old.value && ownership::is_unchanged(&old.managed, &managed) {
             return Ok(Some(Deletion { object: Object::stored(entry.clone()), gone: false }));
         }
-        let encoded = wire::encode(resource, &new, self.shared.config.object_limit_bytes)?;
+        let encoded = wire::encode(resource, &new, &managed, self.shared.config.object_limit_bytes)?;
         if dry_run {
-            let json = wire::present(&resource.kind, &resource.api_version(), &new, version)?;
+            let json = wire::present(&resource.kind, &resource.api_version(), &new, &managed, version)?;
             return Ok(Some(Deletion { object: Object::made(json, version), gone: false }));
         }
         let mut guards = vec![Guard::Unchanged(entry.key().clone(), entry.modified())];
@@ -174,14 +210,14 @@ impl Registry {
         &self,
         resource: &Resource,
         entry: &Arc<Entry>,
-        last: Option<(&Value, Value)>,
+        last: Option<(&Stored, Value)>,
         dry_run: bool,
     ) -> Result<Option<Deletion>, Status> {
         let shown = |revision: Revision, stored: Option<Arc<Entry>>| {
             let version = ResourceVersion(revision.0);
             match (&last, stored) {
-                (Some((old, last)), stored) if stored.is_none() || *old != last => {
-                    let json = wire::present(&resource.kind, &resource.api_version(), last, version)?;
+                (Some((old, last)), stored) if stored.is_none() || old.value != *last => {
+                    let json = wire::present(&resource.kind, &resource.api_version(), last, &old.managed, version)?;
                     Ok::<_, Status>(Object::made(json, version))
                 }
                 (_, Some(stored)) => Ok(Object::stored(stored)),
@@ -196,7 +232,7 @@ impl Registry {
         if let Some((old, _)) = &last
             && service::is_service(resource)
         {
-            ops.extend(service::release(old));
+            ops.extend(service::release(&old.value));
         }
         match self.commit(guards, ops).await? {
             Tried::Committed { revision, entries } => {
@@ -209,7 +245,7 @@ impl Registry {
 }
 
 /// What becomes of `old` when a client wants `new` in its place.
-fn decide(target: Target<'_>, old: &Value, mut new: Value, env: &Env) -> Result<Outcome, Status> {
+pub(crate) fn decide(target: Target<'_>, old: &Value, mut new: Value, env: &Env) -> Result<Outcome, Status> {
     let Target { resource, subresource, namespace, name } = target;
     meta::settle_kind(&new, resource)?;
     meta::settle_place(&mut new, name, namespace.filter(|_| resource.namespaced))?;
@@ -223,7 +259,7 @@ fn decide(target: Target<'_>, old: &Value, mut new: Value, env: &Env) -> Result<
 }
 
 /// A new number of replicas, through all that an update of the object goes through.
-fn rescale(resource: &Resource, name: &str, old: &Value, scale: &Value, env: &Env) -> Result<Outcome, Status> {
+pub(crate) fn rescale(resource: &Resource, name: &str, old: &Value, scale: &Value, env: &Env) -> Result<Outcome, Status> {
     let mut wanted = scale.clone();
     meta::settle_name(&mut wanted, name)?;
     settle_version(resource, name, old, &mut wanted)?;
@@ -243,12 +279,19 @@ fn rescale(resource: &Resource, name: &str, old: &Value, scale: &Value, env: &En
     Ok(Outcome::Keep(kinds::update(resource, None, old, scaled, env)?))
 }
 
-/// The Scale of an object carries the object's version.
-fn versioned(mut scale: Value, object: &Value) -> Value {
-    if let Ok(metadata) = meta::metadata_mut(&mut scale) {
-        metadata.insert("resourceVersion".to_owned(), object["metadata"]["resourceVersion"].clone());
-    }
-    scale
+/// The Scale of an object, which carries the object's version.
+pub(crate) fn shown_scale(resource: &Resource, object: &Value) -> Result<Value, Status> {
+    let mut scale = kinds::scale_of(resource, object).ok_or_else(Status::unknown_path)?;
+    let version = object["metadata"]["resourceVersion"].clone();
+    meta::metadata_mut(&mut scale)?.insert("resourceVersion".to_owned(), version);
+    Ok(scale)
+}
+
+/// The Scale of an object, as it is answered.
+pub(crate) fn scale_object(resource: &Resource, object: &Object) -> Result<Object, Status> {
+    let scale = kinds::scale_of(resource, &object.value()?).ok_or_else(Status::unknown_path)?;
+    let version = object.version();
+    Ok(Object::made(wire::present("Scale", "autoscaling/v1", &scale, &None, version)?, version))
 }
 
 /// The object that the body means must be the one that is stored.

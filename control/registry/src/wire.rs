@@ -5,6 +5,8 @@ use bytes::Bytes;
 use pal_resources::{Reason, Resource, ResourceVersion, Status};
 use serde_json::{Map, Value};
 
+use crate::stored::{MANAGED_FIELDS, Managed};
+
 const VERSION_FIELD: &[u8] = b"\"resourceVersion\":\"";
 
 /// An object in its stored form, still without its revision.
@@ -15,13 +17,18 @@ pub(crate) struct Encoded {
 }
 
 /// Encodes an object for the store. Its own `resourceVersion` is left out: the write decides it.
-pub(crate) fn encode(resource: &Resource, object: &Value, limit_bytes: usize) -> Result<Encoded, Status> {
-    let mut bytes = Vec::with_capacity(1024);
+pub(crate) fn encode(
+    resource: &Resource,
+    object: &Value,
+    managed: &Managed,
+    limit_bytes: usize,
+) -> Result<Encoded, Status> {
+    let mut bytes = Vec::with_capacity(2048);
     head(&mut bytes, &resource.kind, &resource.api_version());
     bytes.extend_from_slice(VERSION_FIELD);
     let revision_at = u32::try_from(bytes.len()).map_err(Status::internal)?;
     bytes.push(b'"');
-    tail(&mut bytes, object, true)?;
+    tail(&mut bytes, object, managed, true)?;
     if bytes.len() > limit_bytes {
         return Err(too_large(limit_bytes));
     }
@@ -33,6 +40,7 @@ pub(crate) fn present(
     kind: &str,
     api_version: &str,
     object: &Value,
+    managed: &Managed,
     version: ResourceVersion,
 ) -> Result<Bytes, Status> {
     let mut bytes = Vec::with_capacity(1024);
@@ -43,7 +51,7 @@ pub(crate) fn present(
         bytes.extend_from_slice(version.to_string().as_bytes());
         bytes.push(b'"');
     }
-    tail(&mut bytes, object, versioned)?;
+    tail(&mut bytes, object, managed, versioned)?;
     Ok(bytes.into())
 }
 
@@ -69,15 +77,22 @@ fn head(bytes: &mut Vec<u8>, kind: &str, api_version: &str) {
     bytes.extend_from_slice(b"\",\"metadata\":{");
 }
 
-/// The rest of metadata, its brace, and the other fields.
-fn tail(bytes: &mut Vec<u8>, object: &Value, mut follows: bool) -> Result<(), Status> {
+/// The rest of metadata with the managers last, its brace, and the other fields.
+fn tail(bytes: &mut Vec<u8>, object: &Value, managed: &Managed, mut follows: bool) -> Result<(), Status> {
     let empty = Map::new();
     let metadata = object["metadata"].as_object().unwrap_or(&empty);
     for (name, value) in metadata {
-        if name != "resourceVersion" {
+        if name != "resourceVersion" && name != MANAGED_FIELDS {
             field(bytes, name, value, follows)?;
             follows = true;
         }
+    }
+    if let Some(managed) = managed {
+        if follows {
+            bytes.push(b',');
+        }
+        bytes.extend_from_slice(b"\"managedFields\":");
+        bytes.extend_from_slice(managed.get().as_bytes());
     }
     bytes.push(b'}');
     for (name, value) in object.as_object().unwrap_or(&empty) {
@@ -118,7 +133,7 @@ mod tests {
     #[test]
     fn the_revision_goes_first_into_metadata() {
         let object = json!({"metadata": {"name": "a", "resourceVersion": "7"}, "kind": "Pod", "spec": {"x": "\""}});
-        let encoded = encode(&pods(), &object, 1000).expect("encodes");
+        let encoded = encode(&pods(), &object, &None, 1000).expect("encodes");
         let mut text = String::from_utf8(encoded.bytes.to_vec()).expect("text");
         text.insert_str(encoded.revision_at as usize, "42");
         assert_eq!(
@@ -132,9 +147,20 @@ mod tests {
     }
 
     #[test]
+    fn managers_are_the_last_of_metadata() {
+        let managed = crate::stored::managed("[{\"manager\":\"a\"}]".to_owned());
+        let object = json!({"metadata": {"managedFields": [], "name": "a"}, "spec": {}});
+        let bytes = present("Pod", "v1", &object, &managed, ResourceVersion(3)).expect("encodes");
+        assert_eq!(
+            bytes,
+            r#"{"kind":"Pod","apiVersion":"v1","metadata":{"resourceVersion":"3","name":"a","managedFields":[{"manager":"a"}]},"spec":{}}"#
+        );
+    }
+
+    #[test]
     fn what_is_not_stored_shows_a_version_only_if_it_has_one() {
         fn check(object: Value, version: u64, expected: &str) {
-            let bytes = present("Scale", "autoscaling/v1", &object, ResourceVersion(version)).expect("encodes");
+            let bytes = present("Scale", "autoscaling/v1", &object, &None, ResourceVersion(version)).expect("encodes");
             assert_eq!(bytes, expected.as_bytes());
         }
         check(json!({}), 0, r#"{"kind":"Scale","apiVersion":"autoscaling/v1","metadata":{}}"#);
@@ -148,6 +174,6 @@ mod tests {
     #[test]
     fn an_object_beyond_the_limit_is_refused() {
         let object = json!({"data": "x".repeat(100)});
-        assert_eq!(encode(&pods(), &object, 100).map(|_| ()).map_err(|status| status.code), Err(413));
+        assert_eq!(encode(&pods(), &object, &None, 100).map(|_| ()).map_err(|status| status.code), Err(413));
     }
 }

@@ -194,21 +194,12 @@ fn applied(
             managers.remove(&identity);
         }
     }
-    if object.is_some() || !owns_same(&before, &managers) {
+    if object.is_some() || !before.owns_same(&managers) {
         if let Some(entry) = managers.get_mut(&identity) {
             entry.time = Some(writer.now.to_owned());
         }
     }
     Ok(Applied { object: object.unwrap_or_else(|| live.clone()), managers })
-}
-
-/// Whether the same managers own the same fields in the same versions; times aside.
-fn owns_same(a: &Managers, b: &Managers) -> bool {
-    a.0.len() == b.0.len()
-        && a.0.iter().all(|entry| {
-            b.get(&entry.identity())
-                .is_some_and(|other| other.api_version == entry.api_version && other.fields == entry.fields)
-        })
 }
 
 /// What the object still has as kubectl last applied it from the client's side: those fields are kubectl's own.
@@ -244,7 +235,9 @@ fn update_annotation(object: &mut Value, config: &Value) {
         annotations.shift_remove(LAST_APPLIED);
     }
     sort_fields(&mut config);
-    *annotation = Value::String(format!("{config}\n"));
+    // Go escapes these in texts, and nothing but texts can have them.
+    let text = config.to_string().replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026");
+    *annotation = Value::String(text + "\n");
 }
 
 /// Go writes maps in the order of their keys.

@@ -96,6 +96,11 @@ struct Written {
 }
 
 impl Managers {
+    /// The managers that these entries are of.
+    pub fn of(entries: Vec<Entry>) -> Self {
+        Self(entries)
+    }
+
     /// Reads the list.
     pub fn from_json(text: &str) -> Result<Self, BadManagers> {
         serde_json::from_str(text).map_err(|error| BadManagers(error.to_string())).and_then(Self::read)
@@ -134,6 +139,16 @@ impl Managers {
     /// Whether nobody owns anything.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Whether the same managers own the same fields in the same versions; times aside.
+    pub fn owns_same(&self, other: &Self) -> bool {
+        self.0.len() == other.0.len()
+            && self.0.iter().all(|entry| {
+                other
+                    .get(&entry.identity())
+                    .is_some_and(|other| other.api_version == entry.api_version && other.fields == entry.fields)
+            })
     }
 
     /// The managers, in their order.

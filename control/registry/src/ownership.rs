@@ -1,0 +1,166 @@
+//! Who owns the fields of what is written: `metadata.managedFields` kept by every write.
+
+use std::sync::LazyLock;
+
+use jiff::Timestamp;
+use pal_patch::apply::{self, FieldSet, Managers, Rules, Shape, Writer};
+use pal_resources::Resource;
+use serde_json::{Map, Value};
+
+use crate::lifecycle;
+use crate::options::WriteOptions;
+use crate::stored::{self, MANAGED_FIELDS, Managed, Stored};
+
+/// A write, as far as ownership is concerned.
+pub(crate) struct Tracker<'a> {
+    api_version: String,
+    shape: Shape<'static>,
+    ignored: &'static FieldSet,
+    manager: &'a str,
+    subresource: &'a str,
+    now: String,
+}
+
+impl<'a> Tracker<'a> {
+    pub(crate) fn new(
+        resource: &Resource,
+        subresource: Option<&'a str>,
+        options: &'a WriteOptions,
+        now: Timestamp,
+    ) -> Self {
+        let shape = Shape::of_kind(&resource.group, &resource.version, &resource.kind);
+        Self {
+            api_version: resource.api_version(),
+            shape: shape.unwrap_or(Shape::Deduced),
+            ignored: reset_fields(resource, subresource),
+            manager: options.field_manager.as_deref().unwrap_or_default(),
+            subresource: subresource.unwrap_or_default(),
+            now: lifecycle::timestamp(now),
+        }
+    }
+
+    pub(crate) fn rules(&self) -> Rules<'_> {
+        Rules { api_version: &self.api_version, shape: self.shape, others: &[], ignored: self.ignored }
+    }
+
+    pub(crate) fn writer(&self) -> Writer<'_> {
+        Writer { manager: self.manager, subresource: self.subresource, now: &self.now }
+    }
+
+    /// The managers of a new object. `given` is what its body says of them; `absent` are the fields that the server adds
+    /// and the body did not have, which nobody owns.
+    pub(crate) fn created(&self, object: &Value, given: Option<&Value>, absent: &FieldSet) -> Managed {
+        let given = given.filter(|given| !Managers::is_reset(given)).and_then(|given| Managers::from_value(given).ok());
+        let ignored = if absent.is_empty() { self.ignored.clone() } else { self.ignored.union(absent) };
+        let rules = Rules { ignored: &ignored, ..self.rules() };
+        let nothing = Value::Object(Map::new());
+        let managers = apply::track(&rules, &nothing, object, given.unwrap_or_default(), &self.writer());
+        stored::managed(managers.to_json())
+    }
+
+    /// The managers after `old` became `new`. `given` is what the request says of them.
+    pub(crate) fn updated(&self, old: &Stored, new: &Value, given: Option<&Value>) -> Managed {
+        // What a subresource's body says of managers does not count.
+        let given = given.filter(|_| self.subresource.is_empty());
+        if given.is_none() && old.value == *new {
+            return old.managed.clone();
+        }
+        let managers = match given {
+            Some(given) if Managers::is_reset(given) => Managers::default(),
+            Some(given) => match Managers::from_value(given) {
+                // Clients that know nothing of managers must not remove them.
+                Ok(managers) if !managers.is_empty() => managers,
+                _ => read(&old.managed),
+            },
+            None => read(&old.managed),
+        };
+        let managers = apply::track(&self.rules(), &old.value, new, managers, &self.writer());
+        stored::managed(managers.to_json())
+    }
+}
+
+/// The managers that are stored; none where they cannot be read.
+pub(crate) fn read(managed: &Managed) -> Managers {
+    managed.as_ref().and_then(|text| Managers::from_json(text.get()).ok()).unwrap_or_default()
+}
+
+/// Whether both say the same but for times: a write that would change times alone changes nothing.
+pub(crate) fn is_unchanged(old: &Managed, new: &Managed) -> bool {
+    let text = |managed: &Managed| managed.as_ref().map(|text| text.get().to_owned());
+    text(old) == text(new) || old.is_some() == new.is_some() && read(old).owns_same(&read(new))
+}
+
+/// Takes from a body what it says of managers.
+pub(crate) fn take_given(body: &mut Value) -> Option<Value> {
+    let metadata = body.get_mut("metadata")?.as_object_mut()?;
+    metadata.shift_remove(MANAGED_FIELDS).filter(|given| !given.is_null())
+}
+
+static NOTHING: LazyLock<FieldSet> = LazyLock::new(FieldSet::default);
+static STATUS: LazyLock<FieldSet> = LazyLock::new(|| FieldSet::of_fields(&[&["status"]]));
+static SPEC: LazyLock<FieldSet> = LazyLock::new(|| FieldSet::of_fields(&[&["spec"]]));
+static SPEC_AND_LABELS: LazyLock<FieldSet> =
+    LazyLock::new(|| FieldSet::of_fields(&[&["spec"], &["metadata", "labels"]]));
+static OF_POD_STATUS: LazyLock<FieldSet> = LazyLock::new(|| {
+    FieldSet::of_fields(&[&["spec"], &["metadata", "deletionTimestamp"], &["metadata", "ownerReferences"]])
+});
+static OF_REQUEST: LazyLock<FieldSet> = LazyLock::new(|| {
+    let spec = ["extra", "groups", "uid", "username"];
+    let paths: Vec<Vec<&str>> = spec.iter().map(|name| vec!["spec", *name]).chain([vec!["status"]]).collect();
+    FieldSet::of_fields(&paths.iter().map(Vec::as_slice).collect::<Vec<_>>())
+});
+static OF_REQUEST_STATUS: LazyLock<FieldSet> =
+    LazyLock::new(|| FieldSet::of_fields(&[&["spec"], &["status", "conditions"]]));
+static OF_REQUEST_APPROVAL: LazyLock<FieldSet> =
+    LazyLock::new(|| FieldSet::of_fields(&[&["spec"], &["status", "certificate"]]));
+
+/// What a write does not touch, whatever its body says: `GetResetFields` of kube-apiserver's strategies.
+pub(crate) fn reset_fields(resource: &Resource, subresource: Option<&str>) -> &'static FieldSet {
+    match (&*resource.group, &*resource.plural, subresource) {
+        ("certificates.k8s.io", "certificatesigningrequests", None) => &OF_REQUEST,
+        ("certificates.k8s.io", "certificatesigningrequests", Some("status")) => &OF_REQUEST_STATUS,
+        ("certificates.k8s.io", "certificatesigningrequests", Some("approval")) => &OF_REQUEST_APPROVAL,
+        ("", "pods", Some("status")) => &OF_POD_STATUS,
+        ("apps", "deployments", Some("status")) => &SPEC_AND_LABELS,
+        (_, _, Some("status")) => &SPEC,
+        (_, _, Some(_)) => &STATUS,
+        _ if resource.subresource("status").is_some() => &STATUS,
+        _ => &NOTHING,
+    }
+}
+
+/// Fields that the server gives to new objects of a kind: admission's and allocated ones. Their owner is whoever names
+/// them in the body; else they have none.
+fn given_by_server(resource: &Resource) -> &'static [&'static [&'static str]] {
+    match (&*resource.group, &*resource.plural) {
+        ("", "pods") => &[
+            &["spec", "priority"],
+            &["spec", "preemptionPolicy"],
+            &["spec", "serviceAccount"],
+            &["spec", "serviceAccountName"],
+            &["spec", "tolerations"],
+        ],
+        ("", "services") => &[
+            &["spec", "clusterIP"],
+            &["spec", "clusterIPs"],
+            &["spec", "healthCheckNodePort"],
+            &["spec", "ipFamilies"],
+            &["spec", "ipFamilyPolicy"],
+        ],
+        ("", "namespaces") => &[&["spec"]],
+        _ => &[],
+    }
+}
+
+/// Those of them that the body does not have.
+pub(crate) fn absent(resource: &Resource, body: &Value) -> FieldSet {
+    let has = |path: &[&str]| {
+        let found = path.iter().try_fold(body, |value, name| value.get(name));
+        // A pod may name its account by either field.
+        let other = path.last() == Some(&"serviceAccount") && body["spec"].get("serviceAccountName").is_some()
+            || path.last() == Some(&"serviceAccountName") && body["spec"].get("serviceAccount").is_some();
+        other || found.is_some_and(|value| !value.is_null())
+    };
+    let paths: Vec<&[&str]> = given_by_server(resource).iter().copied().filter(|path| !has(path)).collect();
+    FieldSet::of_fields(&paths)
+}
