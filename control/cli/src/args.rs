@@ -163,7 +163,7 @@ pub struct SnapshotArgs {
 pub enum SnapshotCommand {
     /// Save the cluster's objects and its keys to a file, while it serves. Images are not in it
     Save {
-        /// The file, which must not exist
+        /// The file; one that is there is replaced when the new one is whole
         file: PathBuf,
     },
     /// Make a new cluster of one server from a file; `pal server --data-dir DIR` then serves it

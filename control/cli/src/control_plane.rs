@@ -7,7 +7,7 @@ mod publish;
 mod record;
 
 use std::fs::File;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,7 +22,8 @@ use tokio_util::sync::CancellationToken;
 
 use self::joining::Place;
 use self::leadership::{Duties, Leadership};
-use self::record::{Begin, Member, Record};
+pub use self::record::Record;
+use self::record::{Begin, Member};
 use crate::args::{JoinArgs, ServeArgs, ServerArgs};
 use crate::bridge::{Images, Liveness, Signer};
 use crate::error::CliError;
@@ -81,16 +82,16 @@ impl ControlPlane {
         let lock = lock(data_dir)?;
         let mut record = Record::load(data_dir)?;
         record.call(join.name.as_deref())?;
-        if !args.advertise.is_empty() {
-            record.advertise = args.advertise.clone();
-        }
+        // Kept only when it has served: a mistake is not remembered.
+        let advertise = if args.advertise.is_empty() { record.advertise.clone() } else { args.advertise.clone() };
         let begin = joining::begin(&record, join, data_dir)?;
         let (listener, local) = listen::listen(args.listen, join.join.as_deref(), data_dir).await?;
-        let place = Place { data_dir: data_dir.to_owned(), address: listen::public_address(&record.advertise, local) };
+        let address = listen::public_address(&advertise, local);
+        let place = Place { data_dir: data_dir.to_owned(), local, advertise, address };
         let start = match begin {
             Begin::GoOn | Begin::Found => Start::Found,
             Begin::Join { cluster, id } => Start::Join { cluster, server: id },
-            Begin::Ask(id) => match joining::ask(&mut record, &place, join, local, id, stop, &say).await? {
+            Begin::Ask(id) => match joining::ask(&mut record, &place, join, id, stop, &say).await? {
                 Some(start) => start,
                 None => return Ok(None),
             },
@@ -106,7 +107,7 @@ impl ControlPlane {
         })
         .await
         .map_err(CliError::other)?;
-        let parts = Parts { args, place, record, listener, local, links, lock };
+        let parts = Parts { args, place, record, listener, links, lock };
         let started = match Self::start_on(parts, store.clone()).await {
             Ok(plane) => plane.settle(stop, &say).await,
             Err(error) => Err(error),
@@ -118,10 +119,11 @@ impl ControlPlane {
     }
 
     async fn start_on(parts: Parts<'_>, store: Store) -> Result<Self, CliError> {
-        let Parts { args, place, mut record, listener, local, links, lock } = parts;
-        let data_dir = place.data_dir;
+        let Parts { args, place, mut record, listener, links, lock } = parts;
+        let Place { data_dir, local, advertise, address } = place;
         let identity = store.identity();
         record.joining = None;
+        record.advertise = advertise;
         record.member = Some(Member { cluster: identity.cluster.clone(), id: identity.server.to_string() });
         record.save(&data_dir)?;
         let config = Config { toleration_seconds: args.default_toleration_seconds, ..Config::default() };
@@ -151,7 +153,7 @@ impl ControlPlane {
             tunnels: server.liveness(),
             options,
             root_pem: server.ca().root_pem().to_owned(),
-            address: place.address,
+            address,
         });
         let name = record.name;
         Ok(Self { store, registry, server, leadership, data_dir, name, url, kubeconfig, _lock: lock })
@@ -239,7 +241,6 @@ struct Parts<'a> {
     place: Place,
     record: Record,
     listener: TcpListener,
-    local: SocketAddr,
     links: Arc<PeerLinks>,
     lock: File,
 }

@@ -1,33 +1,27 @@
-//! A cluster in a file: a line that says what it is, a line about the cluster with its keys, the store's own backup, and
-//! the SHA-256 of all that. Whoever has the file is the cluster, so it is written for its owner's eyes alone.
+//! A cluster in a file: a line that says what it is, a line with the cluster's keys, the store's own backup, and the
+//! SHA-256 of all that. Whoever has the file is the cluster, so it is written for its owner's eyes alone.
 
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read, Seek as _, SeekFrom, Take};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::ClusterKeys;
-use crate::join::MemberRecord;
 
 const MAGIC: &str = "palinurus-snapshot";
 const FORMAT: u32 = 1;
 const CHECKSUM: u64 = 32;
-/// The line about the cluster is a few keys and names.
+/// A few keys are short.
 const LONGEST_HEAD: u64 = 1 << 20;
 
-/// What a backup says of its cluster.
+/// What a backup holds beside the store's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Head {
-    pub created: Timestamp,
-    /// The id of the cluster that was saved.
-    pub cluster: String,
-    /// Its servers at that time.
-    pub servers: Vec<MemberRecord>,
+    /// What nodes' certificates and kubeconfigs go on with.
     pub keys: ClusterKeys,
 }
 
@@ -138,7 +132,7 @@ mod tests {
             ca_key: "key".to_owned(),
             service_account_key: "accounts".to_owned(),
         };
-        Head { created: Timestamp::UNIX_EPOCH, cluster: "c".to_owned(), servers: Vec::new(), keys }
+        Head { keys }
     }
 
     fn written(store: &[&'static [u8]]) -> Vec<u8> {

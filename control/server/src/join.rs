@@ -155,7 +155,7 @@ struct Target<'a> {
 impl<'a> Target<'a> {
     fn parse(url: &'a str) -> Result<Self, JoinError> {
         let wrong = |why: String| JoinError::Url { url: url.to_owned(), why };
-        let parsed = url::Url::parse(url).map_err(|error| wrong(error.to_string()))?;
+        let parsed = url::Url::parse(url).map_err(|_| wrong("this is no URL".to_owned()))?;
         if parsed.scheme() != "https" {
             return Err(wrong("it does not begin with https://".to_owned()));
         }

@@ -21,7 +21,11 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// Where this server is.
 pub struct Place {
     pub data_dir: PathBuf,
-    /// `host:port` for the others.
+    /// What it listens on.
+    pub local: SocketAddr,
+    /// Names and addresses under which others reach it.
+    pub advertise: Vec<String>,
+    /// The first of those, or what it listens on: `host:port` for the others.
     pub address: String,
 }
 
@@ -52,7 +56,6 @@ pub async fn ask(
     record: &mut Record,
     place: &Place,
     args: &JoinArgs,
-    local: SocketAddr,
     id: ServerId,
     stop: &CancellationToken,
     say: &impl Fn(&str),
@@ -61,9 +64,10 @@ pub async fn ask(
     let token = args.token.as_deref().ok_or_else(|| {
         CliError::other("joining needs a token: `pal token create --role server`, run where the cluster is, prints one")
     })?;
-    if local.ip().is_unspecified() && record.advertise.is_empty() {
+    if place.local.ip().is_unspecified() && place.advertise.is_empty() {
         return Err(CliError::other(format!(
-            "this server listens on every address ({local}), and the others need to know one: say which with --advertise HOST:PORT"
+            "this server listens on every address ({}), and the others need to know one: say which with --advertise HOST:PORT",
+            place.local
         )));
     }
     host_and_port(&place.address).map_err(CliError::other)?;
