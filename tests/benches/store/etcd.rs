@@ -144,7 +144,8 @@ impl Conn for Client {
     fn get(&self, key: String) -> BoxFuture<'static, bool> {
         let client = self.clone();
         Box::pin(async move {
-            let found = client.call::<_, RangeResponse>("/etcdserverpb.KV/Range", RangeRequest { key: key.into() }).await;
+            let found =
+                client.call::<_, RangeResponse>("/etcdserverpb.KV/Range", RangeRequest { key: key.into() }).await;
             found.is_ok_and(|found| found.kvs.len() == 1)
         })
     }

@@ -60,10 +60,8 @@ pub async fn print(pal: &Pal, options: &Options) {
         times(live)
     );
 
-    each(&clients, |number| {
-        (number % STAYS != 0).then(|| Txn::of(vec![Op::Delete { key: Key::new(key(number)) }]))
-    })
-    .await;
+    each(&clients, |number| (number % STAYS != 0).then(|| Txn::of(vec![Op::Delete { key: Key::new(key(number)) }])))
+        .await;
     let before = on_disk(&dir);
     let begun = Instant::now();
     let mut least = f64::INFINITY;

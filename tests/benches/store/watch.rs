@@ -34,7 +34,8 @@ pub async fn print(pal: &Pal, options: &Options) {
         let access = servers.all()[0].access().clone();
         for namespace in ["watched", "others"] {
             let body = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": namespace } });
-            let made = access.api().call(Method::POST, "/api/v1/namespaces", Some(&body), LIMIT).await.expect("an answer");
+            let made =
+                access.api().call(Method::POST, "/api/v1/namespaces", Some(&body), LIMIT).await.expect("an answer");
             assert_eq!(made.status, StatusCode::CREATED, "{made}");
         }
         let (mut times, rate) = measure(&access, options.time.max(Duration::from_secs(5)), every).await;
@@ -103,7 +104,8 @@ async fn write(access: Access, writer: usize, every: u64, time: Duration, shared
         let sent = shared.begun.elapsed().as_micros().to_string();
         let path = format!("/api/v1/namespaces/{namespace}/configmaps");
         let name = format!("w{writer}-{number}");
-        let body = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": name }, "data": { "sent": sent } });
+        let body =
+            json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": name }, "data": { "sent": sent } });
         let made = api.call(Method::POST, &path, Some(&body), LIMIT).await.expect("an answer");
         assert_eq!(made.status, StatusCode::CREATED, "{made}");
         shared.written.fetch_add(1, Ordering::Relaxed);
