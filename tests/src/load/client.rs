@@ -235,3 +235,56 @@ async fn look(shared: &Shared, access: &Access, call: Call) -> Result<(u64, Call
     }
     Ok((called, call, Returned { at: shared.now(), outcome }))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn object(value: u64, revision: u64) -> serde_json::Value {
+        let mut object = keys::body("k-0-1", value, Some(revision));
+        object["kind"] = "ConfigMap".into();
+        object
+    }
+
+    #[test]
+    fn an_answer_says_what_it_can_be_held_to_and_no_more() {
+        let check = |ask: Ask, answer: Result<(u16, serde_json::Value), NoAnswer>, expected: Outcome| {
+            let answer = answer.map(|(status, value)| Json { status: StatusCode::from_u16(status).unwrap(), value });
+            let outcome = read_answer(ask, call(ask, "k-0-1", 7, 0), &answer).1;
+            assert_eq!(outcome, expected, "{ask:?}: {answer:?}");
+        };
+        let swap = Ask::Swap(Start { value: 5, revision: 3 });
+        let (ok, status) = (|revision| Ok((200, object(7, revision))), || json!({ "kind": "Status" }));
+        let committed = |revision| Outcome::Committed { revision };
+        let refused = |current| Outcome::Refused { guard: 0, current };
+        let read = |found| Outcome::Read { found: vec![found], revision: None };
+        check(Ask::Read, ok(9), read(Some(Found { value: 7, modified: Some(9) })));
+        check(Ask::Stale, Ok((404, status())), read(None));
+        check(Ask::Create, Ok((201, object(7, 9))), committed(Some(9)));
+        check(Ask::Create, Ok((409, status())), refused(None));
+        check(Ask::Put, ok(9), committed(Some(9)));
+        check(Ask::Put, Ok((404, status())), refused(Some(None)));
+        check(swap, ok(9), committed(Some(9)));
+        check(swap, Ok((409, status())), refused(None));
+        check(Ask::Delete, Ok((200, status())), committed(None));
+        check(Ask::Delete, Ok((404, status())), refused(Some(None)));
+        // Whether these were carried out nobody can tell.
+        for code in [500, 503, 504, 507] {
+            check(swap, Ok((code, status())), Outcome::Unknown);
+        }
+        check(Ask::Put, Err(NoAnswer::Unknown(String::new())), Outcome::Unknown);
+        check(Ask::Put, Ok((429, status())), Outcome::Failed);
+        check(Ask::Put, Err(NoAnswer::NotSent(String::new())), Outcome::Failed);
+    }
+
+    #[test]
+    fn a_list_shows_keys_that_are_absent_too() {
+        let list = json!({ "metadata": { "resourceVersion": "12" }, "items": [object(7, 9), { "metadata": { "name": "other" } }] });
+        let call = Call::Read { keys: vec!["k-0-0".to_owned(), "k-0-1".to_owned()] };
+        let found = vec![None, Some(Found { value: 7, modified: Some(9) })];
+        assert_eq!(listed(&call, &list), Outcome::Read { found, revision: Some(12) });
+        assert_eq!(listed(&call, &json!({ "kind": "Status" })), Outcome::Unknown);
+    }
+}
