@@ -33,6 +33,16 @@ impl Admission {
     pub fn new(check: impl Fn(Option<&Value>, &Value) -> Result<(), Status> + Send + Sync + 'static) -> Self {
         Self(Arc::new(check))
     }
+
+    /// What the caller has to say of a creation, where that is not what it asked for, before what `then` says.
+    pub fn creating(outcome: Result<(), Status>, then: Option<Self>) -> Self {
+        Self::new(move |old, new| {
+            if old.is_none() {
+                outcome.clone()?;
+            }
+            then.as_ref().map_or(Ok(()), |then| (then.0)(old, new))
+        })
+    }
 }
 
 impl std::fmt::Debug for Admission {

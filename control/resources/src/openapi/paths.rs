@@ -142,6 +142,7 @@ impl<'a> Subject<'a> {
             "patch" => {
                 let any = json!({"schema": {"type": "object"}});
                 Some(json!({"required": true, "content": {
+                    "application/apply-patch+yaml": any,
                     "application/json-patch+json": any,
                     "application/merge-patch+json": any,
                     "application/strategic-merge-patch+json": any,

@@ -15,6 +15,7 @@ mod health;
 mod impersonate;
 mod kinds;
 mod log;
+mod manager;
 mod query;
 mod read;
 mod render;
@@ -160,7 +161,7 @@ impl Call<'_> {
     fn write_options(&self, at: &At, query: &WriteQuery) -> WriteOptions {
         WriteOptions {
             dry_run: query.dry_run,
-            field_manager: query.field_manager.clone(),
+            field_manager: Some(manager::of(self, query)),
             actor: self.actor(),
             admission: admit::admission(self, at),
         }

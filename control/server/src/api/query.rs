@@ -165,6 +165,18 @@ impl<'a> Query<'a> {
         Ok(WriteQuery { dry_run: self.dry_run(kind)?, field_manager, validation: self.validation(kind)? })
     }
 
+    /// What a patch may say: one that applies says who does it, others force nothing.
+    pub(crate) fn check_apply(&self, applies: bool) -> Result<(), Status> {
+        let error = if applies && self.get("fieldManager").is_none() {
+            FieldError::required(&FieldPath::new("fieldManager"), "is required for apply patch")
+        } else if !applies && self.0.iter().any(|(name, _)| name == "force") {
+            FieldError::forbidden(&FieldPath::new("force"), "may not be specified for non-apply patch")
+        } else {
+            return Ok(());
+        };
+        Err(Status::invalid(&unserved("meta.k8s.io", "PatchOptions"), "", &[error]))
+    }
+
     fn validation(&self, kind: &'static str) -> Result<FieldValidation, Status> {
         match self.get("fieldValidation") {
             None | Some("Warn") => Ok(FieldValidation::Warn),
@@ -338,5 +350,25 @@ mod tests {
         assert_eq!(version(""), Ok(Read::Consistent));
         assert_eq!(version("resourceVersion=0"), Ok(Read::Any));
         assert_eq!(version("resourceVersion=7"), Ok(Read::AtLeast(ResourceVersion(7))));
+    }
+
+    #[test]
+    fn who_applies_says_its_name_and_nobody_else_forces() {
+        let check = |query: &str, applies: bool, expected: Result<(), &str>| {
+            let checked = Query::parse(Some(query)).check_apply(applies).map_err(|status| (status.code, status.message));
+            assert_eq!(checked, expected.map_err(|words| (422, words.to_owned())), "{query}");
+        };
+        check("fieldManager=a&force=true", true, Ok(()));
+        check("", false, Ok(()));
+        check(
+            "force=true",
+            true,
+            Err("PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch"),
+        );
+        check(
+            "force=false",
+            false,
+            Err("PatchOptions.meta.k8s.io \"\" is invalid: force: Forbidden: may not be specified for non-apply patch"),
+        );
     }
 }

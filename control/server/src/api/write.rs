@@ -2,12 +2,14 @@
 
 use http::{Response, StatusCode};
 use hyper::body::Incoming;
-use pal_registry::{Patch, PatchKind};
+use pal_registry::{Admission, Patch, PatchKind};
 use pal_resources::Status;
-use pal_resources::codec::{self, Decoded, FieldValidation};
+use pal_resources::codec::{self, Decoded, FieldValidation, Media};
 
-use super::{At, Call, admit, read, reply, unsupported_media};
+use super::query::WriteQuery;
+use super::{At, Call, admit, allow, read, reply, unsupported_media};
 use crate::Body;
+use crate::auth::{Attributes, Target};
 
 /// `POST` of an object.
 pub(super) async fn create(call: &Call<'_>, at: &At, body: Incoming) -> Result<Response<Body>, Status> {
@@ -43,8 +45,12 @@ fn decode(at: &At, media: codec::Media, body: &[u8], mode: FieldValidation) -> R
 /// `PATCH` of an object or a subresource.
 pub(super) async fn patch(call: &Call<'_>, at: &At, body: Incoming) -> Result<Response<Body>, Status> {
     let query = call.query.write("PatchOptions")?;
-    let kind = patch_kind(call.content_type())?;
+    let kind = patch_kind(call.content_type(), call.query.flag("force"))?;
+    call.query.check_apply(matches!(kind, PatchKind::Apply { .. }))?;
     let body = call.body(body).await?;
+    if let PatchKind::Apply { .. } = kind {
+        return apply(call, at, kind, &query, &body).await;
+    }
     let Decoded { value, mut warnings } = codec::decode_raw(codec::Media::Json, &body, query.validation)
         .map_err(|status| Status::bad_request(format!("error decoding patch: {}", status.message)))?;
     let patch = Patch { kind, body: value, validation: query.validation };
@@ -55,14 +61,61 @@ pub(super) async fn patch(call: &Call<'_>, at: &At, body: Incoming) -> Result<Re
     Ok(reply::warn(read::one(call, at, StatusCode::OK, &patched.object)?, &warnings))
 }
 
-fn patch_kind(content_type: &str) -> Result<PatchKind, Status> {
+/// `PATCH` with a configuration, which may create the object.
+async fn apply(
+    call: &Call<'_>,
+    at: &At,
+    kind: PatchKind,
+    query: &WriteQuery,
+    body: &[u8],
+) -> Result<Response<Body>, Status> {
+    // JSON is YAML, and read faster as what it is.
+    let media = if body.trim_ascii_start().starts_with(b"{") { Media::Json } else { Media::Yaml };
+    let warned = match query.validation {
+        FieldValidation::Ignore => FieldValidation::Ignore,
+        FieldValidation::Warn | FieldValidation::Strict => FieldValidation::Warn,
+    };
+    let Decoded { value, mut warnings } = codec::decode_raw(media, body, warned)
+        .map_err(|status| Status::bad_request(format!("error decoding YAML: {}", status.message)))?;
+    if query.validation == FieldValidation::Strict && !warnings.is_empty() {
+        return Err(Status::bad_request(format!("error strict decoding YAML: {}", warnings.join(", "))));
+    }
+    let mut options = call.write_options(at, query);
+    let may_create = match may_create(call, at).await {
+        Ok(()) => admit::create(call, at, &value),
+        refused => refused,
+    };
+    options.admission = Some(Admission::creating(may_create, options.admission.take()));
+    let patch = Patch { kind, body: value, validation: query.validation };
+    let (namespace, name) = (at.namespace(), at.name()?);
+    let patched = call.registry().patch(&at.resource, at.subresource(), namespace, name, &patch, &options).await?;
+    warnings.extend(patched.warnings);
+    let code = if patched.created { StatusCode::CREATED } else { StatusCode::OK };
+    Ok(reply::warn(read::one(call, at, code, &patched.object)?, &warnings))
+}
+
+/// Whether the user may make the object that it applies to.
+async fn may_create(call: &Call<'_>, at: &At) -> Result<(), Status> {
+    let target = Target {
+        group: &at.resource.group,
+        resource: &at.resource.plural,
+        subresource: at.subresource().unwrap_or_default(),
+        namespace: at.namespace().unwrap_or_default(),
+        name: at.name()?,
+        field_selector: "",
+    };
+    allow::check(call, &Attributes::Resource("create", target)).await
+}
+
+fn patch_kind(content_type: &str, force: bool) -> Result<PatchKind, Status> {
     match content_type.split(';').next().unwrap_or_default().trim() {
         "application/json-patch+json" => Ok(PatchKind::Json),
         "application/merge-patch+json" => Ok(PatchKind::Merge),
         "application/strategic-merge-patch+json" => Ok(PatchKind::Strategic),
-        // Server-side apply is not built yet, and so not among what is accepted.
+        "application/apply-patch+yaml" => Ok(PatchKind::Apply { force }),
         _ => Err(unsupported_media(
-            "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json",
+            "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, \
+             application/apply-patch+yaml",
         )),
     }
 }
@@ -74,12 +127,13 @@ mod tests {
     #[test]
     fn patches_are_told_apart_by_their_content_type() {
         let check = |content_type: &str, expected: Result<PatchKind, u16>| {
-            assert_eq!(patch_kind(content_type).map_err(|status| status.code), expected, "{content_type}");
+            assert_eq!(patch_kind(content_type, true).map_err(|status| status.code), expected, "{content_type}");
         };
         check("application/json-patch+json", Ok(PatchKind::Json));
         check("application/merge-patch+json; charset=utf-8", Ok(PatchKind::Merge));
         check("application/strategic-merge-patch+json", Ok(PatchKind::Strategic));
-        check("application/apply-patch+yaml", Err(415));
+        check("application/apply-patch+yaml", Ok(PatchKind::Apply { force: true }));
+        check("application/apply-patch+cbor", Err(415));
         check("application/json", Err(415));
         check("", Err(415));
     }
