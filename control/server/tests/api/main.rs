@@ -5,4 +5,5 @@ mod cluster;
 mod forms;
 mod nodes;
 mod objects;
+mod servers;
 mod watches;
