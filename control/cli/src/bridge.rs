@@ -5,10 +5,11 @@ use std::time::{Instant, SystemTime};
 
 use futures::future::BoxFuture;
 use http::{Request, Response};
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use pal_controllers::{CertificateSigner, CsrSubject, NodeLiveness};
-use pal_image::{Origin, RegistryV2};
-use pal_server::{Body, ClusterCa, Mounted, Tunnels};
+use pal_image::{Origin, RegistryV2, Siblings};
+use pal_server::{Body, BoxError, ClusterCa, Mounted, Peers, Tunnels};
 use tokio::sync::watch;
 
 /// The server's view of which nodes are connected, for the controllers.
@@ -46,6 +47,23 @@ impl CertificateSigner for Signer {
             organizations: subject.organizations,
             dns: subject.dns,
             ips: subject.ips,
+        })
+    }
+}
+
+/// The image registries of the other servers.
+pub struct OtherRegistries(pub Arc<Peers>);
+
+impl Siblings for OtherRegistries {
+    fn others(&self) -> Vec<String> {
+        self.0.others().into_iter().map(|member| member.id.to_string()).collect()
+    }
+
+    fn ask(&self, sibling: &str, request: Request<Body>) -> BoxFuture<'static, Result<Response<Body>, BoxError>> {
+        let (peers, id) = (self.0.clone(), sibling.parse());
+        Box::pin(async move {
+            let answer = peers.send(id?, request).await?;
+            Ok(answer.map(|body| body.map_err(BoxError::from).boxed_unsync()))
         })
     }
 }

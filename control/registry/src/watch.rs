@@ -150,14 +150,40 @@ impl Watch {
         }
     }
 
-    /// The next event if it is there already: lets a writer send in one piece what came together.
+    /// Waits until [`try_next`](Watch::try_next) may return something, or the watch is over. It may return nothing all the
+    /// same: what happened was not selected.
+    pub async fn stirred(&self) {
+        if self.initial.len() > 0 || self.initial_end.is_some() {
+            return;
+        }
+        let Source::Live(watcher) = &self.source else { return };
+        match &self.bookmarks {
+            None => watcher.stirred().await,
+            Some(bookmarks) => tokio::select! {
+                () = watcher.stirred() => {}
+                () = tokio::time::sleep_until(bookmarks.next) => {}
+            },
+        }
+    }
+
+    /// Whether nothing will come any more.
+    pub fn is_over(&self) -> bool {
+        matches!(self.source, Source::Ended) && self.initial.len() == 0 && self.initial_end.is_none()
+    }
+
+    /// The next event if it is there already: lets a writer send in one piece what came together. With
+    /// [`stirred`](Watch::stirred) it takes the place of [`next`](Watch::next) for who looks only from time to time.
     pub fn try_next(&mut self) -> Option<WatchEvent> {
         loop {
             if let Some(event) = self.at_hand() {
                 return Some(event);
             }
             let Source::Live(watcher) = &mut self.source else { return None };
-            let received = watcher.try_next().transpose()?;
+            let Some(received) = watcher.try_next().transpose() else {
+                let version = ResourceVersion(watcher.revision().0);
+                // Nothing is left to tell, so the watch stands where the store does.
+                return self.bookmarks.as_mut().filter(|bookmarks| bookmarks.next <= Instant::now())?.due(version);
+            };
             if let Some(event) = self.received(received) {
                 return Some(event);
             }

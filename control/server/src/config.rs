@@ -9,7 +9,7 @@ use futures::future::BoxFuture;
 use http::{Request, Response};
 use hyper::body::Incoming;
 
-use crate::{Body, PeerLinks};
+use crate::{Body, PeerLinks, Peers};
 
 /// The version of Kubernetes whose API this is, as `kubectl version` prints it.
 pub const VERSION: &str = "v1.36.2+pal";
@@ -53,6 +53,8 @@ pub struct ServerConfig {
     pub mounts: Vec<Mount>,
     /// The store's way to the other servers, which gets its certificate from here; none for a server that stays alone.
     pub links: Option<Arc<PeerLinks>>,
+    /// The way to the other servers' API; none for a server that stays alone.
+    pub peers: Option<Arc<Peers>>,
 }
 
 impl ServerConfig {
@@ -70,6 +72,7 @@ impl ServerConfig {
             request_timeout: Duration::from_secs(60),
             mounts: Vec::new(),
             links: None,
+            peers: None,
         }
     }
 }

@@ -20,6 +20,9 @@ use crate::trust::{Trust, provider};
 /// How servers name their protocol in TLS's negotiation.
 pub const ALPN: &[u8] = b"pal-peer/1";
 
+/// The same for requests to each other's API.
+pub const HTTP_ALPN: &[u8] = b"pal-peer-http/1";
+
 /// How long a connection may take to come up, all in all.
 const CONNECT_LIMIT: Duration = Duration::from_secs(4);
 
@@ -61,7 +64,7 @@ impl PeerLinks {
         Ok(())
     }
 
-    fn config(&self, to: ServerId) -> io::Result<ClientConfig> {
+    fn config(&self, to: ServerId, protocol: &[u8]) -> io::Result<ClientConfig> {
         let own = self.own.read().unwrap_or_else(PoisonError::into_inner).clone();
         let (Some(own), Some(roots)) = (own, self.root.get()) else {
             return Err(io::Error::other("this server has no certificate yet"));
@@ -71,30 +74,46 @@ impl PeerLinks {
         let builder = builder.map_err(io::Error::other)?.dangerous().with_custom_certificate_verifier(trust);
         let mut config =
             builder.with_client_auth_cert(own.chain.clone(), own.key.clone_key()).map_err(io::Error::other)?;
-        config.alpn_protocols = vec![ALPN.to_vec()];
+        config.alpn_protocols = vec![protocol.to_vec()];
         // Every connection is verified anew: they last, and a removed server must not come back by an old ticket.
         config.resumption = Resumption::disabled();
         Ok(config)
     }
 }
 
-impl Dial for PeerLinks {
-    fn dial(&self, to: &Member) -> BoxFuture<'static, io::Result<BoxedStream>> {
-        let (config, from, address) = (self.config(to.id), self.from, to.address.clone());
+impl PeerLinks {
+    /// A connection for requests to another server's API.
+    pub(crate) fn http(&self, to: &Member) -> BoxFuture<'static, io::Result<BoxedStream>> {
+        self.open(to, HTTP_ALPN)
+    }
+
+    fn open(&self, to: &Member, protocol: &'static [u8]) -> BoxFuture<'static, io::Result<BoxedStream>> {
+        let (config, from, address) = (self.config(to.id, protocol), self.from, to.address.clone());
         Box::pin(async move {
             let late = |_| io::Error::new(io::ErrorKind::TimedOut, format!("{address}: no connection in time"));
-            tokio::time::timeout(CONNECT_LIMIT, connect(config?, from, &address)).await.map_err(late)?
+            tokio::time::timeout(CONNECT_LIMIT, connect(config?, from, &address, protocol)).await.map_err(late)?
         })
     }
 }
 
-async fn connect(config: ClientConfig, from: Option<IpAddr>, address: &str) -> io::Result<BoxedStream> {
+impl Dial for PeerLinks {
+    fn dial(&self, to: &Member) -> BoxFuture<'static, io::Result<BoxedStream>> {
+        self.open(to, ALPN)
+    }
+}
+
+async fn connect(
+    config: ClientConfig,
+    from: Option<IpAddr>,
+    address: &str,
+    protocol: &[u8],
+) -> io::Result<BoxedStream> {
     let tcp = reach(from, address).await?;
     tcp.set_nodelay(true)?;
     // Whom the other side's certificate must name is its id; the name is for TLS's form alone.
     let name = ServerName::IpAddress(tcp.peer_addr()?.ip().into());
     let tls = TlsConnector::from(Arc::new(config)).connect(name, tcp).await?;
-    if tls.get_ref().1.alpn_protocol() != Some(ALPN) {
+    if tls.get_ref().1.alpn_protocol() != Some(protocol) {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "the other side does not speak to servers"));
     }
     Ok(Box::new(tls))

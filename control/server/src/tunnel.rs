@@ -1,6 +1,8 @@
-//! The connections on which nodes serve: a node dials, then this side speaks HTTP/2 as the client.
+//! The connections on which nodes serve: a node dials each server, which then speaks HTTP/2 as the client.
 //!
-//! A node is alive as long as its connection is: pings every two seconds, and no sign of life for six ends it.
+//! A node is alive as long as its connection is: pings every two seconds, and no sign of life for six ends it. One that does
+//! not reach this server, but another, renews its Lease there every two seconds, which counts as a sign of life too. Only a
+//! renewal that is seen to happen counts, so that a node that dies is not thought to live on for as long as its last Lease.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -47,9 +49,19 @@ pub struct Tunnels {
     next: AtomicU64,
 }
 
+#[derive(Default)]
 struct Node {
-    read: Arc<LastRead>,
+    read: Option<Arc<LastRead>>,
     live: Option<Live>,
+    /// When its Lease was renewed, at any server.
+    renewed: Option<Instant>,
+}
+
+impl Node {
+    /// The last sign of life.
+    fn seen(&self) -> Option<Instant> {
+        self.read.as_ref().map(|read| read.instant()).max(self.renewed)
+    }
 }
 
 struct Live {
@@ -70,9 +82,33 @@ impl Default for Tunnels {
 }
 
 impl Tunnels {
-    /// When something was last read from the node; `None` when this server has never been connected with it.
+    /// When the node last gave a sign of life, on its connection or by its Lease; `None` when there never was one.
     pub fn last_seen(&self, node: &str) -> Option<Instant> {
-        self.lock().get(node).map(|node| node.read.instant())
+        self.lock().get(node).and_then(Node::seen)
+    }
+
+    /// The node has renewed its Lease just now.
+    pub(crate) fn renewed(&self, node: &str, now: Instant) {
+        let mut nodes = self.lock();
+        match nodes.get_mut(node) {
+            Some(known) => known.renewed = Some(now),
+            None => {
+                nodes.insert(node.to_owned(), Node { renewed: Some(now), ..Node::default() });
+            }
+        }
+        let news = nodes.get(node).is_some_and(|node| node.live.is_none());
+        drop(nodes);
+        if news {
+            self.changed.send_modify(|ticks| *ticks += 1);
+        }
+    }
+
+    /// The node is no more: its Lease was deleted and it is not connected.
+    pub(crate) fn forget(&self, node: &str) {
+        let mut nodes = self.lock();
+        if nodes.get(node).is_some_and(|node| node.live.is_none()) {
+            nodes.remove(node);
+        }
     }
 
     /// Whether the node's connection is up.
@@ -137,8 +173,13 @@ impl Tunnels {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let replaced = CancellationToken::new();
         let live = Live { id, sender, replaced: replaced.clone() };
-        let before = self.lock().insert(node.to_owned(), Node { read, live: Some(live) });
-        if let Some(before) = before.and_then(|node| node.live) {
+        let before = {
+            let mut nodes = self.lock();
+            let known = nodes.entry(node.to_owned()).or_default();
+            known.read = Some(read);
+            known.live.replace(live)
+        };
+        if let Some(before) = before {
             before.replaced.cancel();
         }
         self.changed.send_modify(|ticks| *ticks += 1);
@@ -157,5 +198,40 @@ impl Tunnels {
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Node>> {
         // The map is whole after every single operation on it, so a panic elsewhere leaves it usable.
         self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_lives_by_its_connection_or_by_its_lease() {
+        let origin = Instant::now();
+        let at = |seconds: u64| origin + Duration::from_secs(seconds);
+        let read = Arc::new(LastRead::new(origin));
+        let check = |read: Option<&Arc<LastRead>>, renewed: Option<u64>, expected: Option<u64>| {
+            let node = Node { read: read.cloned(), live: None, renewed: renewed.map(at) };
+            // What was read was read a moment after the origin.
+            let seen = node.seen().map(|seen| seen.saturating_duration_since(origin).as_secs());
+            assert_eq!(seen, expected);
+        };
+        check(None, None, None);
+        check(Some(&read), None, Some(0));
+        check(None, Some(10), Some(10));
+        check(Some(&read), Some(10), Some(10));
+    }
+
+    #[test]
+    fn a_renewal_is_news_only_of_a_node_that_is_not_connected() {
+        let tunnels = Tunnels::default();
+        let changed = tunnels.changed();
+        let now = Instant::now();
+        assert_eq!(tunnels.last_seen("n1"), None);
+        tunnels.renewed("n1", now);
+        assert_eq!((tunnels.last_seen("n1"), tunnels.connected("n1")), (Some(now), false));
+        assert!(changed.has_changed().expect("tunnels"));
+        tunnels.forget("n1");
+        assert_eq!(tunnels.last_seen("n1"), None);
     }
 }

@@ -173,6 +173,20 @@ impl Watcher {
         }
     }
 
+    /// Waits until [`try_next`](Watcher::try_next) may have something to say beside `None`. Others' events of the bucket end
+    /// the wait too: who serves many watchers chooses how soon it looks again.
+    pub async fn stirred(&self) {
+        let mut grown = std::pin::pin!(self.bucket.grown.notified());
+        grown.as_mut().enable();
+        let nothing = {
+            let ring = self.bucket.ring.read().unwrap_or_else(PoisonError::into_inner);
+            matches!(ring.at(self.position), Ok(None))
+        };
+        if nothing && !self.hub.closed.load(Ordering::Acquire) {
+            grown.await;
+        }
+    }
+
     /// The next event if it has happened already.
     pub fn try_next(&mut self) -> Result<Option<Arc<Event>>, WatchError> {
         let closed = self.hub.closed.load(Ordering::Acquire);

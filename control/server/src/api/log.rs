@@ -1,10 +1,10 @@
-//! `pods/NAME/log`: the node that runs the pod answers, through its tunnel.
+//! `pods/NAME/log`: the node that runs the pod answers, through its tunnel to this server or to another.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::Stream;
-use http::{Request, Response, StatusCode};
+use http::{Response, StatusCode};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, Limited, StreamBody};
 use hyper::body::Incoming;
@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::gate::Ticket;
 use super::kinds::unserved;
 use super::query::Query;
-use super::{At, Call, reply};
+use super::{At, Call, nodes, reply};
 use crate::{Body, BoxError, TunnelError};
 
 const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
@@ -37,8 +37,7 @@ pub(super) async fn log(call: &Call<'_>, at: &At) -> Result<Response<Body>, Stat
         return Ok(reply::text(StatusCode::OK, ""));
     };
     let path = format!("/containerLogs/{namespace}/{name}/{container}?{forwarded}");
-    let request = Request::get(path).body(reply::whole("")).map_err(Status::internal)?;
-    let answer = match call.api.tunnels.request(node, request).await {
+    let answer = match nodes::ask(call.api, node, &path).await {
         Ok(answer) if answer.status() == StatusCode::OK => answer,
         Ok(answer) => {
             let refusal = refusal(answer).await;

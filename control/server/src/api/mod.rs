@@ -16,6 +16,7 @@ mod impersonate;
 mod kinds;
 mod log;
 mod manager;
+mod nodes;
 mod query;
 mod read;
 mod render;

@@ -32,9 +32,9 @@ const SHORTEST: Duration = Duration::from_micros(500);
 /// Watchers wait no longer than this for events that are there.
 const LONGEST: Duration = Duration::from_millis(100);
 
-/// How long a watcher that was just served rests before it is looked after again. With many watchers of the same events,
-/// serving each at every event would be all that the server does; so each gets together what came in the time that one round
-/// over all of them takes. An event after a quiet time is not held up.
+/// How long a watcher that was just looked after rests before it is looked after again. With many watchers of the same kind of
+/// object, waking each at every event would be all that the server does; so each gets together what came in the time that one
+/// round over all of them takes. An event after a quiet time is not held up.
 fn rest(streams: usize) -> Duration {
     let round = COST.saturating_mul(u32::try_from(streams).unwrap_or(u32::MAX));
     if round < SHORTEST { Duration::ZERO } else { round.min(LONGEST) }
@@ -97,21 +97,32 @@ impl Running {
         if self.ended {
             return None;
         }
-        let rests = self.rests.take();
-        let first = async {
-            if let Some(rests) = rests {
-                tokio::time::sleep_until(rests).await;
+        loop {
+            let ready = async {
+                if let Some(rests) = self.rests {
+                    tokio::time::sleep_until(rests).await;
+                }
+                self.watch.stirred().await;
+            };
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return None,
+                () = ready => {}
+                () = tokio::time::sleep_until(self.until) => return None,
             }
-            self.watch.next().await
-        };
-        let first = tokio::select! {
-            biased;
-            () = self.stop.cancelled() => return None,
-            event = first => event?,
-            () = tokio::time::sleep_until(self.until) => return None,
-        };
+            self.gather();
+            if let Some(frame) = self.ready.pop_front() {
+                return Some(frame);
+            }
+            if self.watch.is_over() {
+                return None;
+            }
+        }
+    }
+
+    /// Takes what is there, up to a bound.
+    fn gather(&mut self) {
         let mut lines = BytesMut::new();
-        self.line(&mut lines, &first);
         let mut more = true;
         while more && !self.ended && lines.len() < BATCH && self.ready.is_empty() {
             match self.watch.try_next() {
@@ -119,14 +130,11 @@ impl Running {
                 None => more = false,
             }
         }
-        if !more {
-            let rest = rest(self.streams.count());
-            self.rests = (!rest.is_zero()).then(|| Instant::now() + rest);
-        }
+        let rest = rest(self.streams.count());
+        self.rests = (!more && !rest.is_zero()).then(|| Instant::now() + rest);
         if !lines.is_empty() {
             self.ready.push_back(lines.freeze());
         }
-        self.ready.pop_front()
     }
 
     /// Adds an event to what is sent next.

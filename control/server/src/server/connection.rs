@@ -130,7 +130,8 @@ impl Accept {
             user.groups.push(AUTHENTICATED.to_owned());
             Arc::new(user)
         });
-        self.http(tls, protocol.as_deref() == Some(b"h2"), Caller { user, from }).await;
+        let http2 = matches!(protocol.as_deref(), Some(b"h2" | peers::HTTP_ALPN));
+        self.http(tls, http2, Caller { user, from }).await;
     }
 
     /// Leaves a connection to the store, with which it ends: it outlasts the API, because a server that stops still hands

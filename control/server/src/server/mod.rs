@@ -20,7 +20,7 @@ use tokio_util::task::TaskTracker;
 use crate::api::{Api, Keys};
 use crate::auth::TokenKey;
 use crate::pki::{ClusterCa, Identity, PkiError};
-use crate::{PeerLinks, ServerConfig, ServerError, Tunnels, auth, kubeconfig};
+use crate::{PeerLinks, ServerConfig, ServerError, Tunnels, auth, kubeconfig, leases};
 
 /// How long requests may go on after the server was told to stop.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -39,6 +39,7 @@ pub struct Server {
     cut: CancellationToken,
     accepting: JoinHandle<()>,
     renewing: JoinHandle<()>,
+    leases: JoinHandle<()>,
 }
 
 impl Server {
@@ -65,6 +66,7 @@ impl Server {
         let limit = Arc::new(Semaphore::new(config.max_connections));
         let stranger_idle = config.stranger_idle;
         let strangers = Arc::new(Semaphore::new((config.max_connections / 2).max(1)));
+        let leased = registry.clone();
         let api = Arc::new(Api::new(
             config,
             local,
@@ -90,7 +92,8 @@ impl Server {
         };
         let accepting = tokio::spawn(accept.run());
         let renewing = tokio::spawn(certificates.renew(serving, stop.clone()));
-        Ok(Self { local, ca, tunnels, stop, kill, connections, cut, accepting, renewing })
+        let leases = tokio::spawn(leases::follow(leased, tunnels.clone(), stop.clone()));
+        Ok(Self { local, ca, tunnels, stop, kill, connections, cut, accepting, renewing, leases })
     }
 
     /// Where the server listens, with the port that it really has.
@@ -139,6 +142,7 @@ impl Drop for Server {
         self.cut.cancel();
         self.accepting.abort();
         self.renewing.abort();
+        self.leases.abort();
     }
 }
 

@@ -39,7 +39,8 @@ fn shown(api: &Identity, peer: &Identity, ca: &ClusterCa) -> Result<Shown, PkiEr
 
 impl ResolvesServerCert for Serving {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let as_peer = hello.alpn().is_some_and(|mut names| names.any(|name| name == peers::ALPN));
+        let as_peer =
+            hello.alpn().is_some_and(|mut names| names.any(|name| name == peers::ALPN || name == peers::HTTP_ALPN));
         let shown = self.0.read().unwrap_or_else(PoisonError::into_inner);
         Some(if as_peer { shown.peer.clone() } else { shown.api.clone() })
     }
@@ -59,7 +60,8 @@ pub(crate) fn config(ca: &ClusterCa, serving: Arc<Serving>) -> Result<ServerConf
         .with_safe_default_protocol_versions()?
         .with_client_cert_verifier(verifier)
         .with_cert_resolver(serving);
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec(), tunnel::ALPN.to_vec(), peers::ALPN.to_vec()];
+    let protocols = [b"h2".as_slice(), b"http/1.1", tunnel::ALPN, peers::ALPN, peers::HTTP_ALPN];
+    config.alpn_protocols = protocols.map(<[u8]>::to_vec).to_vec();
     config.ticketer = rustls::crypto::ring::Ticketer::new()?;
     Ok(config)
 }

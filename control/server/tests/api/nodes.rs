@@ -115,6 +115,53 @@ async fn logs_come_from_the_pods_node() {
 }
 
 #[tokio::test]
+async fn another_server_asks_for_what_a_node_says_and_nobody_else_does() {
+    let cluster = Cluster::start().await;
+    let id = cluster.registry.store().identity().server;
+    let peer = cluster.server.ca().peer_identity(id, &[], std::time::SystemTime::now()).expect("a certificate");
+    let server = cluster.client(Some(&peer));
+    let path = "/cluster/nodes/n1/containerLogs/default/p/c?tailLines=3";
+    server.get(path).await.refused(421, "node n1 is not connected");
+    let live = tunnel(&cluster, "n1", "hello").await;
+    until(&cluster, "n1", true).await;
+    assert_eq!(server.get(path).await.text(), "hello /containerLogs/default/p/c?tailLines=3\n");
+    server.get("/cluster/nodes/n1/exec/default/p/c").await.refused(404, "could not find the requested resource");
+    server.post(path, &json!({})).await.refused(403, "cannot post path");
+    cluster.client(Some(&cluster.node_identity("n1"))).get(path).await.refused(403, "cannot get path");
+    live.abort();
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_node_that_reaches_another_server_alone_is_seen_by_its_lease() {
+    let cluster = Cluster::start().await;
+    let node = cluster.client(Some(&cluster.node_identity("n1")));
+    let leases = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases";
+    let tunnels = cluster.server.liveness();
+    assert!(tunnels.last_seen("n1").is_none());
+    let merge = node.clone().with("content-type", "application/merge-patch+json");
+    assert_eq!(node.post(leases, &json!({"metadata": {"name": "n1"}})).await.code, 201);
+    let mut before = None;
+    for second in 1..3 {
+        // As a node does: again and again.
+        let seen = async {
+            for tenth in 0.. {
+                let time = format!("2026-01-01T00:00:0{second}.{tenth:06}Z");
+                let renewal = json!({"spec": {"renewTime": time}}).to_string();
+                merge.send(Method::PATCH, &format!("{leases}/n1"), renewal).await.ok();
+                if tunnels.last_seen("n1") > before {
+                    break;
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, seen).await.expect("a sign of life");
+        before = tunnels.last_seen("n1");
+    }
+    assert!(!tunnels.connected("n1"));
+    cluster.stop().await;
+}
+
+#[tokio::test]
 async fn a_second_connection_of_a_node_replaces_the_first() {
     let cluster = Cluster::start().await;
     let first = tunnel(&cluster, "n1", "first").await;

@@ -13,7 +13,7 @@ use pal_resources::{Reason, Status};
 use pal_store::{Store, StoreError};
 use serde_json::{Value, json};
 
-use super::{Call, method_not_allowed};
+use super::{Call, method_not_allowed, nodes};
 use crate::auth::User;
 use crate::{Body, pki};
 
@@ -39,6 +39,7 @@ pub(super) async fn answer(
         ["servers"] if method == Method::POST => admission::admit(call, from, body).await,
         ["servers", name] if method == Method::DELETE => members::remove(call, name).await,
         ["servers", name, "lead"] if method == Method::POST => members::lead(call, name).await,
+        ["nodes", node, ..] => nodes::relay(call, node).await,
         ["snapshot"] if method == Method::GET => snapshot::save(call).await,
         ["servers"] | ["servers", _] | ["servers", _, "lead"] | ["snapshot"] => Err(method_not_allowed()),
         _ => Err(Status::unknown_path()),
