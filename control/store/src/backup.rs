@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -194,7 +194,7 @@ fn write(dir: &Path, identity: &Identity, image: &Image) -> Result<(), StoreErro
     written
 }
 
-fn write_state(dir: &PathBuf, image: &Image) -> Result<(), StoreError> {
+fn write_state(dir: &Path, image: &Image) -> Result<(), StoreError> {
     let (folders, _) = Folders::open(dir)?;
     folders.make(1, image)?;
     folders.point(Current { number: 1, image: true, installed: false })

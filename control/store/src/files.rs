@@ -107,13 +107,26 @@ fn write_new(path: &Path, initial: &[u8], size: u64) -> io::Result<File> {
 
 /// Takes the room now: writes then cannot run out of it, and a flush needs not write the file's new length as well, which
 /// costs a fifth of its time.
-fn reserve(file: &File, size: u64) -> io::Result<()> {
+pub(crate) fn reserve(file: &File, size: u64) -> io::Result<()> {
     #[cfg(target_os = "linux")]
     match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), 0, size) {
         Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {}
         other => return other.map_err(io::Error::from),
     }
-    file.set_len(size)
+    write_zeros(file, size)
+}
+
+/// Takes the room on a file system that has no other way: a length alone would be a promise that a full disk breaks.
+fn write_zeros(file: &File, size: u64) -> io::Result<()> {
+    const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+    let mut at = 0;
+    while at < size {
+        let len = (size - at).min(ZEROS.len() as u64);
+        file.write_all_at(&ZEROS[..len as usize], at)?;
+        at += len;
+    }
+    // Some file systems look for room only now.
+    file.sync_all()
 }
 
 /// Makes the names in a folder durable.
@@ -131,5 +144,44 @@ pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     match path.parent() {
         Some(dir) => sync_dir(dir),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use super::*;
+
+    #[test]
+    fn room_that_is_reserved_is_taken() {
+        type Reserve = fn(&File, u64) -> io::Result<()>;
+        fn check(reserve: Reserve) {
+            let dir = tempfile::tempdir().unwrap();
+            let file = File::create(dir.path().join("file")).unwrap();
+            let size = (3 << 16) + 100;
+            reserve(&file, size).unwrap();
+            let metadata = file.metadata().unwrap();
+            assert_eq!(metadata.len(), size);
+            assert!(metadata.blocks() * 512 >= size, "{} blocks", metadata.blocks());
+        }
+        check(reserve);
+        check(write_zeros);
+    }
+
+    #[test]
+    fn a_segment_begins_as_it_was_asked_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut files = Files::open(dir.path()).unwrap();
+        fs::write(files.unfinished(), b"left by a crash").unwrap();
+        let mut segment = files.create(7, b"start", 1000).unwrap();
+        segment.write_at(b"more", 500).unwrap();
+        segment.sync().unwrap();
+        let mut expected = vec![0; 1000];
+        expected[..5].copy_from_slice(b"start");
+        expected[500..504].copy_from_slice(b"more");
+        assert_eq!(files.read(7).unwrap(), expected);
+        assert_eq!(files.segments().unwrap(), [7]);
+        assert!(!files.unfinished().exists());
     }
 }

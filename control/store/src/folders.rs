@@ -1,6 +1,7 @@
 //! The folders of the applied state on disk: numbered, one of them current.
 //!
 //! ```text
+//! state/reserve                   room for opening sled on a full disk
 //! state/current                   which folder counts; replaced as a whole
 //! state/0000000000000004/image    the state as it was when the folder was made
 //! state/0000000000000004/sled/    what changed since
@@ -15,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use crate::directory::ADVICE;
 use crate::error::StoreError;
-use crate::files::{replace, sync_dir};
+use crate::files::{replace, reserve, sync_dir};
 use crate::image::Image;
 
 /// The pointer's format.
@@ -23,6 +24,10 @@ const FORMAT: u32 = 1;
 const POINTER: &str = "current";
 const IMAGE: &str = "image";
 const SLED: &str = "sled";
+const RESERVE: &str = "reserve";
+
+/// More than sled writes while it opens.
+const RESERVE_BYTES: u64 = 2 << 20;
 
 /// An image is brought to the disk in parts of this size, so that the log's flushes do not wait for all of it.
 const SYNC_BYTES: usize = 4 << 20;
@@ -110,6 +115,24 @@ impl Folders {
         );
         let file = self.pointer();
         replace(&file, text.as_bytes()).map_err(|error| StoreError::io(&file, &error))
+    }
+
+    /// Puts some room aside, unless there is too little.
+    pub fn take_reserve(&self) {
+        let path = self.dir.join(RESERVE);
+        if path.exists() {
+            return;
+        }
+        let taken = File::create(&path).and_then(|file| reserve(&file, RESERVE_BYTES));
+        if taken.is_err() {
+            // A part of it would be of no use. It is tried again with the next write.
+            let _ = fs::remove_file(&path);
+        }
+    }
+
+    /// Gives back the room that was put aside. False when there was none.
+    pub fn release_reserve(&self) -> bool {
+        fs::remove_file(self.dir.join(RESERVE)).is_ok()
     }
 
     /// Removes a folder that does not count.

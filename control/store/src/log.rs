@@ -99,6 +99,10 @@ impl<D: Disk> Log<D> {
                 finished.push_back(Finished { segment: *number, last });
             }
         }
+        if let Some((index, _)) = recovery.reset.filter(|(index, _)| *index > applied) {
+            let why = format!("the log begins behind entry {index}, but only {applied} are applied; {ADVICE}");
+            return Err(StoreError::Corrupt { file: place, why });
+        }
         let unfinished = base.installed && recovery.reset != Some((applied, base.term));
         let short = recovery.last > 0 && recovery.last < applied || segments.is_empty() && applied > initial.commit;
         if short && !unfinished {

@@ -179,3 +179,108 @@ fn the_seal_is_written_once() {
     log.seal().unwrap();
     assert_eq!(log.offset, end);
 }
+
+/// The log over a state that was installed at this entry.
+fn open_installed(disk: &MemoryDisk, index: u64, term: u64) -> (Log<MemoryDisk>, Recovered) {
+    Log::open(disk.clone(), SEGMENT_BYTES, Base { index, term, installed: true }, &state(1)).unwrap()
+}
+
+#[test]
+fn a_reset_log_begins_anew_and_holds_one_segment() {
+    let disk = written(&[300; 9]);
+    let (mut log, _) = open(&disk, 1).unwrap();
+    log.reset(50, 3, &state(3)).unwrap();
+    assert_eq!(disk.segments().unwrap().len(), 1);
+    let check = |applied: u64, expected: &[(u64, u64)]| {
+        for installed in [false, true] {
+            let base = Base { index: applied, term: 3, installed };
+            let (_, recovered) = Log::open(disk.clone(), SEGMENT_BYTES, base, &state(1)).unwrap();
+            assert_eq!(indexes(&recovered), expected);
+            assert_eq!(recovered.hard_state, Some(state(3)));
+        }
+    };
+    check(50, &[]);
+    for index in 51..60 {
+        log.append(&state(3), &[entry(index, 3, 300)]).unwrap();
+    }
+    assert_eq!(refusal(&disk, 40), format!("log: the log begins behind entry 50, but only 40 are applied; {ADVICE}"));
+    check(50, &(51..60).map(|index| (index, 3)).collect::<Vec<_>>());
+    log.release(57);
+    let (_, recovered) = open(&disk, 58).unwrap();
+    assert_eq!(indexes(&recovered), [(59, 3)]);
+    // The state that the log was reset behind is older than that.
+    assert_eq!(
+        refusal(&disk, 40),
+        format!("{}: the log begins at entry 58, but only 40 are applied; {ADVICE}", disk.path(9).display())
+    );
+}
+
+#[test]
+fn a_reset_that_a_crash_cut_off_is_finished_when_the_state_was_installed() {
+    for (vote, recovered_term) in [(1, 2), (0, 5)] {
+        let disk = written(&[300; 9]);
+        let (mut log, _) = open(&disk, 1).unwrap();
+        log.append(&state(2), &[]).unwrap();
+        drop(log);
+        let (_, recovered) = open_installed(&disk, 50, recovered_term);
+        let hard_state = HardState { term: recovered_term, vote, commit: 50, ..HardState::default() };
+        assert_eq!(recovered, Recovered { hard_state: Some(hard_state.clone()), ..Recovered::default() });
+        assert_eq!(disk.segments().unwrap().len(), 1);
+        // The next start need not.
+        let syncs = disk.syncs();
+        assert_eq!(open_installed(&disk, 50, recovered_term).1.hard_state, Some(hard_state));
+        assert_eq!(disk.syncs(), syncs);
+    }
+    // A server that had nothing before.
+    let disk = MemoryDisk::default();
+    let (_, recovered) = open_installed(&disk, 50, 5);
+    assert_eq!(recovered.hard_state.map(|state| (state.term, state.commit)), Some((5, 50)));
+    // Without the mark it is a log that has lost something.
+    let disk = written(&[300; 9]);
+    assert_eq!(refusal(&disk, 50), format!("log: the log ends at entry 10, but 50 are applied; {ADVICE}"));
+}
+
+#[test]
+fn a_reset_behind_segments_that_could_not_be_removed_still_holds() {
+    let disk = written(&[300; 9]);
+    let (mut log, _) = open(&disk, 1).unwrap();
+    let all = disk.segments().unwrap();
+    let before: Vec<_> = all.iter().map(|segment| (*segment, disk.read(*segment).unwrap())).collect();
+    log.reset(50, 3, &state(3)).unwrap();
+    log.append(&state(3), &[entry(51, 3, 10)]).unwrap();
+    drop(log);
+    for (segment, bytes) in &before[..before.len() - 1] {
+        disk.clone().create(*segment, bytes, bytes.len() as u64).unwrap();
+    }
+    let (mut log, recovered) = open(&disk, 50).unwrap();
+    assert_eq!(indexes(&recovered), [(51, 3)]);
+    log.release(0);
+    assert_eq!(disk.segments().unwrap(), all[all.len() - 1..]);
+}
+
+#[test]
+fn a_full_disk_still_takes_small_records() {
+    const LARGE: u64 = 64 << 10;
+    let disk = MemoryDisk::default();
+    let open =
+        |applied: u64| Log::open(disk.clone(), LARGE, Base { index: applied, ..Base::default() }, &state(1)).unwrap();
+    let (mut log, _) = open(1);
+    disk.limit(Some(0));
+    let mut index = 2;
+    while log.reserve(1, 1000).is_ok() {
+        log.append(&state(1), &[entry(index, 1, 1000)]).unwrap();
+        index += 1;
+    }
+    assert!(matches!(log.append(&state(1), &[entry(index, 1, 1000)]), Err(StoreError::Full { .. })));
+    for term in 2..20 {
+        log.append(&state(term), &[]).unwrap();
+    }
+    // A new leader's entry without content.
+    log.append(&state(20), &[entry(index, 20, 0)]).unwrap();
+    log.reset(index + 5, 20, &state(20)).unwrap();
+    let (mut log, recovered) = open(index + 5);
+    assert_eq!(recovered.hard_state, Some(state(20)));
+    disk.limit(None);
+    log.append(&state(20), &[entry(index + 6, 20, 1000)]).unwrap();
+    assert_eq!(indexes(&open(index + 5).1), [(index + 6, 20)]);
+}

@@ -116,16 +116,27 @@ impl StoredState {
     pub fn load(&mut self) -> Result<Option<Loaded>, StoreError> {
         let Some(current) = self.current else { return Ok(None) };
         let base = if current.image { self.read_image(current.number)? } else { Image::default() };
-        let dir = self.folders.sled(current.number);
-        let image = if dir.is_dir() { self.sled(current)?.load(base)? } else { base };
-        // Its memory is given back; the first write opens it again.
-        self.sled = None;
+        let image = self.lay_changes_over(base, current)?;
         if image.state.index() == 0 {
             return Ok(None);
         }
         self.index = image.state.index();
         self.live = Live::of(&image.state);
         Ok(Some(Loaded { state: image.state, conf_state: image.conf_state, installed: current.installed }))
+    }
+
+    fn lay_changes_over(&mut self, base: Image, current: Current) -> Result<Image, StoreError> {
+        if !self.folders.sled(current.number).is_dir() {
+            return Ok(base);
+        }
+        let opened = match self.sled(current).map(drop) {
+            // sled writes when it opens. A server that starts on a full disk can at least be read.
+            Err(StoreError::Full { .. }) if self.folders.release_reserve() => self.sled(current).map(drop),
+            opened => opened,
+        };
+        opened?;
+        // Its memory is given back; the first write opens it again.
+        self.sled.take().map_or(Ok(base.clone()), |mut sled| sled.load(base))
     }
 
     fn read_image(&self, number: u64) -> Result<Image, StoreError> {
@@ -246,6 +257,7 @@ impl StateDisk for StoredState {
             Some(current) => self.write_changes(current, batch)?,
         }
         self.index = index;
+        self.folders.take_reserve();
         Ok(())
     }
 
