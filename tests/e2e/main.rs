@@ -5,6 +5,7 @@ mod durability;
 mod hello;
 mod kubectl;
 mod nodes;
+mod operations;
 mod pods;
 mod servers;
 
