@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use pal_image::{Blobs, ClusterRegistry, Puller, PullerConfig, Urls};
 use pal_network::{Network, NetworkConfig, PeerTls};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -85,7 +85,7 @@ impl NodeAgent {
             connected: up.subscribe(),
             _lock: lock,
         };
-        let registration = Registration::new(client.clone(), &config, agent.peer_addr, shared.capacity);
+        let registration = Registration::new(&shared, &config, agent.peer_addr);
         agent.tasks.spawn(registration.run(up.subscribe(), stop.clone()));
         agent.tasks.spawn(servers.clone().follow(client.clone(), stop.clone()));
         let links = Links { servers: servers.clone(), up: up.subscribe() };
@@ -213,6 +213,7 @@ fn shared(
         blocks_file,
         writes: Semaphore::new(WRITES),
         stop_grace: OnceLock::new(),
+        unregistered: Notify::new(),
     }))
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -17,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::NodeConfig;
 use crate::join::root_cause;
-use crate::pods::Capacity;
+use crate::pods::{Capacity, Shared};
 use crate::retry::Retry;
 use crate::servers::Servers;
 use crate::tunnels::Up;
@@ -36,18 +37,18 @@ const LIMIT: Duration = Duration::from_secs(10);
 
 /// Keeps the node's objects up to date.
 pub(crate) struct Registration {
-    client: kube::Client,
+    shared: Arc<Shared>,
     node: Node,
     since: Timestamp,
 }
 
 impl Registration {
-    pub(crate) fn new(client: kube::Client, config: &NodeConfig, peer: SocketAddr, capacity: Capacity) -> Self {
+    pub(crate) fn new(shared: &Arc<Shared>, config: &NodeConfig, peer: SocketAddr) -> Self {
         let since = Timestamp::now();
-        Self { client, node: node_object(config, peer, capacity, since), since }
+        Self { shared: shared.clone(), node: node_object(config, peer, shared.capacity, since), since }
     }
 
-    /// Registers whenever a tunnel comes up, and from time to time.
+    /// Registers whenever a tunnel comes up or the Node is deleted under a running agent, and from time to time.
     pub(crate) async fn run(self, mut up: watch::Receiver<Up>, cancel: CancellationToken) {
         let mut retry = Retry::new(Duration::from_millis(200), Duration::from_secs(10));
         loop {
@@ -70,13 +71,14 @@ impl Registration {
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 Ok(_) = up.wait_for(|up| up.times > times) => {}
+                () = self.shared.unregistered.notified() => tracing::info!("the Node was deleted; registering anew"),
                 () = cancel.cancelled() => return,
             }
         }
     }
 
     async fn register(&self) -> Result<(), kube::Error> {
-        let api: Api<Node> = Api::all(self.client.clone());
+        let api: Api<Node> = Api::all(self.shared.client.clone());
         let name = self.node.metadata.name.as_deref().unwrap_or_default();
         if api.get_metadata_opt(name).await?.is_none() {
             match api.create(&PostParams::default(), &self.node).await {

@@ -137,8 +137,8 @@ mod tests {
             held[client] += usize::from(taken);
             taken
         }) {
-            for client in 1..clients {
-                held[client] += usize::from(places.take(&client));
+            for (client, held) in held.iter_mut().enumerate().skip(1) {
+                *held += usize::from(places.take(&client));
             }
         }
         held
@@ -191,7 +191,9 @@ mod tests {
         assert!(!places.withdraw(&"b", 2), "it has its place");
 
         let mut wide = Places::new(1000);
-        (0..1000).for_each(|_| drop(wide.arrive(&"flood")));
+        for _ in 0..1000 {
+            wide.arrive(&"flood");
+        }
         assert_eq!(wide.clients[&"flood"].held, 750);
         assert_eq!(wide.arrive(&"flood"), Turn::Never);
         assert_eq!(wide.waiting, QUEUE);

@@ -118,6 +118,7 @@ impl Manager {
             name: pod.metadata.name.clone().unwrap_or_default(),
             wanted: sender,
             status: Mutex::new(None),
+            address: Mutex::new(None),
             stop: self.stop.child_token(),
         });
         let worker = Worker::new(self.shared.clone(), handle.clone(), receiver, pod);
@@ -128,6 +129,10 @@ impl Manager {
             // handle the next news make another worker.
             if AssertUnwindSafe(worker.run()).catch_unwind().await.is_err() {
                 tracing::error!(namespace = handle.namespace, pod = handle.name, "the pod's task has panicked");
+                // What it ran ended with it; nobody else gives the address back.
+                if let Some(ip) = handle.hold(None) {
+                    manager.shared.addresses.release(ip);
+                }
             }
             manager.pods.lock().unwrap_or_else(PoisonError::into_inner).remove(&uid);
         });

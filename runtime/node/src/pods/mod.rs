@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::addresses::{Addresses, Block};
@@ -50,6 +50,8 @@ pub(crate) struct Shared {
     pub(crate) writes: Semaphore,
     /// How long what runs has when the agent stops.
     pub(crate) stop_grace: OnceLock<Duration>,
+    /// Told when the node's own object is gone.
+    pub(crate) unregistered: Notify,
 }
 
 impl Shared {
@@ -83,6 +85,8 @@ pub(crate) struct PodHandle {
     wanted: watch::Sender<Wanted>,
     /// The last status that the task made.
     status: Mutex<Option<Arc<PodStatus>>>,
+    /// The address that the task holds for the pod.
+    address: Mutex<Option<IpAddr>>,
     /// Ends the task and what it runs, and leaves the pod on disk.
     stop: CancellationToken,
 }
@@ -90,6 +94,11 @@ pub(crate) struct PodHandle {
 impl PodHandle {
     pub(crate) fn status(&self) -> Option<Arc<PodStatus>> {
         self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The task holds this address from now on; returns the one before.
+    fn hold(&self, address: Option<IpAddr>) -> Option<IpAddr> {
+        std::mem::replace(&mut *self.address.lock().unwrap_or_else(PoisonError::into_inner), address)
     }
 
     fn set_status(&self, status: Arc<PodStatus>) {

@@ -83,8 +83,13 @@ async fn a_grace_without_end_is_a_long_one() {
 #[tokio::test]
 async fn a_worker_that_panics_is_forgotten_and_the_next_news_make_another() {
     let bench = Bench::new();
-    bench.manager.apply(pod("web", 1, |value| value["spec"]["containers"][0]["image"] = json!("panics")));
+    let shared = bench.shared.clone();
+    bench.manager.apply(pod("web", 1, |value| {
+        value["spec"]["containers"][0]["image"] = json!("panics");
+        value["status"] = json!({"podIP": "100.64.0.9"});
+    }));
     bench.forgotten().await;
+    assert!(shared.addresses.reserve("100.64.0.9".parse().unwrap()), "its address is free again");
     bench.manager.apply(pod("web", 2, |_| {}));
     bench.api.until("ready", last_ready).await;
 }

@@ -262,6 +262,7 @@ fn shared(path: &std::path::Path, api: &FakeApi, runtime: Arc<FakeRuntime>, reco
         blocks_file: path.join("blocks.json"),
         writes: Semaphore::new(4),
         stop_grace: OnceLock::new(),
+        unregistered: tokio::sync::Notify::new(),
     })
 }
 

@@ -88,6 +88,7 @@ impl Worker {
         };
         let ip = pod.status.as_ref().and_then(|s| s.pod_ip.as_deref()).and_then(|ip| ip.parse::<IpAddr>().ok());
         let address = ip.filter(|ip| !state.is_finished() && shared.addresses.reserve(*ip));
+        handle.hold(address);
         let meta = &pod.metadata;
         let about = ObjectReference {
             api_version: Some("v1".to_owned()),
@@ -197,6 +198,7 @@ impl Worker {
                 match &event {
                     Event::Prepared { ip } => {
                         self.address = Some(*ip);
+                        self.handle.hold(self.address);
                         self.refresh = volumes::follow_objects(&self.pod).then(next_refresh);
                     }
                     Event::Exited(run, _) => self.end_run(*run),

@@ -74,8 +74,13 @@ impl Routes {
                 _ => None,
             };
             let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            let own = (String::new(), self.node.clone());
+            let was_there = known.nodes.contains_key(&own);
             if change(map(&mut known), &mut listed, event, facts) {
                 self.changed.notify_one();
+            }
+            if was_there && !known.nodes.contains_key(&own) {
+                self.shared.unregistered.notify_one();
             }
         })
         .await;
