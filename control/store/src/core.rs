@@ -1,90 +1,92 @@
 //! One server's part in the cluster: the Raft node, its log and the state machine, moved on by whoever owns it.
 //!
-//! It has no thread, clock or socket: the driver calls it, and so can a simulation.
+//! It has no thread, clock or socket: the replica calls it, and so can a simulation. What it does with proposals is in
+//! `lead`, what it does with committed entries in `apply`.
 
-use std::collections::VecDeque;
+mod apply;
+mod lead;
+
 use std::sync::Arc;
+use std::time::Duration;
 
-use protobuf::Message as _;
-use raft::eraftpb::{ConfChange, ConfChangeV2, ConfState, Entry, EntryType, HardState, Message};
-use raft::{RawNode, ReadOnlyOption, StateRole};
+use raft::eraftpb::{ConfState, Entry, HardState, Message, MessageType};
+use raft::{RawNode, ReadOnlyOption, SnapshotStatus, StateRole};
 use tokio::sync::oneshot;
 
-use crate::codec::decode_txn;
 use crate::disk::Disk;
 use crate::error::StoreError;
 use crate::history::Event;
 use crate::image::Image;
 use crate::log::{Log, Recovered};
-use crate::members::Members;
+use crate::members::{Members, is_in};
+use crate::membership::{Member, ServerId};
 use crate::mvcc::State;
+use crate::patience::Patience;
+use crate::pending::PendingProposals;
 use crate::persister::Dirty;
 use crate::proposals::{Forward, Refusal};
+use crate::reads::Reads;
 use crate::slog_bridge;
 use crate::snapshot::Snapshot;
 use crate::storage::Tail;
-use crate::txn::Outcome;
-use crate::view::{Role, View};
+use crate::store::Timing;
+use crate::taken::Taken;
+use crate::view::View;
 use crate::watch::Hub;
 
 /// Where a founded cluster's log begins: not at its first entry, so that a server that joins needs a snapshot, which also
 /// tells it who the members are.
 pub(crate) const FOUNDED_AT: u64 = 1;
 
+/// A message with entries for another server holds about so many bytes, and so many may be on their way to it.
+const MESSAGE_BYTES: u64 = 1 << 20;
+const MESSAGES: usize = 256;
+
 /// Takes what is said to the other servers. It may lose it, but not hold up its caller.
 pub(crate) trait Transport: Send + 'static {
     /// Sends raft's messages, each to the server that it names. None of them is a `MsgSnapshot`.
     fn send(&mut self, messages: Vec<Message>);
 
-    /// Hands proposals to the leader.
+    /// Hands proposals to the leader. They may be lost, but none may arrive twice for one call: a refused one may be
+    /// answered as such, and must not be taken later.
     fn forward(&mut self, to: u64, proposals: Vec<Forward>);
 
     /// Tells a server which of its proposals were not taken.
     fn refuse(&mut self, to: u64, refusals: Vec<Refusal>);
 
-    /// Sends a whole state, with raft's message for it, which is to be told what became of it.
+    /// Sends a whole state, with raft's message for it. Whatever becomes of it, `Replica::snapshot_sent` is told.
     fn send_snapshot(&mut self, message: Message, image: Image);
 
     /// These are the members now: the others among them are to be reached, and nobody else.
     fn members(&mut self, members: &Members);
 }
 
-/// The transport of a server that is alone.
-pub(crate) struct NoPeers;
-
-impl Transport for NoPeers {
-    fn send(&mut self, messages: Vec<Message>) {
-        debug_assert!(messages.is_empty(), "a message to a server that does not exist");
-    }
-
-    fn forward(&mut self, _: u64, _: Vec<Forward>) {}
-
-    fn refuse(&mut self, _: u64, _: Vec<Refusal>) {}
-
-    fn send_snapshot(&mut self, _: Message, _: Image) {}
-
-    fn members(&mut self, _: &Members) {}
-}
-
 /// Where an answer goes.
 pub(crate) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
-struct Waiting {
-    index: u64,
-    term: u64,
-    reply: Reply<Outcome>,
-}
-
-struct Read {
-    context: u64,
-    /// What must be applied before the answer, once the leader has said so.
-    index: Option<u64>,
-    reply: Reply<Snapshot>,
+/// A bug that a test plants, to see that it is found.
+#[cfg(any(test, feature = "simulation"))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Planted {
+    /// Writes are acknowledged before they are on disk.
+    AcknowledgeBeforeFlush,
+    /// Reads are answered from whatever this server has applied.
+    SkipReadIndex,
+    /// A new leader counts on from a revision that was given already.
+    ReuseRevision,
+    /// A proposal that is in the log twice is applied twice.
+    SkipDedup,
 }
 
 /// Everything that a core is made of.
 pub(crate) struct Parts<D: Disk> {
-    pub server: u64,
+    /// This server, as it wants to be known. With an empty name and address, what is known of it stays as it is.
+    pub record: Member,
+    /// A random number for this start of the process.
+    pub origin: u64,
+    /// From which the election timeouts are drawn.
+    pub seed: u64,
+    pub timing: Timing,
     pub log: Log<D>,
     pub recovered: Recovered,
     pub state: State,
@@ -92,67 +94,121 @@ pub(crate) struct Parts<D: Disk> {
     pub hub: Arc<Hub>,
     pub view: Arc<View>,
     pub transport: Box<dyn Transport>,
+    #[cfg(any(test, feature = "simulation"))]
+    pub planted: Option<Planted>,
+}
+
+/// Raft's role, term and leader as they were when they were looked at last.
+#[derive(Clone, Copy, PartialEq)]
+struct Seen {
+    role: StateRole,
+    term: u64,
+    leader: u64,
 }
 
 /// A server's Raft node with its log and state.
 pub(crate) struct Core<D: Disk> {
+    record: Member,
     node: RawNode<Tail>,
     log: Log<D>,
     state: State,
     hub: Arc<Hub>,
     view: Arc<View>,
     transport: Box<dyn Transport>,
-    /// Ascending by index.
-    waiting: VecDeque<Waiting>,
-    reads: Vec<Read>,
-    next_read: u64,
-    /// What was proposed and is not in the log yet.
-    unwritten: (usize, usize),
+    timing: Timing,
+    now: Duration,
+    patience: Patience,
+    seen: Seen,
+    pending: PendingProposals,
+    taken: Taken,
+    reads: Reads,
+    lead: lead::Lead,
+    /// A state from the leader that raft is about to take.
+    arriving: Option<Image>,
     dirty: Dirty,
     events: Vec<Arc<Event>>,
-    answers: Vec<(Reply<Outcome>, Outcome)>,
+    answers: Vec<apply::Answer>,
     published: u64,
+    show: apply::Shown,
+    /// The others say that this server is no member any more.
+    removed: bool,
+    #[cfg(any(test, feature = "simulation"))]
+    planted: Option<Planted>,
+    #[cfg(any(test, feature = "simulation"))]
+    unflushed: (HardState, Vec<Entry>),
 }
 
 impl<D: Disk> Core<D> {
     /// A node that goes on from what was on disk.
     pub fn new(parts: Parts<D>) -> Result<Core<D>, StoreError> {
-        let Parts { server, log, recovered, state, conf_state, hub, view, transport } = parts;
+        let Parts { record, origin, seed, timing, log, recovered, state, conf_state, hub, view, transport, .. } = parts;
         let applied = state.index();
         let mut hard_state = recovered.hard_state.unwrap_or_else(|| founding_state(applied, state.term()));
         // The commit index is written with the next record only, the applied state may be ahead of it.
         hard_state.commit = hard_state.commit.max(applied);
-        let tail = Tail::new(hard_state, conf_state, applied, state.term(), recovered.entries);
+        let commit = hard_state.commit;
+        let tail = Tail::new(record.id.0, hard_state, conf_state, applied, state.term(), recovered.entries);
+        if tail.last() < commit {
+            let last = tail.last();
+            return Err(StoreError::Failed(format!(
+                "the log ends at entry {last}, but {commit} are known to be committed: restore the data directory from \
+                 a backup, or move it away and join anew"
+            )));
+        }
         let config = raft::Config {
-            id: server,
+            id: record.id.0,
             applied,
             check_quorum: true,
             pre_vote: true,
-            election_tick: 10,
-            heartbeat_tick: 2,
-            max_size_per_msg: 1 << 20,
-            max_inflight_msgs: 256,
+            election_tick: timing.election_ticks,
+            heartbeat_tick: timing.heartbeat_ticks,
+            // One value is left: `Patience` draws.
+            min_election_tick: 2 * timing.election_ticks,
+            max_election_tick: 2 * timing.election_ticks + 1,
+            max_size_per_msg: MESSAGE_BYTES,
+            max_inflight_msgs: MESSAGES,
             read_only_option: ReadOnlyOption::Safe,
             ..raft::Config::default()
         };
         let node = RawNode::new(&config, tail, &slog_bridge::logger()).map_err(failed)?;
-        let published = state.index();
-        Ok(Core {
+        let seen = Seen { role: StateRole::Follower, term: 0, leader: raft::INVALID_ID };
+        let mut core = Core {
+            record,
             node,
             log,
+            published: state.index(),
             state,
             hub,
             view,
             transport,
-            waiting: VecDeque::new(),
-            reads: Vec::new(),
-            next_read: 0,
-            unwritten: (0, 0),
+            timing,
+            now: Duration::ZERO,
+            patience: Patience::new(seed, timing.election_ticks),
+            seen,
+            pending: PendingProposals::new(origin),
+            taken: Taken::default(),
+            reads: Reads::new(origin),
+            lead: lead::Lead::default(),
+            arriving: None,
             dirty: Dirty::default(),
             events: Vec::new(),
             answers: Vec::new(),
-            published,
-        })
+            show: apply::Shown::default(),
+            removed: false,
+            #[cfg(any(test, feature = "simulation"))]
+            planted: parts.planted,
+            #[cfg(any(test, feature = "simulation"))]
+            unflushed: (HardState::default(), Vec::new()),
+        };
+        core.draw_patience();
+        core.lead.look_again();
+        core.show.look_again();
+        core.show();
+        Ok(core)
+    }
+
+    fn me(&self) -> u64 {
+        self.record.id.0
     }
 
     /// Whether this server is the only one of its cluster: time then plays no part.
@@ -160,91 +216,172 @@ impl<D: Disk> Core<D> {
         self.node.store().is_alone()
     }
 
+    /// Whether this server leads.
+    pub fn leads(&self) -> bool {
+        self.node.raft.state == StateRole::Leader
+    }
+
     /// Stands for election at once.
     pub fn campaign(&mut self) -> Result<(), StoreError> {
         self.node.campaign().map_err(failed)
     }
 
-    /// Notes that a unit of time has passed.
-    pub fn tick(&mut self) {
-        self.node.tick();
+    /// What time it is, counted from any moment. It never goes back.
+    pub fn set_now(&mut self, now: Duration) {
+        self.now = self.now.max(now);
     }
 
-    /// Takes a message from another server.
-    #[cfg_attr(not(test), expect(dead_code, reason = "peers come with the transport over TLS"))]
-    pub fn step(&mut self, message: Message) {
+    /// Notes that a unit of time has passed.
+    pub fn tick(&mut self) -> Result<(), StoreError> {
+        let raft = &mut self.node.raft;
+        let waits = raft.state != StateRole::Leader && raft.promotable();
+        if waits && raft.election_elapsed + 1 >= self.patience.ticks() {
+            raft.election_elapsed = raft.randomized_election_timeout();
+            self.node.tick();
+            self.draw_patience();
+        } else {
+            self.node.tick();
+        }
+        self.lead.unblock();
+        self.pending.expire(self.now);
+        self.reads.expire(self.now);
+        const QUESTION_TICKS: u32 = 5;
+        if let Some(since) = self.now.checked_sub(self.timing.tick * QUESTION_TICKS) {
+            self.reads.ask_again(since);
+        }
+        self.show.tick();
+        self.hand_on_overdue()
+    }
+
+    /// Takes a message from another server. Whole states go through [`Core::install`].
+    pub fn step(&mut self, message: Message) -> Result<(), StoreError> {
+        let entries = &message.entries;
+        if message.msg_type == MessageType::MsgSnapshot {
+            return Ok(());
+        }
+        if message.msg_type == MessageType::MsgAppend && !entries.is_empty() {
+            let bytes = entries.iter().map(|entry| entry.data.len() + entry.context.len()).sum();
+            match self.reserve(entries.len(), bytes) {
+                Ok(()) => {}
+                // As if it had been lost. It comes again, and heartbeats keep this server from standing meanwhile.
+                Err(StoreError::Full { .. }) => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
         // Raft refuses what is stale or not for it; the sender finds out by itself.
         if let Err(error) = self.node.step(message) {
             tracing::debug!(%error, "a peer's message was refused");
         }
-    }
-
-    /// Takes a transaction's bytes. An error means that the log cannot be written any more.
-    pub fn propose(&mut self, data: Vec<u8>, reply: Reply<Outcome>) -> Result<(), StoreError> {
-        let (entries, bytes) = (self.unwritten.0 + 1, self.unwritten.1 + data.len());
-        match self.log.reserve(entries, bytes) {
-            Ok(()) => {}
-            // Nothing was proposed, so this write can be refused and the next one tried.
-            Err(error @ StoreError::Full { .. }) => {
-                answer(reply, Err(error));
-                return Ok(());
-            }
-            Err(error) => {
-                answer(reply, Err(StoreError::Failed(error.to_string())));
-                return Err(error);
-            }
-        }
-        if self.node.propose(Vec::new(), data).is_err() {
-            answer(reply, Err(StoreError::NoLeader));
-            return Ok(());
-        }
-        self.unwritten = (entries, bytes);
-        let (index, term) = (self.node.raft.raft_log.last_index(), self.node.raft.term);
-        self.waiting.push_back(Waiting { index, term, reply });
         Ok(())
     }
 
-    /// Answers with a snapshot that holds every write that was answered before now.
-    pub fn read(&mut self, reply: Reply<Snapshot>) {
-        self.reads.retain(|read| !read.reply.is_closed());
-        if self.node.raft.leader_id == raft::INVALID_ID {
-            answer(reply, Err(StoreError::NoLeader));
-            return;
-        }
-        let context = self.next_read;
-        self.next_read += 1;
-        self.reads.push(Read { context, index: None, reply });
-        self.node.read_index(context.to_le_bytes().to_vec());
+    /// A server cannot be reached: what was sent to it is lost.
+    pub fn unreachable(&mut self, to: u64) {
+        self.node.report_unreachable(to);
     }
 
-    /// Does everything that is due: writes the log, sends, applies, answers. After an error the log may not hold what
-    /// raft believes, and the core must not be moved on.
+    /// What became of a whole state that was sent to a server.
+    pub fn snapshot_sent(&mut self, to: u64, ok: bool) {
+        self.node.report_snapshot(to, if ok { SnapshotStatus::Finish } else { SnapshotStatus::Failure });
+    }
+
+    /// The others say that this server is no member any more.
+    pub fn note_removed(&mut self) {
+        self.removed = true;
+    }
+
+    fn is_removed(&self) -> bool {
+        self.removed || self.state.members().is_removed(self.record.id)
+    }
+
+    /// Answers with a snapshot that holds every write that was answered, by any server, before now.
+    pub fn read(&mut self, reply: Reply<Snapshot>) {
+        #[cfg(any(test, feature = "simulation"))]
+        if self.planted == Some(Planted::SkipReadIndex) {
+            let _ = reply.send(Ok(self.state.snapshot()));
+            return;
+        }
+        if self.is_removed() {
+            let _ = reply.send(Err(StoreError::Removed));
+            return;
+        }
+        self.reads.add(reply, self.now);
+    }
+
+    /// Does everything that is due: proposes, writes the log, sends, applies, answers. After an error the log may not hold
+    /// what raft believes, and the core must not be moved on.
     pub fn settle(&mut self) -> Result<(), StoreError> {
-        let mut result = Ok(());
+        let mut result = self.begin();
         while result.is_ok() && self.node.has_ready() {
-            result = self.settle_once();
+            result = self.settle_once().and_then(|()| self.begin());
         }
         self.publish();
+        self.show();
         result
+    }
+
+    /// Hands on what waits, as far as who leads allows it.
+    fn begin(&mut self) -> Result<(), StoreError> {
+        self.follow();
+        self.tend();
+        self.hand_out()?;
+        if self.node.raft.leader_id != raft::INVALID_ID
+            && let Some(context) = self.reads.ask(self.now)
+        {
+            self.node.read_index(context);
+        }
+        Ok(())
+    }
+
+    /// Looks whether raft's role, term or leader changed.
+    fn follow(&mut self) {
+        let raft = &self.node.raft;
+        let seen = Seen { role: raft.state, term: raft.term, leader: raft.leader_id };
+        if seen == self.seen {
+            return;
+        }
+        let was = std::mem::replace(&mut self.seen, seen);
+        if (was.term, was.leader) != (seen.term, seen.leader) {
+            self.pending.start_over();
+            self.reads.ask_again(self.now);
+            self.taken.clear();
+            self.note_leader(seen.leader);
+        }
+        if (was.role, was.term) != (seen.role, seen.term) {
+            self.draw_patience();
+        }
+        #[cfg(any(test, feature = "simulation"))]
+        if self.planted == Some(Planted::ReuseRevision) && seen.role == StateRole::Leader && !self.is_alone() {
+            self.state.rewind_revision();
+        }
+        self.lead.look_again();
+        self.show.look_again();
+    }
+
+    fn draw_patience(&mut self) {
+        let mut voters = self.node.store().conf_state.voters.clone();
+        voters.sort_unstable();
+        let rank = voters.iter().position(|voter| *voter == self.me()).unwrap_or(voters.len());
+        self.patience.draw(self.node.raft.state, rank, voters.len().max(rank + 1));
     }
 
     fn settle_once(&mut self) -> Result<(), StoreError> {
         let mut ready = self.node.ready();
-        let role = ready.ss().map(|soft| soft.raft_state);
         self.send(ready.take_messages());
-        if !ready.snapshot().is_empty() {
-            return Err(StoreError::Failed("a snapshot came from a server that is no member".to_owned()));
-        }
-        self.note_reads(ready.take_read_states());
-        self.apply(ready.take_committed_entries())?;
-        let entries = ready.take_entries();
         if let Some(hard_state) = ready.hs() {
             self.node.mut_store().hard_state = hard_state.clone();
         }
+        if !ready.snapshot().is_empty() {
+            let metadata = ready.snapshot().get_metadata();
+            self.take_over(metadata.index, metadata.term)?;
+        }
+        self.reads.note(ready.take_read_states());
+        self.apply(ready.take_committed_entries())?;
+        let entries = ready.take_entries();
         let hard_state = self.node.store().hard_state.clone();
         if ready.must_sync() {
-            self.log.append(&hard_state, &entries)?;
-            self.unwritten = (0, 0);
+            self.append(&hard_state, &entries)?;
+            self.lead.written();
         } else {
             self.log.note(&hard_state);
         }
@@ -257,110 +394,34 @@ impl<D: Disk> Core<D> {
         self.send(light.take_messages());
         self.apply(light.take_committed_entries())?;
         self.node.advance_apply();
-        let applied = self.state.index();
+        let applied = (self.state.index(), self.state.term());
         self.node.mut_store().forget(applied);
-        if let Some(role) = role {
-            self.note_role(role);
-        }
         Ok(())
     }
 
-    fn send(&mut self, messages: Vec<Message>) {
+    fn append(&mut self, hard_state: &HardState, entries: &[Entry]) -> Result<(), StoreError> {
+        #[cfg(any(test, feature = "simulation"))]
+        if self.planted == Some(Planted::AcknowledgeBeforeFlush) {
+            let later = (hard_state.clone(), entries.to_vec());
+            let (hard_state, entries) = std::mem::replace(&mut self.unflushed, later);
+            return if entries.is_empty() { Ok(()) } else { self.log.append(&hard_state, &entries) };
+        }
+        self.log.append(hard_state, entries)
+    }
+
+    /// Raft asks for a snapshot with metadata only; here it gets what the state is now.
+    fn send(&mut self, mut messages: Vec<Message>) {
+        let states = messages.extract_if(.., |message| message.msg_type == MessageType::MsgSnapshot);
+        for mut message in states.collect::<Vec<_>>() {
+            let image = self.image();
+            let metadata = message.mut_snapshot().mut_metadata();
+            metadata.index = image.state.index();
+            metadata.term = image.state.term();
+            metadata.set_conf_state(image.conf_state.clone());
+            self.transport.send_snapshot(message, image);
+        }
         if !messages.is_empty() {
             self.transport.send(messages);
-        }
-    }
-
-    fn note_reads(&mut self, states: Vec<raft::ReadState>) {
-        for state in states {
-            let read = self.reads.iter_mut().find(|read| read.context.to_le_bytes() == *state.request_ctx);
-            if let Some(read) = read {
-                read.index = Some(state.index);
-            }
-        }
-    }
-
-    fn note_role(&mut self, role: StateRole) {
-        let leads = role == StateRole::Leader;
-        self.view.set_role(if leads { Role::Leader } else { Role::Follower });
-        if !leads {
-            for waiting in self.waiting.drain(..) {
-                answer(waiting.reply, Err(StoreError::Unknown));
-            }
-        }
-    }
-
-    fn apply(&mut self, entries: Vec<Entry>) -> Result<(), StoreError> {
-        for entry in entries {
-            let (index, term) = (entry.index, entry.term);
-            match entry.entry_type {
-                EntryType::EntryNormal if entry.data.is_empty() => {
-                    self.state.pass(index, term);
-                }
-                EntryType::EntryNormal => self.apply_txn(&entry)?,
-                EntryType::EntryConfChange => {
-                    let change = ConfChange::parse_from_bytes(&entry.data).map_err(failed)?;
-                    let members = self.node.apply_conf_change(&change);
-                    self.note_members(members, index, term)?;
-                }
-                EntryType::EntryConfChangeV2 => {
-                    let change = ConfChangeV2::parse_from_bytes(&entry.data).map_err(failed)?;
-                    let members = self.node.apply_conf_change(&change);
-                    self.note_members(members, index, term)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn apply_txn(&mut self, entry: &Entry) -> Result<(), StoreError> {
-        let txn = decode_txn(&entry.data)
-            .map_err(|error| StoreError::Failed(format!("log entry {} makes no sense: {error}", entry.index)))?;
-        let reply = self.waiter_of(entry.index, entry.term);
-        if let Some(applied) = self.state.apply(txn, entry.index, entry.term) {
-            applied.events.iter().for_each(|event| self.dirty.note(event));
-            self.events.extend(applied.events);
-            self.answers.extend(reply.map(|reply| (reply, applied.outcome)));
-        }
-        Ok(())
-    }
-
-    fn waiter_of(&mut self, index: u64, term: u64) -> Option<Reply<Outcome>> {
-        while let Some(waiting) = self.waiting.pop_front_if(|waiting| waiting.index <= index) {
-            if (waiting.index, waiting.term) == (index, term) {
-                return Some(waiting.reply);
-            }
-            // Another leader's entry took its place.
-            answer(waiting.reply, Err(StoreError::Unknown));
-        }
-        None
-    }
-
-    fn note_members(&mut self, members: raft::Result<ConfState>, index: u64, term: u64) -> Result<(), StoreError> {
-        self.node.mut_store().conf_state = members.map_err(failed)?;
-        self.state.pass(index, term);
-        Ok(())
-    }
-
-    /// Shows what was applied, to readers first, then to watchers, then to those who wait for an answer: whoever learns
-    /// of a write can read it.
-    fn publish(&mut self) {
-        let leads = self.node.raft.state == StateRole::Leader && self.is_alone();
-        self.view.set_sole_leader(leads && self.node.raft.commit_to_current_term());
-        if self.state.index() > self.published {
-            self.published = self.state.index();
-            let old = self.view.show(self.state.snapshot());
-            let grown = self.hub.push(&self.events, self.state.revision());
-            for (reply, outcome) in self.answers.drain(..) {
-                answer(reply, Ok(outcome));
-            }
-            grown.announce();
-            self.events.clear();
-            drop(old);
-        }
-        let applied = self.state.index();
-        for read in self.reads.extract_if(.., |read| read.index.is_some_and(|index| index <= applied)) {
-            answer(read.reply, Ok(self.state.snapshot()));
         }
     }
 
@@ -368,17 +429,14 @@ impl<D: Disk> Core<D> {
     pub fn fail(&mut self, error: &StoreError) {
         self.view.set_failure(error.clone());
         self.abandon(error);
+        self.view.set_role(crate::view::Role::Follower);
     }
 
     /// Refuses everything that waits.
     pub fn abandon(&mut self, error: &StoreError) {
-        for waiting in self.waiting.drain(..) {
-            answer(waiting.reply, Err(error.clone()));
-        }
-        for read in self.reads.drain(..) {
-            answer(read.reply, Err(error.clone()));
-        }
-        self.view.set_role(Role::Follower);
+        self.pending.drain().into_iter().for_each(|pending| pending.asker.refuse(error.clone()));
+        self.answers.drain(..).for_each(|answer| answer.refuse(error));
+        self.reads.refuse(error);
     }
 
     /// The last log entry that was applied.
@@ -400,6 +458,30 @@ impl<D: Disk> Core<D> {
     pub fn log(&mut self) -> &mut Log<D> {
         &mut self.log
     }
+
+    /// Who leads, as far as this server knows.
+    pub fn leader(&self) -> Option<ServerId> {
+        Some(ServerId(self.node.raft.leader_id)).filter(|leader| leader.0 != raft::INVALID_ID)
+    }
+
+    /// Whether raft has this server among its members.
+    fn belongs(&self) -> bool {
+        is_in(&self.node.store().conf_state, self.me())
+    }
+}
+
+/// What a simulation looks at to see that the servers agree.
+#[cfg(any(test, feature = "simulation"))]
+impl<D: Disk> Core<D> {
+    /// Raft's node.
+    pub fn node(&self) -> &RawNode<Tail> {
+        &self.node
+    }
+
+    /// The applied state.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
 }
 
 impl<D: Disk> Drop for Core<D> {
@@ -416,11 +498,6 @@ pub(crate) fn founding_state(applied: u64, term: u64) -> HardState {
 
 fn failed(error: impl std::fmt::Display) -> StoreError {
     StoreError::Failed(error.to_string())
-}
-
-fn answer<T>(reply: Reply<T>, result: Result<T, StoreError>) {
-    // Whoever asked may have gone.
-    let _ = reply.send(result);
 }
 
 #[cfg(test)]

@@ -88,8 +88,13 @@ async fn the_log_is_kept_until_the_stored_state_can_be_written() {
     }
     assert!(disk.segments().unwrap().len() > 4);
     stored.0.lock().unwrap().0 = false;
-    store.close().await;
     let expected: Vec<Key> = (0..30).map(|turn| Key::from(format!("a/{turn:02}"))).collect();
-    assert_eq!(stored.0.lock().unwrap().1, expected);
-    assert_eq!(disk.segments().unwrap().len(), 1);
+    let state = || (stored.0.lock().unwrap().1.clone(), disk.segments().unwrap().len());
+    let mut writes = 0;
+    while !(state().0.starts_with(&expected) && state().1 <= 4) {
+        assert!(writes < 1000, "{:?}", state());
+        writes += 1;
+        put(&store, "b/1").await.unwrap();
+    }
+    store.close().await;
 }

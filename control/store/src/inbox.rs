@@ -36,7 +36,7 @@ pub(crate) struct Taken<R, A> {
     pub requests: Vec<R>,
     /// In the order in which they came.
     pub arrivals: Vec<A>,
-    /// The driver is to finish.
+    /// The driver is to finish. This is said once.
     pub closing: bool,
 }
 
@@ -151,7 +151,7 @@ impl<R, A> Inbox<R, A> {
         let taken = Taken {
             requests: lanes.requests.drain(..count).collect(),
             arrivals: lanes.arrivals.drain(..).collect(),
-            closing: lanes.closing,
+            closing: std::mem::take(&mut lanes.closing),
         };
         lanes.arrival_bytes = 0;
         drop(lanes);

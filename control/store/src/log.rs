@@ -150,10 +150,12 @@ impl<D: Disk> Log<D> {
     }
 
     fn make_room(&mut self, frame: u64) -> Result<(), StoreError> {
-        if self.offset + frame + SEAL_LEN + self.margin() <= self.room {
+        // A reservation that fails leaves a seal, behind which what was reserved before must still fit.
+        let seals = if self.sealed { SEAL_LEN } else { 2 * SEAL_LEN };
+        if self.offset + frame + seals + self.margin() <= self.room {
             return Ok(());
         }
-        let least = 2 * (HEADER_LEN as u64 + SEAL_LEN) + frame + BATCH_OVERHEAD as u64 + self.margin();
+        let least = 2 * (HEADER_LEN as u64 + SEAL_LEN) + SEAL_LEN + frame + BATCH_OVERHEAD as u64 + self.margin();
         let size = self.segment_bytes.max(least);
         self.seal()?;
         let (file, offset) = new_segment(&mut self.disk, self.segment + 1, size, &self.hard_state)?;

@@ -103,6 +103,16 @@ pub(crate) fn is_in(conf: &ConfState, id: u64) -> bool {
     [&conf.voters, &conf.learners, &conf.voters_outgoing, &conf.learners_next].iter().any(|ids| ids.contains(&id))
 }
 
+/// Whether a change has been made already, so that there is nothing for raft to do.
+pub(crate) fn is_settled(change: &Change, members: &Members, conf: &ConfState) -> bool {
+    match change {
+        Change::Add(member) => members.get(member.id).is_some() && is_in(conf, member.id.0),
+        Change::Promote(id) => conf.voters.contains(&id.0),
+        Change::Remove(_) => false,
+        Change::Update(_) | Change::Lead(_) => true,
+    }
+}
+
 /// The members and those that were. Part of the replicated state.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Members {

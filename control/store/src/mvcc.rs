@@ -65,6 +65,12 @@ impl State {
         index > self.index && self.sessions.admit(context.origin, context.seq, context.low, index)
     }
 
+    /// Forgets that the last revision was given.
+    #[cfg(any(test, feature = "simulation"))]
+    pub fn rewind_revision(&mut self) {
+        self.revision.0 = self.revision.0.saturating_sub(1);
+    }
+
     /// Notes a change of members.
     pub fn change_members(&mut self, change: &MemberChange) {
         Arc::make_mut(&mut self.members).apply(change);

@@ -1,25 +1,421 @@
 //! Everything that a server decides with its core: when to tick, to persist, to stage and to install.
 //!
-//! It has no thread and no clock: whoever owns it passes the time, and a simulation passes its own. raft-rs draws its election
-//! timeouts from a generator that nobody can seed. Here they are fixed (`min_election_tick` and `max_election_tick` leave one
-//! value), and the core itself draws how long it waits, from the seed in its parts: it lets raft's own count run out
-//! when the time has come. So a run is a function of its seeds and of what is passed in.
+//! It has no thread and no clock: whoever owns it passes the time, and a simulation passes its own. Nothing in it is random
+//! but what `Patience` draws from the seed in the core's parts, which takes the place of raft-rs's own generator: so a run is
+//! a function of its seeds and of what is passed in.
 
+use std::time::Duration;
+
+use bytes::Bytes;
+use raft::eraftpb::Message;
+
+use crate::core::{Core, Reply};
+use crate::disk::Disk;
 use crate::error::StoreError;
 use crate::image::Image;
-use crate::persister::Batch;
+use crate::members::Change;
+use crate::membership::ServerId;
+use crate::pending::Share;
+use crate::persister::{Batch, Persisted};
+use crate::proposals::{Forward, Refusal};
+use crate::snapshot::Snapshot;
+use crate::txn::Outcome;
 
-/// Keeps the applied state on disk, on a thread of its own or at once. It is asked for one thing at a time.
+/// So many log entries that changed nothing may lie behind the stored state.
+const IDLE_ENTRIES: u64 = 10_000;
+
+/// How long a leader that closes waits for another one.
+const HAND_OVER_LIMIT: Duration = Duration::from_secs(2);
+
+/// Keeps the applied state on disk, on a thread of its own or at once. It does one thing after another.
 pub(crate) trait Keeper: Send + 'static {
-    /// Has a batch written; what became of it comes back through `Replica::persisted`. Returns it when that cannot be.
+    /// Has a batch written; what became of it comes back through [`Replica::persisted`]. Returns it when that cannot be.
     fn write(&mut self, batch: Box<Batch>) -> Result<(), Box<Batch>>;
 
-    /// Has an image written beside the present state; what became of it comes back through `Replica::staged`.
+    /// Has an image written beside the present state; what became of it comes back through [`Replica::persisted`], but
+    /// not after an error.
     fn stage(&mut self, image: Box<Image>) -> Result<(), StoreError>;
 
-    /// Makes the staged image the state on disk, and returns when that is durable.
+    /// Makes the staged image the state on disk, and returns when that is durable. After an error nobody knows which of
+    /// the two it is.
     fn adopt(&mut self) -> Result<(), StoreError>;
 
-    /// Removes the staged image.
+    /// Forgets the staged image.
     fn discard(&mut self);
+}
+
+/// What comes from the other servers.
+pub(crate) enum Arrival {
+    /// Raft's messages, all of which name the server that they came from as their sender.
+    Messages(Vec<Message>),
+    /// Proposals that another server hands to this one as the leader.
+    Forwarded { from: u64, proposals: Vec<Forward> },
+    /// What the leader did not take of this server's proposals.
+    Refused { from: u64, refusals: Vec<Refusal> },
+    /// A whole state that the leader sent, with raft's message for it. It is answered when it is installed, or refused
+    /// when it is not; the sender's [`Arrival::SnapshotSent`] waits for that.
+    Received { message: Box<Message>, image: Box<Image>, reply: Reply<()> },
+    /// What became of a whole state that was sent to this server.
+    SnapshotSent { to: u64, ok: bool },
+    /// A server cannot be reached: what was sent to it is lost.
+    Unreachable { to: u64 },
+    /// The others say that this server is no member any more.
+    Removed,
+}
+
+/// When the applied state is written.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Laziness {
+    /// When so many bytes have changed,
+    pub bytes: usize,
+    /// or so long after the first of them.
+    pub after: Duration,
+    /// How long it is left alone after it could not be written.
+    pub retry: Duration,
+}
+
+/// A state from the leader on its way to the disk.
+struct Staging {
+    message: Message,
+    image: Image,
+    reply: Reply<()>,
+}
+
+/// What is persisted, and what is to be.
+#[derive(Default)]
+struct Persistence {
+    /// A batch is being written.
+    is_writing: bool,
+    /// The log entry at which the stored state stands.
+    index: u64,
+    /// When the younger generation has waited long enough.
+    turn: Option<Duration>,
+    /// When a batch that could not be written is tried again.
+    retry: Option<Duration>,
+}
+
+/// A core and what it needs done around it.
+pub(crate) struct Replica<D: Disk, K: Keeper> {
+    core: Core<D>,
+    keeper: K,
+    laziness: Laziness,
+    tick: Duration,
+    now: Duration,
+    /// When the next tick is due; ticks pass only where there are peers.
+    next_tick: Duration,
+    persistence: Persistence,
+    staging: Option<Staging>,
+    /// Until when a leader that closes waits for another one.
+    closing: Option<Duration>,
+    /// Why nothing can be written any more.
+    failed: Option<StoreError>,
+}
+
+impl<D: Disk, K: Keeper> Replica<D, K> {
+    /// A replica whose stored state is the one that the core began with.
+    pub fn new(core: Core<D>, keeper: K, laziness: Laziness, tick: Duration, persisted: u64) -> Replica<D, K> {
+        Replica {
+            core,
+            keeper,
+            laziness,
+            tick,
+            now: Duration::ZERO,
+            next_tick: tick,
+            persistence: Persistence { index: persisted, ..Persistence::default() },
+            staging: None,
+            closing: None,
+            failed: None,
+        }
+    }
+
+    /// Begins a pass: everything up to [`Replica::finish_pass`] happens at this time, counted from any moment.
+    pub fn begin_pass(&mut self, now: Duration) {
+        self.now = self.now.max(now);
+        self.core.set_now(self.now);
+    }
+
+    /// Takes a transaction's bytes.
+    pub fn propose(&mut self, data: Bytes, share: Option<Share>, reply: Reply<Outcome>) {
+        match self.refusal() {
+            Some(error) => drop(reply.send(Err(error))),
+            None => self.core.propose(data, share, reply),
+        }
+    }
+
+    /// Answers with a snapshot that holds every write that was answered, by any server, before now.
+    pub fn read(&mut self, reply: Reply<Snapshot>) {
+        match self.refusal() {
+            Some(error) => drop(reply.send(Err(error))),
+            None => self.core.read(reply),
+        }
+    }
+
+    /// Takes a change of members, or of who leads.
+    pub fn change(&mut self, change: Change, reply: Reply<()>) {
+        match self.refusal() {
+            Some(error) => drop(reply.send(Err(error))),
+            None => self.core.change(change, reply),
+        }
+    }
+
+    fn refusal(&self) -> Option<StoreError> {
+        self.failed.clone().or_else(|| self.closing.map(|_| StoreError::Closed))
+    }
+
+    /// Takes what came from another server.
+    pub fn arrive(&mut self, arrival: Arrival) {
+        if let Some(error) = &self.failed {
+            if let Arrival::Received { reply, .. } = arrival {
+                drop(reply.send(Err(error.clone())));
+            }
+            return;
+        }
+        let taken = match arrival {
+            Arrival::Messages(messages) => messages.into_iter().try_for_each(|message| self.core.step(message)),
+            Arrival::Forwarded { from, proposals } => self.core.forwarded(from, proposals),
+            Arrival::Refused { from, refusals } => {
+                // Who led before is not asked any more.
+                if self.core.leader() == Some(ServerId(from)) {
+                    self.core.refused(refusals);
+                }
+                Ok(())
+            }
+            Arrival::Received { message, image, reply } => {
+                self.receive(Staging { message: *message, image: *image, reply });
+                Ok(())
+            }
+            Arrival::SnapshotSent { to, ok } => {
+                self.core.snapshot_sent(to, ok);
+                Ok(())
+            }
+            Arrival::Unreachable { to } => {
+                self.core.unreachable(to);
+                Ok(())
+            }
+            Arrival::Removed => {
+                self.core.note_removed();
+                Ok(())
+            }
+        };
+        if let Err(error) = taken {
+            self.fail(&error);
+        }
+    }
+
+    /// Has a state staged if it is wanted, and no other one is on its way.
+    fn receive(&mut self, staging: Staging) {
+        if self.staging.is_some() {
+            refuse(staging.reply, "another state is being installed");
+        } else if !self.core.wants(&staging.message) {
+            self.core.decline(staging.message);
+            refuse(staging.reply, "the state is not wanted any more");
+        } else {
+            match self.keeper.stage(Box::new(staging.image.clone())) {
+                Ok(()) => self.staging = Some(staging),
+                Err(error) => drop(staging.reply.send(Err(error))),
+            }
+        }
+    }
+
+    /// Ends a pass: lets the time pass, at most one tick of it, and does everything that is due.
+    pub fn finish_pass(&mut self) {
+        if self.failed.is_none()
+            && let Err(error) = self.tick().and_then(|()| self.core.settle())
+        {
+            self.fail(&error);
+        }
+        self.persist();
+    }
+
+    fn tick(&mut self) -> Result<(), StoreError> {
+        if self.core.is_alone() || self.now < self.next_tick {
+            return Ok(());
+        }
+        // What came late is not made up for: a server that was held up must not think that the others were silent.
+        self.next_tick = (self.next_tick + self.tick).max(self.now + self.tick / 2);
+        self.core.tick()
+    }
+
+    /// When the next pass is due though nothing comes.
+    pub fn due(&self) -> Option<Duration> {
+        let tick = (!self.core.is_alone() && self.failed.is_none()).then_some(self.next_tick);
+        let persistence = &self.persistence;
+        let persist = if persistence.is_writing { None } else { persistence.retry.or(persistence.turn) };
+        tick.into_iter().chain(persist).chain(self.closing).min()
+    }
+
+    /// After a failed write or flush nobody knows what is on disk: no more is written, what was applied can be read.
+    fn fail(&mut self, error: &StoreError) {
+        tracing::error!(%error, "the store takes no more writes");
+        let error = StoreError::Failed(error.to_string());
+        self.core.fail(&error);
+        if let Some(staging) = self.staging.take() {
+            refuse(staging.reply, "the store has failed");
+        }
+        self.failed = Some(error);
+    }
+
+    /// Begins a new generation when the younger one is large or old enough, and hands the one before to the keeper.
+    fn persist(&mut self) {
+        if self.persistence.is_writing || self.persistence.retry.is_some_and(|retry| retry > self.now) {
+            return;
+        }
+        if self.persistence.retry.take().is_some()
+            && let Some(batch) = self.core.dirty().take_old()
+        {
+            self.hand_over(batch);
+            return;
+        }
+        let bytes = self.core.dirty().bytes();
+        // Entries that changed nothing matter only in that the log cannot be cut before them.
+        let behind = self.core.applied().saturating_sub(self.persistence.index);
+        if bytes == 0 && behind < IDLE_ENTRIES {
+            return;
+        }
+        let image = || self.core.image();
+        if bytes == 0 {
+            let image = image();
+            let batch = self.core.dirty().take(image);
+            self.hand_over(batch);
+            return;
+        }
+        let turn = *self.persistence.turn.get_or_insert(self.now + self.laziness.after);
+        if bytes >= self.laziness.bytes || turn <= self.now {
+            self.persistence.turn = None;
+            let image = image();
+            if let Some(batch) = self.core.dirty().turn(image) {
+                self.hand_over(batch);
+            }
+        }
+    }
+
+    fn hand_over(&mut self, batch: Batch) {
+        match self.keeper.write(Box::new(batch)) {
+            Ok(()) => self.persistence.is_writing = true,
+            Err(batch) => self.put_back(*batch),
+        }
+    }
+
+    fn put_back(&mut self, batch: Batch) {
+        // A state that was installed since has everything.
+        if batch.image.state.index() > self.persistence.index {
+            self.core.dirty().put_back(batch);
+            self.persistence.retry = Some(self.now + self.laziness.retry);
+        }
+    }
+
+    /// Takes the keeper's report.
+    pub fn persisted(&mut self, persisted: Persisted) {
+        match persisted {
+            Persisted::Done { index } => {
+                self.persistence.is_writing = false;
+                if index > self.persistence.index {
+                    self.persistence.index = index;
+                    self.core.log().release(index);
+                }
+            }
+            Persisted::Failed { batch, error } => {
+                self.persistence.is_writing = false;
+                tracing::warn!(%error, "the applied state could not be written; the log keeps what it lacks");
+                self.put_back(*batch);
+            }
+            Persisted::Staged(staged) => {
+                if let Some(staging) = self.staging.take() {
+                    self.install(staging, staged);
+                }
+            }
+        }
+    }
+
+    /// Replaces this server's state by one that was staged, if it is still wanted.
+    fn install(&mut self, staging: Staging, staged: Result<(), StoreError>) {
+        let Staging { message, image, reply } = staging;
+        if let Err(error) = staged {
+            tracing::warn!(%error, "the leader's state could not be stored");
+            self.keeper.discard();
+            drop(reply.send(Err(error)));
+            return;
+        }
+        // What raft had to do before may decide whether it wants the state.
+        let mut done = self.core.settle();
+        if done.is_ok() && !self.core.wants(&message) {
+            self.keeper.discard();
+            self.core.decline(message);
+            refuse(reply, "the state is not wanted any more");
+            return;
+        }
+        // Nothing may happen between these two: the log is reset in the second.
+        let index = image.state.index();
+        done = done.and_then(|()| self.keeper.adopt()).and_then(|()| self.core.install(message, image));
+        match done {
+            Ok(()) => {
+                self.persistence.index = index;
+                self.persistence.turn = None;
+                self.persistence.retry = None;
+                // Whoever sent it may have gone.
+                let _ = reply.send(Ok(()));
+            }
+            Err(error) => {
+                drop(reply.send(Err(error.clone())));
+                self.fail(&error);
+            }
+        }
+    }
+
+    /// Takes no more requests, and has another server lead if this one does.
+    pub fn close(&mut self) {
+        if self.closing.is_none() {
+            self.closing = Some(self.now + HAND_OVER_LIMIT);
+            self.core.give_up_lead();
+        }
+    }
+
+    /// Whether a replica that closes may be left alone: it does not lead any more, nobody else can, or it takes too long.
+    pub fn may_end(&mut self) -> bool {
+        let Some(limit) = self.closing else { return false };
+        self.failed.is_some() || self.core.is_alone() || self.now >= limit || !self.core.give_up_lead()
+    }
+
+    /// Whether a batch is being written; its report is waited for before the end.
+    pub fn is_writing(&self) -> bool {
+        self.persistence.is_writing
+    }
+
+    /// Hands the older generation to the keeper, so that the next start has no more to replay than the younger one. True
+    /// when there is something to wait for.
+    pub fn write_out(&mut self) -> bool {
+        self.core.abandon(&StoreError::Closed);
+        if !self.persistence.is_writing
+            && let Some(batch) = self.core.dirty().take_old()
+        {
+            self.hand_over(batch);
+        }
+        self.persistence.is_writing
+    }
+
+    /// The last step: marks the log's end.
+    pub fn seal(&mut self) {
+        if self.failed.is_none()
+            && let Err(error) = self.core.log().seal()
+        {
+            tracing::warn!(%error, "the log's end could not be marked");
+        }
+    }
+
+    /// The core, to be looked at.
+    #[cfg(any(test, feature = "simulation"))]
+    pub fn core(&self) -> &Core<D> {
+        &self.core
+    }
+
+    /// Why nothing can be written any more.
+    #[cfg(any(test, feature = "simulation"))]
+    pub fn failure(&self) -> Option<&StoreError> {
+        self.failed.as_ref()
+    }
+}
+
+fn refuse(reply: Reply<()>, why: &str) {
+    // Whoever sent the state may have gone.
+    let _ = reply.send(Err(StoreError::Failed(why.to_owned())));
 }

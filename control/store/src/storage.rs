@@ -7,6 +7,7 @@ use raft::{GetEntriesContext, RaftState, Storage, StorageError};
 
 /// The log's tail in memory. It holds what is durable and not yet applied, and what peers may still ask for.
 pub(crate) struct Tail {
+    server: u64,
     pub hard_state: HardState,
     pub conf_state: ConfState,
     /// The entry before the first one here.
@@ -14,6 +15,8 @@ pub(crate) struct Tail {
     base_term: u64,
     entries: VecDeque<Entry>,
     bytes: usize,
+    /// The last entry that was applied, and its term.
+    applied: (u64, u64),
 }
 
 /// How much a server with peers keeps for those that are behind; one that is further behind needs a snapshot.
@@ -23,6 +26,7 @@ const KEPT_BYTES: usize = 8 << 20;
 impl Tail {
     /// The entries behind `base_index`.
     pub fn new(
+        server: u64,
         hard_state: HardState,
         conf_state: ConfState,
         base_index: u64,
@@ -30,7 +34,8 @@ impl Tail {
         entries: VecDeque<Entry>,
     ) -> Tail {
         let bytes = entries.iter().map(|entry| entry.data.len()).sum();
-        Tail { hard_state, conf_state, base_index, base_term, entries, bytes }
+        let applied = (base_index, base_term);
+        Tail { server, hard_state, conf_state, base_index, base_term, entries, bytes, applied }
     }
 
     /// Adds durable entries; they replace those at and behind their indexes.
@@ -44,12 +49,24 @@ impl Tail {
         self.entries.extend(entries);
     }
 
-    /// Forgets applied entries, but for those that peers are likely to ask for.
-    pub fn forget(&mut self, applied: u64) {
+    /// Begins anew behind entry `index`, where these are the members.
+    pub fn reset(&mut self, conf_state: ConfState, index: u64, term: u64) {
+        self.conf_state = conf_state;
+        self.base_index = index;
+        self.base_term = term;
+        self.entries.clear();
+        self.bytes = 0;
+        self.applied = (index, term);
+    }
+
+    /// Notes the last entry that was applied, with its term, and forgets those up to it, but for what peers are likely to
+    /// ask for.
+    pub fn forget(&mut self, applied: (u64, u64)) {
+        self.applied = applied;
         let alone = self.is_alone();
         while let Some(entry) = self.entries.front() {
             let wanted = !alone && self.entries.len() <= KEPT_ENTRIES && self.bytes <= KEPT_BYTES;
-            if entry.index > applied || wanted {
+            if entry.index > applied.0 || wanted {
                 return;
             }
             self.base_index = entry.index;
@@ -62,13 +79,20 @@ impl Tail {
     /// Whether this server is the only one of its cluster.
     pub fn is_alone(&self) -> bool {
         let conf = &self.conf_state;
-        conf.voters.len() == 1
+        conf.voters == [self.server]
             && conf.learners.is_empty()
             && conf.voters_outgoing.is_empty()
             && conf.learners_next.is_empty()
     }
 
-    fn last(&self) -> u64 {
+    /// The first entry, or where it will be.
+    #[cfg(any(test, feature = "simulation"))]
+    pub fn first(&self) -> u64 {
+        self.base_index + 1
+    }
+
+    /// The last entry.
+    pub fn last(&self) -> u64 {
         self.base_index + self.entries.len() as u64
     }
 }
@@ -122,8 +146,18 @@ impl Storage for Tail {
         Ok(self.last())
     }
 
+    /// Only where the state stands; the state itself goes another way.
     fn snapshot(&self, _: u64, _: u64) -> raft::Result<Snapshot> {
-        Err(raft::Error::Store(StorageError::SnapshotTemporarilyUnavailable))
+        let (index, term) = self.applied;
+        if index == 0 {
+            return Err(raft::Error::Store(StorageError::SnapshotTemporarilyUnavailable));
+        }
+        let mut snapshot = Snapshot::default();
+        let metadata = snapshot.mut_metadata();
+        metadata.index = index;
+        metadata.term = term;
+        metadata.set_conf_state(self.conf_state.clone());
+        Ok(snapshot)
     }
 }
 

@@ -6,7 +6,7 @@ fn entries(indexes: std::ops::RangeInclusive<u64>, term: u64) -> Vec<Entry> {
 
 fn tail(voters: &[u64]) -> Tail {
     let conf_state = ConfState { voters: voters.to_vec(), ..ConfState::default() };
-    Tail::new(HardState::default(), conf_state, 5, 1, entries(6..=9, 2).into())
+    Tail::new(1, HardState::default(), conf_state, 5, 1, entries(6..=9, 2).into())
 }
 
 fn terms(tail: &Tail) -> Vec<Option<u64>> {
@@ -50,7 +50,7 @@ fn a_range_is_cut_at_its_size_but_never_empty() {
 fn a_sole_server_forgets_what_it_applied_and_one_with_peers_keeps_some() {
     let check = |voters: &[u64], applied: u64, first: u64| {
         let mut tail = tail(voters);
-        tail.forget(applied);
+        tail.forget((applied, 2));
         assert_eq!((tail.first_index().unwrap(), tail.last_index().unwrap()), (first, 9));
         assert!(tail.term(first - 1).is_ok());
     };

@@ -2,9 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use raft::eraftpb::ConfState;
@@ -16,17 +14,20 @@ use crate::codec::encode_txn;
 use crate::core::{Core, FOUNDED_AT, Parts, founding_state};
 use crate::directory::Directory;
 use crate::disk::Disk;
-use crate::driver::{Clock, Driver, Laziness, Request, reporter};
+use crate::driver::{Arrival, Driver, Request, reporter};
 use crate::error::{StoreError, WatchError};
 use crate::files::Files;
 use crate::history::Limits;
-use crate::inbox::{self, Inbox};
+use crate::inbox::{self, Inbox, NotTaken};
 use crate::key::Revision;
 use crate::log::{Base, Log};
-use crate::membership::{Member, MemberStatus, Membership, ServerId, Standing};
+use crate::members::Change;
+use crate::membership::{Member, Membership, ServerId};
 use crate::mvcc::State;
 use crate::peer::{self, Dial, Links, Peer, PeerError, Peers, PeersConfig};
+use crate::pending::Budget;
 use crate::persister::{Persister, StateDisk};
+use crate::replica::{Laziness, Replica};
 use crate::snapshot::Snapshot;
 use crate::stored_state::{Loaded, StoredState};
 use crate::txn::{Outcome, Txn};
@@ -145,16 +146,13 @@ pub struct Identity {
 pub struct Store(Arc<Shared>);
 
 struct Shared {
-    requests: SyncSender<Request>,
-    /// Of the writes that wait.
-    bytes: AtomicUsize,
+    inbox: Arc<Inbox<Request, Arrival>>,
+    budget: Arc<Budget>,
     view: Arc<View>,
     hub: Arc<Hub>,
     peers: Arc<Peers>,
     identity: Identity,
-    closing: Arc<AtomicBool>,
     running: watch::Receiver<()>,
-    queue_bytes: usize,
     max_txn_bytes: usize,
 }
 
@@ -186,23 +184,16 @@ impl Store {
         if size > limit {
             return Err(StoreError::TooLarge { size, limit });
         }
+        let share = self.0.budget.take(size)?;
         let (reply, outcome) = oneshot::channel();
-        self.ask(Request::Commit { data: data.into(), reply })?;
+        self.ask(Request::Commit { data, share, reply })?;
         Ok(Receipt(outcome))
     }
 
     /// Carries out a transaction. It is durable when this returns. Dropping the future does not take the write back.
     pub async fn commit(&self, txn: Txn) -> Result<Outcome, StoreError> {
         txn.validate()?;
-        let data = encode_txn(&txn);
-        let (size, limit) = (data.len(), self.0.max_txn_bytes);
-        if size > limit {
-            return Err(StoreError::TooLarge { size, limit });
-        }
-        let _held = Held::take(&self.0, size)?;
-        let (reply, outcome) = oneshot::channel();
-        self.ask(Request::Commit { data, reply })?;
-        outcome.await.map_err(|_| StoreError::Closed)?
+        self.submit(encode_txn(&txn).into())?.outcome().await
     }
 
     /// What this server has applied.
@@ -269,17 +260,7 @@ impl Store {
 
     /// The cluster as this server sees it.
     pub fn membership(&self) -> Membership {
-        let Identity { server: me, .. } = self.0.identity;
-        let leads = self.role() == Role::Leader;
-        let member = Member { id: me, ..Member::default() };
-        let status = MemberStatus { member, standing: Standing::Voter, leads, progress: None };
-        Membership {
-            me,
-            leader: leads.then_some(me),
-            members: vec![status],
-            applied: 0,
-            revision: self.applied().revision(),
-        }
+        self.0.view.membership()
     }
 
     /// Serves a stream that `peer` opened, until it ends.
@@ -294,17 +275,23 @@ impl Store {
     /// Adds a server, which catches up and then votes, both by itself. It is known to all members when this returns,
     /// and caught up later. Adding a member again with the same record changes nothing.
     pub async fn add_member(&self, member: Member) -> Result<(), StoreError> {
-        Err(StoreError::Failed(format!("server {} cannot be added yet", member.id)))
+        self.change(Change::Add(member)).await
     }
 
     /// Removes a server, which then stops serving and can never come back under its id.
     pub async fn remove_member(&self, id: ServerId) -> Result<(), StoreError> {
-        Err(StoreError::NotMember(id))
+        self.change(Change::Remove(id)).await
     }
 
     /// Has another voter lead. It does when this returns.
     pub async fn transfer_leader(&self, to: ServerId) -> Result<(), StoreError> {
-        Err(StoreError::NotMember(to))
+        self.change(Change::Lead(to)).await
+    }
+
+    async fn change(&self, change: Change) -> Result<(), StoreError> {
+        let (reply, done) = oneshot::channel();
+        self.ask(Request::Change { change, reply })?;
+        done.await.map_err(|_| StoreError::Closed)?
     }
 
     /// Why the store takes no more writes, if it does not. A full disk is no such reason: it may pass.
@@ -313,9 +300,9 @@ impl Store {
     }
 
     fn ask(&self, request: Request) -> Result<(), StoreError> {
-        self.0.requests.try_send(request).map_err(|refused| match refused {
-            TrySendError::Full(_) => StoreError::QueueFull,
-            TrySendError::Disconnected(_) => StoreError::Closed,
+        self.0.inbox.ask(request).map_err(|refused| match refused {
+            NotTaken::Full => StoreError::QueueFull,
+            NotTaken::Ended => StoreError::Closed,
         })
     }
 }
@@ -332,9 +319,7 @@ impl Receipt {
 
 impl Shared {
     fn ask_to_close(&self) {
-        self.closing.store(true, Ordering::Release);
-        // Only to wake the driver: when the queue is full it is awake, and sees the flag.
-        let _ = self.requests.try_send(Request::Close);
+        self.inbox.close();
     }
 }
 
@@ -344,35 +329,15 @@ impl Drop for Shared {
     }
 }
 
-/// A waiting write's share of the bytes that may wait.
-struct Held<'a> {
-    shared: &'a Shared,
-    size: usize,
-}
-
-impl Held<'_> {
-    fn take(shared: &Shared, size: usize) -> Result<Held<'_>, StoreError> {
-        let held = Held { shared, size };
-        let before = shared.bytes.fetch_add(size, Ordering::Relaxed);
-        // One write may always wait, however large.
-        if before > 0 && before + size > shared.queue_bytes {
-            return Err(StoreError::QueueFull);
-        }
-        Ok(held)
-    }
-}
-
-impl Drop for Held<'_> {
-    fn drop(&mut self) {
-        self.shared.bytes.fetch_sub(self.size, Ordering::Relaxed);
-    }
-}
-
 /// Brings the store up from its directory.
 fn open(config: &StoreConfig) -> Result<(Driver<Files>, Shared), StoreError> {
     let directory = Directory::open(&config.dir, &config.start)?;
     let mut stored = StoredState::open(&directory.state())?;
-    let loaded = stored.load()?.unwrap_or_else(|| founded(directory.server));
+    let loaded = match stored.load()? {
+        Some(loaded) => loaded,
+        None if directory.joined => joining(),
+        None => founded(directory.server),
+    };
     let log_dir = directory.log();
     let files = Files::open(&log_dir).map_err(|error| StoreError::io(&log_dir, &error))?;
     assemble(config, directory, files, stored, loaded)
@@ -389,59 +354,73 @@ fn assemble<D: Disk>(
     let Loaded { state, conf_state, installed } = loaded;
     let persisted = state.index();
     let base = Base { index: persisted, term: state.term(), installed };
-    let server = directory.server;
+    let server = ServerId(directory.server);
     let segment_bytes = config.segment_bytes.max(LEAST_SEGMENT_BYTES);
-    let (log, recovered) = Log::open(disk, segment_bytes, base, &founding_state(FOUNDED_AT, 1))?;
+    let initial = if directory.joined { founding_state(0, 0) } else { founding_state(FOUNDED_AT, 1) };
+    let (log, recovered) = Log::open(disk, segment_bytes, base, &initial)?;
     let limits = Limits { events: config.history, bytes: config.history_bytes };
     let hub = Arc::new(Hub::new(limits, state.revision(), state.changed().iter()));
     let view = Arc::new(View::new(state.snapshot()));
-    let identity = Identity { cluster: directory.cluster.clone(), server: ServerId(server) };
+    let identity = Identity { cluster: directory.cluster.clone(), server };
+    let inbox = Arc::new(Inbox::new(inbox::Room { requests: config.queue.max(1), ..ARRIVALS }));
     let peers = Peers::new(PeersConfig {
         identity: identity.clone(),
         name: config.name.clone(),
         address: config.address.clone(),
         dialer: config.dialer.clone(),
-        inbox: Arc::new(Inbox::new(inbox::Room { requests: config.queue.max(1), ..ARRIVALS })),
+        inbox: inbox.clone(),
         view: view.clone(),
         runtime: Handle::current(),
     });
-    let transport = Box::new(Links(peers.clone()));
-    let parts = Parts { server, log, recovered, state, conf_state, hub: hub.clone(), view: view.clone(), transport };
-    let mut core = Core::new(parts)?;
+    let mut core = Core::new(Parts {
+        record: Member { id: server, name: config.name.clone(), address: config.address.clone() },
+        origin: rand::random(),
+        seed: rand::random(),
+        timing: config.timing,
+        log,
+        recovered,
+        state,
+        conf_state,
+        hub: hub.clone(),
+        view: view.clone(),
+        transport: Box::new(Links(peers.clone())),
+        #[cfg(any(test, feature = "simulation"))]
+        planted: None,
+    })?;
+    // What is known to be committed may tell of other members.
+    core.settle()?;
     if core.is_alone() {
         // Nobody else could win, and there is nothing to wait for; this also applies what the log holds.
         core.campaign()?;
         core.settle()?;
     }
-
-    let (requests, queue) = sync_channel(config.queue.max(1));
-    let persister = Persister::start(stored, reporter(requests.clone()))
+    let persister = Persister::start(stored, reporter(inbox.clone()))
         .map_err(|error| StoreError::io(&directory.state(), &error))?;
-    let closing = Arc::new(AtomicBool::new(false));
+    let laziness = Laziness { bytes: config.persist_bytes, after: config.persist_after, retry: config.persist_retry };
     let (end, running) = watch::channel(());
     let shared = Shared {
-        requests,
-        bytes: AtomicUsize::new(0),
+        inbox: inbox.clone(),
+        budget: Budget::new(config.queue, config.queue_bytes),
         view,
         hub,
         peers,
         identity,
-        closing: closing.clone(),
         running,
-        queue_bytes: config.queue_bytes,
         max_txn_bytes: config.max_txn_bytes,
     };
     let driver = Driver {
-        core,
-        requests: queue,
-        persister,
-        laziness: Laziness { bytes: config.persist_bytes, after: config.persist_after, retry: config.persist_retry },
-        clock: Clock::new(persisted),
-        closing,
+        replica: Replica::new(core, persister, laziness, config.timing.tick, persisted),
+        inbox,
+        started: Instant::now(),
         _directory: directory,
         _running: end,
     };
     Ok((driver, shared))
+}
+
+/// A server that knows nothing yet: the members of its cluster bring it up to date.
+fn joining() -> Loaded {
+    Loaded { state: State::default(), conf_state: ConfState::default(), installed: false }
 }
 
 /// A new cluster, of which this server is the only one.

@@ -164,8 +164,9 @@ async fn a_restart_finds_everything_however_it_ended() {
             store.close().await;
         }
         store.close().await;
+        // The log keeps what the younger generation changed.
         let segments = std::fs::read_dir(dir.join("store/log")).unwrap().count();
-        assert_eq!(segments, 1, "{name}: the log is cut behind the stored state");
+        assert_eq!(segments <= 3, persist_bytes < usize::MAX, "{name}: {segments} segments");
         let store = Store::open(small(&dir, persist_bytes)).await.unwrap();
         assert_eq!((store.applied().revision(), content(&store.applied())), expected, "{name}, closed");
         assert_eq!(commit(&store, vec![put("a0/new", "")]).await, Revision(expected.0.0 + 1));
@@ -176,19 +177,38 @@ async fn a_restart_finds_everything_however_it_ended() {
 #[tokio::test]
 async fn history_reaches_as_far_back_as_the_replayed_log_and_idle_buckets_further() {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(config(dir.path())).await.unwrap();
+    // Each commit is a generation of its own: at the end, the log holds no more than the last one or two.
+    let eager = || StoreConfig { persist_bytes: 1, ..config(dir.path()) };
+    let store = Store::open(eager()).await.unwrap();
     commit(&store, vec![put("idle/1", "")]).await;
     let idle_since = store.applied().revision();
-    commit(&store, vec![put("busy/1", "")]).await;
-    commit(&store, vec![put("busy/1", "")]).await;
+    for _ in 0..5 {
+        commit(&store, vec![put("busy/1", "")]).await;
+    }
     store.close().await;
-    let store = Store::open(config(dir.path())).await.unwrap();
+    let store = Store::open(eager()).await.unwrap();
     let refused = |prefix: &str, after: Revision| store.watch(prefix, after).err();
     assert_eq!(refused("idle/", idle_since), None);
     assert_eq!(refused("idle/", Revision(0)), Some(WatchError::Compacted { oldest: Revision(1) }));
-    assert_eq!(refused("busy/", Revision(2)), Some(WatchError::Compacted { oldest: Revision(3) }));
-    assert_eq!(refused("busy/", Revision(3)), None);
+    assert!(matches!(refused("busy/", Revision(2)), Some(WatchError::Compacted { oldest: Revision(3..) })));
+    assert_eq!(refused("busy/", Revision(6)), None);
     assert_eq!(refused("never/", Revision(0)), None);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_watch_goes_on_across_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(config(dir.path())).await.unwrap();
+    for _ in 0..5 {
+        commit(&store, vec![put("busy/1", "")]).await;
+    }
+    store.close().await;
+    let store = Store::open(config(dir.path())).await.unwrap();
+    let mut watcher = store.watch("busy/", Revision(2)).unwrap();
+    for revision in 3..6 {
+        assert_eq!(watcher.next().await.unwrap().revision, Revision(revision));
+    }
     store.close().await;
 }
 
