@@ -229,6 +229,11 @@ impl Servers {
         host.expect("another server runs").1.pal(&self.pal, words).await
     }
 
+    /// Runs a command of `pal` as the administrator, on the server at `place`; what it printed.
+    pub async fn pal_at(&self, place: usize, words: &[&str]) -> Ran {
+        self.servers[place].ran(&self.pal, words).await
+    }
+
     /// The same where the command may be refused; what it printed.
     pub async fn pal_elsewhere_may_fail(&self, place: usize, words: &[&str]) -> Ran {
         let host = self.servers.iter().enumerate().find(|(at, server)| *at != place && server.process.is_some());

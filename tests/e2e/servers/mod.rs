@@ -4,6 +4,7 @@
 //! Each test prints its seed; `PAL_TEST_SEED` makes the same choices again (the processes' timing stays their own).
 //! `PAL_TORTURE=30m cargo test -p palinurus --test e2e torture -- --nocapture` goes on with all faults in turn for that long.
 
+mod agents;
 mod alone;
 mod clocks;
 mod disks;
