@@ -14,6 +14,8 @@ use crate::proposals::{Context, Why};
 use crate::txn::{Guard, Op, Outcome, Txn};
 use crate::view::Role;
 
+#[path = "core_tests/chaos.rs"]
+mod chaos;
 #[path = "core_tests/forwarding.rs"]
 mod forwarding;
 #[path = "core_tests/membership.rs"]
@@ -74,6 +76,11 @@ fn founded(voters: &[u64]) -> Image {
     Image { state, conf_state: ConfState { voters: voters.to_vec(), ..ConfState::default() } }
 }
 
+/// A server that knows nothing yet.
+fn blank() -> Image {
+    Image { state: State::default(), conf_state: ConfState::default() }
+}
+
 /// A server's start: `starts` tells it from its other ones.
 fn core(server: u64, starts: u64, stored: Image, disk: &MemoryDisk, wire: &Wire) -> Core<MemoryDisk> {
     let Image { state, conf_state } = stored;
@@ -124,13 +131,16 @@ struct Cluster {
     cores: Vec<Core<MemoryDisk>>,
     now: Duration,
     starts: u64,
+    /// The states that servers were sent, which is what is on their disks then.
+    installed: Vec<(u64, Image)>,
 }
 
 impl Cluster {
     /// So many voters that found a cluster together.
     fn new(voters: u64) -> Cluster {
         let all: Vec<u64> = (1..=voters).collect();
-        let mut cluster = Cluster { disks: vec![], wire: Wire::default(), cores: vec![], now: TICK, starts: 0 };
+        let mut cluster =
+            Cluster { disks: vec![], wire: Wire::default(), cores: vec![], now: TICK, starts: 0, installed: vec![] };
         all.iter().for_each(|_| cluster.add(founded(&all)));
         cluster
     }
@@ -187,6 +197,7 @@ impl Cluster {
                 let to = message.to;
                 let wanted = among.contains(&to) && self.core(to).wants(&message);
                 if wanted {
+                    self.installed.push((to, image.clone()));
                     self.core(to).install(message, image).unwrap();
                 }
                 self.core(from).snapshot_sent(to, wanted);

@@ -16,11 +16,6 @@ fn joint(cluster: &mut Cluster, server: u64) -> bool {
     !cluster.core(server).node.store().conf_state.voters_outgoing.is_empty()
 }
 
-/// A server that knows nothing yet.
-fn blank() -> Image {
-    Image { state: State::default(), conf_state: ConfState::default() }
-}
-
 /// One server that leads and to which others can be added.
 fn first() -> Cluster {
     let mut cluster = Cluster::new(1);
