@@ -243,8 +243,7 @@ mod tests {
     #[test]
     fn items_are_told_apart_by_their_keys_and_not_by_their_place() {
         let containers = |items: Value| json!({"spec": {"template": {"spec": {"containers": items}}}});
-        let in_containers =
-            |set: Value| json!({"f:spec": {"f:template": {"f:spec": {"f:containers": set}}}});
+        let in_containers = |set: Value| json!({"f:spec": {"f:template": {"f:spec": {"f:containers": set}}}});
         check(
             containers(json!([{"name": "a", "image": "1"}, {"name": "b", "image": "1"}])),
             containers(json!([{"name": "c"}, {"name": "b", "image": "2"}])),
@@ -273,18 +272,11 @@ mod tests {
     #[test]
     fn items_that_are_there_twice_are_compared_as_one() {
         let containers = |items: Value| json!({"spec": {"template": {"spec": {"containers": items}}}});
-        let in_containers =
-            |set: Value| json!({"f:spec": {"f:template": {"f:spec": {"f:containers": set}}}});
+        let in_containers = |set: Value| json!({"f:spec": {"f:template": {"f:spec": {"f:containers": set}}}});
         let twice = json!([{"name": "a", "image": "1"}, {"name": "a", "image": "2"}]);
         let other = json!([{"name": "a", "image": "1"}, {"name": "a", "image": "3"}]);
         let key = "k:{\"name\":\"a\"}";
-        check(
-            containers(twice.clone()),
-            containers(other),
-            json!({}),
-            json!({}),
-            in_containers(json!({key: {}})),
-        );
+        check(containers(twice.clone()), containers(other), json!({}), json!({}), in_containers(json!({key: {}})));
         check(
             containers(twice.clone()),
             containers(json!([{"name": "a"}])),

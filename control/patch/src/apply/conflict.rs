@@ -103,7 +103,10 @@ mod tests {
         fn check(owner: Identity, expected: &str) {
             let conflicts = Conflicts::of(vec![(owner, FieldSet::of_fields(&[&["spec", "replicas"]]))]);
             let status = conflicts.status();
-            assert_eq!(status.message, format!("Apply failed with 1 conflict: conflict with {expected}: .spec.replicas"));
+            assert_eq!(
+                status.message,
+                format!("Apply failed with 1 conflict: conflict with {expected}: .spec.replicas")
+            );
             let cause = &status.details.expect("details").causes[0];
             assert_eq!(cause.message, format!("conflict with {expected}"));
             assert_eq!((&*cause.reason, &*cause.field), ("FieldManagerConflict", ".spec.replicas"));

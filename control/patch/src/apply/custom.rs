@@ -24,8 +24,15 @@ enum Form {
     /// Anything, owned as a whole.
     Untyped,
     Message(&'static Message),
-    List { by: ListBy, item: Box<Schema> },
-    Object { atomic: bool, fields: BTreeMap<String, Schema>, rest: Option<Box<Schema>> },
+    List {
+        by: ListBy,
+        item: Box<Schema>,
+    },
+    Object {
+        atomic: bool,
+        fields: BTreeMap<String, Schema>,
+        rest: Option<Box<Schema>>,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -41,7 +48,8 @@ impl Schema {
     pub fn of_resource(openapi: &Value) -> Self {
         let mut schema = Self::read(openapi, false);
         if !matches!(schema.form, Form::Object { .. }) {
-            schema.form = Form::Object { atomic: false, fields: BTreeMap::new(), rest: Some(Box::new(Self::deduced())) };
+            schema.form =
+                Form::Object { atomic: false, fields: BTreeMap::new(), rest: Some(Box::new(Self::deduced())) };
         }
         if let Form::Object { fields, .. } = &mut schema.form {
             add_object_fields(fields);
@@ -62,10 +70,9 @@ impl Schema {
         let form = match openapi["type"].as_str() {
             _ if openapi["x-kubernetes-int-or-string"] == true => Form::Scalar(Scalar::Any),
             Some("object") => Self::object(openapi, preserves),
-            Some("array") => Form::List {
-                by: list_by(openapi),
-                item: Box::new(Self::read(&openapi["items"], preserves)),
-            },
+            Some("array") => {
+                Form::List { by: list_by(openapi), item: Box::new(Self::read(&openapi["items"], preserves)) }
+            }
             Some("string") => Form::Scalar(Scalar::String),
             Some("boolean") => Form::Scalar(Scalar::Bool),
             Some("integer" | "number") => Form::Scalar(Scalar::Number),
@@ -109,9 +116,7 @@ impl Schema {
                 };
                 Parts { list: Some(List { by, item: Shape::Custom(item) }), ..Parts::default() }
             }
-            Form::Object { atomic, .. } => {
-                Parts { object: Some(Object::custom(self, *atomic)), ..Parts::default() }
-            }
+            Form::Object { atomic, .. } => Parts { object: Some(Object::custom(self, *atomic)), ..Parts::default() },
         }
     }
 

@@ -11,6 +11,7 @@ use super::conflict::Conflicts;
 use super::managers::{Entry, Identity, Managers, Operation};
 use super::owned::owned;
 use super::set::FieldSet;
+use super::shape::Shape;
 use super::update::{self, Merged, Refusal, Rules};
 use super::validate::{Twice, validate};
 
@@ -150,21 +151,25 @@ pub fn apply(
     validate(config, rules.shape, Twice::Refused).map_err(|faults| {
         ApplyError::Unfit(format!("failed to create typed patch object ({}): {faults}", told(config)))
     })?;
+    // Built-in kinds' objects fit; a custom resource's definition may have changed under it.
+    if matches!(rules.shape, Shape::Custom(_)) {
+        validate(live, rules.shape, Twice::Allowed).map_err(|faults| {
+            ApplyError::Unfit(format!("failed to create typed live object ({}): {faults}", told(live)))
+        })?;
+    }
     let mut managers = managers.clone();
     if managers.is_empty() {
         let before = Writer { manager: BEFORE_FIRST_APPLY, ..*writer };
         managers = updated(rules, &Value::Object(serde_json::Map::new()), live, managers, &before);
     }
     let applied = match applied(rules, live, config, managers.clone(), writer, force) {
-        Err(Refusal::Conflicts(conflicts)) if writer.manager == KUBECTL => {
-            match from_client_side(rules, live) {
-                None => Err(Refusal::Conflicts(conflicts)),
-                Some(own) if conflicts.fields().difference(&own).is_empty() => {
-                    applied(rules, live, config, managers, writer, true)
-                }
-                Some(own) => Err(Refusal::Conflicts(conflicts.beside(&own))),
+        Err(Refusal::Conflicts(conflicts)) if writer.manager == KUBECTL => match from_client_side(rules, live) {
+            None => Err(Refusal::Conflicts(conflicts)),
+            Some(own) if conflicts.fields().difference(&own).is_empty() => {
+                applied(rules, live, config, managers, writer, true)
             }
-        }
+            Some(own) => Err(Refusal::Conflicts(conflicts.beside(&own))),
+        },
         other => other,
     };
     let mut applied = applied.map_err(|refusal| match refusal {

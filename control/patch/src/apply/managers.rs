@@ -355,17 +355,22 @@ mod tests {
 
     #[test]
     fn the_oldest_updates_become_one() {
-        let update = |n: u32| entry(&format!("m{n:02}"), Operation::Update, &format!("2026-01-01T00:00:{n:02}Z"), &[&[
-            "data",
-            &format!("k{n}"),
-        ]]);
+        let update = |n: u32| {
+            entry(
+                &format!("m{n:02}"),
+                Operation::Update,
+                &format!("2026-01-01T00:00:{n:02}Z"),
+                &[&["data", &format!("k{n}")]],
+            )
+        };
         let mut managers = Managers((0..12).map(update).collect());
         managers.0.push(entry("applier", Operation::Apply, "2020-01-01T00:00:00Z", &[&["data"]]));
         managers.cap_updates(10, "ancient-changes");
         let names: Vec<&str> = managers.0.iter().map(|entry| &*entry.manager).collect();
-        assert_eq!(names, [
-            "applier", "ancient-changes", "m03", "m04", "m05", "m06", "m07", "m08", "m09", "m10", "m11"
-        ]);
+        assert_eq!(
+            names,
+            ["applier", "ancient-changes", "m03", "m04", "m05", "m06", "m07", "m08", "m09", "m10", "m11"]
+        );
         let ancient = &managers.0[1];
         assert_eq!(ancient.time.as_deref(), Some("2026-01-01T00:00:02Z"));
         assert_eq!(ancient.fields.to_json(), r#"{"f:data":{"f:k0":{},"f:k1":{},"f:k2":{}}}"#);

@@ -32,15 +32,14 @@ fn objects(live: Option<&Value>, config: Option<&Value>, object: &Object<'_>) ->
     let (live, config) = (live.and_then(Value::as_object), config.and_then(Value::as_object));
     let mut out = Map::new();
     let mut faults = Faults::default();
-    let mut visit = |name: &str, live: Option<&Value>, config: Option<&Value>| {
-        match merged(live, config, object.field(name)) {
+    let mut visit =
+        |name: &str, live: Option<&Value>, config: Option<&Value>| match merged(live, config, object.field(name)) {
             Ok(Some(value)) => {
                 out.insert(name.to_owned(), value);
             }
             Ok(None) => {}
             Err(below) => faults.extend_below(&Element::field(name), below),
-        }
-    };
+        };
     for (name, value) in live.into_iter().flatten() {
         visit(name, Some(value), config.and_then(|fields| fields.get(name)));
     }
@@ -91,15 +90,12 @@ fn lists(live: Option<&Value>, config: Option<&Value>, list: &List<'_>) -> Resul
     let mut done = BTreeSet::new();
     let mut out = Vec::new();
     let mut faults = Faults::default();
-    let mut take = |step: &Element, live: Option<&Value>, config: Option<&Value>| {
-        match merged(live, config, list.item) {
-            Ok(value) => out.extend(value),
-            Err(below) => faults.extend_below(step, below),
-        }
+    let mut take = |step: &Element, live: Option<&Value>, config: Option<&Value>| match merged(live, config, list.item)
+    {
+        Ok(value) => out.extend(value),
+        Err(below) => faults.extend_below(step, below),
     };
-    let both = |step: &Element| {
-        (left.items.get(step).copied().flatten(), right.items.get(step).copied().flatten())
-    };
+    let both = |step: &Element| (left.items.get(step).copied().flatten(), right.items.get(step).copied().flatten());
     let (mut at_left, mut at_right) = (0, 0);
     while at_left < left.steps.len() || at_right < right.steps.len() {
         if let (Some(step), Some(wanted)) = (left.steps.get(at_left), right.steps.get(at_right)) {

@@ -286,14 +286,12 @@ fn of_message(message: &'static Message, atomic: bool) -> Parts<'static> {
         },
         Form::Time | Form::MicroTime | Form::Quantity | Form::IntOrString => scalar(Scalar::Any),
         Form::Duration => scalar(Scalar::String),
-        Form::RawObject => Parts {
-            object: Some(Object { atomic, fields: Fields::Rest(Rest::Deduced) }),
-            ..Parts::default()
-        },
-        Form::Strings => Parts {
-            list: Some(List { by: By::Whole, item: Shape::Scalar(Scalar::String) }),
-            ..Parts::default()
-        },
+        Form::RawObject => {
+            Parts { object: Some(Object { atomic, fields: Fields::Rest(Rest::Deduced) }), ..Parts::default() }
+        }
+        Form::Strings => {
+            Parts { list: Some(List { by: By::Whole, item: Shape::Scalar(Scalar::String) }), ..Parts::default() }
+        }
         Form::RawJson | Form::SchemaOrBool | Form::SchemaOrArray | Form::SchemaOrStrings => Shape::Untyped.parts(),
     }
 }

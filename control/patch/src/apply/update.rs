@@ -78,9 +78,9 @@ fn settle(
     let mut others: Vec<(String, Comparison)> = Vec::new();
     let mut lost: Vec<(usize, FieldSet)> = Vec::new();
     let mut conflicts = Vec::new();
-    managers.0.retain(|entry| {
-        writer.is_some_and(|writer| entry.is(writer)) || rules.shape_in(&entry.api_version).is_some()
-    });
+    managers
+        .0
+        .retain(|entry| writer.is_some_and(|writer| entry.is(writer)) || rules.shape_in(&entry.api_version).is_some());
     for (at, entry) in managers.0.iter().enumerate() {
         if writer.is_some_and(|writer| entry.is(writer)) {
             continue;

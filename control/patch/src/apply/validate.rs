@@ -124,7 +124,8 @@ mod tests {
     fn values_are_refused_in_kubernetes_words() {
         fn check(value: Value, expected: &str) {
             let shape = Shape::of_kind("apps", "v1", "Deployment").expect("a kind");
-            let found = validate(&value, shape, Twice::Refused).map_or_else(|faults| faults.to_string(), |()| String::new());
+            let found =
+                validate(&value, shape, Twice::Refused).map_or_else(|faults| faults.to_string(), |()| String::new());
             assert_eq!(found, expected, "{value}");
         }
         check(json!({"kind": "Deployment", "metadata": {"name": "a", "labels": null}, "spec": {"replicas": 1}}), "");
