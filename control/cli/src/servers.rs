@@ -46,10 +46,13 @@ async fn remove(api: &Api, name: &str) -> Result<(), CliError> {
         let target = servers.named(name)?;
         let name = api::text(&target["name"]);
         let outcome = if target["role"] == "leader" && servers.all().len() > 1 {
-            // It hands over first, so that the others do not have to find out that it is gone.
-            servers.hand_over(&name).await
+            // It hands over first, so that the others do not have to find out that it is gone; but not in vain.
+            match servers.by.json(delete(&name, "?dryRun=All")?).await {
+                Ok(_) => servers.hand_over(&name).await,
+                Err(error) => Err(error),
+            }
         } else {
-            let removed = servers.by.json(delete(&name)?).await;
+            let removed = servers.by.json(delete(&name, "")?).await;
             if removed.is_ok() {
                 return out::line(format_args!(
                     "server {name:?} removed; it stops by itself, and its data stay where they are"
@@ -104,8 +107,8 @@ async fn lead(api: &Api, name: &str) -> Result<(), CliError> {
     api.json(request(Method::POST, &path, &[], None)?).await.map(drop)
 }
 
-fn delete(name: &str) -> Result<http::Request<Vec<u8>>, CliError> {
-    request(Method::DELETE, &format!("{SERVERS}/{name}"), &[], None)
+fn delete(name: &str, query: &str) -> Result<http::Request<Vec<u8>>, CliError> {
+    request(Method::DELETE, &format!("{SERVERS}/{name}{query}"), &[], None)
 }
 
 /// The servers as one of them told.

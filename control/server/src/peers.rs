@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -12,6 +12,7 @@ use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
+use tokio::sync::watch;
 use tokio_rustls::TlsConnector;
 
 use crate::pki::{ClusterCa, Identity, PkiError};
@@ -27,20 +28,20 @@ pub const HTTP_ALPN: &[u8] = b"pal-peer-http/1";
 const CONNECT_LIMIT: Duration = Duration::from_secs(4);
 
 /// This server's way to the others. It has no certificate at first, because the store, which holds it, knows the
-/// server's id before anybody else does; until [`PeerLinks::secure`] was called, nobody is reached.
+/// server's id before anybody else does; until [`PeerLinks::secure`] was called, who dials waits.
 #[derive(Debug)]
 pub struct PeerLinks {
     /// The address that connections come from; any when it is none.
     from: Option<IpAddr>,
-    own: RwLock<Option<Arc<Own>>>,
-    root: OnceLock<RootCertStore>,
+    own: watch::Sender<Option<Arc<Own>>>,
 }
 
-/// What this server shows.
+/// What this server shows, and whom it trusts.
 #[derive(Debug)]
 struct Own {
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
+    roots: RootCertStore,
 }
 
 impl PeerLinks {
@@ -48,7 +49,7 @@ impl PeerLinks {
     /// separates both directions.
     pub fn new(listen: IpAddr) -> Arc<Self> {
         let from = (!listen.is_unspecified()).then_some(listen);
-        Arc::new(Self { from, own: RwLock::new(None), root: OnceLock::new() })
+        Arc::new(Self { from, own: watch::Sender::new(None) })
     }
 
     /// Gives or renews the certificate.
@@ -58,22 +59,18 @@ impl PeerLinks {
         let key = PrivateKeyDer::from_pem_slice(identity.key_pem.as_bytes()).map_err(pem)?;
         let mut roots = RootCertStore::empty();
         roots.add(ca.root().clone())?;
-        let _ = self.root.set(roots);
-        let own = Arc::new(Own { chain: vec![leaf, ca.root().clone()], key });
-        *self.own.write().unwrap_or_else(PoisonError::into_inner) = Some(own);
+        self.own.send_replace(Some(Arc::new(Own { chain: vec![leaf, ca.root().clone()], key, roots })));
         Ok(())
     }
+}
 
+impl Own {
     fn config(&self, to: ServerId, protocol: &[u8]) -> io::Result<ClientConfig> {
-        let own = self.own.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let (Some(own), Some(roots)) = (own, self.root.get()) else {
-            return Err(io::Error::other("this server has no certificate yet"));
-        };
-        let trust = Arc::new(Trust::Server { roots: roots.clone(), id: to });
+        let trust = Arc::new(Trust::Server { roots: self.roots.clone(), id: to });
         let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();
         let builder = builder.map_err(io::Error::other)?.dangerous().with_custom_certificate_verifier(trust);
         let mut config =
-            builder.with_client_auth_cert(own.chain.clone(), own.key.clone_key()).map_err(io::Error::other)?;
+            builder.with_client_auth_cert(self.chain.clone(), self.key.clone_key()).map_err(io::Error::other)?;
         config.alpn_protocols = vec![protocol.to_vec()];
         // Every connection is verified anew: they last, and a removed server must not come back by an old ticket.
         config.resumption = Resumption::disabled();
@@ -88,10 +85,15 @@ impl PeerLinks {
     }
 
     fn open(&self, to: &Member, protocol: &'static [u8]) -> BoxFuture<'static, io::Result<BoxedStream>> {
-        let (config, from, address) = (self.config(to.id, protocol), self.from, to.address.clone());
+        let (mut own, from, to) = (self.own.subscribe(), self.from, to.clone());
         Box::pin(async move {
-            let late = |_| io::Error::new(io::ErrorKind::TimedOut, format!("{address}: no connection in time"));
-            tokio::time::timeout(CONNECT_LIMIT, connect(config?, from, &address, protocol)).await.map_err(late)?
+            let connected = async {
+                let own = own.wait_for(Option::is_some).await.ok().and_then(|own| own.clone());
+                let own = own.ok_or_else(|| io::Error::other("the server has ended"))?;
+                connect(own.config(to.id, protocol)?, from, &to.address, protocol).await
+            };
+            let late = |_| io::Error::new(io::ErrorKind::TimedOut, format!("{}: no connection in time", to.address));
+            tokio::time::timeout(CONNECT_LIMIT, connected).await.map_err(late)?
         })
     }
 }

@@ -16,7 +16,9 @@ const BEHIND: u64 = 1_000;
 pub(super) fn list(call: &Call<'_>) -> Result<Response<Body>, Status> {
     let store = call.api.store();
     let membership = store.membership();
-    let items: Vec<Value> = membership.members.iter().map(|status| item(&membership, status)).collect();
+    let mut members: Vec<&MemberStatus> = membership.members.iter().collect();
+    members.sort_by(|one, other| one.member.name.cmp(&other.member.name));
+    let items: Vec<Value> = members.into_iter().map(|status| item(&membership, status)).collect();
     let body = json!({
         "kind": "ServerList", "apiVersion": "palinurus.dev/v1",
         "cluster": store.identity().cluster,
@@ -64,13 +66,21 @@ fn health(membership: &Membership, status: &MemberStatus) -> String {
     }
 }
 
-/// `DELETE /cluster/servers/NAME`
+/// `DELETE /cluster/servers/NAME`; with `dryRun=All` it only tells whether the others could go on.
 pub(super) async fn remove(call: &Call<'_>, name: &str) -> Result<Response<Body>, Status> {
     let store = call.api.store();
     let membership = store.membership();
     let found = find(&membership, name)?.clone();
     only_the_leader(&membership)?;
     removable(&membership, &found)?;
+    if call.query.get("dryRun").is_some() {
+        return reply::value(StatusCode::OK, &item(&membership, &found), call.accepted);
+    }
+    if found.member.id == membership.me {
+        let message =
+            format!("{} leads: have another lead first, by `pal server transfer-leader NAME`", found.member.name);
+        return Err(Status::new(409, Reason::Conflict, message));
+    }
     store.remove_member(found.member.id).await.map_err(|error| refused(&error))?;
     reply::value(StatusCode::OK, &item(&membership, &found), call.accepted)
 }
@@ -121,9 +131,6 @@ fn removable(membership: &Membership, target: &MemberStatus) -> Result<(), Statu
         return refuse(format!(
             "{name} is the only server: a cluster is ended by stopping it and removing its data directory"
         ));
-    }
-    if target.member.id == membership.me {
-        return refuse(format!("{name} leads: have another lead first, by `pal server transfer-leader NAME`"));
     }
     let left = voters.iter().filter(|status| status.member.id != target.member.id);
     let (mut count, mut silent) = (0_usize, Vec::new());
@@ -190,7 +197,8 @@ mod tests {
         check("a", "a", Err("the only server"));
         check("a b+", "b", Ok(()));
         check("a b+", "a", Err("the only server"));
-        check("a b c", "a", Err("transfer-leader"));
+        check("a b c", "a", Ok(()));
+        check("a b! c", "a", Err("Bring back b"));
         check("a b c", "x", Err("the servers are a, b, c"));
         check("a b c", "0000000000000002", Ok(()));
     }
