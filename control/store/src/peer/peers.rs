@@ -59,6 +59,9 @@ pub(crate) struct Peers {
 #[derive(Default)]
 struct Known {
     members: Members,
+    /// What members said of themselves when they greeted, where it is newer than the members' record: who has moved can
+    /// only say so in the log when a leader reaches it.
+    moved: HashMap<u64, Member>,
     links: HashMap<u64, Link>,
     /// The stream that each server has open to this one; a newer one ends it.
     incoming: HashMap<u64, CancellationToken>,
@@ -164,11 +167,15 @@ impl Peers {
         if let Some(earlier) = known.incoming.insert(id, current.clone()) {
             earlier.cancel();
         }
+        let guest = known.members.get(from.id).is_none();
         match known.links.get(&id) {
-            Some(link) if !link.guest || link.member == *from => link.nudge.notify_one(),
             _ if from.address.is_empty() => {}
+            Some(link) if link.member.address == from.address => link.nudge.notify_one(),
             _ => {
-                let link = self.link(from.clone(), true);
+                if !guest {
+                    known.moved.insert(id, from.clone());
+                }
+                let link = self.link(from.clone(), guest);
                 known.links.insert(id, link);
             }
         }
@@ -298,19 +305,19 @@ impl Transport for Links {
 
     fn members(&mut self, members: &Members) {
         let mut known = self.0.lock();
-        known.members = members.clone();
-        let is_current = |link: &Link| members.get(link.member.id).is_none_or(|member| *member == link.member);
-        known.links.retain(|id, link| {
-            let gone = members.get(ServerId(*id)).is_none();
-            is_current(link) && (!gone || link.guest && !members.is_removed(ServerId(*id)))
+        let before = std::mem::replace(&mut known.members, members.clone());
+        // Where the record has changed, it is the newer one.
+        known.moved.retain(|id, _| members.get(ServerId(*id)) == before.get(ServerId(*id)));
+        let Known { links, moved, .. } = &mut *known;
+        links.retain(|id, link| {
+            link.guest && !members.is_removed(ServerId(*id)) || members.get(link.member.id).is_some()
         });
         for member in members.iter().filter(|member| member.id != self.0.me()) {
-            match known.links.get_mut(&member.id.0) {
-                Some(link) => link.guest = false,
-                None => {
-                    let link = self.0.link(member.clone(), false);
-                    known.links.insert(member.id.0, link);
-                }
+            let id = member.id.0;
+            let member = moved.get(&id).unwrap_or(member);
+            match links.get_mut(&id) {
+                Some(link) if link.member.address == member.address => link.guest = false,
+                _ => drop(links.insert(id, self.0.link(member.clone(), false))),
             }
         }
     }

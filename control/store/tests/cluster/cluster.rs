@@ -1,7 +1,7 @@
 //! A cluster of stores, and waiting for what it is to come to.
 
 use std::fmt::Debug;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -46,14 +46,15 @@ impl Cluster {
             dir: tempfile::tempdir().unwrap(),
             change,
         };
-        let dir = cluster.dir_of("a");
-        let founder = Store::open(cluster.config("a", &dir, None)).await.unwrap();
+        // The dialler must know whose it is, so the founder is opened twice.
+        let (dir, address) = (cluster.dir_of("a"), "a:1".to_owned());
+        let nobody = Member { id: ServerId::default(), name: "a".to_owned(), address };
+        let founder = Store::open(cluster.config(&nobody, &dir)).await.unwrap();
         let identity = founder.identity().clone();
         founder.close().await;
         drop(founder);
-        // Opened again with a dialler that knows whose it is.
         cluster.cluster = identity.cluster;
-        let member = Member { id: identity.server, name: "a".to_owned(), address: "a:1".to_owned() };
+        let member = Member { id: identity.server, ..nobody };
         cluster.servers.push(Server { member, store: None, dir });
         cluster.start(0).await;
         for _ in 1..count {
@@ -66,17 +67,17 @@ impl Cluster {
         self.dir.path().join(name)
     }
 
-    fn config(&self, name: &str, dir: &std::path::Path, id: Option<ServerId>) -> StoreConfig {
-        let start = match id {
-            Some(server) if name != "a" => Start::Join { cluster: self.cluster.clone(), server },
-            _ => Start::Found,
+    fn config(&self, member: &Member, dir: &Path) -> StoreConfig {
+        let start = match member.name.as_str() {
+            "a" => Start::Found,
+            _ => Start::Join { cluster: self.cluster.clone(), server: member.id },
         };
         (self.change)(StoreConfig {
             dir: dir.to_owned(),
-            name: name.to_owned(),
-            address: format!("{name}:1"),
+            name: member.name.clone(),
+            address: member.address.clone(),
             start,
-            dialer: id.map(|id| self.net.dialer(id)),
+            dialer: Some(self.net.dialer(member.id)),
             ..StoreConfig::default()
         })
     }
@@ -90,7 +91,7 @@ impl Cluster {
     /// Starts a server that may refuse to.
     pub async fn try_start(&mut self, which: usize) -> Result<(), StoreError> {
         let Server { member, dir, .. } = &self.servers[which];
-        let store = Store::open(self.config(&member.name, dir, Some(member.id))).await?;
+        let store = Store::open(self.config(member, dir)).await?;
         self.net.listen(&member.address, member.id, &store);
         self.servers[which].store = Some(store);
         Ok(())
@@ -148,7 +149,7 @@ impl Cluster {
         self.servers.iter().map(|server| server.member.id).collect()
     }
 
-    pub fn dir(&self, which: usize) -> &std::path::Path {
+    pub fn dir(&self, which: usize) -> &Path {
         &self.servers[which].dir
     }
 

@@ -3,7 +3,7 @@
 use pal_store::{Guard, Outcome, Revision, Role, StoreError, Txn};
 use tokio::task::JoinSet;
 
-use crate::cluster::{Cluster, commit, put, read};
+use crate::cluster::{Cluster, commit, eventually, put, read};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_servers_form_by_joining_and_each_takes_writes_that_it_reads_back_at_once() {
@@ -20,13 +20,16 @@ async fn three_servers_form_by_joining_and_each_takes_writes_that_it_reads_back_
     let leaders = cluster.running().filter(|store| store.role() == Role::Leader).count();
     assert_eq!(leaders, 1);
     let leader = cluster.leader().await;
+    let mut expected: Vec<_> = cluster.servers.iter().map(|server| server.member.clone()).collect();
+    expected.sort_by_key(|member| member.id);
     for which in 0..3 {
-        let membership = cluster.store(which).membership();
+        let membership = eventually("all are known", || {
+            let membership = cluster.store(which).membership();
+            let members: Vec<_> = membership.members.iter().map(|status| status.member.clone()).collect();
+            if members == expected { Ok(membership) } else { Err(members) }
+        })
+        .await;
         assert_eq!((membership.me, membership.leader), (cluster.id(which), Some(cluster.id(leader))));
-        let mut expected: Vec<_> = cluster.servers.iter().map(|server| server.member.clone()).collect();
-        expected.sort_by_key(|member| member.id);
-        let members: Vec<_> = membership.members.iter().map(|status| status.member.clone()).collect();
-        assert_eq!(members, expected);
         let known = membership.members.iter().filter(|status| status.progress.is_some()).count();
         assert_eq!(known, if which == leader { 3 } else { 0 }, "only the leader knows how far the others are");
     }
