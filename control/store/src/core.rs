@@ -216,6 +216,11 @@ impl<D: Disk> Core<D> {
         self.node.store().is_alone()
     }
 
+    /// Whether time plays no part: nobody else is there, and no change has to be tried again.
+    pub fn is_timeless(&self) -> bool {
+        self.is_alone() && !self.pending.has_change(|_| true)
+    }
+
     /// Whether this server leads.
     pub fn leads(&self) -> bool {
         self.node.raft.state == StateRole::Leader

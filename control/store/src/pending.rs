@@ -95,6 +95,8 @@ pub(crate) struct Pending {
     /// How often it was handed to a leader, and when last.
     tries: u32,
     handed: Duration,
+    /// This server leads and could not propose it yet.
+    is_put_off: bool,
 }
 
 impl Pending {
@@ -136,7 +138,7 @@ impl PendingProposals {
     /// Adds a proposal, to be handed to whoever leads.
     pub fn add(&mut self, data: Bytes, change: Option<Change>, asker: Asker, now: Duration) {
         let deadline = now + LIMIT;
-        self.slots.push_back(Some(Pending { data, change, asker, deadline, tries: 0, handed: Duration::ZERO }));
+        self.slots.push_back(Some(Pending { data, change, asker, deadline, tries: 0, handed: Duration::ZERO, is_put_off: false }));
     }
 
     /// Whether some were not handed to the present leader yet.
@@ -176,8 +178,17 @@ impl PendingProposals {
         let pending = self.slots.get_mut(usize::try_from(seq.checked_sub(low)?).ok()?)?.as_mut()?;
         pending.tries += 1;
         pending.handed = now;
+        pending.is_put_off = false;
         let context = Context { origin, seq, low, change: pending.change.clone() };
         Some((context, pending))
+    }
+
+    /// This one could not be proposed yet, and is handed on again at the next look.
+    pub fn put_off(&mut self, seq: u64) {
+        let place = seq.checked_sub(self.low).and_then(|place| usize::try_from(place).ok());
+        if let Some(Some(pending)) = place.and_then(|place| self.slots.get_mut(place)) {
+            pending.is_put_off = true;
+        }
     }
 
     /// The numbers of those that were handed on long enough ago to be handed on again.
@@ -187,7 +198,7 @@ impl PendingProposals {
             .filter(|(slot, _)| {
                 slot.as_ref().is_some_and(|pending| {
                     let doublings = pending.tries.saturating_sub(1).min(MOST_DOUBLINGS);
-                    now >= pending.handed + PATIENCE * 2u32.pow(doublings)
+                    pending.is_put_off || now >= pending.handed + PATIENCE * 2u32.pow(doublings)
                 })
             })
             .map(|(_, seq)| seq)

@@ -228,7 +228,7 @@ impl<D: Disk, K: Keeper> Replica<D, K> {
     }
 
     fn tick(&mut self) -> Result<(), StoreError> {
-        if self.core.is_alone() || self.now < self.next_tick {
+        if self.core.is_timeless() || self.now < self.next_tick {
             return Ok(());
         }
         // What came late is not made up for: a server that was held up must not think that the others were silent.
@@ -238,7 +238,7 @@ impl<D: Disk, K: Keeper> Replica<D, K> {
 
     /// When the next pass is due though nothing comes.
     pub fn due(&self) -> Option<Duration> {
-        let tick = (!self.core.is_alone() && self.failed.is_none()).then_some(self.next_tick);
+        let tick = (!self.core.is_timeless() && self.failed.is_none()).then_some(self.next_tick);
         let persistence = &self.persistence;
         let persist = if persistence.is_writing { None } else { persistence.retry.or(persistence.turn) };
         tick.into_iter().chain(persist).chain(self.closing).min()

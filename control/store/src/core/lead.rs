@@ -188,7 +188,11 @@ impl<D: Disk> Core<D> {
 
     fn propose_own_change(&mut self, context: &Context) -> Result<(), StoreError> {
         match self.propose_change(context) {
-            Ok(()) | Err(NotProposed::NotYet) => Ok(()),
+            Ok(()) => Ok(()),
+            Err(NotProposed::NotYet) => {
+                self.pending.put_off(context.seq);
+                Ok(())
+            }
             Err(NotProposed::Never(error @ StoreError::Failed(_))) => Err(error),
             Err(NotProposed::Never(error)) => {
                 self.refuse_own(context.seq, error);
@@ -377,7 +381,9 @@ impl<D: Disk> Core<D> {
         let last = raft.raft_log.last_index();
         let caught_up = learners.iter().find(|learner| {
             raft.prs().get(**learner).is_some_and(|progress| {
-                progress.state == ProgressState::Replicate
+                // What it has acknowledged counts, also while raft probes it: nothing may be left to send.
+                progress.matched > 0
+                    && progress.state != ProgressState::Snapshot
                     && progress.recent_active
                     && progress.matched + CAUGHT_UP >= last
             })
