@@ -16,6 +16,9 @@ const FORMAT: u32 = 2;
 const IDENTITY: &str = "identity";
 const STATE: &str = "state";
 
+/// The file that says that there is a log.
+const BEGUN: &str = "begun";
+
 /// What damage leaves to do.
 pub(crate) const ADVICE: &str = "the disk may be failing. For a server that is alone, restore a backup into an empty \
     directory (pal snapshot restore); for a member of a cluster, move this directory away, run `pal server remove NAME` \
@@ -76,6 +79,24 @@ impl Directory {
     /// Where the applied state lies.
     pub fn state(&self) -> PathBuf {
         self.path.join(STATE)
+    }
+
+    /// Notes that there is a log now, so that its loss is noticed: without it a founder would found anew, and a voter would
+    /// have forgotten its votes.
+    pub fn note_log(&self) -> Result<(), StoreError> {
+        let file = self.path.join(BEGUN);
+        if file.exists() {
+            return Ok(());
+        }
+        replace(&file, b"the log was begun\n").map_err(|error| StoreError::io(&file, &error))
+    }
+
+    /// Refuses a log without segments where there was one.
+    pub fn check_log(&self, segments: usize) -> Result<(), StoreError> {
+        if segments == 0 && self.path.join(BEGUN).exists() {
+            return Err(StoreError::Corrupt { file: self.log(), why: format!("the log is missing; {ADVICE}") });
+        }
+        Ok(())
     }
 }
 
@@ -218,6 +239,17 @@ mod tests {
             "palinurus-store\nformat = 9\n",
             "format 9 is newer than this program's (2); use the version that wrote it, or a later one",
         );
+    }
+
+    #[test]
+    fn a_lost_log_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let held = Directory::open(dir.path(), &Start::Found).unwrap();
+        held.check_log(0).unwrap();
+        held.note_log().unwrap();
+        held.note_log().unwrap();
+        held.check_log(1).unwrap();
+        assert!(matches!(held.check_log(0), Err(StoreError::Corrupt { file, .. }) if file == held.log()));
     }
 
     #[test]

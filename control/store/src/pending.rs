@@ -138,7 +138,15 @@ impl PendingProposals {
     /// Adds a proposal, to be handed to whoever leads.
     pub fn add(&mut self, data: Bytes, change: Option<Change>, asker: Asker, now: Duration) {
         let deadline = now + LIMIT;
-        self.slots.push_back(Some(Pending { data, change, asker, deadline, tries: 0, handed: Duration::ZERO, is_put_off: false }));
+        self.slots.push_back(Some(Pending {
+            data,
+            change,
+            asker,
+            deadline,
+            tries: 0,
+            handed: Duration::ZERO,
+            is_put_off: false,
+        }));
     }
 
     /// Whether some were not handed to the present leader yet.

@@ -340,6 +340,8 @@ fn open(config: &StoreConfig) -> Result<(Driver<Files>, Shared), StoreError> {
     };
     let log_dir = directory.log();
     let files = Files::open(&log_dir).map_err(|error| StoreError::io(&log_dir, &error))?;
+    let segments = files.segments().map_err(|error| StoreError::io(&log_dir, &error))?;
+    directory.check_log(segments.len())?;
     assemble(config, directory, files, stored, loaded)
 }
 
@@ -358,6 +360,7 @@ fn assemble<D: Disk>(
     let segment_bytes = config.segment_bytes.max(LEAST_SEGMENT_BYTES);
     let initial = if directory.joined { founding_state(0, 0) } else { founding_state(FOUNDED_AT, 1) };
     let (log, recovered) = Log::open(disk, segment_bytes, base, &initial)?;
+    directory.note_log()?;
     let limits = Limits { events: config.history, bytes: config.history_bytes };
     let hub = Arc::new(Hub::new(limits, state.revision(), state.changed().iter()));
     let view = Arc::new(View::new(state.snapshot()));

@@ -182,11 +182,16 @@ async fn a_server_that_has_moved_is_found_again() {
 async fn a_store_whose_log_is_gone_does_not_start() {
     let mut cluster = Cluster::of(3).await;
     commit(cluster.store(0), "x/1", "v").await;
-    let damaged = cluster.follower().await;
-    cluster.close(damaged).await;
-    std::fs::remove_dir_all(cluster.dir(damaged).join("log")).unwrap();
-    let refused = cluster.try_start(damaged).await.err().map(|error| error.to_string()).unwrap_or_default();
-    assert!(refused.starts_with(&cluster.dir(damaged).display().to_string()), "{refused:?}");
+    // The founder among them, which must not found anew.
+    for which in 0..3 {
+        cluster.close(which).await;
+        for part in ["log", "state"] {
+            std::fs::remove_dir_all(cluster.dir(which).join(part)).unwrap();
+            let refused = cluster.try_start(which).await.err().map(|error| error.to_string()).unwrap_or_default();
+            let expected = format!("{}: the log is missing; ", cluster.dir(which).join("log").display());
+            assert!(refused.starts_with(&expected), "{refused:?}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
