@@ -1,6 +1,7 @@
 //! Watches: events as lines, for as long as both sides want.
 
 use std::collections::VecDeque;
+use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -10,7 +11,7 @@ use http_body::Frame;
 use http_body_util::StreamBody;
 use pal_registry::{Watch, WatchEvent, bookmark};
 use pal_resources::Status;
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::gate::{Streams, Ticket};
@@ -46,13 +47,14 @@ struct Running {
     shown: Shown,
     /// A table's columns were told.
     headed: bool,
-    until: Instant,
-    stop: CancellationToken,
+    /// Its time is over, or the server stops.
+    over: Pin<Box<dyn Future<Output = ()> + Send>>,
     ended: bool,
     /// Made and not sent yet.
     ready: VecDeque<Bytes>,
-    /// Until when this watcher rests.
-    rests: Option<Instant>,
+    /// The rest that this watcher takes now, if it takes one.
+    rest: Pin<Box<Sleep>>,
+    rests: bool,
     /// How many streams the server has.
     streams: Streams,
     _ticket: Ticket,
@@ -69,16 +71,26 @@ pub(super) async fn watch(call: &Call<'_>, at: &At) -> Result<Response<Body>, St
         watch,
         shown,
         headed: false,
-        until: Instant::now() + lifetime,
-        stop: call.api.stop.clone(),
+        over: over(call.api.stop.clone(), Instant::now() + lifetime),
         ended: false,
         ready: VecDeque::new(),
-        rests: None,
+        rest: Box::pin(tokio::time::sleep(Duration::ZERO)),
+        rests: false,
         streams: call.api.gate.streams(),
         _ticket: ticket,
     };
     let body = reply::boxed(StreamBody::new(running.frames()));
     Ok(reply::answer(StatusCode::OK, reply::JSON, body))
+}
+
+/// Made once for a watch: it is looked at for every frame.
+fn over(stop: CancellationToken, until: Instant) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    Box::pin(async move {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep_until(until) => {}
+        }
+    })
 }
 
 impl Running {
@@ -98,17 +110,17 @@ impl Running {
             return None;
         }
         loop {
+            let (rest, rests, watch) = (&mut self.rest, self.rests, &self.watch);
             let ready = async {
-                if let Some(rests) = self.rests {
-                    tokio::time::sleep_until(rests).await;
+                if rests {
+                    rest.as_mut().await;
                 }
-                self.watch.stirred().await;
+                watch.stirred().await;
             };
             tokio::select! {
                 biased;
-                () = self.stop.cancelled() => return None,
+                () = self.over.as_mut() => return None,
                 () = ready => {}
-                () = tokio::time::sleep_until(self.until) => return None,
             }
             self.gather();
             if let Some(frame) = self.ready.pop_front() {
@@ -131,7 +143,10 @@ impl Running {
             }
         }
         let rest = rest(self.streams.count());
-        self.rests = (!more && !rest.is_zero()).then(|| Instant::now() + rest);
+        self.rests = !more && !rest.is_zero();
+        if self.rests {
+            self.rest.as_mut().reset(Instant::now() + rest);
+        }
         if !lines.is_empty() {
             self.ready.push_back(lines.freeze());
         }

@@ -86,6 +86,36 @@ async fn a_watched_table_names_its_columns_once() {
     cluster.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn many_watchers_see_every_event_once_and_in_order() {
+    let cluster = Cluster::start().await;
+    let admin = cluster.admin();
+    let mut watchers = Vec::new();
+    for _ in 0..120 {
+        watchers.push(Lines::open(&admin, "resourceVersion=0").await);
+    }
+    let names: Vec<String> = (0..60).map(|number| format!("c{number}")).collect();
+    let writing = async {
+        for (number, name) in names.iter().enumerate() {
+            // One in ten is large enough to be sent as it is stored.
+            let text = "x".repeat(if number % 10 == 9 { 40_000 } else { 100 });
+            admin.post(CONFIGS, &json!({"metadata": {"name": name}, "data": {"text": text}})).await.ok();
+            let elsewhere = "/api/v1/namespaces/kube-public/configmaps";
+            admin.post(elsewhere, &json!({"metadata": {"name": name}})).await.ok();
+        }
+    };
+    let reading = futures::future::join_all(watchers.iter_mut().map(async |lines| {
+        for name in &names {
+            lines.expect("ADDED", name).await;
+        }
+    }));
+    tokio::join!(writing, reading);
+    cluster.stop().await;
+    for lines in &mut watchers {
+        assert!(lines.next().await.is_none(), "nothing beside");
+    }
+}
+
 #[tokio::test]
 async fn a_watch_ends_when_its_time_is_over() {
     let cluster = Cluster::start().await;
