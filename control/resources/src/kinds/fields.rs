@@ -60,6 +60,8 @@ fn labels_of(resource: &Resource) -> &'static [Label] {
         ("", "Secret") => &[("type", &["type"])],
         ("", "Service") => SERVICE,
         ("apps", "ReplicaSet") => &[("status.replicas", &["status", "replicas"])],
+        ("", "ReplicationController") => &[("status.replicas", &["status", "replicas"])],
+        ("batch", "Job") => &[("status.successful", &["status", "succeeded"])],
         ("certificates.k8s.io", "CertificateSigningRequest") => &[("spec.signerName", &["spec", "signerName"])],
         _ => &[],
     }
@@ -83,7 +85,7 @@ fn text(label: &str, value: Option<&Value>) -> String {
         Some(Value::Bool(value)) => value.to_string(),
         Some(Value::Number(number)) => number.to_string(),
         _ if matches!(label, "spec.unschedulable" | "spec.hostNetwork") => "false".to_owned(),
-        _ if label == "status.replicas" => "0".to_owned(),
+        _ if matches!(label, "status.replicas" | "status.successful") => "0".to_owned(),
         _ => String::new(),
     }
 }

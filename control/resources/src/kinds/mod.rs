@@ -2,33 +2,51 @@
 //!
 //! Objects come in and go out as JSON values; decisions are made on k8s-openapi's types.
 
+mod apps;
+mod autoscaling;
+mod batch;
 mod certificate;
 mod cluster;
 mod config;
+mod cron;
 mod endpoint_slice;
 mod event;
 mod fields;
 mod kind;
+mod legacy;
 mod meta;
 pub mod names;
+mod networking;
 pub(crate) mod optional;
 mod other;
 mod pod;
+mod policy;
 mod rbac;
 mod scale;
 mod service;
+mod storage;
 mod workload;
 
 #[cfg(test)]
 mod tests;
 
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet};
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{ConfigMap, Event, Namespace, Node, Pod, Secret, Service, ServiceAccount};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Endpoints, Event, LimitRange, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod,
+    PodTemplate, ReplicationController, ResourceQuota, Secret, Service, ServiceAccount,
+};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::networking::v1::{Ingress, IngressClass, NetworkPolicy};
+use k8s_openapi::api::node::v1::RuntimeClass;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
+use k8s_openapi::api::scheduling::v1::PriorityClass;
+use k8s_openapi::api::storage::v1::{CSIDriver, CSINode, CSIStorageCapacity, StorageClass, VolumeAttachment};
 use serde_json::Value;
 
 use crate::{Resource, Status, Uid};
@@ -61,6 +79,30 @@ macro_rules! by_kind {
             ("", "Event") => kind::$function::<Event>($($argument),*),
             ("apps", "Deployment") => kind::$function::<Deployment>($($argument),*),
             ("apps", "ReplicaSet") => kind::$function::<ReplicaSet>($($argument),*),
+            ("", "Endpoints") => kind::$function::<Endpoints>($($argument),*),
+            ("", "LimitRange") => kind::$function::<LimitRange>($($argument),*),
+            ("", "PersistentVolume") => kind::$function::<PersistentVolume>($($argument),*),
+            ("", "PersistentVolumeClaim") => kind::$function::<PersistentVolumeClaim>($($argument),*),
+            ("", "PodTemplate") => kind::$function::<PodTemplate>($($argument),*),
+            ("", "ReplicationController") => kind::$function::<ReplicationController>($($argument),*),
+            ("", "ResourceQuota") => kind::$function::<ResourceQuota>($($argument),*),
+            ("apps", "ControllerRevision") => kind::$function::<ControllerRevision>($($argument),*),
+            ("apps", "DaemonSet") => kind::$function::<DaemonSet>($($argument),*),
+            ("apps", "StatefulSet") => kind::$function::<StatefulSet>($($argument),*),
+            ("autoscaling", "HorizontalPodAutoscaler") => kind::$function::<HorizontalPodAutoscaler>($($argument),*),
+            ("batch", "CronJob") => kind::$function::<CronJob>($($argument),*),
+            ("batch", "Job") => kind::$function::<Job>($($argument),*),
+            ("networking.k8s.io", "Ingress") => kind::$function::<Ingress>($($argument),*),
+            ("networking.k8s.io", "IngressClass") => kind::$function::<IngressClass>($($argument),*),
+            ("networking.k8s.io", "NetworkPolicy") => kind::$function::<NetworkPolicy>($($argument),*),
+            ("node.k8s.io", "RuntimeClass") => kind::$function::<RuntimeClass>($($argument),*),
+            ("policy", "PodDisruptionBudget") => kind::$function::<PodDisruptionBudget>($($argument),*),
+            ("scheduling.k8s.io", "PriorityClass") => kind::$function::<PriorityClass>($($argument),*),
+            ("storage.k8s.io", "CSIDriver") => kind::$function::<CSIDriver>($($argument),*),
+            ("storage.k8s.io", "CSINode") => kind::$function::<CSINode>($($argument),*),
+            ("storage.k8s.io", "CSIStorageCapacity") => kind::$function::<CSIStorageCapacity>($($argument),*),
+            ("storage.k8s.io", "StorageClass") => kind::$function::<StorageClass>($($argument),*),
+            ("storage.k8s.io", "VolumeAttachment") => kind::$function::<VolumeAttachment>($($argument),*),
             ("coordination.k8s.io", "Lease") => kind::$function::<Lease>($($argument),*),
             ("discovery.k8s.io", "EndpointSlice") => {
                 kind::$function::<EndpointSlice>($($argument),*)

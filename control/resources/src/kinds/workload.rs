@@ -67,7 +67,7 @@ impl Kind for Deployment {
 fn validate_deployment(spec: &DeploymentSpec, path: &FieldPath, errors: &mut Errors) {
     let replicas = spec.replicas.unwrap_or(0);
     non_negative(i64::from(replicas), || path.child("replicas"), errors);
-    validate_selector(&spec.selector, &path.child("selector"), errors);
+    validate_selector(&spec.selector, &path.child("selector"), "deployment", errors);
     validate_template(&spec.template, &spec.selector, &path.child("template"), errors);
     if let Some(strategy) = &spec.strategy {
         validate_strategy(strategy, &path.child("strategy"), errors);
@@ -111,7 +111,12 @@ fn validate_strategy(strategy: &DeploymentStrategy, path: &FieldPath, errors: &m
 }
 
 /// A number of pods or a percentage of them; the number of either.
-fn validate_share(share: Option<&IntOrString>, part: bool, path: &FieldPath, errors: &mut Errors) -> Option<i64> {
+pub(super) fn validate_share(
+    share: Option<&IntOrString>,
+    part: bool,
+    path: &FieldPath,
+    errors: &mut Errors,
+) -> Option<i64> {
     match share? {
         IntOrString::Int(number) => {
             non_negative(i64::from(*number), || path.clone(), errors);
@@ -185,7 +190,7 @@ fn validate_replica_set(spec: &ReplicaSetSpec, path: &FieldPath, errors: &mut Er
     non_negative(i64::from(replicas), || path.child("replicas"), errors);
     let ready = spec.min_ready_seconds.unwrap_or(0);
     non_negative(i64::from(ready), || path.child("minReadySeconds"), errors);
-    validate_selector(&spec.selector, &path.child("selector"), errors);
+    validate_selector(&spec.selector, &path.child("selector"), "deployment", errors);
     match &spec.template {
         Some(template) => {
             validate_template(template, &spec.selector, &path.child("template"), errors);
@@ -194,15 +199,14 @@ fn validate_replica_set(spec: &ReplicaSetSpec, path: &FieldPath, errors: &mut Er
     }
 }
 
-fn validate_selector(selector: &SelectorObject, path: &FieldPath, errors: &mut Errors) {
+pub(super) fn validate_selector(selector: &SelectorObject, path: &FieldPath, of: &str, errors: &mut Errors) {
     let (labels, expressions) = (&selector.match_labels, &selector.match_expressions);
     if labels.is_none() && expressions.is_none() {
         errors.push(FieldError::required(path, ""));
     } else if labels.as_ref().is_none_or(|map| map.is_empty()) && items(expressions).is_empty() {
         let shown = serde_json::to_value(selector).unwrap_or_default();
-        // ReplicaSets too are told of a deployment.
-        let why = "empty selector is invalid for deployment";
-        errors.push(FieldError::invalid(path, shown, why));
+        let why = format!("empty selector is invalid for {of}");
+        errors.push(FieldError::invalid(path, shown, &why));
     }
     if let Some(labels) = labels {
         meta::validate_labels(labels, &path.child("matchLabels"), errors);
@@ -234,7 +238,7 @@ fn validate_selector(selector: &SelectorObject, path: &FieldPath, errors: &mut E
     }
 }
 
-fn same_selector(new: &SelectorObject, old: &SelectorObject, errors: &mut Errors) {
+pub(super) fn same_selector(new: &SelectorObject, old: &SelectorObject, errors: &mut Errors) {
     if new != old {
         let shown = serde_json::to_value(new).unwrap_or_default();
         let path = FieldPath::new("spec").child("selector");

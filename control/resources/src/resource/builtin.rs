@@ -45,7 +45,9 @@ const fn row(group: &'static str, plural: &'static str, kind: &'static str, name
 const ROWS: &[Row] = &[
     Row { short_names: &["cs"], verbs: GET_LIST, ..row("", "componentstatuses", "ComponentStatus", false) },
     Row { short_names: &["cm"], ..row("", "configmaps", "ConfigMap", true) },
+    Row { short_names: &["ep"], ..row("", "endpoints", "Endpoints", true) },
     Row { short_names: &["ev"], ..row("", "events", "Event", true) },
+    Row { short_names: &["limits"], ..row("", "limitranges", "LimitRange", true) },
     Row {
         short_names: &["ns"],
         // The real server has no deletecollection for namespaces either.
@@ -62,6 +64,16 @@ const ROWS: &[Row] = &[
         ..row("", "nodes", "Node", false)
     },
     Row {
+        short_names: &["pvc"],
+        subresources: &[Sub("status", "", "v1", "PersistentVolumeClaim", GET_PATCH_UPDATE)],
+        ..row("", "persistentvolumeclaims", "PersistentVolumeClaim", true)
+    },
+    Row {
+        short_names: &["pv"],
+        subresources: &[Sub("status", "", "v1", "PersistentVolume", GET_PATCH_UPDATE)],
+        ..row("", "persistentvolumes", "PersistentVolume", false)
+    },
+    Row {
         short_names: &["po"],
         categories: &["all"],
         subresources: &[
@@ -76,6 +88,21 @@ const ROWS: &[Row] = &[
         ],
         ..row("", "pods", "Pod", true)
     },
+    row("", "podtemplates", "PodTemplate", true),
+    Row {
+        short_names: &["rc"],
+        categories: &["all"],
+        subresources: &[
+            Sub("scale", "autoscaling", "v1", "Scale", GET_PATCH_UPDATE),
+            Sub("status", "", "v1", "ReplicationController", GET_PATCH_UPDATE),
+        ],
+        ..row("", "replicationcontrollers", "ReplicationController", true)
+    },
+    Row {
+        short_names: &["quota"],
+        subresources: &[Sub("status", "", "v1", "ResourceQuota", GET_PATCH_UPDATE)],
+        ..row("", "resourcequotas", "ResourceQuota", true)
+    },
     row("", "secrets", "Secret", true),
     Row {
         short_names: &["sa"],
@@ -87,6 +114,13 @@ const ROWS: &[Row] = &[
         categories: &["all"],
         subresources: &[Sub("status", "", "v1", "Service", GET_PATCH_UPDATE)],
         ..row("", "services", "Service", true)
+    },
+    row("apps", "controllerrevisions", "ControllerRevision", true),
+    Row {
+        short_names: &["ds"],
+        categories: &["all"],
+        subresources: &[Sub("status", "apps", "v1", "DaemonSet", GET_PATCH_UPDATE)],
+        ..row("apps", "daemonsets", "DaemonSet", true)
     },
     Row {
         short_names: &["deploy"],
@@ -106,11 +140,39 @@ const ROWS: &[Row] = &[
         ],
         ..row("apps", "replicasets", "ReplicaSet", true)
     },
+    Row {
+        short_names: &["sts"],
+        categories: &["all"],
+        subresources: &[
+            Sub("scale", "autoscaling", "v1", "Scale", GET_PATCH_UPDATE),
+            Sub("status", "apps", "v1", "StatefulSet", GET_PATCH_UPDATE),
+        ],
+        ..row("apps", "statefulsets", "StatefulSet", true)
+    },
     Row { verbs: CREATE, ..row("authentication.k8s.io", "selfsubjectreviews", "SelfSubjectReview", false) },
     Row { verbs: CREATE, ..row("authentication.k8s.io", "tokenreviews", "TokenReview", false) },
+    Row { verbs: CREATE, ..row("authorization.k8s.io", "localsubjectaccessreviews", "LocalSubjectAccessReview", true) },
     Row { verbs: CREATE, ..row("authorization.k8s.io", "selfsubjectaccessreviews", "SelfSubjectAccessReview", false) },
     Row { verbs: CREATE, ..row("authorization.k8s.io", "selfsubjectrulesreviews", "SelfSubjectRulesReview", false) },
     Row { verbs: CREATE, ..row("authorization.k8s.io", "subjectaccessreviews", "SubjectAccessReview", false) },
+    Row {
+        version: "v2",
+        short_names: &["hpa"],
+        categories: &["all"],
+        subresources: &[Sub("status", "autoscaling", "v2", "HorizontalPodAutoscaler", GET_PATCH_UPDATE)],
+        ..row("autoscaling", "horizontalpodautoscalers", "HorizontalPodAutoscaler", true)
+    },
+    Row {
+        short_names: &["cj"],
+        categories: &["all"],
+        subresources: &[Sub("status", "batch", "v1", "CronJob", GET_PATCH_UPDATE)],
+        ..row("batch", "cronjobs", "CronJob", true)
+    },
+    Row {
+        categories: &["all"],
+        subresources: &[Sub("status", "batch", "v1", "Job", GET_PATCH_UPDATE)],
+        ..row("batch", "jobs", "Job", true)
+    },
     Row {
         short_names: &["csr"],
         subresources: &[
@@ -119,11 +181,33 @@ const ROWS: &[Row] = &[
         ],
         ..row("certificates.k8s.io", "certificatesigningrequests", "CertificateSigningRequest", false)
     },
+    row("networking.k8s.io", "ingressclasses", "IngressClass", false),
+    Row {
+        short_names: &["ing"],
+        subresources: &[Sub("status", "networking.k8s.io", "v1", "Ingress", GET_PATCH_UPDATE)],
+        ..row("networking.k8s.io", "ingresses", "Ingress", true)
+    },
+    Row { short_names: &["netpol"], ..row("networking.k8s.io", "networkpolicies", "NetworkPolicy", true) },
+    Row {
+        short_names: &["pdb"],
+        subresources: &[Sub("status", "policy", "v1", "PodDisruptionBudget", GET_PATCH_UPDATE)],
+        ..row("policy", "poddisruptionbudgets", "PodDisruptionBudget", true)
+    },
     row("rbac.authorization.k8s.io", "clusterrolebindings", "ClusterRoleBinding", false),
     row("rbac.authorization.k8s.io", "clusterroles", "ClusterRole", false),
     row("rbac.authorization.k8s.io", "rolebindings", "RoleBinding", true),
     row("rbac.authorization.k8s.io", "roles", "Role", true),
+    row("storage.k8s.io", "csidrivers", "CSIDriver", false),
+    row("storage.k8s.io", "csinodes", "CSINode", false),
+    row("storage.k8s.io", "csistoragecapacities", "CSIStorageCapacity", true),
+    Row { short_names: &["sc"], ..row("storage.k8s.io", "storageclasses", "StorageClass", false) },
+    Row {
+        subresources: &[Sub("status", "storage.k8s.io", "v1", "VolumeAttachment", GET_PATCH_UPDATE)],
+        ..row("storage.k8s.io", "volumeattachments", "VolumeAttachment", false)
+    },
+    Row { short_names: &["pc"], ..row("scheduling.k8s.io", "priorityclasses", "PriorityClass", false) },
     row("coordination.k8s.io", "leases", "Lease", true),
+    row("node.k8s.io", "runtimeclasses", "RuntimeClass", false),
     row("discovery.k8s.io", "endpointslices", "EndpointSlice", true),
 ];
 

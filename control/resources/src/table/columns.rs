@@ -2,7 +2,7 @@
 
 use super::Column;
 
-const NAME: Column = Column {
+pub(super) const NAME: Column = Column {
     name: "Name",
     kind: "string",
     format: "name",
@@ -10,19 +10,19 @@ const NAME: Column = Column {
     priority: 0,
 };
 
-const AGE: Column =
+pub(super) const AGE: Column =
     text("Age", "CreationTimestamp is a timestamp representing the server time when this object was created.");
 
-const fn text(name: &'static str, description: &'static str) -> Column {
+pub(super) const fn text(name: &'static str, description: &'static str) -> Column {
     Column { name, kind: "string", format: "", description, priority: 0 }
 }
 
-const fn number(name: &'static str, description: &'static str) -> Column {
+pub(super) const fn number(name: &'static str, description: &'static str) -> Column {
     Column { name, kind: "integer", format: "", description, priority: 0 }
 }
 
 /// A column of `-o wide`.
-const fn wide(name: &'static str, description: &'static str) -> Column {
+pub(super) const fn wide(name: &'static str, description: &'static str) -> Column {
     Column { name, kind: "string", format: "", description, priority: 1 }
 }
 

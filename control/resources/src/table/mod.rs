@@ -1,13 +1,17 @@
 //! Objects as rows of a table: what `kubectl get` prints, cell by cell as kube-apiserver fills them.
 
 mod access;
+mod batch;
 mod columns;
 mod duration;
+mod ingress;
 mod network;
 mod node;
 mod plain;
 mod pod;
+mod policy;
 mod row;
+mod storage;
 mod workload;
 
 #[cfg(test)]
@@ -73,6 +77,29 @@ fn printer(resource: &Resource) -> Printer {
         ("coordination.k8s.io", "Lease") => of(columns::LEASE, plain::lease),
         ("certificates.k8s.io", "CertificateSigningRequest") => of(columns::SIGNING_REQUEST, plain::signing_request),
         ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => of(columns::BINDING, plain::binding),
+        ("apps", "DaemonSet") => of(batch::DAEMON_SET, batch::daemon_set),
+        ("apps", "StatefulSet") => of(batch::STATEFUL_SET, batch::stateful_set),
+        ("apps", "ControllerRevision") => of(batch::REVISION, batch::revision),
+        ("batch", "Job") => of(batch::JOB, batch::job),
+        ("batch", "CronJob") => of(batch::CRON_JOB, batch::cron_job),
+        ("", "ReplicationController") => of(batch::CONTROLLER, batch::replication_controller),
+        ("", "PodTemplate") => of(batch::POD_TEMPLATE, batch::pod_template),
+        ("policy", "PodDisruptionBudget") => of(policy::DISRUPTION_BUDGET, policy::disruption_budget),
+        ("scheduling.k8s.io", "PriorityClass") => of(policy::PRIORITY_CLASS, policy::priority_class),
+        ("node.k8s.io", "RuntimeClass") => of(policy::RUNTIME_CLASS, policy::runtime_class),
+        ("", "ResourceQuota") => of(policy::RESOURCE_QUOTA, policy::resource_quota),
+        ("autoscaling", "HorizontalPodAutoscaler") => of(policy::AUTOSCALER, policy::autoscaler),
+        ("", "PersistentVolumeClaim") => of(storage::CLAIM, storage::claim),
+        ("", "PersistentVolume") => of(storage::VOLUME, storage::volume),
+        ("storage.k8s.io", "StorageClass") => of(storage::STORAGE_CLASS, storage::storage_class),
+        ("storage.k8s.io", "VolumeAttachment") => of(storage::ATTACHMENT, storage::attachment),
+        ("storage.k8s.io", "CSIDriver") => of(storage::DRIVER, storage::driver),
+        ("storage.k8s.io", "CSINode") => of(storage::DRIVER_NODE, storage::driver_node),
+        ("storage.k8s.io", "CSIStorageCapacity") => of(storage::CAPACITY, storage::capacity),
+        ("networking.k8s.io", "Ingress") => of(ingress::INGRESS, ingress::ingress),
+        ("networking.k8s.io", "IngressClass") => of(ingress::INGRESS_CLASS, ingress::ingress_class),
+        ("networking.k8s.io", "NetworkPolicy") => of(ingress::NETWORK_POLICY, ingress::network_policy),
+        ("", "Endpoints") => of(ingress::ENDPOINTS, ingress::endpoints),
         ("autoscaling", "Scale") => of(columns::SCALE, workload::scale),
         _ => of(columns::OTHER, plain::other),
     }

@@ -45,7 +45,7 @@ pub(super) fn scale(object: &Value, now: Clock) -> Vec<Value> {
 }
 
 /// Containers, images and selector.
-fn template_cells(spec: &Value) -> [Value; 3] {
+pub(super) fn template_cells(spec: &Value) -> [Value; 3] {
     let containers = items(&spec["template"]["spec"]["containers"]);
     let all = |field: &str| {
         let texts: Vec<&str> = containers.iter().map(|c| text(&c[field])).collect();
@@ -54,7 +54,7 @@ fn template_cells(spec: &Value) -> [Value; 3] {
     [all("name").into(), all("image").into(), selector(&spec["selector"]).into()]
 }
 
-fn selector(field: &Value) -> String {
+pub(super) fn selector(field: &Value) -> String {
     let selector = SelectorObject::deserialize(field).ok();
     match selector.and_then(|selector| LabelSelector::from_object(&selector).ok()) {
         Some(selector) if !selector.is_empty() => selector.to_string(),

@@ -17,7 +17,13 @@ pub(super) fn reviewed(resource: &Resource) -> bool {
     matches!(
         (&*resource.group, &*resource.plural),
         ("authentication.k8s.io", "selfsubjectreviews" | "tokenreviews")
-            | ("authorization.k8s.io", "selfsubjectaccessreviews" | "selfsubjectrulesreviews" | "subjectaccessreviews")
+            | (
+                "authorization.k8s.io",
+                "localsubjectaccessreviews"
+                    | "selfsubjectaccessreviews"
+                    | "selfsubjectrulesreviews"
+                    | "subjectaccessreviews"
+            )
     )
 }
 
@@ -32,6 +38,19 @@ pub(super) async fn answer(call: &Call<'_>, at: &At, body: Incoming) -> Result<R
         "selfsubjectreviews" => json!({"userInfo": user_info(&call.user)}),
         "selfsubjectrulesreviews" => rules(call, spec)?,
         "subjectaccessreviews" => access(call, &subject(at, spec)?, spec).await?,
+        "localsubjectaccessreviews" => {
+            let asked = spec["resourceAttributes"]["namespace"].as_str();
+            if asked != at.namespace() {
+                let why = format!("must match metadata.namespace: {}", at.namespace().unwrap_or_default());
+                let path = FieldPath::new("spec").child("resourceAttributes").child("namespace");
+                return Err(Status::invalid(
+                    &at.resource,
+                    "",
+                    &[FieldError::invalid(&path, asked.unwrap_or_default(), &why)],
+                ));
+            }
+            access(call, &subject(at, spec)?, spec).await?
+        }
         "tokenreviews" => token(call, spec).await?,
         _ => access(call, &call.user, spec).await?,
     };

@@ -20,7 +20,7 @@ use crate::{FieldError, FieldPath};
 pub(super) use defaults::{canonical, fill_template};
 pub(super) use probe::validate_port;
 use qos::qos_class;
-pub(super) use template::validate_template;
+pub(super) use template::{validate_template, validate_template_of};
 
 const NOT_READY: &str = "node.kubernetes.io/not-ready";
 const UNREACHABLE: &str = "node.kubernetes.io/unreachable";

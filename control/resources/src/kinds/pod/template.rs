@@ -1,4 +1,4 @@
-//! What is wrong with the pod template of a ReplicaSet or a Deployment.
+//! What is wrong with the pod template of a workload.
 
 use std::collections::BTreeMap;
 
@@ -17,6 +17,21 @@ pub(in crate::kinds) fn validate_template(
     template: &PodTemplateSpec,
     selector: &SelectorObject,
     path: &FieldPath,
+    errors: &mut Errors,
+) {
+    validate_template_of(template, selector, path, &["Always"], errors);
+    if template.spec.as_ref().is_some_and(|pod| pod.active_deadline_seconds.is_some()) {
+        let why = "activeDeadlineSeconds in ReplicaSet is not Supported";
+        errors.push(FieldError::forbidden(&path.child("spec").child("activeDeadlineSeconds"), why));
+    }
+}
+
+/// The template of pods with one of these restart policies.
+pub(in crate::kinds) fn validate_template_of(
+    template: &PodTemplateSpec,
+    selector: &SelectorObject,
+    path: &FieldPath,
+    policies: &[&str],
     errors: &mut Errors,
 ) {
     let labels = template.metadata.as_ref().and_then(|metadata| metadata.labels.as_ref());
@@ -45,9 +60,5 @@ pub(in crate::kinds) fn validate_template(
         let why = "ephemeral containers not allowed in pod template";
         errors.push(FieldError::forbidden(&path.child("ephemeralContainers"), why));
     }
-    one_of(plain(&pod.restart_policy), &["Always"], || path.child("restartPolicy"), errors);
-    if pod.active_deadline_seconds.is_some() {
-        let why = "activeDeadlineSeconds in ReplicaSet is not Supported";
-        errors.push(FieldError::forbidden(&path.child("activeDeadlineSeconds"), why));
-    }
+    one_of(plain(&pod.restart_policy), policies, || path.child("restartPolicy"), errors);
 }

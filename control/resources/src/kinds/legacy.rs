@@ -1,0 +1,82 @@
+//! Kinds that newer ones have taken the place of, and that clients still write: ReplicationControllers and PodTemplates.
+
+use k8s_openapi::api::core::v1::{PodTemplate, ReplicationController, ReplicationControllerStatus};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector as SelectorObject;
+
+use super::Env;
+use super::kind::{Errors, Kind, has_meta};
+use super::optional::non_negative;
+use super::pod::{fill_template, validate_template};
+use crate::{FieldError, FieldPath};
+
+impl Kind for ReplicationController {
+    const GENERATION: bool = true;
+
+    has_meta!();
+
+    fn fill(&mut self) {
+        let spec = self.spec.get_or_insert_default();
+        spec.replicas.get_or_insert(1);
+        let Some(template) = &mut spec.template else { return };
+        fill_template(template);
+        let labels = template.metadata.as_ref().and_then(|metadata| metadata.labels.clone());
+        if let Some(labels) = labels.filter(|labels| !labels.is_empty()) {
+            if spec.selector.as_ref().is_none_or(|selector| selector.is_empty()) {
+                spec.selector = Some(labels.clone());
+            }
+            if self.metadata.labels.as_ref().is_none_or(|own| own.is_empty()) {
+                self.metadata.labels = Some(labels);
+            }
+        }
+    }
+
+    fn prepare_create(&mut self, _env: &Env) {
+        self.status = Some(ReplicationControllerStatus::default());
+    }
+
+    fn prepare_update(&mut self, old: &Self, _env: &Env) {
+        self.status.clone_from(&old.status);
+    }
+
+    fn prepare_subresource(&mut self, _name: &str, old: &Self, _env: &Env) {
+        self.spec.clone_from(&old.spec);
+    }
+
+    fn validate(&self, errors: &mut Errors) {
+        let Some(spec) = &self.spec else { return };
+        let path = FieldPath::new("spec");
+        non_negative(i64::from(spec.min_ready_seconds.unwrap_or(0)), || path.child("minReadySeconds"), errors);
+        non_negative(i64::from(spec.replicas.unwrap_or(0)), || path.child("replicas"), errors);
+        let labels = spec.selector.clone().unwrap_or_default();
+        if labels.is_empty() {
+            errors.push(FieldError::required(&path.child("selector"), ""));
+        }
+        match &spec.template {
+            None => errors.push(FieldError::required(&path.child("template"), "")),
+            Some(template) => {
+                let selector = SelectorObject { match_labels: Some(labels), ..SelectorObject::default() };
+                validate_template(template, &selector, &path.child("template"), errors);
+            }
+        }
+    }
+
+    fn wants_other(&self, old: &Self) -> bool {
+        self.spec != old.spec
+    }
+}
+
+impl Kind for PodTemplate {
+    const GENERATION: bool = true;
+
+    has_meta!();
+
+    fn fill(&mut self) {
+        if let Some(template) = &mut self.template {
+            fill_template(template);
+        }
+    }
+
+    fn wants_other(&self, old: &Self) -> bool {
+        self.template != old.template
+    }
+}

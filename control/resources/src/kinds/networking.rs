@@ -1,0 +1,371 @@
+//! Ingresses, network policies and endpoints.
+
+use std::net::IpAddr;
+
+use k8s_openapi::api::core::v1::Endpoints;
+use k8s_openapi::api::networking::v1::{
+    HTTPIngressPath, Ingress, IngressBackend, IngressClass, IngressSpec, IngressStatus, NetworkPolicy,
+    NetworkPolicyPeer, NetworkPolicyPort,
+};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
+use super::Env;
+use super::kind::{Errors, Kind, has_meta};
+use super::names;
+use super::optional::{faults, fill, items, items_mut, one_of, plain, text};
+use crate::{FieldError, FieldPath};
+
+const PROTOCOLS: &[&str] = &["SCTP", "TCP", "UDP"];
+
+impl Kind for Ingress {
+    const GENERATION: bool = true;
+
+    has_meta!();
+
+    fn prepare_create(&mut self, _env: &Env) {
+        self.status = Some(IngressStatus::default());
+    }
+
+    fn prepare_update(&mut self, old: &Self, _env: &Env) {
+        self.status.clone_from(&old.status);
+    }
+
+    fn prepare_subresource(&mut self, _name: &str, old: &Self, _env: &Env) {
+        self.spec.clone_from(&old.spec);
+    }
+
+    fn validate(&self, errors: &mut Errors) {
+        let path = FieldPath::new("spec");
+        let empty = IngressSpec::default();
+        let spec = self.spec.as_ref().unwrap_or(&empty);
+        if items(&spec.rules).is_empty() && spec.default_backend.is_none() {
+            let shown = serde_json::to_value(&spec.rules).unwrap_or_default();
+            let why = "either `defaultBackend` or `rules` must be specified";
+            errors.push(FieldError::invalid(&path, shown, why));
+        }
+        if let Some(backend) = &spec.default_backend {
+            validate_backend(backend, &path.child("defaultBackend"), errors);
+        }
+        for (index, rule) in items(&spec.rules).iter().enumerate() {
+            let path = path.child("rules").index(index);
+            if let Some(host) = text(&rule.host) {
+                validate_host(host, &path.child("host"), errors);
+            }
+            let Some(http) = &rule.http else { continue };
+            let path = path.child("http").child("paths");
+            if http.paths.is_empty() {
+                errors.push(FieldError::required(&path, ""));
+            }
+            for (index, rule) in http.paths.iter().enumerate() {
+                validate_path(rule, &path.index(index), errors);
+            }
+        }
+        for (index, tls) in items(&spec.tls).iter().enumerate() {
+            let path = path.child("tls").index(index);
+            for (index, host) in items(&tls.hosts).iter().enumerate() {
+                validate_host(host, &path.child("hosts").index(index), errors);
+            }
+            if let Some(secret) = text(&tls.secret_name) {
+                faults(names::dns1123_subdomain(secret), secret, || path.child("secretName"), errors);
+            }
+        }
+        if let Some(class) = &spec.ingress_class_name {
+            faults(names::dns1123_subdomain(class), class, || path.child("ingressClassName"), errors);
+        }
+    }
+
+    fn wants_other(&self, old: &Self) -> bool {
+        self.spec != old.spec
+    }
+}
+
+fn validate_host(host: &str, path: &FieldPath, errors: &mut Errors) {
+    if host.parse::<IpAddr>().is_ok() {
+        errors.push(FieldError::invalid(path, host, "must be a DNS name, not an IP address"));
+        return;
+    }
+    match host.strip_prefix("*.") {
+        Some(rest) => {
+            if !names::dns1123_subdomain(rest).is_empty() {
+                let why = names::regex_fault(
+                    "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must \
+                     consist of lower case alphanumeric characters, '-' or '.' and end with an alphanumeric character",
+                    "\\*\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*",
+                    &["*.example.com"],
+                );
+                errors.push(FieldError::invalid(path, host, &why));
+            }
+        }
+        None => faults(names::dns1123_subdomain(host), host, || path.clone(), errors),
+    }
+}
+
+fn validate_path(rule: &HTTPIngressPath, path: &FieldPath, errors: &mut Errors) {
+    let given = plain(&rule.path);
+    let at = || path.child("path");
+    match &*rule.path_type {
+        "" => errors.push(FieldError::required(&path.child("pathType"), "pathType must be specified")),
+        "Exact" | "Prefix" => {
+            if !given.starts_with('/') {
+                errors.push(FieldError::invalid(&at(), given, "must be an absolute path"));
+            }
+            for part in ["//", "/./", "/../", "%2f", "%2F"].iter().filter(|part| given.contains(**part)) {
+                errors.push(FieldError::invalid(&at(), given, &format!("must not contain '{part}'")));
+            }
+            for end in ["/..", "/."].iter().filter(|end| given.ends_with(**end)) {
+                errors.push(FieldError::invalid(&at(), given, &format!("cannot end with '{end}'")));
+            }
+        }
+        "ImplementationSpecific" => {
+            if !given.is_empty() && !given.starts_with('/') {
+                errors.push(FieldError::invalid(&at(), given, "must be an absolute path"));
+            }
+        }
+        other => {
+            let known = ["Exact", "ImplementationSpecific", "Prefix"];
+            one_of(other, &known, || path.child("pathType"), errors);
+        }
+    }
+    validate_backend(&rule.backend, &path.child("backend"), errors);
+}
+
+fn validate_backend(backend: &IngressBackend, path: &FieldPath, errors: &mut Errors) {
+    match (&backend.resource, &backend.service) {
+        (Some(_), Some(_)) => {
+            let why = "cannot set both resource and service backends";
+            errors.push(FieldError::invalid(path, "", why));
+        }
+        (None, None) => errors.push(FieldError::required(path, "resource or service backend is required")),
+        (Some(_), None) => {}
+        (None, Some(service)) => {
+            let path = path.child("service");
+            if service.name.is_empty() {
+                errors.push(FieldError::required(&path.child("name"), ""));
+            } else {
+                faults(names::dns1035_label(&service.name), &service.name, || path.child("name"), errors);
+            }
+            let port = service.port.clone().unwrap_or_default();
+            let (name, number) = (plain(&port.name), port.number.unwrap_or(0));
+            match (name.is_empty(), number == 0) {
+                (false, false) => {
+                    let why = "cannot set both port name & port number";
+                    errors.push(FieldError::invalid(&path, serde_json::to_value(&port).unwrap_or_default(), why));
+                }
+                (true, true) => {
+                    errors.push(FieldError::required(&path, "port name or number is required"));
+                }
+                (false, true) => faults(names::port_name(name), name, || path.child("port").child("name"), errors),
+                (true, false) => {
+                    let shown = number.to_string();
+                    faults(names::port_number(number), &shown, || path.child("port").child("number"), errors);
+                }
+            }
+        }
+    }
+}
+
+impl Kind for IngressClass {
+    const GENERATION: bool = true;
+
+    has_meta!();
+
+    fn fill(&mut self) {
+        if let Some(parameters) = self.spec.as_mut().and_then(|spec| spec.parameters.as_mut()) {
+            fill(&mut parameters.scope, "Cluster");
+        }
+    }
+
+    fn validate(&self, errors: &mut Errors) {
+        let Some(spec) = &self.spec else { return };
+        let path = FieldPath::new("spec");
+        if let Some(parameters) = &spec.parameters {
+            let path = path.child("parameters");
+            one_of(plain(&parameters.scope), &["Cluster", "Namespace"], || path.child("scope"), errors);
+            let namespaced = plain(&parameters.scope) == "Namespace";
+            match (namespaced, text(&parameters.namespace)) {
+                (true, None) => {
+                    let why = "`parameters.scope` is set to 'Namespace'";
+                    errors.push(FieldError::required(&path.child("namespace"), why));
+                }
+                (false, Some(_)) => {
+                    let why = "`parameters.scope` is set to 'Cluster'";
+                    errors.push(FieldError::forbidden(&path.child("namespace"), why));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn validate_update(&self, old: &Self, errors: &mut Errors) {
+        let controller = |class: &Self| class.spec.as_ref().and_then(|spec| spec.controller.clone());
+        if controller(self) != controller(old) {
+            let path = FieldPath::new("spec").child("controller");
+            let shown = controller(self).unwrap_or_default();
+            errors.push(FieldError::invalid(&path, shown, "field is immutable"));
+        }
+    }
+
+    fn wants_other(&self, old: &Self) -> bool {
+        self.spec != old.spec
+    }
+}
+
+impl Kind for NetworkPolicy {
+    const GENERATION: bool = true;
+
+    has_meta!();
+
+    fn fill(&mut self) {
+        let Some(spec) = &mut self.spec else { return };
+        for rule in items_mut(&mut spec.ingress) {
+            items_mut(&mut rule.ports).iter_mut().for_each(|port| fill(&mut port.protocol, "TCP"));
+        }
+        for rule in items_mut(&mut spec.egress) {
+            items_mut(&mut rule.ports).iter_mut().for_each(|port| fill(&mut port.protocol, "TCP"));
+        }
+        if items(&spec.policy_types).is_empty() {
+            let types = spec.policy_types.get_or_insert_default();
+            types.push("Ingress".to_owned());
+            if spec.egress.as_ref().is_some_and(|egress| !egress.is_empty()) {
+                types.push("Egress".to_owned());
+            }
+        }
+    }
+
+    fn validate(&self, errors: &mut Errors) {
+        let Some(spec) = &self.spec else { return };
+        let path = FieldPath::new("spec");
+        for (index, rule) in items(&spec.ingress).iter().enumerate() {
+            let path = path.child("ingress").index(index);
+            validate_ports(items(&rule.ports), &path.child("ports"), errors);
+            validate_peers(items(&rule.from), &path.child("from"), errors);
+        }
+        for (index, rule) in items(&spec.egress).iter().enumerate() {
+            let path = path.child("egress").index(index);
+            validate_ports(items(&rule.ports), &path.child("ports"), errors);
+            validate_peers(items(&rule.to), &path.child("to"), errors);
+        }
+        for (index, kind) in items(&spec.policy_types).iter().enumerate() {
+            one_of(kind, &["Egress", "Ingress"], || path.child("policyTypes").index(index), errors);
+        }
+    }
+
+    fn wants_other(&self, old: &Self) -> bool {
+        self.spec != old.spec
+    }
+}
+
+fn validate_ports(ports: &[NetworkPolicyPort], path: &FieldPath, errors: &mut Errors) {
+    for (index, port) in ports.iter().enumerate() {
+        let path = path.index(index);
+        if let Some(protocol) = text(&port.protocol) {
+            one_of(protocol, PROTOCOLS, || path.child("protocol"), errors);
+        }
+        match (&port.port, port.end_port) {
+            (Some(IntOrString::Int(number)), end) => {
+                faults(names::port_number(*number), &number.to_string(), || path.child("port"), errors);
+                if let Some(end) = end.filter(|end| end < number) {
+                    let why = "must be greater than or equal to `port`";
+                    errors.push(FieldError::invalid(&path.child("endPort"), end, why));
+                }
+            }
+            (Some(IntOrString::String(name)), end) => {
+                faults(names::port_name(name), name, || path.child("port"), errors);
+                if let Some(end) = end {
+                    let why = "may not be specified when `port` is non-numeric";
+                    errors.push(FieldError::invalid(&path.child("endPort"), end, why));
+                }
+            }
+            (None, Some(end)) => {
+                let why = "may not be specified when `port` is not specified";
+                errors.push(FieldError::invalid(&path.child("endPort"), end, why));
+            }
+            (None, None) => {}
+        }
+    }
+}
+
+fn validate_peers(peers: &[NetworkPolicyPeer], path: &FieldPath, errors: &mut Errors) {
+    for (index, peer) in peers.iter().enumerate() {
+        let path = path.index(index);
+        let selects = peer.pod_selector.is_some() || peer.namespace_selector.is_some();
+        match (&peer.ip_block, selects) {
+            (None, false) => errors.push(FieldError::required(&path, "must specify a peer")),
+            (Some(_), true) => {
+                let why = "may not specify both ipBlock and another peer";
+                errors.push(FieldError::forbidden(&path, why));
+            }
+            (Some(block), false) => {
+                let path = path.child("ipBlock");
+                validate_cidr(&block.cidr, &path.child("cidr"), errors);
+                for (index, except) in items(&block.except).iter().enumerate() {
+                    validate_cidr(except, &path.child("except").index(index), errors);
+                }
+            }
+            (None, true) => {}
+        }
+    }
+}
+
+fn validate_cidr(cidr: &str, path: &FieldPath, errors: &mut Errors) {
+    let valid = cidr.split_once('/').is_some_and(|(address, bits)| {
+        let most = match address.parse::<IpAddr>() {
+            Ok(IpAddr::V4(_)) => 32,
+            Ok(IpAddr::V6(_)) => 128,
+            Err(_) => return false,
+        };
+        bits.parse::<u8>().is_ok_and(|bits| bits <= most)
+    });
+    if !valid {
+        let why = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
+        errors.push(FieldError::invalid(path, cidr, why));
+    }
+}
+
+impl Kind for Endpoints {
+    has_meta!();
+
+    fn fill(&mut self) {
+        for subset in items_mut(&mut self.subsets) {
+            items_mut(&mut subset.ports).iter_mut().for_each(|port| fill(&mut port.protocol, "TCP"));
+        }
+    }
+
+    fn validate(&self, errors: &mut Errors) {
+        for (index, subset) in items(&self.subsets).iter().enumerate() {
+            let path = FieldPath::new("subsets").index(index);
+            let (ready, waiting) = (items(&subset.addresses), items(&subset.not_ready_addresses));
+            if ready.is_empty() && waiting.is_empty() {
+                let why = "must specify `addresses` or `notReadyAddresses`";
+                errors.push(FieldError::required(&path, why));
+            }
+            for (field, addresses) in [("addresses", ready), ("notReadyAddresses", waiting)] {
+                for (index, address) in addresses.iter().enumerate() {
+                    let path = path.child(field).index(index).child("ip");
+                    match address.ip.parse::<IpAddr>() {
+                        Err(_) => {
+                            let why = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
+                            errors.push(FieldError::invalid(&path, address.ip.as_str(), why));
+                        }
+                        Ok(ip) if ip.is_loopback() => {
+                            let why = "may not be in the loopback range (127.0.0.0/8, ::1/128)";
+                            errors.push(FieldError::invalid(&path, address.ip.as_str(), why));
+                        }
+                        Ok(_) => {}
+                    }
+                }
+            }
+            let several = items(&subset.ports).len() > 1;
+            for (index, port) in items(&subset.ports).iter().enumerate() {
+                let path = path.child("ports").index(index);
+                match text(&port.name) {
+                    None if several => errors.push(FieldError::required(&path.child("name"), "")),
+                    None => {}
+                    Some(name) => faults(names::dns1123_label(name), name, || path.child("name"), errors),
+                }
+                faults(names::port_number(port.port), &port.port.to_string(), || path.child("port"), errors);
+                one_of(plain(&port.protocol), PROTOCOLS, || path.child("protocol"), errors);
+            }
+        }
+    }
+}

@@ -1,0 +1,368 @@
+//! Volumes and how they come about: claims, volumes, classes, and what drivers say of themselves.
+
+use k8s_openapi::api::core::v1::{
+    PersistentVolume, PersistentVolumeClaim, PersistentVolumeClaimSpec, PersistentVolumeClaimStatus,
+    PersistentVolumeSpec, PersistentVolumeStatus,
+};
+use k8s_openapi::api::storage::v1::{CSIDriver, CSINode, CSIStorageCapacity, StorageClass, VolumeAttachment};
+
+use super::Env;
+use super::kind::{Errors, Kind, has_meta};
+use super::names;
+use super::optional::{faults, fill, items, one_of, plain, text};
+use crate::quantity::Quantity;
+use crate::{FieldError, FieldPath};
+
+const ACCESS_MODES: &[&str] = &["ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany", "ReadWriteOncePod"];
+const VOLUME_MODES: &[&str] = &["Block", "Filesystem"];
+const RECLAIM: &[&str] = &["Delete", "Recycle", "Retain"];
+const IMMUTABLE: &str = "field is immutable";
+
+/// Fills in a claim, or a StatefulSet's template of one.
+pub(super) fn fill_claim(claim: &mut PersistentVolumeClaim) {
+    let spec = claim.spec.get_or_insert_default();
+    fill(&mut spec.volume_mode, "Filesystem");
+    let status = claim.status.get_or_insert_default();
+    fill(&mut status.phase, "Pending");
+}
+
+/// What is wrong with a claim's spec.
+pub(super) fn validate_claim_spec(spec: Option<&PersistentVolumeClaimSpec>, path: &FieldPath, errors: &mut Errors) {
+    let empty = PersistentVolumeClaimSpec::default();
+    let spec = spec.unwrap_or(&empty);
+    validate_modes(items(&spec.access_modes), &path.child("accessModes"), errors);
+    let path_of = |field: &str| path.child("resources").child("requests").key(field);
+    let requests = spec.resources.as_ref().and_then(|resources| resources.requests.as_ref());
+    match requests.and_then(|requests| requests.get("storage")) {
+        None => errors.push(FieldError::required(&path.child("resources").key("storage"), "")),
+        Some(size) => validate_size(&size.0, &path_of("storage"), errors),
+    }
+    if let Some(mode) = text(&spec.volume_mode) {
+        one_of(mode, VOLUME_MODES, || path.child("volumeMode"), errors);
+    }
+    if let Some(class) = text(&spec.storage_class_name) {
+        faults(names::dns1123_subdomain(class), class, || path.child("storageClassName"), errors);
+    }
+}
+
+fn validate_modes(modes: &[String], path: &FieldPath, errors: &mut Errors) {
+    if modes.is_empty() {
+        errors.push(FieldError::required(path, "at least 1 access mode is required"));
+    }
+    for mode in modes {
+        one_of(mode, ACCESS_MODES, || path.clone(), errors);
+    }
+    if modes.len() > 1 && modes.iter().any(|mode| mode == "ReadWriteOncePod") {
+        let why = "may not use ReadWriteOncePod with other access modes";
+        errors.push(FieldError::forbidden(path, why));
+    }
+}
+
+fn validate_size(size: &str, path: &FieldPath, errors: &mut Errors) {
+    if size.parse::<Quantity>().is_ok_and(|size| size.is_negative() || size.is_zero()) {
+        errors.push(FieldError::invalid(path, size, "must be greater than zero"));
+    }
+}
+
+impl Kind for PersistentVolumeClaim {
+    has_meta!();
+
+    fn fill(&mut self) {
+        fill_claim(self);
+    }
+
+    fn prepare_create(&mut self, _env: &Env) {
+        self.status = Some(PersistentVolumeClaimStatus {
+            phase: Some("Pending".to_owned()),
+            ..PersistentVolumeClaimStatus::default()
+        });
+        if let Some(spec) = &mut self.spec {
+            // One volume has two names in the API: the newer one takes the older one's value.
+            if spec.data_source_ref.is_none()
+                && let Some(source) = &spec.data_source
+            {
+                let source = serde_json::to_value(source).and_then(serde_json::from_value);
+                spec.data_source_ref = source.ok();
+            }
+        }
+    }
+
+    fn prepare_update(&mut self, old: &Self, _env: &Env) {
+        self.status.clone_from(&old.status);
+    }
+
+    fn prepare_subresource(&mut self, _name: &str, old: &Self, _env: &Env) {
+        self.spec.clone_from(&old.spec);
+    }
+
+    fn validate(&self, errors: &mut Errors) {
+        validate_claim_spec(self.spec.as_ref(), &FieldPath::new("spec"), errors);
+    }
+
+    fn validate_update(&self, old: &Self, errors: &mut Errors) {
+        let (Some(new), Some(old)) = (&self.spec, &old.spec) else { return };
+        let mut allowed = new.clone();
+        // A bound claim may grow; until it is bound, the volume's name is filled in.
+        if let (Some(new), Some(old)) = (&mut allowed.resources, &old.resources) {
+            new.requests.clone_from(&old.requests);
+        }
+        if text(&old.volume_name).is_none() {
+            allowed.volume_name.clone_from(&old.volume_name);
+        }
+        allowed.volume_attributes_class_name.clone_from(&old.volume_attributes_class_name);
+        if text(&old.storage_class_name).is_none() {
+            allowed.storage_class_name.clone_from(&old.storage_class_name);
+        }
+        let path = FieldPath::new("spec");
+        if allowed != *old {
+            let why = "spec is immutable after creation except resources.requests and volumeAttributesClassName for \
+                       bound claims";
+            errors.push(FieldError::forbidden(&path, why));
+        }
+        if let (Some(new), Some(old)) = (storage(new), storage(old))
+            && new < old
+        {
+            let path = path.child("resources").child("requests").child("storage");
+            let why = "field can not be less than status.capacity";
+            errors.push(FieldError::forbidden(&path, why));
+        }
+    }
+}
+
+fn storage(spec: &PersistentVolumeClaimSpec) -> Option<Quantity> {
+    spec.resources.as_ref()?.requests.as_ref()?.get("storage")?.0.parse().ok()
+}
+
+impl Kind for PersistentVolume {
+    has_meta!();
+
+    fn fill(&mut self) {
+        let spec = self.spec.get_or_insert_default();
+        fill(&mut spec.volume_mode, "Filesystem");
+        fill(&mut spec.persistent_volume_reclaim_policy, "Retain");
+        if let Some(path) = &mut spec.host_path {
+            path.type_.get_or_insert_default();
+        }
+    }
+
+    fn prepare_create(&mut self, _env: &Env) {
+        self.status =
+            Some(PersistentVolumeStatus { phase: Some("Pending".to_owned()), ..PersistentVolumeStatus::default() });
+    }
+
+    fn prepare_update(&mut self, old: &Self, _env: &Env) {
+        self.status.clone_from(&old.status);
+    }
+
+    fn prepare_subresource(&mut self, _name: &str, old: &Self, _env: &Env) {
+        self.spec.clone_from(&old.spec);
+    }
+
+    fn validate(&self, errors: &mut Errors) {
+        let path = FieldPath::new("spec");
+        let empty = PersistentVolumeSpec::default();
+        let spec = self.spec.as_ref().unwrap_or(&empty);
+        validate_modes(items(&spec.access_modes), &path.child("accessModes"), errors);
+        let capacity = path.child("capacity");
+        match &spec.capacity {
+            None => errors.push(FieldError::required(&capacity, "")),
+            Some(sizes) if sizes.len() != 1 || !sizes.contains_key("storage") => {
+                let shown = serde_json::to_value(sizes).unwrap_or_default();
+                errors.push(FieldError::not_supported(&capacity, shown, &["storage"]));
+            }
+            Some(sizes) => {
+                sizes.iter().for_each(|(name, size)| validate_size(&size.0, &capacity.key(name), errors));
+            }
+        }
+        one_of(
+            plain(&spec.persistent_volume_reclaim_policy),
+            RECLAIM,
+            || path.child("persistentVolumeReclaimPolicy"),
+            errors,
+        );
+        one_of(plain(&spec.volume_mode), VOLUME_MODES, || path.child("volumeMode"), errors);
+        if let Some(class) = text(&spec.storage_class_name) {
+            faults(names::dns1123_subdomain(class), class, || path.child("storageClassName"), errors);
+        }
+        match sources(spec) {
+            0 => errors.push(FieldError::required(&path, "must specify a volume type")),
+            1 => {}
+            _ => errors.push(FieldError::forbidden(&path, "may not specify more than 1 volume type")),
+        }
+    }
+
+    fn validate_update(&self, old: &Self, errors: &mut Errors) {
+        let (Some(new), Some(old)) = (&self.spec, &old.spec) else { return };
+        let path = FieldPath::new("spec");
+        if volume_source(new) != volume_source(old) {
+            let why = "spec.persistentvolumesource is immutable after creation";
+            errors.push(FieldError::forbidden(&path.child("persistentvolumesource"), why));
+        }
+        if new.volume_mode != old.volume_mode {
+            let path = path.child("volumeMode");
+            errors.push(FieldError::invalid(&path, plain(&new.volume_mode), IMMUTABLE));
+        }
+        if old.node_affinity.is_some() && new.node_affinity != old.node_affinity {
+            let shown = serde_json::to_value(&new.node_affinity).unwrap_or_default();
+            errors.push(FieldError::invalid(&path.child("nodeAffinity"), shown, IMMUTABLE));
+        }
+    }
+}
+
+/// The fields of a volume's spec that say what it is, of which there is to be one.
+const OF_EVERY_VOLUME: &[&str] = &[
+    "accessModes",
+    "capacity",
+    "claimRef",
+    "mountOptions",
+    "nodeAffinity",
+    "persistentVolumeReclaimPolicy",
+    "storageClassName",
+    "volumeAttributesClassName",
+    "volumeMode",
+];
+
+fn volume_source(spec: &PersistentVolumeSpec) -> serde_json::Map<String, serde_json::Value> {
+    let fields = serde_json::to_value(spec).unwrap_or_default();
+    let fields = fields.as_object().cloned().unwrap_or_default();
+    fields.into_iter().filter(|(name, _)| !OF_EVERY_VOLUME.contains(&name.as_str())).collect()
+}
+
+fn sources(spec: &PersistentVolumeSpec) -> usize {
+    volume_source(spec).len()
+}
+
+impl Kind for StorageClass {
+    has_meta!();
+
+    fn fill(&mut self) {
+        fill(&mut self.reclaim_policy, "Delete");
+        fill(&mut self.volume_binding_mode, "Immediate");
+    }
+
+    fn validate(&self, errors: &mut Errors) {
+        validate_driver(&self.provisioner, &FieldPath::new("provisioner"), errors);
+        one_of(plain(&self.reclaim_policy), &["Delete", "Retain"], || FieldPath::new("reclaimPolicy"), errors);
+        let modes = ["Immediate", "WaitForFirstConsumer"];
+        one_of(plain(&self.volume_binding_mode), &modes, || FieldPath::new("volumeBindingMode"), errors);
+    }
+
+    fn validate_update(&self, old: &Self, errors: &mut Errors) {
+        let mut frozen = |field: &str, same: bool| {
+            if !same {
+                let why = "updates to this field are forbidden.";
+                errors.push(FieldError::forbidden(&FieldPath::new(field), why));
+            }
+        };
+        let left_out = |map: &Option<std::collections::BTreeMap<String, String>>| map.clone().unwrap_or_default();
+        frozen("parameters", left_out(&self.parameters) == left_out(&old.parameters));
+        frozen("provisioner", self.provisioner == old.provisioner);
+        frozen("reclaimPolicy", self.reclaim_policy == old.reclaim_policy);
+        frozen("volumeBindingMode", self.volume_binding_mode == old.volume_binding_mode);
+    }
+}
+
+fn validate_driver(name: &str, path: &FieldPath, errors: &mut Errors) {
+    if name.is_empty() {
+        errors.push(FieldError::required(path, ""));
+    } else {
+        faults(names::qualified_name(&name.to_lowercase()), name, || path.clone(), errors);
+    }
+}
+
+impl Kind for VolumeAttachment {
+    has_meta!();
+
+    fn prepare_create(&mut self, _env: &Env) {
+        self.status = None;
+    }
+
+    fn prepare_update(&mut self, old: &Self, _env: &Env) {
+        self.status.clone_from(&old.status);
+    }
+
+    fn prepare_subresource(&mut self, _name: &str, old: &Self, _env: &Env) {
+        self.spec = old.spec.clone();
+    }
+
+    fn validate(&self, errors: &mut Errors) {
+        let path = FieldPath::new("spec");
+        validate_driver(&self.spec.attacher, &path.child("attacher"), errors);
+        if self.spec.node_name.is_empty() {
+            errors.push(FieldError::required(&path.child("nodeName"), ""));
+        }
+        let source = &self.spec.source;
+        if source.persistent_volume_name.is_some() == source.inline_volume_spec.is_some() {
+            let why = "must specify exactly one of inlineVolumeSpec and persistentVolumeName";
+            errors.push(FieldError::required(&path.child("source"), why));
+        }
+    }
+
+    fn validate_update(&self, old: &Self, errors: &mut Errors) {
+        if self.spec != old.spec {
+            let shown = serde_json::to_value(&self.spec).unwrap_or_default();
+            errors.push(FieldError::invalid(&FieldPath::new("spec"), shown, IMMUTABLE));
+        }
+    }
+}
+
+impl Kind for CSIDriver {
+    has_meta!();
+
+    fn fill(&mut self) {
+        let spec = &mut self.spec;
+        spec.attach_required.get_or_insert(true);
+        spec.pod_info_on_mount.get_or_insert(false);
+        spec.storage_capacity.get_or_insert(false);
+        spec.requires_republish.get_or_insert(false);
+        spec.se_linux_mount.get_or_insert(false);
+        fill(&mut spec.fs_group_policy, "ReadWriteOnceWithFSType");
+        if items(&spec.volume_lifecycle_modes).is_empty() {
+            spec.volume_lifecycle_modes = Some(vec!["Persistent".to_owned()]);
+        }
+    }
+
+    fn validate(&self, errors: &mut Errors) {
+        let path = FieldPath::new("spec");
+        let policies = ["ReadWriteOnceWithFSType", "File", "None"];
+        one_of(plain(&self.spec.fs_group_policy), &policies, || path.child("fsGroupPolicy"), errors);
+        for mode in items(&self.spec.volume_lifecycle_modes) {
+            one_of(mode, &["Ephemeral", "Persistent"], || path.child("volumeLifecycleModes"), errors);
+        }
+    }
+}
+
+impl Kind for CSINode {
+    has_meta!();
+
+    fn validate(&self, errors: &mut Errors) {
+        let path = FieldPath::new("spec").child("drivers");
+        let mut seen = std::collections::BTreeSet::new();
+        for (index, driver) in self.spec.drivers.iter().enumerate() {
+            let path = path.index(index);
+            validate_driver(&driver.name, &path.child("name"), errors);
+            if driver.node_id.is_empty() {
+                errors.push(FieldError::required(&path.child("nodeID"), ""));
+            }
+            if !seen.insert(&driver.name) {
+                errors.push(FieldError::duplicate(&path.child("name"), driver.name.as_str()));
+            }
+        }
+    }
+}
+
+impl Kind for CSIStorageCapacity {
+    has_meta!();
+
+    fn validate(&self, errors: &mut Errors) {
+        let class = &self.storage_class_name;
+        faults(names::dns1123_subdomain(class), class, || FieldPath::new("storageClassName"), errors);
+    }
+
+    fn validate_update(&self, old: &Self, errors: &mut Errors) {
+        if self.storage_class_name != old.storage_class_name {
+            let path = FieldPath::new("storageClassName");
+            errors.push(FieldError::invalid(&path, self.storage_class_name.as_str(), IMMUTABLE));
+        }
+    }
+}

@@ -1,0 +1,79 @@
+use serde_json::{Value, json};
+
+use super::{check_change_refused, check_refused, created};
+
+fn set(change: Value) -> Value {
+    let mut object = json!({"spec": {
+        "selector": {"matchLabels": {"app": "a"}},
+        "template": {"metadata": {"labels": {"app": "a"}}, "spec": {"containers": [{"name": "a", "image": "x:1"}]}},
+    }});
+    super::merge(&mut object, change);
+    object
+}
+
+#[test]
+fn daemon_sets_and_stateful_sets_get_their_defaults() {
+    let spec = &created("DaemonSet", set(json!({})))["spec"];
+    assert_eq!(
+        spec["updateStrategy"],
+        json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}})
+    );
+    assert_eq!(spec["revisionHistoryLimit"], json!(10));
+    let spec = &created("StatefulSet", set(json!({"spec": {"serviceName": "s"}})))["spec"];
+    assert_eq!(spec["updateStrategy"], json!({"type": "RollingUpdate", "rollingUpdate": {"partition": 0}}));
+    assert_eq!(
+        (&spec["replicas"], &spec["podManagementPolicy"], &spec["persistentVolumeClaimRetentionPolicy"]),
+        (&json!(1), &json!("OrderedReady"), &json!({"whenDeleted": "Retain", "whenScaled": "Retain"}))
+    );
+}
+
+#[test]
+fn what_is_wrong_with_a_set_is_told_by_field() {
+    let check = |kind: &str, change: Value, expected: &[&str]| check_refused(kind, set(change), expected);
+    check(
+        "DaemonSet",
+        json!({"spec": {"updateStrategy": {"rollingUpdate": {"maxUnavailable": 0}}}}),
+        &["spec.updateStrategy.rollingUpdate.maxUnavailable: Required value: cannot be 0 when maxSurge is 0"],
+    );
+    check(
+        "DaemonSet",
+        json!({"spec": {"updateStrategy": {"type": "Recreate"}}}),
+        &[
+            "spec.updateStrategy.type: Unsupported value: \"Recreate\": supported values: \"RollingUpdate\", \"OnDelete\"",
+        ],
+    );
+    check(
+        "StatefulSet",
+        json!({"spec": {"podManagementPolicy": "Any"}}),
+        &["spec.podManagementPolicy: Invalid value: \"Any\": must be 'OrderedReady' or 'Parallel'"],
+    );
+    check(
+        "StatefulSet",
+        json!({"spec": {"selector": {"matchLabels": null}}}),
+        &[
+            "spec.selector: Required value",
+            "spec.template.metadata.labels: Invalid value: {\"app\":\"a\"}: `selector` does not match template `labels`",
+        ],
+    );
+}
+
+#[test]
+fn a_stateful_set_changes_only_in_what_it_can_follow() {
+    let old = created("StatefulSet", set(json!({})));
+    for allowed in [
+        json!({"spec": {"replicas": 3}}),
+        json!({"spec": {"template": {"spec": {"containers": [{"name": "a", "image": "x:2"}]}}}}),
+        json!({"spec": {"minReadySeconds": 5}}),
+    ] {
+        let new = super::updated("StatefulSet", &old, None, allowed.clone()).expect("allowed");
+        assert_eq!(new["metadata"]["generation"], json!(2), "{allowed}");
+    }
+    check_change_refused(
+        "StatefulSet",
+        set(json!({})),
+        json!({"spec": {"serviceName": "other"}}),
+        &["spec: Forbidden: updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', \
+           'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are \
+           forbidden"],
+    );
+}
