@@ -6,15 +6,19 @@
 //!
 //! | module | decides or touches |
 //! |---|---|
-//! | `mvcc`, `history`, `codec`, `record`, `segment` | decide: no thread, clock or file |
-//! | `core`, `storage`, `log` | the Raft node, its entries and its log, over the traits of `disk`; no thread or clock |
-//! | `watch`, `view` | what readers share with the driver |
-//! | `driver`, `persister`, `files`, `stored_state`, `folders`, `sled_state`, `directory` | threads and files |
+//! | `mvcc`, `history`, `sessions`, `members`, `codec`, `record`, `segment`, `image` | decide: no thread, clock or file |
+//! | `core`, `pending`, `taken`, `reads`, `patience`, `storage`, `log` | the Raft node, what it is asked, its entries and its log, over traits; time is an argument |
+//! | `replica` | when to tick, to persist, to install a whole state; time is an argument |
+//! | `watch`, `view`, `inbox` | what others share with the driver |
+//! | `peer` | streams between servers, and between a server and a tool: tasks on the caller's run time |
+//! | `driver`, `persister`, `files`, `stored_state`, `folders`, `sled_state`, `directory`, `backup` | threads and files |
 //!
-//! A write goes: [`Store::commit`] encodes it and queues it; the driver's thread proposes all that wait, writes them as one
-//! record, flushes once, applies them, shows the new snapshot, pushes the events, answers, and wakes the watchers. Behind
-//! its back the persister brings sled up to date in batches, each of which carries the log index that it stands for; log
-//! segments go when sled has durably passed them. A start loads sled and replays the log behind it.
+//! A write goes: [`Store::commit`] encodes it and puts it into the inbox; the driver's thread takes all that wait. If this
+//! server leads, it proposes them, sends them to the others, writes them as one record and flushes once; else it hands them
+//! to the leader. When a majority has them on disk they are applied: the driver shows the new snapshot, pushes the events,
+//! answers those that this server's users asked for, and wakes the watchers. Behind its back the persister brings sled up to
+//! date in batches, each of which carries the log index that it stands for; log segments go when sled has durably passed
+//! them. A start loads sled and replays the log behind it.
 
 mod backup;
 mod codec;

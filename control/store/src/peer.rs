@@ -42,8 +42,8 @@ pub type BoxedStream = Box<dyn Stream>;
 
 /// How this server reaches the others.
 pub trait Dial: Send + Sync {
-    /// Opens a stream to `to`, and makes sure that the other side is the server with its id. Whoever calls this gives
-    /// it a few seconds.
+    /// Opens a stream to `to`, and makes sure that the other side is the server with its id. It is given up after 1.5 s.
+    /// Small writes should not be held back (`TCP_NODELAY`).
     fn dial(&self, to: &Member) -> BoxFuture<'static, io::Result<BoxedStream>>;
 }
 
@@ -75,11 +75,11 @@ impl fmt::Display for Peer {
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PeerError {
-    /// One side does not want to speak with the other.
-    #[error("refused: {0}")]
+    /// The side that was dialled does not want to speak with the one that dialled.
+    #[error("refused by the side that was dialled, which says of the other: {0}")]
     Refused(Refused),
-    /// This side does not want to speak with the other.
-    #[error("the other side is not wanted: {0}")]
+    /// The side that dialled does not want to speak with the one that it found.
+    #[error("the server that was dialled is not wanted: {0}")]
     Unwanted(Refused),
     /// Nothing came for too long.
     #[error("nothing came for {} ms", .0.as_millis())]

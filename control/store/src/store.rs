@@ -260,7 +260,8 @@ impl Store {
 
     /// The cluster as this server sees it.
     pub fn membership(&self) -> Membership {
-        self.0.view.membership()
+        // The rest is renewed at intervals, this is at hand.
+        Membership { revision: self.applied().revision(), ..self.0.view.membership() }
     }
 
     /// Serves a stream that `peer` opened, until it ends.
