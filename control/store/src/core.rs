@@ -5,6 +5,7 @@
 
 mod apply;
 mod lead;
+mod send;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -320,6 +321,8 @@ impl<D: Disk> Core<D> {
         while result.is_ok() && self.node.has_ready() {
             result = self.settle_once().and_then(|()| self.begin());
         }
+        // Nothing is between raft and the log here.
+        self.lead.written();
         self.publish();
         self.show();
         result
@@ -386,7 +389,6 @@ impl<D: Disk> Core<D> {
         let hard_state = self.node.store().hard_state.clone();
         if ready.must_sync() {
             self.append(&hard_state, &entries)?;
-            self.lead.written();
         } else {
             self.log.note(&hard_state);
         }
@@ -400,7 +402,8 @@ impl<D: Disk> Core<D> {
         self.apply(light.take_committed_entries())?;
         self.node.advance_apply();
         let applied = (self.state.index(), self.state.term());
-        self.node.mut_store().forget(applied);
+        let needed = self.needed();
+        self.node.mut_store().forget(applied, needed);
         Ok(())
     }
 
@@ -414,22 +417,6 @@ impl<D: Disk> Core<D> {
         self.log.append(hard_state, entries)
     }
 
-    /// Raft asks for a snapshot with metadata only; here it gets what the state is now.
-    fn send(&mut self, mut messages: Vec<Message>) {
-        let states = messages.extract_if(.., |message| message.msg_type == MessageType::MsgSnapshot);
-        for mut message in states.collect::<Vec<_>>() {
-            let image = self.image();
-            let metadata = message.mut_snapshot().mut_metadata();
-            metadata.index = image.state.index();
-            metadata.term = image.state.term();
-            metadata.set_conf_state(image.conf_state.clone());
-            self.transport.send_snapshot(message, image);
-        }
-        if !messages.is_empty() {
-            self.transport.send(messages);
-        }
-    }
-
     /// Refuses everything that waits, and shows that nothing more is written.
     pub fn fail(&mut self, error: &StoreError) {
         self.view.set_failure(error.clone());
@@ -439,9 +426,14 @@ impl<D: Disk> Core<D> {
 
     /// Refuses everything that waits.
     pub fn abandon(&mut self, error: &StoreError) {
-        self.pending.drain().into_iter().for_each(|pending| pending.asker.refuse(error.clone()));
+        self.pending.abandon(error);
         self.answers.drain(..).for_each(|answer| answer.refuse(error));
         self.reads.refuse(error);
+    }
+
+    /// Whether proposals of this server's users are not answered yet.
+    pub fn is_waited_for(&self) -> bool {
+        !self.pending.is_empty()
     }
 
     /// The last log entry that was applied.
@@ -481,6 +473,11 @@ impl<D: Disk> Core<D> {
     /// Raft's node.
     pub fn node(&self) -> &RawNode<Tail> {
         &self.node
+    }
+
+    /// Keeps more or less of the log for others, so that they need whole states more or less often.
+    pub fn retain(&mut self, retention: crate::storage::Retention) {
+        self.node.mut_store().retain(retention);
     }
 
     /// The applied state.

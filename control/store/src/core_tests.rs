@@ -11,6 +11,7 @@ use crate::log::Base;
 use crate::members::Change;
 use crate::memory_disk::MemoryDisk;
 use crate::proposals::{Context, Why};
+use crate::storage::{Bounds, Retention};
 use crate::txn::{Guard, Op, Outcome, Txn};
 use crate::view::Role;
 
@@ -88,7 +89,7 @@ fn core(server: u64, starts: u64, stored: Image, disk: &MemoryDisk, wire: &Wire)
     let initial = founding_state(state.index().min(FOUNDED_AT), state.term().min(1));
     let (log, recovered) = Log::open(disk.clone(), 4096, base, &initial).unwrap();
     let limits = Limits { events: 100, bytes: usize::MAX };
-    Core::new(Parts {
+    let mut core = Core::new(Parts {
         record: record(server),
         origin: server * 1000 + starts,
         seed: server * 7 + starts,
@@ -102,7 +103,10 @@ fn core(server: u64, starts: u64, stored: Image, disk: &MemoryDisk, wire: &Wire)
         transport: Box::new(Wired(server, wire.clone())),
         planted: None,
     })
-    .unwrap()
+    .unwrap();
+    let bounds = |entries| Bounds { entries, bytes: usize::MAX };
+    core.retain(Retention { usual: bounds(20), slow: bounds(100), snapshot: bounds(200) });
+    core
 }
 
 fn put(key: &str) -> Bytes {

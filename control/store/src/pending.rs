@@ -285,9 +285,17 @@ impl PendingProposals {
         }
     }
 
-    /// Takes out all.
-    pub fn drain(&mut self) -> Vec<Pending> {
-        self.finish_where(|_, _| true)
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// Refuses all. Whether one that was handed on is applied nobody knows.
+    pub fn abandon(&mut self, error: &StoreError) {
+        let is_end = matches!(error, StoreError::Closed | StoreError::Removed);
+        for pending in self.finish_where(|_, _| true) {
+            let unknown = is_end && pending.tries > 0 && pending.change.is_none();
+            pending.asker.refuse(if unknown { StoreError::Unknown } else { error.clone() });
+        }
     }
 }
 

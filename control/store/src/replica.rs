@@ -370,10 +370,12 @@ impl<D: Disk, K: Keeper> Replica<D, K> {
         }
     }
 
-    /// Whether a replica that closes may be left alone: it does not lead any more, nobody else can, or it takes too long.
+    /// Whether a replica that closes may be left alone: what was asked of it is answered and it does not lead any more,
+    /// nobody else is there, or it takes too long.
     pub fn may_end(&mut self) -> bool {
         let Some(limit) = self.closing else { return false };
-        self.failed.is_some() || self.core.is_alone() || self.now >= limit || !self.core.give_up_lead()
+        let is_over = self.failed.is_some() || self.core.is_alone() || self.now >= limit;
+        is_over || !self.core.give_up_lead() && !self.core.is_waited_for()
     }
 
     /// Whether a batch is being written; its report is waited for before the end.

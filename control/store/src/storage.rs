@@ -17,11 +17,45 @@ pub(crate) struct Tail {
     bytes: usize,
     /// The last entry that was applied, and its term.
     applied: (u64, u64),
+    retention: Retention,
 }
 
 /// How much a server with peers keeps for those that are behind; one that is further behind needs a snapshot.
-const KEPT_ENTRIES: usize = 4096;
-const KEPT_BYTES: usize = 8 << 20;
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Retention {
+    pub usual: Bounds,
+    /// A leader keeps so much of what it knows that another server lacks,
+    pub slow: Bounds,
+    /// and so much while a whole state is on its way there: if what comes behind that state were gone when it arrives,
+    /// another one would have to follow.
+    pub snapshot: Bounds,
+}
+
+/// So much and no more.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    pub entries: usize,
+    pub bytes: usize,
+}
+
+impl Default for Retention {
+    fn default() -> Retention {
+        Retention {
+            usual: Bounds { entries: 16 << 10, bytes: 8 << 20 },
+            slow: Bounds { entries: 256 << 10, bytes: 64 << 20 },
+            snapshot: Bounds { entries: 1 << 20, bytes: 256 << 20 },
+        }
+    }
+}
+
+/// What the other servers still need, as far as a leader knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Needed {
+    /// The first entry that one of them lacks.
+    pub from: u64,
+    /// Whether one of them is being sent a whole state.
+    pub snapshot: bool,
+}
 
 impl Tail {
     /// The entries behind `base_index`.
@@ -35,7 +69,17 @@ impl Tail {
     ) -> Tail {
         let bytes = entries.iter().map(|entry| entry.data.len()).sum();
         let applied = (base_index, base_term);
-        Tail { server, hard_state, conf_state, base_index, base_term, entries, bytes, applied }
+        Tail {
+            server,
+            hard_state,
+            conf_state,
+            base_index,
+            base_term,
+            entries,
+            bytes,
+            applied,
+            retention: Retention::default(),
+        }
     }
 
     /// Adds durable entries; they replace those at and behind their indexes.
@@ -61,12 +105,16 @@ impl Tail {
 
     /// Notes the last entry that was applied, with its term, and forgets those up to it, but for what peers are likely to
     /// ask for.
-    pub fn forget(&mut self, applied: (u64, u64)) {
+    pub fn forget(&mut self, applied: (u64, u64), needed: Option<Needed>) {
         self.applied = applied;
         let alone = self.is_alone();
-        while let Some(entry) = self.entries.front() {
-            let wanted = !alone && self.entries.len() <= KEPT_ENTRIES && self.bytes <= KEPT_BYTES;
-            if entry.index > applied.0 || wanted {
+        while let Some(entry) = self.entries.front().filter(|entry| entry.index <= applied.0) {
+            let bounds = match needed {
+                Some(needed) if needed.from <= entry.index && needed.snapshot => self.retention.snapshot,
+                Some(needed) if needed.from <= entry.index => self.retention.slow,
+                _ => self.retention.usual,
+            };
+            if !alone && self.entries.len() <= bounds.entries && self.bytes <= bounds.bytes {
                 return;
             }
             self.base_index = entry.index;
@@ -74,6 +122,12 @@ impl Tail {
             self.bytes -= entry.data.len();
             self.entries.pop_front();
         }
+    }
+
+    /// Keeps more or less from now on.
+    #[cfg(any(test, feature = "simulation"))]
+    pub fn retain(&mut self, retention: Retention) {
+        self.retention = retention;
     }
 
     /// Whether this server is the only one of its cluster.

@@ -50,7 +50,7 @@ fn a_range_is_cut_at_its_size_but_never_empty() {
 fn a_sole_server_forgets_what_it_applied_and_one_with_peers_keeps_some() {
     let check = |voters: &[u64], applied: u64, first: u64| {
         let mut tail = tail(voters);
-        tail.forget((applied, 2));
+        tail.forget((applied, 2), None);
         assert_eq!((tail.first_index().unwrap(), tail.last_index().unwrap()), (first, 9));
         assert!(tail.term(first - 1).is_ok());
     };
@@ -58,4 +58,23 @@ fn a_sole_server_forgets_what_it_applied_and_one_with_peers_keeps_some() {
     check(&[1], 7, 8);
     check(&[1], 9, 10);
     check(&[1, 2, 3], 9, 6);
+}
+
+#[test]
+fn a_leader_keeps_what_others_lack_within_bounds() {
+    let check = |needed: Option<Needed>, count: u64, first: u64| {
+        let conf_state = ConfState { voters: vec![1, 2, 3], ..ConfState::default() };
+        let mut tail = Tail::new(1, HardState::default(), conf_state, 5, 1, entries(6..=5 + count, 2).into());
+        tail.forget((5 + count, 2), needed);
+        assert_eq!(tail.first_index().unwrap(), first, "{needed:?}");
+    };
+    let kept = Retention::default().usual.entries as u64;
+    let slow = Retention::default().slow.entries as u64;
+    let from = |from: u64| Some(Needed { from, snapshot: false });
+    check(None, kept, 6);
+    check(None, kept + 10, 16);
+    check(from(6), kept + 10, 6);
+    check(from(8), kept + 10, 8);
+    check(from(6), slow + 10, 16);
+    check(Some(Needed { from: 6, snapshot: true }), slow + 10, 6);
 }

@@ -342,9 +342,14 @@ impl<D: Disk> Core<D> {
         if !std::mem::take(&mut self.lead.is_due) || self.is_removed() {
             return;
         }
-        self.tend_record();
         let raft = &self.node.raft;
-        if raft.state != StateRole::Leader || !raft.commit_to_current_term() || raft.has_pending_conf() {
+        let leads = raft.state == StateRole::Leader;
+        if leads && !raft.commit_to_current_term() {
+            self.lead.is_due = true;
+            return;
+        }
+        self.tend_record();
+        if !leads || self.node.raft.has_pending_conf() {
             return;
         }
         let conf = self.node.store().conf_state.clone();
