@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pal_store::{Role, Store, StoreConfig, StoreError, Timing, Txn};
 
@@ -203,4 +203,26 @@ async fn another_clock_is_kept() {
     .await;
     commit(cluster.store(1), "x/1", "v").await;
     assert_eq!(read(cluster.store(2), "x/1").await.as_deref(), Some("v"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_vanishes_is_replaced_soon() {
+    const ROUNDS: usize = 12;
+    let cluster = Cluster::of(3).await;
+    let mut waits = Vec::new();
+    for round in 0..ROUNDS {
+        let leader = cluster.leader().await;
+        let others: Vec<usize> = (0..3).filter(|which| *which != leader).collect();
+        commit(cluster.store(others[round % 2]), "x/1", "v").await;
+        cluster.isolate(leader);
+        let cut = Instant::now();
+        commit(cluster.store(others[round % 2]), "x/1", "v").await;
+        waits.push(cut.elapsed());
+        cluster.net.heal();
+        cluster.agree(&[0, 1, 2]).await;
+    }
+    waits.sort();
+    println!("written again after {waits:.0?}");
+    // With the default clock it takes 300 to 600 ms and an election; the rest is for a machine that is busy.
+    assert!(waits[ROUNDS / 2] < Duration::from_millis(1500), "{waits:.0?}");
 }
