@@ -1,6 +1,8 @@
 //! What committed entries and whole states do to the state machine, and how that is shown.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use protobuf::Message as _;
 use raft::StateRole;
@@ -52,7 +54,13 @@ pub(super) struct Shown {
     /// Whether something of the membership may have changed.
     is_due: bool,
     ticks: u32,
+    /// When each of a leader's followers was last seen to be heard of.
+    heard: BTreeMap<u64, Duration>,
 }
+
+/// A follower that was not heard of for so long is not active. raft forgets at every election timeout who was, until the
+/// next heartbeat is answered.
+const SILENCE: Duration = Duration::from_secs(1);
 
 impl Shown {
     /// A leader shows its followers' progress now and then.
@@ -261,8 +269,21 @@ impl<D: Disk> Core<D> {
             self.transport.members(members);
             self.show.members = Some(members.clone());
         }
+        self.listen();
         self.view.set_membership(self.membership());
         self.view.set_role(self.role());
+    }
+
+    /// Notes which followers were heard of lately.
+    fn listen(&mut self) {
+        if !self.leads() {
+            self.show.heard.clear();
+            return;
+        }
+        let now = self.now;
+        let active = self.node.raft.prs().iter().filter(|(_, progress)| progress.recent_active);
+        self.show.heard.extend(active.map(|(id, _)| (*id, now)));
+        self.show.heard.retain(|_, heard| *heard + SILENCE > now);
     }
 
     fn role(&self) -> Role {
@@ -292,7 +313,7 @@ impl<D: Disk> Core<D> {
             }
             // What this server itself holds is not waited for.
             let matched = if id == self.me() { raft.raft_log.last_index() } else { raft.prs().get(id)?.matched };
-            Some(Progress { matched, active: id == self.me() || raft.prs().get(id)?.recent_active })
+            Some(Progress { matched, active: id == self.me() || self.show.heard.contains_key(&id) })
         };
         let status = |id: u64| {
             let unknown = || Member { id: ServerId(id), ..Member::default() };

@@ -310,3 +310,22 @@ fn members_survive_restarts_of_all() {
         assert_eq!(cluster.keys(&[server])[0], ["a/1"]);
     }
 }
+
+#[test]
+fn a_leader_shows_who_answers_at_all_times_and_soon_who_does_not() {
+    let mut cluster = Cluster::led(3);
+    let all = [1, 2, 3];
+    let leader = all.into_iter().find(|server| cluster.core(*server).view.role() == Role::Leader).unwrap();
+    let active = |cluster: &mut Cluster| {
+        let members = cluster.core(leader).view.membership().members;
+        members.iter().filter(|status| status.progress.is_some_and(|progress| progress.active)).count()
+    };
+    cluster.pass(30, &all);
+    for tick in 0..100 {
+        cluster.pass(1, &all);
+        assert_eq!(active(&mut cluster), 3, "{tick} ticks later");
+    }
+    let others: Vec<u64> = all.into_iter().filter(|server| *server != leader).take(1).chain([leader]).collect();
+    cluster.pass(80, &others);
+    assert_eq!(active(&mut cluster), 2);
+}
