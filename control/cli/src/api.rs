@@ -1,6 +1,7 @@
 //! The cluster as this program's client commands see it: requests, and which resources there are.
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use futures::AsyncBufRead;
 use http::{Method, Request};
@@ -16,6 +17,10 @@ use crate::paths;
 /// The header by which a list is asked for as a table (kubectl's).
 pub const AS_TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
+
+/// How long a request that is refused for now is repeated, and how often.
+const REFUSED_LIMIT: Duration = Duration::from_secs(10);
+const ASK_AGAIN: Duration = Duration::from_millis(500);
 
 /// A connection to a cluster.
 #[derive(Clone)]
@@ -97,9 +102,11 @@ impl Api {
         }
         let broken = |error: &dyn std::fmt::Display| CliError::other(format!("{}: {error}", path.display()));
         let kubeconfig = Kubeconfig::read_from(&path).map_err(|error| broken(&error))?;
-        let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+        let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
             .await
             .map_err(|error| broken(&error))?;
+        // It would go on for half an hour, and repeat what may have been done.
+        config.default_retry = false;
         let client = kube::Client::try_from(config.clone()).map_err(|error| broken(&error))?;
         let namespace = config.default_namespace.clone();
         Ok(Self { client, config, kubeconfig: path, namespace })
@@ -130,9 +137,19 @@ impl Api {
         RegistryClient::new(Some(cluster), Vec::new()).map_err(CliError::other)
     }
 
-    /// A request whose answer is JSON.
+    /// A request whose answer is JSON. What was refused for now, and so was not done, is asked for again for a while: a
+    /// cluster has no leader for a moment when one is lost.
     pub async fn json(&self, request: Request<Vec<u8>>) -> Result<Value, CliError> {
-        self.client.request(request).await.map_err(|error| self.explain(error))
+        let started = Instant::now();
+        loop {
+            let outcome = self.client.request(request.clone()).await.map_err(|error| self.explain(error));
+            match outcome {
+                Err(error) if matches!(error.code(), Some(429 | 503)) && started.elapsed() < REFUSED_LIMIT => {
+                    tokio::time::sleep(ASK_AGAIN).await;
+                }
+                outcome => return outcome,
+            }
+        }
     }
 
     /// A request whose answer streams.

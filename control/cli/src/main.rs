@@ -92,8 +92,10 @@ async fn dispatch(args: Args) -> Result<(), CliError> {
 
 fn start_tracing(filter: &str) {
     use std::io::IsTerminal;
-    let filter =
-        tracing_subscriber::EnvFilter::try_new(filter).unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    // It reports as errors what its callers tell in words of their own.
+    const QUIET: &str = "kube_client::client::builder=off";
+    let filter = tracing_subscriber::EnvFilter::try_new(format!("{QUIET},{filter}"))
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(format!("{QUIET},warn")));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())

@@ -58,8 +58,8 @@ pub fn write_private(path: &Path, text: &str) -> Result<(), CliError> {
 
 /// This machine's address on the way to a server, which is named as `https://HOST:PORT`.
 pub fn address_towards(server: &str) -> Result<IpAddr, String> {
-    let url = url::Url::parse(server)
-        .map_err(|_| "this is no URL; a server is named as https://HOST:PORT".to_owned())?;
+    let url =
+        url::Url::parse(server).map_err(|_| "this is no URL; a server is named as https://HOST:PORT".to_owned())?;
     let host = url.host_str().ok_or_else(|| "the URL names no host".to_owned())?;
     let port = url.port_or_known_default().unwrap_or(443);
     let host = host.trim_start_matches('[').trim_end_matches(']');

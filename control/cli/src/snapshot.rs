@@ -178,7 +178,8 @@ impl Drop for Partial {
         if self.done {
             return;
         }
-        let gone = if self.path.is_dir() { std::fs::remove_dir_all(&self.path) } else { std::fs::remove_file(&self.path) };
+        let gone =
+            if self.path.is_dir() { std::fs::remove_dir_all(&self.path) } else { std::fs::remove_file(&self.path) };
         if let Err(error) = gone
             && error.kind() != std::io::ErrorKind::NotFound
         {
