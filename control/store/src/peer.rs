@@ -98,6 +98,9 @@ pub enum PeerError {
         /// What the system said.
         reason: String,
     },
+    /// The same server has opened another stream.
+    #[error("the same server has opened another stream")]
+    Superseded,
     /// This side's store has been closed.
     #[error("the store is closed")]
     Closed,

@@ -65,7 +65,7 @@ where
     let ended = tokio::select! {
         ended = take(peers, from.id, reader) => ended,
         Err(error) = signs.flow(writer, ALIVE_EVERY) => Err(error.into()),
-        () = current.cancelled() => Err(PeerError::Closed),
+        () = current.cancelled() => Err(PeerError::Superseded),
     };
     peers.left(from.id, &current);
     ended

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use pal_store::{Role, Store, StoreConfig, StoreError, Timing, Txn};
+use pal_store::{Role, Store, StoreConfig, StoreError, Timing, Txn, WatchError};
 
 use crate::cluster::{Cluster, LIMIT, commit, eventually, put, read};
 
@@ -94,13 +94,20 @@ async fn a_follower_that_was_away_for_long_is_sent_the_whole_state() {
     commit(cluster.store(leader), "x/before", "v").await;
     cluster.close(away).await;
     // More than a leader keeps for those that are behind.
-    let value = "x".repeat(500_000);
-    for turn in 0..40 {
+    let value = "x".repeat(4 << 20);
+    for turn in 0..20 {
         commit(cluster.store(leader), &format!("x/{}", turn % 3), &value).await;
     }
     commit(cluster.store(leader), "x/last", "v").await;
-    cluster.start(away).await;
+    let store = cluster.start(away).await;
+    let watch = store.watch("x/", store.applied().revision());
     cluster.agree(&[0, 1, 2]).await;
+    let watched = match watch {
+        Ok(mut watcher) => watcher.next().await,
+        Err(error) => Err(error),
+    };
+    let replaced = matches!(watched, Err(WatchError::Lagged | WatchError::Compacted { .. }));
+    assert!(replaced, "it was sent the log: {:?}", watched.map(|event| event.revision));
     let content = |which: usize| -> Vec<_> {
         let snapshot = cluster.store(which).applied();
         snapshot
