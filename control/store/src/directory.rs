@@ -64,7 +64,14 @@ impl Directory {
         }
         let file = path.join(IDENTITY);
         let Record { cluster, server, joined } = match fs::read_to_string(&file) {
-            Ok(text) => parse(&file, &text)?,
+            Ok(text) => {
+                let (format, record) = parse(&file, &text)?;
+                if format < FORMAT {
+                    // Before anything of the later format is there, so that no earlier program works on it.
+                    replace(&file, record.text().as_bytes()).map_err(|error| StoreError::io(&file, &error))?;
+                }
+                record
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => begin(path, &file, start)?,
             Err(error) => return Err(StoreError::io(&file, &error)),
         };
@@ -153,7 +160,8 @@ fn begin(dir: &Path, file: &Path, start: &Start) -> Result<Record, StoreError> {
     Ok(identity)
 }
 
-fn parse(file: &Path, text: &str) -> Result<Record, StoreError> {
+/// The file's format and what it says.
+fn parse(file: &Path, text: &str) -> Result<(u32, Record), StoreError> {
     let corrupt = |why: &str| StoreError::Corrupt { file: file.to_owned(), why: why.to_owned() };
     let mut lines = text.lines();
     if lines.next() != Some("palinurus-store") {
@@ -173,7 +181,7 @@ fn parse(file: &Path, text: &str) -> Result<Record, StoreError> {
         return Err(corrupt("the server's id is 0"));
     }
     let joined = format >= 2 && field("joined")?.parse().map_err(|_| corrupt("joined is neither true nor false"))?;
-    Ok(Record { cluster, server, joined })
+    Ok((format, Record { cluster, server, joined }))
 }
 
 #[cfg(test)]
@@ -211,11 +219,14 @@ mod tests {
     }
 
     #[test]
-    fn the_format_before_this_one_is_read() {
+    fn the_format_before_this_one_is_read_and_raised() {
         let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join("identity"), "palinurus-store\nformat = 1\ncluster = c\nserver = 7\n").unwrap();
+        let file = dir.path().join("identity");
+        fs::write(&file, "palinurus-store\nformat = 1\ncluster = c\nserver = 7\n").unwrap();
         let held = Directory::open(dir.path(), &Start::Found).unwrap();
         assert_eq!((held.cluster.as_str(), held.server, held.joined), ("c", 7, false));
+        let raised = fs::read_to_string(&file).unwrap();
+        assert_eq!(raised, "palinurus-store\nformat = 2\ncluster = c\nserver = 7\njoined = false\n");
     }
 
     #[test]

@@ -118,7 +118,7 @@ pub(crate) fn reserve(file: &File, size: u64) -> io::Result<()> {
 
 /// Takes the room on a file system that has no other way: a length alone would be a promise that a full disk breaks.
 fn write_zeros(file: &File, size: u64) -> io::Result<()> {
-    const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+    static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
     let mut at = 0;
     while at < size {
         let len = (size - at).min(ZEROS.len() as u64);

@@ -117,6 +117,15 @@ impl Folders {
         replace(&file, text.as_bytes()).map_err(|error| StoreError::io(&file, &error))
     }
 
+    /// An error when there is less room than this.
+    pub fn check_room(&self, bytes: u64) -> Result<(), StoreError> {
+        let room = rustix::fs::statvfs(&self.dir).map_err(|error| StoreError::io(&self.dir, &error.into()))?;
+        if room.f_bavail.saturating_mul(room.f_frsize) < bytes {
+            return Err(StoreError::Full { path: self.dir.clone() });
+        }
+        Ok(())
+    }
+
     /// Puts some room aside, unless there is too little.
     pub fn take_reserve(&self) {
         let path = self.dir.join(RESERVE);

@@ -24,6 +24,17 @@ pub(crate) struct Batch {
     pub changed: BTreeMap<Arc<str>, Revision>,
 }
 
+impl Batch {
+    /// About how many bytes it writes.
+    pub fn bytes(&self) -> usize {
+        const OVERHEAD: usize = 16;
+        let size = |(key, entry): (&Key, &Option<Arc<Entry>>)| {
+            OVERHEAD + key.as_str().len() + entry.as_ref().map_or(0, |entry| entry.value().len())
+        };
+        self.objects.iter().map(size).sum()
+    }
+}
+
 /// Where the applied state is kept.
 pub(crate) trait StateDisk: Send + 'static {
     /// Writes all of a batch or nothing of it, and makes it durable. After an error or a panic it is called again with

@@ -1,13 +1,17 @@
 //! Changes of the applied state in sled: one tree, and every batch carries the applied index that it brings the tree to.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io;
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::time::{Duration, Instant};
 
 use crate::codec::{decode_entry, encode_entry};
 use crate::directory::ADVICE;
 use crate::error::StoreError;
+use crate::files::sync_dir;
 use crate::image::Image;
 use crate::key::{Key, Revision};
 use crate::mvcc::State;
@@ -24,10 +28,13 @@ const DELETED: [u8; 1] = [0];
 /// All objects are in memory anyway.
 const CACHE_BYTES: u64 = 2 << 20;
 
+/// So long a write may take, and a second more for each MiB.
+const LEAST_PATIENCE: Duration = Duration::from_secs(30);
+
 /// A sled database in a folder of its own.
 pub(crate) struct SledState {
     dir: PathBuf,
-    /// Gone after an error, until the next write opens it again.
+    /// Not there until it is used.
     db: Option<sled::Db>,
     /// There is a state below, so that a deleted key must be told from one that never changed.
     above_base: bool,
@@ -38,9 +45,14 @@ pub(crate) struct SledState {
 impl SledState {
     /// The database in `dir`, made if need be. Its content lies above another state, or is all there is.
     pub fn open(dir: &Path, above_base: bool) -> Result<SledState, StoreError> {
-        let mut state = SledState { dir: dir.to_owned(), db: None, above_base, blobs_synced: -1 };
+        let mut state = SledState::closed(dir, above_base);
         state.db()?;
         Ok(state)
+    }
+
+    /// The same, to be opened when it is used.
+    pub fn closed(dir: &Path, above_base: bool) -> SledState {
+        SledState { dir: dir.to_owned(), db: None, above_base, blobs_synced: -1 }
     }
 
     /// The state that is `base` with what is in here laid over it.
@@ -82,6 +94,7 @@ impl SledState {
     fn open_db(&self) -> Result<sled::Db, StoreError> {
         fs::create_dir_all(&self.dir).map_err(|error| StoreError::io(&self.dir, &error))?;
         remove_unfinished(&self.dir).map_err(|error| StoreError::io(&self.dir, &error))?;
+        wait_for_lock(&self.dir.join("db")).map_err(|error| StoreError::io(&self.dir, &error))?;
         // Durability is made below, by a flush of our own: sled's flusher would cost a thread that wakes for ever.
         let config = sled::Config::new().path(&self.dir).cache_capacity(CACHE_BYTES).flush_every_ms(None);
         config.open().map_err(|error| self.error(error))
@@ -120,12 +133,48 @@ impl SledState {
             }
         }
         File::open(self.dir.join("db"))?.sync_data()?;
+        // The names of what is new, and that of the folder itself.
+        sync_dir(&self.dir)?;
+        self.dir.parent().map_or(Ok(()), sync_dir)?;
         self.blobs_synced = newest;
         Ok(())
     }
 
-    /// Writes all of a batch or nothing of it, and makes it durable.
-    pub fn write(&mut self, batch: &Batch) -> Result<(), StoreError> {
+    /// Writes all of a batch or nothing of it, and makes it durable. After an error the database has to be opened again: its
+    /// memory and the disk may differ.
+    ///
+    /// sled can panic when the disk is full, again while it is taken apart, or wait for ever for a write that failed. So it
+    /// works on a thread of its own, on which nobody waits longer than for the slowest disk.
+    pub fn write(self, batch: &Batch) -> Result<SledState, Unwritten> {
+        let changes = self.changes(batch);
+        let limit = LEAST_PATIENCE + Duration::from_millis(batch.bytes() as u64 >> 10);
+        let dir = self.dir.clone();
+        let (done, result) = sync_channel(1);
+        let work = move || {
+            let written = self.apply(changes);
+            // Whoever asked may have given up.
+            let _ = done.send(written);
+        };
+        let worker = std::thread::Builder::new()
+            .name("store-sled".to_owned())
+            .spawn(work)
+            .map_err(|error| Unwritten { error: StoreError::io(&dir, &error), hangs: false })?;
+        match result.recv_timeout(limit) {
+            Ok(written) => {
+                // It has nothing more to do.
+                let _ = worker.join();
+                written.map_err(|error| Unwritten { error, hangs: false })
+            }
+            Err(RecvTimeoutError::Disconnected) => {
+                Err(Unwritten { error: failed(&dir, "sled panicked"), hangs: false })
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                Err(Unwritten { error: failed(&dir, "sled does not answer"), hangs: true })
+            }
+        }
+    }
+
+    fn changes(&self, batch: &Batch) -> sled::Batch {
         let mut changes = sled::Batch::default();
         changes.insert(POINT, batch.image.point().encode());
         for (key, entry) in &batch.objects {
@@ -139,15 +188,33 @@ impl SledState {
         for (name, revision) in &batch.changed {
             changes.insert(prefixed(BUCKET, name), &revision.0.to_le_bytes());
         }
-        // After an error, or a panic within it, its memory and the disk may differ: only after a success it is kept.
-        // Otherwise it is opened again for the next try.
-        let db = self.db()?.clone();
-        self.db = None;
-        db.apply_batch(changes).and_then(|()| db.flush()).map_err(|error| self.error(error))?;
-        self.sync().map_err(|error| StoreError::io(&self.dir, &error))?;
-        self.db = Some(db);
-        Ok(())
+        changes
     }
+
+    fn apply(mut self, changes: sled::Batch) -> Result<SledState, StoreError> {
+        let db = self.db()?.clone();
+        // The handle in here outlives a panic, so that sled is not taken apart on the way out of one.
+        let applied = std::panic::catch_unwind(AssertUnwindSafe(|| db.apply_batch(changes).and_then(|()| db.flush())));
+        match applied {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => return Err(self.error(error)),
+            Err(_) => return Err(failed(&self.dir, "sled panicked")),
+        }
+        self.sync().map_err(|error| StoreError::io(&self.dir, &error))?;
+        Ok(self)
+    }
+}
+
+/// A batch was not written.
+#[derive(Debug)]
+pub(crate) struct Unwritten {
+    pub error: StoreError,
+    /// The database still hangs on to its files, and cannot be opened again by this process.
+    pub hangs: bool,
+}
+
+fn failed(dir: &Path, why: &str) -> StoreError {
+    StoreError::io(dir, &io::Error::other(why.to_owned()))
 }
 
 fn prefixed(kind: u8, name: &str) -> Vec<u8> {
@@ -155,6 +222,26 @@ fn prefixed(kind: u8, name: &str) -> Vec<u8> {
     key.push(kind);
     key.extend_from_slice(name.as_bytes());
     key
+}
+
+/// sled's threads can hold on to a database for a moment after its last handle is gone. Nobody else can have it: the
+/// store's directory is locked.
+fn wait_for_lock(file: &Path) -> io::Result<()> {
+    const LIMIT: Duration = Duration::from_secs(10);
+    const BETWEEN: Duration = Duration::from_millis(2);
+    let file = match File::open(file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        opened => opened?,
+    };
+    let started = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::WouldBlock) if started.elapsed() < LIMIT => std::thread::sleep(BETWEEN),
+            Err(TryLockError::WouldBlock) => return Err(io::ErrorKind::WouldBlock.into()),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+    }
 }
 
 /// A kill while sled opens leaves a half-written index that the next open would take for corruption.

@@ -32,10 +32,11 @@ fn an_empty_folder_holds_no_state() {
 #[test]
 fn what_was_written_is_loaded() {
     let dir = tempfile::tempdir().unwrap();
-    let mut stored = SledState::open(dir.path(), false).unwrap();
+    let stored = SledState::open(dir.path(), false).unwrap();
     let large = 400_000;
-    stored.write(&batch(3, vec![entry("a/1", 10, 1), entry("a/2", 10, 2), entry("b/1", large, 3)])).unwrap();
-    stored.write(&batch(5, vec![entry("a/1", 20, 5), ("a/2".into(), None)])).unwrap();
+    let stored =
+        stored.write(&batch(3, vec![entry("a/1", 10, 1), entry("a/2", 10, 2), entry("b/1", large, 3)])).unwrap();
+    let stored = stored.write(&batch(5, vec![entry("a/1", 20, 5), ("a/2".into(), None)])).unwrap();
     drop(stored);
     let Image { state, conf_state } = load(dir.path());
     assert_eq!((state.index(), state.term(), state.revision()), (5, 2, Revision(5)));
@@ -61,8 +62,8 @@ fn what_a_kill_while_opening_leaves_is_removed() {
 fn a_state_that_makes_no_sense_is_refused() {
     fn check(key: &[u8], value: &[u8], expected: &str) {
         let dir = tempfile::tempdir().unwrap();
-        let mut stored = SledState::open(dir.path(), false).unwrap();
-        stored.write(&batch(3, vec![entry("a/1", 10, 1)])).unwrap();
+        let stored = SledState::open(dir.path(), false).unwrap();
+        let mut stored = stored.write(&batch(3, vec![entry("a/1", 10, 1)])).unwrap();
         stored.db().unwrap().insert(key, value).unwrap();
         let refused = stored.load(Image::default()).err().map(|error| error.to_string()).unwrap_or_default();
         assert_eq!(refused, format!("{}: {expected}; {ADVICE}", dir.path().display()));
@@ -77,12 +78,14 @@ fn a_state_that_makes_no_sense_is_refused() {
 #[test]
 fn a_deleted_key_hides_the_one_below() {
     let dir = tempfile::tempdir().unwrap();
-    let mut below = SledState::open(&dir.path().join("below"), false).unwrap();
-    below.write(&batch(3, vec![entry("a/1", 10, 1), entry("a/2", 10, 2), entry("b/1", 10, 3)])).unwrap();
+    let below = SledState::open(&dir.path().join("below"), false).unwrap();
+    let mut below =
+        below.write(&batch(3, vec![entry("a/1", 10, 1), entry("a/2", 10, 2), entry("b/1", 10, 3)])).unwrap();
     let below = below.load(Image::default()).unwrap();
     let mut above = SledState::open(&dir.path().join("above"), true).unwrap();
     assert_eq!(above.load(below.clone()).unwrap().point(), below.point());
-    above.write(&batch(7, vec![("a/1".into(), None), entry("a/2", 20, 7), entry("a/3", 10, 6)])).unwrap();
+    let mut above =
+        above.write(&batch(7, vec![("a/1".into(), None), entry("a/2", 20, 7), entry("a/3", 10, 6)])).unwrap();
     let Image { state, .. } = above.load(below).unwrap();
     let found: Vec<_> = state.snapshot().range("", None).cloned().collect();
     assert_eq!(

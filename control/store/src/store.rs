@@ -333,7 +333,7 @@ impl Drop for Shared {
 /// Brings the store up from its directory.
 fn open(config: &StoreConfig) -> Result<(Driver<Files>, Shared), StoreError> {
     let directory = Directory::open(&config.dir, &config.start)?;
-    let mut stored = StoredState::open(&directory.state())?;
+    let mut stored = StoredState::open(&directory.state(), config.persist_bytes)?;
     let loaded = match stored.load()? {
         Some(loaded) => loaded,
         None if directory.joined => joining(),

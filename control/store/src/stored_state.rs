@@ -17,12 +17,17 @@ use crate::folders::{Current, Folders};
 use crate::image::{Image, ImageError, ImageReader};
 use crate::mvcc::State;
 use crate::persister::{Batch, StateDisk};
-use crate::sled_state::SledState;
+use crate::sled_state::{SledState, Unwritten};
 
 /// On disk the state may take half as much again as is live, and so many bytes more. While it is written anew, both are
 /// there: with the log that is less than three times what is live. sled's part may be half as large as the image, and so
-/// many bytes more: reading it takes several times as long, and more memory.
-const SLACK_BYTES: u64 = 16 << 20;
+/// many bytes more: reading it takes several times as long, and more memory. So many batches make up the bytes more.
+const SLACK_BATCHES: u64 = 4;
+const MOST_SLACK_BYTES: u64 = 1 << 40;
+/// sled writes every change about so often,
+const SLED_WRITES: u64 = 2;
+/// and takes room in steps: so much can be gone before the first change.
+const SLED_ROOM: u64 = 2 << 20;
 /// What an entry takes beside its key and value, about.
 const ENTRY_OVERHEAD: u64 = 16;
 
@@ -46,7 +51,8 @@ pub(crate) struct StoredState {
     index: u64,
     live: Live,
     slack: u64,
-    /// It is not known which folder counts: `current` could not be replaced cleanly. Only a fresh folder helps.
+    /// It is not known which folder counts, for `current` could not be replaced cleanly, or the folder's database hangs. Only
+    /// a fresh folder helps.
     unsure: bool,
     /// A rebuild failed: it is tried again when the folder has grown to this.
     patience: u64,
@@ -71,11 +77,7 @@ struct Live {
 impl Live {
     fn note(&mut self, batch: &Batch) -> u64 {
         let mean = self.bytes / self.objects.max(1);
-        let bytes = |(key, entry): (&crate::key::Key, &Option<std::sync::Arc<crate::entry::Entry>>)| {
-            let value = entry.as_ref().map_or(0, |entry| entry.value().len());
-            (key.as_str().len() + value) as u64 + ENTRY_OVERHEAD
-        };
-        let written = batch.objects.iter().map(bytes).sum();
+        let written = batch.bytes() as u64;
         self.changed += mean.saturating_mul(batch.objects.len() as u64).max(written);
         written
     }
@@ -95,8 +97,8 @@ impl Live {
 }
 
 impl StoredState {
-    /// The state in `dir`, which is made if need be.
-    pub fn open(dir: &Path) -> Result<StoredState, StoreError> {
+    /// The state in `dir`, which is made if need be. It is written in batches of about so many bytes.
+    pub fn open(dir: &Path, batch_bytes: usize) -> Result<StoredState, StoreError> {
         let (folders, current) = Folders::open(dir)?;
         Ok(StoredState {
             folders,
@@ -106,7 +108,7 @@ impl StoredState {
             next_number: current.map_or(1, |current| current.number + 1),
             index: 0,
             live: Live::default(),
-            slack: SLACK_BYTES,
+            slack: SLACK_BATCHES.saturating_mul(batch_bytes as u64).min(MOST_SLACK_BYTES),
             unsure: false,
             patience: 0,
         })
@@ -125,18 +127,18 @@ impl StoredState {
         Ok(Some(Loaded { state: image.state, conf_state: image.conf_state, installed: current.installed }))
     }
 
-    fn lay_changes_over(&mut self, base: Image, current: Current) -> Result<Image, StoreError> {
+    fn lay_changes_over(&self, base: Image, current: Current) -> Result<Image, StoreError> {
         if !self.folders.sled(current.number).is_dir() {
             return Ok(base);
         }
-        let opened = match self.sled(current).map(drop) {
+        let open = || SledState::open(&self.folders.sled(current.number), current.image);
+        let opened = match open() {
             // sled writes when it opens. A server that starts on a full disk can at least be read.
-            Err(StoreError::Full { .. }) if self.folders.release_reserve() => self.sled(current).map(drop),
+            Err(StoreError::Full { .. }) if self.folders.release_reserve() => open(),
             opened => opened,
         };
-        opened?;
-        // Its memory is given back; the first write opens it again.
-        self.sled.take().map_or(Ok(base.clone()), |mut sled| sled.load(base))
+        // Its memory is given back after this; the first write opens it again.
+        opened?.load(base)
     }
 
     fn read_image(&self, number: u64) -> Result<Image, StoreError> {
@@ -160,14 +162,6 @@ impl StoredState {
         }
     }
 
-    fn sled(&mut self, current: Current) -> Result<&mut SledState, StoreError> {
-        let sled = match self.sled.take() {
-            Some(sled) => sled,
-            None => SledState::open(&self.folders.sled(current.number), current.image)?,
-        };
-        Ok(self.sled.insert(sled))
-    }
-
     /// Whether the folder would be too large with so many bytes more.
     fn is_too_large(&mut self, current: Current, batch: &Batch, written: u64) -> bool {
         let mut usage = match self.folders.usage(current.number) {
@@ -177,8 +171,8 @@ impl StoredState {
                 return false;
             }
         };
-        // sled writes every change about twice, and a large batch takes it longer than an image does.
-        usage.sled += 2 * written;
+        // A large batch takes sled longer than an image takes.
+        usage.sled += SLED_WRITES * written;
         if usage.all() < self.patience {
             return false;
         }
@@ -198,7 +192,7 @@ impl StoredState {
         Ok(())
     }
 
-    fn rebuild_or_write(&mut self, current: Current, batch: &Batch) -> Result<(), StoreError> {
+    fn rebuild_or_write(&mut self, current: Current, batch: &Batch, written: u64) -> Result<(), StoreError> {
         let Err(error) = self.rebuild(&batch.image) else { return Ok(()) };
         if self.unsure {
             return Err(error);
@@ -206,7 +200,7 @@ impl StoredState {
         tracing::warn!(%error, "the applied state could not be written anew; it goes on where it is");
         let bytes = self.folders.usage(current.number).unwrap_or_default().all();
         self.patience = bytes + bytes / 8;
-        self.write_changes(current, batch)
+        self.write_changes(current, batch, written)
     }
 
     fn make(&mut self, image: &Image) -> Result<u64, StoreError> {
@@ -228,19 +222,27 @@ impl StoredState {
         Ok(())
     }
 
-    fn write_changes(&mut self, current: Current, batch: &Batch) -> Result<(), StoreError> {
+    fn write_changes(&mut self, current: Current, batch: &Batch, written: u64) -> Result<(), StoreError> {
         if current.installed {
             // The log was reset behind it, or there would be nothing to write.
             let current = Current { installed: false, ..current };
             self.folders.point(current)?;
             self.current = Some(current);
         }
-        // After an error, or a panic within it, sled's memory and the disk may differ: it is kept only after a success.
-        self.sled(current)?;
-        let Some(mut sled) = self.sled.take() else { return Ok(()) };
-        sled.write(batch)?;
-        self.sled = Some(sled);
-        Ok(())
+        // sled recovers badly from a disk that fills up under its hands.
+        self.folders.check_room(SLED_ROOM + SLED_WRITES * written)?;
+        let sled = self.sled.take();
+        let sled = sled.unwrap_or_else(|| SledState::closed(&self.folders.sled(current.number), current.image));
+        match sled.write(batch) {
+            Ok(sled) => {
+                self.sled = Some(sled);
+                Ok(())
+            }
+            Err(Unwritten { error, hangs }) => {
+                self.unsure |= hangs;
+                Err(error)
+            }
+        }
     }
 }
 
@@ -253,8 +255,10 @@ impl StateDisk for StoredState {
         let written = self.live.note(batch);
         match self.current.filter(|_| !self.unsure) {
             None => self.rebuild(&batch.image)?,
-            Some(current) if self.is_too_large(current, batch, written) => self.rebuild_or_write(current, batch)?,
-            Some(current) => self.write_changes(current, batch)?,
+            Some(current) if self.is_too_large(current, batch, written) => {
+                self.rebuild_or_write(current, batch, written)?
+            }
+            Some(current) => self.write_changes(current, batch, written)?,
         }
         self.index = index;
         self.folders.take_reserve();

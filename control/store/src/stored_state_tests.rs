@@ -8,6 +8,8 @@ use crate::entry::Entry;
 use crate::persister::Dirty;
 use crate::txn::{Op, Txn};
 
+const BATCH_BYTES: usize = 4 << 20;
+
 /// A state that is changed, and the changes that were not handed out yet.
 struct Writer {
     image: Image,
@@ -49,7 +51,7 @@ fn content(image: &Image) -> (Vec<Arc<Entry>>, Vec<(String, u64)>, u64) {
 }
 
 fn load(dir: &Path) -> Option<Loaded> {
-    StoredState::open(dir).unwrap().load().unwrap()
+    StoredState::open(dir, BATCH_BYTES).unwrap().load().unwrap()
 }
 
 fn check_stored(dir: &Path, expected: &Image, installed: bool) {
@@ -70,7 +72,7 @@ fn what_was_written_comes_back_after_every_batch() {
     assert!(load(dir.path()).is_none());
     let mut writer = Writer::new();
     for round in 0..6 {
-        let mut stored = StoredState::open(dir.path()).unwrap();
+        let mut stored = StoredState::open(dir.path(), BATCH_BYTES).unwrap();
         stored.load().unwrap();
         for turn in 0..20 {
             writer.put(&format!("a/{}", turn * (round + 1) % 50), 100 * round);
@@ -87,7 +89,7 @@ fn what_was_written_comes_back_after_every_batch() {
 fn a_batch_from_before_what_is_stored_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let mut writer = Writer::new();
-    let mut stored = StoredState::open(dir.path()).unwrap();
+    let mut stored = StoredState::open(dir.path(), BATCH_BYTES).unwrap();
     writer.put("a/1", 1);
     let early = writer.batch();
     writer.put("a/1", 2);
@@ -102,7 +104,7 @@ fn disk_use_is_bounded_under_overwriting_and_shrinks_after_deletes() {
     const OBJECTS: usize = 200;
     const LEN: usize = 5000;
     let dir = tempfile::tempdir().unwrap();
-    let mut stored = StoredState::open(dir.path()).unwrap();
+    let mut stored = StoredState::open(dir.path(), BATCH_BYTES).unwrap();
     stored.slack = 100_000;
     let mut writer = Writer::new();
     let number = |stored: &StoredState| stored.current.unwrap().number;
@@ -137,7 +139,7 @@ fn a_staged_state_takes_over_when_it_is_adopted_and_not_before() {
     writer.put("a/1", 10);
     (0..30).for_each(|turn| other.put(&format!("b/{turn}"), 10));
     let open = || {
-        let mut stored = StoredState::open(dir.path()).unwrap();
+        let mut stored = StoredState::open(dir.path(), BATCH_BYTES).unwrap();
         stored.load().unwrap();
         stored
     };
@@ -181,13 +183,13 @@ fn a_database_of_the_first_layout_is_taken_over() {
     writer.put("a/1", 10);
     writer.put("a/2", 10);
     SledState::open(&state, false).unwrap().write(&writer.batch()).unwrap();
-    let mut stored = StoredState::open(&state).unwrap();
+    let mut stored = StoredState::open(&state, BATCH_BYTES).unwrap();
     stored.load().unwrap().unwrap();
     writer.delete("a/1");
     stored.write(&writer.batch()).unwrap();
     drop(stored);
     check_stored(&state, &writer.image, false);
-    let mut stored = StoredState::open(&state).unwrap();
+    let mut stored = StoredState::open(&state, BATCH_BYTES).unwrap();
     stored.load().unwrap().unwrap();
     stored.slack = 0;
     writer.put("a/3", 10);
@@ -202,20 +204,20 @@ fn a_damaged_image_is_refused_with_what_to_do() {
     let dir = tempfile::tempdir().unwrap();
     let mut writer = Writer::new();
     writer.put("a/1", 1000);
-    let mut stored = StoredState::open(dir.path()).unwrap();
+    let mut stored = StoredState::open(dir.path(), BATCH_BYTES).unwrap();
     stored.write(&writer.batch()).unwrap();
     let path = stored.folders.image(1);
     drop(stored);
     let whole = fs::read(&path).unwrap();
     let check = |bytes: &[u8], expected: &str| {
         fs::write(&path, bytes).unwrap();
-        let refused = StoredState::open(dir.path()).unwrap().load().err().map(|error| error.to_string());
+        let refused = StoredState::open(dir.path(), BATCH_BYTES).unwrap().load().err().map(|error| error.to_string());
         assert_eq!(refused.unwrap_or_default(), format!("{}: {expected}; {ADVICE}", path.display()));
     };
     let cut = whole.len() - 3;
     check(&whole[..cut], &format!("it ends at byte {cut}, before its trailer: the copy is incomplete"));
     let mut flipped = whole.clone();
     flipped[200] ^= 1;
-    let refused = StoredState::open(dir.path()).unwrap().read_image(1);
+    let refused = StoredState::open(dir.path(), BATCH_BYTES).unwrap().read_image(1);
     assert!(matches!(refused, Err(StoreError::Corrupt { .. })));
 }

@@ -106,6 +106,50 @@ fn a_slow_watcher_has_lagged_and_can_resume_from_where_it_stood() {
     assert_eq!(drain(&mut resumed).len(), 4);
 }
 
+#[test]
+fn a_replaced_state_ends_the_watches_of_the_buckets_that_changed_and_of_no_others() {
+    let hub = hub(&[event("a/1", 1), event("b/1", 2), event("c/1", 3)], 3);
+    let mut watchers = ["a/", "b/", "new/", "never/"].map(|prefix| hub.watch(prefix, Revision(0)).unwrap());
+    watchers.iter_mut().for_each(|watcher| _ = drain(watcher));
+    let changed: Vec<(Arc<str>, Revision)> =
+        [("a/", 1), ("b/", 8), ("c/", 3), ("new/", 9)].map(|(name, at)| (name.into(), Revision(at))).into();
+    hub.reset(Revision(9), changed.iter().map(|(name, at)| (name, at)));
+    let ends = watchers.each_mut().map(|watcher| watcher.try_next().err());
+    assert_eq!(ends, [None, Some(WatchError::Lagged), Some(WatchError::Lagged), None]);
+    assert_eq!([&watchers[0], &watchers[3]].map(Watcher::revision), [Revision(9); 2]);
+    let check = |prefix: &str, after: u64, expected: Option<u64>| {
+        let refused = hub.watch(prefix, Revision(after)).err();
+        assert_eq!(refused, expected.map(|oldest| WatchError::Compacted { oldest: Revision(oldest) }));
+    };
+    check("a/", 0, None);
+    check("b/", 7, Some(8));
+    check("b/", 8, None);
+    check("new/", 3, Some(9));
+    check("never/", 0, None);
+    hub.push(&[event("a/2", 10), event("b/2", 11)], Revision(11)).announce();
+    assert_eq!(drain(&mut watchers[0]), [("a/2".to_owned(), 10)]);
+}
+
+#[test]
+fn a_floor_of_every_bucket_holds_for_those_that_are_not_named() {
+    let every: Arc<str> = EVERY_BUCKET.into();
+    let (named, at): (Arc<str>, _) = ("a/".into(), Revision(105));
+    let check = |hub: &Arc<Hub>| {
+        for (prefix, floor) in [("a/", 105), ("b/", 100), ("", 100)] {
+            let refused = hub.watch(prefix, Revision(99)).err();
+            assert_eq!(refused, Some(WatchError::Compacted { oldest: Revision(floor) }), "{prefix:?}");
+            assert!(hub.watch(prefix, Revision(floor)).is_ok());
+        }
+    };
+    let changed = || [(&every, &Revision(100)), (&named, &at)].into_iter();
+    check(&Arc::new(Hub::new(LIMITS, Revision(105), changed())));
+    let hub = hub(&[event("b/1", 1)], 1);
+    let mut watcher = hub.watch("b/", Revision(1)).unwrap();
+    hub.reset(Revision(105), changed());
+    check(&hub);
+    assert_eq!(watcher.try_next(), Err(WatchError::Lagged));
+}
+
 #[tokio::test]
 async fn waiting_watchers_wake_for_events_and_for_the_end() {
     let hub = hub(&[], 0);
