@@ -384,10 +384,11 @@ impl<D: Disk, K: Keeper> Replica<D, K> {
     }
 
     /// Hands the older generation to the keeper, so that the next start has no more to replay than the younger one. True
-    /// when there is something to wait for.
+    /// when there is something to wait for. What could not be written is not tried again: the log has it.
     pub fn write_out(&mut self) -> bool {
         self.core.abandon(&StoreError::Closed);
         if !self.persistence.is_writing
+            && self.persistence.retry.is_none()
             && let Some(batch) = self.core.dirty().take_old()
         {
             self.hand_over(batch);
