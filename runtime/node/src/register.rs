@@ -30,6 +30,8 @@ const LEASE_EVERY: Duration = Duration::from_secs(10);
 /// The same where a server may not see this node by its tunnel: should that one lead, the Lease is what tells it that the
 /// node lives.
 const LEASE_OFTEN: Duration = Duration::from_secs(2);
+/// How soon a renewal that failed is tried again then.
+const LEASE_AGAIN: Duration = Duration::from_millis(500);
 /// How often the Node's status is written when nothing changes.
 const STATUS_EVERY: Duration = Duration::from_secs(300);
 /// How long the server may take.
@@ -103,10 +105,14 @@ pub(crate) struct Links {
 }
 
 impl Links {
-    /// Waits until the Lease is due again.
-    async fn due(&mut self) {
+    /// Waits until the Lease is due again, which is soon when it was not `renewed` and is needed.
+    async fn due(&mut self, renewed: bool) {
         let often = self.up.borrow_and_update().is_partial(&self.servers.list());
-        let every = if often { LEASE_OFTEN } else { LEASE_EVERY };
+        let every = match (often, renewed) {
+            (false, _) => LEASE_EVERY,
+            (true, true) => LEASE_OFTEN,
+            (true, false) => LEASE_AGAIN,
+        };
         let servers = &self.servers;
         tokio::select! {
             () = tokio::time::sleep(every.mul_f64(rand::random_range(0.95..1.0))) => {}
@@ -120,13 +126,14 @@ impl Links {
 pub(crate) async fn renew_lease(client: kube::Client, name: String, mut links: Links, cancel: CancellationToken) {
     let api: Api<Lease> = Api::namespaced(client, "kube-node-lease");
     loop {
-        match tokio::time::timeout(LIMIT, write_lease(&api, &name)).await {
+        let written = tokio::time::timeout(LIMIT, write_lease(&api, &name)).await;
+        match &written {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::debug!(error = root_cause(&error), "lease not renewed"),
+            Ok(Err(error)) => tracing::debug!(error = root_cause(error), "lease not renewed"),
             Err(_) => tracing::debug!("lease not renewed in time"),
         }
         tokio::select! {
-            () = links.due() => {}
+            () = links.due(matches!(written, Ok(Ok(())))) => {}
             () = cancel.cancelled() => return,
         }
     }
