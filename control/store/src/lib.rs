@@ -37,7 +37,7 @@ mod key;
 mod log;
 mod members;
 mod membership;
-#[cfg(test)]
+#[cfg(any(test, feature = "simulation"))]
 mod memory_disk;
 mod mvcc;
 mod patience;
@@ -51,6 +51,8 @@ mod record;
 mod replica;
 mod segment;
 mod sessions;
+#[cfg(any(test, feature = "simulation"))]
+pub mod simulation;
 mod sled_state;
 mod slog_bridge;
 mod snapshot;

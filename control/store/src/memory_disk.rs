@@ -71,6 +71,7 @@ impl MemoryDisk {
     }
 
     /// What was not synced is gone, as after a power cut.
+    #[cfg(test)]
     pub fn cut_power(&self) {
         let mut content = self.0.lock().unwrap();
         content.segments.values_mut().for_each(|segment| segment.unsynced.clear());
@@ -120,6 +121,7 @@ impl MemoryDisk {
     }
 
     /// How often something was made durable.
+    #[cfg(test)]
     pub fn syncs(&self) -> usize {
         self.0.lock().unwrap().syncs
     }

@@ -240,7 +240,8 @@ impl<D: Disk, K: Keeper> Replica<D, K> {
     pub fn due(&self) -> Option<Duration> {
         let tick = (!self.core.is_timeless() && self.failed.is_none()).then_some(self.next_tick);
         let persistence = &self.persistence;
-        let persist = if persistence.is_writing { None } else { persistence.retry.or(persistence.turn) };
+        let persist =
+            if persistence.is_writing || self.failed.is_some() { None } else { persistence.retry.or(persistence.turn) };
         tick.into_iter().chain(persist).chain(self.closing).min()
     }
 
@@ -257,7 +258,11 @@ impl<D: Disk, K: Keeper> Replica<D, K> {
 
     /// Begins a new generation when the younger one is large or old enough, and hands the one before to the keeper.
     fn persist(&mut self) {
-        if self.persistence.is_writing || self.persistence.retry.is_some_and(|retry| retry > self.now) {
+        // What failed may have stopped within an entry: a state with half of it must never be stored.
+        if self.failed.is_some() || self.persistence.is_writing {
+            return;
+        }
+        if self.persistence.retry.is_some_and(|retry| retry > self.now) {
             return;
         }
         if self.persistence.retry.take().is_some()

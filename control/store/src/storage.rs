@@ -140,7 +140,7 @@ impl Tail {
     }
 
     /// The first entry, or where it will be.
-    #[cfg(any(test, feature = "simulation"))]
+    #[cfg(test)]
     pub fn first(&self) -> u64 {
         self.base_index + 1
     }

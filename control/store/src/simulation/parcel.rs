@@ -1,0 +1,108 @@
+//! What servers say to each other, and how it leaves a process.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use protobuf::Message as _;
+use raft::eraftpb::Message;
+
+use crate::core::Transport;
+use crate::image::Image;
+use crate::members::Members;
+use crate::memory_disk::MemoryDisk;
+use crate::proposals::{Forward, Refusal};
+
+/// What one server says to another.
+#[derive(Clone)]
+pub(crate) enum Parcel {
+    Message(Message),
+    Forward(Vec<Forward>),
+    Refuse(Vec<Refusal>),
+    Snapshot(Box<(Message, Image)>),
+}
+
+impl Parcel {
+    /// In words, and as numbers for the hash.
+    pub fn describe(&self) -> (String, [u64; 3]) {
+        match self {
+            Parcel::Message(message) => {
+                let words = format!(
+                    "{:?} term {} log ({}, {}) commit {} entries {}{}",
+                    message.get_msg_type(),
+                    message.term,
+                    message.index,
+                    message.log_term,
+                    message.commit,
+                    message.entries.len(),
+                    if message.reject { " reject" } else { "" }
+                );
+                let bytes = message.write_to_bytes().unwrap_or_default();
+                (words, [message.term, message.index, u64::from(crc32fast::hash(&bytes))])
+            }
+            Parcel::Forward(proposals) => {
+                let seqs: Vec<u64> = proposals.iter().map(|proposal| proposal.context.seq).collect();
+                (format!("forward {seqs:?}"), [1, proposals.len() as u64, seqs.iter().sum()])
+            }
+            Parcel::Refuse(refusals) => (format!("refuse {refusals:?}"), [2, refusals.len() as u64, 0]),
+            Parcel::Snapshot(whole) => {
+                let (message, image) = &**whole;
+                let point = image.point();
+                (format!("snapshot at {} for term {}", point.index, message.term), [3, point.index, message.term])
+            }
+        }
+    }
+
+    /// How much longer than a message it takes.
+    pub fn size(&self) -> u64 {
+        match self {
+            Parcel::Snapshot(_) => 20,
+            Parcel::Message(message) => message.entries.len() as u64 / 20,
+            _ => 0,
+        }
+    }
+}
+
+/// What a process gave to the network and the network has not taken yet.
+#[derive(Clone)]
+pub(crate) struct Outbox {
+    sent: Arc<Mutex<Vec<(u64, Parcel)>>>,
+    machine: MemoryDisk,
+}
+
+impl Outbox {
+    /// That of a process on this machine.
+    pub fn new(machine: MemoryDisk) -> Outbox {
+        Outbox { sent: Arc::default(), machine }
+    }
+
+    fn put(&self, to: u64, parcel: Parcel) {
+        // A dead machine sends nothing, whatever the code on it still believes.
+        if !self.machine.is_dead() {
+            self.sent.lock().unwrap_or_else(PoisonError::into_inner).push((to, parcel));
+        }
+    }
+
+    /// Everything that was put in since this was asked last.
+    pub fn take(&self) -> Vec<(u64, Parcel)> {
+        std::mem::take(&mut *self.sent.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Transport for Outbox {
+    fn send(&mut self, messages: Vec<Message>) {
+        messages.into_iter().for_each(|message| self.put(message.to, Parcel::Message(message)));
+    }
+
+    fn forward(&mut self, to: u64, proposals: Vec<Forward>) {
+        self.put(to, Parcel::Forward(proposals));
+    }
+
+    fn refuse(&mut self, to: u64, refusals: Vec<Refusal>) {
+        self.put(to, Parcel::Refuse(refusals));
+    }
+
+    fn send_snapshot(&mut self, message: Message, image: Image) {
+        self.put(message.to, Parcel::Snapshot(Box::new((message, image))));
+    }
+
+    fn members(&mut self, _: &Members) {}
+}

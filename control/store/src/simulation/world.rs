@@ -1,0 +1,440 @@
+//! The world: one queue of what happens when, and everything that it happens to.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+
+use pal_checker::History;
+use tokio::sync::oneshot;
+
+use super::client::Client;
+use super::machine::{Machine, State};
+use super::network::Network;
+use super::operator::Operator;
+use super::parcel::Parcel;
+use super::random::Random;
+use super::trace::Trace;
+use super::truth::Truth;
+use super::watching::Watching;
+use super::{MS, Options};
+use crate::driver::Request;
+use crate::error::StoreError;
+use crate::replica::Arrival;
+
+/// Something that will happen.
+pub(crate) enum Event {
+    /// A process has something to do, or its clock says so.
+    Wake { server: u64, life: u64 },
+    /// A parcel arrives.
+    Arrive { from: u64, to: u64, parcel: Box<Parcel> },
+    /// A process is told something by its own machine.
+    Tell { server: u64, life: u64, arrival: Arrival },
+    /// A disk has done what it was asked for.
+    Done { server: u64, life: u64, job: u64 },
+    /// A client looks for its answer, or asks.
+    Client(usize),
+    /// A watcher reads.
+    Watch(usize),
+    /// A machine starts again.
+    Start(u64),
+    /// A process is asked to end, and is started again.
+    Restart(u64),
+    /// A fault begins, or ends.
+    Fault,
+    /// The operator looks after the members.
+    Operate,
+}
+
+struct Due {
+    at: u64,
+    order: u64,
+    event: Event,
+}
+
+impl PartialEq for Due {
+    fn eq(&self, other: &Due) -> bool {
+        (self.at, self.order) == (other.at, other.order)
+    }
+}
+
+impl Eq for Due {}
+
+impl PartialOrd for Due {
+    fn partial_cmp(&self, other: &Due) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Due {
+    fn cmp(&self, other: &Due) -> std::cmp::Ordering {
+        (self.at, self.order).cmp(&(other.at, other.order))
+    }
+}
+
+/// A whole state on its way, whose sender is to be told what became of it.
+struct Sending {
+    from: (u64, u64),
+    to: (u64, u64),
+    reply: oneshot::Receiver<Result<(), StoreError>>,
+}
+
+/// Everything.
+pub(crate) struct World {
+    pub options: Options,
+    pub now: u64,
+    pub random: Random,
+    pub trace: Trace,
+    pub network: Network,
+    pub machines: BTreeMap<u64, Machine>,
+    pub truth: Truth,
+    pub history: History,
+    pub clients: Vec<Client>,
+    pub watchers: Vec<Watching>,
+    pub faults: super::faults::Faults,
+    /// Whether clients ask for more.
+    pub busy: bool,
+    queue: BinaryHeap<Reverse<Due>>,
+    order: u64,
+    sendings: Vec<Sending>,
+    pub operator: Operator,
+    /// What happened, for the summary.
+    pub steps: u64,
+    pub installs: u64,
+}
+
+type Step = Result<(), String>;
+
+/// No run takes more.
+const MOST_STEPS: u64 = 300_000;
+
+impl World {
+    /// A cluster that was just founded, and its clients.
+    pub fn new(options: Options, lines: usize) -> World {
+        let mut random = Random::new(options.seed);
+        let network = Network::new(random.fork());
+        let faults = super::faults::Faults::new(random.fork(), options.servers);
+        let machines = Machine::found(options.servers, &mut random, options.planted);
+        let servers: Vec<u64> = machines.keys().copied().collect();
+        let count = 3 + random.index(4) as u64;
+        let clients =
+            (1..=count).map(|id| Client::new(id, random.fork(), servers[id as usize % servers.len()])).collect();
+        let watchers = (0..4).map(|n| Watching::new(random.fork(), ["a/", "b/", "c/", "a/1"][n])).collect();
+        let mut world = World {
+            options,
+            now: 0,
+            random,
+            trace: Trace::new(lines),
+            network,
+            machines,
+            truth: Truth::default(),
+            history: History::default(),
+            clients,
+            watchers,
+            faults,
+            busy: true,
+            queue: BinaryHeap::new(),
+            order: 0,
+            sendings: Vec::new(),
+            operator: Operator::default(),
+            steps: 0,
+            installs: 0,
+        };
+        servers.iter().for_each(|server| world.at(0, Event::Start(*server)));
+        (0..world.clients.len()).for_each(|client| world.at(20 * MS, Event::Client(client)));
+        (0..world.watchers.len()).for_each(|watcher| world.at(10 * MS, Event::Watch(watcher)));
+        world.at(700 * MS, Event::Fault);
+        world.at(900 * MS, Event::Operate);
+        world
+    }
+
+    /// Lets something happen.
+    pub fn at(&mut self, at: u64, event: Event) {
+        self.order += 1;
+        self.queue.push(Reverse(Due { at, order: self.order, event }));
+    }
+
+    /// Lets the world go on until a time.
+    pub fn run_until(&mut self, until: u64) -> Step {
+        while self.queue.peek().is_some_and(|Reverse(due)| due.at <= until) {
+            let Some(Reverse(due)) = self.queue.pop() else { break };
+            self.now = self.now.max(due.at);
+            self.steps += 1;
+            if self.steps > MOST_STEPS {
+                return Err(format!(
+                    "the time is {} ms after {MOST_STEPS} steps: something goes round in circles",
+                    self.now / MS
+                ));
+            }
+            self.happen(due.event)?;
+        }
+        self.now = until;
+        Ok(())
+    }
+
+    fn happen(&mut self, event: Event) -> Step {
+        match event {
+            Event::Wake { server, life } => self.wake(server, life)?,
+            Event::Arrive { from, to, parcel } => self.arrive(from, to, *parcel),
+            Event::Tell { server, life, arrival } => {
+                if self.machines[&server].is_alive(life) {
+                    self.hand_in(server, arrival);
+                }
+            }
+            Event::Done { server, life, job } => self.job_done(server, life, job)?,
+            Event::Client(client) => self.turn(client),
+            Event::Watch(watcher) => self.watch(watcher),
+            Event::Start(server) => self.start(server)?,
+            Event::Restart(server) => self.restart(server),
+            Event::Fault => self.fault()?,
+            Event::Operate => self.operate(),
+        }
+        Ok(())
+    }
+
+    pub fn machine(&mut self, server: u64) -> &mut Machine {
+        // Machines are never taken out of the map, and ids come from it.
+        self.machines.get_mut(&server).expect("a machine of this world")
+    }
+
+    /// Starts a machine's process, if it can be.
+    pub fn start(&mut self, server: u64) -> Step {
+        let now = self.now;
+        let machine = self.machine(server);
+        if !matches!(machine.state, State::Down) {
+            return Ok(());
+        }
+        let started = machine.start();
+        let life = machine.life;
+        match started {
+            Ok(()) => {
+                self.trace.note(now, &[1, server, life], || format!("{server} starts (life {life})"));
+                self.at(now, Event::Wake { server, life });
+            }
+            Err(why) => {
+                self.trace.note(now, &[2, server], || format!("{server} does not start: {why}"));
+                let machine = self.machine(server);
+                if machine.was_damaged() && !why.to_string().contains("UNNOTICED") {
+                    machine.state = State::Broken;
+                } else if matches!(why, StoreError::Full { .. }) || machine.disk.is_dead() {
+                    machine.crash();
+                    self.at(now + 200 * MS, Event::Start(server));
+                } else {
+                    return Err(format!("server {server} does not start, although nobody damaged its disk: {why}"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A process is asked to end in good order; one that failed is ended at once.
+    fn restart(&mut self, server: u64) {
+        let now = self.now;
+        if self.machine(server).mend() {
+            self.crash(server);
+            self.at(now + MS, Event::Start(server));
+            return;
+        }
+        self.trace.note(now, &[12, server], || format!("{server} is asked to end"));
+        self.machine(server).close();
+        self.rouse(server, now);
+    }
+
+    /// A machine loses its power.
+    pub fn crash(&mut self, server: u64) {
+        let now = self.now;
+        let machine = self.machine(server);
+        if !matches!(machine.state, State::Up(_)) {
+            return;
+        }
+        machine.crash();
+        self.trace.note(now, &[3, server], || format!("{server} crashes"));
+        self.forget_answers(server);
+    }
+
+    /// What a dead process had said to its users is lost.
+    fn forget_answers(&mut self, server: u64) {
+        let now = self.now;
+        for client in 0..self.clients.len() {
+            let waiting = self.clients[client].waiting.take_if(|waiting| waiting.server == server);
+            if waiting.is_some() {
+                self.at(now + MS, Event::Client(client));
+            }
+        }
+        for watcher in self.watchers.iter_mut().filter(|watcher| watcher.server.is_some_and(|(on, _)| on == server)) {
+            watcher.end();
+        }
+    }
+
+    /// A process gets something from outside; it sees it when it wakes next.
+    fn hand_in(&mut self, server: u64, arrival: Arrival) {
+        let now = self.now;
+        if self.machine(server).hand_in(arrival) {
+            self.rouse(server, now);
+        }
+    }
+
+    /// Wakes a process soon, unless it is about to wake anyway.
+    fn rouse(&mut self, server: u64, at: u64) {
+        let machine = self.machine(server);
+        if let Some((at, life)) = machine.rouse(at) {
+            self.at(at, Event::Wake { server, life });
+        }
+    }
+
+    fn wake(&mut self, server: u64, life: u64) -> Step {
+        let now = self.now;
+        let machine = self.machine(server);
+        if !machine.is_alive(life) || !machine.is_due(now) {
+            return Ok(());
+        }
+        if machine.paused_until > now {
+            let at = machine.paused_until;
+            self.rouse(server, at);
+            return Ok(());
+        }
+        let failed = machine.pass(now);
+        if self.machines[&server].disk.is_dead() {
+            self.take_outbox(server);
+            self.trace.note(now, &[4, server], || format!("{server} dies on the way"));
+            self.crash(server);
+            let again = now + self.random.within(20 * MS..1500 * MS);
+            self.at(again, Event::Start(server));
+            return Ok(());
+        }
+        if let Some(error) = failed {
+            self.trace.note(now, &[5, server], || format!("{server} fails: {error}"));
+            if !self.machines[&server].may_fail() {
+                return Err(format!("server {server} failed, although its disk was well: {error}"));
+            }
+        }
+        self.take_outbox(server);
+        if self.machine(server).end_if_closed()? {
+            self.trace.note(now, &[13, server], || format!("{server} has ended"));
+            self.forget_answers(server);
+            let again = now + self.random.within(20 * MS..800 * MS);
+            self.at(again, Event::Start(server));
+            return Ok(());
+        }
+        self.take_jobs(server);
+        let machine = self.machines.get_mut(&server).expect("a machine of this world");
+        machine.note(now, &mut self.trace);
+        machine.check(&mut self.truth)?;
+        self.poll_sendings();
+        for client in 0..self.clients.len() {
+            if self.clients[client].waiting.as_ref().is_some_and(|waiting| waiting.server == server) {
+                self.hear(client);
+            }
+        }
+        if let Some(due) = self.machine(server).due() {
+            self.rouse(server, due);
+        }
+        Ok(())
+    }
+
+    fn take_outbox(&mut self, server: u64) {
+        let now = self.now;
+        let slow = self.machines[&server].slow;
+        for (to, parcel) in self.machine(server).take_outbox() {
+            let (words, numbers) = parcel.describe();
+            self.trace.note(now, &[&[6, server, to], &numbers[..]].concat(), || format!("{server} -> {to}: {words}"));
+            let arrivals = self.network.arrivals(now + slow, server, to, parcel.size());
+            if arrivals.is_empty() {
+                self.lose(server, to, &parcel);
+            }
+            for at in arrivals {
+                self.at(at, Event::Arrive { from: server, to, parcel: Box::new(parcel.clone()) });
+            }
+        }
+    }
+
+    /// The sender's connection breaks some time after a parcel was lost.
+    fn lose(&mut self, from: u64, to: u64, parcel: &Parcel) {
+        let life = self.machines[&from].life;
+        let at = self.now + self.random.within(MS..200 * MS);
+        if matches!(parcel, Parcel::Snapshot(_)) {
+            self.at(at, Event::Tell { server: from, life, arrival: Arrival::SnapshotSent { to, ok: false } });
+        } else if self.random.permille(100) {
+            self.at(at, Event::Tell { server: from, life, arrival: Arrival::Unreachable { to } });
+        }
+    }
+
+    fn arrive(&mut self, from: u64, to: u64, parcel: Parcel) {
+        let now = self.now;
+        let Some(machine) = self.machines.get(&to) else { return };
+        let State::Up(process) = &machine.state else {
+            self.lose(from, to, &parcel);
+            return;
+        };
+        if process.refuses(from) {
+            // The peers' layer tells a removed server so when it connects.
+            let life = self.machines[&from].life;
+            self.at(now + MS, Event::Tell { server: from, life, arrival: Arrival::Removed });
+            return;
+        }
+        let arrival = match parcel {
+            Parcel::Message(message) => Arrival::Messages(vec![message]),
+            Parcel::Forward(proposals) => Arrival::Forwarded { from, proposals },
+            Parcel::Refuse(refusals) => Arrival::Refused { from, refusals },
+            Parcel::Snapshot(whole) => {
+                let (message, image) = *whole;
+                let (reply, answer) = oneshot::channel();
+                let lives = (self.machines[&from].life, machine.life);
+                self.sendings.push(Sending { from: (from, lives.0), to: (to, lives.1), reply: answer });
+                Arrival::Received { message: Box::new(message), image: Box::new(image), reply }
+            }
+        };
+        self.hand_in(to, arrival);
+    }
+
+    fn poll_sendings(&mut self) {
+        let mut at = 0;
+        while let Some(sending) = self.sendings.get_mut(at) {
+            let ok = match sending.reply.try_recv() {
+                Err(oneshot::error::TryRecvError::Empty) => {
+                    at += 1;
+                    continue;
+                }
+                Ok(Ok(())) => {
+                    self.installs += 1;
+                    true
+                }
+                Ok(Err(_)) | Err(oneshot::error::TryRecvError::Closed) => false,
+            };
+            let Sending { from: (server, life), to: (to, _), .. } = self.sendings.swap_remove(at);
+            let when = self.now + MS;
+            self.at(when, Event::Tell { server, life, arrival: Arrival::SnapshotSent { to, ok } });
+        }
+    }
+
+    fn take_jobs(&mut self, server: u64) {
+        let life = self.machines[&server].life;
+        let mut at = self.now;
+        while let Some(job) = self.machines[&server].stable.next_job() {
+            at += self.random.within(MS / 2..60 * MS);
+            self.at(at, Event::Done { server, life, job });
+        }
+    }
+
+    fn job_done(&mut self, server: u64, life: u64, job: u64) -> Step {
+        let now = self.now;
+        if !self.machines[&server].is_alive(life) {
+            return Ok(());
+        }
+        self.trace.note(now, &[7, server], || format!("{server}: the state's disk is done"));
+        if self.machine(server).job_done(job)? {
+            self.rouse(server, now);
+        } else {
+            // The power went on the way.
+            self.crash(server);
+            self.at(now + 300 * MS, Event::Start(server));
+        }
+        Ok(())
+    }
+
+    /// A process is asked something by its own users.
+    pub fn request(&mut self, server: u64, request: Request) {
+        let now = self.now;
+        if self.machine(server).request(request) {
+            self.rouse(server, now);
+        }
+    }
+}
