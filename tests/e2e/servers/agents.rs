@@ -1,10 +1,12 @@
 //! Nodes of a cluster of several servers: they know all of them, and go on with whichever lives.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
-use pal_tests::{Forming, Process, Servers, loopback, wait_until};
+use pal_tests::{Forming, Link, NoEvent, Process, Servers, loopback, wait_until};
 use tempfile::TempDir;
 
+use super::relayed;
 use crate::{LIMIT, pal, repository};
 
 const REQUEST_LIMIT: Duration = Duration::from_secs(5);
@@ -20,7 +22,8 @@ struct Node {
 async fn join(servers: &Servers, place: usize, name: &str) -> Node {
     let token = servers.pal_at(place, &["token", "create", "--role", "node", "--quiet"]).await.ok();
     let dir = tempfile::tempdir().expect("a temporary directory");
-    let (url, ip, data) = (servers.all()[place].url(), loopback(), dir.path().to_str().expect("plain text").to_owned());
+    let (url, ip, data) =
+        (public_url(servers, place).await, loopback(), dir.path().to_str().expect("plain text").to_owned());
     let words =
         ["agent", "--join", &url, "--token", token.trim(), "--name", name, "--node-ip", &ip, "--data-dir", &data];
     let mut process = pal().start(&words);
@@ -28,6 +31,14 @@ async fn join(servers: &Servers, place: usize, name: &str) -> Node {
     let node = Node { name: name.to_owned(), _process: process, _dir: dir };
     until_ready(servers, place, &node, true).await;
     node
+}
+
+/// Where the cluster says that the server at `place` is: behind its relay, where it has one.
+async fn public_url(servers: &Servers, place: usize) -> String {
+    let members = servers.members(place).await.expect("the members");
+    let name = servers.all()[place].name.as_str();
+    let member = members.iter().find(|member| member["name"] == name).expect("the server is a member");
+    format!("https://{}", member["address"].as_str().expect("its address"))
 }
 
 /// Whether the node is ready, as the server at `place` has it.
@@ -121,4 +132,46 @@ async fn what_was_pushed_to_a_server_that_is_gone_runs_on_a_node_that_comes_late
     let node = join(&servers, left, "n1").await;
     until_pods(&servers, left, &node, 1).await;
     until_logs(&servers, left).await;
+}
+
+/// What nodes dial from: nothing binds them to an address of their own.
+const NODES: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+/// More than a node may be silent for.
+const LONG: &str = "15";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_reaches_any_server_is_not_lost() {
+    let servers = Servers::form(&pal(), 3, relayed()).await;
+    let leader = servers.leader().await;
+    let node = join(&servers, leader, "n1").await;
+    let ticker = repository("examples/ticker/ticker.yaml");
+    servers.pal_at(leader, &["apply", "-f", &ticker, "--wait"]).await.ok();
+    for place in 0..3 {
+        until_logs(&servers, place).await;
+    }
+    servers.network().set(NODES, servers.all()[leader].ip, Link::Silent);
+    // All that happens to the node within a time in which it would be lost if nobody heard it.
+    let path = format!("/api/v1/nodes?watch=1&timeoutSeconds={LONG}&fieldSelector=metadata.name%3D{}", node.name);
+    let stream = servers.all()[leader].access().watch(&path, REQUEST_LIMIT).await.expect("an answer");
+    let mut stream = stream.expect("a watch");
+    loop {
+        match stream.next(LIMIT).await {
+            Ok(event) => assert!(!event.to_string().contains("NodeStatusUnknown"), "{event}"),
+            Err(NoEvent::Ended(_)) => break,
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(servers.leader().await, leader, "the same server led all the time");
+    // It has no tunnel to the node any more.
+    until_logs(&servers, leader).await;
+
+    for server in servers.all() {
+        servers.network().set(NODES, server.ip, Link::Refused);
+    }
+    until_ready(&servers, leader, &node, false).await;
+    servers.network().heal();
+    until_ready(&servers, leader, &node, true).await;
+    for place in 0..3 {
+        until_logs(&servers, place).await;
+    }
 }
