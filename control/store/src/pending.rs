@@ -92,8 +92,9 @@ pub(crate) struct Pending {
     pub change: Option<Change>,
     pub asker: Asker,
     deadline: Duration,
-    /// How often it was handed to a leader, and when last.
+    /// How often it was handed to a leader, how often to the present one, and when last.
     tries: u32,
+    recent: u32,
     handed: Duration,
     /// This server leads and could not propose it yet.
     is_put_off: bool,
@@ -144,6 +145,7 @@ impl PendingProposals {
             asker,
             deadline,
             tries: 0,
+            recent: 0,
             handed: Duration::ZERO,
             is_put_off: false,
         }));
@@ -161,6 +163,7 @@ impl PendingProposals {
     /// There is another leader, or none: all are handed on again.
     pub fn start_over(&mut self) {
         self.fresh = self.low;
+        self.slots.iter_mut().flatten().for_each(|pending| pending.recent = 0);
     }
 
     /// Those from `seq` on were not taken.
@@ -185,6 +188,7 @@ impl PendingProposals {
         let (origin, low) = (self.origin, self.low);
         let pending = self.slots.get_mut(usize::try_from(seq.checked_sub(low)?).ok()?)?.as_mut()?;
         pending.tries += 1;
+        pending.recent += 1;
         pending.handed = now;
         pending.is_put_off = false;
         let context = Context { origin, seq, low, change: pending.change.clone() };
@@ -205,7 +209,7 @@ impl PendingProposals {
         handed
             .filter(|(slot, _)| {
                 slot.as_ref().is_some_and(|pending| {
-                    let doublings = pending.tries.saturating_sub(1).min(MOST_DOUBLINGS);
+                    let doublings = pending.recent.saturating_sub(1).min(MOST_DOUBLINGS);
                     pending.is_put_off || now >= pending.handed + PATIENCE * 2u32.pow(doublings)
                 })
             })

@@ -61,7 +61,8 @@ async fn a_server_that_was_removed_while_it_was_away_learns_of_it_when_it_comes_
     let id = cluster.id(away);
     cluster.close(away).await;
     let leader = cluster.leader().await;
-    cluster.store(leader).remove_member(id).await.unwrap();
+    let removed = cluster.store(leader).remove_member(id).await;
+    assert!(removed.is_ok(), "{removed:?}: {:#?}", cluster.store(leader).membership());
     let store = cluster.start(away).await;
     eventually("the removal is known", || match store.role() {
         Role::Removed => Ok(()),
