@@ -115,11 +115,8 @@ impl Registry {
 
 /// The configuration must be of the kind that it is applied to.
 fn check_kind(resource: &Resource, subresource: Option<&str>, config: &Value) -> Result<(), Status> {
-    let (group, version, kind) = if subresource == Some("scale") {
-        SCALE
-    } else {
-        (&*resource.group, &*resource.version, &*resource.kind)
-    };
+    let (group, version, kind) =
+        if subresource == Some("scale") { SCALE } else { (&*resource.group, &*resource.version, &*resource.kind) };
     let given = config["apiVersion"].as_str().unwrap_or_default();
     let (given_group, given_version) = given.split_once('/').unwrap_or(("", given));
     let given_kind = config["kind"].as_str().unwrap_or_default();
@@ -172,9 +169,8 @@ fn apply_scale(
 
 /// An object's managers after those of its Scale changed.
 fn of_object(owners: &[Entry], of_scale: &[Entry], api_version: &str) -> Managers {
-    let same = |a: &Entry, b: &Entry| {
-        (&a.manager, a.operation, &a.subresource) == (&b.manager, b.operation, &b.subresource)
-    };
+    let same =
+        |a: &Entry, b: &Entry| (&a.manager, a.operation, &a.subresource) == (&b.manager, b.operation, &b.subresource);
     let mut all = Vec::new();
     for owner in owners {
         let mut owner = owner.clone();

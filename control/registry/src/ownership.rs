@@ -51,10 +51,13 @@ impl<'a> Tracker<'a> {
     /// and the body did not have, which nobody owns.
     pub(crate) fn created(&self, object: &Value, given: Option<&Value>, absent: &FieldSet) -> Managed {
         let given = given.filter(|given| !Managers::is_reset(given)).and_then(|given| Managers::from_value(given).ok());
+        let Some(given) = given.filter(|given| !given.is_empty()) else {
+            return stored::managed(apply::created(&self.rules(), object, absent, &self.writer()));
+        };
         let ignored = if absent.is_empty() { self.ignored.clone() } else { self.ignored.union(absent) };
         let rules = Rules { ignored: &ignored, ..self.rules() };
         let nothing = Value::Object(Map::new());
-        let managers = apply::track(&rules, &nothing, object, given.unwrap_or_default(), &self.writer());
+        let managers = apply::track(&rules, &nothing, object, given, &self.writer());
         stored::managed(managers.to_json())
     }
 

@@ -25,15 +25,13 @@ impl Registry {
         if let PatchKind::Apply { force } = patch.kind {
             return self.apply(target, &patch.body, force, options).await;
         }
-        let kind = if subresource == Some("scale") {
-            SCALE
-        } else {
-            (&*resource.group, &*resource.version, &*resource.kind)
-        };
+        let kind =
+            if subresource == Some("scale") { SCALE } else { (&*resource.group, &*resource.version, &*resource.kind) };
         let about_managers = mentions_managers(patch);
         let mut warnings = Vec::new();
         let change = |old: &Stored| {
-            let patched = if about_managers { apply(patch, &old.whole(), kind)? } else { apply(patch, &old.value, kind)? };
+            let patched =
+                if about_managers { apply(patch, &old.whole(), kind)? } else { apply(patch, &old.value, kind)? };
             // What a refusal shows, as kube-apiserver does: a strategic patch itself, else the object that came of it.
             let shown = match patch.kind {
                 PatchKind::Strategic => pal_patch::go_text(&patch.body),
@@ -53,9 +51,9 @@ fn mentions_managers(patch: &Patch) -> bool {
     match patch.kind {
         PatchKind::Json => {
             let paths = patch.body.as_array().into_iter().flatten().flat_map(|step| [&step["path"], &step["from"]]);
-            paths.filter_map(Value::as_str).any(|path| {
-                matches!(path, "" | "/metadata") || path.starts_with("/metadata/managedFields")
-            })
+            paths
+                .filter_map(Value::as_str)
+                .any(|path| matches!(path, "" | "/metadata") || path.starts_with("/metadata/managedFields"))
         }
         _ => patch.body["metadata"].get(MANAGED_FIELDS).is_some() || patch.body["metadata"].get("$patch").is_some(),
     }

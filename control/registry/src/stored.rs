@@ -38,7 +38,8 @@ impl Stored {
     /// The object with its managers in it.
     pub(crate) fn whole(&self) -> Value {
         let mut value = self.value.clone();
-        if let (Some(managed), Some(metadata)) = (&self.managed, value.get_mut("metadata").and_then(Value::as_object_mut))
+        if let (Some(managed), Some(metadata)) =
+            (&self.managed, value.get_mut("metadata").and_then(Value::as_object_mut))
             && let Ok(managed) = serde_json::from_str(managed.get())
         {
             metadata.insert(MANAGED_FIELDS.to_owned(), managed);
@@ -126,7 +127,8 @@ mod tests {
 
     #[test]
     fn the_managers_are_kept_as_they_are_stored() {
-        let text = r#"{"kind":"A","metadata":{"name":"a","managedFields":[{"manager":"m" }]},"spec":{"managedFields":[1]}}"#;
+        let text =
+            r#"{"kind":"A","metadata":{"name":"a","managedFields":[{"manager":"m" }]},"spec":{"managedFields":[1]}}"#;
         let stored = Stored::read(text.as_bytes()).expect("an object");
         assert_eq!(stored.value, json!({"kind": "A", "metadata": {"name": "a"}, "spec": {"managedFields": [1]}}));
         assert_eq!(stored.managed.as_ref().map(|managed| managed.get()), Some(r#"[{"manager":"m" }]"#));

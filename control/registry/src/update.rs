@@ -11,9 +11,9 @@ use crate::create::first;
 use crate::lifecycle::{self, Outcome};
 use crate::object::{Object, unreadable};
 use crate::options::{Deletion, WriteOptions};
+use crate::ownership::{self, Tracker};
 use crate::read::find;
 use crate::registry::{ATTEMPTS, Registry, Tried, contended};
-use crate::ownership::{self, Tracker};
 use crate::stored::{Managed, Stored};
 use crate::{meta, restrict, service, wire};
 
@@ -259,7 +259,13 @@ pub(crate) fn decide(target: Target<'_>, old: &Value, mut new: Value, env: &Env)
 }
 
 /// A new number of replicas, through all that an update of the object goes through.
-pub(crate) fn rescale(resource: &Resource, name: &str, old: &Value, scale: &Value, env: &Env) -> Result<Outcome, Status> {
+pub(crate) fn rescale(
+    resource: &Resource,
+    name: &str,
+    old: &Value,
+    scale: &Value,
+    env: &Env,
+) -> Result<Outcome, Status> {
     let mut wanted = scale.clone();
     meta::settle_name(&mut wanted, name)?;
     settle_version(resource, name, old, &mut wanted)?;

@@ -4,6 +4,7 @@
 //! `schema/facts.txt` is generated from the sources of the crates k8s-pb (field numbers, markers) and k8s-openapi (JSON
 //! names, descriptions, the served version's set of fields); `examples/facts` writes it and a test compares it.
 
+mod implied;
 mod parse;
 
 use std::sync::LazyLock;
@@ -108,6 +109,15 @@ pub enum ListType {
     Map,
 }
 
+/// What a field holds that is always there: Go's structs by value, and lists that it writes when they are empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Implied {
+    /// An empty object.
+    Object,
+    /// Nothing, as a list.
+    Null,
+}
+
 /// One field of a message.
 #[derive(Clone, Debug)]
 pub struct Field {
@@ -136,6 +146,8 @@ pub struct Field {
     pub merge_key: Option<&'static str>,
     /// `+default`, as JSON text.
     pub default: Option<&'static str>,
+    /// What the field holds in every object that has none of it written.
+    pub implied: Option<Implied>,
 }
 
 impl Field {

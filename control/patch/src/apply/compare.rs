@@ -118,10 +118,10 @@ fn of_objects(old: Option<&Value>, new: Option<&Value>, object: &Object<'_>) -> 
     let mut delta = Delta::default();
     let mut visit = |name: &str, old: Option<&Value>, new: Option<&Value>| {
         // A struct that Go holds by value is there wherever its owner is.
-        let implied = if old.is_some() && new.is_some() { None } else { object.implied(name) };
-        let old = old.or(implied.filter(|_| left.is_some()));
-        let new = new.or(implied.filter(|_| right.is_some()));
-        let below = difference(old, new, object.field(name));
+        let child = object.child(name);
+        let old = old.or(child.implied.filter(|_| left.is_some()));
+        let new = new.or(child.implied.filter(|_| right.is_some()));
+        let below = difference(old, new, child.shape);
         if !below.is_empty() {
             delta.put(Element::field(name), below);
         }

@@ -40,19 +40,27 @@ impl FieldSet {
     }
 }
 
-fn write_key(out: &mut String, element: &Element) {
+/// Appends an element as a key.
+pub(crate) fn write_key(out: &mut String, element: &Element) {
     match element {
-        Element::Field(name) if name.bytes().all(is_plain) => {
-            out.push_str("\"f:");
-            out.push_str(name);
-            out.push('"');
-        }
+        Element::Field(name) => quoted_key(out, name),
         element => quoted(out, &element.encode()),
     }
 }
 
+/// Appends a field's name as a key.
+pub(crate) fn quoted_key(out: &mut String, name: &str) {
+    if name.bytes().all(is_plain) {
+        out.push_str("\"f:");
+        out.push_str(name);
+        out.push('"');
+    } else {
+        quoted(out, &format!("f:{name}"));
+    }
+}
+
 /// Whether a byte stands for itself in JSON.
-pub(crate) fn is_plain(byte: u8) -> bool {
+fn is_plain(byte: u8) -> bool {
     !matches!(byte, b'"' | b'\\' | 0..=0x1f)
 }
 

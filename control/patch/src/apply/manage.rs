@@ -57,10 +57,14 @@ pub struct Writer<'a> {
 }
 
 impl Writer<'_> {
+    /// The manager's name.
+    pub(crate) fn name(&self) -> &str {
+        if self.manager.is_empty() { UNKNOWN } else { self.manager }
+    }
+
     fn identity(&self, operation: Operation, api_version: &str) -> Identity {
-        let manager = if self.manager.is_empty() { UNKNOWN } else { self.manager };
         Identity {
-            manager: manager.to_owned(),
+            manager: self.name().to_owned(),
             operation,
             api_version: if operation == Operation::Apply { String::new() } else { api_version.to_owned() },
             subresource: self.subresource.to_owned(),

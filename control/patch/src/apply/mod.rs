@@ -7,10 +7,11 @@
 //! | `walk`, `validate`, `owned`, `compare`, `merge`, `remove` | walks over values by their shape |
 //! | `managers`, `conflict` | the managers of an object, and what they are told of each other |
 //! | `update` | the rules of ownership (structured-merge-diff) |
-//! | `manage` | what the API server adds to them |
+//! | `manage`, `created` | what the API server adds to them |
 
 mod compare;
 mod conflict;
+mod created;
 mod custom;
 mod element;
 mod fields_v1;
@@ -27,6 +28,7 @@ mod walk;
 
 pub use compare::Comparison;
 pub use conflict::Conflicts;
+pub use created::created;
 pub use custom::Schema;
 pub use element::{BadElement, Element};
 pub use manage::{Applied, ApplyError, Writer, apply, track};

@@ -28,9 +28,10 @@ fn node(value: &Value, shape: Shape<'_>) -> Node {
 fn of_object(value: &Value, object: &Object<'_>) -> FieldSet {
     let mut set = FieldSet::default();
     for (name, value) in value.as_object().into_iter().flatten() {
-        let mut inner = node(value, object.field(name));
+        let child = object.child(name);
+        let mut inner = node(value, child.shape);
         let empty = value.is_null() || value.as_object().is_some_and(serde_json::Map::is_empty);
-        inner.member |= empty || !object.declares(name);
+        inner.member |= empty || !child.declared;
         set.put(Element::field(name.as_str()), inner);
     }
     set

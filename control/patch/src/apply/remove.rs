@@ -2,7 +2,6 @@
 
 use serde_json::{Map, Value};
 
-use super::element::Element;
 use super::set::FieldSet;
 use super::shape::{By, Shape};
 use super::walk::{Plan, element, items, plan};
@@ -16,7 +15,7 @@ pub(crate) fn remove(value: &Value, paths: &FieldSet, shape: Shape<'_>) -> Optio
         Plan::Object(object) if !object.atomic => {
             let mut left = Map::new();
             for (name, value) in value.as_object().into_iter().flatten() {
-                match paths.node(&Element::field(name.as_str())) {
+                match paths.field_node(name) {
                     Some(node) if node.member => {}
                     Some(node) => {
                         // A map that lost all its entries is no map any more, as an empty one would be one that is set.

@@ -62,6 +62,17 @@ impl FieldSet {
         self.place(element).ok().map(|at| &self.nodes[at].1)
     }
 
+    /// What is at and below a field.
+    pub(crate) fn field_node(&self, name: &str) -> Option<&Node> {
+        let by_name = |element: &Element| match element {
+            Element::Field(field) => (**field).cmp(name),
+            // Fields come first.
+            _ => std::cmp::Ordering::Greater,
+        };
+        let found = self.nodes.binary_search_by(|(element, _)| by_name(element)).ok()?;
+        Some(&self.nodes[found].1)
+    }
+
     pub(crate) fn node_mut(&mut self, element: Element) -> &mut Node {
         let at = match self.place(&element) {
             Ok(at) => at,

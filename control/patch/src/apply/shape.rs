@@ -107,43 +107,6 @@ impl Rest {
     }
 }
 
-/// Structs that Go holds by value: they are there in every object, empty ones too, and so nobody adds them. The message's
-/// name without its package, then fields. `metadata`, `spec` and `status` of kinds are such without being listed.
-const BY_VALUE: &[Row] = &[
-    ("Container", &["resources"]),
-    ("CronJobSpec", &["jobTemplate"]),
-    ("CustomResourceDefinitionSpec", &["names"]),
-    ("CustomResourceDefinitionStatus", &["acceptedNames"]),
-    ("DaemonSetSpec", &["template", "updateStrategy"]),
-    ("DeploymentSpec", &["strategy", "template"]),
-    ("EphemeralContainer", &["resources"]),
-    ("Event", &["source"]),
-    ("HorizontalPodAutoscalerSpec", &["scaleTargetRef"]),
-    ("IngressStatus", &["loadBalancer"]),
-    ("JobSpec", &["template"]),
-    ("JobTemplateSpec", &["metadata", "spec"]),
-    ("NodeStatus", &["daemonEndpoints", "nodeInfo"]),
-    ("PersistentVolumeClaimSpec", &["resources"]),
-    ("PodTemplate", &["template"]),
-    ("PodTemplateSpec", &["metadata", "spec"]),
-    ("ReplicaSetSpec", &["template"]),
-    ("ServiceStatus", &["loadBalancer"]),
-    ("StatefulSetSpec", &["template", "updateStrategy"]),
-];
-
-/// Lists that Go writes as `null` when they are empty, so that nobody adds the list itself.
-const NULL_LISTS: &[Row] = &[("PodSpec", &["containers"])];
-
-/// By value, too, in every kind that has them.
-const ROOT: [&str; 3] = ["metadata", "spec", "status"];
-
-type Row = (&'static str, &'static [&'static str]);
-
-fn listed(table: &[Row], message: &Message, field: &str) -> bool {
-    let short = message.go_name();
-    table.binary_search_by(|(name, _)| (*name).cmp(short)).is_ok_and(|at| table[at].1.contains(&field))
-}
-
 impl<'a> Shape<'a> {
     /// The shape of a built-in kind's objects.
     pub fn of_kind(group: &str, version: &str, kind: &str) -> Option<Shape<'static>> {
@@ -200,55 +163,61 @@ impl<'a> Object<'a> {
         Self { atomic, fields: Fields::Custom(schema) }
     }
 
-    /// The shape of a field; `Undeclared` where there is no such field.
-    pub(crate) fn field(&self, name: &str) -> Shape<'a> {
+    /// A field of the object.
+    pub(crate) fn child(&self, name: &str) -> Child<'a> {
         match self.fields {
             Fields::Message(message) => match message.field(name) {
-                Some(field) => Shape::Field(field),
-                None if message.root && matches!(name, "kind" | "apiVersion") => Shape::Scalar(Scalar::String),
-                None => Shape::Undeclared,
+                Some(field) => Child { shape: Shape::Field(field), declared: true, implied: implied(field) },
+                None if message.root && matches!(name, "kind" | "apiVersion") => {
+                    Child { shape: Shape::Scalar(Scalar::String), declared: true, implied: None }
+                }
+                None => Child { shape: Shape::Undeclared, declared: false, implied: None },
             },
-            Fields::Custom(schema) => schema.field(name),
-            Fields::Rest(rest) => rest.shape(),
+            Fields::Custom(schema) => {
+                Child { shape: schema.field(name), declared: schema.declares(name), implied: None }
+            }
+            Fields::Rest(rest) => Child { shape: rest.shape(), declared: false, implied: None },
         }
+    }
+
+    /// The shape of a field; `Undeclared` where there is no such field.
+    pub(crate) fn field(&self, name: &str) -> Shape<'a> {
+        self.child(name).shape
     }
 
     /// Whether the schema names the field.
     pub(crate) fn declares(&self, name: &str) -> bool {
-        match self.fields {
-            Fields::Message(message) => {
-                message.field(name).is_some() || message.root && matches!(name, "kind" | "apiVersion")
-            }
-            Fields::Custom(schema) => schema.declares(name),
-            Fields::Rest(_) => false,
-        }
-    }
-
-    /// What a field holds that is there even where it is not written: see `BY_VALUE`.
-    pub(crate) fn implied(&self, name: &str) -> Option<&'static Value> {
-        static OBJECT: LazyLock<Value> = LazyLock::new(|| Value::Object(serde_json::Map::new()));
-        static NULL: Value = Value::Null;
-        let Fields::Message(message) = self.fields else { return None };
-        if message.root && ROOT.contains(&name) || listed(BY_VALUE, message, name) {
-            return Some(&OBJECT);
-        }
-        listed(NULL_LISTS, message, name).then_some(&NULL)
+        self.child(name).declared
     }
 
     /// The names of all fields that are there even where they are not written.
     pub(crate) fn all_implied(&self) -> impl Iterator<Item = &'static str> {
-        let message = match self.fields {
-            Fields::Message(message) => Some(message),
-            _ => None,
+        let fields = match self.fields {
+            Fields::Message(message) => &*message.fields,
+            _ => &[],
         };
-        let of_table = |table: &'static [Row]| {
-            let found = message.and_then(|m| table.binary_search_by(|(name, _)| (*name).cmp(m.go_name())).ok());
-            found.map_or(&[][..], |at| table[at].1)
-        };
-        let root = message.filter(|message| message.root);
-        let root = ROOT.iter().filter(move |name| root.is_some_and(|message| message.field(name).is_some()));
-        root.chain(of_table(BY_VALUE)).chain(of_table(NULL_LISTS)).copied()
+        fields.iter().filter(|field| field.implied.is_some()).map(|field| field.name)
     }
+}
+
+/// A field of an object.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Child<'a> {
+    /// `Undeclared` where there is no such field.
+    pub(crate) shape: Shape<'a>,
+    /// The schema names it.
+    pub(crate) declared: bool,
+    /// What it holds where it is not written: such a field is in every object, and nobody adds it.
+    pub(crate) implied: Option<&'static Value>,
+}
+
+fn implied(field: &Field) -> Option<&'static Value> {
+    static OBJECT: LazyLock<Value> = LazyLock::new(|| Value::Object(serde_json::Map::new()));
+    static NULL: Value = Value::Null;
+    field.implied.map(|implied| match implied {
+        schema::Implied::Object => &*OBJECT,
+        schema::Implied::Null => &NULL,
+    })
 }
 
 impl<'a> Keys<'a> {
@@ -337,19 +306,6 @@ fn of_item(field: &'static Field) -> Parts<'static> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_tables_of_implied_fields_are_ordered_and_name_fields_that_are() {
-        for table in [BY_VALUE, NULL_LISTS] {
-            assert!(table.is_sorted_by(|a, b| a.0 < b.0));
-            for (message, fields) in table {
-                let named = schema::messages().iter().filter(|m| m.go_name() == *message);
-                for field in *fields {
-                    assert!(named.clone().any(|m| m.field(field).is_some()), "{message}.{field}");
-                }
-            }
-        }
-    }
 
     #[test]
     fn lists_are_owned_as_their_type_says() {

@@ -1,5 +1,6 @@
 //! The registry over a real store in a temporary directory.
 
+mod apply;
 mod bootstrap;
 mod cluster;
 mod collections;

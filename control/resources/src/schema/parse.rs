@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::{Field, ListType, Many, Message, MessageId, Shape, Type, Wire};
+use super::{Field, ListType, Many, Message, MessageId, Shape, Type, Wire, implied};
 
 /// The parsed table.
 pub(super) struct Table {
@@ -52,6 +52,7 @@ pub(super) fn table(text: &'static str) -> Table {
         }
     }
     flatten(&mut table.messages);
+    implied::note(&mut table.messages);
     for message in &mut table.messages {
         // No message has 65,536 fields.
         message.by_name = (0..message.fields.len()).map(|at| at as u16).collect();
@@ -125,6 +126,7 @@ fn add_field(message: &mut Message, line: &'static str, names: &HashMap<&str, u1
         replace: false,
         merge_key: None,
         default: None,
+        implied: None,
     };
     add_flags(&mut field, words.next().unwrap_or_default());
     message.wire.push((number, Wire::Field(message.fields.len() as u16)));

@@ -80,6 +80,11 @@ async fn apply(
     if query.validation == FieldValidation::Strict && !warnings.is_empty() {
         return Err(Status::bad_request(format!("error strict decoding YAML: {}", warnings.join(", "))));
     }
+    if !value.is_object() && !value.is_null() {
+        let words = "error decoding YAML: error unmarshaling JSON: while decoding JSON: json: cannot unmarshal into Go value \
+                     of type map[string]interface {}";
+        return Err(Status::bad_request(words));
+    }
     let mut options = call.write_options(at, query);
     let may_create = match may_create(call, at).await {
         Ok(()) => admit::create(call, at, &value),
