@@ -68,7 +68,7 @@ pub struct Much {
 
 impl Default for Much {
     fn default() -> Self {
-        Self { clients: 6, watchers: 3, pause: Duration::from_millis(10) }
+        Self { clients: 8, watchers: 3, pause: Duration::from_millis(5) }
     }
 }
 
