@@ -16,7 +16,7 @@ use pal_controllers::{Options, Timing};
 use pal_image::{Blobs, RegistryV2};
 use pal_registry::{Config, Registry};
 use pal_server::{Mount, PeerLinks, Peers, Server, ServerConfig};
-use pal_store::{Role, Start, Store, StoreConfig};
+use pal_store::{Revision, Role, Start, Store, StoreConfig};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -32,6 +32,10 @@ use crate::{out, paths, signals};
 
 /// How often it is looked again whether the cluster answers.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// A server that joined and was not reached within this time may be looked for in the wrong place.
+const REACHED_LIMIT: Duration = Duration::from_secs(10);
+/// A new name or address is known to all within this time, if it is free.
+const KNOWN_LIMIT: Duration = Duration::from_secs(3);
 
 /// A running control plane.
 pub struct ControlPlane {
@@ -40,7 +44,9 @@ pub struct ControlPlane {
     pub server: Server,
     leadership: Leadership,
     data_dir: PathBuf,
-    pub name: String,
+    record: Record,
+    /// `host:port` for the others.
+    address: String,
     /// Where this machine reaches the API.
     pub url: String,
     pub kubeconfig: PathBuf,
@@ -54,7 +60,7 @@ pub async fn run(args: ServerArgs) -> Result<(), CliError> {
     let step = Progress::new().step("starting the server");
     let started = ControlPlane::start(&args.serve, &args.join, &data_dir, &stop, |text| step.note(text)).await?;
     let Some(plane) = started else { return Ok(()) };
-    step.done(format!("server {} is running", plane.name));
+    step.done(format!("server {} is running", plane.record.name));
     out::note(format_args!("API:        {}", plane.url));
     out::note(format_args!("kubeconfig: {}", plane.kubeconfig.display()));
     let failure = tokio::select! {
@@ -156,21 +162,27 @@ impl ControlPlane {
             tunnels: server.liveness(),
             options,
             root_pem: server.ca().root_pem().to_owned(),
-            address,
+            address: address.clone(),
         });
-        let name = record.name;
-        Ok(Self { store, registry, server, leadership, data_dir, name, url, kubeconfig, _lock: lock })
+        Ok(Self { store, registry, server, leadership, data_dir, record, address, url, kubeconfig, _lock: lock })
     }
 
     /// Waits until the cluster can be asked through this server: it has caught up, and there is a leader, which has done
     /// what comes first if it is this one.
-    async fn settle(self, stop: &CancellationToken, say: &impl Fn(&str)) -> Result<Option<Self>, CliError> {
+    async fn settle(mut self, stop: &CancellationToken, say: &impl Fn(&str)) -> Result<Option<Self>, CliError> {
+        let started = Instant::now();
         let settled = async {
             loop {
                 match self.store.role() {
                     Role::Leader if *self.leadership.at_work().borrow() => return,
                     Role::Leader => say("bringing up the controllers"),
-                    Role::Learner => say(&format!("catching up, at revision {}", self.store.applied().revision())),
+                    Role::Learner => match self.store.applied().revision() {
+                        Revision(0) if started.elapsed() > REACHED_LIMIT => say(&format!(
+                            "the others have not reached this server yet, which they look for at {}; is it there for them? (--advertise says otherwise)",
+                            self.address
+                        )),
+                        revision => say(&format!("catching up, at revision {revision}")),
+                    },
                     Role::Removed => std::future::pending().await,
                     Role::Follower => {
                         if self.store.membership().leader.is_some() && self.store.consistent().await.is_ok() {
@@ -188,7 +200,10 @@ impl ControlPlane {
             failure = self.failed() => Err(failure),
         };
         match outcome {
-            Ok(true) => Ok(Some(self)),
+            Ok(true) => {
+                self.as_known().await?;
+                Ok(Some(self))
+            }
             Ok(false) => {
                 self.stop().await;
                 Ok(None)
@@ -198,6 +213,35 @@ impl ControlPlane {
                 Err(error)
             }
         }
+    }
+
+    /// Waits until the others know this server by the name and address that it was started with. Where those are taken, it
+    /// goes on under what it was called before, and says so.
+    async fn as_known(&mut self) -> Result<(), CliError> {
+        let started = Instant::now();
+        let known = loop {
+            let membership = self.store.membership();
+            let own =
+                membership.members.into_iter().map(|status| status.member).find(|member| member.id == membership.me);
+            // A server that stays alone has no record that matters.
+            let Some(own) = own else { return Ok(()) };
+            if own.name == self.record.name && own.address == self.address {
+                return Ok(());
+            }
+            if started.elapsed() > KNOWN_LIMIT {
+                break own;
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        };
+        eprintln!(
+            "warning: the others know this server as {} at {}, not as {} at {}: perhaps another server has that name or address",
+            known.name, known.address, self.record.name, self.address
+        );
+        if !known.name.is_empty() && known.name != self.record.name {
+            self.record.name = known.name;
+            self.record.save(&self.data_dir)?;
+        }
+        Ok(())
     }
 
     fn members(&self) -> String {
@@ -223,7 +267,7 @@ impl ControlPlane {
     }
 
     fn removed(&self) -> CliError {
-        let (name, dir) = (&self.name, self.data_dir.display());
+        let (name, dir) = (&self.record.name, self.data_dir.display());
         CliError::other(format!(
             "server {name} was removed from the cluster and has stopped serving. Its data stays in {dir}, and cannot be used to come back: to join anew, move that directory away and run the line that `pal token create --role server` prints where the cluster is"
         ))

@@ -7,6 +7,7 @@ use std::time::Duration;
 use pal_registry::{Bootstrap, Patch, PatchKind, Read, Registry, WriteOptions};
 use pal_resources::codec::FieldValidation;
 use pal_resources::{ResourceRef, Status, resource};
+use pal_store::Standing;
 use serde_json::{Value, json};
 
 /// A name that cannot be looked up in this time is left out until the next look.
@@ -21,10 +22,11 @@ pub struct Published {
 }
 
 impl Published {
-    /// The servers as the store knows them. One that has no address yet is this one, at `own`.
+    /// The servers that have caught up, as the store knows them. One that has no address yet is this one, at `own`.
     pub fn of(registry: &Registry, root_pem: &str, own: &str) -> Self {
         let membership = registry.store().membership();
         let mut members = membership.members;
+        members.retain(|status| status.standing == Standing::Voter);
         members.sort_by_key(|status| Some(status.member.id) != membership.leader);
         let address = |address: String| if address.is_empty() { own.to_owned() } else { address };
         let addresses = members.into_iter().map(|status| address(status.member.address)).collect();
