@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::element::{Element, same};
 use super::set::{FieldSet, Node};
-use super::shape::{By, List, Object, Shape};
+use super::shape::{List, Object, Shape};
 use super::walk::{Plan, element, is_bare, items, plan};
 
 /// What differs between two objects. No path is in more than one set.
@@ -89,11 +89,10 @@ fn difference(old: Option<&Value>, new: Option<&Value>, shape: Shape<'_>) -> Del
 }
 
 fn by_plan(old: Option<&Value>, new: Option<&Value>, plan: Plan<'_>) -> Delta {
+    let bare = is_bare(old) && is_bare(new);
     let mut delta = match plan {
-        Plan::Object(object) if !object.atomic && !(is_bare(old) && is_bare(new)) => of_objects(old, new, &object),
-        Plan::List(list) if !matches!(list.by, By::Whole) && !(is_bare(old) && is_bare(new)) => {
-            of_lists(old, new, &list)
-        }
+        Plan::Object(object) if !object.atomic && !bare => of_objects(old, new, &object),
+        Plan::List(list) if !list.is_whole() && !bare => of_lists(old, new, &list),
         Plan::Nothing => return Delta::default(),
         _ => return leaf(old, new),
     };

@@ -8,7 +8,7 @@ use super::fields_v1::{quoted_key, write_key};
 use super::manage::{UNOWNED, Writer};
 use super::managers::{Entry, Operation, close_entry, open_entry};
 use super::set::FieldSet;
-use super::shape::{By, List, Object, Shape};
+use super::shape::{List, Object, Shape};
 use super::update::Rules;
 use super::walk::{Plan, element, is_bare, items, plan};
 
@@ -83,7 +83,7 @@ fn node(out: &mut String, value: &Value, shape: Shape<'_>, before: Before<'_>, s
             of_object(&mut branch, value, &object, before, skipped);
             branch.close()
         }
-        Plan::List(list) if !matches!(list.by, By::Whole) && !bare => {
+        Plan::List(list) if !list.is_whole() && !bare => {
             let mut branch = Branch::open(out, added);
             of_list(&mut branch, value, &list);
             branch.close()

@@ -203,10 +203,10 @@ fn applied(
             managers.remove(&identity);
         }
     }
-    if object.is_some() || !before.owns_same(&managers) {
-        if let Some(entry) = managers.get_mut(&identity) {
-            entry.time = Some(writer.now.to_owned());
-        }
+    if (object.is_some() || !before.owns_same(&managers))
+        && let Some(entry) = managers.get_mut(&identity)
+    {
+        entry.time = Some(writer.now.to_owned());
     }
     Ok(Applied { object: object.unwrap_or_else(|| live.clone()), managers })
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value};
 
 use super::element::Element;
-use super::shape::{By, List, Object, Shape};
+use super::shape::{List, Object, Shape};
 use super::walk::{Faults, Plan, element, is_bare, items, plan};
 
 /// The object with the configuration merged in.
@@ -14,17 +14,14 @@ pub(crate) fn merge(live: &Value, config: &Value, shape: Shape<'_>) -> Result<Va
 }
 
 fn merged(live: Option<&Value>, config: Option<&Value>, shape: Shape<'_>) -> Result<Option<Value>, Faults> {
-    match config {
-        None => Ok(live.cloned()),
-        Some(_) => match plan(shape, config) {
-            Plan::Object(object) if !object.atomic && !(is_bare(live) && is_bare(config)) => {
-                objects(live, config, &object)
-            }
-            Plan::List(list) if !matches!(list.by, By::Whole) && !(is_bare(live) && is_bare(config)) => {
-                lists(live, config, &list)
-            }
-            _ => Ok(config.cloned()),
-        },
+    if config.is_none() {
+        return Ok(live.cloned());
+    }
+    let bare = is_bare(live) && is_bare(config);
+    match plan(shape, config) {
+        Plan::Object(object) if !object.atomic && !bare => objects(live, config, &object),
+        Plan::List(list) if !list.is_whole() && !bare => lists(live, config, &list),
+        _ => Ok(config.cloned()),
     }
 }
 

@@ -19,7 +19,7 @@ fn node(value: &Value, shape: Shape<'_>) -> Node {
         Plan::Scalar(_) => Node::leaf(),
         Plan::Object(object) if object.atomic => Node::leaf(),
         Plan::Object(object) => Node { member: false, below: of_object(value, &object) },
-        Plan::List(list) if matches!(list.by, super::shape::By::Whole) => Node::leaf(),
+        Plan::List(list) if list.is_whole() => Node::leaf(),
         Plan::List(list) => Node { member: false, below: of_list(value, &list) },
         Plan::Nothing => Node::default(),
     }

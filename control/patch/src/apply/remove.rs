@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::set::FieldSet;
-use super::shape::{By, Shape};
+use super::shape::Shape;
 use super::walk::{Plan, element, items, plan};
 
 /// The object without what lies at the paths. `None`: nothing is left of it.
@@ -29,7 +29,7 @@ pub(crate) fn remove(value: &Value, paths: &FieldSet, shape: Shape<'_>) -> Optio
             }
             (!left.is_empty()).then_some(Value::Object(left))
         }
-        Plan::List(list) if !matches!(list.by, By::Whole) => {
+        Plan::List(list) if !list.is_whole() => {
             let mut left = Vec::new();
             for (at, item) in items(Some(value)).iter().enumerate() {
                 let node = element(&list, at, item).ok().and_then(|step| paths.node(&step));

@@ -139,7 +139,7 @@ impl<'a> Shape<'a> {
     pub(crate) fn is_atomic(self) -> bool {
         let parts = self.parts();
         parts.object.is_none_or(|object| object.atomic)
-            && parts.list.is_none_or(|list| matches!(list.by, By::Whole))
+            && parts.list.is_none_or(|list| list.is_whole())
             && (parts.object.is_some() || parts.list.is_some())
     }
 
@@ -232,6 +232,11 @@ impl<'a> Keys<'a> {
 }
 
 impl<'a> List<'a> {
+    /// Whether the list is owned as a whole.
+    pub(crate) fn is_whole(&self) -> bool {
+        matches!(self.by, By::Whole)
+    }
+
     /// The value that a key has in items that leave it out.
     pub(crate) fn key_default(&self, name: &str) -> Option<Value> {
         match self.item {

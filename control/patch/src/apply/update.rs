@@ -119,11 +119,8 @@ fn settle(
 
 /// What the writer of a whole object comes to own. The others lose what it changed.
 pub(crate) fn update(rules: &Rules<'_>, old: &Value, new: &Value, managers: &mut Managers) -> FieldSet {
-    let changes = match settle(rules, old, new, managers, None, true) {
-        Ok(changes) => changes,
-        // There are none with force.
-        Err(_) => Comparison::default(),
-    };
+    // With force there are no conflicts.
+    let changes = settle(rules, old, new, managers, None, true).unwrap_or_default();
     let mut taken = changes.modified;
     taken.add(changes.added);
     taken

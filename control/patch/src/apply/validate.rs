@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::element::Element;
-use super::shape::{By, List, Object, Scalar, Shape};
+use super::shape::{List, Object, Scalar, Shape};
 use super::walk::{Faults, Plan, element, plan};
 use crate::go_text;
 
@@ -107,7 +107,7 @@ fn of_list(value: &Value, list: &List<'_>, twice: Twice) -> Faults {
         if !below.is_empty() {
             all.extend_below(&step, below);
         }
-        if twice == Twice::Refused && !matches!(list.by, By::Whole) && !seen.insert(step.clone()) {
+        if twice == Twice::Refused && !list.is_whole() && !seen.insert(step.clone()) {
             all.push(format!("duplicate entries for key {step}"));
         }
     }
