@@ -32,7 +32,6 @@ pub(crate) struct Directory {
     pub cluster: String,
     pub server: u64,
     /// The server was to join a cluster. Until it has been brought up to date there is no applied state here.
-    #[allow(dead_code, reason = "whoever brings the store up asks")]
     pub joined: bool,
 }
 

@@ -105,6 +105,15 @@ impl<D: Disk> Log<D> {
         }
         let unfinished = base.installed && recovery.reset != Some((applied, base.term));
         let short = recovery.last > 0 && recovery.last < applied || segments.is_empty() && applied > initial.commit;
+        // Nothing is committed that is not in the state or the log: the state has lost what the log was cut behind.
+        let committed = recovery.recovered.hard_state.as_ref().map_or(0, |hard_state| hard_state.commit);
+        if committed > applied.max(recovery.last) && !unfinished {
+            let why = format!(
+                "entries up to {committed} are committed, but only {} are in the log or applied; {ADVICE}",
+                applied.max(recovery.last)
+            );
+            return Err(StoreError::Corrupt { file: place, why });
+        }
         if short && !unfinished {
             let why = format!("the log ends at entry {}, but {applied} are applied; {ADVICE}", recovery.last);
             return Err(StoreError::Corrupt { file: place, why });

@@ -168,6 +168,20 @@ fn damage_is_refused_with_the_file_and_what_to_do() {
 }
 
 #[test]
+fn a_state_that_has_lost_what_the_log_was_cut_behind_is_refused() {
+    let disk = written(&[300, 300]);
+    let (mut log, _) = open(&disk, 1).unwrap();
+    log.note(&HardState { commit: 3, ..state(1) });
+    // The next segment begins with what is known then.
+    log.reserve(1, 5000).unwrap();
+    log.release(3);
+    drop(log);
+    assert_eq!(indexes(&open(&disk, 3).unwrap().1), []);
+    let expected = "log: entries up to 3 are committed, but only 2 are in the log or applied";
+    assert_eq!(refusal(&disk, 2), format!("{expected}; {ADVICE}"));
+}
+
+#[test]
 fn the_seal_is_written_once() {
     let disk = written(&[10]);
     let (mut log, _) = open(&disk, 1).unwrap();

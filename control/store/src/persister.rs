@@ -92,7 +92,6 @@ impl Dirty {
 
     /// Begins a new generation: the younger one becomes the older one, standing at `image`, which is the state as it is
     /// now; the older one, if there was one, is given out to be written.
-    #[allow(dead_code, reason = "whoever moves the core on decides when")]
     pub fn turn(&mut self, image: Image) -> Option<Batch> {
         let objects = std::mem::take(&mut self.objects);
         let changed = std::mem::take(&mut self.changed);
@@ -101,15 +100,8 @@ impl Dirty {
     }
 
     /// Takes the older generation, to be written.
-    #[allow(dead_code, reason = "whoever moves the core on decides when")]
     pub fn take_old(&mut self) -> Option<Batch> {
         self.old.take()
-    }
-
-    /// Where in the log the older generation stands, if there is one.
-    #[allow(dead_code, reason = "whoever moves the core on decides when")]
-    pub fn old_index(&self) -> Option<u64> {
-        self.old.as_ref().map(|old| old.image.state.index())
     }
 
     /// Takes both generations as one batch.
@@ -136,7 +128,6 @@ impl Dirty {
     }
 
     /// Forgets everything: the state was replaced by one that is stored as a whole.
-    #[allow(dead_code, reason = "whoever installs a state does this")]
     pub fn clear(&mut self) {
         *self = Dirty::default();
     }
@@ -149,7 +140,7 @@ pub(crate) enum Persisted {
     /// The batch could not be written.
     Failed { batch: Box<Batch>, error: StoreError },
     /// An image was staged, or could not be.
-    Staged(#[allow(dead_code, reason = "whoever installs a state asks")] Result<(), StoreError>),
+    Staged(Result<(), StoreError>),
 }
 
 /// What the thread is asked for.
@@ -216,14 +207,12 @@ impl Persister {
 
     /// Hands over an image to be staged; only when the last one is done. What becomes of it is reported, unless the thread
     /// is gone.
-    #[allow(dead_code, reason = "whoever installs a state does this")]
     pub fn stage(&self, image: Box<Image>) -> Result<(), StoreError> {
         self.ask(Job::Stage(image)).map_err(|_| gone())
     }
 
     /// Puts the staged state in place, and waits for that. When it fails, whoever asked does not know which state is in
     /// place until the next start.
-    #[allow(dead_code, reason = "whoever installs a state does this")]
     pub fn adopt(&self) -> Result<(), StoreError> {
         let (reply, adopted) = sync_channel(1);
         self.ask(Job::Adopt(reply)).map_err(|_| gone())?;
@@ -231,7 +220,6 @@ impl Persister {
     }
 
     /// Forgets the staged state.
-    #[allow(dead_code, reason = "whoever installs a state does this")]
     pub fn discard(&self) {
         // If the thread is gone, the next start removes what was staged.
         let _ = self.ask(Job::Discard);
@@ -366,7 +354,6 @@ mod tests {
         dirty.note(&put("a/3", 4));
         // It could not be written, and what came later wins over it.
         dirty.put_back(batch);
-        assert_eq!(dirty.old_index(), Some(3));
         let batch = dirty.take_old().unwrap();
         assert_eq!((batch.image.state.index(), seen(&batch)), (3, vec![("a/1", 2), ("a/2", 3)]));
         assert_eq!(batch.changed.into_values().collect::<Vec<_>>(), [Revision(3)]);

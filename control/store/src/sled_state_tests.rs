@@ -95,3 +95,42 @@ fn a_deleted_key_hides_the_one_below() {
     let changed: Vec<_> = state.changed().iter().map(|(name, at)| (&**name, at.0)).collect();
     assert_eq!((state.index(), changed), (7, vec![("a/", 7), ("b/", 3)]));
 }
+
+/// sled cuts its own log at the first record whose checksum does not hold. So damage takes the content back to an earlier
+/// batch, and the log tells whether it reaches back that far.
+#[test]
+fn damage_is_refused_or_leaves_a_batch_that_once_was_the_last() {
+    const BATCHES: u64 = 4;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("whole");
+    let content =
+        |image: &Image| (image.state.index(), image.state.snapshot().range("", None).cloned().collect::<Vec<_>>());
+    let mut stored = SledState::open(&path, true).unwrap();
+    let mut expected = vec![content(&Image::default())];
+    for index in 1..=BATCHES {
+        let key = |turn: u64| format!("a/{:04}", (turn * 7 + index * 13) % 300);
+        stored = stored.write(&batch(index, (0..100).map(|turn| entry(&key(turn), 700, index)).collect())).unwrap();
+        expected.push(content(&stored.load(Image::default()).unwrap()));
+    }
+    drop(stored);
+    wait_for_lock(&path.join("db")).unwrap();
+    let whole = fs::read(path.join("db")).unwrap();
+    let mut older = 0;
+    for turn in 0..24 {
+        let copy = dir.path().join(format!("copy-{turn}"));
+        fs::create_dir(&copy).unwrap();
+        for file in ["conf", "db"] {
+            fs::copy(path.join(file), copy.join(file)).unwrap();
+        }
+        let mut damaged = whole.clone();
+        damaged[(turn * 15_485_863) % whole.len()] ^= 0x10;
+        fs::write(copy.join("db"), &damaged).unwrap();
+        let load = || SledState::open(&copy, true)?.load(Image::default());
+        if let Ok(Ok(found)) = std::panic::catch_unwind(load) {
+            let found = content(&found);
+            assert_eq!(found, expected[found.0 as usize], "flip {turn}");
+            older += usize::from(found.0 < BATCHES);
+        }
+    }
+    assert!(older > 0, "no flip struck");
+}

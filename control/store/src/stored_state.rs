@@ -7,6 +7,7 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::panic::AssertUnwindSafe;
 use std::path::Path;
 
 use raft::eraftpb::ConfState;
@@ -131,14 +132,19 @@ impl StoredState {
         if !self.folders.sled(current.number).is_dir() {
             return Ok(base);
         }
-        let open = || SledState::open(&self.folders.sled(current.number), current.image);
-        let opened = match open() {
-            // sled writes when it opens. A server that starts on a full disk can at least be read.
-            Err(StoreError::Full { .. }) if self.folders.release_reserve() => open(),
-            opened => opened,
+        let dir = self.folders.sled(current.number);
+        // It panics on some kinds of damage. Its memory is given back after this; the first write opens it again.
+        let load = |base| {
+            let load = || SledState::open(&dir, current.image)?.load(base);
+            let loaded = std::panic::catch_unwind(AssertUnwindSafe(load));
+            let why = || format!("its database cannot be read; {ADVICE}");
+            loaded.unwrap_or_else(|_| Err(StoreError::Corrupt { file: dir.clone(), why: why() }))
         };
-        // Its memory is given back after this; the first write opens it again.
-        opened?.load(base)
+        match load(base.clone()) {
+            // sled writes when it opens. A server that starts on a full disk can at least be read.
+            Err(StoreError::Full { .. }) if self.folders.release_reserve() => load(base),
+            loaded => loaded,
+        }
     }
 
     fn read_image(&self, number: u64) -> Result<Image, StoreError> {
@@ -156,10 +162,16 @@ impl StoredState {
         let mut buffer = vec![0; READ_BYTES];
         loop {
             match file.read(&mut buffer).map_err(failed)? {
-                0 => return reader.finish().map_err(refused),
+                0 => break,
                 read => reader.push(&buffer[..read]).map_err(refused)?,
             }
         }
+        let image = reader.finish().map_err(refused)?;
+        if image.conf_state.voters.is_empty() {
+            let why = format!("it names no members; {ADVICE}");
+            return Err(StoreError::Corrupt { file: path.clone(), why });
+        }
+        Ok(image)
     }
 
     /// Whether the folder would be too large with so many bytes more.
@@ -186,9 +198,9 @@ impl StoredState {
 
     /// Writes the whole state into a fresh folder, and lets that count.
     fn rebuild(&mut self, image: &Image) -> Result<(), StoreError> {
-        let number = self.make(image)?;
+        let Staged { number, live, .. } = self.make(image)?;
         self.switch(Current { number, image: true, installed: false })?;
-        self.live = Live::of(&image.state);
+        self.live = live;
         Ok(())
     }
 
@@ -203,11 +215,14 @@ impl StoredState {
         self.write_changes(current, batch, written)
     }
 
-    fn make(&mut self, image: &Image) -> Result<u64, StoreError> {
+    fn make(&mut self, image: &Image) -> Result<Staged, StoreError> {
+        let live = Live::of(&image.state);
+        // Half an image would take the room that the log needs.
+        self.folders.check_room(live.bytes)?;
         let number = self.next_number;
         self.next_number += 1;
         self.folders.make(number, image)?;
-        Ok(number)
+        Ok(Staged { number, index: image.state.index(), live })
     }
 
     fn switch(&mut self, current: Current) -> Result<(), StoreError> {
@@ -267,8 +282,7 @@ impl StateDisk for StoredState {
 
     fn stage(&mut self, image: &Image) -> Result<(), StoreError> {
         self.discard();
-        let (index, live) = (image.state.index(), Live::of(&image.state));
-        self.staged = Some(Staged { number: self.make(image)?, index, live });
+        self.staged = Some(self.make(image)?);
         Ok(())
     }
 

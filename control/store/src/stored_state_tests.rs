@@ -221,3 +221,34 @@ fn a_damaged_image_is_refused_with_what_to_do() {
     let refused = StoredState::open(dir.path(), BATCH_BYTES).unwrap().read_image(1);
     assert!(matches!(refused, Err(StoreError::Corrupt { .. })));
 }
+
+#[tokio::test]
+async fn an_install_that_was_cut_off_before_the_log_was_reset_is_finished_by_the_next_start() {
+    use crate::store::{Store, StoreConfig};
+    let dir = tempfile::tempdir().unwrap();
+    let config = StoreConfig { dir: dir.path().join("store"), ..StoreConfig::default() };
+    let put =
+        |key: &str| Txn::of(vec![Op::Put { key: key.into(), value: Bytes::from_static(b"x"), revision_at: None }]);
+    let store = Store::open(config.clone()).await.unwrap();
+    for turn in 0..20 {
+        store.commit(put(&format!("old/{turn}"))).await.unwrap();
+    }
+    let server = store.identity().server;
+    store.close().await;
+    // What another server sent was put in place, and the machine died.
+    let mut installed = Writer::new();
+    installed.image.conf_state.voters = vec![server.0];
+    (0..500).for_each(|turn| installed.put(&format!("new/{turn}"), 10));
+    let mut stored = StoredState::open(&config.dir.join("state"), BATCH_BYTES).unwrap();
+    stored.load().unwrap();
+    stored.stage(&installed.image).unwrap();
+    stored.adopt().unwrap();
+    drop(stored);
+    for restart in 0..3 {
+        let store = Store::open(config.clone()).await.unwrap();
+        let snapshot = store.applied();
+        assert_eq!((snapshot.range("old/", None).count(), snapshot.range("new/", None).count()), (0, 500 + restart));
+        store.commit(put(&format!("new/again/{restart}"))).await.unwrap();
+        store.close().await;
+    }
+}

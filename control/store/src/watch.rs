@@ -91,7 +91,6 @@ impl Hub {
     /// Goes on from a state at `revision` that did not come about by events that were pushed here; `changed` says when each
     /// of its buckets changed last. A bucket that changed since the last push begins anew: its watchers have lagged. The
     /// others' watchers have missed nothing and go on.
-    #[allow(dead_code, reason = "whoever installs a state does this")]
     pub fn reset<'a>(&self, revision: Revision, changed: impl Iterator<Item = (&'a Arc<str>, &'a Revision)>) {
         let complete = Revision(self.complete.load(Ordering::Acquire));
         // Held throughout, so that no watch of an unknown bucket begins on the old floor.
