@@ -65,7 +65,9 @@ where
     let ended = tokio::select! {
         ended = take(peers, from.id, reader) => ended,
         Err(error) = signs.flow(writer, ALIVE_EVERY) => Err(error.into()),
-        () = current.cancelled() => Err(PeerError::Superseded),
+        () = current.cancelled() => {
+            Err(if peers.ending().is_cancelled() { PeerError::Closed } else { PeerError::Superseded })
+        }
     };
     peers.left(from.id, &current);
     ended
