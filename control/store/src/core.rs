@@ -1,31 +1,34 @@
 //! One server's part in the cluster: the Raft node, its log and the state machine, moved on by whoever owns it.
 //!
 //! It has no thread, clock or socket: the replica calls it, and so can a simulation. What it does with proposals is in
-//! `lead`, what it does with committed entries in `apply`.
+//! `lead`, what it does with committed entries in `apply`, and how the two meet in `settle`.
 
 mod apply;
 mod lead;
+mod parts;
 mod send;
+mod settle;
+mod tend;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use raft::eraftpb::{ConfState, Entry, HardState, Message, MessageType};
+#[cfg(any(test, feature = "simulation"))]
+use raft::eraftpb::{Entry, HardState};
+use raft::eraftpb::{Message, MessageType};
 use raft::{RawNode, ReadOnlyOption, SnapshotStatus, StateRole};
-use tokio::sync::oneshot;
 
 use crate::disk::Disk;
 use crate::error::StoreError;
 use crate::history::Event;
 use crate::image::Image;
-use crate::log::{Log, Recovered};
-use crate::members::{Members, is_in};
+use crate::log::Log;
+use crate::members::is_in;
 use crate::membership::{Member, ServerId};
 use crate::mvcc::State;
 use crate::patience::Patience;
 use crate::pending::PendingProposals;
 use crate::persister::Dirty;
-use crate::proposals::{Forward, Refusal};
 use crate::reads::Reads;
 use crate::slog_bridge;
 use crate::snapshot::Snapshot;
@@ -35,69 +38,13 @@ use crate::taken::Taken;
 use crate::view::View;
 use crate::watch::Hub;
 
-/// Where a founded cluster's log begins: not at its first entry, so that a server that joins needs a snapshot, which also
-/// tells it who the members are.
-pub(crate) const FOUNDED_AT: u64 = 1;
+#[cfg(any(test, feature = "simulation"))]
+pub(crate) use parts::Planted;
+pub(crate) use parts::{FOUNDED_AT, Parts, Reply, Transport, founding_state};
 
 /// A message with entries for another server holds about so many bytes, and so many may be on their way to it.
 const MESSAGE_BYTES: u64 = 1 << 20;
 const MESSAGES: usize = 256;
-
-/// Takes what is said to the other servers. It may lose it, but not hold up its caller.
-pub(crate) trait Transport: Send + 'static {
-    /// Sends raft's messages, each to the server that it names. None of them is a `MsgSnapshot`.
-    fn send(&mut self, messages: Vec<Message>);
-
-    /// Hands proposals to the leader. They may be lost, but none may arrive twice for one call: a refused one may be
-    /// answered as such, and must not be taken later.
-    fn forward(&mut self, to: u64, proposals: Vec<Forward>);
-
-    /// Tells a server which of its proposals were not taken.
-    fn refuse(&mut self, to: u64, refusals: Vec<Refusal>);
-
-    /// Sends a whole state, with raft's message for it. Whatever becomes of it, `Replica::snapshot_sent` is told.
-    fn send_snapshot(&mut self, message: Message, image: Image);
-
-    /// These are the members now: the others among them are to be reached, and nobody else.
-    fn members(&mut self, members: &Members);
-}
-
-/// Where an answer goes.
-pub(crate) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
-
-/// A bug that a test plants, to see that it is found.
-#[cfg(any(test, feature = "simulation"))]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Planted {
-    /// Writes are acknowledged before they are on disk.
-    AcknowledgeBeforeFlush,
-    /// Reads are answered from whatever this server has applied.
-    SkipReadIndex,
-    /// A new leader counts on from a revision that was given already.
-    ReuseRevision,
-    /// A proposal that is in the log twice is applied twice.
-    SkipDedup,
-}
-
-/// Everything that a core is made of.
-pub(crate) struct Parts<D: Disk> {
-    /// This server, as it wants to be known. With an empty name and address, what is known of it stays as it is.
-    pub record: Member,
-    /// A random number for this start of the process.
-    pub origin: u64,
-    /// From which the election timeouts are drawn.
-    pub seed: u64,
-    pub timing: Timing,
-    pub log: Log<D>,
-    pub recovered: Recovered,
-    pub state: State,
-    pub conf_state: ConfState,
-    pub hub: Arc<Hub>,
-    pub view: Arc<View>,
-    pub transport: Box<dyn Transport>,
-    #[cfg(any(test, feature = "simulation"))]
-    pub planted: Option<Planted>,
-}
 
 /// Raft's role, term and leader as they were when they were looked at last.
 #[derive(Clone, Copy, PartialEq)]
@@ -314,109 +261,6 @@ impl<D: Disk> Core<D> {
         self.reads.add(reply, self.now);
     }
 
-    /// Does everything that is due: proposes, writes the log, sends, applies, answers. After an error the log may not hold
-    /// what raft believes, and the core must not be moved on.
-    pub fn settle(&mut self) -> Result<(), StoreError> {
-        let mut result = self.begin();
-        while result.is_ok() && self.node.has_ready() {
-            result = self.settle_once().and_then(|()| self.begin());
-        }
-        // Nothing is between raft and the log here.
-        self.lead.written();
-        self.publish();
-        self.show();
-        result
-    }
-
-    /// Hands on what waits, as far as who leads allows it.
-    fn begin(&mut self) -> Result<(), StoreError> {
-        self.follow();
-        self.tend();
-        self.hand_out()?;
-        if self.node.raft.leader_id != raft::INVALID_ID
-            && let Some(context) = self.reads.ask(self.now)
-        {
-            self.node.read_index(context);
-        }
-        Ok(())
-    }
-
-    /// Looks whether raft's role, term or leader changed.
-    fn follow(&mut self) {
-        let raft = &self.node.raft;
-        let seen = Seen { role: raft.state, term: raft.term, leader: raft.leader_id };
-        if seen == self.seen {
-            return;
-        }
-        let was = std::mem::replace(&mut self.seen, seen);
-        if (was.term, was.leader) != (seen.term, seen.leader) {
-            self.pending.start_over();
-            self.reads.ask_again(self.now);
-            self.taken.clear();
-            self.note_leader(seen.leader);
-        }
-        if (was.role, was.term) != (seen.role, seen.term) {
-            self.draw_patience();
-        }
-        #[cfg(any(test, feature = "simulation"))]
-        if self.planted == Some(Planted::ReuseRevision) && seen.role == StateRole::Leader && !self.is_alone() {
-            self.state.rewind_revision();
-        }
-        self.lead.look_again();
-        self.show.look_again();
-    }
-
-    fn draw_patience(&mut self) {
-        let mut voters = self.node.store().conf_state.voters.clone();
-        voters.sort_unstable();
-        let rank = voters.iter().position(|voter| *voter == self.me()).unwrap_or(voters.len());
-        self.patience.draw(self.node.raft.state, rank, voters.len().max(rank + 1));
-    }
-
-    fn settle_once(&mut self) -> Result<(), StoreError> {
-        let mut ready = self.node.ready();
-        self.send(ready.take_messages());
-        if let Some(hard_state) = ready.hs() {
-            self.node.mut_store().hard_state = hard_state.clone();
-        }
-        if !ready.snapshot().is_empty() {
-            let metadata = ready.snapshot().get_metadata();
-            self.take_over(metadata.index, metadata.term)?;
-        }
-        self.reads.note(ready.take_read_states());
-        self.apply(ready.take_committed_entries())?;
-        let entries = ready.take_entries();
-        let hard_state = self.node.store().hard_state.clone();
-        if ready.must_sync() {
-            self.append(&hard_state, &entries)?;
-        } else {
-            self.log.note(&hard_state);
-        }
-        self.node.mut_store().append(entries);
-        self.send(ready.take_persisted_messages());
-        let mut light = self.node.advance_append(ready);
-        if let Some(commit) = light.commit_index() {
-            self.node.mut_store().hard_state.commit = commit;
-        }
-        self.send(light.take_messages());
-        self.apply(light.take_committed_entries())?;
-        self.node.advance_apply();
-        let applied = (self.state.index(), self.state.term());
-        let needed = self.needed();
-        self.node.mut_store().forget(applied, needed);
-        Ok(())
-    }
-
-    fn append(&mut self, hard_state: &HardState, entries: &[Entry]) -> Result<(), StoreError> {
-        #[cfg(any(test, feature = "simulation"))]
-        if self.planted == Some(Planted::AcknowledgeBeforeFlush) {
-            let later = (hard_state.clone(), entries.to_vec());
-            let (hard_state, entries) = std::mem::replace(&mut self.unflushed, later);
-            return if entries.is_empty() { Ok(()) } else { self.log.append(&hard_state, &entries) };
-        }
-        self.log.append(hard_state, entries)
-    }
-
     /// Refuses everything that waits, and shows that nothing more is written.
     pub fn fail(&mut self, error: &StoreError) {
         self.view.set_failure(error.clone());
@@ -491,11 +335,6 @@ impl<D: Disk> Drop for Core<D> {
         self.view.set_sole_leader(false);
         self.hub.close();
     }
-}
-
-/// The voter's state before it ever wrote one.
-pub(crate) fn founding_state(applied: u64, term: u64) -> HardState {
-    HardState { term, commit: applied, ..HardState::default() }
 }
 
 fn failed(error: impl std::fmt::Display) -> StoreError {

@@ -2,15 +2,17 @@ use std::collections::VecDeque;
 use std::sync::Mutex;
 
 use bytes::Bytes;
+use raft::eraftpb::ConfState;
+use tokio::sync::oneshot;
 
 use super::*;
 use crate::codec::encode_txn;
 use crate::history::Limits;
 use crate::key::{Key, Revision};
 use crate::log::Base;
-use crate::members::Change;
+use crate::members::{Change, Members};
 use crate::memory_disk::MemoryDisk;
-use crate::proposals::{Context, Why};
+use crate::proposals::{Context, Forward, Refusal, Why};
 use crate::storage::{Bounds, Retention};
 use crate::txn::{Guard, Op, Outcome, Txn};
 use crate::view::Role;

@@ -4,6 +4,8 @@
 //! but what `Patience` draws from the seed in the core's parts, which takes the place of raft-rs's own generator: so a run is
 //! a function of its seeds and of what is passed in.
 
+mod parts;
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,62 +19,16 @@ use crate::members::Change;
 use crate::membership::ServerId;
 use crate::pending::Share;
 use crate::persister::{Batch, Persisted};
-use crate::proposals::{Forward, Refusal};
 use crate::snapshot::Snapshot;
 use crate::txn::Outcome;
+
+pub(crate) use parts::{Arrival, Keeper, Laziness};
 
 /// So many log entries that changed nothing may lie behind the stored state.
 const IDLE_ENTRIES: u64 = 10_000;
 
 /// How long a leader that closes waits for another one.
 const HAND_OVER_LIMIT: Duration = Duration::from_secs(2);
-
-/// Keeps the applied state on disk, on a thread of its own or at once. It does one thing after another.
-pub(crate) trait Keeper: Send + 'static {
-    /// Has a batch written; what became of it comes back through [`Replica::persisted`]. Returns it when that cannot be.
-    fn write(&mut self, batch: Box<Batch>) -> Result<(), Box<Batch>>;
-
-    /// Has an image written beside the present state; what became of it comes back through [`Replica::persisted`], but
-    /// not after an error.
-    fn stage(&mut self, image: Box<Image>) -> Result<(), StoreError>;
-
-    /// Makes the staged image the state on disk, and returns when that is durable. After an error nobody knows which of
-    /// the two it is.
-    fn adopt(&mut self) -> Result<(), StoreError>;
-
-    /// Forgets the staged image.
-    fn discard(&mut self);
-}
-
-/// What comes from the other servers.
-pub(crate) enum Arrival {
-    /// Raft's messages, all of which name the server that they came from as their sender.
-    Messages(Vec<Message>),
-    /// Proposals that another server hands to this one as the leader.
-    Forwarded { from: u64, proposals: Vec<Forward> },
-    /// What the leader did not take of this server's proposals.
-    Refused { from: u64, refusals: Vec<Refusal> },
-    /// A whole state that the leader sent, with raft's message for it. It is answered when it is installed, or refused
-    /// when it is not; the sender's [`Arrival::SnapshotSent`] waits for that.
-    Received { message: Box<Message>, image: Box<Image>, reply: Reply<()> },
-    /// What became of a whole state that was sent to this server.
-    SnapshotSent { to: u64, ok: bool },
-    /// A server cannot be reached: what was sent to it is lost.
-    Unreachable { to: u64 },
-    /// The others say that this server is no member any more.
-    Removed,
-}
-
-/// When the applied state is written.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Laziness {
-    /// When so many bytes have changed,
-    pub bytes: usize,
-    /// or so long after the first of them.
-    pub after: Duration,
-    /// How long it is left alone after it could not be written.
-    pub retry: Duration,
-}
 
 /// A state from the leader on its way to the disk.
 struct Staging {

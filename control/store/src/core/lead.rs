@@ -4,20 +4,15 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use protobuf::Message as _;
-use raft::eraftpb::{ConfChangeV2, Entry, EntryType, Message, MessageType};
-use raft::{ProgressState, StateRole};
+use raft::eraftpb::{Entry, EntryType, Message, MessageType};
 
 use super::{Core, Reply};
 use crate::disk::Disk;
 use crate::error::StoreError;
 use crate::members::{Change, is_settled};
-use crate::membership::ServerId;
 use crate::pending::{Asker, Share};
 use crate::proposals::{Context, Forward, Refusal, Why};
 use crate::txn::Outcome;
-
-/// A server that lacks so many entries or fewer has caught up: it gets them while it is made a voter.
-const CAUGHT_UP: u64 = 256;
 
 /// What a server does about proposals and, when it leads, about the members.
 #[derive(Default)]
@@ -31,9 +26,9 @@ pub(super) struct Lead {
     /// Raft takes no proposals at the moment; tried again at the next tick.
     is_blocked: bool,
     /// Whether there may be something to do about the members.
-    is_due: bool,
+    pub is_due: bool,
     /// Whether it was said that this server's record cannot be what it should be.
-    complained: bool,
+    pub complained: bool,
 }
 
 impl Lead {
@@ -323,99 +318,5 @@ impl<D: Disk> Core<D> {
             self.transport.forward(leader, proposals);
         }
         Ok(())
-    }
-
-    /// Answers those who wanted this server to lead.
-    pub(super) fn note_leader(&mut self, leader: u64) {
-        let wanted = Some(Change::Lead(ServerId(leader)));
-        for pending in self.pending.finish_where(|_, pending| pending.change == wanted) {
-            if let Asker::Operator(reply) = pending.asker {
-                // Whoever asked may have gone.
-                let _ = reply.send(Ok(()));
-            }
-        }
-    }
-
-    /// Does what nobody asked for: sees that this server's record is right and, as the leader, that a joint state ends and
-    /// that those who have caught up get a vote.
-    pub(super) fn tend(&mut self) {
-        if !std::mem::take(&mut self.lead.is_due) || self.is_removed() {
-            return;
-        }
-        let raft = &self.node.raft;
-        let leads = raft.state == StateRole::Leader;
-        if leads && !raft.commit_to_current_term() {
-            self.lead.is_due = true;
-            return;
-        }
-        self.tend_record();
-        if !leads || self.node.raft.has_pending_conf() {
-            return;
-        }
-        let conf = self.node.store().conf_state.clone();
-        if conf.voters_outgoing.is_empty() {
-            self.promote(&conf.learners);
-        } else if conf.voters.contains(&self.me()) {
-            let _ = self.node.propose_conf_change(Vec::new(), ConfChangeV2::default());
-        } else {
-            self.give_up_lead();
-        }
-    }
-
-    fn tend_record(&mut self) {
-        let record = &self.record;
-        let (members, conf) = (self.state.members(), &self.node.store().conf_state);
-        let is_blank = record.name.is_empty() && record.address.is_empty();
-        let is_wrong = members.get(record.id) != Some(record);
-        if is_blank || !is_wrong || !self.belongs() || self.pending.has_change(|c| matches!(c, Change::Update(_))) {
-            return;
-        }
-        let change = Change::Update(record.clone());
-        match members.check(&change, conf) {
-            Ok(()) => self.pending.add(Bytes::new(), Some(change), Asker::Itself, self.now),
-            Err(error) if !self.lead.complained => {
-                self.lead.complained = true;
-                tracing::error!(%error, "this server cannot be known as it is configured");
-            }
-            Err(_) => {}
-        }
-    }
-
-    fn promote(&mut self, learners: &[u64]) {
-        let raft = &self.node.raft;
-        let last = raft.raft_log.last_index();
-        let caught_up = learners.iter().find(|learner| {
-            raft.prs().get(**learner).is_some_and(|progress| {
-                // What it has acknowledged counts, also while raft probes it: nothing may be left to send.
-                progress.matched > 0
-                    && progress.state != ProgressState::Snapshot
-                    && progress.recent_active
-                    && progress.matched + CAUGHT_UP >= last
-            })
-        });
-        let Some(change) = caught_up.map(|learner| Change::Promote(ServerId(*learner))) else { return };
-        if !self.pending.has_change(|pending| *pending == change) {
-            self.pending.add(Bytes::new(), Some(change), Asker::Itself, self.now);
-        }
-    }
-
-    /// Has the voter lead that is closest behind this one. False when there is none, or this server does not lead.
-    pub fn give_up_lead(&mut self) -> bool {
-        let raft = &self.node.raft;
-        if raft.state != StateRole::Leader {
-            return false;
-        }
-        if raft.lead_transferee.is_some() {
-            return true;
-        }
-        let me = self.me();
-        let voters = self.node.store().conf_state.voters.iter().filter(|voter| **voter != me);
-        let closest = voters.max_by_key(|voter| {
-            let progress = raft.prs().get(**voter);
-            progress.map(|progress| (progress.recent_active, progress.matched))
-        });
-        let Some(closest) = closest.copied() else { return false };
-        self.node.transfer_leader(closest);
-        true
     }
 }
