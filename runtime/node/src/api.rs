@@ -93,7 +93,13 @@ impl Routing {
     fn pick(&self, tried: &[ServerAddress]) -> Option<(ServerAddress, bool)> {
         let all = self.servers.list().all();
         let mut state = self.lock();
-        state.leases.retain(|address, _| all.contains(address));
+        state.leases.retain(|address, lease| {
+            let stays = all.contains(address);
+            if !stays {
+                lease.cancel();
+            }
+            stays
+        });
         state.choice.set(all);
         let picked = state.choice.pick(self.started.elapsed(), tried)?;
         Some((picked, state.choice.is_plural()))

@@ -148,6 +148,20 @@ async fn a_server_without_a_leader_loses_its_watches_when_another_has_one() {
 }
 
 #[tokio::test]
+async fn a_server_that_is_taken_out_is_left() {
+    let ca = authority();
+    let (first, second) = (Site::start(&ca, "first").await, Site::start(&ca, "second").await);
+    let (client, servers) = client(&ca, &[&second]);
+    servers.learn(&[first.url(), second.url()]);
+    assert_eq!(get(&client).await.unwrap(), "first");
+    let mut watch = watch(&client).await;
+    servers.learn(&[second.url()]);
+    assert_eq!(get(&client).await.unwrap(), "second");
+    let broken = tokio::time::timeout(Duration::from_secs(5), watch.body_mut().frame()).await;
+    assert!(!matches!(broken.expect("the watch ends"), Some(Ok(_))));
+}
+
+#[tokio::test]
 async fn a_server_that_accepts_and_says_nothing_is_passed_over() {
     let ca = authority();
     let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
