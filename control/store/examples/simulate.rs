@@ -101,6 +101,7 @@ struct Totals {
     leaders: usize,
     changes: u64,
     installs: u64,
+    undecided: usize,
     steps: u64,
 }
 
@@ -113,14 +114,15 @@ impl Totals {
         self.leaders += summary.leaders;
         self.changes += summary.changes;
         self.installs += summary.installs;
+        self.undecided += summary.undecided;
         self.steps += summary.steps;
     }
 
     fn words(&self, seeds: u64) -> String {
-        let Totals { operations, answered, events, revisions, leaders, changes, installs, steps } = self;
+        let Totals { operations, answered, events, revisions, leaders, changes, installs, undecided, steps } = self;
         format!(
             "{seeds} seeds, {steps} steps, {operations} operations ({answered} answered), {revisions} revisions, \
-             {events} watch events, {leaders} leaders, {changes} changes of members, {installs} installed states"
+             {events} watch events, {leaders} leaders, {changes} changes of members, {installs} installed states, {undecided} keys undecided"
         )
     }
 }

@@ -78,7 +78,13 @@ fn needed(steps: &[Step]) -> HashMap<Value, usize> {
 
 /// Looks for an order, in at most so many steps.
 pub(crate) fn search(steps: &[Step], limit: u64) -> Found {
-    Search::new(steps).run(limit)
+    let mut left = limit;
+    Search::new(steps).run(&mut left)
+}
+
+/// The same, taking what it does from what is left.
+pub(crate) fn search_within(steps: &[Step], left: &mut u64) -> Found {
+    Search::new(steps).run(left)
 }
 
 /// A call or a return, in a list of those that are not placed yet.
@@ -141,9 +147,10 @@ impl<'a> Search<'a> {
         Search { steps, nodes, call_of, return_of, taken, state: None, left, placed, tried, needed }
     }
 
-    fn run(mut self, limit: u64) -> Found {
+    fn run(mut self, left: &mut u64) -> Found {
         let mut cursor = self.nodes[HEAD].next;
-        for _ in 0..limit {
+        while *left > 0 {
+            *left -= 1;
             if self.left == 0 {
                 return Found::Order;
             }

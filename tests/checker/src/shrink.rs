@@ -1,16 +1,17 @@
 //! The smallest part of a history that still fails, in words.
 
 use crate::history::{Call, Guard, History, Operation, Outcome, Value};
-use crate::linear::{Found, Step, search};
+use crate::linear::{Found, Step, search_within};
 use crate::project::{INITIAL, forget_unseen};
 
-/// So many searches may be spent on making a failure small.
+/// So many times the work of finding a failure may be spent on making it small, and so many searches.
+const EFFORT: u64 = 2;
 const SEARCHES: usize = 500;
 
 /// Why there is no order of the operations on a key.
 pub(crate) fn explain(history: &History, key: &str, steps: Vec<Step>, limit: u64) -> String {
     let all = steps.len();
-    let mut shrinking = Shrinking { left: SEARCHES, limit };
+    let mut shrinking = Shrinking { searches: SEARCHES, left: limit.saturating_mul(EFFORT), each: limit };
     let steps = shrinking.shortest_beginning(steps);
     let mut steps = shrinking.fewest(steps);
     steps.sort_by_key(|step| (step.operation != INITIAL, step.called));
@@ -28,17 +29,23 @@ pub(crate) fn explain(history: &History, key: &str, steps: Vec<Step>, limit: u64
 }
 
 struct Shrinking {
-    left: usize,
-    limit: u64,
+    searches: usize,
+    /// Steps that may be taken in all, and by one search.
+    left: u64,
+    each: u64,
 }
 
 impl Shrinking {
     fn fails(&mut self, steps: &[Step]) -> bool {
-        if self.left == 0 {
+        if self.searches == 0 {
             return false;
         }
-        self.left -= 1;
-        search(steps, self.limit) == Found::None
+        self.searches -= 1;
+        let budget = self.left.min(self.each);
+        let mut left = budget;
+        let found = search_within(steps, &mut left);
+        self.left -= budget - left;
+        found == Found::None
     }
 
     /// What happened until the first answer that cannot be explained: a beginning of what can be explained can be too.
@@ -59,7 +66,7 @@ impl Shrinking {
     /// to find an order.
     fn fewest(&mut self, mut steps: Vec<Step>) -> Vec<Step> {
         let mut size = steps.len();
-        while size > 0 && self.left > 0 {
+        while size > 0 && self.left > 0 && self.searches > 0 {
             let mut at = 0;
             while at < steps.len() {
                 let until = (at + size).min(steps.len());

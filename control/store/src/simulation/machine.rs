@@ -32,7 +32,7 @@ use crate::segment;
 use crate::storage::{Bounds, Retention};
 use crate::store::Timing;
 use crate::stored_state::Loaded;
-use crate::view::{Role, View};
+use crate::view::View;
 use crate::watch::Hub;
 
 /// What a machine is doing.
@@ -148,11 +148,6 @@ impl Machine {
     /// Where it stands in the log.
     pub fn point(&self) -> Option<Point> {
         self.process().map(Process::point)
-    }
-
-    /// Whether it runs, and was not removed.
-    pub fn is_current(&self) -> bool {
-        self.process().is_some_and(|process| process.view.role() != Role::Removed)
     }
 
     /// Whether it leads.

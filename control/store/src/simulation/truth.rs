@@ -33,7 +33,8 @@ struct Committed {
 #[derive(Default)]
 pub(crate) struct Truth {
     leaders: BTreeMap<u64, u64>,
-    votes: BTreeMap<(u64, u64), u64>,
+    /// Of each server, its term and whom it voted for in it, across its restarts.
+    ballots: BTreeMap<u64, (u64, u64)>,
     committed: BTreeMap<u64, Committed>,
     /// Of each log entry, by index and term: a hash of it and the term of the one before.
     entries: BTreeMap<(u64, u64), (u64, u64)>,
@@ -50,14 +51,14 @@ pub(crate) struct Truth {
 type Broken = Result<(), String>;
 
 impl Truth {
-    /// A server's vote and leadership: one of each a term.
+    /// A server's vote and leadership: one of each a term, and neither term nor vote is forgotten.
     pub fn look(&mut self, look: &Look) -> Broken {
         let Look { server, term, vote, leads, .. } = *look;
-        if vote != 0 {
-            let voted = *self.votes.entry((server, term)).or_insert(vote);
-            if voted != vote {
-                return Err(format!("server {server} voted for {voted} and for {vote} in term {term}"));
-            }
+        let (known_term, known_vote) = self.ballots.insert(server, (term, vote)).unwrap_or_default();
+        let forgets = known_vote != 0 && vote != known_vote;
+        if term < known_term || term == known_term && forgets {
+            let was = format!("had voted for {known_vote} in term {known_term}");
+            return Err(format!("server {server} {was}, and is in term {term} with its vote for {vote}"));
         }
         if leads {
             let leader = *self.leaders.entry(term).or_insert(server);
