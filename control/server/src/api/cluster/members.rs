@@ -1,5 +1,7 @@
 //! The servers as they are listed, removed, and made to lead.
 
+use std::time::{Duration, Instant};
+
 use http::{Response, StatusCode};
 use pal_resources::{Reason, Status};
 use pal_store::{MemberStatus, Membership, ServerId, Standing};
@@ -11,6 +13,10 @@ use crate::Body;
 
 /// A member that lacks fewer log entries than this is up to date: some are always on their way.
 const BEHIND: u64 = 1_000;
+
+/// The leader hears of every server that lives within this time.
+const HEARD_LIMIT: Duration = Duration::from_secs(2);
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// `GET /cluster/servers`
 pub(super) fn list(call: &Call<'_>) -> Result<Response<Body>, Status> {
@@ -69,10 +75,18 @@ fn health(membership: &Membership, status: &MemberStatus) -> String {
 /// `DELETE /cluster/servers/NAME`; with `dryRun=All` it only tells whether the others could go on.
 pub(super) async fn remove(call: &Call<'_>, name: &str) -> Result<Response<Body>, Status> {
     let store = call.api.store();
-    let membership = store.membership();
-    let found = find(&membership, name)?.clone();
-    only_the_leader(&membership)?;
-    removable(&membership, &found)?;
+    let started = Instant::now();
+    let (membership, found) = loop {
+        let membership = store.membership();
+        let found = find(&membership, name)?.clone();
+        only_the_leader(&membership)?;
+        match removable(&membership, &found) {
+            Ok(()) => break (membership, found),
+            Err(status) if started.elapsed() > HEARD_LIMIT => return Err(status),
+            // One that has just come to lead has heard of nobody yet.
+            Err(_) => tokio::time::sleep(LOOK_AGAIN).await,
+        }
+    };
     if call.query.get("dryRun").is_some() {
         return reply::value(StatusCode::OK, &item(&membership, &found), call.accepted);
     }
