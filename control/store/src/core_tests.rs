@@ -302,6 +302,30 @@ fn a_sole_server_leads_at_once_and_one_flush_serves_all_that_wait() {
 }
 
 #[test]
+fn much_at_once_is_written_in_parts() {
+    let mut cluster = Cluster::led(3);
+    let value = Bytes::from(vec![b'x'; 1 << 20]);
+    let mut answers: Vec<_> = (0..20)
+        .map(|turn| {
+            let op = Op::Put { key: format!("a/{turn:02}").into(), value: value.clone(), revision_at: None };
+            let (reply, answer) = oneshot::channel();
+            cluster.core(1 + turn % 2).propose(encode_txn(&Txn::of(vec![op])).into(), None, reply);
+            answer
+        })
+        .collect();
+    cluster.core(2).settle().unwrap();
+    let said = std::mem::take(&mut *cluster.wire.lock().unwrap());
+    said.into_iter().for_each(|(from, said)| cluster.deliver(from, said, &[1]));
+    let before = cluster.disks[0].syncs();
+    cluster.core(1).settle().unwrap();
+    // With every part a new segment is begun, and the one before is marked as whole.
+    assert!((5..=20).contains(&(cluster.disks[0].syncs() - before)), "{}", cluster.disks[0].syncs() - before);
+    cluster.pass(20, &[1, 2, 3]);
+    assert!(answers.iter_mut().all(|answer| revision(answer).is_some()));
+    assert_eq!(cluster.keys(&[3])[0].len(), 20);
+}
+
+#[test]
 fn a_read_through_the_leader_sees_what_was_answered() {
     let mut core = alone(&MemoryDisk::default());
     let (reply, _answer) = oneshot::channel();

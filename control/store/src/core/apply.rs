@@ -177,6 +177,10 @@ impl<D: Disk> Core<D> {
             Err(error) => return Ok(Err(StoreError::Invalid(error.to_string()))),
         };
         self.node.mut_store().conf_state = conf_state;
+        if !self.is_alone() {
+            // Before anybody else can hear of the next write.
+            self.view.set_sole_leader(false);
+        }
         if self.leads() && !self.belongs() {
             // A predecessor had proposed it. Raft must not count on a leader that is no member.
             let raft = &mut self.node.raft;

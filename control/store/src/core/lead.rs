@@ -14,6 +14,9 @@ use crate::pending::{Asker, Share};
 use crate::proposals::{Context, Forward, Refusal, Why};
 use crate::txn::Outcome;
 
+/// So many bytes are proposed at once, so that no answer waits for too large a write.
+const BATCH_BYTES: usize = 4 << 20;
+
 /// What a server does about proposals and, when it leads, about the members.
 #[derive(Default)]
 pub(super) struct Lead {
@@ -44,6 +47,12 @@ impl Lead {
     pub fn look_again(&mut self) {
         self.is_due = true;
         self.is_blocked = false;
+    }
+
+    /// There is another leader, or none: everything is handed on anew.
+    pub fn start_over(&mut self) {
+        self.batch.clear();
+        self.batch_ids.clear();
     }
 }
 
@@ -87,7 +96,9 @@ impl<D: Disk> Core<D> {
     /// Makes sure that the log has room for this, beside what is not written yet.
     pub(super) fn reserve(&mut self, entries: usize, bytes: usize) -> Result<(), StoreError> {
         let sum = (self.lead.unwritten.0 + entries, self.lead.unwritten.1 + bytes);
-        self.log.reserve(sum.0, sum.1)?;
+        // Each batch takes a little room of its own.
+        const BATCH_ENTRIES: usize = 4;
+        self.log.reserve(sum.0 + BATCH_ENTRIES * (sum.1 / BATCH_BYTES), sum.1)?;
         self.lead.unwritten = sum;
         Ok(())
     }
@@ -152,19 +163,28 @@ impl<D: Disk> Core<D> {
         Ok(())
     }
 
-    /// Gives raft all entries at once, so that each peer gets them in one message.
+    /// Gives raft many entries at once, so that each peer gets them in one message. What is too much waits for the next
+    /// time, which comes when these are written.
     fn propose_batch(&mut self) {
         if self.lead.batch.is_empty() {
             return;
         }
-        let entries = std::mem::take(&mut self.lead.batch);
-        let ids = std::mem::take(&mut self.lead.batch_ids);
+        let mut bytes = 0;
+        let within = self.lead.batch.iter().take_while(|entry| {
+            let is_first = bytes == 0;
+            bytes += entry.data.len() + entry.context.len();
+            is_first || bytes <= BATCH_BYTES
+        });
+        let count = within.count();
+        let entries = self.lead.batch.drain(..count).collect();
         if self.propose_entries(entries) {
+            self.lead.batch_ids.drain(..count);
             return;
         }
         // Somebody else is about to lead.
         self.lead.is_blocked = true;
-        for (origin, seq) in ids {
+        self.lead.batch.clear();
+        for (origin, seq) in std::mem::take(&mut self.lead.batch_ids) {
             if origin == self.pending.origin() {
                 self.pending.step_back(seq);
             } else {

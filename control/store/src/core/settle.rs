@@ -48,6 +48,7 @@ impl<D: Disk> Core<D> {
         let was = std::mem::replace(&mut self.seen, seen);
         if (was.term, was.leader) != (seen.term, seen.leader) {
             self.pending.start_over();
+            self.lead.start_over();
             self.reads.ask_again(self.now);
             self.taken.clear();
             self.note_leader(seen.leader);
