@@ -25,6 +25,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 pub(crate) use accept::accept;
 pub use client::{Client, Committed, Found};
+pub(crate) use frames::LARGEST_TXN;
 pub(crate) use peers::{Links, Peers, PeersConfig};
 
 use crate::membership::{Member, ServerId};

@@ -56,7 +56,7 @@ pub struct StoreConfig {
     pub queue: usize,
     /// How many bytes the waiting writes may have.
     pub queue_bytes: usize,
-    /// The largest transaction.
+    /// The largest transaction; never more than 12 MiB, which is what fits between servers.
     pub max_txn_bytes: usize,
     /// The size of the log's files.
     pub segment_bytes: u64,
@@ -410,7 +410,7 @@ fn assemble<D: Disk>(
         peers,
         identity,
         running,
-        max_txn_bytes: config.max_txn_bytes,
+        max_txn_bytes: config.max_txn_bytes.min(peer::LARGEST_TXN),
     };
     let driver = Driver {
         replica: Replica::new(core, persister, laziness, config.timing.tick, persisted),

@@ -12,7 +12,7 @@ use super::hello::{Acquaintance, Purpose};
 use super::outbox::{Outbox, Room};
 use super::peers::{ALIVE_EVERY, Peers, SILENCE};
 use super::wire::{FrameReader, farewell, greeted, unexpected, welcome};
-use super::{Peer, PeerError, Stream, serve, snapshots};
+use super::{Peer, PeerError, Refused, Stream, serve, snapshots};
 use crate::driver::Arrival;
 use crate::membership::{Member, ServerId};
 use crate::proposals::{Forward, Refusal};
@@ -38,7 +38,10 @@ pub(crate) async fn accept(
         match hello.purpose {
             Purpose::Member => member(peers, &hello.from, &mut reader, &mut writer).await,
             Purpose::Snapshot => snapshots::receive(peers, hello.from.id, &mut reader, &mut writer).await,
-            Purpose::Client => serve::client(store, &mut reader, &mut writer).await,
+            Purpose::Client => {
+                let _served = peers.begin_serving().ok_or(Refused::TooMany)?;
+                serve::client(store, &mut reader, &mut writer).await
+            }
         }
     };
     let ended = peers.ending().run_until_cancelled(served).await.unwrap_or(Err(PeerError::Closed));

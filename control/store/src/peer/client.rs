@@ -9,7 +9,7 @@ use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::answers::Answer;
-use super::frames::{Kind, write_numbers};
+use super::frames::{Kind, LARGEST_TXN, write_numbers};
 use super::hello::{Hello, Purpose, VERSION, Welcome};
 use super::outbox::{Outbox, Room};
 use super::peers::ALIVE_EVERY;
@@ -131,6 +131,10 @@ impl Client {
     pub async fn commit(&self, txn: Txn) -> Result<Committed, StoreError> {
         txn.validate()?;
         let data = encode_txn(&txn);
+        let (size, limit) = (data.len(), LARGEST_TXN);
+        if size > limit {
+            return Err(StoreError::TooLarge { size, limit });
+        }
         match self.ask(Kind::Commit, &data).await? {
             Some(Answer::Committed(revision)) => Ok(Committed::At(revision)),
             Some(Answer::Guarded(guard)) => Ok(Committed::Refused { guard: guard as usize }),

@@ -8,6 +8,8 @@ use crate::codec::{DecodeError, Reader, write_number};
 
 /// No frame is longer: the largest transaction with all that surrounds it, and room to spare.
 pub(crate) const MAX_FRAME: usize = 16 << 20;
+/// What fits into a frame with all that surrounds it.
+pub(crate) const LARGEST_TXN: usize = 12 << 20;
 /// No frame is longer before the other side has said who it is.
 pub(crate) const MAX_GREETING: usize = 4 << 10;
 

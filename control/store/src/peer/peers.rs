@@ -7,7 +7,7 @@ use std::time::Duration;
 use protobuf::Message as _;
 use raft::eraftpb::{Message, MessageType};
 use tokio::runtime::Handle;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
@@ -35,6 +35,8 @@ pub(crate) const SILENCE: Duration = Duration::from_secs(1);
 const LINK_ROOM: Room = Room { frames: 16 << 10, bytes: 32 << 20 };
 /// So many snapshots are sent at once.
 const SNAPSHOTS: usize = 2;
+/// So many tools are served at once.
+const TOOLS: usize = 1024;
 
 /// What a server needs to speak with others.
 pub(crate) struct PeersConfig {
@@ -52,6 +54,7 @@ pub(crate) struct PeersConfig {
 pub(crate) struct Peers {
     pub config: PeersConfig,
     known: Mutex<Known>,
+    tools: Arc<Semaphore>,
     tasks: TaskTracker,
     ending: CancellationToken,
 }
@@ -84,7 +87,13 @@ struct Link {
 
 impl Peers {
     pub fn new(config: PeersConfig) -> Arc<Peers> {
-        Arc::new(Peers { config, known: Mutex::default(), tasks: TaskTracker::new(), ending: CancellationToken::new() })
+        Arc::new(Peers {
+            config,
+            known: Mutex::default(),
+            tools: Arc::new(Semaphore::new(TOOLS)),
+            tasks: TaskTracker::new(),
+            ending: CancellationToken::new(),
+        })
     }
 
     /// Cancelled when this server's streams are to end.
@@ -210,6 +219,11 @@ impl Peers {
         self.tasks.spawn_on(task, &self.config.runtime);
     }
 
+    /// Begins to serve a tool, unless too many are served already.
+    pub fn begin_serving(&self) -> Option<OwnedSemaphorePermit> {
+        self.tools.clone().try_acquire_owned().ok()
+    }
+
     /// Begins to take a snapshot in, unless one is coming already.
     pub fn begin_receiving(self: &Arc<Self>) -> Option<Receiving> {
         let mut known = self.lock();
@@ -249,15 +263,11 @@ impl Transport for Links {
         messages.sort_by_key(|message| message.to);
         for chunk in messages.chunk_by(|one, other| one.to == other.to) {
             let to = chunk[0].to;
-            let mut lost = false;
-            self.to(to, |adding| {
-                for message in chunk {
-                    let written = adding.add(Kind::Message, |out| write_message(message, out));
-                    lost |= !written && message.get_msg_type() == MessageType::MsgAppend;
-                }
-                true
+            let written = self.to(to, |adding| {
+                // Where one does not fit, none fits that follows.
+                chunk.iter().all(|message| adding.add(Kind::Message, |out| write_message(message, out)))
             });
-            if lost {
+            if !written && chunk.iter().any(|message| message.get_msg_type() == MessageType::MsgAppend) {
                 // Raft then asks how far the server is before it sends it more.
                 self.0.tell(Arrival::Unreachable { to });
             }

@@ -20,7 +20,7 @@ use crate::error::StoreError;
 use crate::store::{Receipt, Store};
 use crate::txn::Outcome;
 
-/// A tool that is silent for so long is gone.
+/// A tool that is silent for so long is gone, and so is one that does not take its answers.
 const SILENCE: Duration = Duration::from_secs(10);
 /// So many requests of one connection may be under way. What more comes stays in the stream.
 const UNDER_WAY: usize = 4096;
@@ -71,7 +71,8 @@ async fn work<R: AsyncRead + Unpin>(
 }
 
 async fn next<R: AsyncRead + Unpin>(reader: &mut FrameReader<R>, outbox: &Outbox) -> Result<Option<Frame>, PeerError> {
-    outbox.has_room().await;
+    let room = tokio::time::timeout(SILENCE, outbox.has_room()).await;
+    room.map_err(|_| PeerError::Silent(SILENCE))?;
     reader.next(SILENCE).await
 }
 

@@ -31,8 +31,11 @@ async fn a_tool_writes_and_reads_and_is_told_what_went_wrong() {
     assert_eq!(client.get(Key::from("x/2")).await.unwrap(), None);
     let twice = Txn::of(vec![put("x/1", ""), put("x/1", "")]);
     assert!(matches!(client.commit(twice).await, Err(StoreError::Invalid(_))));
-    let large = Op::Put { key: "x/1".into(), value: vec![0; 9 << 20].into(), revision_at: None };
-    assert!(matches!(client.commit(Txn::of(vec![large])).await, Err(StoreError::TooLarge { .. })));
+    for (mebibytes, expected) in [(9, 8), (13, 12), (100, 12)] {
+        let large = Op::Put { key: "x/1".into(), value: vec![0; mebibytes << 20].into(), revision_at: None };
+        let refused = client.commit(Txn::of(vec![large])).await;
+        assert!(matches!(refused, Err(StoreError::TooLarge { limit, .. }) if limit == expected << 20), "{refused:?}");
+    }
     store.close().await;
     serving.await.unwrap();
     assert!(matches!(client.get(Key::from("x/1")).await, Err(StoreError::Unreachable(_))));
