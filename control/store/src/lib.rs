@@ -16,9 +16,9 @@
 //! A write goes: [`Store::commit`] encodes it and puts it into the inbox; the driver's thread takes all that wait. If this
 //! server leads, it proposes them, sends them to the others, writes them as one record and flushes once; else it hands them
 //! to the leader. When a majority has them on disk they are applied: the driver shows the new snapshot, pushes the events,
-//! answers those that this server's users asked for, and wakes the watchers. Behind its back the persister brings sled up to
-//! date in batches, each of which carries the log index that it stands for; log segments go when sled has durably passed
-//! them. A start loads sled and replays the log behind it.
+//! answers those that this server's users asked for, and wakes the watchers. Behind its back the persister brings the stored
+//! state up to date in batches, each of which carries the log index that it stands for; log segments go when the stored state
+//! has durably passed them. A start loads the last image, lays sled's changes over it, and replays the log behind them.
 
 mod backup;
 mod codec;
