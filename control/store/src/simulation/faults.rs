@@ -33,6 +33,8 @@ enum Kind {
     Weather,
     /// One server's links are slow.
     Slow,
+    /// A disk, and with it a server, takes its time.
+    Drag,
     /// A disk is full for a while.
     Full,
     /// A disk refuses to flush: the server stops writing until it is started again.
@@ -43,7 +45,7 @@ enum Kind {
     Clock,
 }
 
-const ALL: [Kind; 15] = [
+const ALL: [Kind; 16] = [
     Kind::Restart,
     Kind::Crash,
     Kind::CrashMidway,
@@ -55,6 +57,7 @@ const ALL: [Kind; 15] = [
     Kind::Bridge,
     Kind::Weather,
     Kind::Slow,
+    Kind::Drag,
     Kind::Full,
     Kind::Refuse,
     Kind::Flip,
@@ -136,6 +139,7 @@ impl World {
                     self.network.special(server, one, Link { delay, ..GOOD });
                 }
             }
+            Kind::Drag => self.machine(one).slow = self.faults.random.within(0..100) * MS,
             Kind::Pause => {
                 let until = self.now + self.faults.random.within(50 * MS..1800 * MS);
                 self.machine(one).paused_until = until;

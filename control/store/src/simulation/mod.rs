@@ -8,8 +8,8 @@
 //! | module | stands for |
 //! |---|---|
 //! | `world` | time: one queue of what happens when |
-//! | `machine`, `process`, `stable` | a machine: its process, its log's disk, its applied state's disk |
-//! | `network`, `parcel` | the links between servers, and what passes over them |
+//! | `machine`, `life`, `process`, `stable` | a machine: its process, its log's disk, its applied state's disk |
+//! | `network`, `parcel`, `delivery` | the links between servers, and what passes over them |
 //! | `client`, `watching`, `traffic`, `operator` | who uses the cluster |
 //! | `faults` | what goes wrong |
 //! | `truth` | what must hold all the time |
@@ -19,7 +19,9 @@
 //! apart, so such flips are not among the faults.
 
 mod client;
+mod delivery;
 mod faults;
+mod life;
 mod machine;
 mod network;
 mod operator;

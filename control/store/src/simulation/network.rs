@@ -64,12 +64,12 @@ impl Network {
         self.cut.contains(&(from, to))
     }
 
-    /// When a parcel that is sent now arrives: never, once or twice. `size` slows it down: in units of a full message.
-    pub fn arrivals(&mut self, now: u64, from: u64, to: u64, size: u64) -> Vec<u64> {
+    /// When a parcel that is sent now arrives: never, once or, if it may be, twice. `size` slows it down.
+    pub fn arrivals(&mut self, now: u64, (from, to): (u64, u64), size: u64, may_repeat: bool) -> Vec<u64> {
         let link = self.special.get(&(from, to)).copied().unwrap_or(self.usual);
         // Drawn in any case, so that a cut does not shift what the others draw.
         let lost = self.random.permille(link.loss);
-        let times = 1 + u64::from(self.random.permille(link.twice));
+        let times = 1 + u64::from(self.random.permille(link.twice) && may_repeat);
         let mut arrivals = Vec::new();
         for _ in 0..times {
             let delay = self.random.within(link.delay.0..link.delay.1 + 1) * (1 + size);

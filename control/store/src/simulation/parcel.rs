@@ -51,6 +51,11 @@ impl Parcel {
         }
     }
 
+    /// Whether it may arrive twice. Raft stands that; proposals and whole states go over connections that do not do it.
+    pub fn may_repeat(&self) -> bool {
+        matches!(self, Parcel::Message(_))
+    }
+
     /// How much longer than a message it takes.
     pub fn size(&self) -> u64 {
         match self {

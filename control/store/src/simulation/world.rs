@@ -4,9 +4,9 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
 use pal_checker::History;
-use tokio::sync::oneshot;
 
 use super::client::Client;
+use super::delivery::Sending;
 use super::machine::{Machine, State};
 use super::network::Network;
 use super::operator::Operator;
@@ -70,13 +70,6 @@ impl Ord for Due {
     }
 }
 
-/// A whole state on its way, whose sender is to be told what became of it.
-struct Sending {
-    from: (u64, u64),
-    to: (u64, u64),
-    reply: oneshot::Receiver<Result<(), StoreError>>,
-}
-
 /// Everything.
 pub(crate) struct World {
     pub options: Options,
@@ -94,7 +87,7 @@ pub(crate) struct World {
     pub busy: bool,
     queue: BinaryHeap<Reverse<Due>>,
     order: u64,
-    sendings: Vec<Sending>,
+    pub sendings: Vec<Sending>,
     pub operator: Operator,
     /// What happened, for the summary.
     pub steps: u64,
@@ -265,7 +258,7 @@ impl World {
     }
 
     /// A process gets something from outside; it sees it when it wakes next.
-    fn hand_in(&mut self, server: u64, arrival: Arrival) {
+    pub fn hand_in(&mut self, server: u64, arrival: Arrival) {
         let now = self.now;
         if self.machine(server).hand_in(arrival) {
             self.rouse(server, now);
@@ -328,81 +321,6 @@ impl World {
             self.rouse(server, due);
         }
         Ok(())
-    }
-
-    fn take_outbox(&mut self, server: u64) {
-        let now = self.now;
-        let slow = self.machines[&server].slow;
-        for (to, parcel) in self.machine(server).take_outbox() {
-            let (words, numbers) = parcel.describe();
-            self.trace.note(now, &[&[6, server, to], &numbers[..]].concat(), || format!("{server} -> {to}: {words}"));
-            let arrivals = self.network.arrivals(now + slow, server, to, parcel.size());
-            if arrivals.is_empty() {
-                self.lose(server, to, &parcel);
-            }
-            for at in arrivals {
-                self.at(at, Event::Arrive { from: server, to, parcel: Box::new(parcel.clone()) });
-            }
-        }
-    }
-
-    /// The sender's connection breaks some time after a parcel was lost.
-    fn lose(&mut self, from: u64, to: u64, parcel: &Parcel) {
-        let life = self.machines[&from].life;
-        let at = self.now + self.random.within(MS..200 * MS);
-        if matches!(parcel, Parcel::Snapshot(_)) {
-            self.at(at, Event::Tell { server: from, life, arrival: Arrival::SnapshotSent { to, ok: false } });
-        } else if self.random.permille(100) {
-            self.at(at, Event::Tell { server: from, life, arrival: Arrival::Unreachable { to } });
-        }
-    }
-
-    fn arrive(&mut self, from: u64, to: u64, parcel: Parcel) {
-        let now = self.now;
-        let Some(machine) = self.machines.get(&to) else { return };
-        let State::Up(process) = &machine.state else {
-            self.lose(from, to, &parcel);
-            return;
-        };
-        if process.refuses(from) {
-            // The peers' layer tells a removed server so when it connects.
-            let life = self.machines[&from].life;
-            self.at(now + MS, Event::Tell { server: from, life, arrival: Arrival::Removed });
-            return;
-        }
-        let arrival = match parcel {
-            Parcel::Message(message) => Arrival::Messages(vec![message]),
-            Parcel::Forward(proposals) => Arrival::Forwarded { from, proposals },
-            Parcel::Refuse(refusals) => Arrival::Refused { from, refusals },
-            Parcel::Snapshot(whole) => {
-                let (message, image) = *whole;
-                let (reply, answer) = oneshot::channel();
-                let lives = (self.machines[&from].life, machine.life);
-                self.sendings.push(Sending { from: (from, lives.0), to: (to, lives.1), reply: answer });
-                Arrival::Received { message: Box::new(message), image: Box::new(image), reply }
-            }
-        };
-        self.hand_in(to, arrival);
-    }
-
-    fn poll_sendings(&mut self) {
-        let mut at = 0;
-        while let Some(sending) = self.sendings.get_mut(at) {
-            let ok = match sending.reply.try_recv() {
-                Err(oneshot::error::TryRecvError::Empty) => {
-                    at += 1;
-                    continue;
-                }
-                Ok(Ok(())) => {
-                    self.installs += 1;
-                    true
-                }
-                Ok(Err(_)) | Err(oneshot::error::TryRecvError::Closed) => false,
-            };
-            let Sending { from: (server, life), to: (to, _), .. } = self.sendings.swap_remove(at);
-            let when = self.now + MS;
-            self.at(when, Event::Tell { server, life, arrival: Arrival::SnapshotSent { to, ok } });
-        }
     }
 
     fn take_jobs(&mut self, server: u64) {
