@@ -175,15 +175,20 @@ impl Watcher {
     /// Waits until [`try_next`](Watcher::try_next) may have something to say beside `None`. Others' events of the bucket end
     /// the wait too: who serves many watchers chooses how soon it looks again.
     pub async fn stirred(&self) {
+        // Who looks from time to time mostly finds something, and need not register.
+        if self.has_news() {
+            return;
+        }
         let mut grown = std::pin::pin!(self.bucket.grown.notified());
         grown.as_mut().enable();
-        let nothing = {
-            let ring = self.bucket.ring.read().unwrap_or_else(PoisonError::into_inner);
-            matches!(ring.at(self.position), Ok(None))
-        };
-        if nothing && !self.hub.closed.load(Ordering::Acquire) {
+        if !self.has_news() {
             grown.await;
         }
+    }
+
+    fn has_news(&self) -> bool {
+        let ring = self.bucket.ring.read().unwrap_or_else(PoisonError::into_inner);
+        !matches!(ring.at(self.position), Ok(None)) || self.hub.closed.load(Ordering::Acquire)
     }
 
     /// The next event if it has happened already.

@@ -174,3 +174,24 @@ async fn waiting_watchers_wake_for_events_and_for_the_end() {
     assert_eq!(shared.len(), 100);
     assert!(shared.iter().all(|event| Arc::ptr_eq(event, &shared[0])));
 }
+
+#[tokio::test]
+async fn a_watcher_is_stirred_by_all_of_its_bucket_and_by_its_end() {
+    let hub = hub(&[event("a/x/1", 1)], 1);
+    let mut watcher = hub.watch("a/x/", Revision(0)).unwrap();
+    watcher.stirred().await;
+    assert_eq!(drain(&mut watcher), [("a/x/1".to_owned(), 1)]);
+    {
+        let mut stirred = std::pin::pin!(watcher.stirred());
+        assert!(futures::poll!(&mut stirred).is_pending());
+        hub.push(&[event("b/1", 2)], Revision(2)).announce();
+        assert!(futures::poll!(&mut stirred).is_pending());
+        hub.push(&[event("a/y/1", 3)], Revision(3)).announce();
+        assert!(futures::poll!(&mut stirred).is_ready());
+    }
+    assert_eq!(drain(&mut watcher), []);
+    let mut stirred = std::pin::pin!(watcher.stirred());
+    assert!(futures::poll!(&mut stirred).is_pending());
+    hub.close();
+    assert!(futures::poll!(&mut stirred).is_ready());
+}
