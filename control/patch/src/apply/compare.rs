@@ -66,6 +66,13 @@ impl Delta {
         self.modified.below.put(element, modified);
     }
 
+    /// Orders what was put in.
+    fn settle(&mut self) {
+        for side in [&mut self.added, &mut self.removed, &mut self.modified] {
+            side.below.settle();
+        }
+    }
+
     /// Both sides as one, as for an object and a list in the same place.
     fn join(self, other: Self) -> Self {
         let join = |a: Node, b: Node| Node { member: a.member || b.member, below: a.below.union(&b.below) };
@@ -141,6 +148,7 @@ fn of_objects(old: Option<&Value>, new: Option<&Value>, object: &Object<'_>) -> 
             }
         }
     }
+    delta.settle();
     delta
 }
 

@@ -119,10 +119,9 @@ impl<'de> Visitor<'de> for Branch {
                 continue;
             }
             let element = Element::decode(&key).map_err(A::Error::custom)?;
-            let place = node.below.node_mut(element);
-            place.member |= inner.member;
-            place.below = place.below.union(&inner.below);
+            node.below.put(element, inner);
         }
+        node.below.settle();
         node.member |= node.below.is_empty();
         Ok(node)
     }

@@ -1,7 +1,5 @@
 //! The paths that a configuration speaks of: what its applier owns.
 
-use std::collections::BTreeSet;
-
 use serde_json::Value;
 
 use super::element::Element;
@@ -34,22 +32,21 @@ fn of_object(value: &Value, object: &Object<'_>) -> FieldSet {
         inner.member |= empty || !child.declared;
         set.put(Element::field(name.as_str()), inner);
     }
+    set.settle();
     set
 }
 
 fn of_list(value: &Value, list: &List<'_>) -> FieldSet {
-    let items = items(Some(value));
-    let steps: Vec<Option<Element>> = items.iter().enumerate().map(|(at, item)| element(list, at, item).ok()).collect();
-    let mut seen = BTreeSet::new();
+    let items = items(Some(value)).iter().enumerate();
+    let mut steps: Vec<(Element, &Value)> =
+        items.filter_map(|(at, item)| Some((element(list, at, item).ok()?, item))).collect();
+    steps.sort_by(|a, b| a.0.cmp(&b.0));
     let mut set = FieldSet::default();
-    for (step, item) in steps.iter().zip(items) {
-        let Some(step) = step else { continue };
-        if seen.insert(step) {
-            set.put(step.clone(), Node { member: true, ..node(item, list.item) });
-        } else {
-            // What is there twice is owned as one.
-            *set.node_mut(step.clone()) = Node::leaf();
-        }
+    for same in steps.chunk_by(|a, b| a.0 == b.0) {
+        let (step, item) = &same[0];
+        // What is there twice is owned as one.
+        let inner = if same.len() > 1 { Node::leaf() } else { Node { member: true, ..node(item, list.item) } };
+        set.put(step.clone(), inner);
     }
     set
 }

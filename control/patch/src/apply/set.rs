@@ -3,6 +3,9 @@
 use super::element::{Element, Told};
 use super::shape::Shape;
 
+/// So few paths are put into their places one by one.
+const FEW: usize = 8;
+
 /// A set of paths, ordered. Whole branches are shared by no two sets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FieldSet {
@@ -84,11 +87,28 @@ impl FieldSet {
         &mut self.nodes[at].1
     }
 
-    /// Puts a node in, unless it is empty. There is none yet at that element.
+    /// Puts a node in at the end, unless it is empty. In any order, as long as `settle` follows: a set of many paths is
+    /// ordered once.
     pub(crate) fn put(&mut self, element: Element, node: Node) {
         if !node.is_empty() {
-            *self.node_mut(element) = node;
+            self.nodes.push((element, node));
         }
+    }
+
+    /// Orders what was put in. What was put in twice becomes one.
+    pub(crate) fn settle(&mut self) {
+        if self.nodes.is_sorted_by(|a, b| a.0 < b.0) {
+            return;
+        }
+        self.nodes.sort_by(|a, b| a.0.cmp(&b.0));
+        self.nodes.dedup_by(|next, first| {
+            let same = next.0 == first.0;
+            if same {
+                first.1.member |= next.1.member;
+                first.1.below.add(std::mem::take(&mut next.1.below));
+            }
+            same
+        });
     }
 
     /// Adds a path.
@@ -172,12 +192,15 @@ impl FieldSet {
     pub fn add(&mut self, other: Self) {
         if self.is_empty() {
             *self = other;
-            return;
-        }
-        for (element, node) in other.nodes {
-            let own = self.node_mut(element);
-            own.member |= node.member;
-            own.below.add(node.below);
+        } else if other.nodes.len() < FEW {
+            for (element, node) in other.nodes {
+                let own = self.node_mut(element);
+                own.member |= node.member;
+                own.below.add(node.below);
+            }
+        } else {
+            self.nodes.extend(other.nodes);
+            self.settle();
         }
     }
 
@@ -273,6 +296,26 @@ mod tests {
         check(FieldSet::difference, &["a.b"], &["a.b"], &[]);
         check(FieldSet::without_branches, &["a.b.c", "a.d", "a.b"], &["a.b"], &["a.d"]);
         check(FieldSet::without_branches, &["a"], &["a.b"], &["a"]);
+    }
+
+    #[test]
+    fn what_is_put_in_twice_becomes_one() {
+        let mut all = FieldSet::default();
+        for path in ["b.x", "a", "b", "b.y", "a.z"] {
+            all.nodes.extend(set(&[path]).nodes);
+        }
+        all.settle();
+        assert_eq!(all, set(&["a", "a.z", "b", "b.x", "b.y"]));
+    }
+
+    #[test]
+    fn many_paths_are_added_as_few_are() {
+        let names: Vec<String> = (0..50).map(|n| format!("f{}", n * 7 % 50)).collect();
+        let (even, odd): (Vec<&str>, Vec<&str>) =
+            names.iter().map(String::as_str).partition(|name| name.len() % 2 == 0);
+        let all: Vec<&str> = names.iter().map(String::as_str).collect();
+        assert_eq!(set(&even).union(&set(&odd)), set(&all));
+        assert_eq!(set(&all).union(&set(&even)), set(&all));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What writes do to ownership: the rules of structured-merge-diff.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::compare::{Comparison, compare};
 use super::conflict::Conflicts;
@@ -190,5 +190,5 @@ fn prune(rules: &Rules<'_>, merged: Value, managers: &Managers, last: Option<&En
 }
 
 fn removed(value: &Value, paths: &FieldSet, shape: Shape<'_>) -> Value {
-    remove(value, paths, shape).unwrap_or(Value::Null)
+    remove(value, paths, shape).unwrap_or_else(|| Value::Object(Map::new()))
 }

@@ -2,6 +2,7 @@
 
 mod custom;
 mod kubectl;
+mod large;
 mod operations;
 mod pods;
 mod properties;

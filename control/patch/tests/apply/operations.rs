@@ -29,6 +29,15 @@ fn what_is_not_applied_any_more_goes() {
 }
 
 #[test]
+fn an_object_of_which_all_goes_is_an_empty_one() {
+    check(
+        vec![Apply("one", json!({"whole": {}})), Apply("one", json!({})), Apply("one", json!({}))],
+        json!({}),
+        json!({}),
+    );
+}
+
+#[test]
 fn what_another_applies_too_stays() {
     check(
         vec![
