@@ -78,8 +78,9 @@ async fn servers_are_joined_listed_killed_handed_over_removed_and_replaced() {
     let kubectl = Kubectl::find(servers.all()[left].kubeconfig()).expect("it was found before");
     servers.kill(killed).await;
     until_written(&kubectl, "two").await;
-    let words: Vec<String> =
-        (0..3).map(|place| format!("s{}::{}", place + 1, if place == killed { "unreachable" } else { "ready" })).collect();
+    let words: Vec<String> = (0..3)
+        .map(|place| format!("s{}::{}", place + 1, if place == killed { "unreachable" } else { "ready" }))
+        .collect();
     until_listed(&dirs[left], &words.join(" ")).await;
     let name = |place: usize| format!("s{}", place + 1);
     let other = (killed + 2) % 3;

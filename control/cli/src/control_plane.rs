@@ -178,7 +178,7 @@ impl ControlPlane {
                     Role::Leader => say("bringing up the controllers"),
                     Role::Learner => match self.store.applied().revision() {
                         Revision(0) if started.elapsed() > REACHED_LIMIT => say(&format!(
-                            "the others have not reached this server yet, which they look for at {}; is it there for them? (--advertise says otherwise)",
+                            "the others have not reached this server yet, which they look for at {}: is it there for them (else --advertise says where), and is it in `pal server list`?",
                             self.address
                         )),
                         revision => say(&format!("catching up, at revision {revision}")),

@@ -32,7 +32,9 @@ pub enum BackupError {
     Io { path: PathBuf, source: io::Error },
     #[error("{path} is no snapshot of a cluster: `pal snapshot save` makes one")]
     Foreign { path: PathBuf },
-    #[error("{path}: format {found} is newer than this program's ({FORMAT}); use the version that wrote it, or a later one")]
+    #[error(
+        "{path}: format {found} is newer than this program's ({FORMAT}); use the version that wrote it, or a later one"
+    )]
     TooNew { path: PathBuf, found: String },
     #[error("{path} is damaged: {why}; use another snapshot, or a copy of this one")]
     Damaged { path: PathBuf, why: String },

@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::{Response, StatusCode};
 use hyper::body::Incoming;
 use pal_resources::{Reason, Status};
-use pal_store::{Member, Membership, Standing};
+use pal_store::{Member, Membership, Standing, StoreError};
 use tokio::net::TcpStream;
 
 use super::super::{Call, reply};
@@ -29,13 +29,23 @@ pub(super) async fn admit(call: &Call<'_>, from: SocketAddr, body: Incoming) -> 
     if !already_admitted(&store.membership(), &member)? {
         reachable(&member, from.ip()).await.map_err(Status::bad_request)?;
     }
-    store.add_member(member.clone()).await.map_err(|error| refused(&error))?;
+    store.add_member(member.clone()).await.map_err(|error| match error {
+        StoreError::Removed => Status::new(409, Reason::Conflict, removed(&member)),
+        other => refused(&other),
+    })?;
     tracing::info!(name = member.name, id = %member.id, address = member.address, "a server joins");
     let keys = call.api.ca.export().map_err(Status::internal)?;
     let members = store.membership().members.iter().map(|status| MemberRecord::from(&status.member)).collect();
     let admission = Admission { cluster: store.identity().cluster.clone(), keys, members };
     let body = serde_json::to_value(&admission).map_err(Status::internal)?;
     reply::value(StatusCode::CREATED, &body, call.accepted)
+}
+
+fn removed(member: &Member) -> String {
+    format!(
+        "server {} ({}) was removed from the cluster, and an id is never given again: join from an empty data directory",
+        member.name, member.id
+    )
 }
 
 /// A token is for one purpose.
