@@ -121,6 +121,11 @@ impl Pending {
 }
 
 impl Adding<'_> {
+    /// Whether there is a stream; then what is not added finds no room.
+    pub fn has_stream(&self) -> bool {
+        self.pending.open
+    }
+
     /// Adds a frame, room or not: it answers a request that was counted. False when there is no stream.
     #[must_use]
     pub fn add_anyway(&mut self, kind: Kind, write: impl FnOnce(&mut Vec<u8>)) -> bool {

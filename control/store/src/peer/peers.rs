@@ -22,7 +22,7 @@ use crate::image::Image;
 use crate::inbox::Inbox;
 use crate::members::Members;
 use crate::membership::{Member, ServerId, Standing};
-use crate::proposals::{Forward, Refusal};
+use crate::proposals::{Context, Forward, Refusal, Why};
 use crate::store::Identity;
 use crate::view::{Role, View};
 
@@ -275,10 +275,21 @@ impl Transport for Links {
     }
 
     fn forward(&mut self, to: u64, proposals: Vec<Forward>) {
-        // What is lost is handed in again when nothing came of it.
+        let mut refusals = Vec::new();
         self.to(to, |adding| {
-            proposals.iter().all(|forward| adding.add(Kind::Forward, |out| write_forward(forward, out)))
+            for forward in &proposals {
+                let written = adding.add(Kind::Forward, |out| write_forward(forward, out));
+                // Without a stream it is handed in again when nothing came of it; for a slow leader that is too often.
+                if !written && adding.has_stream() {
+                    let Context { origin, seq, .. } = forward.context;
+                    refusals.push(Refusal { origin, seq, why: Why::QueueFull });
+                }
+            }
+            true
         });
+        if !refusals.is_empty() {
+            self.0.tell(Arrival::Refused { from: to, refusals });
+        }
     }
 
     fn refuse(&mut self, to: u64, refusals: Vec<Refusal>) {
@@ -346,3 +357,7 @@ pub(crate) fn write_message(message: &Message, out: &mut Vec<u8>) {
         tracing::error!(%error, "a message could not be encoded");
     }
 }
+
+#[cfg(test)]
+#[path = "peers_tests.rs"]
+mod tests;
