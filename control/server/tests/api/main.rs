@@ -1,6 +1,7 @@
 //! The API as clients meet it: real TLS, a real registry, a store in a temporary directory.
 
 mod access;
+mod apply;
 mod cluster;
 mod fairness;
 mod forms;
