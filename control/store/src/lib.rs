@@ -7,7 +7,7 @@
 //! | module | decides or touches |
 //! |---|---|
 //! | `mvcc`, `history`, `sessions`, `members`, `codec`, `record`, `segment`, `image` | decide: no thread, clock or file |
-//! | `core`, `pending`, `taken`, `reads`, `patience`, `storage`, `log` | the Raft node, what it is asked, its entries and its log, over traits; time is an argument |
+//! | `core`, `pending`, `taken`, `reads`, `patience`, `storage`, `log`, `recovery` | the Raft node, what it is asked, its entries and its log, over traits; time is an argument |
 //! | `replica` | when to tick, to persist, to install a whole state; time is an argument |
 //! | `watch`, `view`, `inbox` | what others share with the driver |
 //! | `peer` | streams between servers, and between a server and a tool: tasks on the caller's run time |
@@ -48,6 +48,7 @@ mod point;
 mod proposals;
 mod reads;
 mod record;
+mod recovery;
 mod replica;
 mod segment;
 mod sessions;

@@ -1,38 +1,21 @@
 //! The Raft log on disk: segments of checksummed records, one record for each flush.
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
 
 use raft::eraftpb::{Entry, HardState};
 
-use crate::directory::ADVICE;
 use crate::disk::{Disk, DiskFile};
 use crate::error::StoreError;
-use crate::record::{self, BATCH_OVERHEAD, ENTRY_OVERHEAD, Record};
-use crate::segment::{self, Damage, HEADER_LEN, Scan, frame_len};
+use crate::record::{self, BATCH_OVERHEAD, ENTRY_OVERHEAD};
+use crate::recovery::{self, Current, Finished, Found};
+pub(crate) use crate::recovery::{Base, Recovered};
+use crate::segment::{self, HEADER_LEN, frame_len};
 
 /// Kept free at a segment's end.
 const SEAL_LEN: u64 = frame_len(1) as u64;
 
 /// A record without content that matters to an election takes less than this.
 const SMALL_FRAME: u64 = 512;
-
-/// Where the stored state stands, behind which the log is read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Base {
-    pub index: u64,
-    pub term: u64,
-    /// The state came from another server and took the place of the one before; the log may not have been reset yet.
-    pub installed: bool,
-}
-
-/// A segment that is written no more.
-#[derive(Debug)]
-struct Finished {
-    segment: u64,
-    /// No entry behind this one is in it.
-    last: u64,
-}
 
 /// The log.
 pub(crate) struct Log<D: Disk> {
@@ -52,14 +35,6 @@ pub(crate) struct Log<D: Disk> {
     buffer: Vec<u8>,
 }
 
-/// What the log held when it was opened.
-#[derive(Debug, Default, PartialEq)]
-pub(crate) struct Recovered {
-    pub hard_state: Option<HardState>,
-    /// The entries behind the applied index, without gaps.
-    pub entries: VecDeque<Entry>,
-}
-
 impl<D: Disk> Log<D> {
     /// Opens the log and reads what follows the stored state. A torn tail is cut; other damage is an error. When the stored
     /// state was installed and the log not reset behind it, that is done now.
@@ -69,82 +44,35 @@ impl<D: Disk> Log<D> {
         base: Base,
         initial: &HardState,
     ) -> Result<(Log<D>, Recovered), StoreError> {
-        let applied = base.index;
-        let place = disk.path(0).parent().map(PathBuf::from).unwrap_or_default();
-        let segments = disk.segments().map_err(|error| StoreError::io(&place, &error))?;
-        let mut recovery = Recovery::new(applied);
-        let mut finished = VecDeque::new();
-        let mut current = None;
-        for (position, number) in segments.iter().enumerate() {
-            let corrupt = |why: String| StoreError::Corrupt { file: disk.path(*number), why };
-            if position > 0 && segments[position - 1] + 1 != *number {
-                return Err(corrupt(format!("the segment before this one is missing; {ADVICE}")));
-            }
-            let (scan, size) = read_segment(&disk, *number)?;
-            let is_last = position + 1 == segments.len();
-            if !is_last && !scan.sealed {
-                return Err(corrupt(format!("at byte {}: records are missing at the end; {ADVICE}", scan.end)));
-            }
-            if scan.torn {
-                tracing::warn!(file = %disk.path(*number).display(), at = scan.end, "cut off an unfinished write at the log's end");
-            }
-            let reset = recovery.reset;
-            let last = recovery.take(scan.records).map_err(|why| corrupt(format!("{why}; {ADVICE}")))?;
-            if recovery.reset != reset {
-                finished.iter_mut().for_each(|finished: &mut Finished| finished.last = 0);
-            }
-            if is_last {
-                current = Some((*number, scan.end, size, scan.sealed, last));
-            } else {
-                finished.push_back(Finished { segment: *number, last });
-            }
-        }
-        if let Some((index, _)) = recovery.reset.filter(|(index, _)| *index > applied) {
-            let why = format!("the log begins behind entry {index}, but only {applied} are applied; {ADVICE}");
-            return Err(StoreError::Corrupt { file: place, why });
-        }
-        let unfinished = base.installed && recovery.reset != Some((applied, base.term));
-        let short = recovery.last > 0 && recovery.last < applied || segments.is_empty() && applied > initial.commit;
-        // Nothing is committed that is not in the state or the log: the state has lost what the log was cut behind.
-        let committed = recovery.recovered.hard_state.as_ref().map_or(0, |hard_state| hard_state.commit);
-        if committed > applied.max(recovery.last) && !unfinished {
-            let why = format!(
-                "entries up to {committed} are committed, but only {} are in the log or applied; {ADVICE}",
-                applied.max(recovery.last)
-            );
-            return Err(StoreError::Corrupt { file: place, why });
-        }
-        if short && !unfinished {
-            let why = format!("the log ends at entry {}, but {applied} are applied; {ADVICE}", recovery.last);
-            return Err(StoreError::Corrupt { file: place, why });
-        }
-        let recovered = recovery.recovered;
+        let Found { finished, current, recovered, unfinished } = recovery::read(&disk, base, initial)?;
         let hard_state = recovered.hard_state.clone().unwrap_or_else(|| initial.clone());
-        let (segment, offset, room, sealed, last, file) = match current {
-            Some((number, offset, size, sealed, last)) => {
-                // A file that was cut short has no room; the seal is written all the same.
-                let size = size.max(offset + SEAL_LEN);
+        let (current, file) = match current {
+            Some(current) => {
+                let number = current.segment;
                 let file = disk.open(number).map_err(|error| StoreError::io(&disk.path(number), &error))?;
-                (number, offset, size, sealed, last, file)
+                (current, file)
             }
             None => {
                 let (file, offset) = new_segment(&mut disk, 1, segment_bytes, &hard_state)?;
-                (1, offset, segment_bytes, false, applied, file)
+                (Current { segment: 1, offset, size: segment_bytes, sealed: false, last: base.index }, file)
             }
         };
+        let Current { segment, offset, size, sealed, last } = current;
+        // A file that was cut short has no room; the seal is written all the same.
+        let room = size.max(offset + SEAL_LEN);
         let buffer = Vec::new();
         let mut log =
             Log { disk, finished, segment, file, offset, room, sealed, last, segment_bytes, hard_state, buffer };
-        if unfinished {
-            let mut hard_state = log.hard_state.clone();
-            if hard_state.term < base.term {
-                hard_state = HardState { term: base.term, ..HardState::default() };
-            }
-            hard_state.commit = applied;
-            log.reset(applied, base.term, &hard_state)?;
-            return Ok((log, Recovered { hard_state: Some(hard_state), ..Recovered::default() }));
+        if !unfinished {
+            return Ok((log, recovered));
         }
-        Ok((log, recovered))
+        let mut hard_state = log.hard_state.clone();
+        if hard_state.term < base.term {
+            hard_state = HardState { term: base.term, ..HardState::default() };
+        }
+        hard_state.commit = base.index;
+        log.reset(base.index, base.term, &hard_state)?;
+        Ok((log, Recovered { hard_state: Some(hard_state), ..Recovered::default() }))
     }
 
     /// Makes sure that entries with this many bytes of content can be appended without running out of room. On a full disk
@@ -252,20 +180,6 @@ impl<D: Disk> Log<D> {
     }
 }
 
-/// A segment's records and the file's size.
-fn read_segment<D: Disk>(disk: &D, number: u64) -> Result<(Scan, u64), StoreError> {
-    let file = disk.path(number);
-    let bytes = disk.read(number).map_err(|error| StoreError::io(&file, &error))?;
-    let size = bytes.len() as u64;
-    match segment::scan(&bytes.into(), number) {
-        Ok(scan) => Ok((scan, size)),
-        Err(Damage::Version(found)) => Err(StoreError::TooNew { file, found, known: segment::VERSION }),
-        Err(Damage::Bad { at, what }) => {
-            Err(StoreError::Corrupt { file, why: format!("at byte {at}: {what}; {ADVICE}") })
-        }
-    }
-}
-
 /// A new segment that begins with the voter's state, so that older ones can go.
 fn new_segment<D: Disk>(
     disk: &mut D,
@@ -280,65 +194,6 @@ fn new_segment<D: Disk>(
     });
     let file = disk.create(number, &initial, size).map_err(|error| StoreError::io(&disk.path(number), &error))?;
     Ok((file, initial.len() as u64))
-}
-
-/// Puts the records of several segments together.
-struct Recovery {
-    applied: u64,
-    last: u64,
-    /// Where the log began anew last.
-    reset: Option<(u64, u64)>,
-    recovered: Recovered,
-}
-
-impl Recovery {
-    fn new(applied: u64) -> Recovery {
-        Recovery { applied, last: 0, reset: None, recovered: Recovered::default() }
-    }
-
-    /// Takes a segment's records and returns the highest index among them.
-    fn take(&mut self, records: Vec<Record>) -> Result<u64, String> {
-        let mut highest = self.last;
-        for record in records {
-            match record {
-                Record::Seal => {}
-                Record::Batch { hard_state, entries } => {
-                    self.recovered.hard_state = Some(hard_state);
-                    for entry in entries {
-                        self.take_entry(entry)?;
-                        highest = highest.max(self.last);
-                    }
-                }
-                Record::Reset { hard_state, index, term } => {
-                    self.recovered = Recovered { hard_state: Some(hard_state), entries: VecDeque::new() };
-                    self.reset = Some((index, term));
-                    self.last = index;
-                    highest = index;
-                }
-            }
-        }
-        Ok(highest)
-    }
-
-    fn take_entry(&mut self, entry: Entry) -> Result<(), String> {
-        let index = entry.index;
-        let first = self.last == 0;
-        if first && index > self.applied + 1 {
-            return Err(format!("the log begins at entry {index}, but only {} are applied", self.applied));
-        }
-        if !first && index > self.last + 1 {
-            return Err(format!("entry {index} follows entry {}", self.last));
-        }
-        self.last = index;
-        if index <= self.applied {
-            return Ok(());
-        }
-        // A later leader's entries replace what was never committed.
-        let kept = usize::try_from(index - self.applied - 1).unwrap_or(usize::MAX);
-        self.recovered.entries.truncate(kept);
-        self.recovered.entries.push_back(entry);
-        Ok(())
-    }
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
 use super::*;
+use crate::directory::ADVICE;
 use crate::memory_disk::MemoryDisk;
 
 const SEGMENT_BYTES: u64 = 1024;
@@ -163,7 +164,7 @@ fn damage_is_refused_with_the_file_and_what_to_do() {
     check(
         |disk| (1..=5).for_each(|segment| disk.clone().remove(segment).unwrap()),
         9,
-        "log: the log ends at entry 0, but 9 are applied",
+        "log: the log is missing, but 9 are applied",
     );
 }
 
