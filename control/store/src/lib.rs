@@ -22,6 +22,7 @@
 
 mod backup;
 mod codec;
+mod config;
 mod core;
 mod directory;
 mod disk;
@@ -66,6 +67,7 @@ mod view;
 mod watch;
 
 pub use backup::{Backup, BackupInfo};
+pub use config::{Identity, Start, StoreConfig, Timing};
 pub use entry::Entry;
 pub use error::{StoreError, WatchError};
 pub use history::{Change, Event};
@@ -73,7 +75,7 @@ pub use key::{Key, Revision};
 pub use membership::{Member, MemberStatus, Membership, NotAServerId, Progress, ServerId, Standing};
 pub use peer::{BoxFuture, BoxedStream, Dial, Peer, PeerError, Refused};
 pub use snapshot::Snapshot;
-pub use store::{Identity, Start, Store, StoreConfig, Timing};
+pub use store::Store;
 pub use txn::{Guard, Op, Outcome, Txn};
 pub use view::Role;
 pub use watch::Watcher;
