@@ -12,7 +12,7 @@ use pal_store::Entry;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::stored::Stored;
+use crate::stored::{self, Stored};
 
 /// An object. Cheap to clone: all clones share the bytes and what was read from them.
 #[derive(Clone)]
@@ -51,12 +51,12 @@ impl Object {
 
     /// The object as a value. Parses it anew.
     pub fn value(&self) -> Result<Value, Status> {
-        self.parse()
+        serde_json::from_slice(self.json()).map_err(|error| self.unreadable(&error))
     }
 
-    /// The object as its type. Parses it anew.
+    /// The object as its type, without `managedFields`: whoever writes it back leaves them as they are. Parses it anew.
     pub fn parse<K: DeserializeOwned>(&self) -> Result<K, Status> {
-        serde_json::from_slice(self.json()).map_err(|error| self.unreadable(&error))
+        serde_json::from_slice(&stored::without_managed(self.json())).map_err(|error| self.unreadable(&error))
     }
 
     /// Its resourceVersion; zero for an object that was never stored.

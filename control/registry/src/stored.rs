@@ -1,7 +1,9 @@
 //! A stored object taken apart: the object as a value, and who owns its fields as the text that is stored. Most reads and
 //! many writes do not look at the owners, which are as large as many an object.
 
+use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
 
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -51,6 +53,65 @@ impl Stored {
 /// The text of managers as it is stored; `None` where there are none.
 pub(crate) fn managed(text: String) -> Managed {
     if text.is_empty() { None } else { RawValue::from_string(text).ok() }
+}
+
+/// A stored object's bytes without its managers, which are as large as the rest and of no use to most readers.
+pub(crate) fn without_managed(json: &[u8]) -> Cow<'_, [u8]> {
+    let Some(range) = managed_range(json) else { return Cow::Borrowed(json) };
+    let mut bytes = Vec::with_capacity(json.len() - range.len());
+    bytes.extend_from_slice(&json[..range.start]);
+    bytes.extend_from_slice(&json[range.end..]);
+    Cow::Owned(bytes)
+}
+
+/// Where the managers stand in compact JSON, with the comma that they need not have any more.
+fn managed_range(json: &[u8]) -> Option<Range<usize>> {
+    const METADATA: &[u8] = b"\"metadata\":{";
+    const FIELD: &[u8] = b"\"managedFields\":";
+    let metadata = json.windows(METADATA.len()).position(|window| window == METADATA)? + METADATA.len();
+    let mut start = None;
+    let (mut depth, mut at) = (1, metadata);
+    while at < json.len() {
+        match json[at] {
+            b'"' => {
+                if depth == 1 && json[at..].starts_with(FIELD) {
+                    start = Some(at);
+                }
+                at = end_of_text(json, at);
+                continue;
+            }
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth -= 1,
+            _ => {}
+        }
+        at += 1;
+        match start {
+            // The list has ended.
+            Some(start) if depth == 1 && matches!(json[at - 1], b']') => {
+                return Some(match json.get(at) {
+                    Some(b',') => start..at + 1,
+                    _ if json[start - 1] == b',' => start - 1..at,
+                    _ => start..at,
+                });
+            }
+            _ if depth == 0 => return None,
+            _ => {}
+        }
+    }
+    None
+}
+
+/// Behind the text that begins at a quote.
+fn end_of_text(json: &[u8], quote: usize) -> usize {
+    let mut at = quote + 1;
+    while at < json.len() {
+        match json[at] {
+            b'"' => return at + 1,
+            b'\\' => at += 2,
+            _ => at += 1,
+        }
+    }
+    at
 }
 
 /// Reads the object itself, whose field `metadata` is taken apart.
@@ -133,6 +194,27 @@ mod tests {
         assert_eq!(stored.value, json!({"kind": "A", "metadata": {"name": "a"}, "spec": {"managedFields": [1]}}));
         assert_eq!(stored.managed.as_ref().map(|managed| managed.get()), Some(r#"[{"manager":"m" }]"#));
         assert_eq!(stored.whole(), serde_json::from_str::<Value>(text).expect("JSON"));
+    }
+
+    #[test]
+    fn managers_are_cut_out_of_the_text() {
+        fn check(text: &str, expected: &str) {
+            assert_eq!(String::from_utf8_lossy(&without_managed(text.as_bytes())), expected, "{text}");
+        }
+        check(r#"{"metadata":{"a":1,"managedFields":[{"b":[1]}]},"c":2}"#, r#"{"metadata":{"a":1},"c":2}"#);
+        check(r#"{"metadata":{"managedFields":[{"b":"]}"}],"a":1}}"#, r#"{"metadata":{"a":1}}"#);
+        check(r#"{"metadata":{"managedFields":[]}}"#, r#"{"metadata":{}}"#);
+        for same in [
+            r#"{"metadata":{"a":{"managedFields":[1]}},"spec":{"managedFields":[1]}}"#,
+            r#"{"metadata":{"a":"\"managedFields\":[]","b":"\\"}}"#,
+            r#"{"metadata":{"a":1}}"#,
+            r#"{"metadata":{"managedFields":[1"#,
+            r#"{"metadata":{"a"#,
+            "{}",
+            "",
+        ] {
+            check(same, same);
+        }
     }
 
     #[test]
