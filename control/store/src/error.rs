@@ -86,6 +86,9 @@ pub enum StoreError {
     /// This server was removed from its cluster.
     #[error("this server was removed from the cluster: move its data directory away and join anew")]
     Removed,
+    /// The other servers know that this one had data, which is gone.
+    #[error("this server has lost its data: remove it from the cluster, move its data directory away and join anew")]
+    Wiped,
     /// No member has this id.
     #[error("server {0} is not a member of the cluster")]
     NotMember(ServerId),

@@ -52,8 +52,10 @@ pub(crate) async fn keep(peers: Arc<Peers>, member: Member, outbox: Arc<Outbox>,
             Err(error) => error,
         };
         peers.tell(Arrival::Unreachable { to: member.id.0 });
-        if matches!(error, PeerError::Refused(Refused::Removed)) {
-            return peers.expelled();
+        match error {
+            PeerError::Refused(Refused::Removed) => return peers.expelled(),
+            PeerError::Refused(Refused::Wiped) => peers.wiped(),
+            _ => {}
         }
         // Once for each kind of trouble, not for each try.
         let text = error.to_string();

@@ -18,6 +18,7 @@ use super::outbox::{Adding, Outbox, Room};
 use super::{Dial, link, snapshots};
 use crate::core::Transport;
 use crate::driver::{Arrival, Request};
+use crate::error::StoreError;
 use crate::image::Image;
 use crate::inbox::Inbox;
 use crate::members::Members;
@@ -165,6 +166,16 @@ impl Peers {
             self.tell(Arrival::Removed);
         }
         self.lock().links.clear();
+    }
+
+    /// This server is told that it has lost its data. It goes on trying, which only tells whoever looks what to do.
+    pub fn wiped(&self) {
+        // What comes in this moment may have brought it up to date since it greeted.
+        if self.is_blank() && self.config.view.failure().is_none() {
+            let error = StoreError::Wiped;
+            tracing::error!(%error, "the other servers do not take this one for the member that it was");
+            self.config.view.set_failure(error);
+        }
     }
 
     /// A server greeted. It is there, so it can be dialled; if it is no member that this server knows, it is until its

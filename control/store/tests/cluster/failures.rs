@@ -157,6 +157,11 @@ async fn a_voter_whose_data_is_gone_is_refused_under_its_old_identity() {
     for turn in 0..30 {
         commit(cluster.store(others[0]), &format!("x/{turn}"), "v").await;
     }
+    eventually("it knows", || match blank.failure() {
+        Some(StoreError::Wiped) => Ok(()),
+        other => Err(other),
+    })
+    .await;
     // Its vote would be needed now, and it does not give it.
     let leader = cluster.leader_among(&others).await;
     let left = others.iter().copied().find(|which| *which != leader).unwrap();
