@@ -1,6 +1,7 @@
 //! The Raft log on disk: segments of checksummed records, one record for each flush.
 
 use std::collections::VecDeque;
+use std::io;
 
 use raft::eraftpb::{Entry, HardState};
 
@@ -49,7 +50,10 @@ impl<D: Disk> Log<D> {
         let (current, file) = match current {
             Some(current) => {
                 let number = current.segment;
-                let file = disk.open(number).map_err(|error| StoreError::io(&disk.path(number), &error))?;
+                let mut file = disk.open(number).map_err(|error| StoreError::io(&disk.path(number), &error))?;
+                if !current.sealed {
+                    confirm(&disk, &mut file, &current).map_err(|error| StoreError::io(&disk.path(number), &error))?;
+                }
                 (current, file)
             }
             None => {
@@ -178,6 +182,16 @@ impl<D: Disk> Log<D> {
         self.offset += self.buffer.len() as u64;
         Ok(())
     }
+}
+
+/// Makes durable what was read. A process that died between a write and its flush, or whose flush failed, leaves records
+/// that the next one reads and that the machine may lose all the same. After a failed flush another one alone would not
+/// help: the system takes the pages for written. So they are written again.
+fn confirm<D: Disk>(disk: &D, file: &mut D::File, current: &Current) -> io::Result<()> {
+    let bytes = disk.read(current.segment)?;
+    let used = usize::try_from(current.offset).unwrap_or(usize::MAX).min(bytes.len());
+    file.write_at(&bytes[..used], 0)?;
+    file.sync()
 }
 
 /// A new segment that begins with the voter's state, so that older ones can go.

@@ -241,10 +241,10 @@ fn a_reset_that_a_crash_cut_off_is_finished_when_the_state_was_installed() {
         let hard_state = HardState { term: recovered_term, vote, commit: 50, ..HardState::default() };
         assert_eq!(recovered, Recovered { hard_state: Some(hard_state.clone()), ..Recovered::default() });
         assert_eq!(disk.segments().unwrap().len(), 1);
-        // The next start need not.
+        // The next start need not: it only makes sure of what it reads.
         let syncs = disk.syncs();
         assert_eq!(open_installed(&disk, 50, recovered_term).1.hard_state, Some(hard_state));
-        assert_eq!(disk.syncs(), syncs);
+        assert_eq!(disk.syncs(), syncs + 1);
     }
     // A server that had nothing before.
     let disk = MemoryDisk::default();
@@ -298,4 +298,17 @@ fn a_full_disk_still_takes_small_records() {
     disk.limit(None);
     log.append(&state(20), &[entry(index + 6, 20, 1000)]).unwrap();
     assert_eq!(indexes(&open(index + 5).1), [(index + 6, 20)]);
+}
+
+#[test]
+fn what_was_read_at_a_start_is_there_after_the_machine_dies() {
+    let disk = MemoryDisk::default();
+    let mut log = open(&disk, 0).unwrap().0;
+    disk.break_down();
+    assert!(log.append(&HardState { term: 3, vote: 2, ..HardState::default() }, &[]).is_err());
+    drop(log);
+    disk.repair();
+    let read = open(&disk, 0).unwrap().1.hard_state;
+    disk.cut_power();
+    assert_eq!(open(&disk, 0).unwrap().1.hard_state, read, "a start acts on what it has read");
 }
