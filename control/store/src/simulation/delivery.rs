@@ -21,8 +21,8 @@ impl World {
         let now = self.now;
         let slow = self.machines[&server].slow;
         for (to, parcel) in self.machine(server).take_outbox() {
-            let (words, numbers) = parcel.describe();
-            self.trace.note(now, &[&[6, server, to], &numbers[..]].concat(), || format!("{server} -> {to}: {words}"));
+            let numbers = [&[6, server, to], &parcel.numbers()[..]].concat();
+            self.trace.note(now, &numbers, || format!("{server} -> {to}: {}", parcel.words()));
             let arrivals = self.network.arrivals(now + slow, (server, to), parcel.size(), parcel.may_repeat());
             if arrivals.is_empty() {
                 self.lose(server, to, &parcel);
@@ -69,6 +69,11 @@ impl World {
                 Arrival::Received { message: Box::new(message), image: Box::new(image), reply }
             }
         };
+        if matches!(arrival, Arrival::Received { .. })
+            && let Some(changes) = self.faults.strikes_install()
+        {
+            self.machine(to).light_fuse(changes);
+        }
         self.hand_in(to, arrival);
     }
 

@@ -92,6 +92,13 @@ impl Faults {
         format!("faults {:?}, members change: {}, transfers: {}", self.kinds, self.moves, self.transfers)
     }
 
+    /// Whether a machine dies while it installs a state, and after how many changes of its disks: the steps in between
+    /// are few, so chance alone would seldom hit them.
+    pub fn strikes_install(&mut self) -> Option<u64> {
+        let strikes = !self.over && self.kinds.contains(&Kind::CrashMidway) && self.random.permille(400);
+        strikes.then(|| self.random.within(0..6))
+    }
+
     fn next_time(&mut self) -> u64 {
         self.random.within(10 * MS..self.every)
     }

@@ -191,8 +191,9 @@ impl Machine {
         let id = self.id;
         let Some(process) = self.running() else { return };
         let look = process.look(id);
-        let point = process.point();
-        let numbers = [11, id, look.term, look.vote, look.commit, look.log.1, point.index, point.revision.0];
+        let state = process.replica.core().state();
+        let (index, revision) = (state.index(), state.revision().0);
+        let numbers = [11, id, look.term, look.vote, look.commit, look.log.1, index, revision];
         let is_same = std::mem::replace(&mut process.noted, numbers) == numbers;
         trace.note(now, &numbers, || {
             if is_same {
@@ -202,7 +203,7 @@ impl Machine {
             let raft = &process.replica.core().node().raft;
             let role = raft.state;
             let Look { server, term, vote, commit, log: (first, last), .. } = look;
-            let applied = format!("applied {} at revision {}", point.index, point.revision);
+            let applied = format!("applied {index} at revision {revision}");
             format!("   {server} {role:?} term {term} vote {vote} leader {leader} log {first}..{last} commit {commit} {applied}")
         });
     }

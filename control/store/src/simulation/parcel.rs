@@ -21,33 +21,40 @@ pub(crate) enum Parcel {
 }
 
 impl Parcel {
-    /// In words, and as numbers for the hash.
-    pub fn describe(&self) -> (String, [u64; 3]) {
+    /// As numbers, for the hash.
+    pub fn numbers(&self) -> [u64; 3] {
         match self {
             Parcel::Message(message) => {
-                let words = format!(
-                    "{:?} term {} log ({}, {}) commit {} entries {}{}",
-                    message.get_msg_type(),
-                    message.term,
-                    message.index,
-                    message.log_term,
-                    message.commit,
-                    message.entries.len(),
-                    if message.reject { " reject" } else { "" }
-                );
                 let bytes = message.write_to_bytes().unwrap_or_default();
-                (words, [message.term, message.index, u64::from(crc32fast::hash(&bytes))])
+                [message.term, message.index, u64::from(crc32fast::hash(&bytes))]
             }
             Parcel::Forward(proposals) => {
+                [1, proposals.len() as u64, proposals.iter().map(|proposal| proposal.context.seq).sum()]
+            }
+            Parcel::Refuse(refusals) => [2, refusals.len() as u64, 0],
+            Parcel::Snapshot(whole) => [3, whole.1.state.index(), whole.0.term],
+        }
+    }
+
+    /// In words.
+    pub fn words(&self) -> String {
+        match self {
+            Parcel::Message(message) => format!(
+                "{:?} term {} log ({}, {}) commit {} entries {}{}",
+                message.get_msg_type(),
+                message.term,
+                message.index,
+                message.log_term,
+                message.commit,
+                message.entries.len(),
+                if message.reject { " reject" } else { "" }
+            ),
+            Parcel::Forward(proposals) => {
                 let seqs: Vec<u64> = proposals.iter().map(|proposal| proposal.context.seq).collect();
-                (format!("forward {seqs:?}"), [1, proposals.len() as u64, seqs.iter().sum()])
+                format!("forward {seqs:?}")
             }
-            Parcel::Refuse(refusals) => (format!("refuse {refusals:?}"), [2, refusals.len() as u64, 0]),
-            Parcel::Snapshot(whole) => {
-                let (message, image) = &**whole;
-                let point = image.point();
-                (format!("snapshot at {} for term {}", point.index, message.term), [3, point.index, message.term])
-            }
+            Parcel::Refuse(refusals) => format!("refuse {refusals:?}"),
+            Parcel::Snapshot(whole) => format!("the state at {} for term {}", whole.1.state.index(), whole.0.term),
         }
     }
 

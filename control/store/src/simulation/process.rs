@@ -45,6 +45,8 @@ pub(crate) struct Checked {
     term: u64,
     led: bool,
     terms: BTreeMap<u64, u64>,
+    /// The revision that it showed.
+    shown: Option<u64>,
 }
 
 impl Checked {
@@ -145,16 +147,17 @@ impl Process {
     }
 
     fn check_state(&mut self, server: u64, applied: u64, truth: &mut Truth) -> Result<(), String> {
-        let point = self.point();
-        if point.index < applied {
-            return Err(format!("server {server} went back from applied entry {applied} to {}", point.index));
+        let state = self.replica.core().state();
+        let (index, revision) = (state.index(), state.revision());
+        if index < applied {
+            return Err(format!("server {server} went back from applied entry {applied} to {index}"));
         }
-        self.checked.applied = point.index;
-        if point.revision != self.view.snapshot().revision() {
-            return Err(format!("server {server} shows another revision than {}, where it is", point.revision));
+        self.checked.applied = index;
+        if revision != self.view.snapshot().revision() {
+            return Err(format!("server {server} shows another revision than {revision}, where it is"));
         }
         self.check_shown(server, truth)?;
-        if applied == point.index { Ok(()) } else { truth.point(server, point) }
+        if applied == index { Ok(()) } else { truth.point(server, self.point()) }
     }
 
     fn check_shown(&mut self, server: u64, truth: &mut Truth) -> Result<(), String> {
@@ -171,6 +174,11 @@ impl Process {
                 }
             }
         }
-        truth.snapshot(server, &self.view.snapshot())
+        let snapshot = self.view.snapshot();
+        let revision = snapshot.revision().0;
+        if self.checked.shown.replace(revision) == Some(revision) {
+            return Ok(());
+        }
+        truth.snapshot(server, &snapshot)
     }
 }

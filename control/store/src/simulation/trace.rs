@@ -37,9 +37,7 @@ impl Trace {
     }
 
     fn mix(&mut self, number: u64) {
-        for byte in number.to_le_bytes() {
-            self.hash = (self.hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        }
+        self.hash = (self.hash.rotate_left(23) ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     }
 
     pub fn hash(&self) -> u64 {
