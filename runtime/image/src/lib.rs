@@ -14,9 +14,11 @@ mod lead;
 mod pull;
 mod push;
 mod reference;
+mod refusal;
 mod registry;
 mod share;
 mod siblings;
+mod uploads;
 
 pub use artifact::{Descriptor, Manifest, WasmConfig};
 pub use blobs::{BlobError, Blobs};

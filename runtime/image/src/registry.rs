@@ -4,28 +4,28 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use futures::StreamExt;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, Full, StreamBody};
+use http_body_util::{BodyExt, StreamBody};
 use tokio::io::AsyncReadExt;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use crate::artifact::{MANIFEST, Manifest};
-use crate::blobs::{BlobError, Blobs, Incoming};
+use crate::blobs::{BlobError, Blobs};
 use crate::digest::Digest;
 use crate::reference::{is_repository, is_tag};
+use crate::refusal::{Refusal, full, set, with_status};
 use crate::share::Share;
 use crate::siblings::{CATALOG_PATH, DIGEST as DIGEST_HEADER, Offer, Siblings, TAGGED_AT, Tagged};
-use crate::{Body, BoxError, MAX_BLOB_BYTES};
+use crate::uploads::Upload;
+use crate::{Body, BoxError};
 
 const MANIFEST_BYTES: usize = 4 * 1024 * 1024;
-const STALL_LIMIT: Duration = Duration::from_secs(30);
-const UPLOAD_IDLE: Duration = Duration::from_secs(600);
-const UPLOADS_AT_ONCE: usize = 256;
+pub(crate) const STALL_LIMIT: Duration = Duration::from_secs(30);
 const CHUNK_BYTES: usize = 64 * 1024;
 
 /// Who sends a request. The caller knows, and decides who may read and write.
@@ -40,53 +40,9 @@ pub enum Origin {
 /// Serves a folder of content as an OCI registry. Clones share all.
 #[derive(Clone)]
 pub struct RegistryV2 {
-    blobs: Blobs,
+    pub(crate) blobs: Blobs,
     share: Option<Share>,
-    uploads: Arc<Mutex<HashMap<String, Upload>>>,
-}
-
-struct Upload {
-    incoming: Incoming,
-    touched: Instant,
-}
-
-/// A refusal in the distribution spec's form.
-#[derive(Debug)]
-struct Refusal {
-    status: StatusCode,
-    code: &'static str,
-    message: String,
-}
-
-impl Refusal {
-    fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into() }
-    }
-
-    fn into_response(self) -> Response<Body> {
-        let body = serde_json::json!({ "errors": [{ "code": self.code, "message": self.message }] });
-        let mut response = Response::new(full(body.to_string()));
-        *response.status_mut() = self.status;
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        response
-    }
-}
-
-impl From<BlobError> for Refusal {
-    fn from(error: BlobError) -> Self {
-        match &error {
-            BlobError::Mismatch { .. } => Self::new(StatusCode::BAD_REQUEST, "DIGEST_INVALID", error.to_string()),
-            BlobError::TooLarge { .. } => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "SIZE_INVALID", error.to_string()),
-            BlobError::Io { path, source } => {
-                tracing::error!(path = %path.display(), %source, "the registry's storage failed");
-                Self::new(
-                    StatusCode::INTERNAL_SERVER_ERROR,
-                    "UNKNOWN",
-                    format!("the registry's storage failed: {source}"),
-                )
-            }
-        }
-    }
+    pub(crate) uploads: Arc<Mutex<HashMap<String, Upload>>>,
 }
 
 /// What a path below `/v2/` names.
@@ -281,8 +237,13 @@ impl RegistryV2 {
         let mut at = told.unwrap_or_else(millis);
         if let Some(tag) = tag {
             if told.is_none() {
-                // A push is newer than what it replaces, whatever the clock says.
-                at = self.blobs.tag(repository, tag).await?.map_or(at, |known| at.max(known.at + 1));
+                // A push is newer than what it replaces, whatever the clocks say.
+                let here = self.blobs.tag(repository, tag).await?;
+                let known = match &self.share {
+                    Some(share) => share.tag(repository, tag, here).await?,
+                    None => here,
+                };
+                at = known.map_or(at, |known| at.max(known.at.saturating_add(1)));
             }
             self.blobs.tag_as(repository, tag, &Tagged { at, digest: digest.clone() }).await?;
         }
@@ -329,66 +290,6 @@ impl RegistryV2 {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
         set(headers, DIGEST_HEADER, digest.as_str());
         Ok(response)
-    }
-
-    /// POST: opens an upload; with `?digest=` the body is the whole blob, with `?mount=` one that is here is taken.
-    async fn begin<B>(&self, repository: &str, query: &str, body: B) -> Result<Response<Body>, Refusal>
-    where
-        B: http_body::Body<Data = Bytes> + Send + Unpin,
-        B::Error: Into<BoxError>,
-    {
-        if let Some(mount) = parameter(query, "mount").and_then(|text| text.parse::<Digest>().ok())
-            && self.blobs.size(&mount).await?.is_some()
-        {
-            return Ok(created(repository, &mount));
-        }
-        let mut incoming = self.blobs.begin(MAX_BLOB_BYTES).await?;
-        if let Some(digest) = parameter(query, "digest") {
-            let digest = parse_digest(&digest)?;
-            receive(&mut incoming, body).await?;
-            return Ok(created(repository, &incoming.finish(Some(&digest)).await?));
-        }
-        let mut uploads = self.uploads.lock().await;
-        uploads.retain(|_, upload| upload.touched.elapsed() < UPLOAD_IDLE);
-        if uploads.len() >= UPLOADS_AT_ONCE {
-            return Err(Refusal::new(StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS", "too many uploads at once"));
-        }
-        let response = accepted(repository, &incoming);
-        uploads.insert(incoming.id().to_owned(), Upload { incoming, touched: Instant::now() });
-        Ok(response)
-    }
-
-    async fn append<B>(&self, repository: &str, id: &str, body: B) -> Result<Response<Body>, Refusal>
-    where
-        B: http_body::Body<Data = Bytes> + Send + Unpin,
-        B::Error: Into<BoxError>,
-    {
-        let mut incoming = self.take(id).await?;
-        receive(&mut incoming, body).await?;
-        let response = accepted(repository, &incoming);
-        let upload = Upload { incoming, touched: Instant::now() };
-        self.uploads.lock().await.insert(id.to_owned(), upload);
-        Ok(response)
-    }
-
-    async fn finish<B>(&self, repository: &str, id: &str, query: &str, body: B) -> Result<Response<Body>, Refusal>
-    where
-        B: http_body::Body<Data = Bytes> + Send + Unpin,
-        B::Error: Into<BoxError>,
-    {
-        let digest = parameter(query, "digest").unwrap_or_default();
-        let digest = parse_digest(&digest)?;
-        let mut incoming = self.take(id).await?;
-        receive(&mut incoming, body).await?;
-        Ok(created(repository, &incoming.finish(Some(&digest)).await?))
-    }
-
-    /// Takes an upload out, so that nobody else writes to it meanwhile.
-    async fn take(&self, id: &str) -> Result<Incoming, Refusal> {
-        let upload = self.uploads.lock().await.remove(id);
-        upload.map(|upload| upload.incoming).ok_or_else(|| {
-            Refusal::new(StatusCode::NOT_FOUND, "BLOB_UPLOAD_UNKNOWN", format!("no upload {id}: begin again"))
-        })
     }
 }
 
@@ -450,67 +351,6 @@ where
         }
     }
     Ok(bytes.freeze())
-}
-
-async fn receive<B>(incoming: &mut Incoming, mut body: B) -> Result<(), Refusal>
-where
-    B: http_body::Body<Data = Bytes> + Send + Unpin,
-    B::Error: Into<BoxError>,
-{
-    let invalid = |message: String| Refusal::new(StatusCode::BAD_REQUEST, "BLOB_UPLOAD_INVALID", message);
-    loop {
-        match timeout(STALL_LIMIT, body.frame()).await {
-            Err(_) => return Err(invalid("the upload stalled".to_owned())),
-            Ok(None) => return Ok(()),
-            Ok(Some(Err(error))) => return Err(invalid(format!("the upload was cut off: {}", error.into()))),
-            Ok(Some(Ok(frame))) => {
-                if let Ok(data) = frame.into_data() {
-                    incoming.write(&data).await?;
-                }
-            }
-        }
-    }
-}
-
-fn parse_digest(text: &str) -> Result<Digest, Refusal> {
-    text.parse().map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, "DIGEST_INVALID", format!("{error}")))
-}
-
-fn parameter(query: &str, name: &str) -> Option<String> {
-    let value = query.split('&').find_map(|pair| pair.split_once('=').filter(|(key, _)| *key == name))?.1;
-    Some(value.replace("%3A", ":").replace("%3a", ":"))
-}
-
-fn created(repository: &str, digest: &Digest) -> Response<Body> {
-    let mut response = with_status(StatusCode::CREATED);
-    set(response.headers_mut(), header::LOCATION, &format!("/v2/{repository}/blobs/{digest}"));
-    set(response.headers_mut(), DIGEST_HEADER, digest.as_str());
-    response
-}
-
-fn accepted(repository: &str, incoming: &Incoming) -> Response<Body> {
-    let mut response = with_status(StatusCode::ACCEPTED);
-    let location = format!("/v2/{repository}/blobs/uploads/{}", incoming.id());
-    set(response.headers_mut(), header::LOCATION, &location);
-    set(response.headers_mut(), header::RANGE, &format!("0-{}", incoming.size().saturating_sub(1)));
-    response
-}
-
-fn with_status(status: StatusCode) -> Response<Body> {
-    let mut response = Response::new(full(Bytes::new()));
-    *response.status_mut() = status;
-    response
-}
-
-/// Sets a header whose text is ours or was checked; one that cannot stand in a header is left out.
-fn set(headers: &mut http::HeaderMap, name: header::HeaderName, text: &str) {
-    if let Ok(value) = HeaderValue::from_str(text) {
-        headers.insert(name, value);
-    }
-}
-
-fn full(bytes: impl Into<Bytes>) -> Body {
-    Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
 }
 
 fn file_body(file: tokio::fs::File) -> Body {

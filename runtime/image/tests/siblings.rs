@@ -153,6 +153,13 @@ async fn the_newest_push_of_a_tag_holds_and_what_is_false_is_not_taken() {
     let third = servers.push(1, "v1", b"\0asm third").await;
     assert_eq!(servers.tag(0, "v1").await, Some(third));
     assert_ne!(first, second);
+    // A server whose clock is ahead took a push, and then another one took one.
+    let ahead = servers.push(0, "v3", b"\0asm ahead").await;
+    let file = servers.dirs[0].path().join("repositories/team/app/_tags/v3");
+    std::fs::write(&file, format!("{ahead}\n99999999999999")).unwrap();
+    let later = servers.push(1, "v3", b"\0asm later").await;
+    assert_eq!(servers.tag(0, "v3").await, Some(later.clone()));
+    assert_eq!(servers.tag(1, "v3").await, Some(later));
     // A blob that was spoilt on one server's disk is not taken over from it.
     servers.down(1);
     servers.push(0, "v2", b"\0asm good").await;
