@@ -19,7 +19,8 @@ fn config(name: &str, data: &str) -> Value {
 async fn a_configuration_is_applied_as_kubernetes_does() {
     let cluster = Cluster::start().await;
     let admin = applier(&cluster.admin());
-    let apply = async |query: &str, body: String| admin.send(Method::PATCH, &format!("{CONFIGS}/a?{query}"), body).await;
+    let apply =
+        async |query: &str, body: String| admin.send(Method::PATCH, &format!("{CONFIGS}/a?{query}"), body).await;
     let yaml = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\ndata:\n  a: '1'\n";
     let made = apply("fieldManager=one", yaml.to_owned()).await;
     assert_eq!(made.code, 201, "{}", made.text());
