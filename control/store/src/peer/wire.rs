@@ -55,7 +55,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     pub async fn expect(&mut self, silence: Duration) -> Result<Frame, PeerError> {
         let frame = self.next(silence).await?.ok_or_else(PeerError::ended)?;
         match frame.kind {
-            Kind::Goodbye => Err(PeerError::Told(String::from_utf8_lossy(&frame.content).into_owned())),
+            Kind::Goodbye => Err(unexpected(&frame)),
             Kind::Refused => Err(PeerError::Refused(reason_of(frame.content.first().copied().unwrap_or_default()))),
             _ => Ok(frame),
         }
@@ -73,8 +73,11 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     }
 }
 
-/// A frame that has no business here.
+/// A frame that has no business here, or that says why the stream ends.
 pub(crate) fn unexpected(frame: &Frame) -> PeerError {
+    if frame.kind == Kind::Goodbye {
+        return PeerError::Told(String::from_utf8_lossy(&frame.content).into_owned());
+    }
     PeerError::Protocol(format!("a frame of kind {:?} does not belong here", frame.kind))
 }
 
