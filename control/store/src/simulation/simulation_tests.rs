@@ -1,7 +1,7 @@
 use super::*;
 
 /// So many seeds are run each time.
-const SEEDS: u64 = 30;
+const SEEDS: u64 = 60;
 
 /// A planted bug is found among so many.
 const PLANTED_SEEDS: u64 = 10;

@@ -199,14 +199,14 @@ impl World {
         match started {
             Ok(()) => {
                 self.trace.note(now, &[1, server, life], || format!("{server} starts (life {life})"));
-                self.at(now, Event::Wake { server, life });
+                self.rouse(server, now);
             }
             Err(why) => {
                 self.trace.note(now, &[2, server], || format!("{server} does not start: {why}"));
                 let machine = self.machine(server);
                 if machine.was_damaged() && !why.to_string().contains("UNNOTICED") {
                     machine.state = State::Broken;
-                } else if matches!(why, StoreError::Full { .. }) || machine.disk.is_dead() {
+                } else if matches!(why, StoreError::Full { .. }) || machine.disk.is_dead() || machine.may_fail() {
                     machine.crash();
                     self.at(now + 200 * MS, Event::Start(server));
                 } else {
