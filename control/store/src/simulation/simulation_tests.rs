@@ -4,7 +4,7 @@ use super::*;
 const SEEDS: u64 = 60;
 
 /// A planted bug is found among so many.
-const PLANTED_SEEDS: u64 = 10;
+const PLANTED_SEEDS: u64 = 60;
 
 #[test]
 fn a_number_of_seeds_holds() {
