@@ -168,9 +168,9 @@ mod tests {
         assert_eq!(places.arrive(&"third"), Turn::Wait(3));
         // One is free again: the third client holds none.
         assert_eq!(places.leave(&"greedy"), [2]);
-        assert_eq!(places.leave(&"greedy"), [3]);
-        // Two are taken by the third, one by each of the others: greedy's turn.
-        assert_eq!(places.leave(&"other"), [1]);
+        // Both hold one now: who came first is next.
+        assert_eq!(places.leave(&"greedy"), [1]);
+        assert_eq!(places.leave(&"other"), [3]);
         assert_eq!(places.free(), 0);
         for client in ["third", "third", "greedy", "greedy"] {
             assert!(places.leave(&client).is_empty());
