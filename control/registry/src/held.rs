@@ -33,7 +33,7 @@ impl Held {
         }
         let known = self.seen.replace(snapshot.revision()).is_some();
         // All are asked, so that none tells later what this look has seen.
-        let grown = self.watchers.iter_mut().fold(false, |grown, watcher| drain(watcher) || grown);
+        let grown = self.watchers.iter_mut().map(drain).filter(|grown| *grown).count() > 0;
         if known && !grown && self.watchers.len() == self.resources.len() {
             return None;
         }

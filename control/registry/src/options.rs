@@ -26,7 +26,9 @@ impl Actor {
 /// What the caller has to say of an object before it is written, beside what the registry itself asks: it gets what is
 /// stored, if anything is, and what is to be.
 #[derive(Clone)]
-pub struct Admission(Arc<dyn Fn(Option<&Value>, &Value) -> Result<(), Status> + Send + Sync>);
+pub struct Admission(Arc<Check>);
+
+type Check = dyn Fn(Option<&Value>, &Value) -> Result<(), Status> + Send + Sync;
 
 impl Admission {
     /// Refuses what `check` refuses. It may be called several times for one write.

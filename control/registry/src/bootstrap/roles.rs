@@ -119,7 +119,7 @@ pub(super) fn reconciled(stored: &Value, default: &Value) -> Option<Value> {
     let mut wanted = stored.clone();
     for field in ["labels", "annotations"] {
         let defaults = default["metadata"][field].as_object().into_iter().flatten();
-        let Some(metadata) = wanted["metadata"].as_object_mut() else { return None };
+        let metadata = wanted["metadata"].as_object_mut()?;
         let present = metadata.entry(field).or_insert_with(|| Map::new().into());
         for (key, value) in defaults {
             if let Some(present) = present.as_object_mut() {
