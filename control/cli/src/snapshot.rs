@@ -90,7 +90,7 @@ async fn save(api: &Api, file: &Path) -> Result<(), CliError> {
 
 fn status(file: &Path) -> Result<(), CliError> {
     let Checked { opened, info } = check(file)?;
-    let saved = Timestamp::try_from(info.saved_at).map_err(CliError::other)?;
+    let saved = Timestamp::UNIX_EPOCH.checked_add(info.saved_at).map_err(CliError::other)?;
     let servers: Vec<String> =
         info.members.iter().map(|member| format!("{} ({})", member.name, member.address)).collect();
     let rows = [

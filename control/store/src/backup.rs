@@ -10,7 +10,7 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::Bytes;
 use raft::eraftpb::ConfState;
@@ -38,8 +38,8 @@ const REVISIONS_AHEAD: u64 = 1_000_000_000;
 pub struct BackupInfo {
     /// The id of the cluster that it was made of.
     pub cluster: String,
-    /// When it was made, by the clock of the server that made it.
-    pub saved_at: SystemTime,
+    /// When it was made, since 1970, as the caller said.
+    pub saved_at: Duration,
     /// The revision of the last change that is in it.
     pub revision: Revision,
     /// How many objects there are.
@@ -72,16 +72,16 @@ impl Iterator for Backup {
 }
 
 impl Store {
-    /// A backup that holds every write which was acknowledged, by any server, before this was called.
+    /// A backup that holds every write which was acknowledged, by any server, before this was called. It says that it was
+    /// made at `now`, counted from 1970.
     ///
     /// # Errors
     /// [`StoreError::NoLeader`] when this server cannot find out what was acknowledged.
-    pub async fn save(&self) -> Result<Backup, StoreError> {
+    pub async fn save(&self, now: Duration) -> Result<Backup, StoreError> {
         let snapshot = self.consistent().await?;
         let members = self.membership().members.into_iter().map(|status| status.member);
         let cluster = self.identity().cluster.clone();
-        // A clock before 1970 is wrong anyway.
-        let saved_at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let saved_at = now.as_secs();
         let image = Image { state: saved_state(&snapshot, members), conf_state: ConfState::default() };
         let label = Label { cluster, saved_at };
         Ok(Backup { info: info(&image, &label), chunks: image.labelled_chunks(label) })
@@ -127,7 +127,7 @@ fn info(image: &Image, label: &Label) -> BackupInfo {
     let size = |entry: &Arc<crate::Entry>| (entry.key().as_str().len() + entry.value().len()) as u64;
     BackupInfo {
         cluster: label.cluster.clone(),
-        saved_at: UNIX_EPOCH.checked_add(Duration::from_secs(label.saved_at)).unwrap_or(UNIX_EPOCH),
+        saved_at: Duration::from_secs(label.saved_at),
         revision: snapshot.revision(),
         objects: snapshot.len(),
         bytes: snapshot.range("", None).map(size).sum(),

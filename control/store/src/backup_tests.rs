@@ -30,7 +30,7 @@ async fn saved(dir: &Path) -> (Identity, BackupInfo, Vec<u8>) {
         commit(&store, put(&format!("a/{}", turn % 40), "some value")).await;
     }
     commit(&store, Op::Delete { key: "a/39".into() }).await;
-    let backup = store.save().await.unwrap();
+    let backup = store.save(std::time::Duration::from_secs(1_700_000_000)).await.unwrap();
     // What comes later is not in it.
     commit(&store, put("a/1", "later")).await;
     let (identity, info) = (store.identity().clone(), backup.info().clone());

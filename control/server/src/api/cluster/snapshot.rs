@@ -1,5 +1,7 @@
 //! `GET /cluster/snapshot`: the whole cluster, streamed while it serves.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use bytes::Bytes;
 use futures::Stream;
 use http::{HeaderValue, Response, StatusCode};
@@ -21,7 +23,9 @@ const BINARY: HeaderValue = HeaderValue::from_static("application/octet-stream")
 
 pub(super) async fn save(call: &Call<'_>) -> Result<Response<Body>, Status> {
     let ticket = call.api.gate.stream(&call.client)?;
-    let backup = call.api.store().save().await.map_err(|error| store_failure(&error))?;
+    // A clock before 1970 is wrong anyway.
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let backup = call.api.store().save(now).await.map_err(|error| store_failure(&error))?;
     let head = Head { keys: call.api.ca.export().map_err(Status::internal)? };
     let pieces = Pieces::new(&head, backup).map_err(Status::internal)?;
     let (sender, receiver) = mpsc::channel(AHEAD);
