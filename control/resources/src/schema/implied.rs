@@ -37,7 +37,8 @@ const ROOT: [&str; 3] = ["metadata", "spec", "status"];
 pub(super) fn note(messages: &mut [Message]) {
     for message in messages {
         let (short, root) = (message.go_name(), message.root);
-        let listed = |table: &[Row], field: &str| table.iter().any(|(of, fields)| *of == short && fields.contains(&field));
+        let listed =
+            |table: &[Row], field: &str| table.iter().any(|(of, fields)| *of == short && fields.contains(&field));
         for field in &mut message.fields {
             if root && ROOT.contains(&field.name) || listed(OBJECTS, field.name) {
                 field.implied = Some(Implied::Object);
@@ -58,7 +59,8 @@ mod tests {
         for (message, fields) in OBJECTS.iter().chain(LISTS) {
             let named: Vec<&Message> = schema::messages().iter().filter(|m| m.go_name() == *message).collect();
             for field in *fields {
-                let found = named.iter().any(|message| message.field(field).is_some_and(|field| field.implied.is_some()));
+                let found =
+                    named.iter().any(|message| message.field(field).is_some_and(|field| field.implied.is_some()));
                 assert!(found, "{message}.{field}");
             }
         }
