@@ -99,7 +99,7 @@ async fn write(access: Access, writer: usize, every: u64, time: Duration, shared
     let mut number = writer as u64;
     while started.elapsed() < time {
         pace.tick().await;
-        let namespace = if number % every == 0 { "watched" } else { "others" };
+        let namespace = if number.is_multiple_of(every) { "watched" } else { "others" };
         number += 1;
         let sent = shared.begun.elapsed().as_micros().to_string();
         let path = format!("/api/v1/namespaces/{namespace}/configmaps");
