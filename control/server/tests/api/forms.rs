@@ -82,8 +82,8 @@ async fn what_cannot_be_served_is_refused_in_kubernetes_words() {
     let refusal = garbage.send(post.clone(), CONFIGS, "{}").await;
     refusal.refused(415, "the body of the request was in an unknown format");
     assert_eq!(refusal.json().get("details"), None);
-    let apply = admin.clone().with("content-type", "application/apply-patch+yaml");
-    apply.send(Method::PATCH, &format!("{CONFIGS}/a"), "{}").await.refused(415, "application/merge-patch+json");
+    let binary = admin.clone().with("content-type", "application/apply-patch+cbor");
+    binary.send(Method::PATCH, &format!("{CONFIGS}/a"), "{}").await.refused(415, "application/merge-patch+json");
     let elsewhere = json!({"metadata": {"name": "b", "namespace": "other"}}).to_string();
     let words = "the name of the object (b) does not match the name on the URL (a)";
     admin.send(Method::PUT, &format!("{CONFIGS}/a"), elsewhere.clone()).await.refused(400, words);
