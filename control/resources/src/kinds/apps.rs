@@ -6,8 +6,7 @@ use k8s_openapi::api::apps::v1::{
 };
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::Env;
-use super::kind::{Errors, Kind, has_meta};
+use super::kind::{Errors, Kind, has_meta, has_status};
 use super::names;
 use super::optional::{faults, fill, items, items_mut, non_negative, one_of, plain};
 use super::pod::{fill_template, validate_template};
@@ -35,17 +34,7 @@ impl Kind for DaemonSet {
         fill_template(&mut spec.template);
     }
 
-    fn prepare_create(&mut self, _env: &Env) {
-        self.status = Some(DaemonSetStatus::default());
-    }
-
-    fn prepare_update(&mut self, old: &Self, _env: &Env) {
-        self.status.clone_from(&old.status);
-    }
-
-    fn prepare_subresource(&mut self, _name: &str, old: &Self, _env: &Env) {
-        self.spec.clone_from(&old.spec);
-    }
+    has_status!(DaemonSetStatus::default());
 
     fn validate(&self, errors: &mut Errors) {
         if let Some(spec) = &self.spec {
@@ -129,17 +118,7 @@ impl Kind for StatefulSet {
         }
     }
 
-    fn prepare_create(&mut self, _env: &Env) {
-        self.status = Some(StatefulSetStatus::default());
-    }
-
-    fn prepare_update(&mut self, old: &Self, _env: &Env) {
-        self.status.clone_from(&old.status);
-    }
-
-    fn prepare_subresource(&mut self, _name: &str, old: &Self, _env: &Env) {
-        self.spec.clone_from(&old.spec);
-    }
+    has_status!(StatefulSetStatus::default());
 
     fn validate(&self, errors: &mut Errors) {
         if let Some(spec) = &self.spec {

@@ -5,8 +5,7 @@ use k8s_openapi::api::autoscaling::v2::{
     HorizontalPodAutoscalerStatus, MetricSpec, MetricTarget, ResourceMetricSource,
 };
 
-use super::Env;
-use super::kind::{Errors, Kind, has_meta};
+use super::kind::{Errors, Kind, has_meta, has_status};
 use super::names;
 use super::optional::{fill, items, one_of, text};
 use crate::{FieldError, FieldPath};
@@ -42,17 +41,7 @@ impl Kind for HorizontalPodAutoscaler {
         }
     }
 
-    fn prepare_create(&mut self, _env: &Env) {
-        self.status = Some(HorizontalPodAutoscalerStatus::default());
-    }
-
-    fn prepare_update(&mut self, old: &Self, _env: &Env) {
-        self.status.clone_from(&old.status);
-    }
-
-    fn prepare_subresource(&mut self, _name: &str, old: &Self, _env: &Env) {
-        self.spec.clone_from(&old.spec);
-    }
+    has_status!(HorizontalPodAutoscalerStatus::default());
 
     fn validate(&self, errors: &mut Errors) {
         validate_spec(&self.spec, &FieldPath::new("spec"), errors);

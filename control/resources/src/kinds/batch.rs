@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector as SelectorObj
 
 use super::Env;
 use super::cron;
-use super::kind::{Errors, Kind, has_meta};
+use super::kind::{Errors, Kind, has_meta, has_status, keeps_status};
 use super::names;
 use super::optional::{fill, items, non_negative, one_of, plain};
 use super::pod::{fill_template, validate_template_of};
@@ -55,13 +55,7 @@ impl Kind for Job {
         wanted.entry(UID.to_owned()).or_insert_with(|| env.uid.0.clone());
     }
 
-    fn prepare_update(&mut self, old: &Self, _env: &Env) {
-        self.status.clone_from(&old.status);
-    }
-
-    fn prepare_subresource(&mut self, _name: &str, old: &Self, _env: &Env) {
-        self.spec.clone_from(&old.spec);
-    }
+    keeps_status!();
 
     fn validate(&self, errors: &mut Errors) {
         let Some(spec) = &self.spec else { return };
@@ -89,7 +83,6 @@ impl Kind for Job {
                 errors.push(FieldError::invalid(&path.child(field), shown, "field is immutable"));
             }
         };
-        let shown = |value: &dyn erased::Shown| value.shown();
         let indexed = plain(&new.completion_mode) == "Indexed";
         let elastic = indexed && new.completions == new.parallelism && old.completions == old.parallelism;
         frozen("completions", new.completions == old.completions || elastic, new.completions.into());
@@ -111,17 +104,9 @@ impl Kind for Job {
     }
 }
 
-mod erased {
-    /// Anything that a refusal can show.
-    pub(super) trait Shown {
-        fn shown(&self) -> serde_json::Value;
-    }
-
-    impl<T: serde::Serialize> Shown for T {
-        fn shown(&self) -> serde_json::Value {
-            serde_json::to_value(self).unwrap_or_default()
-        }
-    }
+/// A value as a refusal shows it.
+fn shown(value: &impl serde::Serialize) -> serde_json::Value {
+    serde_json::to_value(value).unwrap_or_default()
 }
 
 /// Whether two templates are the same, but for where the pods may run when the job has not begun.
@@ -225,20 +210,11 @@ impl Kind for CronJob {
         spec.suspend.get_or_insert(false);
         spec.successful_jobs_history_limit.get_or_insert(3);
         spec.failed_jobs_history_limit.get_or_insert(1);
-        fill_job_template(spec.job_template.spec.get_or_insert_default());
+        // The job itself is filled in when it is made; only what its pods are is told now.
+        fill_template(&mut spec.job_template.spec.get_or_insert_default().template);
     }
 
-    fn prepare_create(&mut self, _env: &Env) {
-        self.status = Some(CronJobStatus::default());
-    }
-
-    fn prepare_update(&mut self, old: &Self, _env: &Env) {
-        self.status.clone_from(&old.status);
-    }
-
-    fn prepare_subresource(&mut self, _name: &str, old: &Self, _env: &Env) {
-        self.spec.clone_from(&old.spec);
-    }
+    has_status!(CronJobStatus::default());
 
     fn validate(&self, errors: &mut Errors) {
         validate_cron_job(&self.spec, &FieldPath::new("spec"), errors);
@@ -247,11 +223,6 @@ impl Kind for CronJob {
     fn wants_other(&self, old: &Self) -> bool {
         self.spec != old.spec
     }
-}
-
-/// A template's job is filled in when it is made; only what its pods are is told now.
-fn fill_job_template(spec: &mut JobSpec) {
-    fill_template(&mut spec.template);
 }
 
 fn validate_cron_job(spec: &CronJobSpec, path: &FieldPath, errors: &mut Errors) {

@@ -75,6 +75,33 @@ macro_rules! has_meta {
 }
 pub(super) use has_meta;
 
+/// Implements what a kind with a status has by default: a new object's is the given one, a write of the object keeps what is
+/// stored, and a write of a subresource keeps the spec.
+macro_rules! has_status {
+    ($new:expr) => {
+        fn prepare_create(&mut self, _env: &crate::kinds::Env) {
+            self.status = Some($new);
+        }
+
+        super::kind::keeps_status!();
+    };
+}
+pub(super) use has_status;
+
+/// The same for a kind whose new objects need more than a status.
+macro_rules! keeps_status {
+    () => {
+        fn prepare_update(&mut self, old: &Self, _env: &crate::kinds::Env) {
+            self.status.clone_from(&old.status);
+        }
+
+        fn prepare_subresource(&mut self, _name: &str, old: &Self, _env: &crate::kinds::Env) {
+            self.spec.clone_from(&old.spec);
+        }
+    };
+}
+pub(super) use keeps_status;
+
 /// A new object, as it is stored.
 pub(super) fn create<K: Kind>(resource: &Resource, object: Value, env: &Env) -> Result<Value, Status> {
     let mut object: K = typed(resource, object)?;

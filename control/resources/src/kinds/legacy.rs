@@ -3,8 +3,7 @@
 use k8s_openapi::api::core::v1::{PodTemplate, ReplicationController, ReplicationControllerStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector as SelectorObject;
 
-use super::Env;
-use super::kind::{Errors, Kind, has_meta};
+use super::kind::{Errors, Kind, has_meta, has_status};
 use super::optional::non_negative;
 use super::pod::{fill_template, validate_template};
 use crate::{FieldError, FieldPath};
@@ -30,17 +29,7 @@ impl Kind for ReplicationController {
         }
     }
 
-    fn prepare_create(&mut self, _env: &Env) {
-        self.status = Some(ReplicationControllerStatus::default());
-    }
-
-    fn prepare_update(&mut self, old: &Self, _env: &Env) {
-        self.status.clone_from(&old.status);
-    }
-
-    fn prepare_subresource(&mut self, _name: &str, old: &Self, _env: &Env) {
-        self.spec.clone_from(&old.spec);
-    }
+    has_status!(ReplicationControllerStatus::default());
 
     fn validate(&self, errors: &mut Errors) {
         let Some(spec) = &self.spec else { return };

@@ -9,8 +9,7 @@ use k8s_openapi::api::networking::v1::{
 };
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::Env;
-use super::kind::{Errors, Kind, has_meta};
+use super::kind::{Errors, Kind, has_meta, has_status};
 use super::names;
 use super::optional::{faults, fill, items, items_mut, one_of, plain, text};
 use crate::{FieldError, FieldPath};
@@ -22,17 +21,7 @@ impl Kind for Ingress {
 
     has_meta!();
 
-    fn prepare_create(&mut self, _env: &Env) {
-        self.status = Some(IngressStatus::default());
-    }
-
-    fn prepare_update(&mut self, old: &Self, _env: &Env) {
-        self.status.clone_from(&old.status);
-    }
-
-    fn prepare_subresource(&mut self, _name: &str, old: &Self, _env: &Env) {
-        self.spec.clone_from(&old.spec);
-    }
+    has_status!(IngressStatus::default());
 
     fn validate(&self, errors: &mut Errors) {
         let path = FieldPath::new("spec");

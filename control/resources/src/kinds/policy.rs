@@ -8,8 +8,7 @@ use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetStatu
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as QuantityObject;
 
-use super::Env;
-use super::kind::{Errors, Kind, has_meta};
+use super::kind::{Errors, Kind, has_meta, has_status};
 use super::names;
 use super::optional::{fill, items, one_of, text};
 use super::workload::validate_share;
@@ -27,17 +26,7 @@ impl Kind for PodDisruptionBudget {
 
     has_meta!();
 
-    fn prepare_create(&mut self, _env: &Env) {
-        self.status = Some(PodDisruptionBudgetStatus::default());
-    }
-
-    fn prepare_update(&mut self, old: &Self, _env: &Env) {
-        self.status.clone_from(&old.status);
-    }
-
-    fn prepare_subresource(&mut self, _name: &str, old: &Self, _env: &Env) {
-        self.spec.clone_from(&old.spec);
-    }
+    has_status!(PodDisruptionBudgetStatus::default());
 
     fn validate(&self, errors: &mut Errors) {
         let Some(spec) = &self.spec else { return };
@@ -126,17 +115,7 @@ type Amounts = Option<BTreeMap<String, QuantityObject>>;
 impl Kind for ResourceQuota {
     has_meta!();
 
-    fn prepare_create(&mut self, _env: &Env) {
-        self.status = Some(ResourceQuotaStatus::default());
-    }
-
-    fn prepare_update(&mut self, old: &Self, _env: &Env) {
-        self.status.clone_from(&old.status);
-    }
-
-    fn prepare_subresource(&mut self, _name: &str, old: &Self, _env: &Env) {
-        self.spec.clone_from(&old.spec);
-    }
+    has_status!(ResourceQuotaStatus::default());
 
     fn validate(&self, errors: &mut Errors) {
         let Some(spec) = &self.spec else { return };

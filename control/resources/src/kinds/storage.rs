@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::api::storage::v1::{CSIDriver, CSINode, CSIStorageCapacity, StorageClass, VolumeAttachment};
 
 use super::Env;
-use super::kind::{Errors, Kind, has_meta};
+use super::kind::{Errors, Kind, has_meta, keeps_status};
 use super::names;
 use super::optional::{faults, fill, items, one_of, plain, text};
 use crate::quantity::Quantity;
@@ -87,13 +87,7 @@ impl Kind for PersistentVolumeClaim {
         }
     }
 
-    fn prepare_update(&mut self, old: &Self, _env: &Env) {
-        self.status.clone_from(&old.status);
-    }
-
-    fn prepare_subresource(&mut self, _name: &str, old: &Self, _env: &Env) {
-        self.spec.clone_from(&old.spec);
-    }
+    keeps_status!();
 
     fn validate(&self, errors: &mut Errors) {
         validate_claim_spec(self.spec.as_ref(), &FieldPath::new("spec"), errors);
@@ -150,13 +144,7 @@ impl Kind for PersistentVolume {
             Some(PersistentVolumeStatus { phase: Some("Pending".to_owned()), ..PersistentVolumeStatus::default() });
     }
 
-    fn prepare_update(&mut self, old: &Self, _env: &Env) {
-        self.status.clone_from(&old.status);
-    }
-
-    fn prepare_subresource(&mut self, _name: &str, old: &Self, _env: &Env) {
-        self.spec.clone_from(&old.spec);
-    }
+    keeps_status!();
 
     fn validate(&self, errors: &mut Errors) {
         let path = FieldPath::new("spec");
@@ -184,7 +172,7 @@ impl Kind for PersistentVolume {
         if let Some(class) = text(&spec.storage_class_name) {
             faults(names::dns1123_subdomain(class), class, || path.child("storageClassName"), errors);
         }
-        match sources(spec) {
+        match volume_source(spec).len() {
             0 => errors.push(FieldError::required(&path, "must specify a volume type")),
             1 => {}
             _ => errors.push(FieldError::forbidden(&path, "may not specify more than 1 volume type")),
@@ -226,10 +214,6 @@ fn volume_source(spec: &PersistentVolumeSpec) -> serde_json::Map<String, serde_j
     let fields = serde_json::to_value(spec).unwrap_or_default();
     let fields = fields.as_object().cloned().unwrap_or_default();
     fields.into_iter().filter(|(name, _)| !OF_EVERY_VOLUME.contains(&name.as_str())).collect()
-}
-
-fn sources(spec: &PersistentVolumeSpec) -> usize {
-    volume_source(spec).len()
 }
 
 impl Kind for StorageClass {

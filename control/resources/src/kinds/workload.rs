@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector as SelectorObj
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::Env;
-use super::kind::{Errors, Kind, has_meta};
+use super::kind::{Errors, Kind, has_meta, has_status};
 use super::optional::{faults, fill, items, non_negative, one_of, plain};
 use super::pod::{fill_template, validate_template};
 use super::{meta, names};
@@ -156,17 +156,7 @@ impl Kind for ReplicaSet {
         fill_template(spec.template.get_or_insert_default());
     }
 
-    fn prepare_create(&mut self, _env: &Env) {
-        self.status = Some(ReplicaSetStatus::default());
-    }
-
-    fn prepare_update(&mut self, old: &Self, _env: &Env) {
-        self.status.clone_from(&old.status);
-    }
-
-    fn prepare_subresource(&mut self, _name: &str, old: &Self, _env: &Env) {
-        self.spec.clone_from(&old.spec);
-    }
+    has_status!(ReplicaSetStatus::default());
 
     fn validate(&self, errors: &mut Errors) {
         if let Some(spec) = &self.spec {

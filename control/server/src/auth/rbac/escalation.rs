@@ -46,8 +46,8 @@ pub(crate) fn check(
             }
             let role: RoleRef = serde_json::from_value(new["roleRef"].clone())
                 .map_err(|error| Status::bad_request(format!("roleRef: {error}")))?;
-            let (plural, of) = if role.kind == "Role" { ("roles", namespace) } else { ("clusterroles", "") };
-            if may("bind", plural, namespace, &role.name) || !of.is_empty() && may("bind", plural, of, &role.name) {
+            let plural = if role.kind == "Role" { "roles" } else { "clusterroles" };
+            if may("bind", plural, namespace, &role.name) {
                 return Ok(());
             }
             let Some(wanted) = policy.rules_of(&role, namespace) else {

@@ -94,12 +94,7 @@ impl Rule {
     /// Whether everything that the atom allows is allowed here too.
     fn covers(&self, atom: &Rule) -> bool {
         let verbs = atom.verbs.iter().all(|verb| holds(&self.verbs, verb));
-        let paths = atom.urls.iter().all(|path| {
-            self.urls.iter().any(|url| match url.strip_suffix(ALL) {
-                Some(prefix) => path.starts_with(prefix),
-                None => url == path,
-            })
-        });
+        let paths = atom.urls.iter().all(|path| self.allows_path(path));
         let groups = atom.groups.iter().all(|group| holds(&self.groups, group));
         let resources = atom.resources.iter().all(|resource| {
             holds(&self.resources, resource)
