@@ -9,6 +9,7 @@ use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
 const ALLOWED: &[(&str, &[&str])] = &[
     ("pal-resources", &[]),
     ("pal-patch", &["pal-resources"]),
+    ("pal-custom", &["pal-resources"]),
     // Its simulation judges with it; what is shipped does not hold it.
     ("pal-store", &["pal-checker"]),
     ("pal-registry", &["pal-resources", "pal-patch", "pal-store"]),
@@ -39,7 +40,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
 ];
 
 /// Crates that decide and do nothing else: values in, values out.
-const PURE: &[&str] = &["pal-resources", "pal-patch", "pal-scheduler", "pal-lifecycle", "pal-checker"];
+const PURE: &[&str] = &["pal-resources", "pal-patch", "pal-custom", "pal-scheduler", "pal-lifecycle", "pal-checker"];
 
 /// What brings the world in: run times, sockets, files, clocks, randomness.
 const WORLDLY: &[&str] =

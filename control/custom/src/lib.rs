@@ -1,0 +1,17 @@
+//! What a CustomResourceDefinition (`apiextensions.k8s.io/v1`) says, compiled: which objects its versions take, what they
+//! default to, what is left out of them, what is refused and in which words, how they are shown and published.
+//!
+//! Pure: values in, values out. The words are those of kube-apiserver (apiextensions-apiserver).
+
+pub mod columns;
+pub mod definition;
+pub mod scale;
+pub mod version;
+
+pub use columns::Column;
+pub use definition::{
+    Definition, Deletion, Names, TakenNames, default_definition, deletion_status, names_status, store_version,
+    validate_definition, validate_definition_status,
+};
+pub use scale::ScalePaths;
+pub use version::{Selectable, Version};

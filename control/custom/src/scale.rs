@@ -1,0 +1,69 @@
+//! The scale subresource: an `autoscaling/v1` Scale read out of a custom object, and written into it.
+
+use serde_json::{Map, Value, json};
+
+/// Where the numbers of a scale stand in an object, as `spec.replicas`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScalePaths {
+    /// Below `.spec`: how many are wanted.
+    pub spec_replicas: String,
+    /// Below `.status`: how many there are.
+    pub status_replicas: String,
+    /// Below `.spec` or `.status`: the text of the label selector.
+    pub label_selector: Option<String>,
+}
+
+impl ScalePaths {
+    pub(crate) fn read(scale: &Value) -> Option<Self> {
+        let path = |field: &str| scale[field].as_str().map(|path| path.trim_start_matches('.').to_owned());
+        scale.as_object()?;
+        Some(Self {
+            spec_replicas: path("specReplicasPath").unwrap_or_default(),
+            status_replicas: path("statusReplicasPath").unwrap_or_default(),
+            label_selector: path("labelSelectorPath"),
+        })
+    }
+
+    /// The object's Scale. An error where no number of wanted replicas is set.
+    pub fn scale_of(&self, object: &Value) -> Result<Value, String> {
+        let Some(wanted) = at(object, &self.spec_replicas).and_then(Value::as_i64) else {
+            return Err(format!("the spec replicas field {:?} does not exist", format!(".{}", self.spec_replicas)));
+        };
+        let there = at(object, &self.status_replicas).and_then(Value::as_i64).unwrap_or(0);
+        let mut metadata = Map::new();
+        for field in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
+            if let Some(value) = object["metadata"].get(field) {
+                metadata.insert(field.to_owned(), value.clone());
+            }
+        }
+        let mut spec = Map::new();
+        if wanted != 0 {
+            spec.insert("replicas".to_owned(), wanted.into());
+        }
+        let mut status = json!({"replicas": there});
+        let selector = self.label_selector.as_deref().and_then(|path| at(object, path)).and_then(Value::as_str);
+        if let Some(selector) = selector.filter(|selector| !selector.is_empty()) {
+            status["selector"] = selector.into();
+        }
+        Ok(
+            json!({"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": metadata, "spec": spec, "status": status}),
+        )
+    }
+
+    /// Writes the number of wanted replicas; parts of the path that are missing are made.
+    pub fn set_replicas(&self, object: &mut Value, replicas: i64) {
+        let mut place = object;
+        for name in self.spec_replicas.split('.') {
+            if !place.is_object() {
+                *place = Value::Object(Map::new());
+            }
+            place = &mut place[name];
+        }
+        *place = replicas.into();
+    }
+}
+
+/// The value at a path of field names.
+pub(crate) fn at<'a>(object: &'a Value, path: &str) -> Option<&'a Value> {
+    path.split('.').try_fold(object, |value, name| value.get(name))
+}
