@@ -30,6 +30,7 @@ use crate::register::{Links, Registration, capacity, renew_lease};
 use crate::retry::Retry;
 use crate::routes::Routes;
 use crate::servers::Servers;
+use crate::streaming::Refusing;
 use crate::tls::{OwnCertificate, node_config};
 use crate::tunnel;
 use crate::tunnels::{Tunnels, Up};
@@ -94,7 +95,8 @@ impl NodeAgent {
         let kept = config.data_dir.join("routes.json");
         let routes = Routes::new(config.name.clone(), network.clone(), shared.clone(), kept);
         agent.tasks.spawn(routes.run(client.clone(), stop.clone()));
-        let kubelet = Arc::new(Kubelet { pods, logs: shared.logs.clone() });
+        let kubelet =
+            Arc::new(Kubelet { pods, logs: shared.logs.clone(), exec: Arc::new(Refusing), tasks: agent.tasks.clone() });
         let tls = node_config(&config.identity.ca_pem, own.clone(), &[tunnel::ALPN])?;
         agent.tasks.spawn(Tunnels { servers, tls, kubelet, up }.run(stop.clone()));
         agent.tasks.spawn(Renewal { client, own, network, config }.run(stop));

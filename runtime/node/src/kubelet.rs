@@ -12,14 +12,19 @@ use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, PodStatus};
 use pal_engine::{Body, BoxError};
 use pal_resources::Status;
 use pal_resources::status::Reason;
+use tokio_util::task::TaskTracker;
 
 use crate::logs::{LogQuery, LogStore, stream};
 use crate::pods::Manager;
+use crate::streaming::{self, Exec, Target};
 
 /// Answers the server's requests.
 pub(crate) struct Kubelet {
     pub(crate) pods: Arc<Manager>,
     pub(crate) logs: Arc<LogStore>,
+    pub(crate) exec: Arc<dyn Exec>,
+    /// What runs for clients.
+    pub(crate) tasks: TaskTracker,
 }
 
 impl Kubelet {
@@ -31,12 +36,27 @@ impl Kubelet {
             (&Method::GET, ["containerLogs", namespace, pod, container]) => {
                 self.log(namespace, pod, container, request.uri().query().unwrap_or_default())
             }
-            (_, ["exec" | "attach" | "portForward" | "run", ..]) => {
-                Err(Status::new(501, Reason::MethodNotAllowed, "not supported by this node yet"))
+            (&Method::POST, [what @ ("exec" | "attach"), namespace, pod, container]) => {
+                let target = Target {
+                    namespace: (*namespace).to_owned(),
+                    pod: (*pod).to_owned(),
+                    container: (*container).to_owned(),
+                };
+                self.stream(*what == "exec", &target, request).await
             }
             _ => Err(Status::unknown_path()),
         };
         answer.unwrap_or_else(|status| refusal(&status))
+    }
+
+    async fn stream(&self, anew: bool, target: &Target, request: Request<Incoming>) -> Result<Response<Body>, Status> {
+        let mut asked = streaming::Request::parse(request.uri().query().unwrap_or_default())?;
+        let session = if anew {
+            self.exec.exec(target, std::mem::take(&mut asked.command)).await?
+        } else {
+            self.exec.attach(target).await?
+        };
+        Ok(streaming::serve(session, &asked, request.into_body(), &self.tasks))
     }
 
     fn log(&self, namespace: &str, pod: &str, container: &str, query: &str) -> Result<Response<Body>, Status> {

@@ -26,6 +26,7 @@ mod retry;
 mod routes;
 mod runtime;
 mod servers;
+mod streaming;
 mod tls;
 mod token;
 mod tunnel;

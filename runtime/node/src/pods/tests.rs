@@ -244,7 +244,8 @@ pub(crate) fn kubelet_for_tests(dir: &std::path::Path) -> Arc<crate::kubelet::Ku
     let (recorder, _writer) = Recorder::new(api.client(), "n1".to_owned(), CancellationToken::new());
     let shared = shared(dir, &api, Arc::new(FakeRuntime::default()), recorder);
     let logs = shared.logs.clone();
-    Arc::new(crate::kubelet::Kubelet { pods: Manager::start(shared).unwrap(), logs })
+    let (exec, tasks) = (Arc::new(crate::streaming::Refusing), tokio_util::task::TaskTracker::new());
+    Arc::new(crate::kubelet::Kubelet { pods: Manager::start(shared).unwrap(), logs, exec, tasks })
 }
 
 fn shared(path: &std::path::Path, api: &FakeApi, runtime: Arc<FakeRuntime>, recorder: Recorder) -> Arc<Shared> {
