@@ -9,7 +9,7 @@ use futures::future::BoxFuture;
 use http::{Request, Response};
 use hyper::body::Incoming;
 
-use crate::{Body, PeerLinks, Peers};
+use crate::{Access, Body, PeerLinks, Peers};
 
 /// The version of Kubernetes whose API this is, as `kubectl version` prints it.
 pub const VERSION: &str = "v1.36.2+pal";
@@ -51,6 +51,8 @@ pub struct ServerConfig {
     /// A request that is not a stream is answered within this time.
     pub request_timeout: Duration,
     pub mounts: Vec<Mount>,
+    /// Who may come in beside those whom the cluster knows by itself.
+    pub access: Access,
     /// The store's way to the other servers, which gets its certificate from here; none for a server that stays alone.
     pub links: Option<Arc<PeerLinks>>,
     /// The way to the other servers' API; none for a server that stays alone.
@@ -71,6 +73,7 @@ impl ServerConfig {
             max_streams: 10_000,
             request_timeout: Duration::from_secs(60),
             mounts: Vec::new(),
+            access: Access::default(),
             links: None,
             peers: None,
         }

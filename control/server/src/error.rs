@@ -1,6 +1,7 @@
 //! Why the server does not start.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use crate::pki::PkiError;
 
@@ -13,4 +14,10 @@ pub enum ServerError {
     Pki(#[from] PkiError),
     #[error("cannot read the service-account key: {0}")]
     TokenKey(String),
+    /// What was said of who may come in is wrong.
+    #[error("{0}")]
+    Access(String),
+    /// A file that says who may come in, or what is to be written of what they do.
+    #[error("{path}: {why}")]
+    File { path: PathBuf, why: String },
 }

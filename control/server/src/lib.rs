@@ -10,6 +10,7 @@ pub mod pki;
 pub mod tokens;
 pub mod tunnel;
 
+mod access;
 mod api;
 mod config;
 mod error;
@@ -20,6 +21,8 @@ mod server;
 mod trust;
 mod wire;
 
+pub use access::Access;
+pub use auth::OidcFlags;
 pub use config::{Mount, Mounted, ServerConfig, VERSION};
 pub use error::ServerError;
 pub use kubeconfig::kubeconfig;

@@ -13,7 +13,7 @@ use pal_resources::{Status, openapi, resource};
 use serde_json::json;
 
 use super::accept::{aggregated, names};
-use super::{Call, cluster, figures, health, method_not_allowed, reply};
+use super::{Call, cluster, figures, health, issuer, method_not_allowed, reply};
 use crate::Body;
 
 /// The media type of the OpenAPI v2 document in its encoding for machines.
@@ -59,6 +59,9 @@ pub(super) fn plain(path: &str, headers: &HeaderMap) -> bool {
     if path.trim_matches('/') == "openapi/v2" {
         return takes_v2_protobuf(headers);
     }
+    if matches!(path.trim_matches('/'), issuer::CONFIGURATION | issuer::KEYS) {
+        return true;
+    }
     let first = path.trim_matches('/').split('/').next().unwrap_or_default();
     matches!(first, "livez" | "readyz" | "healthz" | "metrics" | "cluster-info")
 }
@@ -71,7 +74,7 @@ pub(super) async fn answer(call: &Call<'_>, path: &str) -> Result<Response<Body>
     let head = call.parts.method == Method::HEAD && !matches!(first, "api" | "apis" | "version");
     if call.parts.method != Method::GET && !head {
         return match first {
-            "api" | "apis" | "version" | "openapi" => Err(method_not_allowed()),
+            "api" | "apis" | "version" | "openapi" | "openid" | ".well-known" => Err(method_not_allowed()),
             _ => Err(Status::unknown_path()),
         };
     }
@@ -83,6 +86,8 @@ pub(super) async fn answer(call: &Call<'_>, path: &str) -> Result<Response<Body>
             reply::value(StatusCode::OK, &cluster::info(call), call.accepted)
         }
         (_, "cluster-info") => Ok(reply::text(StatusCode::OK, call.api.ca.root_pem().to_owned())),
+        (_, issuer::CONFIGURATION) => Ok(issuer::configuration(call)),
+        (_, issuer::KEYS) => Ok(issuer::keys(call)),
         (_, "") => reply::value(StatusCode::OK, &json!({"paths": paths()}), call.accepted),
         ("api" | "apis", _) => groups(call, trimmed).await,
         ("openapi", _) => schemas(call, trimmed).await,
@@ -118,6 +123,7 @@ fn architecture() -> &'static str {
 
 fn paths() -> Vec<String> {
     let mut paths: Vec<String> = [
+        "/.well-known/openid-configuration",
         "/api",
         "/api/v1",
         "/apis",
@@ -126,6 +132,7 @@ fn paths() -> Vec<String> {
         "/metrics",
         "/openapi/v2",
         "/openapi/v3",
+        "/openid/v1/jwks",
         "/readyz",
         "/version",
     ]

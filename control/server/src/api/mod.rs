@@ -13,6 +13,7 @@ mod figures;
 mod gate;
 mod health;
 mod impersonate;
+mod issuer;
 mod kinds;
 mod log;
 mod manager;
@@ -52,7 +53,7 @@ use self::accept::{Accepted, Offers};
 use self::query::{Query, WriteQuery};
 use self::route::{ResourcePath, Route};
 use crate::auth::rbac::Rbac;
-use crate::auth::{Attributes, Authenticator, Target, TokenKey, User};
+use crate::auth::{Attributes, Authenticator, Known, Target, TokenKey, User};
 use crate::wire::{BodyError, read_body};
 use crate::{Body, ClusterCa, ServerConfig, Tunnels};
 
@@ -73,6 +74,7 @@ pub(crate) struct Caller {
 pub(crate) struct Keys {
     pub ca: Arc<ClusterCa>,
     pub key: Arc<TokenKey>,
+    pub known: Known,
 }
 
 /// Everything that answering needs.
@@ -178,8 +180,8 @@ impl Api {
         tunnels: Arc<Tunnels>,
         stop: CancellationToken,
     ) -> Self {
-        let Keys { ca, key } = keys;
-        let authenticator = Authenticator::new(registry.clone(), ca.fingerprint().to_owned(), key.clone());
+        let Keys { ca, key, known } = keys;
+        let authenticator = Authenticator::new(registry.clone(), ca.fingerprint().to_owned(), key.clone(), known);
         let gate = gate::Gate::new(config.max_requests, config.max_streams);
         let (documents, figures) = (discovery::Documents::default(), figures::Figures::default());
         let rbac = Rbac::new(&registry);
@@ -227,7 +229,7 @@ impl Api {
         query: &Query<'_>,
         body: Incoming,
     ) -> Result<Response<Body>, Status> {
-        let mut user = self.authenticator.user(peer.user.as_ref(), &parts.headers).await?;
+        let mut user = self.authenticator.user(peer.user.as_ref(), &parts.headers, parts.uri.path()).await?;
         cluster::still_a_member(self.store(), &user)?;
         let client = gate::Client::of(&user, peer.from.ip(), parts.uri.path());
         if let Some(other) = impersonate::user(self, &user, &parts.headers).await? {

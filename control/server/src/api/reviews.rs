@@ -10,7 +10,7 @@ use super::allow::Decision;
 use super::{At, Call, allow, reply};
 use crate::Body;
 use crate::auth::rbac::Rule;
-use crate::auth::{Attributes, ISSUER, Target, User};
+use crate::auth::{Attributes, Target, User, own_audiences};
 
 /// Whether the resource is such a question. Nothing of them is stored.
 pub(super) fn reviewed(resource: &Resource) -> bool {
@@ -105,26 +105,23 @@ fn subject(at: &At, spec: &Value) -> Result<User, Status> {
     Ok(user)
 }
 
-/// Whose a token is.
+/// Whose a token is, for one of the audiences that are asked for, or for this API.
 async fn token(call: &Call<'_>, spec: &Value) -> Result<Value, Status> {
     let token = spec["token"].as_str().unwrap_or_default();
     if token.is_empty() {
         return Err(Status::bad_request("token is required for TokenReview in authentication"));
     }
-    let refused = |error: String| json!({"user": {}, "error": error});
-    let user = match call.api.authenticator.token(token).await {
-        Ok(user) => user,
-        Err(error) => return Ok(refused(error.to_string())),
-    };
-    let mut status = json!({"authenticated": true, "user": user_info(&user)});
-    let asked: Vec<&str> = spec["audiences"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    if asked.contains(&ISSUER) {
-        // Tokens are for the API alone.
-        status["audiences"] = json!([ISSUER]);
-    } else if !asked.is_empty() {
-        return Ok(refused(format!("token audiences [{ISSUER:?}] is invalid for the target audiences {asked:?}")));
+    let asked = spec["audiences"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let mut audiences: Vec<String> = asked.map(str::to_owned).collect();
+    if audiences.is_empty() {
+        audiences = own_audiences();
     }
-    Ok(status)
+    Ok(match call.api.authenticator.token(token, &audiences).await {
+        Ok(proved) => {
+            json!({"authenticated": true, "user": user_info(&proved.user), "audiences": proved.audiences})
+        }
+        Err(error) => json!({"user": {}, "error": error.to_string()}),
+    })
 }
 
 /// What the user may do, as a list.

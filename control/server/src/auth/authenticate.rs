@@ -1,73 +1,188 @@
 //! Credentials into users: the connection's certificate, else a bearer token, else nobody in particular.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
+use jiff::Timestamp;
 use pal_registry::{Read, Registry};
 use pal_resources::status::{Reason, Status, StatusDetails};
 use pal_resources::{ResourceRef, resource};
 
-use super::{AUTHENTICATED, Bound, Claims, TokenError, TokenKey, User};
+use super::jose::Token;
+use super::jwt::Verified;
+use super::oidc::{Anonymous, Issuers, Vouched};
+use super::static_tokens::StaticTokens;
+use super::{AUTHENTICATED, Bound, Claims, ISSUER, TokenError, TokenKey, User};
 use crate::tokens;
+
+/// What is being deleted vouches for its tokens for this long, as kube-apiserver has it.
+const GOING: Duration = Duration::from_secs(60);
 
 /// Knows who is who.
 pub(crate) struct Authenticator {
     registry: Registry,
     fingerprint: String,
     key: Arc<TokenKey>,
+    known: Known,
     anonymous: Arc<User>,
 }
 
+/// Who is known by what the server was started with.
+pub(crate) struct Known {
+    /// Tokens from a file.
+    pub listed: StaticTokens,
+    /// Who else issues tokens.
+    pub issuers: Issuers,
+    /// Who may come without any.
+    pub anonymous: Anonymous,
+}
+
+/// Whose a token is.
+pub(crate) struct Proved {
+    pub user: Arc<User>,
+    /// Of the audiences that were asked for, those that it is meant for.
+    pub audiences: Vec<String>,
+}
+
+/// Whom the API's own tokens are meant for.
+pub(crate) fn own_audiences() -> Vec<String> {
+    vec![ISSUER.to_owned()]
+}
+
 impl Authenticator {
-    pub(crate) fn new(registry: Registry, fingerprint: String, key: Arc<TokenKey>) -> Self {
-        Self { registry, fingerprint, key, anonymous: Arc::new(User::anonymous()) }
+    pub(crate) fn new(registry: Registry, fingerprint: String, key: Arc<TokenKey>, known: Known) -> Self {
+        Self { registry, fingerprint, key, known, anonymous: Arc::new(User::anonymous()) }
     }
 
-    /// The user of a request; `peer` is the one whom the connection's certificate names.
-    pub(crate) async fn user(&self, peer: Option<&Arc<User>>, headers: &HeaderMap) -> Result<Arc<User>, Status> {
+    /// The user of a request for `path`; `peer` is the one whom the connection's certificate names.
+    pub(crate) async fn user(
+        &self,
+        peer: Option<&Arc<User>>,
+        headers: &HeaderMap,
+        path: &str,
+    ) -> Result<Arc<User>, Status> {
         if let Some(peer) = peer {
             return Ok(peer.clone());
         }
-        let Some(token) = bearer(headers) else { return Ok(self.anonymous.clone()) };
-        self.token(token).await.map(Arc::new).map_err(|error| unauthorized(&error))
+        let Some(token) = bearer(headers) else {
+            let allowed = self.known.anonymous.allows(path);
+            return allowed.then(|| self.anonymous.clone()).ok_or_else(Status::unauthorized);
+        };
+        match self.token(token, &own_audiences()).await {
+            Ok(proved) => Ok(proved.user),
+            Err(error) => Err(unauthorized(&error)),
+        }
     }
 
-    /// Whose the token is.
-    pub(crate) async fn token(&self, token: &str) -> Result<User, TokenError> {
+    /// Whose the token is, for one of the audiences.
+    pub(crate) async fn token(&self, token: &str, audiences: &[String]) -> Result<Proved, TokenError> {
+        // These know nothing of audiences: they are for the API.
+        let for_api = || match audiences.iter().any(|audience| audience == ISSUER) {
+            true => Ok(own_audiences()),
+            false => Err(TokenError::Invalid),
+        };
+        if let Some(user) = self.known.listed.user(token) {
+            return Ok(Proved { user: user.clone(), audiences: for_api()? });
+        }
         if token.starts_with("pal_") {
-            tokens::verify(&self.registry, &self.fingerprint, token).await
-        } else {
-            self.service_account(token).await
+            let audiences = for_api()?;
+            let user = tokens::verify(&self.registry, &self.fingerprint, token).await?;
+            return Ok(Proved { user: Arc::new(user), audiences });
+        }
+        let Some(token) = Token::parse(token) else { return Err(TokenError::Invalid) };
+        match token.issuer().as_deref() {
+            Some(ISSUER) => self.service_account(&token, audiences).await,
+            _ => {
+                let Vouched { user, audiences } = self.known.issuers.token(&token, audiences).await?;
+                Ok(Proved { user: Arc::new(user), audiences })
+            }
         }
     }
 
-    async fn service_account(&self, token: &str) -> Result<User, TokenError> {
-        let (claims, id) = self.key.verify(token, SystemTime::now())?;
-        let account = &claims.serviceaccount;
-        self.exists("serviceaccounts", &claims.namespace, account).await?;
-        if let Some(pod) = &claims.pod {
-            self.exists("pods", &claims.namespace, pod).await?;
+    async fn service_account(&self, token: &Token<'_>, audiences: &[String]) -> Result<Proved, TokenError> {
+        let verified = self.key.verify(token, audiences, SystemTime::now())?;
+        let claims = &verified.claims;
+        let (namespace, account) = (claims.namespace.as_str(), &claims.serviceaccount);
+        let found = self.look("serviceaccounts", Some(namespace), account).await?;
+        judge_account(&found, claims)?;
+        // A pod's token names its node too, without being bound to that.
+        let bound = match claims {
+            Claims { pod: Some(pod), .. } => Some(("pod", "pods", Some(namespace), pod)),
+            Claims { secret: Some(secret), .. } => Some(("secret", "secrets", Some(namespace), secret)),
+            Claims { node: Some(node), .. } => Some(("node", "nodes", None, node)),
+            _ => None,
+        };
+        if let Some((kind, plural, namespace, bound)) = bound {
+            judge_bound(kind, &self.look(plural, namespace, bound).await?, bound)?;
         }
-        if let Some(secret) = &claims.secret {
-            self.exists("secrets", &claims.namespace, secret).await?;
-        }
-        Ok(service_account_user(&claims, &id))
+        let user = Arc::new(service_account_user(&verified));
+        Ok(Proved { user, audiences: verified.audiences })
     }
 
-    async fn exists(&self, plural: &str, namespace: &str, bound: &Bound) -> Result<(), TokenError> {
-        let resource: ResourceRef = resource::find("", "v1", plural).ok_or(TokenError::Unbound)?;
-        let found = self.registry.get(&resource, Some(namespace), &bound.name, Read::Consistent).await;
-        match found {
-            Ok(object) if object.index().uid.0 == bound.uid => Ok(()),
-            Err(status) if status.code >= 500 => Err(TokenError::Unavailable),
-            _ => Err(TokenError::Unbound),
+    async fn look(&self, plural: &str, namespace: Option<&str>, bound: &Bound) -> Result<Found, TokenError> {
+        let resource: ResourceRef = resource::find("", "v1", plural).ok_or(TokenError::Invalid)?;
+        match self.registry.get(&resource, namespace, &bound.name, Read::Consistent).await {
+            Ok(object) => {
+                let index = object.index();
+                let uid = index.uid.0.clone();
+                if !index.deleting {
+                    return Ok(Found::There(uid));
+                }
+                let value = object.value().map_err(|_| TokenError::Unavailable)?;
+                let since = value["metadata"]["deletionTimestamp"].as_str().and_then(|at| at.parse::<Timestamp>().ok());
+                let long = since.is_none_or(|since| since + GOING < Timestamp::now());
+                Ok(if long { Found::Deleted } else { Found::There(uid) })
+            }
+            Err(status) if status.code == 404 => Ok(Found::Absent),
+            Err(_) => Err(TokenError::Unavailable),
         }
     }
 }
 
-fn service_account_user(claims: &Claims, id: &str) -> User {
+/// What there is of an object that a token names.
+enum Found {
+    /// With that uid.
+    There(String),
+    /// It has been going for long.
+    Deleted,
+    Absent,
+}
+
+fn judge_account(found: &Found, claims: &Claims) -> Result<(), TokenError> {
+    let account = &claims.serviceaccount;
+    match found {
+        Found::There(uid) if *uid == account.uid => Ok(()),
+        Found::There(uid) => {
+            let why = format!("service account UID ({uid}) does not match claim ({})", account.uid);
+            Err(TokenError::Refused(why))
+        }
+        Found::Deleted => {
+            Err(TokenError::Refused(format!("service account {}/{} has been deleted", claims.namespace, account.name)))
+        }
+        Found::Absent => Err(TokenError::Refused(format!("serviceaccounts {:?} not found", account.name))),
+    }
+}
+
+fn judge_bound(kind: &str, found: &Found, bound: &Bound) -> Result<(), TokenError> {
+    match found {
+        Found::There(uid) if *uid == bound.uid => Ok(()),
+        Found::There(uid) => {
+            let shown = match kind {
+                "pod" => "pod UID",
+                "node" => "node UID",
+                _ => "secret UID",
+            };
+            let why = format!("{shown} ({uid}) does not match service account {kind} ref claim ({})", bound.uid);
+            Err(TokenError::Refused(why))
+        }
+        Found::Deleted | Found::Absent => Err(TokenError::refused("service account token has been invalidated")),
+    }
+}
+
+fn service_account_user(verified: &Verified) -> User {
+    let claims = &verified.claims;
     let namespace = &claims.namespace;
     let mut user = User::new(
         format!("system:serviceaccount:{namespace}:{}", claims.serviceaccount.name),
@@ -77,10 +192,18 @@ fn service_account_user(claims: &Claims, id: &str) -> User {
     let mut extra = |key: &str, value: &str| {
         user.extra.insert(format!("authentication.kubernetes.io/{key}"), vec![value.to_owned()]);
     };
-    extra("credential-id", &format!("JTI={id}"));
+    if !verified.id.is_empty() {
+        extra("credential-id", &format!("JTI={}", verified.id));
+    }
     if let Some(pod) = &claims.pod {
         extra("pod-name", &pod.name);
         extra("pod-uid", &pod.uid);
+    }
+    if let Some(node) = &claims.node {
+        extra("node-name", &node.name);
+        if !node.uid.is_empty() {
+            extra("node-uid", &node.uid);
+        }
     }
     user
 }
@@ -97,5 +220,51 @@ fn unauthorized(error: &TokenError) -> Status {
         let details = StatusDetails { retry_after_seconds: Some(1), ..StatusDetails::default() };
         return Status { details: Some(details), ..Status::unavailable(error.to_string()) };
     }
-    Status::new(401, Reason::Unauthorized, format!("Unauthorized: {error}"))
+    tracing::info!(%error, "a bearer token was refused");
+    if error.of_bootstrap() {
+        return Status::new(401, Reason::Unauthorized, format!("Unauthorized: {error}"));
+    }
+    Status::unauthorized()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_token_is_bound_to_must_be_there_and_the_same() {
+        let bound = Bound { name: "web".to_owned(), uid: "1".to_owned() };
+        let claims = Claims { namespace: "a".to_owned(), serviceaccount: bound.clone(), ..Claims::default() };
+        let there = |uid: &str| Found::There(uid.to_owned());
+        let check = |outcome: Result<(), TokenError>, expected: &str| {
+            let why = match outcome {
+                Ok(()) => String::new(),
+                Err(TokenError::Refused(why)) => why,
+                Err(other) => other.to_string(),
+            };
+            assert_eq!(why, expected);
+        };
+        check(judge_account(&there("1"), &claims), "");
+        check(judge_account(&there("2"), &claims), "service account UID (2) does not match claim (1)");
+        check(judge_account(&Found::Deleted, &claims), "service account a/web has been deleted");
+        check(judge_account(&Found::Absent, &claims), "serviceaccounts \"web\" not found");
+        check(judge_bound("pod", &there("1"), &bound), "");
+        let words = "pod UID (2) does not match service account pod ref claim (1)";
+        check(judge_bound("pod", &there("2"), &bound), words);
+        check(judge_bound("secret", &Found::Absent, &bound), "service account token has been invalidated");
+        check(judge_bound("node", &Found::Deleted, &bound), "service account token has been invalidated");
+    }
+
+    #[test]
+    fn only_bearer_tokens_are_read() {
+        let check = |value: &str, expected: Option<&str>| {
+            let mut headers = HeaderMap::new();
+            headers.insert(AUTHORIZATION, value.parse().expect("a header"));
+            assert_eq!(bearer(&headers), expected, "{value}");
+        };
+        check("Bearer x", Some("x"));
+        check("bearer  x ", Some("x"));
+        check("Bearer ", None);
+        check("Basic x", None);
+    }
 }

@@ -2,12 +2,18 @@
 
 mod authenticate;
 mod authorize;
+mod jose;
 mod jwt;
+pub(crate) mod oidc;
 pub(crate) mod rbac;
+mod static_tokens;
 
-pub(crate) use authenticate::Authenticator;
+pub(crate) use authenticate::{Authenticator, Known, own_audiences};
 pub use authorize::{Attributes, Question, Target, Verdict, decide, forbidden};
+pub(crate) use jwt::quoted;
 pub use jwt::{Bound, Claims, ISSUER, TokenError, TokenKey};
+pub use oidc::OidcFlags;
+pub(crate) use static_tokens::StaticTokens;
 
 use std::collections::BTreeMap;
 

@@ -20,7 +20,7 @@ use tokio_util::task::TaskTracker;
 use crate::api::{Api, Keys};
 use crate::auth::TokenKey;
 use crate::pki::{ClusterCa, Identity, PkiError};
-use crate::{PeerLinks, ServerConfig, ServerError, Tunnels, auth, kubeconfig, leases};
+use crate::{PeerLinks, ServerConfig, ServerError, Tunnels, access, auth, kubeconfig, leases};
 
 /// How long requests may go on after the server was told to stop.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -40,6 +40,8 @@ pub struct Server {
     accepting: JoinHandle<()>,
     renewing: JoinHandle<()>,
     leases: JoinHandle<()>,
+    /// What fetches the keys of those who issue tokens.
+    fetching: Vec<JoinHandle<()>>,
 }
 
 impl Server {
@@ -55,6 +57,7 @@ impl Server {
         let address = config.listen;
         let ca = Arc::new(ClusterCa::open(&config.data_dir.join("pki"), SystemTime::now())?);
         let key = TokenKey::from_pkcs8(&ca.service_account_key()?).map_err(ServerError::TokenKey)?;
+        let known = access::known(&config.access)?;
         let local = listener.local_addr().map_err(|source| ServerError::Listen { address, source })?;
         let names = names(&config, local, &registry);
         let certificates =
@@ -62,6 +65,7 @@ impl Server {
         let serving = certificates.first()?;
         let acceptor = TlsAcceptor::from(Arc::new(tls::config(&ca, serving.clone())?));
         let (stop, kill) = (CancellationToken::new(), CancellationToken::new());
+        let fetching = known.issuers.run(&stop);
         let tunnels = Arc::new(Tunnels::default());
         let limit = Arc::new(Semaphore::new(config.max_connections));
         let stranger_idle = config.stranger_idle;
@@ -71,7 +75,7 @@ impl Server {
             config,
             local,
             registry,
-            Keys { ca: ca.clone(), key: Arc::new(key) },
+            Keys { ca: ca.clone(), key: Arc::new(key), known },
             tunnels.clone(),
             stop.clone(),
         ));
@@ -93,7 +97,7 @@ impl Server {
         let accepting = tokio::spawn(accept.run());
         let renewing = tokio::spawn(certificates.renew(serving, stop.clone()));
         let leases = tokio::spawn(leases::follow(leased, tunnels.clone(), stop.clone()));
-        Ok(Self { local, ca, tunnels, stop, kill, connections, cut, accepting, renewing, leases })
+        Ok(Self { local, ca, tunnels, stop, kill, connections, cut, accepting, renewing, leases, fetching })
     }
 
     /// Where the server listens, with the port that it really has.
@@ -143,6 +147,7 @@ impl Drop for Server {
         self.accepting.abort();
         self.renewing.abort();
         self.leases.abort();
+        self.fetching.iter().for_each(JoinHandle::abort);
     }
 }
 

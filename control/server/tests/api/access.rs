@@ -36,7 +36,8 @@ async fn strangers_see_only_that_the_server_is_there() {
     anybody.get("/metrics").await.refused(403, r#"forbidden: User "system:anonymous" cannot get path "/metrics""#);
     let wrong = anybody.clone().with("authorization", "Bearer nonsense");
     let refusal = wrong.get("/api").await;
-    refusal.refused(401, "Unauthorized: the token is malformed");
+    let body = r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"Unauthorized","reason":"Unauthorized","code":401}"#;
+    assert_eq!((refusal.code.as_u16(), refusal.text().trim_end()), (401, body));
     cluster.stop().await;
 }
 
@@ -129,7 +130,9 @@ async fn service_accounts_act_with_their_tokens_until_they_go() {
     let short = admin.post(&format!("{ACCOUNTS}/sa/token"), &json!({"spec": {"expirationSeconds": 5}})).await;
     short.refused(422, "may not specify a duration less than 10 minutes");
     admin.send(Method::DELETE, &format!("{ACCOUNTS}/sa"), "").await.ok();
-    account.post(review, &json!({})).await.refused(401, "no longer exists");
+    account.post(review, &json!({})).await.refused(401, "Unauthorized");
+    let found = admin.post(whose, &asked).await.ok()["status"].clone();
+    assert_eq!(found["error"], "[invalid bearer token, serviceaccounts \"sa\" not found]");
     cluster.stop().await;
 }
 

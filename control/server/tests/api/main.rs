@@ -8,4 +8,5 @@ mod forms;
 mod nodes;
 mod objects;
 mod servers;
+mod tokens;
 mod watches;

@@ -1,0 +1,467 @@
+//! Which issuers are trusted, by flags as kube-apiserver has them or by a file (AuthenticationConfiguration of
+//! `apiserver.config.k8s.io`). Pure: texts in, values out. What would need expressions (CEL) is refused.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use url::Url;
+
+use crate::auth::jose::Algorithm;
+
+/// A claim, and what stands before its value.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Mapping {
+    pub claim: String,
+    pub prefix: String,
+}
+
+/// A claim that must have a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Rule {
+    pub claim: String,
+    pub required_value: String,
+}
+
+/// One issuer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct IssuerConfig {
+    pub url: String,
+    /// Where its discovery document is, if not below its URL.
+    pub discovery_url: Option<String>,
+    /// The authorities that its certificate may be of, PEM; the system's without.
+    pub ca_pem: Option<String>,
+    pub audiences: Vec<String>,
+    pub algorithms: Vec<Algorithm>,
+    pub username: Mapping,
+    pub groups: Option<Mapping>,
+    /// The claim that holds the uid.
+    pub uid: Option<String>,
+    pub rules: Vec<Rule>,
+}
+
+/// Who may ask without credentials.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Anonymous {
+    #[default]
+    Anywhere,
+    /// On these paths alone.
+    Paths(Vec<String>),
+}
+
+impl Anonymous {
+    /// Whether a request for that path may come without credentials.
+    pub(crate) fn allows(&self, path: &str) -> bool {
+        match self {
+            Self::Anywhere => true,
+            Self::Paths(paths) => paths.iter().any(|allowed| allowed == path),
+        }
+    }
+}
+
+/// What is configured of authentication.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Configured {
+    pub issuers: Vec<IssuerConfig>,
+    pub anonymous: Anonymous,
+}
+
+/// One issuer as flags say it, `--oidc-…` each.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OidcFlags {
+    pub issuer_url: String,
+    pub client_id: String,
+    pub username_claim: String,
+    /// Nothing: the issuer's URL and `#`, but for the claim `email`; `-`: no prefix.
+    pub username_prefix: String,
+    /// Empty: no groups.
+    pub groups_claim: String,
+    pub groups_prefix: String,
+    /// `key=value` each.
+    pub required_claims: Vec<String>,
+    pub ca_file: Option<PathBuf>,
+    pub signing_algs: Vec<String>,
+}
+
+impl OidcFlags {
+    /// Whether any of them says anything.
+    pub fn given(&self) -> bool {
+        *self != Self::default()
+    }
+}
+
+/// The issuer of the flags. `ca_pem` is what the file of the authorities holds.
+pub(crate) fn from_flags(flags: &OidcFlags, ca_pem: Option<String>) -> Result<IssuerConfig, String> {
+    if flags.issuer_url.is_empty() || flags.client_id.is_empty() {
+        return Err(
+            "oidc-issuer-url and oidc-client-id must be specified together when any oidc-* flags are set".to_owned()
+        );
+    }
+    check_url("oidc-issuer-url", &flags.issuer_url)?;
+    let claim = if flags.username_claim.is_empty() { "sub" } else { &flags.username_claim };
+    let prefix = match flags.username_prefix.as_str() {
+        // Without a prefix, an issuer could name the users of others; addresses of mail are nobody else's.
+        "" if claim != "email" => format!("{}#", flags.issuer_url),
+        "" | "-" => String::new(),
+        given => given.to_owned(),
+    };
+    let groups = (!flags.groups_claim.is_empty())
+        .then(|| Mapping { claim: flags.groups_claim.clone(), prefix: flags.groups_prefix.clone() });
+    let rules = flags.required_claims.iter().map(|pair| match pair.split_once('=') {
+        Some((claim, value)) if !claim.is_empty() => {
+            Ok(Rule { claim: claim.to_owned(), required_value: value.to_owned() })
+        }
+        _ => Err(format!("oidc-required-claim: Invalid value: {pair:?}: must be of the form key=value")),
+    });
+    let algorithms = flags.signing_algs.iter().map(|name| {
+        Algorithm::named(name).ok_or_else(|| {
+            let known: Vec<&str> = Algorithm::ALL.iter().map(|(name, _)| *name).collect();
+            format!("oidc-signing-algs: Unsupported value: {name:?}: supported values: {}", known.join(", "))
+        })
+    });
+    let algorithms: Vec<Algorithm> = algorithms.collect::<Result<_, _>>()?;
+    Ok(IssuerConfig {
+        url: flags.issuer_url.clone(),
+        discovery_url: None,
+        ca_pem,
+        audiences: vec![flags.client_id.clone()],
+        algorithms: if algorithms.is_empty() { vec![Algorithm::Rs256] } else { algorithms },
+        username: Mapping { claim: claim.to_owned(), prefix },
+        groups,
+        uid: None,
+        rules: rules.collect::<Result<_, _>>()?,
+    })
+}
+
+fn check_url(field: &str, text: &str) -> Result<(), String> {
+    let wrong = |why: &str| Err(format!("{field}: Invalid value: {text:?}: {why}"));
+    let Ok(url) = Url::parse(text) else { return wrong("the URL cannot be parsed") };
+    if url.scheme() != "https" {
+        return wrong("URL scheme must be https");
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return wrong("URL must not contain a username or password");
+    }
+    if url.query().is_some() {
+        return wrong("URL must not contain a query");
+    }
+    if url.fragment().is_some() {
+        return wrong("URL must not contain a fragment");
+    }
+    Ok(())
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    api_version: String,
+    #[serde(default)]
+    kind: String,
+    #[serde(default)]
+    jwt: Vec<Jwt>,
+    #[serde(default)]
+    anonymous: Option<AnonymousConfig>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Jwt {
+    #[serde(default)]
+    issuer: Issuer,
+    #[serde(default)]
+    claim_validation_rules: Vec<ClaimRule>,
+    #[serde(default)]
+    claim_mappings: ClaimMappings,
+    #[serde(default)]
+    user_validation_rules: Vec<serde_json::Value>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Issuer {
+    #[serde(default)]
+    url: String,
+    #[serde(default, rename = "discoveryURL")]
+    discovery_url: String,
+    #[serde(default)]
+    certificate_authority: String,
+    #[serde(default)]
+    audiences: Vec<String>,
+    #[serde(default)]
+    audience_match_policy: String,
+    #[serde(default)]
+    egress_selector_type: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ClaimRule {
+    #[serde(default)]
+    claim: String,
+    #[serde(default)]
+    required_value: String,
+    #[serde(default)]
+    expression: String,
+    #[serde(default, rename = "message")]
+    _message: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ClaimMappings {
+    #[serde(default)]
+    username: ClaimMapping,
+    #[serde(default)]
+    groups: ClaimMapping,
+    #[serde(default)]
+    uid: ClaimMapping,
+    #[serde(default)]
+    extra: Vec<serde_json::Value>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ClaimMapping {
+    #[serde(default)]
+    claim: String,
+    #[serde(default)]
+    prefix: Option<String>,
+    #[serde(default)]
+    expression: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct AnonymousConfig {
+    enabled: bool,
+    #[serde(default)]
+    conditions: Vec<Condition>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Condition {
+    path: String,
+}
+
+const NO_EXPRESSIONS: &str = "Forbidden: expressions (CEL) are not supported here: use a claim";
+
+/// What the text of an AuthenticationConfiguration says.
+pub(crate) fn from_file(text: &str) -> Result<Configured, String> {
+    const VERSIONS: [&str; 3] = ["v1", "v1beta1", "v1alpha1"];
+    let file: File = serde_saphyr::from_str(text).map_err(|error| error.to_string())?;
+    let version = file.api_version.strip_prefix("apiserver.config.k8s.io/");
+    if file.kind != "AuthenticationConfiguration" || !version.is_some_and(|version| VERSIONS.contains(&version)) {
+        return Err(format!(
+            "apiVersion, kind: {} {} is not AuthenticationConfiguration of apiserver.config.k8s.io/v1",
+            file.api_version, file.kind
+        ));
+    }
+    let mut configured = Configured::default();
+    for (index, jwt) in file.jwt.iter().enumerate() {
+        let issuer = issuer(jwt).map_err(|why| format!("jwt[{index}].{why}"))?;
+        if configured.issuers.iter().any(|other| other.url == issuer.url) {
+            return Err(format!("jwt[{index}].issuer.url: Duplicate value: {:?}", issuer.url));
+        }
+        configured.issuers.push(issuer);
+    }
+    if let Some(anonymous) = file.anonymous {
+        if !anonymous.enabled && !anonymous.conditions.is_empty() {
+            return Err(
+                "anonymous.conditions: Invalid value: enabled should be set to true when conditions are defined"
+                    .to_owned(),
+            );
+        }
+        if !anonymous.enabled || !anonymous.conditions.is_empty() {
+            configured.anonymous = Anonymous::Paths(anonymous.conditions.into_iter().map(|c| c.path).collect());
+        }
+    }
+    Ok(configured)
+}
+
+fn issuer(jwt: &Jwt) -> Result<IssuerConfig, String> {
+    let issuer = &jwt.issuer;
+    if issuer.url.is_empty() {
+        return Err("issuer.url: Required value: URL is required".to_owned());
+    }
+    check_url("issuer.url", &issuer.url)?;
+    if !issuer.discovery_url.is_empty() {
+        check_url("issuer.discoveryURL", &issuer.discovery_url)?;
+        if issuer.discovery_url.trim_end_matches('/') == issuer.url.trim_end_matches('/') {
+            let given = &issuer.discovery_url;
+            return Err(format!(
+                "issuer.discoveryURL: Invalid value: {given:?}: discoveryURL must be different from URL"
+            ));
+        }
+    }
+    if issuer.audiences.is_empty() {
+        return Err("issuer.audiences: Required value: at least one issuer.audiences is required".to_owned());
+    }
+    if let Some(index) = issuer.audiences.iter().position(String::is_empty) {
+        return Err(format!("issuer.audiences[{index}]: Required value: audience can't be empty"));
+    }
+    match (issuer.audiences.len(), issuer.audience_match_policy.as_str()) {
+        (1, "") | (_, "MatchAny") => {}
+        (1, other) => {
+            return Err(format!(
+                "issuer.audienceMatchPolicy: Invalid value: {other:?}: must be empty or MatchAny for single audience"
+            ));
+        }
+        (_, other) => {
+            return Err(format!(
+                "issuer.audienceMatchPolicy: Invalid value: {other:?}: must be MatchAny for multiple audiences"
+            ));
+        }
+    }
+    if !issuer.egress_selector_type.is_empty() {
+        return Err("issuer.egressSelectorType: Forbidden: there are no egress selectors here".to_owned());
+    }
+    if !jwt.user_validation_rules.is_empty() {
+        return Err(format!("userValidationRules[0].expression: {NO_EXPRESSIONS}"));
+    }
+    let mappings = &jwt.claim_mappings;
+    if !mappings.extra.is_empty() {
+        return Err(format!("claimMappings.extra[0].valueExpression: {NO_EXPRESSIONS}"));
+    }
+    let username = mapping("claimMappings.username", &mappings.username)?
+        .ok_or("claimMappings.username: Required value: claim or expression is required")?;
+    let rules = jwt.claim_validation_rules.iter().enumerate().map(|(index, rule)| {
+        if !rule.expression.is_empty() {
+            return Err(format!("claimValidationRules[{index}].expression: {NO_EXPRESSIONS}"));
+        }
+        if rule.claim.is_empty() {
+            return Err(format!("claimValidationRules[{index}]: Required value: claim or expression is required"));
+        }
+        Ok(Rule { claim: rule.claim.clone(), required_value: rule.required_value.clone() })
+    });
+    let given = |text: &String| (!text.is_empty()).then(|| text.clone());
+    if !mappings.uid.expression.is_empty() {
+        return Err(format!("claimMappings.uid.expression: {NO_EXPRESSIONS}"));
+    }
+    Ok(IssuerConfig {
+        url: issuer.url.clone(),
+        discovery_url: given(&issuer.discovery_url),
+        ca_pem: given(&issuer.certificate_authority),
+        audiences: issuer.audiences.clone(),
+        algorithms: Algorithm::ALL.iter().map(|(_, algorithm)| *algorithm).collect(),
+        username,
+        groups: mapping("claimMappings.groups", &mappings.groups)?,
+        uid: given(&mappings.uid.claim),
+        rules: rules.collect::<Result<_, _>>()?,
+    })
+}
+
+/// A mapping that may not be there at all; one with a claim must say its prefix, if only that there is none.
+fn mapping(field: &str, mapping: &ClaimMapping) -> Result<Option<Mapping>, String> {
+    if !mapping.expression.is_empty() {
+        return Err(format!("{field}.expression: {NO_EXPRESSIONS}"));
+    }
+    match (mapping.claim.is_empty(), &mapping.prefix) {
+        (true, None) => Ok(None),
+        (true, Some(_)) => {
+            Err(format!("{field}.prefix: Invalid value: non-nil: prefix can only be set when claim is set"))
+        }
+        (false, None) => Err(format!(
+            "{field}.prefix: Required value: prefix is required when claim is set. It can be set to an empty string to disable prefixing"
+        )),
+        (false, Some(prefix)) => Ok(Some(Mapping { claim: mapping.claim.clone(), prefix: prefix.clone() })),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flags() -> OidcFlags {
+        OidcFlags { issuer_url: "https://a".to_owned(), client_id: "k".to_owned(), ..OidcFlags::default() }
+    }
+
+    #[test]
+    fn flags_say_an_issuer() {
+        let check = |flags: OidcFlags, claim: &str, prefix: &str| {
+            let config = from_flags(&flags, None).expect("an issuer");
+            assert_eq!((config.username.claim.as_str(), config.username.prefix.as_str()), (claim, prefix), "{flags:?}");
+        };
+        check(flags(), "sub", "https://a#");
+        check(OidcFlags { username_claim: "email".to_owned(), ..flags() }, "email", "");
+        check(OidcFlags { username_claim: "name".to_owned(), ..flags() }, "name", "https://a#");
+        check(OidcFlags { username_prefix: "-".to_owned(), ..flags() }, "sub", "");
+        check(OidcFlags { username_prefix: "x:".to_owned(), ..flags() }, "sub", "x:");
+    }
+
+    #[test]
+    fn wrong_flags_are_named() {
+        let check = |flags: OidcFlags, expected: &str| {
+            let error = from_flags(&flags, None).expect_err("a refusal");
+            assert!(error.contains(expected), "{error}");
+        };
+        check(OidcFlags { client_id: String::new(), ..flags() }, "must be specified together");
+        check(OidcFlags { issuer_url: "http://a".to_owned(), ..flags() }, "URL scheme must be https");
+        check(OidcFlags { issuer_url: "a".to_owned(), ..flags() }, "oidc-issuer-url: Invalid value");
+        check(OidcFlags { required_claims: vec!["x".to_owned()], ..flags() }, "oidc-required-claim");
+        check(OidcFlags { signing_algs: vec!["HS256".to_owned()], ..flags() }, "Unsupported value: \"HS256\"");
+    }
+
+    fn file(jwt: &str) -> String {
+        format!("apiVersion: apiserver.config.k8s.io/v1\nkind: AuthenticationConfiguration\njwt:\n- {jwt}")
+    }
+
+    const ISSUER: &str = "issuer: {url: 'https://a', audiences: [k]}";
+
+    #[test]
+    fn a_file_says_issuers() {
+        let text = file(&format!(
+            "{ISSUER}\n  claimMappings: {{username: {{claim: sub, prefix: ''}}, groups: {{claim: g, prefix: 'x:'}}, uid: {{claim: u}}}}\n  \
+             claimValidationRules: [{{claim: t, requiredValue: v}}]\nanonymous: {{enabled: true, conditions: [{{path: /livez}}]}}"
+        ));
+        let configured = from_file(&text).expect("a configuration");
+        let expected = IssuerConfig {
+            url: "https://a".to_owned(),
+            audiences: vec!["k".to_owned()],
+            algorithms: Algorithm::ALL.iter().map(|(_, algorithm)| *algorithm).collect(),
+            username: Mapping { claim: "sub".to_owned(), prefix: String::new() },
+            groups: Some(Mapping { claim: "g".to_owned(), prefix: "x:".to_owned() }),
+            uid: Some("u".to_owned()),
+            rules: vec![Rule { claim: "t".to_owned(), required_value: "v".to_owned() }],
+            ..IssuerConfig::default()
+        };
+        assert_eq!(configured.issuers, [expected]);
+        assert!(configured.anonymous.allows("/livez") && !configured.anonymous.allows("/version"));
+    }
+
+    #[test]
+    fn what_is_wrong_in_a_file_is_named() {
+        let check = |jwt: &str, expected: &str| {
+            let error = from_file(&file(jwt)).expect_err(jwt);
+            assert!(error.contains(expected), "{jwt}: {error}");
+        };
+        let named = "claimMappings: {username: {claim: sub, prefix: ''}}";
+        check("issuer: {}", "jwt[0].issuer.url: Required value: URL is required");
+        check("issuer: {url: 'http://a', audiences: [k]}", "jwt[0].issuer.url: Invalid value: \"http://a\"");
+        check("issuer: {url: 'https://a'}", "jwt[0].issuer.audiences: Required value");
+        check("issuer: {url: 'https://a', audiences: [k, l]}", "jwt[0].issuer.audienceMatchPolicy");
+        check(ISSUER, "jwt[0].claimMappings.username: Required value");
+        check(
+            &format!("{ISSUER}\n  claimMappings: {{username: {{claim: sub}}}}"),
+            "claimMappings.username.prefix: Required",
+        );
+        check(
+            &format!("{ISSUER}\n  claimMappings: {{username: {{expression: claims.sub}}}}"),
+            "jwt[0].claimMappings.username.expression: Forbidden: expressions (CEL)",
+        );
+        check(
+            &format!("{ISSUER}\n  {named}\n  claimValidationRules: [{{expression: 'true'}}]"),
+            "jwt[0].claimValidationRules[0].expression: Forbidden",
+        );
+        check(
+            &format!("{ISSUER}\n  {named}\n  userValidationRules: [{{expression: 'true'}}]"),
+            "userValidationRules[0]",
+        );
+        check(
+            &format!("{ISSUER}\n  {named}\n- {ISSUER}\n  {named}"),
+            "jwt[1].issuer.url: Duplicate value: \"https://a\"",
+        );
+        check(&format!("{ISSUER}\n  {named}\n  colour: red"), "colour");
+        assert!(from_file("apiVersion: v1\nkind: Pod").is_err());
+    }
+}
