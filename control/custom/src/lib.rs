@@ -5,7 +5,11 @@
 
 pub mod columns;
 pub mod definition;
+mod duration;
+mod field_path;
+mod number;
 pub mod scale;
+mod schema;
 pub mod version;
 
 pub use columns::Column;

@@ -1,5 +1,6 @@
 //! The scale subresource: an `autoscaling/v1` Scale read out of a custom object, and written into it.
 
+use pal_resources::{FieldError, FieldPath};
 use serde_json::{Map, Value, json};
 
 /// Where the numbers of a scale stand in an object, as `spec.replicas`.
@@ -22,6 +23,40 @@ impl ScalePaths {
             status_replicas: path("statusReplicasPath").unwrap_or_default(),
             label_selector: path("labelSelectorPath"),
         })
+    }
+
+    /// What is wrong with the numbers and the selector of an object.
+    pub(crate) fn validate(&self, object: &Value) -> Vec<FieldError> {
+        let mut errors = Vec::new();
+        for path in [&self.spec_replicas, &self.status_replicas] {
+            let at_path = FieldPath::new(&format!(".{path}"));
+            match at(object, path).filter(|value| !value.is_null()) {
+                None => {}
+                Some(value) => match value.as_i64() {
+                    None => {
+                        let why = format!(
+                            ".{path} accessor error: {value} is of the type {}, expected int64",
+                            go_type(value)
+                        );
+                        errors.push(FieldError::invalid(&at_path, 0, &why));
+                    }
+                    Some(number) if number < 0 => {
+                        errors.push(FieldError::invalid(&at_path, number, "should be a non-negative integer"));
+                    }
+                    Some(number) if number > i64::from(i32::MAX) => {
+                        let why = format!("should be less than or equal to {}", i32::MAX);
+                        errors.push(FieldError::invalid(&at_path, number, &why));
+                    }
+                    Some(_) => {}
+                },
+            }
+        }
+        let selector = self.label_selector.as_deref().and_then(|path| Some((path, at(object, path)?)));
+        if let Some((path, value)) = selector.filter(|(_, value)| !value.is_string() && !value.is_null()) {
+            let why = format!(".{path} accessor error: {value} is of the type {}, expected string", go_type(value));
+            errors.push(FieldError::invalid(&FieldPath::new(&format!(".{path}")), "", &why));
+        }
+        errors
     }
 
     /// The object's Scale. An error where no number of wanted replicas is set.
@@ -66,4 +101,17 @@ impl ScalePaths {
 /// The value at a path of field names.
 pub(crate) fn at<'a>(object: &'a Value, path: &str) -> Option<&'a Value> {
     path.split('.').try_fold(object, |value, name| value.get(name))
+}
+
+/// What Go calls the type of a value.
+fn go_type(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "<nil>",
+        Value::Bool(_) => "bool",
+        Value::Number(number) if number.is_f64() => "float64",
+        Value::Number(_) => "int64",
+        Value::String(_) => "string",
+        Value::Array(_) => "[]interface {}",
+        Value::Object(_) => "map[string]interface {}",
+    }
 }

@@ -7,6 +7,8 @@ use serde_json::Value;
 use crate::columns::Column;
 use crate::definition::Names;
 use crate::scale::ScalePaths;
+use crate::schema::check::{self, Findings};
+use crate::schema::{Node, Path, default, lists, meta, prune};
 
 /// A field by which lists and watches may select (`spec.versions[].selectableFields`).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +31,7 @@ pub struct Version {
     columns: Vec<Column>,
     selectable: Vec<Selectable>,
     openapi: Value,
+    node: Node,
 }
 
 impl Version {
@@ -38,7 +41,8 @@ impl Version {
         version: &Value,
         path: &FieldPath,
     ) -> Result<Self, Vec<FieldError>> {
-        let _ = path;
+        let schema = &version["schema"]["openAPIV3Schema"];
+        let node = Node::read(schema, &mut Path::new(&path.to_string()))?;
         let name = version["name"].as_str().unwrap_or_default().to_owned();
         Ok(Self {
             served: version["served"] == true,
@@ -48,7 +52,8 @@ impl Version {
             scale: ScalePaths::read(&version["subresources"]["scale"]),
             columns: Vec::new(),
             selectable: Vec::new(),
-            openapi: version["schema"]["openAPIV3Schema"].clone(),
+            openapi: schema.clone(),
+            node,
             name,
         })
     }
@@ -56,20 +61,33 @@ impl Version {
     /// Leaves out what the schema does not know. The paths of what was left out, as `spec.foo`, sorted: what the strict
     /// decoder of kube-apiserver names as `unknown field "spec.foo"`. Idempotent.
     pub fn prune(&self, object: &mut Value) -> Vec<String> {
-        let _ = object;
-        Vec::new()
+        prune::prune_object(object, &self.node)
     }
 
-    /// Fills in the schema's defaults. Idempotent.
+    /// Fills in the schema's defaults, and takes out nulls that may not be. Idempotent.
     pub fn default(&self, object: &mut Value) {
-        let _ = object;
+        default::fill(object, &self.node);
     }
 
     /// What is wrong with an object: schema, formats, list types, rules. With the stored object beside it, faults of
     /// parts that did not change are forgiven (KEP-4008).
     pub fn validate(&self, object: &Value, old: Option<&Value>) -> Vec<FieldError> {
-        let _ = (object, old);
-        Vec::new()
+        let mut found = Findings::default();
+        check::check(&self.node, object, old, &mut Path::default(), &mut found);
+        let mut errors = found.errors;
+        if let Some(scale) = &self.scale {
+            errors.extend(scale.validate(object));
+        }
+        meta::check_embedded(object, &self.node, true, &mut Path::default(), &mut errors);
+        let doubled_before = old.is_some_and(|old| {
+            let mut doubled = Vec::new();
+            lists::duplicates(old, &self.node, &mut Path::default(), &mut doubled);
+            !doubled.is_empty()
+        });
+        if !doubled_before {
+            lists::duplicates(object, &self.node, &mut Path::default(), &mut errors);
+        }
+        errors
     }
 
     /// The same for a write of the status subresource, which is judged by what it can change: the rest was judged before.

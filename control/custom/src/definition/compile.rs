@@ -1,8 +1,9 @@
 //! From the object to what requests need of it.
 
-use pal_resources::{FieldError, FieldPath};
+use pal_resources::FieldError;
 use serde_json::Value;
 
+use super::places::{Part, versions as all_versions};
 use crate::version::Version;
 
 /// The names of a resource, as `spec.names` has them.
@@ -44,10 +45,10 @@ impl Definition {
             categories: list(&names["categories"]),
         };
         let group = text(&spec["group"]);
-        let path = FieldPath::new("spec").child("versions");
         let (mut versions, mut errors) = (Vec::new(), Vec::new());
-        for (index, version) in spec["versions"].as_array().into_iter().flatten().enumerate() {
-            match Version::compile(&group, &names, version, &path.index(index)) {
+        for (index, version) in all_versions(spec).iter().enumerate() {
+            let path = Part::Schema.place(spec, index).path.child("openAPIV3Schema");
+            match Version::compile(&group, &names, version, &path) {
                 Ok(version) => versions.push(version),
                 Err(faults) => errors.extend(faults),
             }

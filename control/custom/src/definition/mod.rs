@@ -1,9 +1,21 @@
 //! The definition itself: defaults, refusals, status, and what is compiled from it.
 
+mod approval;
 mod compile;
+mod conversion;
+mod default_rules;
 mod defaults;
+mod list_rules;
+mod openapi_rules;
+mod parts;
+mod places;
+mod rule_rules;
 mod status;
+mod structural;
 mod validate;
+
+#[cfg(test)]
+mod tests;
 
 pub use compile::{Definition, Names};
 pub use defaults::{default_definition, store_version};

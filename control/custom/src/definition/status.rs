@@ -6,6 +6,8 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
+use super::approval::{self, Approval};
+
 /// Names of the same group that other definitions hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TakenNames {
@@ -62,10 +64,23 @@ pub fn names_status(crd: &Value, taken: &[TakenNames], now: Timestamp) -> Value 
         set_condition(&mut status, "Established", "False", "NotAccepted", message, now);
     }
     status.insert("acceptedNames".to_owned(), accepted);
+    tell_approval(crd, &mut status, now);
     let mut whole = json!({"status": status});
     whole["spec"] = crd["spec"].clone();
     super::store_version(&mut whole);
     whole["status"].take()
+}
+
+/// Definitions of protected groups say whether their API was approved.
+fn tell_approval(crd: &Value, status: &mut Map<String, Value>, now: Timestamp) {
+    let (is, reason, message) = match approval::of(crd) {
+        None => return,
+        Some(Approval::Approved(message)) => ("True", "ApprovedAnnotation", message),
+        Some(Approval::Bypassed(message)) => ("False", "UnapprovedAnnotation", message),
+        Some(Approval::Missing(message)) => ("False", "MissingAnnotation", message),
+        Some(Approval::Invalid(message)) => ("False", "InvalidAnnotation", message),
+    };
+    set_condition(status, "KubernetesAPIApprovalPolicyConformant", is, reason, &message, now);
 }
 
 type Conflict = (&'static str, String);
@@ -147,6 +162,11 @@ pub fn deletion_status(crd: &Value, deletion: &Deletion, now: Timestamp) -> Valu
     };
     set_condition(&mut status, "Terminating", is, reason, &message, now);
     Value::Object(status)
+}
+
+/// Whether the definition's condition of that type holds.
+pub(super) fn is_true(crd: &Value, kind: &str) -> bool {
+    crd["status"].as_object().is_some_and(|status| condition(status, kind)["status"] == "True")
 }
 
 fn condition<'a>(status: &'a Map<String, Value>, kind: &str) -> &'a Value {

@@ -1,0 +1,54 @@
+//! Defaults obey the schema that they stand in (apiextensions `schema/defaulting/validation.go`).
+
+use pal_resources::{FieldError, FieldPath};
+use serde_json::Value;
+
+use crate::schema::check::{Findings, check};
+use crate::schema::prune::{META_FIELDS, prune_value};
+use crate::schema::{Node, Path, meta};
+
+/// What is wrong with the defaults of a schema.
+pub(super) fn validate(node: &Node, schema: &Value, path: &FieldPath) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    walk(node, schema, true, false, path, &mut errors);
+    errors
+}
+
+fn walk(node: &Node, schema: &Value, resource: bool, in_meta: bool, path: &FieldPath, errors: &mut Vec<FieldError>) {
+    if let Some(default) = &node.default {
+        judge(node, default, in_meta, &path.child("default"), errors);
+    }
+    if let Some(items) = &node.items {
+        walk(items, &schema["items"], items.embedded, in_meta, &path.child("items"), errors);
+    }
+    for (name, inner) in &node.properties {
+        let in_meta = !inner.embedded && (in_meta || (resource && META_FIELDS.contains(&name.as_str())));
+        let at = path.child("properties").key(name);
+        walk(inner, &schema["properties"][name], inner.embedded, in_meta, &at, errors);
+    }
+}
+
+fn judge(node: &Node, default: &Value, in_meta: bool, path: &FieldPath, errors: &mut Vec<FieldError>) {
+    if !in_meta {
+        let mut pruned = default.clone();
+        prune_value(&mut pruned, node);
+        if pruned != *default {
+            errors.push(FieldError::invalid(path, default.clone(), "must not have unknown fields"));
+        }
+        let before = errors.len();
+        meta::check_embedded(default, node, false, &mut Path::new(&path.to_string()), errors);
+        if errors.len() > before {
+            return;
+        }
+    }
+    let mut found = Findings::default();
+    check(node, default, None, &mut Path::default(), &mut found);
+    errors.extend(found.errors.into_iter().map(|mut error| {
+        // Paths of the check begin at the default.
+        error.path = match error.path.to_string().as_str() {
+            "<nil>" => path.clone(),
+            inner => path.child(inner),
+        };
+        error
+    }));
+}

@@ -1,0 +1,181 @@
+//! What is wrong with the schema of a version (apiextensions `ValidateCustomResourceDefinitionOpenAPISchema`).
+
+use pal_resources::{FieldError, FieldPath};
+use serde_json::{Map, Value};
+
+use super::validate::text;
+use super::{default_rules, list_rules, rule_rules, structural};
+use crate::schema::{Node, Path};
+
+type Errors = Vec<FieldError>;
+
+const TYPES: &[&str] = &["array", "boolean", "integer", "number", "object", "string"];
+
+/// What a schema may say at its root where there is a status subresource: Go's names, as the message lists them.
+const AT_ROOT: &str = "[Description Type Format Title Maximum ExclusiveMaximum Minimum ExclusiveMinimum MaxLength MinLength Pattern MaxItems MinItems UniqueItems MultipleOf Required Items Properties ExternalDocs Example XPreserveUnknownFields XValidations]";
+
+const NOT_AT_ROOT: &[&str] = &[
+    "$ref",
+    "$schema",
+    "additionalItems",
+    "additionalProperties",
+    "allOf",
+    "anyOf",
+    "default",
+    "definitions",
+    "dependencies",
+    "enum",
+    "id",
+    "maxProperties",
+    "minProperties",
+    "not",
+    "nullable",
+    "oneOf",
+    "patternProperties",
+    "x-kubernetes-embedded-resource",
+    "x-kubernetes-int-or-string",
+    "x-kubernetes-list-map-keys",
+    "x-kubernetes-list-type",
+    "x-kubernetes-map-type",
+];
+
+/// Judges a whole schema. Rules of one that is stored already are not estimated again.
+pub(super) fn validate(schema: &Value, has_status: bool, stored: bool, path: &FieldPath, errors: &mut Errors) {
+    let before = errors.len();
+    if has_status {
+        at_root(schema, path, errors);
+    }
+    if schema["nullable"] == true {
+        errors.push(FieldError::forbidden(&path.child("nullable"), "nullable cannot be true at the root"));
+    }
+    let mut faults = structural::validate(schema, path);
+    let node = match Node::read(schema, &mut Path::new(&path.to_string())) {
+        Ok(node) => Some(node),
+        Err(unreadable) => {
+            faults.extend(unreadable);
+            None
+        }
+    };
+    let mut node = node.filter(|_| faults.is_empty());
+    errors.extend(faults);
+    if let Some(read) = &node {
+        let unfit = default_rules::validate(read, schema, path);
+        if !unfit.is_empty() {
+            node = None;
+        }
+        errors.extend(unfit);
+    }
+    walk(schema, At { path: path.clone(), root: true, ..At::default() }, errors);
+    if let Some(node) = node.filter(|_| errors.len() == before) {
+        rule_rules::validate(&node, schema, stored, path, errors);
+    }
+}
+
+fn at_root(schema: &Value, path: &FieldPath, errors: &mut Errors) {
+    let ty = text(&schema["type"]);
+    if !ty.is_empty() && ty != "object" {
+        let why =
+            "only \"object\" is allowed as the type at the root of the schema if the status subresource is enabled";
+        errors.push(FieldError::invalid(&path.child("type"), ty, why));
+    }
+    let set = |name: &str| schema.get(name).is_some_and(|value| !value.is_null() && *value != false);
+    if NOT_AT_ROOT.iter().any(|name| set(name)) {
+        let why =
+            format!("only {AT_ROOT} fields are allowed at the root of the schema if the status subresource is enabled");
+        errors.push(FieldError::invalid(path, schema.clone(), &why));
+    }
+}
+
+/// Where the walk is.
+#[derive(Clone, Default)]
+struct At {
+    path: FieldPath,
+    root: bool,
+    in_meta: bool,
+    no_defaults: Option<String>,
+}
+
+impl At {
+    fn below(&self, path: FieldPath) -> Self {
+        Self { path, root: false, ..self.clone() }
+    }
+}
+
+fn walk(schema: &Value, at: At, errors: &mut Errors) {
+    let path = &at.path;
+    one(schema, &at, errors);
+    if schema["uniqueItems"] == true {
+        let why = "uniqueItems cannot be set to true since the runtime complexity becomes quadratic";
+        errors.push(FieldError::forbidden(&path.child("uniqueItems"), why));
+    }
+    let properties = schema["properties"].as_object();
+    let additional = &schema["additionalProperties"];
+    let with_properties = properties.is_some_and(|map| !map.is_empty());
+    if with_properties && (additional.is_object() || *additional == false) {
+        let why = "additionalProperties and properties are mutual exclusive";
+        errors.push(FieldError::forbidden(&path.child("additionalProperties"), why));
+    }
+    if additional.is_object() {
+        let mut below = at.below(path.child("additionalProperties"));
+        if at.in_meta {
+            below.no_defaults = Some("inside additionalProperties applying to object metadata".to_owned());
+        }
+        walk(additional, below, errors);
+    }
+    for (name, inner) in properties.into_iter().flatten() {
+        let mut below = at.below(path.child("properties").key(name));
+        let resource = at.root || schema["x-kubernetes-embedded-resource"] == true;
+        if resource && matches!(name.as_str(), "metadata" | "kind" | "apiVersion") {
+            below.in_meta = true;
+            if at.root {
+                below.no_defaults = Some(format!("in top-level {name}"));
+            }
+        }
+        walk(inner, below, errors);
+    }
+    for junctor in ["allOf", "oneOf", "anyOf"] {
+        for (index, inner) in schema[junctor].as_array().into_iter().flatten().enumerate() {
+            walk(inner, at.below(path.child(junctor).index(index)), errors);
+        }
+    }
+    for name in ["not", "items"] {
+        if schema[name].is_object() {
+            walk(&schema[name], at.below(path.child(name)), errors);
+        }
+    }
+    if schema.get("x-kubernetes-preserve-unknown-fields").is_some_and(|value| *value == false) {
+        let field = path.child("x-kubernetes-preserve-unknown-fields");
+        errors.push(FieldError::invalid(&field, false, "must be true or undefined"));
+    }
+    list_rules::validate(schema, path, errors);
+    rule_rules::form(schema, path, errors);
+}
+
+/// What may not be said at all.
+fn one(schema: &Value, at: &At, errors: &mut Errors) {
+    let path = &at.path;
+    let ty = text(&schema["type"]);
+    if !ty.is_empty() && !TYPES.contains(&ty) {
+        errors.push(FieldError::not_supported(&path.child("type"), ty, TYPES));
+    }
+    if let (Some(reason), true) = (&at.no_defaults, schema.get("default").is_some_and(|value| !value.is_null())) {
+        errors.push(FieldError::forbidden(&path.child("default"), &format!("must not be set {reason}")));
+    }
+    let mut forbid = |wrong: bool, name: &str, why: &str| {
+        if wrong {
+            errors.push(FieldError::forbidden(&path.child(name), why));
+        }
+    };
+    let set = |name: &str| schema.get(name).is_some_and(|value| !value.is_null());
+    let filled = |name: &str| schema[name].as_object().is_some_and(|map: &Map<_, _>| !map.is_empty());
+    forbid(!text(&schema["id"]).is_empty(), "id", "id is not supported");
+    forbid(set("additionalItems"), "additionalItems", "additionalItems is not supported");
+    forbid(filled("patternProperties"), "patternProperties", "patternProperties is not supported");
+    forbid(filled("definitions"), "definitions", "definitions is not supported");
+    forbid(set("dependencies"), "dependencies", "dependencies is not supported");
+    forbid(set("$ref"), "$ref", "$ref is not supported");
+    forbid(ty == "null", "type", "type cannot be set to null, use nullable as an alternative");
+    forbid(schema["items"].is_array(), "items", "items must be a schema object and not an array");
+    let embedded = at.in_meta && schema["x-kubernetes-embedded-resource"] == true;
+    forbid(embedded, "x-kubernetes-embedded-resource", "must not be used inside of resource meta");
+}
