@@ -150,19 +150,24 @@ impl Watch {
         }
     }
 
-    /// Waits until [`try_next`](Watch::try_next) may return something, or the watch is over. It may return nothing all the
-    /// same: what happened was not selected.
-    pub async fn stirred(&self) {
-        if self.initial.len() > 0 || self.initial_end.is_some() {
-            return;
-        }
-        let Source::Live(watcher) = &self.source else { return };
-        match &self.bookmarks {
-            None => watcher.stirred().await,
-            Some(bookmarks) => tokio::select! {
-                () = watcher.stirred() => {}
-                () = tokio::time::sleep_until(bookmarks.next) => {}
-            },
+    /// Ends when [`try_next`](Watch::try_next), as the watch stands now, may return something, or the watch is over. It may
+    /// return nothing all the same: what happened was not selected.
+    pub fn stirred(&self) -> impl Future<Output = ()> + Send + use<> {
+        let at_hand = self.initial.len() > 0 || self.initial_end.is_some();
+        let stirred = match &self.source {
+            Source::Live(watcher) if !at_hand => Some(watcher.stirred()),
+            Source::Live(_) | Source::Failed(_) | Source::Ended => None,
+        };
+        let bookmark = self.bookmarks.as_ref().map(|bookmarks| bookmarks.next);
+        async move {
+            match (stirred, bookmark) {
+                (None, _) => {}
+                (Some(stirred), None) => stirred.await,
+                (Some(stirred), Some(bookmark)) => tokio::select! {
+                    () = stirred => {}
+                    () = tokio::time::sleep_until(bookmark) => {}
+                },
+            }
         }
     }
 
@@ -171,21 +176,39 @@ impl Watch {
         matches!(self.source, Source::Ended) && self.initial.len() == 0 && self.initial_end.is_none()
     }
 
-    /// The next event if it is there already: lets a writer send in one piece what came together. With
-    /// [`stirred`](Watch::stirred) it takes the place of [`next`](Watch::next) for who looks only from time to time.
+    /// The next event if it is there already.
     pub fn try_next(&mut self) -> Option<WatchEvent> {
-        loop {
-            if let Some(event) = self.at_hand() {
-                return Some(event);
+        let mut events = Vec::new();
+        while events.is_empty() && self.try_some(1, &mut events) {}
+        events.pop()
+    }
+
+    /// Adds the next events that are there already, up to so many at once: lets a writer send in one piece what came
+    /// together. Returns whether there may be more. With [`stirred`](Watch::stirred) it takes the place of
+    /// [`next`](Watch::next) for who looks only from time to time.
+    pub fn try_some(&mut self, most: usize, events: &mut Vec<WatchEvent>) -> bool {
+        let before = events.len();
+        while let Some(event) = self.at_hand() {
+            events.push(event);
+            if events.len() - before == most {
+                return true;
             }
-            let Source::Live(watcher) = &mut self.source else { return None };
-            let Some(received) = watcher.try_next().transpose() else {
+        }
+        let Source::Live(watcher) = &mut self.source else { return false };
+        // Looked at when the history is free again: to match a selector may mean to read an object.
+        let mut seen = Vec::new();
+        match watcher.visit(most, |event| seen.push(event.clone())) {
+            Ok(more) => {
+                events.extend(seen.iter().filter_map(|event| self.selection.view(event)));
                 let version = ResourceVersion(watcher.revision().0);
+                let due = |bookmarks: &&mut Bookmarks| !more && bookmarks.next <= Instant::now();
                 // Nothing is left to tell, so the watch stands where the store does.
-                return self.bookmarks.as_mut().filter(|bookmarks| bookmarks.next <= Instant::now())?.due(version);
-            };
-            if let Some(event) = self.received(received) {
-                return Some(event);
+                events.extend(self.bookmarks.as_mut().filter(due).and_then(|bookmarks| bookmarks.due(version)));
+                more
+            }
+            Err(error) => {
+                events.extend(self.received(Err(error)));
+                false
             }
         }
     }

@@ -5,8 +5,8 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -14,6 +14,7 @@ use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
+use memchr::{memmem, memrchr};
 use pal_registry::{Bootstrap, Registry};
 use pal_server::{Server, ServerConfig};
 use pal_store::{Store, StoreConfig};
@@ -21,9 +22,11 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -31,7 +34,7 @@ const CONFIGS: &str = "/api/v1/namespaces/default/configmaps";
 const WRITERS: u32 = 20;
 /// Written before the time at which an event's write was sent, in microseconds.
 const MARK: &[u8] = b"\"sent\":\"";
-/// How long a watcher hears nothing before it takes that for the end.
+/// For the last events to come.
 const QUIET: Duration = Duration::from_millis(700);
 
 fn main() -> Result<(), Failure> {
@@ -79,25 +82,30 @@ fn cpu() -> Duration {
     Duration::from_millis(ticks * 10)
 }
 
+/// How old events were when they came to one watcher.
+type Times = Arc<Mutex<Vec<Duration>>>;
+
 struct Shared {
     begun: Instant,
-    over: AtomicBool,
     written: AtomicU64,
 }
 
 async fn load(address: SocketAddr, pki: &Path, numbers: &[u32]) -> Result<(), Failure> {
     let [watchers, rate, seconds, bytes] = numbers else { return Err("four numbers".into()) };
     let tls = tls(pki)?;
-    let shared = Arc::new(Shared { begun: Instant::now(), over: AtomicBool::new(false), written: AtomicU64::new(0) });
-    let mut following = JoinSet::new();
+    let shared = Arc::new(Shared { begun: Instant::now(), written: AtomicU64::new(0) });
+    let (mut following, mut all) = (JoinSet::<Result<(), Failure>>::new(), Vec::new());
     for _ in 0..*watchers {
-        let mut sender = connect(address, &tls).await?;
-        let request = Request::get(format!("{CONFIGS}?watch=1")).header("host", "localhost");
-        let answer = sender.send_request(request.body(Full::default())?).await?;
-        if answer.status() != StatusCode::OK {
-            return Err(format!("a watch was answered {}", answer.status()).into());
+        let mut stream = secured(address, &tls).await?;
+        stream.write_all(format!("GET {CONFIGS}?watch=1 HTTP/1.1\r\nhost: localhost\r\n\r\n").as_bytes()).await?;
+        let mut head = vec![0; 4096];
+        let length = stream.read(&mut head).await?;
+        if !head.starts_with(b"HTTP/1.1 200 ") {
+            return Err(String::from_utf8_lossy(&head[..length]).into());
         }
-        following.spawn(follow(answer.into_body(), sender, shared.clone()));
+        let times = Times::default();
+        all.push(times.clone());
+        following.spawn(follow(stream, shared.clone(), times));
     }
     let (mut writing, started) = (JoinSet::new(), Instant::now());
     for writer in 0..WRITERS {
@@ -110,10 +118,13 @@ async fn load(address: SocketAddr, pki: &Path, numbers: &[u32]) -> Result<(), Fa
         done??;
     }
     let per_second = shared.written.load(Ordering::Relaxed) as f64 / started.elapsed().as_secs_f64();
-    shared.over.store(true, Ordering::Relaxed);
+    tokio::time::sleep(QUIET).await;
+    if let Some(ended) = following.try_join_next() {
+        ended??;
+    }
     let mut times = Vec::new();
-    while let Some(done) = following.join_next().await {
-        times.extend(done??);
+    for of_one in all {
+        times.append(&mut *of_one.lock().map_err(|_| "the times are lost")?);
     }
     times.sort_unstable();
     let at = |part: f64| times.get((times.len() as f64 * part) as usize).copied().unwrap_or_default();
@@ -138,38 +149,36 @@ fn tls(pki: &Path) -> Result<Arc<ClientConfig>, Failure> {
     Ok(Arc::new(builder.with_client_auth_cert(chain, PrivateKeyDer::from_pem_file(&admin)?)?))
 }
 
-async fn connect(address: SocketAddr, tls: &Arc<ClientConfig>) -> Result<SendRequest<Full<Bytes>>, Failure> {
+async fn secured(address: SocketAddr, tls: &Arc<ClientConfig>) -> Result<TlsStream<TcpStream>, Failure> {
     let tcp = TcpStream::connect(address).await?;
     tcp.set_nodelay(true)?;
-    let stream = TlsConnector::from(tls.clone()).connect(ServerName::try_from("localhost")?, tcp).await?;
-    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    Ok(TlsConnector::from(tls.clone()).connect(ServerName::try_from("localhost")?, tcp).await?)
+}
+
+async fn connect(address: SocketAddr, tls: &Arc<ClientConfig>) -> Result<SendRequest<Full<Bytes>>, Failure> {
+    let (sender, connection) = http1::handshake(TokioIo::new(secured(address, tls).await?)).await?;
     // It ends with its sender and its answers.
     tokio::spawn(connection);
     Ok(sender)
 }
 
-async fn follow(
-    mut body: hyper::body::Incoming,
-    _sender: SendRequest<Full<Bytes>>,
-    shared: Arc<Shared>,
-) -> Result<Vec<Duration>, Failure> {
-    let (mut times, mut held) = (Vec::new(), Vec::new());
+/// Notes how old the events are that come, without a client library: the load has to leave the processors to the server.
+async fn follow(mut stream: TlsStream<TcpStream>, shared: Arc<Shared>, times: Times) -> Result<(), Failure> {
+    let mut held = Vec::with_capacity(32 * 1024);
+    let marks = memmem::Finder::new(MARK);
     loop {
-        let frame = match tokio::time::timeout(QUIET, body.frame()).await {
-            Ok(frame) => frame.ok_or("a watch ended")??,
-            Err(_) if shared.over.load(Ordering::Relaxed) => return Ok(times),
-            Err(_) => continue,
-        };
-        let Ok(data) = frame.into_data() else { continue };
+        if stream.read_buf(&mut held).await? == 0 {
+            return Err("a watch ended".into());
+        }
         let now = shared.begun.elapsed();
-        held.extend_from_slice(&data);
-        let Some(end) = held.iter().rposition(|byte| *byte == b'\n') else { continue };
-        for line in held[..end].split(|byte| *byte == b'\n') {
-            let Some(at) = line.windows(MARK.len()).position(|window| window == MARK) else { continue };
-            let digits = line[at + MARK.len()..].split(|byte| *byte == b'"').next().unwrap_or_default();
+        let Some(end) = memrchr(b'\n', &held) else { continue };
+        let mut times = times.lock().map_err(|_| "the times are lost")?;
+        for at in marks.find_iter(&held[..end]) {
+            let digits = held[at + MARK.len()..].split(|byte| *byte == b'"').next().unwrap_or_default();
             let micros: u64 = std::str::from_utf8(digits)?.parse()?;
             times.push(now.saturating_sub(Duration::from_micros(micros)));
         }
+        drop(times);
         held.drain(..=end);
     }
 }

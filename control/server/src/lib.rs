@@ -17,6 +17,7 @@ mod error;
 mod kubeconfig;
 mod leases;
 mod peer_http;
+mod rarely;
 mod server;
 mod trust;
 mod wire;

@@ -145,6 +145,11 @@ impl Bucket {
     fn floor(&self) -> Revision {
         self.ring.read().unwrap_or_else(PoisonError::into_inner).floor()
     }
+
+    /// Whether a reader at that position would find an event, or that it has missed some.
+    fn has_news(&self, position: u64) -> bool {
+        !matches!(self.ring.read().unwrap_or_else(PoisonError::into_inner).at(position), Ok(None))
+    }
 }
 
 /// Reads the events of keys with one prefix, in order, none twice and none left out.
@@ -172,30 +177,33 @@ impl Watcher {
         }
     }
 
-    /// Waits until [`try_next`](Watcher::try_next) may have something to say beside `None`. Others' events of the bucket end
-    /// the wait too: who serves many watchers chooses how soon it looks again.
-    pub async fn stirred(&self) {
-        // Who looks from time to time mostly finds something, and need not register.
-        if self.has_news() {
-            return;
+    /// Ends when [`try_next`](Watcher::try_next), as the watcher stands now, may have something to say beside `None`. Others'
+    /// events of the bucket end the wait too: who serves many watchers chooses how soon it looks again.
+    pub fn stirred(&self) -> impl Future<Output = ()> + Send + use<> {
+        let (hub, bucket, position) = (self.hub.clone(), self.bucket.clone(), self.position);
+        async move {
+            let mut grown = std::pin::pin!(bucket.grown.notified());
+            grown.as_mut().enable();
+            if !bucket.has_news(position) && !hub.closed.load(Ordering::Acquire) {
+                grown.await;
+            }
         }
-        let mut grown = std::pin::pin!(self.bucket.grown.notified());
-        grown.as_mut().enable();
-        if !self.has_news() {
-            grown.await;
-        }
-    }
-
-    fn has_news(&self) -> bool {
-        let ring = self.bucket.ring.read().unwrap_or_else(PoisonError::into_inner);
-        !matches!(ring.at(self.position), Ok(None)) || self.hub.closed.load(Ordering::Acquire)
     }
 
     /// The next event if it has happened already.
     pub fn try_next(&mut self) -> Result<Option<Arc<Event>>, WatchError> {
+        let mut next = None;
+        self.visit(1, |event| next = Some(event.clone()))?;
+        Ok(next)
+    }
+
+    /// Shows the next events that have happened already, so many at most, in one look at the history. Returns whether there
+    /// may be more. `visit` should be brief: the history does not grow meanwhile.
+    pub fn visit(&mut self, most: usize, mut visit: impl FnMut(&Arc<Event>)) -> Result<bool, WatchError> {
         let closed = self.hub.closed.load(Ordering::Acquire);
         let complete = Revision(self.hub.complete.load(Ordering::Acquire));
         let ring = self.bucket.ring.read().unwrap_or_else(PoisonError::into_inner);
+        let mut visited = 0;
         while let Some(event) = ring.at(self.position)? {
             let more = ring.at(self.position + 1)?;
             self.position += 1;
@@ -206,15 +214,19 @@ impl Watcher {
             let delivered = Revision(event.revision.0 - u64::from(!whole));
             self.revision = self.revision.max(delivered);
             if event.key().as_str().starts_with(&*self.prefix) {
-                return Ok(Some(event.clone()));
+                visit(event);
+                visited += 1;
+                if visited == most {
+                    return Ok(true);
+                }
             }
         }
         self.revision = self.revision.max(complete);
-        if closed { Err(WatchError::Closed) } else { Ok(None) }
+        if closed && visited == 0 { Err(WatchError::Closed) } else { Ok(false) }
     }
 
-    /// Everything up to here has been delivered, as of the last call of `next` or `try_next`: a watch can be resumed from
-    /// this revision. When `try_next` has returned `None` it is the store's revision, even if the bucket was idle.
+    /// Everything up to here has been delivered, as of the last call of `next`, `try_next` or `visit`: a watch can be resumed
+    /// from this revision. When `try_next` has returned `None` it is the store's revision, even if the bucket was idle.
     pub fn revision(&self) -> Revision {
         self.revision
     }

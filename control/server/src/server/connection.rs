@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 use super::idle::Activity;
 use crate::api::{Api, Caller};
 use crate::auth::{AUTHENTICATED, User};
+use crate::rarely::unless;
 use crate::wire::Guarded;
 use crate::{Tunnels, peers, pki, tunnel};
 
@@ -66,10 +67,7 @@ impl Accept {
                     Ok((tcp, from)) => {
                         let (this, kill) = (this.clone(), this.kill.clone());
                         this.tasks.clone().spawn(async move {
-                            tokio::select! {
-                                () = this.serve(tcp, from, permit) => {}
-                                () = kill.cancelled() => {}
-                            }
+                            unless(kill.cancelled_owned(), this.serve(tcp, from, permit)).await;
                         });
                     }
                     Err(error) => {
@@ -176,14 +174,21 @@ impl Accept {
         let io = TokioIo::new(Guarded::new(tls, FIRST_BYTE, WRITE_STALL));
         let connection = builder.serve_connection(io, service).into_owned();
         tokio::pin!(connection);
-        let outcome = tokio::select! {
-            outcome = connection.as_mut() => outcome,
-            () = self.stop.cancelled() => {
+        let (stop, idle) = (self.stop.clone(), activity.idle(self.stranger_idle));
+        let end = async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                // Pings keep a connection alive, and anybody can send those.
+                () = idle, if stranger => {}
+            }
+        };
+        let outcome = match unless(end, connection.as_mut()).await {
+            Some(outcome) => outcome,
+            None if self.stop.is_cancelled() => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
-            // Pings keep a connection alive, and anybody can send those.
-            () = activity.idle(self.stranger_idle), if stranger => {
+            None => {
                 connection.as_mut().graceful_shutdown();
                 match tokio::time::timeout(STRANGERS_END, connection).await {
                     Ok(outcome) => outcome,
