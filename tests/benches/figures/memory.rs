@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use pal_tests::{Pal, Process, repository, wait_until};
+use pal_tests::{Pal, repository, wait_until};
 
 use crate::Row;
+use crate::resources::{resident_mib, settle};
 
 const PODS: u64 = 1000;
 
@@ -49,16 +50,4 @@ pub async fn rows(pal: &Pal) -> Vec<Row> {
             "must be under 15 s",
         ),
     ]
-}
-
-/// Lets what was started come to rest: allocators give memory back after a while.
-async fn settle() {
-    tokio::time::sleep(Duration::from_secs(3)).await;
-}
-
-fn resident_mib(process: &Process) -> f64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib: f64 = line.and_then(|l| l.split_whitespace().next()).and_then(|n| n.parse().ok()).unwrap_or(0.0);
-    kib / 1024.0
 }
