@@ -123,6 +123,8 @@ pub enum Action {
     DeleteAll { resource: ResourceId, namespace: String },
     /// Let a deleted namespace go, if nothing is left in it.
     FinalizeNamespace { target: Target },
+    /// Count what of a namespace's quotas is used, and write it to their status.
+    CountQuotas { namespace: String },
     /// Ask the registry whether that owner exists, so that the next look knows.
     VerifyOwner { owner: OwnerId },
     /// Sign an approved request and write the certificate to its status.
@@ -152,6 +154,11 @@ impl Plan {
     /// Nothing to do.
     pub fn idle() -> Self {
         Self::default()
+    }
+
+    /// One thing to do.
+    pub fn of(action: Action) -> Self {
+        Self { actions: vec![action], again: None }
     }
 
     /// Adds an action.

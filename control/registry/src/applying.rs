@@ -106,6 +106,7 @@ impl Registry {
             if let Outcome::Keep(new) = &outcome {
                 restrict::check(&options.actor, resource, Some(&old.value), new)?;
                 options.admit(Some(&old.value), new)?;
+                self.check(target, &old.value, new, options)?;
             }
             Ok(Decision { outcome, managed: stored::managed(managers.to_json()) })
         });

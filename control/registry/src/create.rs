@@ -7,13 +7,15 @@ use pal_resources::{Reason, Resource, ResourceVersion, Status, kinds};
 use pal_store::{Guard, Key, Op, Snapshot};
 use serde_json::Value;
 
+use crate::admission::Scene;
 use crate::object::{Object, index_of};
 use crate::options::WriteOptions;
 use crate::ownership::{self, Tracker};
+use crate::quota::Use;
 use crate::registry::{ATTEMPTS, Registry, Tried, contended};
 use crate::service::{self, Claims};
 use crate::stored::Managed;
-use crate::{key, meta, names, pod, restrict, wire};
+use crate::{key, meta, names, quota, restrict, wire};
 
 /// How many generated names are tried before the client is told that none was free.
 const NAME_ATTEMPTS: usize = 8;
@@ -79,12 +81,15 @@ impl Registry {
         let absent = ownership::absent(resource, &body);
         admit(resource, &mut body, options)?;
         restrict::check(&options.actor, resource, None, &body)?;
-        if resource.plural == "pods" && resource.group.is_empty() {
-            pod::check_account(&self.shared.store.applied(), resource, namespace.unwrap_or_default(), &body)?;
-        }
+        let snapshot = self.shared.store.applied();
+        let scene = Scene { snapshot: &snapshot, resource, subresource: None, namespace };
+        scene.fill(&mut body)?;
         let env = self.env();
         let object = kinds::create(resource, body, &env)?;
         options.admit(None, &object)?;
+        scene.check(None, &object, options)?;
+        // What nobody looks at any more, the store need not copy to change.
+        drop(snapshot);
         let managed = owners.unwrap_or_else(|| {
             Tracker::new(resource, None, options, env.now).created(&object, given.as_ref(), &absent)
         });
@@ -132,11 +137,20 @@ impl Registry {
     ) -> Result<Inserted, Status> {
         let name = meta::text(object, "name");
         let key = key::of(resource, namespace, name);
-        let snapshot = self.shared.store.applied();
+        let mut snapshot = self.shared.store.applied();
+        let of = namespace.map(|namespace| Use { resource, namespace, old: None, new: object });
+        let turn = match of {
+            Some(of) => self.quota_turn(&snapshot, of).await?,
+            None => None,
+        };
+        if turn.is_some() {
+            snapshot = self.shared.store.applied();
+        }
         let home = self.check_namespace(&snapshot, resource, namespace, name)?;
         if snapshot.get(&key).is_some() {
             return Ok(Inserted::Taken(key));
         }
+        let charge = of.map(|of| self.charge(&snapshot, of, self.env().now)).transpose()?.unwrap_or_default();
         let mut object = Cow::Borrowed(object);
         let claims = if service::is_service(resource) {
             service::claim(object.to_mut(), None, &snapshot, &self.shared.config, resource)?
@@ -153,10 +167,13 @@ impl Registry {
         }
         let mut guards = vec![Guard::Absent(key.clone())];
         guards.extend(home);
-        guards.extend(claims.guards);
+        guards.extend(claims.guards.into_iter().chain(charge.guards));
         let put = Op::Put { key: key.clone(), value: encoded.bytes, revision_at: Some(encoded.revision_at) };
         let mut ops = vec![put];
-        ops.extend(claims.ops);
+        ops.extend(claims.ops.into_iter().chain(charge.ops));
+        if let Some(namespace) = namespace.filter(|_| quota::is_quota(resource)) {
+            ops.push(quota::changed(namespace));
+        }
         match self.commit(guards, ops).await? {
             Tried::Committed { entries, .. } => Ok(Inserted::Done(first(entries)?)),
             Tried::Refused { guard: OBJECT_GUARD } => Ok(Inserted::Taken(key)),
@@ -211,7 +228,6 @@ fn generate_name(object: &mut Value) -> Result<bool, Status> {
 /// What is decided for a kind beside its defaults.
 fn admit(resource: &Resource, object: &mut Value, options: &WriteOptions) -> Result<(), Status> {
     match (&*resource.group, &*resource.plural) {
-        ("", "pods") => pod::admit(resource, object),
         ("certificates.k8s.io", "certificatesigningrequests") => {
             sign_request(object, options);
             Ok(())

@@ -12,6 +12,9 @@ use crate::{key, lifecycle};
 /// The namespaces that a cluster cannot be without.
 const IMMORTAL: &[&str] = &["default", "kube-system", "kube-public"];
 
+/// The classes of pods that keep a cluster going.
+const SYSTEM_CLASSES: &[&str] = &["system-cluster-critical", "system-node-critical"];
+
 /// How many objects of a collection are deleted at the same time: they share the store's flushes.
 const TOGETHER: usize = 32;
 
@@ -26,6 +29,10 @@ impl Registry {
     ) -> Result<Deletion, Status> {
         if lifecycle::is_namespace(resource) && IMMORTAL.contains(&name) {
             return Err(Status::forbidden(resource, name, "this namespace may not be deleted"));
+        }
+        if resource.plural == "priorityclasses" && SYSTEM_CLASSES.contains(&name) {
+            let why = "this is a system priority class and cannot be deleted";
+            return Err(Status::forbidden(resource, name, why));
         }
         let snapshot = self.shared.store.applied();
         // One that this server has not heard of yet is looked for below.

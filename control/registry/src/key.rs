@@ -36,6 +36,16 @@ pub(crate) fn cluster_ip(address: std::net::Ipv4Addr) -> Key {
     Key::from(format!("clusterips/{address}"))
 }
 
+/// The key that changes with the quotas of a namespace.
+pub(crate) fn quota_specs(namespace: &str) -> Key {
+    Key::from(format!("quotaspecs/{namespace}"))
+}
+
+/// The key of what of a namespace's quotas is used.
+pub(crate) fn quota_used(namespace: &str) -> Key {
+    Key::from(format!("quotaused/{namespace}"))
+}
+
 /// The key of a node port that is taken.
 pub(crate) fn node_port(port: u16) -> Key {
     Key::from(format!("nodeports/{port}"))

@@ -7,12 +7,14 @@
 //! | `read`, `list`, `pages`, `watch`, `held` | reading: one object, a page of a snapshot, changes, whole resources |
 //! | `create`, `update`, `patch`, `delete`, `lifecycle` | writing; `lifecycle` decides what a delete does |
 //! | `pod`, `service`, `events` | what one kind has beside that |
+//! | `admission`, `quota` | what else in the cluster has a say in a write |
 //! | `ownership`, `applying` | who owns the fields, server-side apply |
 //! | `restrict` | what nodes may not write of themselves |
 //! | `bootstrap` | the objects that every cluster begins with |
 //! | `typed` | all of it for a k8s-openapi type |
 //! | `object`, `wire`, `stored`, `key`, `meta`, `names` | objects as bytes, keys and values |
 
+mod admission;
 mod applying;
 mod bootstrap;
 mod config;
@@ -31,6 +33,7 @@ mod ownership;
 mod pages;
 mod patch;
 mod pod;
+mod quota;
 mod read;
 mod registry;
 mod restrict;
@@ -47,7 +50,7 @@ pub use held::Held;
 pub use object::{Index, Object, Owner};
 pub use options::{
     Actor, Admission, Binding, DeleteOptions, Deletion, List, ListOptions, Patch, PatchKind, Patched, Preconditions,
-    Propagation, Read, VersionMatch, WatchOptions, WriteOptions,
+    Propagation, Read, VersionMatch, Warnings, WatchOptions, WriteOptions,
 };
 pub use registry::{Registry, store_failure};
 pub use typed::{Kind, Typed};

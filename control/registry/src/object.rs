@@ -7,7 +7,8 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use pal_resources::{ResourceVersion, Status, Uid, kinds, resource};
+use pal_resources::admission::quota::{self, Measure};
+use pal_resources::{Resource, ResourceVersion, Status, Uid, kinds, resource};
 use pal_store::Entry;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -163,6 +164,7 @@ pub struct Index {
     /// Whether the stored bytes could be read at all.
     pub readable: bool,
     shown: Shown,
+    measure: OnceLock<Measure>,
 }
 
 /// See [`Object::shown`].
@@ -189,6 +191,14 @@ impl Index {
     /// The owner that manages the object.
     pub fn controller(&self) -> Option<&Owner> {
         self.owners.iter().find(|owner| owner.controller)
+    }
+
+    /// What quotas count of the object, whose bytes are `json`; measured once.
+    pub(crate) fn measure(&self, resource: &Resource, json: &[u8]) -> &Measure {
+        self.measure.get_or_init(|| {
+            let object = Stored::read(json).map(|stored| stored.value).unwrap_or_default();
+            quota::measure(resource, &object)
+        })
     }
 
     fn read(json: &[u8]) -> Self {
@@ -223,6 +233,7 @@ impl Index {
             last_seen: last_seen(&object),
             readable,
             shown: Shown::default(),
+            measure: OnceLock::new(),
         }
     }
 }

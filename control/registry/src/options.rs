@@ -1,6 +1,6 @@
 //! What callers say with a request, and what they get back beside the object.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use pal_resources::codec::FieldValidation;
 use pal_resources::selector::{FieldSelector, LabelSelector};
@@ -53,6 +53,25 @@ impl std::fmt::Debug for Admission {
     }
 }
 
+/// What the writer of an object is to be warned of, besides being answered. All clones are one list.
+#[derive(Clone, Debug, Default)]
+pub struct Warnings(Arc<Mutex<Vec<String>>>);
+
+impl Warnings {
+    /// Adds a warning, once however often the write is tried.
+    fn add(&self, warning: String) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !all.contains(&warning) {
+            all.push(warning);
+        }
+    }
+
+    /// All that was left here.
+    pub fn take(&self) -> Vec<String> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
 /// How an object is written.
 #[derive(Clone, Debug, Default)]
 pub struct WriteOptions {
@@ -61,6 +80,8 @@ pub struct WriteOptions {
     pub field_manager: Option<String>,
     pub actor: Actor,
     pub admission: Option<Admission>,
+    /// Where the write leaves what its writer is to be warned of.
+    pub warnings: Option<Warnings>,
 }
 
 impl WriteOptions {
@@ -73,6 +94,13 @@ impl WriteOptions {
             other => other,
         };
         Self { field_manager: Some(manager.to_owned()), actor: Actor::system(component), ..Self::default() }
+    }
+
+    /// Warns the writer.
+    pub(crate) fn warn(&self, warning: String) {
+        if let Some(warnings) = &self.warnings {
+            warnings.add(warning);
+        }
     }
 
     /// Asks the caller's admission.

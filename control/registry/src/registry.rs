@@ -10,6 +10,7 @@ use pal_store::{Entry, Guard, Op, Outcome, Revision, Store, StoreError, Txn};
 
 use crate::config::Config;
 use crate::pages::Pages;
+use crate::quota::Lines;
 use crate::wire;
 
 /// How often a write is tried again because something it depends on was written in between. Each round someone else's
@@ -26,6 +27,7 @@ pub(crate) struct Shared {
     pub store: Store,
     pub config: Config,
     pub pages: Pages,
+    pub lines: Lines,
 }
 
 /// What became of a transaction that the store accepted for trial.
@@ -44,7 +46,7 @@ impl Registry {
     /// A registry over that store.
     pub fn new(store: Store, config: Config) -> Self {
         let pages = Pages::new(config.continue_snapshots, config.continue_ttl);
-        Self { shared: Arc::new(Shared { store, config, pages }) }
+        Self { shared: Arc::new(Shared { store, config, pages, lines: Lines::default() }) }
     }
 
     /// What the registry was told.

@@ -7,15 +7,17 @@ use pal_resources::{FieldError, FieldPath, Resource, ResourceVersion, Status};
 use pal_store::{Entry, Guard, Op, Revision, Snapshot};
 use serde_json::Value;
 
+use crate::admission::Scene;
 use crate::create::first;
 use crate::lifecycle::{self, Outcome};
-use crate::object::{Object, unreadable};
+use crate::object::{Object, index_of, unreadable};
 use crate::options::{Deletion, WriteOptions};
 use crate::ownership::{self, Tracker};
+use crate::quota::Use;
 use crate::read::find;
 use crate::registry::{ATTEMPTS, Registry, Tried, contended};
 use crate::stored::{Managed, Stored};
-use crate::{meta, restrict, service, wire};
+use crate::{meta, quota, restrict, service, wire};
 
 /// What is written, and as what.
 #[derive(Clone, Copy)]
@@ -100,11 +102,25 @@ impl Registry {
             if let Outcome::Keep(new) = &outcome {
                 restrict::check(&options.actor, resource, Some(&old.value), new)?;
                 options.admit(Some(&old.value), new)?;
+                self.check(target, &old.value, new, options)?;
                 managed = tracker.updated(old, new, given.as_ref());
             }
             Ok(Decision { outcome, managed })
         });
         Ok(written.await?.object)
+    }
+
+    /// What else in the cluster has to say of an update.
+    pub(crate) fn check(
+        &self,
+        target: Target<'_>,
+        old: &Value,
+        new: &Value,
+        options: &WriteOptions,
+    ) -> Result<(), Status> {
+        let Target { resource, subresource, namespace, .. } = target;
+        let snapshot = self.shared.store.applied();
+        Scene { snapshot: &snapshot, resource, subresource, namespace }.check(Some(old), new, options)
     }
 
     /// Reads, decides and writes until nobody wrote in between.
@@ -176,6 +192,13 @@ impl Registry {
         dry_run: bool,
     ) -> Result<Option<Deletion>, Status> {
         let Stored { value: mut new, managed } = new;
+        let home = meta::text(&old.value, "namespace");
+        let charge = if resource.namespaced {
+            let of = Use { resource, namespace: home, old: Some(&old.value), new: &new };
+            self.charge(&snapshot, of, self.env().now)?
+        } else {
+            service::Claims::default()
+        };
         let claims = if service::is_service(resource) {
             service::claim(&mut new, Some(&old.value), &snapshot, &self.shared.config, resource)?
         } else {
@@ -194,10 +217,13 @@ impl Registry {
             return Ok(Some(Deletion { object: Object::made(json, version), gone: false }));
         }
         let mut guards = vec![Guard::Unchanged(entry.key().clone(), entry.modified())];
-        guards.extend(claims.guards);
+        guards.extend(claims.guards.into_iter().chain(charge.guards));
         let put = Op::Put { key: entry.key().clone(), value: encoded.bytes, revision_at: Some(encoded.revision_at) };
         let mut ops = vec![put];
-        ops.extend(claims.ops);
+        ops.extend(claims.ops.into_iter().chain(charge.ops));
+        if quota::is_quota(resource) && new["spec"] != old.value["spec"] {
+            ops.push(quota::changed(home));
+        }
         match self.commit(guards, ops).await? {
             Tried::Committed { entries, .. } => Ok(Some(Deletion { object: first(entries)?, gone: false })),
             Tried::Refused { .. } => Ok(None),
@@ -233,6 +259,13 @@ impl Registry {
             && service::is_service(resource)
         {
             ops.extend(service::release(&old.value));
+        }
+        let index = index_of(entry);
+        if quota::is_quota(resource) {
+            ops.push(quota::changed(index.namespace.as_deref().unwrap_or_default()));
+        }
+        if lifecycle::is_namespace(resource) {
+            ops.extend(quota::forget(&index.name));
         }
         match self.commit(guards, ops).await? {
             Tried::Committed { revision, entries } => {

@@ -3,6 +3,7 @@
 //!
 //! Pure: no clock, no randomness, no I/O. What depends on time takes it as an argument.
 
+pub mod admission;
 pub mod channel;
 pub mod codec;
 pub mod discovery;

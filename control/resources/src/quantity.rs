@@ -95,6 +95,16 @@ impl Quantity {
         Self { nanos: div_up(self.nanos, 1_000_000) * 1_000_000, format: self.format }
     }
 
+    /// Rounded up to whole units, as storage is counted.
+    pub fn rounded_to_units(self) -> Self {
+        Self { nanos: div_up(self.nanos, NANO) * NANO, format: self.format }
+    }
+
+    /// Nothing, to be written as this is.
+    pub fn zero(self) -> Self {
+        Self { nanos: 0, format: self.format }
+    }
+
     /// The text in the form in which Kubernetes stores it, or the text's fault.
     pub fn canonical(text: &str) -> Result<String, QuantityError> {
         Ok(text.parse::<Self>()?.to_string())

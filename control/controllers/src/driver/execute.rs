@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use futures::StreamExt;
 use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::ResourceQuota;
 use pal_registry::{
     DeleteOptions, Deletion, ListOptions, Object, Patch, PatchKind, Preconditions, Registry, WriteOptions,
 };
@@ -168,6 +169,13 @@ impl Executor {
             }
             Action::DeleteAll { resource, namespace } => self.delete_all(&find(&resource)?, &namespace).await,
             Action::FinalizeNamespace { target } => self.finalize(target, outcome).await,
+            Action::CountQuotas { namespace } => {
+                let written = self.registry.recount_quotas(&namespace).await?;
+                let resource = ResourceId::of::<ResourceQuota>();
+                let wrote = written.into_iter().map(|object| Wrote { resource: resource.clone(), object, gone: false });
+                outcome.wrote.extend(wrote);
+                Ok(())
+            }
             Action::VerifyOwner { owner } => self.verify(owner, outcome).await,
             Action::Sign { target, request, signer, seconds } => {
                 let status = match self.signer.sign(&request, &signer, seconds) {

@@ -32,6 +32,8 @@ pub(super) enum Key {
     Request(String),
     /// The roles that are put together from others.
     Roles,
+    /// What of a namespace's quotas is used.
+    Quotas(String),
     /// Old Events.
     Events,
 }
@@ -85,6 +87,7 @@ pub(super) fn wanted(cache: &Cache, at: &Positions, change: &Change) -> Vec<Want
         Some(Whole::Other) | None => {}
     }
     content(cache, at, change, &mut wanted);
+    quotas(cache, at, change, &mut wanted);
     garbage(cache, change, &mut wanted);
     wanted
 }
@@ -98,6 +101,15 @@ fn content(cache: &Cache, at: &Positions, change: &Change, wanted: &mut Vec<Want
     let home: Address = (at.namespaces, (String::new(), namespace.clone()));
     if cache.get(&home).is_some_and(|known| known.item.deleting) {
         wanted.push(Wanted { key: Key::Namespace(namespace.clone()), within: Duration::from_millis(10) });
+    }
+}
+
+/// Where there are quotas, all that comes, changes and goes is counted, together with what happens at the same time.
+fn quotas(cache: &Cache, at: &Positions, change: &Change, wanted: &mut Vec<Wanted>) {
+    let namespace = &change.address.1.0;
+    let own = change.address.0 == at.resource_quotas;
+    if !namespace.is_empty() && (own || cache.all(at.resource_quotas, Some(namespace)).next().is_some()) {
+        wanted.push(Wanted { key: Key::Quotas(namespace.clone()), within: Duration::from_millis(10) });
     }
 }
 

@@ -78,6 +78,7 @@ impl Looker {
             Key::Garbage(uid) => garbage_of(cache, uid),
             Key::Request(name) => self.request(cache, name, now),
             Key::Roles => self.roles(cache),
+            Key::Quotas(namespace) => Plan::of(Action::CountQuotas { namespace: namespace.clone() }),
             // The registry knows which are old.
             Key::Events => Plan::idle(),
         }

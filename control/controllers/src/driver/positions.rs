@@ -16,6 +16,7 @@ pub(super) struct Positions {
     pub(super) config_maps: usize,
     pub(super) requests: usize,
     pub(super) cluster_roles: usize,
+    pub(super) resource_quotas: usize,
 }
 
 /// A resource that the controllers can not do without is not served.
@@ -52,6 +53,7 @@ impl Positions {
             config_maps: at("", "configmaps")?,
             requests: at("certificates.k8s.io", "certificatesigningrequests")?,
             cluster_roles: at("rbac.authorization.k8s.io", "clusterroles")?,
+            resource_quotas: at("", "resourcequotas")?,
         })
     }
 }

@@ -10,6 +10,7 @@ mod lists;
 mod model;
 mod patches;
 mod pods;
+mod quotas;
 mod services;
 mod typed;
 mod watches;

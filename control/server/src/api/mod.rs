@@ -40,7 +40,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, EXPECT, HeaderValue, WWW_AUTHENT
 use http::request::Parts;
 use http::{Method, Request, Response};
 use hyper::body::Incoming;
-use pal_registry::{Actor, Registry, WriteOptions};
+use pal_registry::{Actor, Registry, Warnings, WriteOptions};
 use pal_resources::codec::Media;
 use pal_resources::status::{Reason, Status, StatusDetails};
 use pal_resources::{ResourceRef, resource};
@@ -167,6 +167,7 @@ impl Call<'_> {
             field_manager: Some(manager::of(self, query)),
             actor: self.actor(),
             admission: admit::admission(self, at),
+            warnings: Some(Warnings::default()),
         }
     }
 }

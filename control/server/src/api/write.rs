@@ -2,7 +2,7 @@
 
 use http::{Response, StatusCode};
 use hyper::body::Incoming;
-use pal_registry::{Admission, Patch, PatchKind};
+use pal_registry::{Admission, Patch, PatchKind, Warnings, WriteOptions};
 use pal_resources::Status;
 use pal_resources::codec::{self, Decoded, FieldValidation, Media};
 
@@ -16,10 +16,11 @@ pub(super) async fn create(call: &Call<'_>, at: &At, body: Incoming) -> Result<R
     let query = call.query.write("CreateOptions")?;
     let media = call.media()?;
     let body = call.body(body).await?;
-    let Decoded { value, warnings } = codec::decode(media, &body, Some(&at.resource), query.validation)?;
+    let Decoded { value, mut warnings } = codec::decode(media, &body, Some(&at.resource), query.validation)?;
     admit::create(call, at, &value)?;
     let options = call.write_options(at, &query);
     let object = call.registry().create(&at.resource, at.namespace(), value, &options).await?;
+    warnings.extend(left(&options));
     Ok(reply::warn(read::one(call, at, StatusCode::CREATED, &object)?, &warnings))
 }
 
@@ -28,11 +29,17 @@ pub(super) async fn update(call: &Call<'_>, at: &At, body: Incoming) -> Result<R
     let query = call.query.write("UpdateOptions")?;
     let media = call.media()?;
     let body = call.body(body).await?;
-    let Decoded { value, warnings } = decode(at, media, &body, query.validation)?;
+    let Decoded { value, mut warnings } = decode(at, media, &body, query.validation)?;
     let options = call.write_options(at, &query);
     let (namespace, name) = (at.namespace(), at.name()?);
     let object = call.registry().update(&at.resource, at.subresource(), namespace, name, value, &options).await?;
+    warnings.extend(left(&options));
     Ok(reply::warn(read::one(call, at, StatusCode::OK, &object)?, &warnings))
+}
+
+/// What admission left to warn of.
+fn left(options: &WriteOptions) -> Vec<String> {
+    options.warnings.as_ref().map(Warnings::take).unwrap_or_default()
 }
 
 fn decode(at: &At, media: codec::Media, body: &[u8], mode: FieldValidation) -> Result<Decoded, Status> {
@@ -58,6 +65,7 @@ pub(super) async fn patch(call: &Call<'_>, at: &At, body: Incoming) -> Result<Re
     let (namespace, name) = (at.namespace(), at.name()?);
     let patched = call.registry().patch(&at.resource, at.subresource(), namespace, name, &patch, &options).await?;
     warnings.extend(patched.warnings);
+    warnings.extend(left(&options));
     Ok(reply::warn(read::one(call, at, StatusCode::OK, &patched.object)?, &warnings))
 }
 
@@ -95,6 +103,7 @@ async fn apply(
     let (namespace, name) = (at.namespace(), at.name()?);
     let patched = call.registry().patch(&at.resource, at.subresource(), namespace, name, &patch, &options).await?;
     warnings.extend(patched.warnings);
+    warnings.extend(left(&options));
     let code = if patched.created { StatusCode::CREATED } else { StatusCode::OK };
     Ok(reply::warn(read::one(call, at, code, &patched.object)?, &warnings))
 }

@@ -14,7 +14,7 @@ use k8s_openapi::api::core::v1::{Pod, PodCondition, PodSpec, PodStatus, Tolerati
 
 use super::Env;
 use super::kind::{Errors, Kind, has_meta};
-use super::optional::{fill, items, plain, text};
+use super::optional::{fill, items, plain};
 use crate::{FieldError, FieldPath};
 
 pub(super) use defaults::{canonical, fill_template};
@@ -142,12 +142,8 @@ fn tolerate_lost_nodes(spec: &mut PodSpec, seconds: i64) {
     }
 }
 
-/// The numbers of the two priority classes that every cluster has; there are no others.
+/// The number of a pod whose class says nothing of it, which is known before this where there is one.
 fn fill_priority(spec: &mut PodSpec) {
-    spec.priority = Some(match text(&spec.priority_class_name) {
-        Some("system-node-critical") => 2_000_001_000,
-        Some("system-cluster-critical") => 2_000_000_000,
-        _ => 0,
-    });
+    spec.priority.get_or_insert(0);
     fill(&mut spec.preemption_policy, "PreemptLowerPriority");
 }
