@@ -1,0 +1,159 @@
+//! Files by name, those of `/dev` included, which no component has, and programs by name.
+
+use std::fs::{File, OpenOptions};
+use std::future::poll_fn;
+use std::io::{self, Error, ErrorKind};
+use std::pin::pin;
+use std::task::Poll;
+
+use crate::shell::{Fds, PATH, absolute};
+use crate::stream::Fd;
+use crate::{task, tools};
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum How {
+    Read,
+    Write,
+    Append,
+    ReadWrite,
+}
+
+/// Opens a file by its absolute path.
+pub fn open(path: &str, how: How, fds: &Fds) -> io::Result<Fd> {
+    if let Some(found) = device(path, fds) {
+        return found;
+    }
+    let mut options = OpenOptions::new();
+    match how {
+        How::Read => options.read(true),
+        How::Write => options.write(true).create(true).truncate(true),
+        How::Append => options.append(true).create(true),
+        How::ReadWrite => options.read(true).write(true).create(true),
+    };
+    let file: File = options.open(path)?;
+    if how == How::Read && file.metadata()?.is_dir() {
+        return Err(ErrorKind::IsADirectory.into());
+    }
+    Ok(Fd::file(file))
+}
+
+fn device(path: &str, fds: &Fds) -> Option<io::Result<Fd>> {
+    let number = match path {
+        "/dev/null" => return Some(Ok(Fd::Null)),
+        "/dev/zero" => return Some(Ok(Fd::Zero)),
+        "/dev/random" | "/dev/urandom" => return Some(Ok(Fd::Random)),
+        "/dev/stdin" => 0,
+        "/dev/stdout" | "/dev/tty" => 1,
+        "/dev/stderr" => 2,
+        _ => {
+            let text = path.strip_prefix("/dev/fd/").or_else(|| path.strip_prefix("/proc/self/fd/"));
+            text.or_else(|| path.strip_prefix("/proc/1/fd/"))?.parse().ok()?
+        }
+    };
+    Some(fds.get(&number).cloned().ok_or_else(|| ErrorKind::NotFound.into()))
+}
+
+/// Whether it is one of the devices that are files by name alone.
+pub fn is_device(path: &str) -> bool {
+    device(path, &Fds::new()).is_some()
+}
+
+/// An error in libc's words.
+pub fn why(error: &Error) -> String {
+    match error.kind() {
+        ErrorKind::NotFound => "No such file or directory".to_owned(),
+        ErrorKind::PermissionDenied => "Permission denied".to_owned(),
+        ErrorKind::AlreadyExists => "File exists".to_owned(),
+        ErrorKind::NotADirectory => "Not a directory".to_owned(),
+        ErrorKind::IsADirectory => "Is a directory".to_owned(),
+        ErrorKind::DirectoryNotEmpty => "Directory not empty".to_owned(),
+        ErrorKind::ReadOnlyFilesystem => "Read-only file system".to_owned(),
+        ErrorKind::StorageFull => "No space left on device".to_owned(),
+        ErrorKind::BrokenPipe => "Broken pipe".to_owned(),
+        _ => {
+            let text = error.to_string();
+            let text = text.split(" (os error").next().unwrap_or_default();
+            if text.contains("pre-opened") { "No such file or directory".to_owned() } else { text.to_owned() }
+        }
+    }
+}
+
+pub fn read_text(path: &str) -> io::Result<String> {
+    std::fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// What a command's name stands for.
+pub enum Program {
+    Tool(&'static str),
+    /// A script's path and text.
+    Script(String, String),
+    /// There, and not to be run.
+    Unfit(&'static str),
+    None,
+}
+
+/// Looks a program up as a shell does.
+pub fn find_program(name: &str, path: Option<&str>, cwd: &str) -> Program {
+    if name.contains('/') {
+        let full = absolute(cwd, name);
+        let (dir, base) = full.rsplit_once('/').unwrap_or(("", &full));
+        return match at(&full) {
+            Program::None if PATH.split(':').any(|d| d == dir) || base == "agnhost" || base == "pause" => {
+                tools::known(base).map_or(Program::None, Program::Tool)
+            }
+            found => found,
+        };
+    }
+    if let Some(tool) = tools::known(name) {
+        return Program::Tool(tool);
+    }
+    let dirs = path.unwrap_or(PATH).split(':').filter(|dir| !dir.is_empty() && !name.is_empty());
+    let mut found = dirs.map(|dir| at(&absolute(cwd, &format!("{dir}/{name}"))));
+    found.find(|program| !matches!(program, Program::None)).unwrap_or(Program::None)
+}
+
+fn at(path: &str) -> Program {
+    match std::fs::metadata(path) {
+        Err(_) => return Program::None,
+        Ok(found) if found.is_dir() => return Program::Unfit("Permission denied"),
+        Ok(_) => {}
+    }
+    match std::fs::read(path) {
+        Ok(bytes) if bytes.starts_with(b"\0asm") || bytes.starts_with(b"\x7fELF") => Program::Unfit("Exec format error"),
+        Ok(bytes) => Program::Script(path.to_owned(), String::from_utf8_lossy(&bytes).into_owned()),
+        Err(_) => Program::Unfit("Permission denied"),
+    }
+}
+
+/// A line, read sign by sign so that the rest is left to others; whether the input ended before the line did.
+pub async fn line(input: &Fd, raw: bool, most: usize) -> (String, bool) {
+    let (mut bytes, mut byte) = (Vec::new(), [0]);
+    let ended = loop {
+        if bytes.len() >= most {
+            break false;
+        }
+        match input.read(&mut byte).await {
+            Ok(1) if byte[0] == b'\n' => break false,
+            Ok(1) if byte[0] == b'\\' && !raw => match input.read(&mut byte).await {
+                Ok(1) if byte[0] == b'\n' => {}
+                Ok(1) => bytes.push(byte[0]),
+                _ => break true,
+            },
+            Ok(1) => bytes.push(byte[0]),
+            _ => break true,
+        }
+    };
+    (String::from_utf8_lossy(&bytes).into_owned(), ended)
+}
+
+/// What comes of it within that many seconds.
+pub async fn within<T>(seconds: f64, work: impl Future<Output = T>) -> Option<T> {
+    let (mut work, mut limit) = (pin!(work), pin!(task::sleep(seconds)));
+    poll_fn(|context| {
+        if let Poll::Ready(found) = work.as_mut().poll(context) {
+            return Poll::Ready(Some(found));
+        }
+        limit.as_mut().poll(context).map(|()| None)
+    })
+    .await
+}

@@ -1,0 +1,194 @@
+//! ls, stat, du, df.
+
+use std::fs::{self, Metadata};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::{Call, Options, Outcome, failed};
+use crate::files::why;
+use crate::task;
+use crate::tools::date::Date;
+
+pub async fn run(call: &Call) -> Outcome {
+    match call.name {
+        "ls" => ls(call).await,
+        "stat" => stat(call).await,
+        "du" => du(call).await,
+        _ => {
+            call.print("Filesystem           1K-blocks      Used Available Use% Mounted on\n").await?;
+            Ok(0)
+        }
+    }
+}
+
+async fn ls(call: &Call) -> Outcome {
+    let options = call.options("laA1dRrtSFhipsnoTgCxkLHQU", "w")?;
+    let names = if options.rest.is_empty() { vec![".".to_owned()] } else { options.rest.clone() };
+    let (mut status, mut files, mut dirs) = (0, Vec::new(), Vec::new());
+    for name in names {
+        match fs::symlink_metadata(call.path(&name)) {
+            Ok(found) => {
+                let dir = fs::metadata(call.path(&name)).is_ok_and(|m| m.is_dir());
+                if dir && !options.has('d') { dirs.push(name) } else { files.push((name, found)) }
+            }
+            Err(_) if crate::files::is_device(&call.path(&name)) => call.print(format!("{name}\n")).await?,
+            Err(error) => {
+                call.complain(&format!("{name}: {}", why(&error))).await;
+                status = 1;
+            }
+        }
+    }
+    sort(&mut files, &options);
+    let mut out = lines(call, "", &files, &options);
+    let headed = dirs.len() > 1 || !files.is_empty() || options.has('R');
+    let mut first = files.is_empty();
+    dirs.reverse();
+    while let Some(dir) = dirs.pop() {
+        let mut found = Vec::new();
+        if options.has('a') {
+            found.extend([".", ".."].into_iter().filter_map(|n| Some((n.to_owned(), fs::metadata(call.path(&dir)).ok()?))));
+        }
+        match fs::read_dir(call.path(&dir)) {
+            Ok(entries) => found.extend(entries.flatten().filter_map(|entry| {
+                let name = entry.file_name().to_string_lossy().into_owned();
+                let hidden = name.starts_with('.') && !options.has('a') && !options.has('A');
+                if hidden || name == "." || name == ".." { None } else { Some((name, entry.metadata().ok()?)) }
+            })),
+            Err(error) => {
+                call.complain(&format!("can't open '{dir}': {}", why(&error))).await;
+                status = 1;
+                continue;
+            }
+        }
+        sort(&mut found, &options);
+        if headed {
+            out.push_str(&format!("{}{dir}:\n", if first { "" } else { "\n" }));
+        }
+        first = false;
+        if options.has('l') {
+            out.push_str(&format!("total {}\n", found.iter().map(|(_, m)| m.len().div_ceil(1024)).sum::<u64>()));
+        }
+        out.push_str(&lines(call, &dir, &found, &options));
+        if options.has('R') {
+            let inner = found.iter().rev().filter(|(name, m)| m.is_dir() && name != "." && name != "..");
+            dirs.extend(inner.map(|(name, _)| format!("{}/{name}", dir.trim_end_matches('/'))));
+        }
+        call.print(std::mem::take(&mut out)).await?;
+        task::pause().await;
+    }
+    call.print(out).await?;
+    Ok(status)
+}
+
+fn sort(files: &mut [(String, Metadata)], options: &Options) {
+    files.sort_by(|a, b| a.0.cmp(&b.0));
+    if options.has('t') {
+        files.sort_by_key(|(_, m)| std::cmp::Reverse(m.modified().ok()));
+    }
+    if options.has('S') {
+        files.sort_by_key(|(_, m)| std::cmp::Reverse(m.len()));
+    }
+    if options.has('r') {
+        files.reverse();
+    }
+}
+
+fn lines(call: &Call, dir: &str, files: &[(String, Metadata)], options: &Options) -> String {
+    let line = |(name, found): &(String, Metadata)| {
+        let path = if dir.is_empty() { name.clone() } else { format!("{}/{name}", dir.trim_end_matches('/')) };
+        let mark = match found {
+            m if m.is_dir() && (options.has('F') || options.has('p')) => "/",
+            m if m.is_symlink() && options.has('F') => "@",
+            _ => "",
+        };
+        if !options.has('l') {
+            return format!("{name}{mark}\n");
+        }
+        let to = fs::read_link(call.path(&path)).ok().filter(|_| found.is_symlink());
+        let to = to.map(|to| format!(" -> {}", to.to_string_lossy())).unwrap_or_default();
+        let when = Date::new(seconds(found)).format("%b %e %H:%M");
+        let size = if options.has('h') { human(found.len()) } else { found.len().to_string() };
+        format!("{} {:>4} root     root     {size:>9} {when} {name}{mark}{to}\n", mode(found), 1)
+    };
+    files.iter().map(line).collect()
+}
+
+pub fn mode(found: &Metadata) -> &'static str {
+    match found {
+        m if m.is_dir() => "drwxr-xr-x",
+        m if m.is_symlink() => "lrwxrwxrwx",
+        _ => "-rw-r--r--",
+    }
+}
+
+pub fn seconds(found: &Metadata) -> i64 {
+    let at = found.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+    at.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64)
+}
+
+fn human(bytes: u64) -> String {
+    let units = ["", "K", "M", "G", "T"];
+    let mut value = bytes as f64;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < units.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    if unit == 0 { bytes.to_string() } else { format!("{value:.1}{}", units[unit]) }
+}
+
+async fn stat(call: &Call) -> Outcome {
+    let options = call.options("Lt", "c")?;
+    if options.rest.is_empty() {
+        return failed("missing operand");
+    }
+    for name in &options.rest {
+        let path = call.path(name);
+        let found = match fs::symlink_metadata(&path) {
+            Ok(found) => found,
+            Err(error) => return failed(format!("can't stat '{name}': {}", why(&error))),
+        };
+        let (kind, bits) = match &found {
+            m if m.is_dir() => ("directory", "755"),
+            m if m.is_symlink() => ("symbolic link", "777"),
+            _ => ("regular file", "644"),
+        };
+        let date = Date::new(seconds(&found)).format("%Y-%m-%d %H:%M:%S.000000000 +0000");
+        let text = match options.value('c') {
+            None => format!("  File: {name}\n  Size: {}\t{kind}\nAccess: (0{bits}/{})  Uid: (    0/    root)   Gid: (    0/    root)\nModify: {date}\n", found.len(), mode(&found)),
+            Some(format) => {
+                let pairs = [("%n", name.clone()), ("%s", found.len().to_string()), ("%a", bits.to_owned()), ("%A", mode(&found).to_owned()), ("%F", kind.to_owned()), ("%Y", seconds(&found).to_string()), ("%y", date), ("%u", "0".to_owned()), ("%g", "0".to_owned()), ("%U", "root".to_owned()), ("%G", "root".to_owned())];
+                pairs.iter().fold(format.to_owned(), |text, (from, to)| text.replace(from, to)) + "\n"
+            }
+        };
+        call.print(text).await?;
+    }
+    Ok(0)
+}
+
+async fn du(call: &Call) -> Outcome {
+    let options = call.options("shakmxc", "d")?;
+    let roots = if options.rest.is_empty() { vec![".".to_owned()] } else { options.rest.clone() };
+    for root in roots {
+        let mut out = Vec::new();
+        let all = sizes(call, &root, &mut out);
+        if options.has('s') {
+            out = vec![(all, root)];
+        }
+        for (bytes, name) in out {
+            let size = if options.has('h') { human(bytes) } else { bytes.div_ceil(1024).to_string() };
+            call.print(format!("{size}\t{name}\n")).await?;
+        }
+    }
+    Ok(0)
+}
+
+fn sizes(call: &Call, name: &str, out: &mut Vec<(u64, String)>) -> u64 {
+    let Ok(found) = fs::symlink_metadata(call.path(name)) else { return 0 };
+    if !found.is_dir() {
+        return found.len();
+    }
+    let entries = fs::read_dir(call.path(name)).into_iter().flatten().flatten();
+    let inner: u64 = entries.map(|e| sizes(call, &format!("{name}/{}", e.file_name().to_string_lossy()), out)).sum();
+    out.push((inner + 4096, name.to_owned()));
+    inner + 4096
+}
