@@ -20,6 +20,7 @@ mod error;
 mod failure;
 mod hooks;
 mod imports;
+mod input;
 mod inspect;
 mod instance;
 mod machine;
@@ -44,7 +45,7 @@ pub use inspect::{HttpVersion, Inspection, Parts, ProgramKind, inspect};
 pub use outbound::{NoOutbound, Outbound, OutboundError, OutboundTimeouts};
 pub use program::Program;
 pub use service::Service;
-pub use spec::{Discard, Exit, InstanceSpec, LogSink, Mount};
+pub use spec::{Closed, Discard, Exit, InstanceSpec, LogSink, Mount, Stdin};
 
 /// An error of a body: whatever broke the stream.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

@@ -1,8 +1,9 @@
 //! What guests write to stdout and stderr, on its way to a [`LogSink`].
 
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -10,7 +11,7 @@ use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError};
 
-use crate::LogSink;
+use crate::{Closed, LogSink};
 
 /// What one write takes at most.
 const PIECE_BYTES: usize = 64 * 1024;
@@ -72,11 +73,12 @@ impl Throttle {
 pub(crate) struct Output {
     sink: Arc<dyn LogSink>,
     throttle: Arc<Throttle>,
+    terminal: bool,
 }
 
 impl Output {
-    pub(crate) fn new(sink: Arc<dyn LogSink>, throttle: Arc<Throttle>) -> Self {
-        Self { sink, throttle }
+    pub(crate) fn new(sink: Arc<dyn LogSink>, throttle: Arc<Throttle>, terminal: bool) -> Self {
+        Self { sink, throttle, terminal }
     }
 
     fn put(&self, bytes: &[u8]) {
@@ -87,7 +89,7 @@ impl Output {
 
 impl IsTerminal for Output {
     fn is_terminal(&self) -> bool {
-        false
+        self.terminal
     }
 }
 
@@ -112,7 +114,14 @@ impl OutputStream for Output {
     }
 
     fn check_write(&mut self) -> Result<usize, StreamError> {
-        if self.throttle.wait(Instant::now()).is_zero() { Ok(PIECE_BYTES) } else { Ok(0) }
+        if !self.throttle.wait(Instant::now()).is_zero() {
+            return Ok(0);
+        }
+        match self.sink.poll_room(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Ok(())) => Ok(PIECE_BYTES),
+            Poll::Ready(Err(Closed)) => Err(StreamError::Closed),
+            Poll::Pending => Ok(0),
+        }
     }
 }
 
@@ -122,6 +131,8 @@ impl Pollable for Output {
         loop {
             let wait = self.throttle.wait(Instant::now());
             if wait.is_zero() {
+                // That nobody reads any more the guest hears when it writes.
+                let _ = poll_fn(|cx| self.sink.poll_room(cx)).await;
                 return;
             }
             tokio::time::sleep(wait).await;
@@ -147,6 +158,9 @@ impl AsyncWrite for Writer {
                 break;
             }
             self.pause = Some(Box::pin(tokio::time::sleep(wait)));
+        }
+        if std::task::ready!(self.output.sink.poll_room(cx)).is_err() {
+            return Poll::Ready(Err(std::io::ErrorKind::BrokenPipe.into()));
         }
         let piece = &bytes[..bytes.len().min(PIECE_BYTES)];
         self.output.put(piece);

@@ -2,8 +2,11 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
+
+use tokio::io::AsyncRead;
 
 use crate::{NoOutbound, Outbound};
 
@@ -12,6 +15,35 @@ pub trait LogSink: Send + Sync {
     /// Takes bytes as the guest wrote them, in order, not cut at lines. It is called on the guests' threads and must not
     /// block for long.
     fn write(&self, bytes: &[u8]);
+
+    /// Waits until the sink takes more; a guest that writes waits as long. A sink that does not say so takes all.
+    fn poll_room(&self, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
+        let _ = cx;
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Nobody reads any more what is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("nobody reads any more what is written")]
+pub struct Closed;
+
+type Reader = Box<dyn AsyncRead + Send + Sync + Unpin>;
+
+/// What a guest reads from stdin; of several instances the first to ask has it, the others read nothing. The default has
+/// nothing to read.
+#[derive(Clone, Default)]
+pub struct Stdin(Arc<Mutex<Option<Reader>>>);
+
+impl Stdin {
+    /// All that comes from a reader.
+    pub fn new(reader: impl AsyncRead + Send + Sync + Unpin + 'static) -> Self {
+        Self(Arc::new(Mutex::new(Some(Box::new(reader)))))
+    }
+
+    pub(crate) fn take(&self) -> Option<Reader> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
 }
 
 /// A sink that forgets.
@@ -45,6 +77,10 @@ pub struct InstanceSpec {
     pub env: Vec<(String, String)>,
     /// Directories.
     pub mounts: Vec<Mount>,
+    /// What is read from stdin.
+    pub stdin: Stdin,
+    /// Whether guests are told that their streams are a terminal.
+    pub terminal: bool,
     /// Where stdout goes.
     pub stdout: Arc<dyn LogSink>,
     /// Where stderr goes, and the messages of traps in requests.
@@ -67,6 +103,8 @@ impl Default for InstanceSpec {
             args: Vec::new(),
             env: Vec::new(),
             mounts: Vec::new(),
+            stdin: Stdin::default(),
+            terminal: false,
             stdout: Arc::new(Discard),
             stderr: Arc::new(Discard),
             memory_limit: None,

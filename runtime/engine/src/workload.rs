@@ -14,6 +14,7 @@ use crate::beneath;
 use crate::budget::{Budget, Share};
 use crate::engine::Engine;
 use crate::hooks::Hooks;
+use crate::input::Input;
 use crate::output::{Output, Throttle};
 use crate::{InstanceSpec, Mount, StartError};
 
@@ -85,12 +86,15 @@ impl Workload {
         builder
             .args(&self.spec.args)
             .envs(&self.spec.env)
-            .stdout(Output::new(self.spec.stdout.clone(), self.throttle.clone()))
-            .stderr(Output::new(self.spec.stderr.clone(), self.throttle.clone()))
+            .stdout(Output::new(self.spec.stdout.clone(), self.throttle.clone(), self.spec.terminal))
+            .stderr(Output::new(self.spec.stderr.clone(), self.throttle.clone(), self.spec.terminal))
             // The interfaces can be linked, but nothing can be done with them.
             .allow_tcp(false)
             .allow_udp(false)
             .allow_ip_name_lookup(false);
+        if let Some(reader) = self.spec.stdin.take() {
+            builder.stdin(Input::new(reader, self.spec.terminal));
+        }
         for (mount, dir) in self.spec.mounts.iter().zip(&self.dirs) {
             let perms = if mount.read_only { FsPerms::ReadOnly } else { FsPerms::ReadWrite };
             if let Err(why) = builder.preopened_dir(same_directory(dir), &mount.guest, perms) {
