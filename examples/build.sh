@@ -39,6 +39,8 @@ hello_p3.wasm            examples/hello-p3/hello-p3.wasm
 ticker.wasm              examples/ticker/ticker.wasm
 guestbook_frontend.wasm  examples/guestbook/frontend.wasm
 guestbook_backend.wasm   examples/guestbook/backend.wasm
+busybox.wasm             examples/images/busybox.wasm
+nginx.wasm               examples/images/nginx.wasm
 guest-command.wasm       tests/guests/command.wasm
 guest_service.wasm       tests/guests/service.wasm
 guest_service_p3.wasm    tests/guests/service-p3.wasm

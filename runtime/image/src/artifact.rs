@@ -1,5 +1,7 @@
 //! The JSON documents of an artifact, and which of them are Wasm.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
@@ -36,6 +38,51 @@ pub struct Manifest {
     pub layers: Vec<Descriptor>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub manifests: Vec<IndexEntry>,
+    /// Among others how the program is run, see [`Defaults`].
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// What is run where a container does not say it, as the config of a container image has it. A Wasm artifact's config has
+/// no place for this, so that it is in the manifest's annotations.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Defaults {
+    /// What `command` replaces.
+    pub entrypoint: Vec<String>,
+    /// What `args` replace; without a command of the container alone.
+    pub cmd: Vec<String>,
+    /// Where an HTTP service listens.
+    pub port: Option<u16>,
+}
+
+const ENTRYPOINT: &str = "palinurus.dev/entrypoint";
+const CMD: &str = "palinurus.dev/cmd";
+const PORT: &str = "palinurus.dev/port";
+
+impl Defaults {
+    /// Those of a manifest that has some.
+    pub(crate) fn of(manifest: &Manifest) -> Option<Self> {
+        let words = |key| manifest.annotations.get(key).and_then(|text| serde_json::from_str::<Vec<String>>(text).ok());
+        let (entrypoint, cmd) = (words(ENTRYPOINT), words(CMD));
+        let port = manifest.annotations.get(PORT).and_then(|text| text.parse().ok());
+        if entrypoint.is_none() && cmd.is_none() && port.is_none() {
+            return None;
+        }
+        Some(Self { entrypoint: entrypoint.unwrap_or_default(), cmd: cmd.unwrap_or_default(), port })
+    }
+
+    pub(crate) fn annotations(&self) -> BTreeMap<String, String> {
+        // Lists of strings have no way to fail.
+        let words = |words: &[String]| serde_json::to_string(words).unwrap_or_default();
+        let mut all = BTreeMap::from([
+            (ENTRYPOINT.to_owned(), words(&self.entrypoint)),
+            (CMD.to_owned(), words(&self.cmd)),
+        ]);
+        if let Some(port) = self.port {
+            all.insert(PORT.to_owned(), port.to_string());
+        }
+        all
+    }
 }
 
 /// One artifact of an index.
@@ -85,6 +132,7 @@ impl Manifest {
             config: Some(config),
             layers: vec![layer],
             manifests: Vec::new(),
+            annotations: BTreeMap::new(),
         }
     }
 

@@ -141,6 +141,11 @@ impl RegistryClient {
         Ok(Self { cluster, public: pooled(public), plain_http: plain_http.into(), answered, tokens })
     }
 
+    /// Whether `pal.local` means something.
+    pub(crate) fn has_cluster(&self) -> bool {
+        self.cluster.is_some()
+    }
+
     /// Fetches a manifest or index by the reference's digest or tag.
     pub(crate) async fn manifest(&self, reference: &Reference, selector: &str) -> Result<Bytes, ClientError> {
         let path = format!("manifests/{selector}");

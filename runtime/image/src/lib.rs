@@ -18,9 +18,10 @@ mod refusal;
 mod registry;
 mod share;
 mod siblings;
+mod standin;
 mod uploads;
 
-pub use artifact::{Descriptor, Manifest, WasmConfig};
+pub use artifact::{Defaults, Descriptor, Manifest, WasmConfig};
 pub use blobs::{BlobError, Blobs};
 pub use client::{ClientError, ClusterRegistry, RegistryClient, Urls};
 pub use digest::Digest;

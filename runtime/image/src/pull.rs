@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
 use crate::MAX_BLOB_BYTES;
-use crate::artifact::{Content, Descriptor, Manifest};
+use crate::artifact::{Content, Defaults, Descriptor, Manifest};
 use crate::blobs::{BlobError, Blobs};
 use crate::client::{ClientError, ClusterRegistry, RegistryClient};
 use crate::digest::Digest;
@@ -45,6 +45,8 @@ pub struct Artifact {
     pub size: u64,
     /// Whether nothing had to be fetched.
     pub cached: bool,
+    /// What is run where a container does not say it.
+    pub defaults: Option<Defaults>,
 }
 
 /// Why an artifact could not be brought here.
@@ -87,6 +89,8 @@ struct Found {
     manifest: Digest,
     wasm: Digest,
     size: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    defaults: Option<Defaults>,
 }
 
 /// Pulls artifacts into a cache; concurrent pulls of one reference share the work. Clones share all.
@@ -106,7 +110,12 @@ impl Puller {
 
     /// Brings the artifact that `image` names into the cache, as the policy says.
     pub async fn pull(&self, image: &str, policy: PullPolicy) -> Result<Artifact, PullError> {
-        let reference: Reference = image.parse()?;
+        let mut reference: Reference = image.parse()?;
+        if self.client.has_cluster()
+            && let Some(stand_in) = reference.stand_in()
+        {
+            reference = stand_in;
+        }
         let turn = self.turn(&reference.to_string()).await;
         let _turn = turn.lock().await;
         // A digest means the same for ever, so that there is nothing to ask for again.
@@ -122,6 +131,13 @@ impl Puller {
             Err(PullError::Unreachable { .. }) if reference.in_cluster() => self.fetch(&reference).await,
             outcome => outcome,
         }
+    }
+
+    /// The shell and the tools, which every node has with it: the Wasm file and its digest.
+    pub async fn tools(&self) -> Result<(Digest, PathBuf), BlobError> {
+        let digest = self.cache.put(&crate::standin::tools()?).await?;
+        let path = self.cache.path(&digest);
+        Ok((digest, path))
     }
 
     /// The lock under which this reference is pulled.
@@ -151,6 +167,7 @@ impl Puller {
             path: self.cache.path(&found.wasm),
             size: found.size,
             cached,
+            defaults: found.defaults.clone(),
         }
     }
 
@@ -175,7 +192,9 @@ impl Puller {
                     selector = entry.digest.to_string();
                     pinned = Some(entry.digest.clone());
                 }
-                Content::Wasm(layer) => return self.fetch_layer(reference, digest, layer).await,
+                Content::Wasm(layer) => {
+                    return self.fetch_layer(reference, digest, layer, Defaults::of(&manifest)).await;
+                }
                 Content::Linux => return Err(PullError::LinuxImage { image }),
                 Content::Other(media_type) => return Err(PullError::NotWasm { image, media_type }),
             }
@@ -188,6 +207,7 @@ impl Puller {
         reference: &Reference,
         manifest: Digest,
         layer: &Descriptor,
+        defaults: Option<Defaults>,
     ) -> Result<Artifact, PullError> {
         let image = reference.to_string();
         let storage = |source| match source {
@@ -207,7 +227,7 @@ impl Puller {
             }
             incoming.finish(Some(&layer.digest)).await.map_err(storage)?;
         }
-        let found = Found { manifest, wasm: layer.digest.clone(), size: layer.size };
+        let found = Found { manifest, wasm: layer.digest.clone(), size: layer.size, defaults };
         // A struct of strings and a number has no way to fail.
         let note = serde_json::to_string(&found).unwrap_or_default();
         self.cache.set_note(&image, &note).await.map_err(storage)?;

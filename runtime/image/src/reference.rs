@@ -62,6 +62,14 @@ impl Reference {
         Self { host: self.host.clone(), repository: self.repository.clone(), tag: None, digest: Some(digest.clone()) }
     }
 
+    /// The reference in the cluster's own registry that stands in for this one, if one does. A digest means one image and
+    /// no other.
+    pub(crate) fn stand_in(&self) -> Option<Self> {
+        let repository = crate::standin::repository(&self.host, &self.repository)?;
+        let (host, tag) = (CLUSTER_HOST.to_owned(), self.tag.clone());
+        self.digest.is_none().then(|| Self { host, repository: repository.to_owned(), tag, digest: None })
+    }
+
     /// Whether the cluster's own registry holds it.
     pub fn in_cluster(&self) -> bool {
         self.host == CLUSTER_HOST
@@ -188,6 +196,24 @@ mod tests {
         check("127.0.0.1:5000/a/b", "127.0.0.1:5000/a/b:latest");
         check(&format!("pal.local/hello@{digest}"), &format!("pal.local/hello@{digest}"));
         check(&format!("pal.local/hello:v1@{digest}"), &format!("pal.local/hello:v1@{digest}"));
+    }
+
+    #[test]
+    fn some_names_lead_to_what_stands_in_for_them() {
+        let check = |text: &str, expected: Option<&str>| {
+            let found = text.parse::<Reference>().unwrap().stand_in().map(|r| r.to_string());
+            assert_eq!(found.as_deref(), expected, "{text}");
+        };
+        check("busybox", Some("pal.local/busybox:latest"));
+        check("busybox:1.36", Some("pal.local/busybox:1.36"));
+        check("docker.io/library/busybox:stable", Some("pal.local/busybox:stable"));
+        check("alpine:3", Some("pal.local/alpine:3"));
+        check("nginx:1.29-alpine", Some("pal.local/nginx:1.29-alpine"));
+        check("registry.k8s.io/pause:3.10", Some("pal.local/pause:3.10"));
+        check(&format!("busybox@sha256:{}", "a".repeat(64)), None);
+        check("postgres", None);
+        check("ghcr.io/library/nginx", None);
+        check("me/busybox", None);
     }
 
     #[test]

@@ -21,6 +21,7 @@ use crate::reference::{is_repository, is_tag};
 use crate::refusal::{Refusal, full, set, with_status};
 use crate::share::Share;
 use crate::siblings::{CATALOG_PATH, DIGEST as DIGEST_HEADER, Offer, Siblings, TAGGED_AT, Tagged};
+use crate::standin;
 use crate::uploads::Upload;
 use crate::{Body, BoxError};
 
@@ -121,7 +122,7 @@ impl RegistryV2 {
         match (route, &parts.method) {
             (Route::Root, &Method::GET | &Method::HEAD) => Ok(Response::new(full("{}"))),
             (Route::Manifest { repository, selector }, method @ (&Method::GET | &Method::HEAD)) => {
-                self.manifest(share, repository, selector, method == Method::GET).await
+                self.manifest(origin, share, repository, selector, method == Method::GET).await
             }
             (Route::Manifest { repository, selector }, &Method::PUT) => {
                 let text = |name| parts.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
@@ -162,6 +163,7 @@ impl RegistryV2 {
 
     async fn manifest(
         &self,
+        origin: Origin,
         share: Option<&Share>,
         repository: &str,
         selector: &str,
@@ -179,8 +181,13 @@ impl RegistryV2 {
                     Some(share) => share.tag(repository, selector, here).await?,
                     None => here,
                 };
-                let Tagged { at, digest } = newest.ok_or_else(unknown)?;
-                (digest, Some(at))
+                match newest {
+                    Some(Tagged { at, digest }) => (digest, Some(at)),
+                    None if origin == Origin::Client => {
+                        (standin::provide(&self.blobs, repository).await?.ok_or_else(unknown)?, None)
+                    }
+                    None => return Err(unknown()),
+                }
             }
             Err(_) => return Err(unknown()),
         };

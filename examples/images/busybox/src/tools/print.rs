@@ -51,7 +51,7 @@ pub fn unescape(text: &str) -> (Vec<u8>, bool) {
             out.extend_from_slice(c.encode_utf8(&mut utf8).as_bytes());
             continue;
         }
-        let mut digits = |chars: &mut std::iter::Peekable<std::str::Chars<'_>>, radix, most| {
+        let digits = |chars: &mut std::iter::Peekable<std::str::Chars<'_>>, radix, most| {
             let mut value = None;
             for _ in 0..most {
                 let Some(digit) = chars.peek().and_then(|c| c.to_digit(radix)) else { break };
@@ -76,7 +76,9 @@ pub fn unescape(text: &str) -> (Vec<u8>, bool) {
                 let first = c.to_digit(8).unwrap_or(0);
                 let rest: String = chars.clone().take(2).take_while(|c| c.is_digit(8)).collect();
                 let value = rest.chars().fold(first, |v, c| v * 8 + c.to_digit(8).unwrap_or(0));
-                rest.chars().for_each(|_| drop(chars.next()));
+                for _ in rest.chars() {
+                    chars.next();
+                }
                 out.push(value as u8);
             }
             Some('x') => out.push(digits(&mut chars, 16, 2).unwrap_or(0) as u8),

@@ -1,0 +1,157 @@
+//! Components under the names of images that manifests everywhere use: `busybox`, `nginx`, `pause` and a few others.
+//!
+//! Whoever asks for one of these names, of whatever tag, gets from the cluster's own registry what was pushed there as
+//! `pal.local/busybox` (and so on) with that tag, and where nothing was, the component that is carried in here. A reference
+//! with a digest means that very image and none of these.
+
+use std::io::Read;
+
+use bytes::Bytes;
+use flate2::read::GzDecoder;
+
+use crate::artifact::{Defaults, Descriptor, MANIFEST, Manifest, WASM_CONFIG, WASM_LAYER, WasmConfig};
+use crate::blobs::{BlobError, Blobs};
+use crate::digest::Digest;
+
+static BUSYBOX: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/busybox.wasm.gz"));
+static NGINX: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/nginx.wasm.gz"));
+
+/// One of them.
+struct StandIn {
+    /// Its repository in the cluster's registry.
+    name: &'static str,
+    packed: &'static [u8],
+    entrypoint: &'static [&'static str],
+    cmd: &'static [&'static str],
+    port: Option<u16>,
+    /// What it stands in for: hosts and repositories.
+    names: &'static [(&'static str, &'static str)],
+}
+
+const ALL: &[StandIn] = &[
+    StandIn {
+        name: "busybox",
+        packed: BUSYBOX,
+        entrypoint: &[],
+        cmd: &["sh"],
+        port: None,
+        names: &[
+            ("docker.io", "library/busybox"),
+            ("docker.io", "busybox"),
+            ("registry.k8s.io", "busybox"),
+            ("registry.k8s.io", "e2e-test-images/busybox"),
+            ("gcr.io", "google-containers/busybox"),
+        ],
+    },
+    StandIn {
+        name: "alpine",
+        packed: BUSYBOX,
+        entrypoint: &[],
+        cmd: &["/bin/sh"],
+        port: None,
+        names: &[("docker.io", "library/alpine"), ("docker.io", "alpine")],
+    },
+    StandIn {
+        name: "pause",
+        packed: BUSYBOX,
+        entrypoint: &["/pause"],
+        cmd: &[],
+        port: None,
+        names: &[("registry.k8s.io", "pause"), ("k8s.gcr.io", "pause"), ("gcr.io", "google-containers/pause")],
+    },
+    StandIn {
+        name: "agnhost",
+        packed: BUSYBOX,
+        entrypoint: &["/agnhost"],
+        cmd: &["pause"],
+        port: None,
+        names: &[("registry.k8s.io", "e2e-test-images/agnhost"), ("registry.k8s.io", "agnhost")],
+    },
+    StandIn {
+        name: "nginx",
+        packed: NGINX,
+        entrypoint: &["/docker-entrypoint.sh"],
+        cmd: &["nginx", "-g", "daemon off;"],
+        port: Some(80),
+        names: &[
+            ("docker.io", "library/nginx"),
+            ("docker.io", "nginx"),
+            ("registry.k8s.io", "nginx-slim"),
+            ("registry.k8s.io", "e2e-test-images/nginx"),
+        ],
+    },
+];
+
+/// The repository of the cluster's registry that stands in for another one.
+pub(crate) fn repository(host: &str, repository: &str) -> Option<&'static str> {
+    ALL.iter().find(|image| image.names.contains(&(host, repository))).map(|image| image.name)
+}
+
+/// The shell and the tools as a component.
+pub(crate) fn tools() -> Result<Bytes, BlobError> {
+    unpack(BUSYBOX)
+}
+
+fn unpack(packed: &[u8]) -> Result<Bytes, BlobError> {
+    let mut bytes = Vec::new();
+    GzDecoder::new(packed).read_to_end(&mut bytes).map_err(BlobError::io("a component of this program".as_ref()))?;
+    Ok(bytes.into())
+}
+
+/// Puts what stands in for the repository into the folder, if something does; returns its manifest's digest.
+pub(crate) async fn provide(blobs: &Blobs, repository: &str) -> Result<Option<Digest>, BlobError> {
+    let Some(image) = ALL.iter().find(|image| image.name == repository) else { return Ok(None) };
+    let wasm = unpack(image.packed)?;
+    let layer = blobs.put(&wasm).await?;
+    let config = WasmConfig { architecture: "wasm".into(), os: "wasip2".into(), layer_digests: vec![layer.clone()] };
+    // Structs of strings and numbers have no way to fail.
+    let config = serde_json::to_vec(&config).unwrap_or_default();
+    let describe = |media_type: &str, digest, size: usize| Descriptor {
+        media_type: media_type.to_owned(),
+        digest,
+        size: size as u64,
+    };
+    let (config, layer) = (
+        describe(WASM_CONFIG, blobs.put(&config).await?, config.len()),
+        describe(WASM_LAYER, layer, wasm.len()),
+    );
+    let mut manifest = Manifest::of_wasm(config, layer);
+    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+    let defaults = Defaults { entrypoint: words(image.entrypoint), cmd: words(image.cmd), port: image.port };
+    manifest.annotations = defaults.annotations();
+    let digest = blobs.put(&serde_json::to_vec(&manifest).unwrap_or_default()).await?;
+    blobs.record(repository, &digest, MANIFEST).await?;
+    Ok(Some(digest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn each_is_an_artifact_that_says_how_it_is_run() {
+        let dir = tempfile::tempdir().unwrap();
+        let blobs = Blobs::open(dir.path()).await.unwrap();
+        for image in ALL {
+            let digest = provide(&blobs, image.name).await.unwrap().unwrap();
+            let bytes = blobs.read(&digest).await.unwrap().unwrap();
+            let manifest: Manifest = serde_json::from_slice(&bytes).unwrap();
+            let defaults = Defaults::of(&manifest).unwrap();
+            assert_eq!((&defaults.entrypoint[..], &defaults.cmd[..]), (&words(image.entrypoint)[..], &words(image.cmd)[..]));
+            let wasm = blobs.read(&manifest.layers[0].digest).await.unwrap().unwrap();
+            assert!(wasm.starts_with(b"\0asm"), "{}", image.name);
+            assert_eq!(wasm.len() as u64, manifest.layers[0].size);
+        }
+        assert_eq!(provide(&blobs, "postgres").await.unwrap(), None);
+    }
+
+    fn words(words: &[&str]) -> Vec<String> {
+        words.iter().map(|word| (*word).to_owned()).collect()
+    }
+
+    #[test]
+    fn all_of_them_together_stay_small() {
+        let bytes = BUSYBOX.len() + NGINX.len();
+        assert!(bytes < 1_500_000, "{bytes}");
+    }
+}
