@@ -74,10 +74,8 @@ impl Defaults {
     pub(crate) fn annotations(&self) -> BTreeMap<String, String> {
         // Lists of strings have no way to fail.
         let words = |words: &[String]| serde_json::to_string(words).unwrap_or_default();
-        let mut all = BTreeMap::from([
-            (ENTRYPOINT.to_owned(), words(&self.entrypoint)),
-            (CMD.to_owned(), words(&self.cmd)),
-        ]);
+        let mut all =
+            BTreeMap::from([(ENTRYPOINT.to_owned(), words(&self.entrypoint)), (CMD.to_owned(), words(&self.cmd))]);
         if let Some(port) = self.port {
             all.insert(PORT.to_owned(), port.to_string());
         }

@@ -111,10 +111,8 @@ pub(crate) async fn provide(blobs: &Blobs, repository: &str) -> Result<Option<Di
         digest,
         size: size as u64,
     };
-    let (config, layer) = (
-        describe(WASM_CONFIG, blobs.put(&config).await?, config.len()),
-        describe(WASM_LAYER, layer, wasm.len()),
-    );
+    let (config, layer) =
+        (describe(WASM_CONFIG, blobs.put(&config).await?, config.len()), describe(WASM_LAYER, layer, wasm.len()));
     let mut manifest = Manifest::of_wasm(config, layer);
     let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
     let defaults = Defaults { entrypoint: words(image.entrypoint), cmd: words(image.cmd), port: image.port };
@@ -137,7 +135,10 @@ mod tests {
             let bytes = blobs.read(&digest).await.unwrap().unwrap();
             let manifest: Manifest = serde_json::from_slice(&bytes).unwrap();
             let defaults = Defaults::of(&manifest).unwrap();
-            assert_eq!((&defaults.entrypoint[..], &defaults.cmd[..]), (&words(image.entrypoint)[..], &words(image.cmd)[..]));
+            assert_eq!(
+                (&defaults.entrypoint[..], &defaults.cmd[..]),
+                (&words(image.entrypoint)[..], &words(image.cmd)[..])
+            );
             let wasm = blobs.read(&manifest.layers[0].digest).await.unwrap().unwrap();
             assert!(wasm.starts_with(b"\0asm"), "{}", image.name);
             assert_eq!(wasm.len() as u64, manifest.layers[0].size);

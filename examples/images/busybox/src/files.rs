@@ -119,7 +119,9 @@ fn at(path: &str) -> Program {
         Ok(_) => {}
     }
     match std::fs::read(path) {
-        Ok(bytes) if bytes.starts_with(b"\0asm") || bytes.starts_with(b"\x7fELF") => Program::Unfit("Exec format error"),
+        Ok(bytes) if bytes.starts_with(b"\0asm") || bytes.starts_with(b"\x7fELF") => {
+            Program::Unfit("Exec format error")
+        }
         Ok(bytes) => Program::Script(path.to_owned(), String::from_utf8_lossy(&bytes).into_owned()),
         Err(_) => Program::Unfit("Permission denied"),
     }

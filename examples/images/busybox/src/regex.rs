@@ -80,7 +80,9 @@ impl Reader<'_> {
         }
         let c = self.text[self.at];
         self.at += 1;
-        let last = self.at == self.text.len() || !self.extended && self.text[self.at..].starts_with(&['\\', ')']) || !self.extended && self.text[self.at..].starts_with(&['\\', '|']);
+        let last = self.at == self.text.len()
+            || !self.extended && self.text[self.at..].starts_with(&['\\', ')'])
+            || !self.extended && self.text[self.at..].starts_with(&['\\', '|']);
         Ok(match c {
             '.' => Node::Any,
             '^' if self.extended || first => Node::Begin,
@@ -123,7 +125,8 @@ impl Reader<'_> {
             } else if self.operator('?') {
                 least = 0;
             } else if self.operator('{') {
-                let text: String = self.text[self.at..].iter().take_while(|c| c.is_ascii_digit() || **c == ',').collect();
+                let text: String =
+                    self.text[self.at..].iter().take_while(|c| c.is_ascii_digit() || **c == ',').collect();
                 self.at += text.len();
                 if !self.operator('}') {
                     return Err("unmatched {".to_owned());

@@ -137,7 +137,8 @@ pub fn run(main: impl Future<Output = i32>) -> i32 {
 fn turn(context: &mut Context<'_>) {
     let count = TASKS.with_borrow(Vec::len);
     for i in 0..count {
-        let Some((mut work, state)) = TASKS.with_borrow_mut(|tasks| Some((tasks[i].work.take()?, tasks[i].handle.clone())))
+        let Some((mut work, state)) =
+            TASKS.with_borrow_mut(|tasks| Some((tasks[i].work.take()?, tasks[i].handle.clone())))
         else {
             continue;
         };

@@ -112,7 +112,9 @@ impl Shell {
                 let outcome = Box::pin(self.script(&text)).await;
                 if let Err(Flow::Return(status)) = outcome { Ok(status) } else { outcome }
             }
-            Err(error) => self.fail(&format!(".: can't open '{name}': {}", files::why(&error)), Err(Flow::Exit(2))).await,
+            Err(error) => {
+                self.fail(&format!(".: can't open '{name}': {}", files::why(&error)), Err(Flow::Exit(2))).await
+            }
         }
     }
 
@@ -252,8 +254,8 @@ impl Shell {
             "pipefail" => options.pipefail = on,
             "i" => self.interactive = on,
             // They change nothing here.
-            "a" | "b" | "C" | "h" | "l" | "m" | "s" | "v" | "allexport" | "notify" | "monitor" | "verbose" | "vi" | "emacs"
-            | "noclobber" | "posix" => {}
+            "a" | "b" | "C" | "h" | "l" | "m" | "s" | "v" | "allexport" | "notify" | "monitor" | "verbose" | "vi"
+            | "emacs" | "noclobber" | "posix" => {}
             other => return Err(format!("illegal option -{other}")),
         }
         Ok(())
@@ -383,7 +385,9 @@ impl Shell {
     }
 
     async fn getopts(&mut self, args: &[String]) -> Result<i32> {
-        let [spec, name, rest @ ..] = args else { return self.fail("getopts: usage: getopts optstring var [arg...]", Ok(2)).await };
+        let [spec, name, rest @ ..] = args else {
+            return self.fail("getopts: usage: getopts optstring var [arg...]", Ok(2)).await;
+        };
         let given = if rest.is_empty() { self.parameters.clone() } else { rest.to_vec() };
         let index: usize = self.get("OPTIND").and_then(|t| t.parse().ok()).unwrap_or(1).max(1);
         // Where in a group like `-abc`; it belongs to the argument at which it was left.

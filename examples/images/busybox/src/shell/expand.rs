@@ -36,7 +36,10 @@ impl Shell {
             let mut bits = Vec::new();
             self.bits(word, false, &mut bits).await?;
             for field in self.cut(bits) {
-                let pattern: String = field.iter().map(|(text, quoted)| if *quoted { pattern::literal(text) } else { text.replace('\\', "\\\\") }).collect();
+                let pattern: String = field
+                    .iter()
+                    .map(|(text, quoted)| if *quoted { pattern::literal(text) } else { text.replace('\\', "\\\\") })
+                    .collect();
                 let found = match !self.options.noglob && pattern::is_pattern(&pattern) {
                     true => pattern::files(&pattern, &self.cwd),
                     false => Vec::new(),
@@ -109,7 +112,10 @@ impl Shell {
         for (i, part) in word.iter().enumerate() {
             let text = |text: String, quoted| Bit::Text { text, quoted, split: false };
             match part {
-                Part::Plain(plain) => match plain.strip_prefix('~').filter(|rest| i == 0 && !quoted && (rest.is_empty() || rest.starts_with('/'))) {
+                Part::Plain(plain) => match plain
+                    .strip_prefix('~')
+                    .filter(|rest| i == 0 && !quoted && (rest.is_empty() || rest.starts_with('/')))
+                {
                     Some(rest) => {
                         out.push(text(self.get("HOME").unwrap_or("/root").to_owned(), true));
                         out.push(text(rest.to_owned(), false));
@@ -221,7 +227,8 @@ impl Shell {
             Change::Length => push(out, value.unwrap_or_default().chars().count().to_string()),
             Change::Default(kind, empty_too, word) => {
                 let there = value.as_ref().is_some_and(|v| !*empty_too || !v.is_empty());
-                return Box::pin(self.default(parameter, *kind, there.then_some(value).flatten(), word, quoted, out)).await;
+                return Box::pin(self.default(parameter, *kind, there.then_some(value).flatten(), word, quoted, out))
+                    .await;
             }
             Change::Cut(side, longest, word) => {
                 let pattern = self.pattern(word).await?;

@@ -187,7 +187,9 @@ impl<'a> Parser<'a> {
                 }
                 return Err(Wrong::Unfinished);
             }
-            if ends.iter().any(|end| self.reserved() == Some(end) || !end.starts_with(|c: char| c.is_ascii_lowercase()) && self.looks_at(end)) {
+            if ends.iter().any(|end| {
+                self.reserved() == Some(end) || !end.starts_with(|c: char| c.is_ascii_lowercase()) && self.looks_at(end)
+            }) {
                 break;
             }
             let command = self.and_or()?;
@@ -444,12 +446,7 @@ impl<'a> Parser<'a> {
             let raw: String = self.text[from..self.at].iter().collect();
             let mark: String = raw.chars().filter(|c| !"'\"\\".contains(*c)).collect();
             let place = Rc::new(std::cell::RefCell::new(None));
-            self.heres.push(Here {
-                quoted: mark != raw,
-                cut_tabs: operator == "<<-",
-                mark,
-                place: self.texts.len(),
-            });
+            self.heres.push(Here { quoted: mark != raw, cut_tabs: operator == "<<-", mark, place: self.texts.len() });
             self.texts.push(place.clone());
             target = vec![Part::Later(place)];
         } else if operator == "<<<" {

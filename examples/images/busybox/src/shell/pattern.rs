@@ -130,7 +130,9 @@ pub fn files(pattern: &str, cwd: &str) -> Vec<String> {
         let mut next = Vec::new();
         for base in &found {
             let dir = super::absolute(cwd, base);
-            let join = |name: &str| if base.is_empty() { name.to_owned() } else { format!("{}/{name}", base.trim_end_matches('/')) };
+            let join = |name: &str| {
+                if base.is_empty() { name.to_owned() } else { format!("{}/{name}", base.trim_end_matches('/')) }
+            };
             if !is_pattern(part) {
                 let path = join(&unescaped(part));
                 if fs::symlink_metadata(super::absolute(cwd, &path)).is_ok() {
@@ -141,9 +143,15 @@ pub fn files(pattern: &str, cwd: &str) -> Vec<String> {
             let chars: Vec<char> = part.chars().collect();
             let names = fs::read_dir(dir).into_iter().flatten().flatten();
             let names = names.filter_map(|entry| entry.file_name().into_string().ok());
-            next.extend(names.filter(|name| {
-                (!name.starts_with('.') || part.starts_with('.')) && matches(&chars, &name.chars().collect::<Vec<_>>())
-            }).map(|name| join(&name)).filter(|path| !more || fs::metadata(super::absolute(cwd, path)).is_ok_and(|m| m.is_dir())));
+            next.extend(
+                names
+                    .filter(|name| {
+                        (!name.starts_with('.') || part.starts_with('.'))
+                            && matches(&chars, &name.chars().collect::<Vec<_>>())
+                    })
+                    .map(|name| join(&name))
+                    .filter(|path| !more || fs::metadata(super::absolute(cwd, path)).is_ok_and(|m| m.is_dir())),
+            );
         }
         found = next;
     }

@@ -278,7 +278,9 @@ impl Shell {
                     continue;
                 }
                 RedirectKind::Like => match target.parse::<u32>() {
-                    Ok(number) => self.fds.get(&number).cloned().ok_or_else(|| format!("{number}: Bad file descriptor")),
+                    Ok(number) => {
+                        self.fds.get(&number).cloned().ok_or_else(|| format!("{number}: Bad file descriptor"))
+                    }
                     // `>& file`, as bash has it.
                     Err(_) => self.open(&target, RedirectKind::Write),
                 },
@@ -323,13 +325,20 @@ impl Shell {
             }
             assigns.push((name.clone(), value));
         }
-        let ran = simple.assigns.iter().any(|(_, word)| word.iter().any(runs_commands)) || simple.words.iter().any(|w| w.iter().any(runs_commands));
+        let ran = simple.assigns.iter().any(|(_, word)| word.iter().any(runs_commands))
+            || simple.words.iter().any(|w| w.iter().any(runs_commands));
         if self.options.xtrace {
             self.trace(&assigns, &words).await;
         }
         let Some(name) = words.first().cloned() else {
             let opened = self.with(&simple.redirects, async |_| Ok(0)).await?;
-            return Ok(if opened != 0 { opened } else if ran { self.status } else { 0 });
+            return Ok(if opened != 0 {
+                opened
+            } else if ran {
+                self.status
+            } else {
+                0
+            });
         };
         self.status = before;
         if name == "exec" {
@@ -347,7 +356,12 @@ impl Shell {
     }
 
     /// `exec`: the descriptors stay changed, and a command takes the shell's place.
-    async fn exec(&mut self, redirects: &[Redirect], mut words: Vec<String>, assigns: Vec<(String, String)>) -> Result<i32> {
+    async fn exec(
+        &mut self,
+        redirects: &[Redirect],
+        mut words: Vec<String>,
+        assigns: Vec<(String, String)>,
+    ) -> Result<i32> {
         if !self.redirect(redirects).await? {
             return Err(Flow::Exit(1));
         }
@@ -363,7 +377,8 @@ impl Shell {
     /// Sets variables for one command; returns what they were.
     fn lend(&mut self, assigns: Vec<(String, String)>) -> Vec<(String, Option<Variable>)> {
         let lent = assigns.into_iter().map(|(name, value)| {
-            let before = self.variables.insert(name.clone(), Variable { value: Some(value), exported: true, fixed: false });
+            let before =
+                self.variables.insert(name.clone(), Variable { value: Some(value), exported: true, fixed: false });
             (name, before)
         });
         lent.collect()

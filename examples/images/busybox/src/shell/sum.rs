@@ -1,12 +1,10 @@
 //! `$((…))`: whole numbers of 64 bits, as C has them.
 
-
 /// What a sum needs of the shell.
 pub trait Variables {
     fn value(&self, name: &str) -> Option<String>;
     fn assign(&mut self, name: &str, value: String) -> Result<(), String>;
 }
-
 
 struct Sum<'a> {
     text: &'a [u8],
@@ -87,7 +85,8 @@ impl Sum<'_> {
             self.blanks();
             let rest = &self.text[self.at..];
             let operators: [&str; 11] = ["=", "+=", "-=", "*=", "/=", "%=", "<<=", ">>=", "&=", "|=", "^="];
-            let found = operators.into_iter().find(|o| rest.starts_with(o.as_bytes())).filter(|_| !rest.starts_with(b"=="));
+            let found =
+                operators.into_iter().find(|o| rest.starts_with(o.as_bytes())).filter(|_| !rest.starts_with(b"=="));
             if let Some(operator) = found {
                 self.at += operator.len();
                 let right = self.assignment()?;
@@ -171,7 +170,13 @@ impl Sum<'_> {
             value
         } else if let Some(name) = self.name() {
             let value = self.variable(&name)?;
-            let by = if self.take("++") { 1 } else if self.take("--") { -1 } else { 0 };
+            let by = if self.take("++") {
+                1
+            } else if self.take("--") {
+                -1
+            } else {
+                0
+            };
             if by != 0 {
                 self.set(&name, value.wrapping_add(by))?;
             }

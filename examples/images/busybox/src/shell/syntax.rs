@@ -38,7 +38,11 @@ pub enum Compound {
     /// Over `"$@"` where no words are given.
     For(String, Option<Vec<Word>>, List),
     /// As long as the status is zero, or is not.
-    Loop { until: bool, condition: List, body: List },
+    Loop {
+        until: bool,
+        condition: List,
+        body: List,
+    },
     Case(Word, Vec<Branch>),
 }
 

@@ -114,7 +114,10 @@ pub async fn run(call: &Call) -> Outcome {
         let to_stdout = name == "-" || options.has('c') || call.name == "zcat";
         let input = call.input(&name)?;
         let target = match decompress {
-            true => name.strip_suffix(".gz").map(str::to_owned).or_else(|| Some(format!("{}.tar", name.strip_suffix(".tgz")?))),
+            true => name
+                .strip_suffix(".gz")
+                .map(str::to_owned)
+                .or_else(|| Some(format!("{}.tar", name.strip_suffix(".tgz")?))),
             false => Some(format!("{name}.gz")),
         };
         let output = match (to_stdout, target) {

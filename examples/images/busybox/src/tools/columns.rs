@@ -66,7 +66,8 @@ fn key(line: &str, options: &Options) -> String {
 
 fn number(text: &str) -> f64 {
     let text = text.trim_start();
-    let digits = text.char_indices().take_while(|(i, c)| c.is_ascii_digit() || *c == '.' || *i == 0 && *c == '-').count();
+    let digits =
+        text.char_indices().take_while(|(i, c)| c.is_ascii_digit() || *c == '.' || *i == 0 && *c == '-').count();
     text[..digits].parse().unwrap_or(0.0)
 }
 

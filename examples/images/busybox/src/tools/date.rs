@@ -6,7 +6,17 @@ use super::{Call, Outcome, failed};
 
 const DAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
 const MONTHS: [&str; 12] = [
-    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
     "December",
 ];
 
@@ -43,8 +53,11 @@ impl Date {
         if let Some(seconds) = text.strip_prefix('@') {
             return seconds.parse().ok();
         }
-        let numbers: Vec<i64> =
-            text.split(|c: char| !c.is_ascii_digit()).filter(|part| !part.is_empty()).map_while(|n| n.parse().ok()).collect();
+        let numbers: Vec<i64> = text
+            .split(|c: char| !c.is_ascii_digit())
+            .filter(|part| !part.is_empty())
+            .map_while(|n| n.parse().ok())
+            .collect();
         let [year, month, day, time @ ..] = numbers.as_slice() else { return None };
         if !(1..=12).contains(month) || !(1..=31).contains(day) {
             return None;

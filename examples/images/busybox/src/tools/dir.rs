@@ -153,7 +153,11 @@ async fn links(call: &Call) -> Outcome {
     for name in &options.rest {
         let path = call.path(name);
         let whole = options.has('f') || call.name == "realpath";
-        let found = if whole { Ok(followed(path, 0)) } else { fs::read_link(&path).map(|to| to.to_string_lossy().into_owned()) };
+        let found = if whole {
+            Ok(followed(path, 0))
+        } else {
+            fs::read_link(&path).map(|to| to.to_string_lossy().into_owned())
+        };
         match found {
             Ok(text) => call.print(text + if options.has('n') { "" } else { "\n" }).await?,
             Err(_) => status = 1,

@@ -184,7 +184,13 @@ pub async fn run(call: &Call) -> Outcome {
     Ok(status)
 }
 
-async fn any(call: &Call, branches: &[Vec<Test>], name: &str, found: &fs::Metadata, pruned: &mut bool) -> Result<bool, Failure> {
+async fn any(
+    call: &Call,
+    branches: &[Vec<Test>],
+    name: &str,
+    found: &fs::Metadata,
+    pruned: &mut bool,
+) -> Result<bool, Failure> {
     for branch in branches {
         let mut all = true;
         for test in branch {
@@ -227,14 +233,18 @@ async fn meets(call: &Call, test: &Test, name: &str, found: &fs::Metadata, prune
             let now = wasip2::clocks::wall_clock::now().seconds as i64;
             compares(text, (now - super::list::seconds(found)) / 60)
         }
-        Test::Empty if found.is_dir() => fs::read_dir(call.path(name)).is_ok_and(|mut entries| entries.next().is_none()),
+        Test::Empty if found.is_dir() => {
+            fs::read_dir(call.path(name)).is_ok_and(|mut entries| entries.next().is_none())
+        }
         Test::Empty => found.len() == 0,
         Test::True => true,
         Test::Print(end) => {
             call.print(format!("{name}{end}")).await?;
             true
         }
-        Test::Delete => super::dir::remove(&call.path(name), false).or_else(|_| fs::remove_dir(call.path(name))).is_ok(),
+        Test::Delete => {
+            super::dir::remove(&call.path(name), false).or_else(|_| fs::remove_dir(call.path(name))).is_ok()
+        }
         Test::Prune => {
             *pruned = true;
             true

@@ -28,7 +28,11 @@ pub async fn run(call: &Call) -> Outcome {
     let fixed = options.has('F') || call.name == "fgrep";
     let extended = options.has('E') || options.has('P') || call.name == "egrep" || fixed;
     let read = |text: &String| {
-        let mut text = if fixed { text.chars().flat_map(|c| c.is_ascii_punctuation().then_some('\\').into_iter().chain([c])).collect() } else { text.clone() };
+        let mut text = if fixed {
+            text.chars().flat_map(|c| c.is_ascii_punctuation().then_some('\\').into_iter().chain([c])).collect()
+        } else {
+            text.clone()
+        };
         if options.has('w') {
             text = if extended { format!("\\b({text})\\b") } else { format!("\\b\\({text}\\)\\b") };
         }
@@ -85,13 +89,20 @@ fn below(call: &Call, root: &str) -> Vec<String> {
 impl Search<'_> {
     async fn file(&self, name: &str, input: Fd) -> Result<bool, Failure> {
         let (options, call) = (self.options, self.call);
-        let number = |flag| options.value(flag).or(options.value('C').filter(|_| flag != 'm')).and_then(|n| n.parse::<usize>().ok());
-        let (after, before, most) = (number('A').unwrap_or(0), number('B').unwrap_or(0), number('m').unwrap_or(usize::MAX));
+        let number = |flag| {
+            options.value(flag).or(options.value('C').filter(|_| flag != 'm')).and_then(|n| n.parse::<usize>().ok())
+        };
+        let (after, before, most) =
+            (number('A').unwrap_or(0), number('B').unwrap_or(0), number('m').unwrap_or(usize::MAX));
         let quiet = options.has('q') || options.has('l') || options.has('L') || options.has('c');
         let (mut lines, mut count, mut index, mut due) = (Lines::new(input), 0, 0, 0);
         let mut kept: Vec<(usize, String)> = Vec::new();
         let label = |index: usize, sign: char| {
-            let file = if self.names { format!("{}{sign}", if name == "-" { "(standard input)" } else { name }) } else { String::new() };
+            let file = if self.names {
+                format!("{}{sign}", if name == "-" { "(standard input)" } else { name })
+            } else {
+                String::new()
+            };
             if options.has('n') { format!("{file}{index}{sign}") } else { file }
         };
         while count < most
@@ -140,7 +151,11 @@ impl Search<'_> {
     async fn pieces(&self, chars: &[char], label: &str) -> Result<(), Failure> {
         let mut at = 0;
         while at <= chars.len() {
-            let found = self.patterns.iter().filter_map(|p| p.find(chars, at)?[0]).min_by_key(|(from, to)| (*from, usize::MAX - to));
+            let found = self
+                .patterns
+                .iter()
+                .filter_map(|p| p.find(chars, at)?[0])
+                .min_by_key(|(from, to)| (*from, usize::MAX - to));
             let Some((from, to)) = found else { return Ok(()) };
             if to > from {
                 let text: String = chars[from..to].iter().collect();
@@ -151,4 +166,3 @@ impl Search<'_> {
         Ok(())
     }
 }
-

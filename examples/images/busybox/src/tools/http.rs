@@ -34,7 +34,11 @@ pub async fn run(call: &Call) -> Outcome {
     while let Some(long) = longs.next() {
         let (name, value) = long.split_once('=').map_or((long.as_str(), None), |(n, v)| (n, Some(v.to_owned())));
         // A value may be an argument of its own, which is then the first that is left.
-        let mut value = || value.clone().unwrap_or_else(|| if options.rest.is_empty() { String::new() } else { options.rest.remove(0) });
+        let mut value = || {
+            value
+                .clone()
+                .unwrap_or_else(|| if options.rest.is_empty() { String::new() } else { options.rest.remove(0) })
+        };
         match name {
             "header" => headers.push(value()),
             "post-data" => post = Some(value()),

@@ -14,7 +14,11 @@ pub async fn run(call: &mut Call) -> Outcome {
         "busybox" => {
             let mut names: Vec<&str> = super::names().collect();
             names.sort_unstable();
-            call.print(format!("BusyBox-like tools of Palinurus, in one WebAssembly component.\n\n{}\n", names.join(", "))).await?;
+            call.print(format!(
+                "BusyBox-like tools of Palinurus, in one WebAssembly component.\n\n{}\n",
+                names.join(", ")
+            ))
+            .await?;
             Ok(0)
         }
         name => {
@@ -101,7 +105,8 @@ async fn converse(call: &Call, mut shell: Shell) -> i32 {
     let mut text = String::new();
     loop {
         if shell.interactive {
-            let prompt = shell.get(if text.is_empty() { "PS1" } else { "PS2" }).unwrap_or("# ").replace("\\w", shell.cwd());
+            let prompt =
+                shell.get(if text.is_empty() { "PS1" } else { "PS2" }).unwrap_or("# ").replace("\\w", shell.cwd());
             let _ = call.fd(2).write(prompt.as_bytes()).await;
         }
         let (line, ended) = files::line(&input, true, usize::MAX).await;

@@ -45,7 +45,9 @@ async fn ls(call: &Call) -> Outcome {
     while let Some(dir) = dirs.pop() {
         let mut found = Vec::new();
         if options.has('a') {
-            found.extend([".", ".."].into_iter().filter_map(|n| Some((n.to_owned(), fs::metadata(call.path(&dir)).ok()?))));
+            found.extend(
+                [".", ".."].into_iter().filter_map(|n| Some((n.to_owned(), fs::metadata(call.path(&dir)).ok()?))),
+            );
         }
         match fs::read_dir(call.path(&dir)) {
             Ok(entries) => found.extend(entries.flatten().filter_map(|entry| {
@@ -154,9 +156,25 @@ async fn stat(call: &Call) -> Outcome {
         };
         let date = Date::new(seconds(&found)).format("%Y-%m-%d %H:%M:%S.000000000 +0000");
         let text = match options.value('c') {
-            None => format!("  File: {name}\n  Size: {}\t{kind}\nAccess: (0{bits}/{})  Uid: (    0/    root)   Gid: (    0/    root)\nModify: {date}\n", found.len(), mode(&found)),
+            None => format!(
+                "  File: {name}\n  Size: {}\t{kind}\nAccess: (0{bits}/{})  Uid: (    0/    root)   Gid: (    0/    root)\nModify: {date}\n",
+                found.len(),
+                mode(&found)
+            ),
             Some(format) => {
-                let pairs = [("%n", name.clone()), ("%s", found.len().to_string()), ("%a", bits.to_owned()), ("%A", mode(&found).to_owned()), ("%F", kind.to_owned()), ("%Y", seconds(&found).to_string()), ("%y", date), ("%u", "0".to_owned()), ("%g", "0".to_owned()), ("%U", "root".to_owned()), ("%G", "root".to_owned())];
+                let pairs = [
+                    ("%n", name.clone()),
+                    ("%s", found.len().to_string()),
+                    ("%a", bits.to_owned()),
+                    ("%A", mode(&found).to_owned()),
+                    ("%F", kind.to_owned()),
+                    ("%Y", seconds(&found).to_string()),
+                    ("%y", date),
+                    ("%u", "0".to_owned()),
+                    ("%g", "0".to_owned()),
+                    ("%U", "root".to_owned()),
+                    ("%G", "root".to_owned()),
+                ];
                 pairs.iter().fold(format.to_owned(), |text, (from, to)| text.replace(from, to)) + "\n"
             }
         };

@@ -102,7 +102,9 @@ impl Call {
                     if valued.contains(flag) {
                         let joined = &arg[1 + at + flag.len_utf8()..];
                         let value = if joined.is_empty() { args.next().cloned() } else { Some(joined.to_owned()) };
-                        let Some(value) = value else { return failed(format!("option requires an argument -- '{flag}'")) };
+                        let Some(value) = value else {
+                            return failed(format!("option requires an argument -- '{flag}'"));
+                        };
                         options.values.push((flag, value));
                         break;
                     } else if flags.contains(flag) {
@@ -156,12 +158,12 @@ pub fn base(name: &str) -> &str {
 }
 
 const NAMES: &[&str] = &[
-    "[", "agnhost", "ash", "base64", "basename", "bash", "busybox", "cat", "chgrp", "chmod", "chown", "cmp", "cp", "cut",
-    "date", "df", "dirname", "du", "echo", "egrep", "env", "expr", "false", "fgrep", "find", "grep", "gunzip",
+    "[", "agnhost", "ash", "base64", "basename", "bash", "busybox", "cat", "chgrp", "chmod", "chown", "cmp", "cp",
+    "cut", "date", "df", "dirname", "du", "echo", "egrep", "env", "expr", "false", "fgrep", "find", "grep", "gunzip",
     "gzip", "head", "hostname", "id", "ln", "ls", "mkdir", "mktemp", "mv", "nl", "nohup", "nproc", "pause", "printenv",
     "printf", "ps", "pwd", "readlink", "realpath", "rev", "rm", "rmdir", "sed", "seq", "sh", "sleep", "sort", "stat",
-    "sync", "tac", "tail", "tar", "tee", "test", "time", "timeout", "touch", "tr", "true", "tty", "uname", "uniq", "uptime", "usleep",
-    "wc", "wget", "which", "whoami", "xargs", "yes", "zcat",
+    "sync", "tac", "tail", "tar", "tee", "test", "time", "timeout", "touch", "tr", "true", "tty", "uname", "uniq",
+    "uptime", "usleep", "wc", "wget", "which", "whoami", "xargs", "yes", "zcat",
 ];
 
 /// The program of that name.

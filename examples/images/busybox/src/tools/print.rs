@@ -184,7 +184,8 @@ fn one(kind: char, arg: Option<&str>, flags: &str, precision: Option<usize>, sta
             return c.chars().next().map_or(0, |c| i64::from(u32::from(c)));
         }
         let hex = trimmed.strip_prefix("0x").map(|hex| i64::from_str_radix(hex, 16).ok());
-        let value = hex.unwrap_or_else(|| trimmed.parse().ok().or_else(|| trimmed.parse::<u64>().ok().map(|n| n as i64)));
+        let value =
+            hex.unwrap_or_else(|| trimmed.parse().ok().or_else(|| trimmed.parse::<u64>().ok().map(|n| n as i64)));
         value.unwrap_or_else(|| {
             *status = i32::from(!trimmed.is_empty());
             0

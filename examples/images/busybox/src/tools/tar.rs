@@ -75,7 +75,11 @@ fn read_args(call: &Call) -> Result<Wanted, Failure> {
                 'f' | 'C' | 'X' | 'T' => {
                     let joined = &flags[at + 1..];
                     // With the dash the value may be joined; without, each takes the next argument.
-                    let value = if arg.starts_with('-') && !joined.is_empty() { joined.to_owned() } else { next(&flag.to_string())? };
+                    let value = if arg.starts_with('-') && !joined.is_empty() {
+                        joined.to_owned()
+                    } else {
+                        next(&flag.to_string())?
+                    };
                     match flag {
                         'f' => wanted.file = Some(value),
                         'C' => wanted.dir = Some(value),
@@ -136,7 +140,13 @@ impl Entry {
         let mut out = Vec::new();
         for (text, kind) in [(&self.link, b'K'), (&self.name, b'L')] {
             if text.len() > 99 {
-                let long = Self { name: "././@LongLink".to_owned(), kind, size: text.len() as u64 + 1, seconds: 0, link: String::new() };
+                let long = Self {
+                    name: "././@LongLink".to_owned(),
+                    kind,
+                    size: text.len() as u64 + 1,
+                    seconds: 0,
+                    link: String::new(),
+                };
                 out.extend(long.header());
                 out.extend_from_slice(text.as_bytes());
                 out.resize(out.len() + padding(text.len() as u64 + 1) + 1, 0);
@@ -190,7 +200,8 @@ async fn add(call: &Call, wanted: &Wanted, cwd: &str, name: &str, sink: &mut Sin
         }
     };
     let stored = name.trim_start_matches('/').to_owned();
-    let mut entry = Entry { name: stored, kind: b'0', size: 0, seconds: super::list::seconds(&found), link: String::new() };
+    let mut entry =
+        Entry { name: stored, kind: b'0', size: 0, seconds: super::list::seconds(&found), link: String::new() };
     if wanted.verbose {
         let _ = call.fd(2).write(format!("{}\n", entry.name).as_bytes()).await;
     }
@@ -211,7 +222,8 @@ async fn add(call: &Call, wanted: &Wanted, cwd: &str, name: &str, sink: &mut Sin
         names.sort();
         let mut status = 0;
         for inner in names {
-            status |= Box::pin(add(call, wanted, cwd, &format!("{}/{inner}", name.trim_end_matches('/')), sink)).await?;
+            status |=
+                Box::pin(add(call, wanted, cwd, &format!("{}/{inner}", name.trim_end_matches('/')), sink)).await?;
         }
         return Ok(status);
     }
@@ -261,7 +273,8 @@ fn octal(field: &[u8]) -> u64 {
 }
 
 fn read_header(block: &[u8]) -> Result<Entry, Failure> {
-    let sum: u64 = block.iter().enumerate().map(|(i, byte)| if (148..156).contains(&i) { 32 } else { u64::from(*byte) }).sum();
+    let sum: u64 =
+        block.iter().enumerate().map(|(i, byte)| if (148..156).contains(&i) { 32 } else { u64::from(*byte) }).sum();
     if octal(&block[148..156]) != sum {
         return failed("invalid tar header checksum");
     }
@@ -374,7 +387,9 @@ async fn extract(call: &Call, wanted: &Wanted, cwd: &str, entry: &Entry, source:
             }
         }
         _ => {
-            let output = if wanted.to_stdout { call.fd(1) } else {
+            let output = if wanted.to_stdout {
+                call.fd(1)
+            } else {
                 // What a link leads to is not written over.
                 if fs::symlink_metadata(&path).is_ok_and(|m| m.is_symlink()) {
                     fs::remove_file(&path).map_err(told)?;

@@ -107,7 +107,9 @@ fn unary(call: &Call, operator: &str, operand: &str) -> Result<bool, Failure> {
         "-h" | "-L" => fs::symlink_metadata(&path).is_ok_and(|m| m.is_symlink()),
         // There are no modes; who sees a file may read it.
         "-r" | "-w" => device || found().is_some(),
-        "-x" => found().is_some() || !matches!(crate::files::find_program(&path, None, "/"), crate::files::Program::None),
+        "-x" => {
+            found().is_some() || !matches!(crate::files::find_program(&path, None, "/"), crate::files::Program::None)
+        }
         "-c" => device,
         "-b" | "-p" | "-S" | "-u" | "-g" | "-k" => false,
         "-O" | "-G" => found().is_some(),
