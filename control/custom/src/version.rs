@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use crate::columns::Column;
 use crate::definition::Names;
-use crate::scale::ScalePaths;
+use crate::openapi::{self, Edition};
+use crate::scale::{self, ScalePaths};
 use crate::schema::check::{self, Findings};
 use crate::schema::{Node, Path, default, lists, meta, prune};
 
@@ -30,8 +31,17 @@ pub struct Version {
     scale: Option<ScalePaths>,
     columns: Vec<Column>,
     selectable: Vec<Selectable>,
-    openapi: Value,
+    openapi: Published,
+    openapi_v2: Published,
+    openapi_name: String,
     node: Node,
+}
+
+/// A kind's schema and its list's.
+#[derive(Debug)]
+struct Published {
+    object: Value,
+    list: Value,
 }
 
 impl Version {
@@ -44,15 +54,21 @@ impl Version {
         let schema = &version["schema"]["openAPIV3Schema"];
         let node = Node::read(schema, &mut Path::new(&path.to_string()))?;
         let name = version["name"].as_str().unwrap_or_default().to_owned();
+        let published = |edition| Published {
+            object: openapi::object(schema, group, &name, &names.kind, edition),
+            list: openapi::list(group, &name, names, edition),
+        };
         Ok(Self {
             served: version["served"] == true,
             storage: version["storage"] == true,
             deprecation: deprecation(group, names, version),
             has_status: version["subresources"]["status"].is_object(),
             scale: ScalePaths::read(&version["subresources"]["scale"]),
-            columns: Vec::new(),
-            selectable: Vec::new(),
-            openapi: schema.clone(),
+            columns: Column::read(&version["additionalPrinterColumns"]),
+            selectable: selectable(&version["selectableFields"]),
+            openapi: published(Edition::V3),
+            openapi_v2: published(Edition::V2),
+            openapi_name: openapi::name(group, &name, &names.kind),
             node,
             name,
         })
@@ -122,19 +138,43 @@ impl Version {
 
     /// The values of the selectable fields; a field that is missing is the empty text.
     pub fn selected(&self, object: &Value) -> Vec<(String, String)> {
-        let _ = object;
-        Vec::new()
+        let value = |field: &Selectable| match scale::at(object, &field.name) {
+            Some(Value::String(text)) => text.clone(),
+            None | Some(Value::Null) => String::new(),
+            Some(other) => other.to_string(),
+        };
+        self.selectable.iter().map(|field| (field.name.clone(), value(field))).collect()
+    }
+
+    /// The name of the kind's schema in OpenAPI documents: `com.example.v1.Widget`; the list's has `List` behind it.
+    pub fn openapi_name(&self) -> &str {
+        &self.openapi_name
     }
 
     /// The schema of the kind as OpenAPI v3 publishes it: an entry of `components.schemas`.
     pub fn openapi(&self) -> &Value {
-        &self.openapi
+        &self.openapi.object
     }
 
-    /// The same as OpenAPI v2 publishes it: an entry of `definitions`.
-    pub fn openapi_v2(&self) -> &Value {
-        &self.openapi
+    /// The schema of its list.
+    pub fn openapi_list(&self) -> &Value {
+        &self.openapi.list
     }
+
+    /// The schema of the kind as OpenAPI v2 publishes it: an entry of `definitions`.
+    pub fn openapi_v2(&self) -> &Value {
+        &self.openapi_v2.object
+    }
+
+    /// The schema of its list in OpenAPI v2.
+    pub fn openapi_v2_list(&self) -> &Value {
+        &self.openapi_v2.list
+    }
+}
+
+fn selectable(fields: &Value) -> Vec<Selectable> {
+    let paths = fields.as_array().into_iter().flatten().filter_map(|field| field["jsonPath"].as_str());
+    paths.map(|path| Selectable { name: path.trim_start_matches('.').to_owned() }).collect()
 }
 
 fn deprecation(group: &str, names: &Names, version: &Value) -> Option<String> {
