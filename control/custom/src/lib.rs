@@ -3,6 +3,7 @@
 //!
 //! Pure: values in, values out. The words are those of kube-apiserver (apiextensions-apiserver).
 
+mod cel;
 pub mod columns;
 pub mod definition;
 mod duration;

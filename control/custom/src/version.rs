@@ -1,11 +1,13 @@
 //! One version of a custom resource.
 
 use jiff::Timestamp;
+use pal_resources::field::FieldErrorKind;
 use pal_resources::{FieldError, FieldPath};
 use serde_json::Value;
 
+use crate::cel;
 use crate::columns::Column;
-use crate::definition::Names;
+use crate::definition::{Names, rule_rules};
 use crate::openapi::{self, Edition};
 use crate::scale::{self, ScalePaths};
 use crate::schema::check::{self, Findings};
@@ -52,7 +54,12 @@ impl Version {
         path: &FieldPath,
     ) -> Result<Self, Vec<FieldError>> {
         let schema = &version["schema"]["openAPIV3Schema"];
-        let node = Node::read(schema, &mut Path::new(&path.to_string()))?;
+        let mut node = Node::read(schema, &mut Path::new(&path.to_string()))?;
+        let mut errors = Vec::new();
+        rule_rules::compile(&mut node, schema, path, &mut errors);
+        if !errors.is_empty() {
+            return Err(errors);
+        }
         let name = version["name"].as_str().unwrap_or_default().to_owned();
         let published = |edition| Published {
             object: openapi::object(schema, group, &name, &names.kind, edition),
@@ -102,6 +109,15 @@ impl Version {
         });
         if !doubled_before {
             lists::duplicates(object, &self.node, &mut Path::default(), &mut errors);
+        }
+        if !self.node.ruled {
+            return errors;
+        }
+        if errors.iter().any(blocks_rules) {
+            let why = "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
+            errors.push(FieldError::invalid(&FieldPath::new(""), Value::Null, why));
+        } else {
+            errors.extend(cel::validate(&self.node, object, old));
         }
         errors
     }
@@ -170,6 +186,12 @@ impl Version {
     pub fn openapi_v2_list(&self) -> &Value {
         &self.openapi_v2.list
     }
+}
+
+/// Rules rely on values having their types and sizes.
+fn blocks_rules(error: &FieldError) -> bool {
+    use FieldErrorKind::{NotSupported, Required, TooLong, TooMany, TypeInvalid};
+    matches!(error.kind, NotSupported | Required | TooLong | TooMany | TypeInvalid)
 }
 
 fn selectable(fields: &Value) -> Vec<Selectable> {

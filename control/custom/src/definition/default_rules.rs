@@ -3,6 +3,7 @@
 use pal_resources::{FieldError, FieldPath};
 use serde_json::Value;
 
+use crate::cel;
 use crate::schema::check::{Findings, check};
 use crate::schema::prune::{META_FIELDS, prune_value};
 use crate::schema::{Node, Path, meta};
@@ -11,6 +12,22 @@ use crate::schema::{Node, Path, meta};
 pub(super) fn validate(node: &Node, schema: &Value, path: &FieldPath) -> Vec<FieldError> {
     let mut errors = Vec::new();
     walk(node, schema, true, false, path, &mut errors);
+    errors
+}
+
+/// What rules say of the defaults of a schema that is right otherwise.
+pub(super) fn validate_by_rules(node: &Node, path: &FieldPath) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    if let Some(default) = &node.default {
+        let at = path.child("default");
+        errors.extend(cel::validate_value(node, default).into_iter().map(|error| below(&at, error)));
+    }
+    for (name, inner) in &node.properties {
+        errors.extend(validate_by_rules(inner, &path.child("properties").key(name)));
+    }
+    if let Some(items) = &node.items {
+        errors.extend(validate_by_rules(items, &path.child("items")));
+    }
     errors
 }
 
@@ -43,12 +60,14 @@ fn judge(node: &Node, default: &Value, in_meta: bool, path: &FieldPath, errors: 
     }
     let mut found = Findings::default();
     check(node, default, None, &mut Path::default(), &mut found);
-    errors.extend(found.errors.into_iter().map(|mut error| {
-        // Paths of the check begin at the default.
-        error.path = match error.path.to_string().as_str() {
-            "<nil>" => path.clone(),
-            inner => path.child(inner),
-        };
-        error
-    }));
+    errors.extend(found.errors.into_iter().map(|error| below(path, error)));
+}
+
+/// Paths of checks of a default begin at it.
+fn below(path: &FieldPath, mut error: FieldError) -> FieldError {
+    error.path = match error.path.to_string().as_str() {
+        "<nil>" => path.clone(),
+        inner => path.child(inner),
+    };
+    error
 }

@@ -39,8 +39,8 @@ const NOT_AT_ROOT: &[&str] = &[
     "x-kubernetes-map-type",
 ];
 
-/// Judges a whole schema. Rules of one that is stored already are not estimated again.
-pub(super) fn validate(schema: &Value, has_status: bool, stored: bool, path: &FieldPath, errors: &mut Errors) {
+/// Judges a whole schema.
+pub(super) fn validate(schema: &Value, has_status: bool, path: &FieldPath, errors: &mut Errors) {
     let before = errors.len();
     if has_status {
         at_root(schema, path, errors);
@@ -66,8 +66,11 @@ pub(super) fn validate(schema: &Value, has_status: bool, stored: bool, path: &Fi
         errors.extend(unfit);
     }
     walk(schema, At { path: path.clone(), root: true, ..At::default() }, errors);
-    if let Some(node) = node.filter(|_| errors.len() == before) {
-        rule_rules::validate(&node, schema, stored, path, errors);
+    if let Some(mut node) = node.filter(|_| errors.len() == before) {
+        rule_rules::compile(&mut node, schema, path, errors);
+        if errors.len() == before {
+            errors.extend(default_rules::validate_by_rules(&node, path));
+        }
     }
 }
 

@@ -4,8 +4,10 @@ use pal_resources::{FieldError, FieldPath};
 use serde_json::Value;
 
 use super::validate::text;
+use crate::cel::{Meta, Rule};
 use crate::field_path::{self, Notation};
 use crate::schema::Node;
+use crate::schema::node::Additional;
 
 const RULES: &str = "x-kubernetes-validations";
 const REASONS: &[&str] = &["FieldValueDuplicate", "FieldValueForbidden", "FieldValueInvalid", "FieldValueRequired"];
@@ -52,7 +54,61 @@ pub(super) fn form(schema: &Value, path: &FieldPath, errors: &mut Vec<FieldError
     }
 }
 
-/// Whether the rules of a schema that is right otherwise compile.
-pub(super) fn validate(node: &Node, schema: &Value, stored: bool, path: &FieldPath, errors: &mut Vec<FieldError>) {
-    let _ = (node, schema, stored, path, errors);
+/// Compiles the rules of a schema and puts them into it. Tells what is wrong with those that do not compile.
+pub(crate) fn compile(node: &mut Node, schema: &Value, path: &FieldPath, errors: &mut Vec<FieldError>) {
+    walk(node, schema, Meta::Resource, path, None, errors);
+}
+
+/// `apart` is the list or map above whose items have no counterpart in what stood before.
+fn walk(
+    node: &mut Node,
+    schema: &Value,
+    meta: Meta,
+    path: &FieldPath,
+    apart: Option<&FieldPath>,
+    errors: &mut Vec<FieldError>,
+) {
+    let mut compiled = Vec::with_capacity(node.rules.len());
+    for (index, rule) in node.rules.iter().enumerate() {
+        let at = path.child(RULES).index(index);
+        match Rule::compile(rule, node, schema, meta) {
+            Ok(done) => {
+                if let Some(apart) = apart.filter(|_| done.uses_old) {
+                    let why =
+                        format!("oldSelf cannot be used on the uncorrelatable portion of the schema within {apart}");
+                    errors.push(FieldError::invalid(&at.child("rule"), text(&rule["rule"]), &why));
+                }
+                compiled.push(done);
+            }
+            Err(faults) => errors.extend(faults.into_iter().map(|fault| {
+                let shown = if fault.field == "optionalOldSelf" { &rule[fault.field] } else { rule };
+                FieldError::invalid(&at.child(fault.field), shown.clone(), &fault.detail)
+            })),
+        }
+    }
+    node.compiled = compiled;
+    let mut ruled = !node.rules.is_empty();
+    for (name, inner) in &mut node.properties {
+        let at = path.child("properties").key(name);
+        walk(inner, &schema["properties"][name], Meta::of(inner), &at, apart, errors);
+        ruled |= inner.ruled;
+    }
+    if let Some(Additional::Schema(inner)) = &mut node.additional {
+        walk(
+            inner,
+            &schema["additionalProperties"],
+            Meta::of(inner),
+            &path.child("additionalProperties"),
+            apart,
+            errors,
+        );
+        ruled |= inner.ruled;
+    }
+    let by_keys = node.list_keys().is_some();
+    if let Some(inner) = &mut node.items {
+        let apart = if by_keys { apart } else { apart.or(Some(path)) };
+        walk(inner, &schema["items"], Meta::of(inner), &path.child("items"), apart, errors);
+        ruled |= inner.ruled;
+    }
+    node.ruled = ruled;
 }

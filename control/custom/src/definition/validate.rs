@@ -19,7 +19,7 @@ pub fn validate_definition(crd: &Value, old: Option<&Value>) -> Errors {
     let mut errors = Vec::new();
     let spec = &crd["spec"];
     validate_name(crd, &mut errors);
-    validate_spec(spec, old.map(|old| &old["spec"]), &mut errors);
+    validate_spec(spec, &mut errors);
     if let Some(old) = old {
         validate_unchanged(spec, old, &mut errors);
     }
@@ -57,7 +57,7 @@ fn validate_name(crd: &Value, errors: &mut Errors) {
     errors.extend(faults.iter().map(|fault| FieldError::invalid(&path, name, fault)));
 }
 
-fn validate_spec(spec: &Value, old: Option<&Value>, errors: &mut Errors) {
+fn validate_spec(spec: &Value, errors: &mut Errors) {
     let path = FieldPath::new("spec");
     validate_group(text(&spec["group"]), &path.child("group"), errors);
     match text(&spec["scope"]) {
@@ -79,10 +79,6 @@ fn validate_spec(spec: &Value, old: Option<&Value>, errors: &mut Errors) {
         }
     }
     validate_names(&spec["names"], &names_path, errors);
-    let had = |schema: &Value| {
-        let versions = old.map(versions).unwrap_or_default();
-        versions.iter().any(|version| version["schema"]["openAPIV3Schema"] == *schema)
-    };
     for (index, place) in Part::Schema.places(spec).iter().enumerate() {
         let schema = &place.value["openAPIV3Schema"];
         if schema.is_object() {
@@ -91,7 +87,7 @@ fn validate_spec(spec: &Value, old: Option<&Value>, errors: &mut Errors) {
                 false => versions(spec)[index]["subresources"]["status"].is_object(),
             };
             let at = place.path.child("openAPIV3Schema");
-            openapi_rules::validate(schema, has_status, had(schema), &at, errors);
+            openapi_rules::validate(schema, has_status, &at, errors);
         }
     }
     for place in Part::Subresources.places(spec) {

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::format::Format;
 use super::{Path, go_regex};
+use crate::cel::Rule;
 
 /// Deeper schemas are refused: every walk along a schema is recursive.
 pub(crate) const MAX_DEPTH: usize = 64;
@@ -109,6 +110,10 @@ pub(crate) struct Node {
     pub(crate) checks: Checks,
     /// `x-kubernetes-validations` as they were written.
     pub(crate) rules: Vec<Value>,
+    /// The same, once they were compiled.
+    pub(crate) compiled: Vec<Rule>,
+    /// Whether there are rules here or below.
+    pub(crate) ruled: bool,
 }
 
 impl Node {
@@ -186,6 +191,8 @@ fn read(schema: &Value, path: &mut Path, depth: usize, errors: &mut Vec<FieldErr
         list,
         checks: checks(schema, path, depth, errors),
         rules: schema["x-kubernetes-validations"].as_array().cloned().unwrap_or_default(),
+        compiled: Vec::new(),
+        ruled: false,
     }
 }
 

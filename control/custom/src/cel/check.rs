@@ -1,0 +1,562 @@
+//! From what was parsed to what can be evaluated: names and types are checked on the way (cel-go's checker, its words).
+//! What is not known for certain is let pass, and fails when it is evaluated.
+
+use std::rc::Rc;
+
+use cel::common::ast::{CallExpr, ComprehensionExpr, Expr as Parsed, IdedExpr, LiteralValue, operators as ops};
+
+use super::expr::{Entry, Expr, Fold, FoldKind, Item, Literal};
+use super::signatures::{self, Kind};
+use super::ty::{Meta, Ty, unescape};
+use crate::schema::go_regex;
+
+/// What an expression may speak of.
+#[derive(Clone)]
+pub(super) struct Names<'n> {
+    pub(super) self_: Ty<'n>,
+    /// `None` where `oldSelf` means nothing.
+    pub(super) old_self: Option<Ty<'n>>,
+}
+
+/// Reads expressions.
+pub(super) struct Checker<'n, 's> {
+    names: Names<'n>,
+    source: &'s str,
+    locals: Vec<(String, Ty<'n>)>,
+    pub(super) errors: Vec<String>,
+    pub(super) uses_old_self: bool,
+}
+
+type Typed<'n> = (Expr, Ty<'n>);
+
+impl<'n, 's> Checker<'n, 's> {
+    pub(super) fn new(names: Names<'n>, source: &'s str) -> Self {
+        Self { names, source, locals: Vec::new(), errors: Vec::new(), uses_old_self: false }
+    }
+
+    /// Notes an error; the word at fault is looked for in the source, as parts do not know where they stood.
+    fn fail(&mut self, at: &str, message: String) -> Typed<'n> {
+        if self.errors.len() < 20 {
+            let offset = self.source.find(at).unwrap_or(0);
+            self.errors.push(show_error(self.source, offset, &message));
+        }
+        (Expr::Literal(Literal::Null), Ty::Any)
+    }
+
+    pub(super) fn read(&mut self, parsed: &IdedExpr) -> Typed<'n> {
+        match &parsed.expr {
+            Parsed::Literal(literal) => read_literal(literal),
+            Parsed::Ident(name) => self.ident(name),
+            Parsed::Select(select) => self.select(&select.operand, &select.field, select.test),
+            Parsed::List(list) => self.list(&list.elements, &list.optional_indices),
+            Parsed::Map(map) => self.map(&map.entries),
+            Parsed::Call(call) => self.call(call),
+            Parsed::Comprehension(fold) => self.comprehension(fold),
+            Parsed::Struct(built) => {
+                let name = built.type_name.clone();
+                self.fail(&name, format!("undeclared reference to '{name}' (in container '')"))
+            }
+            Parsed::Unspecified => self.fail("", "Syntax error: nothing is said".to_owned()),
+        }
+    }
+
+    fn ident(&mut self, name: &str) -> Typed<'n> {
+        if let Some(at) = self.locals.iter().rposition(|(local, _)| local == name) {
+            return (Expr::Local(at), self.locals[at].1.clone());
+        }
+        match (name, &self.names.old_self) {
+            ("self", _) => return (Expr::Self_, self.names.self_.clone()),
+            ("oldSelf", Some(ty)) => {
+                self.uses_old_self = true;
+                return (Expr::OldSelf, ty.clone());
+            }
+            _ => {}
+        }
+        match type_name(name) {
+            Some(known) => (Expr::Literal(Literal::Type(known)), Ty::Type),
+            None => self.fail(name, format!("undeclared reference to '{name}' (in container '')")),
+        }
+    }
+
+    fn select(&mut self, operand: &IdedExpr, field: &str, test: bool) -> Typed<'n> {
+        if let Some(name) = dotted(operand, field).and_then(|name| type_name(&name)) {
+            return (Expr::Literal(Literal::Type(name)), Ty::Type);
+        }
+        let (of, ty) = self.read(operand);
+        let (field, found) = match self.field_of(&ty, field) {
+            Some(found) => found,
+            None => match ty {
+                Ty::Object(..) => return self.fail(&format!(".{field}"), format!("undefined field '{field}'")),
+                other => {
+                    let why = format!("type '{}' does not support field selection", other.name());
+                    return self.fail(&format!(".{field}"), why);
+                }
+            },
+        };
+        let (of, field) = (Box::new(of), field.into());
+        if test { (Expr::Has { of, field }, Ty::Bool) } else { (Expr::Select { of, field }, found) }
+    }
+
+    /// The field's own name and type. Fields of what an optional holds are optional.
+    fn field_of(&self, ty: &Ty<'n>, field: &str) -> Option<(String, Ty<'n>)> {
+        match ty {
+            Ty::Any => Some((field.to_owned(), Ty::Any)),
+            Ty::Map(_, value) => Some((field.to_owned(), (**value).clone())),
+            Ty::Object(node, meta) => {
+                let name = unescape(field);
+                Ty::field(node, *meta, &name).map(|ty| (name, ty))
+            }
+            Ty::Optional(inner) => {
+                let (name, ty) = self.field_of(inner, field)?;
+                Some((name, optional(ty)))
+            }
+            _ => None,
+        }
+    }
+
+    fn list(&mut self, elements: &[IdedExpr], optional_at: &[usize]) -> Typed<'n> {
+        let mut item = None;
+        let mut items = Vec::with_capacity(elements.len());
+        for (index, element) in elements.iter().enumerate() {
+            let (value, ty) = self.read(element);
+            let optional = optional_at.contains(&index);
+            let ty = if optional { inner(&ty) } else { ty };
+            item = Some(match item {
+                None => ty,
+                Some(other) => ty.join(other),
+            });
+            items.push(Item { value, optional });
+        }
+        (Expr::List(items), Ty::List(Rc::new(item.unwrap_or(Ty::Any))))
+    }
+
+    fn map(&mut self, entries: &[cel::common::ast::IdedEntryExpr]) -> Typed<'n> {
+        use cel::common::ast::EntryExpr;
+        let (mut out, mut types) = (Vec::with_capacity(entries.len()), None);
+        for entry in entries {
+            let EntryExpr::MapEntry(entry) = &entry.expr else { continue };
+            let (key, key_type) = self.read(&entry.key);
+            let (value, value_type) = self.read(&entry.value);
+            let value_type = if entry.optional { inner(&value_type) } else { value_type };
+            types = Some(match types {
+                None => (key_type, value_type),
+                Some((k, v)) => (key_type.join(k), value_type.join(v)),
+            });
+            out.push(Entry { key, value, optional: entry.optional });
+        }
+        let (key, value) = types.unwrap_or((Ty::Any, Ty::Any));
+        (Expr::Map(out), Ty::Map(Rc::new(key), Rc::new(value)))
+    }
+
+    fn call(&mut self, call: &CallExpr) -> Typed<'n> {
+        if let Some(done) = self.operator(call) {
+            return done;
+        }
+        if let Some(done) = self.own_macro(call) {
+            return done;
+        }
+        let mut name = call.func_name.clone();
+        let mut target = call.target.as_deref();
+        // `optional.of(x)`: a function whose name has a point.
+        if let Some(IdedExpr { expr: Parsed::Ident(space), .. }) = target
+            && self.locals.iter().all(|(local, _)| local != space)
+        {
+            let whole = format!("{space}.{name}");
+            if signatures::named(&whole, false).next().is_some() {
+                (name, target) = (whole, None);
+            }
+        }
+        let is_method = target.is_some();
+        let read: Vec<Typed<'n>> = target.into_iter().chain(&call.args).map(|arg| self.read(arg)).collect();
+        let (args, types): (Vec<Expr>, Vec<Ty<'n>>) = read.into_iter().unzip();
+        if signatures::named(&name, is_method).next().is_none() {
+            let why = format!("undeclared reference to '{name}' (in container '')");
+            return self.fail(&call.func_name, why);
+        }
+        let fitting = signatures::named(&name, is_method).find(|signature| {
+            signature.args.len() == types.len() && signature.args.iter().zip(&types).all(|(kind, ty)| fits(*kind, ty))
+        });
+        let Some(signature) = fitting else { return self.no_overload(&call.func_name, &name, is_method, &types) };
+        // Where the first argument is of any type, so is what comes of it.
+        let sure = signatures::named(&name, is_method).all(|other| other.result == signature.result);
+        let ty = if sure { result(signature.result, &types) } else { Ty::Any };
+        if matches!(name.as_str(), "matches" | "find" | "findAll")
+            && let Expr::Literal(Literal::Text(pattern)) = &args[1]
+        {
+            match go_regex::compile(pattern) {
+                Err(why) => return self.fail(&name, why),
+                Ok(pattern) if name == "matches" => {
+                    let text = args.into_iter().next().map(Box::new);
+                    // There are two arguments.
+                    let text = text.unwrap_or_else(|| Box::new(Expr::Literal(Literal::Null)));
+                    return (Expr::Matches { text, pattern: Box::new(pattern) }, Ty::Bool);
+                }
+                Ok(_) => {}
+            }
+        }
+        (Expr::Call { name: signature.name, args }, ty)
+    }
+
+    fn no_overload(&mut self, at: &str, name: &str, is_method: bool, types: &[Ty<'n>]) -> Typed<'n> {
+        let names: Vec<String> = types.iter().map(Ty::name).collect();
+        let applied = match names.split_first() {
+            Some((target, rest)) if is_method => format!("{target}.({})", rest.join(", ")),
+            _ => format!("({})", names.join(", ")),
+        };
+        self.fail(at, format!("found no matching overload for '{name}' applied to '{applied}'"))
+    }
+
+    /// Operators are calls with odd names.
+    fn operator(&mut self, call: &CallExpr) -> Option<Typed<'n>> {
+        let name = known_operator(&call.func_name)?;
+        if name == ops::OPT_SELECT {
+            let (of, ty) = self.read(&call.args[0]);
+            let Parsed::Literal(LiteralValue::String(field)) = &call.args[1].expr else { return None };
+            let found = self.field_of(&ty, field.inner());
+            return Some(match found {
+                Some((field, ty)) => {
+                    (Expr::OptionalSelect { of: Box::new(of), field: field.into() }, optional(inner(&ty)))
+                }
+                None => self.fail(field.inner(), format!("undefined field '{}'", field.inner())),
+            });
+        }
+        let read: Vec<Typed<'n>> = call.args.iter().map(|arg| self.read(arg)).collect();
+        let (args, types): (Vec<Expr>, Vec<Ty<'n>>) = read.into_iter().unzip();
+        let Some(ty) = operator_type(name, &types) else {
+            return Some(self.no_overload(sign_of(name), name, false, &types));
+        };
+        let mut args = args.into_iter();
+        let mut next = || Box::new(args.next().unwrap_or(Expr::Literal(Literal::Null)));
+        let expr = match name {
+            ops::LOGICAL_AND => Expr::And(next(), next()),
+            ops::LOGICAL_OR => Expr::Or(next(), next()),
+            ops::CONDITIONAL => Expr::If { test: next(), then: next(), other: next() },
+            _ => Expr::Call { name, args: args.collect() },
+        };
+        Some((expr, ty))
+    }
+
+    /// Macros that the parser leaves as calls: those of optionals and those with two variables.
+    fn own_macro(&mut self, call: &CallExpr) -> Option<Typed<'n>> {
+        let target = call.target.as_deref()?;
+        let name_at = |at: usize| match call.args.get(at).map(|arg| &arg.expr) {
+            Some(Parsed::Ident(name)) => Some(name.clone()),
+            _ => None,
+        };
+        match (call.func_name.as_str(), call.args.len()) {
+            (name @ ("optMap" | "optFlatMap"), 2) => {
+                let (of, ty) = self.read(target);
+                let (body, result) =
+                    self.within(vec![(name_at(0)?, inner(&ty))], |checker| checker.read(&call.args[1]));
+                let flat = name == "optFlatMap";
+                let result = if flat { result } else { optional(result) };
+                Some((Expr::OptionalMap { of: Box::new(of), body: Box::new(body), flat }, result))
+            }
+            (name @ ("all" | "exists" | "existsOne" | "exists_one" | "transformList" | "transformMap"), 3 | 4) => {
+                let kind = match name {
+                    "all" => FoldKind::All,
+                    "exists" => FoldKind::Exists,
+                    "transformList" => FoldKind::List,
+                    "transformMap" => FoldKind::Map,
+                    _ => FoldKind::ExistsOne,
+                };
+                let transforms = matches!(kind, FoldKind::List | FoldKind::Map);
+                let (test, item) = match (transforms, call.args.len()) {
+                    (false, 3) => (Some(&call.args[2]), None),
+                    (true, 3) => (None, Some(&call.args[2])),
+                    (true, 4) => (Some(&call.args[2]), Some(&call.args[3])),
+                    _ => return None,
+                };
+                Some(self.fold(kind, target, vec![name_at(0)?, name_at(1)?], test, item))
+            }
+            _ => None,
+        }
+    }
+
+    /// The parser's macros, told by their shape.
+    fn comprehension(&mut self, fold: &ComprehensionExpr) -> Typed<'n> {
+        let vars = vec![fold.iter_var.clone()];
+        let step = match &fold.loop_step.expr {
+            Parsed::Call(call) => call,
+            _ => return self.fail("", "unexpected comprehension".to_owned()),
+        };
+        let (kind, test, item) = match (&fold.accu_init.expr, step.func_name.as_str()) {
+            (Parsed::Literal(LiteralValue::Boolean(_)), ops::LOGICAL_AND) => (FoldKind::All, Some(&step.args[1]), None),
+            (Parsed::Literal(LiteralValue::Boolean(_)), ops::LOGICAL_OR) => {
+                (FoldKind::Exists, Some(&step.args[1]), None)
+            }
+            (Parsed::Literal(LiteralValue::Int(_)), ops::CONDITIONAL) => {
+                (FoldKind::ExistsOne, Some(&step.args[0]), None)
+            }
+            (Parsed::List(_), ops::ADD) => (FoldKind::List, None, only_item(&step.args[1])),
+            (Parsed::List(_), ops::CONDITIONAL) => match &step.args[1].expr {
+                Parsed::Call(add) => (FoldKind::List, Some(&step.args[0]), only_item(&add.args[1])),
+                _ => return self.fail("", "unexpected comprehension".to_owned()),
+            },
+            _ => return self.fail("", "unexpected comprehension".to_owned()),
+        };
+        self.fold(kind, &fold.iter_range, vars, test, item)
+    }
+
+    fn fold(
+        &mut self,
+        kind: FoldKind,
+        range: &IdedExpr,
+        vars: Vec<String>,
+        test: Option<&IdedExpr>,
+        item: Option<&IdedExpr>,
+    ) -> Typed<'n> {
+        let (range, range_type) = self.read(range);
+        let two = vars.len() == 2;
+        let (first, second) = match &range_type {
+            Ty::List(item) => (Ty::Int, (**item).clone()),
+            Ty::Map(key, value) => ((**key).clone(), (**value).clone()),
+            Ty::Object(..) => (Ty::Text, Ty::Any),
+            Ty::Any => (Ty::Any, Ty::Any),
+            other => {
+                let why = format!(
+                    "expression of type '{}' cannot be range of a comprehension (must be list, map, or dynamic)",
+                    other.name()
+                );
+                return self.fail(vars.first().map_or("", String::as_str), why);
+            }
+        };
+        let single = if matches!(range_type, Ty::List(_)) { second.clone() } else { first.clone() };
+        let key_type = first.clone();
+        let types = if two { vec![first, second] } else { vec![single] };
+        let scope = vars.into_iter().zip(types).collect();
+        let (test, item) = self.within(scope, |checker| {
+            let test = test.map(|test| {
+                let (test, ty) = checker.read(test);
+                if !ty.may_be(&Ty::Bool) {
+                    checker.no_overload("", "_&&_", false, &[Ty::Bool, ty]);
+                }
+                test
+            });
+            (test, item.map(|item| checker.read(item)))
+        });
+        let (item, item_type) = item.map_or((None, Ty::Any), |(item, ty)| (Some(item), ty));
+        let ty = match kind {
+            FoldKind::List => Ty::List(Rc::new(item_type)),
+            FoldKind::Map => Ty::Map(Rc::new(key_type), Rc::new(item_type)),
+            _ => Ty::Bool,
+        };
+        (Expr::Fold(Box::new(Fold { kind, range, two, test, item })), ty)
+    }
+
+    fn within<T>(&mut self, scope: Vec<(String, Ty<'n>)>, read: impl FnOnce(&mut Self) -> T) -> T {
+        let before = self.locals.len();
+        self.locals.extend(scope);
+        let result = read(self);
+        self.locals.truncate(before);
+        result
+    }
+}
+
+/// `ERROR: <input>:1:6: ...`, the line, and a mark below the place.
+pub(super) fn show_error(source: &str, offset: usize, message: &str) -> String {
+    let before = &source[..offset];
+    let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+    let (line, column) = (before.matches('\n').count() + 1, source[line_start..offset].chars().count());
+    let text = source[line_start..].lines().next().unwrap_or_default();
+    format!("ERROR: <input>:{line}:{}: {message}\n | {text}\n | {}^", column + 1, ".".repeat(column))
+}
+
+fn only_item(list: &IdedExpr) -> Option<&IdedExpr> {
+    match &list.expr {
+        Parsed::List(list) => list.elements.first(),
+        _ => None,
+    }
+}
+
+fn read_literal<'n>(literal: &LiteralValue) -> Typed<'n> {
+    let (literal, ty) = match literal {
+        LiteralValue::Boolean(yes) => (Literal::Bool(*yes.inner()), Ty::Bool),
+        LiteralValue::Bytes(bytes) => (Literal::Bytes(bytes.inner().into()), Ty::Bytes),
+        LiteralValue::Double(number) => (Literal::Double(*number.inner()), Ty::Double),
+        LiteralValue::Int(number) => (Literal::Int(*number.inner()), Ty::Int),
+        LiteralValue::Null => (Literal::Null, Ty::Null),
+        LiteralValue::String(text) => (Literal::Text(text.inner().into()), Ty::Text),
+        LiteralValue::UInt(number) => (Literal::Uint(*number.inner()), Ty::Uint),
+    };
+    (Expr::Literal(literal), ty)
+}
+
+fn dotted(operand: &IdedExpr, field: &str) -> Option<String> {
+    match &operand.expr {
+        Parsed::Ident(name) => Some(format!("{name}.{field}")),
+        Parsed::Select(select) if !select.test => Some(format!("{}.{field}", dotted(&select.operand, &select.field)?)),
+        _ => None,
+    }
+}
+
+fn type_name(name: &str) -> Option<&'static str> {
+    const KNOWN: &[&str] = &[
+        "bool",
+        "bytes",
+        "double",
+        "int",
+        "list",
+        "map",
+        "null_type",
+        "string",
+        "type",
+        "uint",
+        "optional_type",
+        "google.protobuf.Timestamp",
+        "google.protobuf.Duration",
+        "net.IP",
+        "net.CIDR",
+    ];
+    KNOWN.iter().find(|known| **known == name).copied()
+}
+
+fn optional(ty: Ty<'_>) -> Ty<'_> {
+    match ty {
+        already @ Ty::Optional(_) => already,
+        ty => Ty::Optional(Rc::new(ty)),
+    }
+}
+
+/// What an optional or a list holds.
+fn inner<'n>(ty: &Ty<'n>) -> Ty<'n> {
+    match ty {
+        Ty::Optional(inner) | Ty::List(inner) => (**inner).clone(),
+        _ => Ty::Any,
+    }
+}
+
+fn fits(kind: Kind, ty: &Ty<'_>) -> bool {
+    match (kind, ty) {
+        (Kind::Any, _) | (_, Ty::Any) => true,
+        (Kind::Bool, Ty::Bool)
+        | (Kind::Int, Ty::Int)
+        | (Kind::Uint, Ty::Uint)
+        | (Kind::Double, Ty::Double)
+        | (Kind::Text, Ty::Text)
+        | (Kind::Bytes, Ty::Bytes)
+        | (Kind::Time, Ty::Time)
+        | (Kind::Duration, Ty::Duration)
+        | (Kind::List | Kind::TextList, Ty::List(_))
+        | (Kind::Map, Ty::Map(..) | Ty::Object(_, Meta::Plain))
+        | (Kind::Type, Ty::Type)
+        | (Kind::Optional, Ty::Optional(_)) => true,
+        (Kind::Opaque(a), Ty::Opaque(b)) => a == *b,
+        _ => false,
+    }
+}
+
+fn result<'n>(kind: Kind, args: &[Ty<'n>]) -> Ty<'n> {
+    match kind {
+        Kind::Any => Ty::Any,
+        Kind::Bool => Ty::Bool,
+        Kind::Int => Ty::Int,
+        Kind::Uint => Ty::Uint,
+        Kind::Double => Ty::Double,
+        Kind::Text => Ty::Text,
+        Kind::Bytes => Ty::Bytes,
+        Kind::Time => Ty::Time,
+        Kind::Duration => Ty::Duration,
+        Kind::List => Ty::List(Rc::new(Ty::Any)),
+        Kind::TextList => Ty::List(Rc::new(Ty::Text)),
+        Kind::Map => Ty::Map(Rc::new(Ty::Any), Rc::new(Ty::Any)),
+        Kind::Type => Ty::Type,
+        Kind::Optional => Ty::Optional(Rc::new(match args {
+            [ty] if !matches!(ty, Ty::Text | Ty::Opaque(_)) => ty.clone(),
+            _ => Ty::Any,
+        })),
+        Kind::Opaque(name) => Ty::Opaque(name),
+        Kind::Inner => args.first().map_or(Ty::Any, inner),
+        Kind::Same => args.first().cloned().unwrap_or(Ty::Any),
+    }
+}
+
+/// The constant for an operator's name.
+fn known_operator(name: &str) -> Option<&'static str> {
+    const ALL: &[&str] = &[
+        ops::CONDITIONAL,
+        ops::LOGICAL_AND,
+        ops::LOGICAL_OR,
+        ops::LOGICAL_NOT,
+        ops::SUBSTRACT,
+        ops::ADD,
+        ops::MULTIPLY,
+        ops::DIVIDE,
+        ops::MODULO,
+        ops::EQUALS,
+        ops::NOT_EQUALS,
+        ops::GREATER_EQUALS,
+        ops::LESS_EQUALS,
+        ops::GREATER,
+        ops::LESS,
+        ops::NEGATE,
+        ops::INDEX,
+        ops::OPT_INDEX,
+        ops::OPT_SELECT,
+        ops::IN,
+    ];
+    ALL.iter().find(|known| **known == name).copied()
+}
+
+/// How an operator is written.
+fn sign_of(name: &str) -> &str {
+    match name {
+        ops::IN => " in ",
+        other => other.trim_matches('_'),
+    }
+}
+
+/// The type of an operation; `None` where the types do not go together.
+fn operator_type<'n>(name: &str, types: &[Ty<'n>]) -> Option<Ty<'n>> {
+    let first = types.first().cloned().unwrap_or(Ty::Any);
+    let second = types.get(1).cloned().unwrap_or(Ty::Any);
+    let number = |ty: &Ty<'_>| matches!(ty, Ty::Int | Ty::Uint | Ty::Double);
+    let ordered = |ty: &Ty<'_>| number(ty) || matches!(ty, Ty::Bool | Ty::Text | Ty::Bytes | Ty::Time | Ty::Duration);
+    let any = |ty: &Ty<'_>| matches!(ty, Ty::Any);
+    match name {
+        ops::LOGICAL_AND | ops::LOGICAL_OR | ops::LOGICAL_NOT => {
+            types.iter().all(|ty| any(ty) || matches!(ty, Ty::Bool)).then_some(Ty::Bool)
+        }
+        ops::CONDITIONAL => {
+            let third = types.get(2).cloned().unwrap_or(Ty::Any);
+            (any(&first) || matches!(first, Ty::Bool)).then(|| second.join(third))
+        }
+        ops::EQUALS | ops::NOT_EQUALS => first.may_be(&second).then_some(Ty::Bool),
+        ops::LESS | ops::LESS_EQUALS | ops::GREATER | ops::GREATER_EQUALS => {
+            let fine = any(&first) || any(&second) || (number(&first) && number(&second));
+            (fine || (ordered(&first) && first.may_be(&second))).then_some(Ty::Bool)
+        }
+        ops::NEGATE => (any(&first) || number(&first)).then_some(first),
+        ops::ADD | ops::SUBSTRACT => match (&first, &second) {
+            (Ty::Any, _) | (_, Ty::Any) => Some(Ty::Any),
+            (Ty::Time, Ty::Duration) | (Ty::Duration, Ty::Time) => Some(Ty::Time),
+            (Ty::Time, Ty::Time) if name == ops::SUBSTRACT => Some(Ty::Duration),
+            (Ty::Duration, Ty::Duration) => Some(Ty::Duration),
+            (Ty::Text, Ty::Text) | (Ty::Bytes, Ty::Bytes) if name == ops::ADD => Some(first),
+            (Ty::List(_), Ty::List(_)) if name == ops::ADD => Some(first.join(second)),
+            (a, b) => (number(a) && a.may_be(b)).then_some(first),
+        },
+        ops::MULTIPLY | ops::DIVIDE | ops::MODULO => match (&first, &second) {
+            (Ty::Any, _) | (_, Ty::Any) => Some(Ty::Any),
+            (a, b) => (number(a) && a.may_be(b)).then_some(first),
+        },
+        ops::INDEX | ops::OPT_INDEX => {
+            let wrapped = name == ops::OPT_INDEX || matches!(first, Ty::Optional(_));
+            let of = if let Ty::Optional(inner) = &first { (**inner).clone() } else { first };
+            let item = match of {
+                Ty::Any => Ty::Any,
+                Ty::List(item) if second.may_be(&Ty::Int) => (*item).clone(),
+                Ty::Map(key, value) if second.may_be(&key) => (*value).clone(),
+                _ => return None,
+            };
+            Some(if wrapped { optional(item) } else { item })
+        }
+        ops::IN => match &second {
+            Ty::Any => Some(Ty::Bool),
+            Ty::List(item) => first.may_be(item).then_some(Ty::Bool),
+            Ty::Map(key, _) => first.may_be(key).then_some(Ty::Bool),
+            _ => None,
+        },
+        _ => Some(Ty::Any),
+    }
+}

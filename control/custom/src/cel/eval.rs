@@ -1,0 +1,266 @@
+//! Evaluation, step by step and each step counted.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use cel::common::ast::operators as ops;
+
+use super::expr::{Expr, Fold, FoldKind, Literal};
+use super::functions;
+use super::meter::{Fail, Meter};
+use super::operators;
+use super::value::{Key, Text, V};
+
+/// What an expression speaks of.
+pub(super) struct Scope<'a, 'm> {
+    pub(super) self_: V<'a>,
+    pub(super) old_self: V<'a>,
+    pub(super) locals: Vec<V<'a>>,
+    pub(super) meter: &'m mut Meter,
+}
+
+type Outcome<'a> = Result<V<'a>, Fail>;
+
+impl<'a> Scope<'a, '_> {
+    pub(super) fn eval(&mut self, expr: &'a Expr) -> Outcome<'a> {
+        self.meter.charge(usize::from(!matches!(expr, Expr::Literal(_))))?;
+        match expr {
+            Expr::Literal(literal) => Ok(constant(literal)),
+            Expr::Self_ => Ok(self.self_.clone()),
+            Expr::OldSelf => Ok(self.old_self.clone()),
+            // The checker counted the variables that there are here.
+            Expr::Local(at) => self.locals.get(*at).cloned().ok_or_else(|| Fail::error("no such variable")),
+            Expr::Select { of, field } => {
+                let of = self.eval(of)?;
+                select(&of, field)
+            }
+            Expr::Has { of, field } => match self.eval(of)? {
+                V::Optional(inner) => Ok(V::Bool(inner.is_some_and(|inner| inner.field(field).is_some()))),
+                of @ (V::Map(_) | V::JsonMap(..)) => Ok(V::Bool(of.field(field).is_some())),
+                _ => Err(Fail::no_overload()),
+            },
+            Expr::OptionalSelect { of, field } => {
+                let of = self.eval(of)?;
+                Ok(V::Optional(match &of {
+                    V::Optional(inner) => inner.as_ref().and_then(|inner| inner.field(field)).map(Rc::new),
+                    of => of.field(field).map(Rc::new),
+                }))
+            }
+            Expr::List(items) => {
+                let mut list = Vec::with_capacity(items.len());
+                for item in items {
+                    match (item.optional, self.eval(&item.value)?) {
+                        (true, V::Optional(inner)) => list.extend(inner.map(|inner| (*inner).clone())),
+                        (_, value) => list.push(value),
+                    }
+                }
+                self.meter.charge(10)?;
+                Ok(V::list(list))
+            }
+            Expr::Map(entries) => self.map(entries),
+            Expr::And(a, b) => self.junction(a, b, false),
+            Expr::Or(a, b) => self.junction(a, b, true),
+            Expr::If { test, then, other } => match self.eval(test)? {
+                V::Bool(true) => self.eval(then),
+                V::Bool(false) => self.eval(other),
+                _ => Err(Fail::no_overload()),
+            },
+            Expr::Fold(fold) => self.fold(fold),
+            Expr::OptionalMap { of, body, flat } => match self.eval(of)? {
+                V::Optional(None) => Ok(V::Optional(None)),
+                V::Optional(Some(inner)) => {
+                    self.locals.push((*inner).clone());
+                    let value = self.eval(body);
+                    self.locals.pop();
+                    let value = value?;
+                    Ok(if *flat { value } else { V::some(value) })
+                }
+                _ => Err(Fail::no_overload()),
+            },
+            Expr::Matches { text, pattern } => match self.eval(text)? {
+                V::Text(text) => {
+                    self.meter.charge_pattern(text.len(), pattern.as_str().len())?;
+                    Ok(V::Bool(pattern.is_match(&text)))
+                }
+                _ => Err(Fail::no_overload()),
+            },
+            Expr::Call { name, args } => self.call(name, args),
+        }
+    }
+
+    fn map(&mut self, entries: &'a [super::expr::Entry]) -> Outcome<'a> {
+        let mut map = BTreeMap::new();
+        for entry in entries {
+            let key = self.eval(&entry.key)?;
+            let value = match (entry.optional, self.eval(&entry.value)?) {
+                (true, V::Optional(None)) => continue,
+                (true, V::Optional(Some(inner))) => (*inner).clone(),
+                (_, value) => value,
+            };
+            let key = Key::of(&key).ok_or_else(|| Fail::error("unsupported key type"))?;
+            if map.insert(key, value).is_some() {
+                return Err(Fail::error("Failed with repeated key"));
+            }
+        }
+        self.meter.charge(30)?;
+        Ok(V::Map(Rc::new(map)))
+    }
+
+    /// `&&` and `||`: one side that decides forgives the other's error.
+    fn junction(&mut self, a: &'a Expr, b: &'a Expr, decisive: bool) -> Outcome<'a> {
+        let first = self.eval(a);
+        if let Ok(V::Bool(yes)) = &first
+            && *yes == decisive
+        {
+            return first;
+        }
+        if matches!(first, Err(Fail::TooCostly)) {
+            return first;
+        }
+        let second = self.eval(b);
+        match (first, second) {
+            (_, Err(Fail::TooCostly)) => Err(Fail::TooCostly),
+            (_, Ok(V::Bool(yes))) if yes == decisive => Ok(V::Bool(yes)),
+            (Err(fail), _) | (Ok(V::Bool(_)), Err(fail)) => Err(fail),
+            (Ok(V::Bool(_)), Ok(V::Bool(yes))) => Ok(V::Bool(yes)),
+            _ => Err(Fail::no_overload()),
+        }
+    }
+
+    fn call(&mut self, name: &'static str, args: &'a [Expr]) -> Outcome<'a> {
+        let mut values = Vec::with_capacity(args.len());
+        for arg in args {
+            values.push(self.eval(arg)?);
+        }
+        match name {
+            ops::INDEX => operators::index(&values[0], &values[1]),
+            ops::OPT_INDEX => operators::optional_index(&values[0], &values[1]),
+            _ if name.starts_with('_') || matches!(name, "!_" | "-_" | "@in") => {
+                operators::apply(name, &values, self.meter)
+            }
+            _ => functions::call(name, &values, self.meter),
+        }
+    }
+
+    fn fold(&mut self, fold: &'a Fold) -> Outcome<'a> {
+        let range = self.eval(&fold.range)?;
+        let is_list = matches!(range, V::List(_) | V::JsonList(..));
+        let keys = match &range {
+            V::Map(_) | V::JsonMap(..) => range.keys(),
+            _ if is_list => Vec::new(),
+            _ => return Err(Fail::no_overload()),
+        };
+        let count = if is_list { range.count().unwrap_or(0) } else { keys.len() };
+        let mut state = State::new(fold.kind);
+        for index in 0..count {
+            self.meter.charge(1)?;
+            let depth = self.locals.len();
+            let (first, second) = match keys.get(index) {
+                Some(key) => (key.clone(), if fold.two { range.get(key) } else { None }),
+                None => (V::Int(i64::try_from(index).unwrap_or(i64::MAX)), range.at(index)),
+            };
+            match (fold.two, is_list) {
+                (true, _) => self.locals.extend([first.clone(), second.unwrap_or(V::Null)]),
+                (false, true) => self.locals.push(second.unwrap_or(V::Null)),
+                (false, false) => self.locals.push(first.clone()),
+            }
+            let on = self.step(fold, &first, &mut state);
+            self.locals.truncate(depth);
+            if !on? {
+                break;
+            }
+        }
+        state.result()
+    }
+
+    /// One round; whether there is to be another.
+    fn step(&mut self, fold: &'a Fold, key: &V<'a>, state: &mut State<'a>) -> Result<bool, Fail> {
+        let passed = match &fold.test {
+            None => true,
+            Some(test) => match (self.eval(test), fold.kind) {
+                (Ok(V::Bool(yes)), _) => yes,
+                (Err(Fail::TooCostly), _) => return Err(Fail::TooCostly),
+                // A later item may decide.
+                (Err(fail), FoldKind::All | FoldKind::Exists) => {
+                    state.failed.get_or_insert(fail);
+                    return Ok(true);
+                }
+                (Err(fail), _) => return Err(fail),
+                (Ok(_), _) => return Err(Fail::no_overload()),
+            },
+        };
+        match fold.kind {
+            FoldKind::All | FoldKind::Exists => {
+                let decisive = passed == (fold.kind == FoldKind::Exists);
+                state.decided |= decisive;
+                return Ok(!decisive);
+            }
+            FoldKind::ExistsOne => state.passed += usize::from(passed),
+            FoldKind::List | FoldKind::Map if !passed => {}
+            FoldKind::List | FoldKind::Map => {
+                let value = match &fold.item {
+                    Some(item) => self.eval(item)?,
+                    None => V::Null,
+                };
+                self.meter.charge(1)?;
+                if fold.kind == FoldKind::List {
+                    state.list.push(value);
+                } else {
+                    let key = Key::of(key).ok_or_else(|| Fail::error("unsupported key type"))?;
+                    state.map.insert(key, value);
+                }
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// What a macro has seen.
+struct State<'a> {
+    kind: FoldKind,
+    decided: bool,
+    failed: Option<Fail>,
+    passed: usize,
+    list: Vec<V<'a>>,
+    map: BTreeMap<Key, V<'a>>,
+}
+
+impl<'a> State<'a> {
+    fn new(kind: FoldKind) -> Self {
+        Self { kind, decided: false, failed: None, passed: 0, list: Vec::new(), map: BTreeMap::new() }
+    }
+
+    fn result(self) -> Outcome<'a> {
+        match (self.kind, self.failed) {
+            (FoldKind::All, _) if self.decided => Ok(V::Bool(false)),
+            (FoldKind::Exists, _) if self.decided => Ok(V::Bool(true)),
+            (_, Some(fail)) => Err(fail),
+            (FoldKind::All, None) => Ok(V::Bool(true)),
+            (FoldKind::Exists, None) => Ok(V::Bool(false)),
+            (FoldKind::ExistsOne, None) => Ok(V::Bool(self.passed == 1)),
+            (FoldKind::List, None) => Ok(V::list(self.list)),
+            (FoldKind::Map, None) => Ok(V::Map(Rc::new(self.map))),
+        }
+    }
+}
+
+fn constant(literal: &Literal) -> V<'_> {
+    match literal {
+        Literal::Null => V::Null,
+        Literal::Bool(yes) => V::Bool(*yes),
+        Literal::Int(number) => V::Int(*number),
+        Literal::Uint(number) => V::Uint(*number),
+        Literal::Double(number) => V::Double(*number),
+        Literal::Text(text) => V::Text(Text::Borrowed(text)),
+        Literal::Bytes(bytes) => V::Bytes((**bytes).into()),
+        Literal::Type(name) => V::Type(name),
+    }
+}
+
+fn select<'a>(of: &V<'a>, field: &str) -> Outcome<'a> {
+    match of {
+        V::Optional(inner) => Ok(V::Optional(inner.as_ref().and_then(|inner| inner.field(field)).map(Rc::new))),
+        V::Map(_) | V::JsonMap(..) => of.field(field).ok_or_else(|| Fail::error(format!("no such key: {field}"))),
+        _ => Err(Fail::no_overload()),
+    }
+}

@@ -1,0 +1,98 @@
+//! Expressions, ready to be evaluated: names resolved, macros told apart, patterns compiled.
+
+use regex::Regex;
+
+/// A part of an expression. `Local` says where in the stack of macros' variables its value lies.
+#[derive(Debug)]
+pub(super) enum Expr {
+    Literal(Literal),
+    Self_,
+    OldSelf,
+    Local(usize),
+    Select {
+        of: Box<Expr>,
+        field: Box<str>,
+    },
+    Has {
+        of: Box<Expr>,
+        field: Box<str>,
+    },
+    OptionalSelect {
+        of: Box<Expr>,
+        field: Box<str>,
+    },
+    List(Vec<Item>),
+    Map(Vec<Entry>),
+    And(Box<Expr>, Box<Expr>),
+    Or(Box<Expr>, Box<Expr>),
+    If {
+        test: Box<Expr>,
+        then: Box<Expr>,
+        other: Box<Expr>,
+    },
+    Fold(Box<Fold>),
+    /// `optMap`, `optFlatMap`: evaluates `body` with what the optional holds.
+    OptionalMap {
+        of: Box<Expr>,
+        body: Box<Expr>,
+        flat: bool,
+    },
+    /// A text against a pattern that stands in the expression.
+    Matches {
+        text: Box<Expr>,
+        pattern: Box<Regex>,
+    },
+    /// The target of a method is the first of the arguments.
+    Call {
+        name: &'static str,
+        args: Vec<Expr>,
+    },
+}
+
+#[derive(Debug)]
+pub(super) struct Item {
+    pub(super) value: Expr,
+    pub(super) optional: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) key: Expr,
+    pub(super) value: Expr,
+    pub(super) optional: bool,
+}
+
+/// A constant.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Literal {
+    Null,
+    Bool(bool),
+    Int(i64),
+    Uint(u64),
+    Double(f64),
+    Text(Box<str>),
+    Bytes(Box<[u8]>),
+    Type(&'static str),
+}
+
+/// A macro over a list or a map.
+#[derive(Debug)]
+pub(super) struct Fold {
+    pub(super) kind: FoldKind,
+    pub(super) range: Expr,
+    /// With two variables the first is the index or the key.
+    pub(super) two: bool,
+    pub(super) test: Option<Expr>,
+    pub(super) item: Option<Expr>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FoldKind {
+    All,
+    Exists,
+    ExistsOne,
+    /// `map` and `filter`: a list of `item`, where `test` holds.
+    List,
+    /// `transformMap`: the same keys, other values.
+    Map,
+}

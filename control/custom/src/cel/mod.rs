@@ -1,0 +1,129 @@
+//! Rules (`x-kubernetes-validations`): expressions of CEL over the values of an object.
+//!
+//! The crate `cel` parses. What is parsed is checked against the schema's types and evaluated here, because the crate has
+//! no types of fields and no meter: no rule may take long with any object.
+
+mod bounds;
+mod check;
+mod eval;
+mod expr;
+mod functions;
+mod meter;
+mod operators;
+mod run;
+mod signatures;
+#[cfg(test)]
+mod tests;
+mod ty;
+mod value;
+
+use cel::parser::PrattParser;
+use serde_json::Value;
+
+use check::{Checker, Names, show_error};
+use expr::Expr;
+pub(crate) use run::{validate, validate_value};
+pub(crate) use ty::Meta;
+use ty::Ty;
+
+use crate::field_path::{self, Notation};
+use crate::schema::Node;
+
+/// How deep expressions may be nested, for the parser.
+const MAX_DEPTH: u16 = 150;
+
+/// A rule that compiled.
+#[derive(Debug)]
+pub(crate) struct Rule {
+    source: String,
+    message: String,
+    reason: String,
+    /// Of the field that is to blame, below the rule's own: `spec.x`.
+    field: String,
+    optional_old: bool,
+    pub(crate) uses_old: bool,
+    program: Expr,
+    message_program: Option<Expr>,
+}
+
+/// Why a rule does not compile: the field of the rule, and what is wrong with it.
+#[derive(Debug)]
+pub(crate) struct Fault {
+    pub(crate) field: &'static str,
+    pub(crate) detail: String,
+}
+
+impl Rule {
+    /// Compiles one rule of a schema. Several things may be wrong with it.
+    pub(crate) fn compile(rule: &Value, node: &Node, schema: &Value, meta: Meta) -> Result<Self, Vec<Fault>> {
+        let text = |name: &str| rule[name].as_str().unwrap_or_default();
+        let optional_old = rule["optionalOldSelf"] == true;
+        let fault = |field, detail: &str| vec![Fault { field, detail: detail.to_owned() }];
+        let Some(self_) = Ty::of(node, meta) else {
+            return Err(fault("rule", "compilation failed: the type of self is not known"));
+        };
+        let old = if optional_old { Ty::Optional(std::rc::Rc::new(self_.clone())) } else { self_.clone() };
+        let names = Names { self_, old_self: Some(old) };
+        let source = text("rule");
+        let (program, ty, uses_old) = compile(source, names.clone()).map_err(|why| fault("rule", &why))?;
+        if !matches!(ty, Ty::Bool | Ty::Any) {
+            return Err(fault("rule", "cel expression must evaluate to a bool"));
+        }
+        if rule.get("optionalOldSelf").is_some_and(|given| !given.is_null()) && !uses_old {
+            return Err(fault("optionalOldSelf", "may not be set if oldSelf is not used in rule"));
+        }
+        let message_source = text("messageExpression");
+        let message_program = if message_source.is_empty() {
+            None
+        } else {
+            let failed = |why: String| fault("messageExpression", &format!("messageExpression {why}"));
+            let (program, ty, _) = compile(message_source, names).map_err(failed)?;
+            if !matches!(ty, Ty::Text | Ty::Any) {
+                return Err(fault("messageExpression", "messageExpression must evaluate to a string"));
+            }
+            Some(program)
+        };
+        let field = field_path::resolve(text("fieldPath"), schema, Notation::FieldsAndKeys);
+        Ok(Self {
+            source: source.trim().to_owned(),
+            message: text("message").trim().to_owned(),
+            reason: text("reason").to_owned(),
+            field: field.map(|found| found.path).unwrap_or_default(),
+            optional_old,
+            uses_old,
+            program,
+            message_program,
+        })
+    }
+
+    /// What the rule is called where it fails.
+    fn shown(&self) -> &str {
+        if self.message.is_empty() { &self.source } else { &self.message }
+    }
+
+    fn failure(&self) -> String {
+        if self.message.is_empty() { format!("failed rule: {}", self.source) } else { self.message.clone() }
+    }
+}
+
+fn compile<'n>(source: &str, names: Names<'n>) -> Result<(Expr, Ty<'n>, bool), String> {
+    let failed = |errors: &[String]| format!("compilation failed: {}", errors.join("\n"));
+    bounds::check(source).map_err(|why| failed(&[format!("ERROR: <input>:-1:0: {why}")]))?;
+    let parser = PrattParser::new().max_recursion_depth(MAX_DEPTH).enable_optional_syntax(true);
+    let parsed = parser.parse(source).map_err(|errors| {
+        let shown: Vec<String> = errors.errors.iter().map(|error| place_error(source, error)).collect();
+        failed(&shown)
+    })?;
+    let mut checker = Checker::new(names, source);
+    let (expr, ty) = checker.read(&parsed);
+    if checker.errors.is_empty() { Ok((expr, ty, checker.uses_old_self)) } else { Err(failed(&checker.errors)) }
+}
+
+/// A parser's error in the form of the checker's.
+fn place_error(source: &str, error: &cel::ParseError) -> String {
+    let (line, column) = (error.pos.0.max(1) as usize, error.pos.1.max(1) as usize);
+    let start: usize = source.split_inclusive('\n').take(line - 1).map(str::len).sum();
+    let in_line = source.get(start..).unwrap_or_default();
+    let offset = in_line.char_indices().nth(column - 1).map_or(in_line.len(), |(at, _)| at);
+    show_error(source, start + offset, &format!("Syntax error: {}", error.msg))
+}

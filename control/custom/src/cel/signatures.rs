@@ -1,0 +1,220 @@
+//! The functions that rules may call: CEL's own and Kubernetes' libraries.
+
+/// The kind of an argument or a result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Any,
+    Bool,
+    Int,
+    Uint,
+    Double,
+    Text,
+    Bytes,
+    Time,
+    Duration,
+    List,
+    TextList,
+    Map,
+    Type,
+    Optional,
+    Opaque(&'static str),
+    /// The result is of the type of the first argument's items, or of what it holds.
+    Inner,
+    /// The result is of the first argument's type.
+    Same,
+}
+
+pub(super) const URL: &str = "kubernetes.URL";
+pub(super) const IP: &str = "net.IP";
+pub(super) const CIDR: &str = "net.CIDR";
+pub(super) const QUANTITY: &str = "kubernetes.Quantity";
+pub(super) const SEMVER: &str = "kubernetes.Semver";
+pub(super) const FORMAT: &str = "kubernetes.NamedFormat";
+
+/// One way to call a function.
+#[derive(Debug)]
+pub(super) struct Signature {
+    pub(super) name: &'static str,
+    /// Whether the first argument stands before a point.
+    pub(super) method: bool,
+    pub(super) args: &'static [Kind],
+    pub(super) result: Kind,
+}
+
+const fn global(name: &'static str, args: &'static [Kind], result: Kind) -> Signature {
+    Signature { name, method: false, args, result }
+}
+
+const fn method(name: &'static str, args: &'static [Kind], result: Kind) -> Signature {
+    Signature { name, method: true, args, result }
+}
+
+/// The ways in which a function of that name can be called.
+pub(super) fn named(name: &str, is_method: bool) -> impl Iterator<Item = &'static Signature> {
+    SIGNATURES.iter().filter(move |signature| signature.name == name && signature.method == is_method)
+}
+
+use Kind::{
+    Any, Bool, Bytes, Double, Duration, Inner, Int, List, Map, Optional, Same, Text, TextList, Time, Type, Uint,
+};
+
+const fn opaque(name: &'static str) -> Kind {
+    Kind::Opaque(name)
+}
+
+const SIGNATURES: &[Signature] = &[
+    global("size", &[Text], Int),
+    global("size", &[Bytes], Int),
+    global("size", &[List], Int),
+    global("size", &[Map], Int),
+    method("size", &[Text], Int),
+    method("size", &[Bytes], Int),
+    method("size", &[List], Int),
+    method("size", &[Map], Int),
+    global("int", &[Any], Int),
+    global("uint", &[Any], Uint),
+    global("double", &[Any], Double),
+    global("string", &[Any], Text),
+    global("bytes", &[Any], Bytes),
+    global("bool", &[Any], Bool),
+    global("dyn", &[Any], Any),
+    global("type", &[Any], Type),
+    global("duration", &[Any], Duration),
+    global("timestamp", &[Any], Time),
+    method("contains", &[Text, Text], Bool),
+    method("startsWith", &[Text, Text], Bool),
+    method("endsWith", &[Text, Text], Bool),
+    method("matches", &[Text, Text], Bool),
+    global("matches", &[Text, Text], Bool),
+    // Texts.
+    method("charAt", &[Text, Int], Text),
+    method("indexOf", &[Text, Text], Int),
+    method("indexOf", &[Text, Text, Int], Int),
+    method("lastIndexOf", &[Text, Text], Int),
+    method("lastIndexOf", &[Text, Text, Int], Int),
+    method("lowerAscii", &[Text], Text),
+    method("upperAscii", &[Text], Text),
+    method("replace", &[Text, Text, Text], Text),
+    method("replace", &[Text, Text, Text, Int], Text),
+    method("split", &[Text, Text], TextList),
+    method("split", &[Text, Text, Int], TextList),
+    method("substring", &[Text, Int], Text),
+    method("substring", &[Text, Int, Int], Text),
+    method("trim", &[Text], Text),
+    method("reverse", &[Text], Text),
+    method("format", &[Text, List], Text),
+    global("strings.quote", &[Text], Text),
+    method("join", &[List], Text),
+    method("join", &[List, Text], Text),
+    method("find", &[Text, Text], Text),
+    method("findAll", &[Text, Text], TextList),
+    method("findAll", &[Text, Text, Int], TextList),
+    // Lists.
+    method("isSorted", &[List], Bool),
+    method("sum", &[List], Inner),
+    method("min", &[List], Inner),
+    method("max", &[List], Inner),
+    method("indexOf", &[List, Any], Int),
+    method("lastIndexOf", &[List, Any], Int),
+    global("sets.contains", &[List, List], Bool),
+    global("sets.equivalent", &[List, List], Bool),
+    global("sets.intersects", &[List, List], Bool),
+    // Times.
+    method("getFullYear", &[Time], Int),
+    method("getFullYear", &[Time, Text], Int),
+    method("getMonth", &[Time], Int),
+    method("getMonth", &[Time, Text], Int),
+    method("getDate", &[Time], Int),
+    method("getDate", &[Time, Text], Int),
+    method("getDayOfMonth", &[Time], Int),
+    method("getDayOfMonth", &[Time, Text], Int),
+    method("getDayOfWeek", &[Time], Int),
+    method("getDayOfWeek", &[Time, Text], Int),
+    method("getDayOfYear", &[Time], Int),
+    method("getDayOfYear", &[Time, Text], Int),
+    method("getHours", &[Time], Int),
+    method("getHours", &[Time, Text], Int),
+    method("getMinutes", &[Time], Int),
+    method("getMinutes", &[Time, Text], Int),
+    method("getSeconds", &[Time], Int),
+    method("getSeconds", &[Time, Text], Int),
+    method("getMilliseconds", &[Time], Int),
+    method("getMilliseconds", &[Time, Text], Int),
+    method("getHours", &[Duration], Int),
+    method("getMinutes", &[Duration], Int),
+    method("getSeconds", &[Duration], Int),
+    method("getMilliseconds", &[Duration], Int),
+    // Optional values.
+    global("optional.of", &[Any], Optional),
+    global("optional.ofNonZeroValue", &[Any], Optional),
+    global("optional.none", &[], Optional),
+    method("hasValue", &[Optional], Bool),
+    method("value", &[Optional], Inner),
+    method("or", &[Optional, Optional], Same),
+    method("orValue", &[Optional, Any], Inner),
+    // URLs.
+    global("url", &[Text], opaque(URL)),
+    global("isURL", &[Text], Bool),
+    method("getScheme", &[opaque(URL)], Text),
+    method("getHost", &[opaque(URL)], Text),
+    method("getHostname", &[opaque(URL)], Text),
+    method("getPort", &[opaque(URL)], Text),
+    method("getEscapedPath", &[opaque(URL)], Text),
+    method("getQuery", &[opaque(URL)], Map),
+    // Addresses.
+    global("ip", &[Text], opaque(IP)),
+    global("isIP", &[Text], Bool),
+    global("ip.isCanonical", &[Text], Bool),
+    method("family", &[opaque(IP)], Int),
+    method("isUnspecified", &[opaque(IP)], Bool),
+    method("isLoopback", &[opaque(IP)], Bool),
+    method("isLinkLocalMulticast", &[opaque(IP)], Bool),
+    method("isLinkLocalUnicast", &[opaque(IP)], Bool),
+    method("isGlobalUnicast", &[opaque(IP)], Bool),
+    global("cidr", &[Text], opaque(CIDR)),
+    global("isCIDR", &[Text], Bool),
+    method("containsIP", &[opaque(CIDR), Any], Bool),
+    method("containsCIDR", &[opaque(CIDR), Any], Bool),
+    method("ip", &[opaque(CIDR)], opaque(IP)),
+    method("masked", &[opaque(CIDR)], opaque(CIDR)),
+    method("prefixLength", &[opaque(CIDR)], Int),
+    // Quantities.
+    global("quantity", &[Text], opaque(QUANTITY)),
+    global("isQuantity", &[Text], Bool),
+    method("sign", &[opaque(QUANTITY)], Int),
+    method("isInteger", &[opaque(QUANTITY)], Bool),
+    method("asInteger", &[opaque(QUANTITY)], Int),
+    method("asApproximateFloat", &[opaque(QUANTITY)], Double),
+    method("add", &[opaque(QUANTITY), Any], opaque(QUANTITY)),
+    method("sub", &[opaque(QUANTITY), Any], opaque(QUANTITY)),
+    method("compareTo", &[opaque(QUANTITY), opaque(QUANTITY)], Int),
+    method("isLessThan", &[opaque(QUANTITY), opaque(QUANTITY)], Bool),
+    method("isGreaterThan", &[opaque(QUANTITY), opaque(QUANTITY)], Bool),
+    // Versions.
+    global("semver", &[Text], opaque(SEMVER)),
+    global("semver", &[Text, Bool], opaque(SEMVER)),
+    global("isSemver", &[Text], Bool),
+    global("isSemver", &[Text, Bool], Bool),
+    method("major", &[opaque(SEMVER)], Int),
+    method("minor", &[opaque(SEMVER)], Int),
+    method("patch", &[opaque(SEMVER)], Int),
+    method("compareTo", &[opaque(SEMVER), opaque(SEMVER)], Int),
+    method("isLessThan", &[opaque(SEMVER), opaque(SEMVER)], Bool),
+    method("isGreaterThan", &[opaque(SEMVER), opaque(SEMVER)], Bool),
+    // Formats.
+    global("format.named", &[Text], Optional),
+    method("validate", &[opaque(FORMAT), Text], Optional),
+    global("format.dns1123Label", &[], opaque(FORMAT)),
+    global("format.dns1123Subdomain", &[], opaque(FORMAT)),
+    global("format.dns1035Label", &[], opaque(FORMAT)),
+    global("format.qualifiedName", &[], opaque(FORMAT)),
+    global("format.dns1123LabelPrefix", &[], opaque(FORMAT)),
+    global("format.dns1123SubdomainPrefix", &[], opaque(FORMAT)),
+    global("format.dns1035LabelPrefix", &[], opaque(FORMAT)),
+    global("format.labelValue", &[], opaque(FORMAT)),
+    global("format.uri", &[], opaque(FORMAT)),
+    global("format.uuid", &[], opaque(FORMAT)),
+    global("format.byte", &[], opaque(FORMAT)),
+    global("format.date", &[], opaque(FORMAT)),
+    global("format.datetime", &[], opaque(FORMAT)),
+];

@@ -1,0 +1,182 @@
+use serde_json::{Value, json};
+
+use super::{Meta, Rule, validate};
+use crate::schema::{Node, Path};
+
+/// A schema with most kinds of fields.
+fn schema() -> Value {
+    json!({"type": "object", "properties": {"spec": {"type": "object", "properties": {
+        "name": {"type": "string"},
+        "nothing": {"type": "integer"},
+        "count": {"type": "integer"},
+        "ratio": {"type": "number"},
+        "on": {"type": "boolean"},
+        "port": {"x-kubernetes-int-or-string": true},
+        "at": {"type": "string", "format": "date-time"},
+        "wait": {"type": "string", "format": "duration"},
+        "names": {"type": "array", "items": {"type": "string"}},
+        "set": {"type": "array", "x-kubernetes-list-type": "set", "items": {"type": "string"}},
+        "labels": {"type": "object", "additionalProperties": {"type": "string"}},
+        "dash-ed": {"type": "integer"},
+        "namespace": {"type": "string"},
+        "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": true},
+        "ports": {"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"], "items": {
+            "type": "object", "required": ["name"], "properties": {"name": {"type": "string"}, "port": {"type": "integer"}}}},
+    }}}})
+}
+
+fn object() -> Value {
+    json!({"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "x", "labels": {"a": "b"}}, "spec": {
+        "name": "hello", "count": 3, "ratio": 2, "on": true, "port": "http", "at": "2024-05-06T07:08:09Z",
+        "wait": "1h30m", "names": ["b", "a", "c"], "set": ["x", "y"], "labels": {"k": "v", "l": "w"}, "dash-ed": 4,
+        "namespace": "ns", "free": {"z": 1}, "ports": [{"name": "p", "port": 80}, {"name": "q", "port": 443}],
+    }})
+}
+
+/// A schema with one rule at its root, compiled.
+fn ruled(rule: Value) -> Result<Node, Vec<String>> {
+    let schema = schema();
+    let mut node = Node::read(&schema, &mut Path::default()).expect("the schema is right");
+    let rule = Rule::compile(&rule, &node, &schema, Meta::Resource);
+    node.compiled = vec![rule.map_err(|faults| faults.into_iter().map(|fault| fault.detail).collect::<Vec<_>>())?];
+    node.ruled = true;
+    Ok(node)
+}
+
+fn outcome(rule: Value, old: Option<&Value>) -> Vec<String> {
+    let node = ruled(rule).unwrap_or_else(|why| panic!("{why:#?}"));
+    validate(&node, &object(), old).iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn rules_that_hold_hold() {
+    let rules = [
+        "self.spec.count == 3 && self.spec.count + 1 == 4 && 7 / 2 == 3 && 7 % 4 == 3 && -self.spec.count < 0",
+        "self.spec.ratio == 2.0 && self.spec.ratio * 2.0 >= 4.0 && self.spec.count < 3.5",
+        "self.spec.on ? self.spec.name == 'hello' : false",
+        "has(self.spec.name) && (self.spec.nothing == 1 || true)",
+        "self.metadata.name == 'x' && self.kind == 'Widget' && !has(self.metadata.generateName)",
+        "self.spec.dash__dash__ed == 4 && self.spec.__namespace__ == 'ns'",
+        "type(self.spec.port) == string && self.spec.port == 'http'",
+        "type(self.spec.port) == int ? self.spec.port > 0 : self.spec.port.startsWith('h')",
+        "'k' in self.spec.labels && self.spec.labels['k'] == 'v' && self.spec.labels.l == 'w' && size(self.spec.labels) == 2",
+        "self.spec.labels.all(k, self.spec.labels[k].size() == 1)",
+        "self.spec.labels.all(k, v, k != v) && self.spec.names.exists(i, n, i == 1 && n == 'a')",
+        "self.spec.names.exists_one(n, n == 'a') && self.spec.names.map(n, n + '!')[1] == 'a!'",
+        "self.spec.names.filter(n, n > 'a') == ['b', 'c'] && 'c' in self.spec.names",
+        "self.spec.names.map(n, n != 'a', n.upperAscii()).join('-') == 'B-C'",
+        "self.spec.ports.all(p, p.port > 0) && self.spec.ports.filter(p, p.name == 'q')[0].port == 443",
+        "self.spec.set == ['y', 'x'] || self.spec.set == ['x', 'y']",
+        "(self.spec.set + self.spec.set).size() == 2",
+        "self.spec.names.exists(n, 1 / 0 == 1 || n == 'c') || true",
+        "false || self.spec.name.matches('^h[a-z]+o$') && 'abc'.find('b+') == 'b' && 'a1b22'.findAll('[0-9]+') == ['1', '22']",
+        "self.spec.at < timestamp('2025-01-01T00:00:00Z') && self.spec.at.getFullYear() == 2024 && self.spec.at.getMonth() == 4",
+        "self.spec.wait == duration('90m') && self.spec.wait.getHours() == 1 && self.spec.at + self.spec.wait > self.spec.at",
+        "'hello'.charAt(1) == 'e' && 'hello'.indexOf('l') == 2 && 'hello'.lastIndexOf('l') == 3 && 'a,b'.split(',') == ['a', 'b']",
+        "' x '.trim() == 'x' && 'aXa'.lowerAscii() == 'axa' && 'aa'.replace('a', 'b') == 'bb' && 'hello'.substring(1, 3) == 'el'",
+        "'%s-%d-%.2f-%s'.format(['a', 5, 2.5, [1, 2]]) == 'a-5-2.50-[1, 2]'",
+        "[1, 2, 3].sum() == 6 && [3, 1].min() == 1 && [3, 1].max() == 3 && [1, 2].isSorted() && [1, 2, 1].lastIndexOf(1) == 2",
+        "sets.contains([1, 2, 3], [2]) && sets.intersects([1], [1, 2]) && sets.equivalent([1, 2], [2, 1, 1])",
+        "url('https://a.b:80/c?x=1').getHost() == 'a.b:80' && url('/p/q').getEscapedPath() == '/p/q' && !isURL('a b')",
+        "quantity('1.5Gi').isGreaterThan(quantity('1500M')) && quantity('2').add(quantity('1')).asInteger() == 3 && !isQuantity('x')",
+        "ip('10.0.0.1').family() == 4 && cidr('10.0.0.0/8').containsIP('10.1.2.3') && !isIP('10.0.0') && isCIDR('fd00::/8')",
+        "semver('1.2.3').isLessThan(semver('1.10.0')) && semver('v1.2', true).minor() == 2",
+        "!format.dns1123Label().validate('a-b').hasValue() && format.named('uuid').value().validate('x').hasValue()",
+        "optional.of(1).hasValue() && self.spec.?name.orValue('') == 'hello' && optional.none().orValue(2) == 2",
+        "self.?spec.?free.hasValue() && self.spec.labels[?'nope'].orValue('d') == 'd' && optional.of(2).optMap(x, x + 1).value() == 3",
+        "int('5') == 5 && string(5) == '5' && double('1.5') == 1.5 && string(duration('90s')) == '90s' && bool('true')",
+        "{'a': 1, 'b': 2}.a == 1 && {'a': 1}.transformMap(k, v, v + 1)['a'] == 2 && b'ab'.size() == 2 && 1u + 2u == 3u",
+        "[[1, 2], [3]].all(l, l.all(x, x > 0)) && dyn(1) == 1.0 && null == null",
+    ];
+    for rule in rules {
+        assert_eq!(outcome(json!({"rule": rule}), None), Vec::<String>::new(), "{rule}");
+    }
+}
+
+#[test]
+fn rules_that_fail_say_why() {
+    let check = |rule: Value, expected: &str| assert_eq!(outcome(rule, None), [expected]);
+    check(json!({"rule": "self.spec.count > 3"}), "<nil>: Invalid value: failed rule: self.spec.count > 3");
+    check(json!({"rule": "self.spec.count > 3", "message": "too few"}), "<nil>: Invalid value: too few");
+    check(
+        json!({"rule": "self.spec.count > 3", "messageExpression": "'only ' + string(self.spec.count)", "fieldPath": ".spec.count"}),
+        "spec.count: Invalid value: only 3",
+    );
+    check(json!({"rule": "false", "reason": "FieldValueForbidden", "message": "no"}), "<nil>: Forbidden: no");
+    check(
+        json!({"rule": "false", "reason": "FieldValueRequired", "message": "no", "fieldPath": ".spec.name"}),
+        "spec.name: Required value: no",
+    );
+    check(
+        json!({"rule": "1 / 0 == 1"}),
+        "<nil>: Invalid value: \"object\": division by zero evaluating rule: 1 / 0 == 1",
+    );
+    check(
+        json!({"rule": "self.spec.names[9] == ''", "message": "m"}),
+        "<nil>: Invalid value: \"object\": index out of bounds: 9 evaluating rule: m",
+    );
+    check(
+        json!({"rule": "self.spec.labels.nope == ''"}),
+        "<nil>: Invalid value: \"object\": no such key: nope evaluating rule: self.spec.labels.nope == ''",
+    );
+    check(
+        json!({"rule": "self.spec.port > 1"}),
+        "<nil>: Invalid value: \"object\": 'no such overload': call arguments did not match a supported operator, function or macro signature for rule: self.spec.port > 1",
+    );
+}
+
+#[test]
+fn rules_over_changes_see_both_sides() {
+    let mut old = object();
+    old["spec"]["count"] = json!(5);
+    let rule = json!({"rule": "self.spec.count >= oldSelf.spec.count", "message": "never less"});
+    assert_eq!(outcome(rule.clone(), None), Vec::<String>::new(), "there is nothing to compare with");
+    assert_eq!(outcome(rule, Some(&old)), ["<nil>: Invalid value: never less"]);
+    let optional = json!({"rule": "oldSelf.hasValue() || self.spec.count == 1", "optionalOldSelf": true});
+    assert_eq!(outcome(optional.clone(), Some(&old)), Vec::<String>::new());
+    assert_eq!(outcome(optional, None).len(), 1);
+    let unmet = json!({"rule": "self.spec.count > 10"});
+    assert_eq!(outcome(unmet.clone(), Some(&object())), Vec::<String>::new(), "what did not change is forgiven");
+    assert_eq!(outcome(unmet, Some(&old)).len(), 1);
+}
+
+#[test]
+fn what_does_not_compile_is_told() {
+    let check = |rule: &str, expected: &str| {
+        let told = ruled(json!({"rule": rule})).expect_err(rule);
+        assert!(told.len() == 1 && told[0].contains(expected), "{rule}: {told:#?}");
+    };
+    check(
+        "self.spec.nope == 1",
+        "compilation failed: ERROR: <input>:1:10: undefined field 'nope'\n | self.spec.nope == 1\n | .........^",
+    );
+    check("self.spec.free.z == 1", "undefined field 'z'");
+    check("foo == 1", "undeclared reference to 'foo' (in container '')");
+    check("foo(1)", "undeclared reference to 'foo' (in container '')");
+    check("self.spec.count == 'x'", "found no matching overload for '_==_' applied to '(int, string)'");
+    check("self.spec.count + 1.5 > 1.0", "found no matching overload for '_+_' applied to '(int, double)'");
+    check("self.spec.count.startsWith('x')", "found no matching overload for 'startsWith' applied to 'int.(string)'");
+    check("self.spec.count", "cel expression must evaluate to a bool");
+    check("self.spec.names.all(n, n == 1)", "found no matching overload for '_==_' applied to '(string, int)'");
+    check("self.spec.count.all(n, true)", "cannot be range of a comprehension");
+    check("self.spec.name.matches('(')", "error parsing regexp");
+    check("self.spec.count >", "compilation failed: ERROR: <input>:1:");
+    check("has(self)", "invalid argument to has() macro");
+    check(&"(".repeat(90_000), "expression recursion limit exceeded");
+    check(&format!("self.spec.count == {}", "1+".repeat(40_000) + "1"), "expression recursion limit exceeded");
+}
+
+#[test]
+fn no_rule_takes_long() {
+    let bombs = [
+        // Each of a thousand against each of a thousand against ...
+        "[0,1,2,3,4,5,6,7,8,9].all(a, [0,1,2,3,4,5,6,7,8,9].all(b, [0,1,2,3,4,5,6,7,8,9].all(c, [0,1,2,3,4,5,6,7,8,9].all(d, [0,1,2,3,4,5,6,7,8,9].all(e, [0,1,2,3,4,5,6,7,8,9].all(f, a+b+c+d+e+f >= 0))))))",
+        "self.spec.names.map(x, self.spec.name).map(x, x+x+x+x+x+x+x+x).map(x, x+x+x+x+x+x+x+x).map(x, x+x+x+x+x+x+x+x).map(x, x+x+x+x+x+x+x+x).map(x, x+x+x+x+x+x+x+x).map(x, x+x+x+x+x+x+x+x).map(x, x+x+x+x+x+x+x+x).map(x, x+x+x+x+x+x+x+x).size() == 1",
+        "'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa'.replace('a', 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa').replace('a', 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa').replace('a', 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa').replace('a', 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa').size() == 1",
+    ];
+    for rule in bombs {
+        let told = outcome(json!({"rule": rule, "message": "m"}), None);
+        let expected = "'operation cancelled: actual cost limit exceeded': no further validation rules will be run due to call cost exceeds limit for rule: m";
+        assert!(told.len() == 1 && told[0].ends_with(expected), "{rule}: {told:?}");
+    }
+}

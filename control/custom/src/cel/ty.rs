@@ -1,0 +1,182 @@
+//! The types of expressions, as far as they are known before an object is seen.
+
+use std::rc::Rc;
+
+use crate::schema::Node;
+use crate::schema::node::Type;
+
+/// A type. What is `Any` is known when a value is there.
+#[derive(Clone, Debug)]
+pub(super) enum Ty<'n> {
+    Any,
+    Null,
+    Bool,
+    Int,
+    Uint,
+    Double,
+    Text,
+    Bytes,
+    Time,
+    Duration,
+    Type,
+    List(Rc<Ty<'n>>),
+    Map(Rc<Ty<'n>>, Rc<Ty<'n>>),
+    Object(&'n Node, Meta),
+    Optional(Rc<Ty<'n>>),
+    /// A type of a library: `net.IP`, `kubernetes.Quantity`, ...
+    Opaque(&'static str),
+}
+
+/// What an object has beside what its schema says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Meta {
+    Plain,
+    /// `apiVersion`, `kind` and `metadata`.
+    Resource,
+    /// It is that metadata: a name and a generateName.
+    Metadata,
+}
+
+impl Meta {
+    /// What holds for a schema that stands below another.
+    pub(crate) fn of(node: &Node) -> Self {
+        if node.embedded { Self::Resource } else { Self::Plain }
+    }
+}
+
+impl<'n> Ty<'n> {
+    /// The type of the values of a schema; `None` where the schema does not tell, and rules see nothing.
+    pub(super) fn of(node: &'n Node, meta: Meta) -> Option<Self> {
+        if node.int_or_string {
+            return Some(Self::Any);
+        }
+        Some(match node.ty? {
+            Type::Boolean => Self::Bool,
+            Type::Integer => Self::Int,
+            Type::Number => Self::Double,
+            Type::String => match node.checks.format.as_ref().map(|format| format.name()) {
+                Some("byte") => Self::Bytes,
+                Some("duration") => Self::Duration,
+                Some("date" | "date-time") => Self::Time,
+                _ => Self::Text,
+            },
+            Type::Array => Self::List(Rc::new(Self::of(node.items.as_ref()?, Meta::of(node.items.as_ref()?))?)),
+            Type::Object => match node.entries() {
+                Some(inner) => Self::Map(Rc::new(Self::Text), Rc::new(Self::of(inner, Meta::of(inner))?)),
+                None => Self::Object(node, meta),
+            },
+        })
+    }
+
+    /// The type of an object's field; `None` where there is none.
+    pub(super) fn field(node: &'n Node, meta: Meta, name: &str) -> Option<Self> {
+        match (meta, name) {
+            (Meta::Resource, "apiVersion" | "kind") | (Meta::Metadata, "name" | "generateName") => {
+                return Some(Self::Text);
+            }
+            (Meta::Resource, "metadata") => return Some(Self::Object(node, Meta::Metadata)),
+            (Meta::Metadata, _) => return None,
+            _ => {}
+        }
+        let inner = node.properties.get(name)?;
+        Self::of(inner, Meta::of(inner))
+    }
+
+    /// As messages name it.
+    pub(super) fn name(&self) -> String {
+        match self {
+            Self::Any => "dyn".to_owned(),
+            Self::Null => "null".to_owned(),
+            Self::Bool => "bool".to_owned(),
+            Self::Int => "int".to_owned(),
+            Self::Uint => "uint".to_owned(),
+            Self::Double => "double".to_owned(),
+            Self::Text => "string".to_owned(),
+            Self::Bytes => "bytes".to_owned(),
+            Self::Time => "timestamp".to_owned(),
+            Self::Duration => "duration".to_owned(),
+            Self::Type => "type".to_owned(),
+            Self::List(item) => format!("list({})", item.name()),
+            Self::Map(key, value) => format!("map({}, {})", key.name(), value.name()),
+            Self::Object(..) => "object".to_owned(),
+            Self::Optional(inner) => format!("optional_type({})", inner.name()),
+            Self::Opaque(name) => (*name).to_owned(),
+        }
+    }
+
+    /// Whether a value of the one type may be one of the other.
+    pub(super) fn may_be(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Any | Self::Null, _) | (_, Self::Any | Self::Null) => true,
+            (Self::List(a), Self::List(b)) | (Self::Optional(a), Self::Optional(b)) => a.may_be(b),
+            (Self::Map(a, x), Self::Map(b, y)) => a.may_be(b) && x.may_be(y),
+            // A map literal may stand for an object.
+            (Self::Map(..) | Self::Object(..), Self::Map(..) | Self::Object(..)) => true,
+            (Self::Opaque(a), Self::Opaque(b)) => a == b,
+            (a, b) => std::mem::discriminant(a) == std::mem::discriminant(b),
+        }
+    }
+
+    /// What both have in common.
+    pub(super) fn join(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Null, ty) | (ty, Self::Null) => ty,
+            (Self::List(a), Self::List(b)) => Self::List(Rc::new((*a).clone().join((*b).clone()))),
+            (Self::Object(a, m), Self::Object(b, n)) if std::ptr::eq(a, b) && m == n => Self::Object(a, m),
+            (Self::Object(..) | Self::Map(..), Self::Object(..) | Self::Map(..)) => Self::Any,
+            (a, b) if a.may_be(&b) && !matches!(a, Self::Any) && !matches!(b, Self::Any) => a,
+            _ => Self::Any,
+        }
+    }
+}
+
+const KEYWORDS: &[&str] = &[
+    "true",
+    "false",
+    "null",
+    "in",
+    "as",
+    "break",
+    "const",
+    "continue",
+    "else",
+    "for",
+    "function",
+    "if",
+    "import",
+    "let",
+    "loop",
+    "package",
+    "namespace",
+    "return",
+    "var",
+    "void",
+    "while",
+];
+
+/// The name of the property that an expression writes like that: `__dash__` for `-`, `__namespace__` for a keyword.
+pub(super) fn unescape(name: &str) -> String {
+    if !name.contains("__") {
+        return name.to_owned();
+    }
+    let inner = name.strip_prefix("__").and_then(|rest| rest.strip_suffix("__"));
+    if let Some(keyword) = inner.filter(|inner| KEYWORDS.contains(inner)) {
+        return keyword.to_owned();
+    }
+    let mut out = String::new();
+    let mut rest = name;
+    while let Some(first) = rest.chars().next() {
+        let known = [("__underscores__", "__"), ("__dot__", "."), ("__dash__", "-"), ("__slash__", "/")];
+        match known.iter().find(|(escape, _)| rest.starts_with(escape)) {
+            Some((escape, letter)) => {
+                out.push_str(letter);
+                rest = &rest[escape.len()..];
+            }
+            None => {
+                out.push(first);
+                rest = &rest[first.len_utf8()..];
+            }
+        }
+    }
+    out
+}
