@@ -69,9 +69,7 @@ impl Registry {
             return Err(Status::conflict(resource, name, &why));
         }
         if meta::text(&object, "name").is_empty() {
-            return Err(Status::bad_request(format!(
-                "the name of the object ({name} based on URL) was undeterminable: name must be provided"
-            )));
+            return Err(meta::nameless(name));
         }
         let mut object = conformed(resource, object)?;
         meta::settle_place(&mut object, name, namespace.filter(|_| resource.namespaced))?;

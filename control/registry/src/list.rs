@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::time::Instant;
 
+use pal_resources::status::StatusDetails;
 use pal_resources::{FieldError, FieldPath, Resource, ResourceVersion, Status};
 use pal_store::{Key, Snapshot};
 
@@ -64,8 +65,14 @@ impl Registry {
     async fn list_snapshot(&self, options: &ListOptions) -> Result<(Snapshot, Option<String>), Status> {
         if let Some(token) = &options.continue_token {
             let position = Position::from_token(token)?;
-            let snapshot = self.shared.pages.at(position.rv, Instant::now()).ok_or_else(page_expired)?;
-            return Ok((snapshot, Some(position.start)));
+            let Ok(revision) = u64::try_from(position.rv) else {
+                return Ok((self.snapshot(Read::Consistent).await?, Some(position.start)));
+            };
+            let kept = self.shared.pages.at(revision, Instant::now());
+            return match kept {
+                Some(snapshot) => Ok((snapshot, Some(position.start))),
+                None => Err(page_expired(position)),
+            };
         }
         let paged = options.limit.is_some_and(|limit| limit > 0);
         let snapshot = match (options.resource_version, options.version_match) {
@@ -103,11 +110,17 @@ fn whole(options: &ListOptions) -> bool {
     options.continue_token.is_none() && options.resource_version == Some(ResourceVersion(0))
 }
 
-fn page_expired() -> Status {
-    Status::expired(
-        "The provided continue parameter is too old to display a consistent list result. \
-         You must start a new list without the continue parameter.",
-    )
+/// The version of the list is gone. The client may go on in what is there now, and is told how.
+fn page_expired(position: Position) -> Status {
+    let mut status = Status::expired(
+        "The provided continue parameter is too old to display a consistent list result. You can start a new list \
+         without the continue parameter, or use the continue token in this response to retrieve the remainder of the \
+         results. Continuing with the provided token results in an inconsistent list - objects that were created, \
+         modified, or deleted between the time the first chunk was returned and now may show up in the list.",
+    );
+    let continue_token = Some(position.of_any_version().to_token());
+    status.details = Some(StatusDetails { continue_token, ..StatusDetails::default() });
+    status
 }
 
 fn check_options(options: &ListOptions) -> Result<(), Status> {

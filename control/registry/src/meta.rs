@@ -80,6 +80,13 @@ pub(crate) fn settle_place(object: &mut Value, name: &str, namespace: Option<&st
     settle_namespace(object, namespace)
 }
 
+/// The object does not say its name, which the request's path does.
+pub(crate) fn nameless(name: &str) -> Status {
+    Status::bad_request(format!(
+        "the name of the object ({name} based on URL) was undeterminable: name must be provided"
+    ))
+}
+
 /// The object has the name of the request's path.
 pub(crate) fn settle_name(object: &mut Value, name: &str) -> Result<(), Status> {
     let metadata = metadata_mut(object)?;

@@ -17,15 +17,20 @@ const TOKEN_VERSION: &str = "meta.k8s.io/v1";
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Position {
     v: String,
-    /// The version of the list.
-    pub rv: u64,
+    /// The version of the list; -1 for whatever is there.
+    pub rv: i64,
     /// The last key that was shown, behind the resource's prefix.
     pub start: String,
 }
 
 impl Position {
     pub(crate) fn after(revision: Revision, start: &str) -> Self {
-        Self { v: TOKEN_VERSION.to_owned(), rv: revision.0, start: start.to_owned() }
+        Self { v: TOKEN_VERSION.to_owned(), rv: i64::try_from(revision.0).unwrap_or(-1), start: start.to_owned() }
+    }
+
+    /// The same place in whatever is there by then.
+    pub(crate) fn of_any_version(self) -> Self {
+        Self { rv: -1, ..self }
     }
 
     pub(crate) fn to_token(&self) -> String {
@@ -34,7 +39,9 @@ impl Position {
     }
 
     pub(crate) fn from_token(token: &str) -> Result<Self, Status> {
-        let wrong = |why: &dyn std::fmt::Display| Status::bad_request(format!("continue key is not valid: {why}"));
+        let wrong = |why: &dyn std::fmt::Display| {
+            Status::bad_request(format!("invalid continue token: continue key is not valid: {why}"))
+        };
         let bytes = URL_SAFE_NO_PAD.decode(token).or_else(|_| URL_SAFE.decode(token)).map_err(|error| wrong(&error))?;
         let position: Self = serde_json::from_slice(&bytes).map_err(|error| wrong(&error))?;
         if position.v != TOKEN_VERSION {
@@ -115,7 +122,11 @@ mod tests {
         fn check(token: &str) {
             let status = Position::from_token(token).expect_err(token);
             assert_eq!(status.code, 400);
-            assert!(status.message.starts_with("continue key is not valid: "), "{}", status.message);
+            assert!(
+                status.message.starts_with("invalid continue token: continue key is not valid: "),
+                "{}",
+                status.message
+            );
         }
         check("");
         check("%%%");
@@ -124,7 +135,7 @@ mod tests {
             r#"{"v":"meta.k8s.io/v2","rv":1,"start":"a"}"#,
             r#"{"v":"meta.k8s.io/v1","rv":0,"start":"a"}"#,
             r#"{"v":"meta.k8s.io/v1","rv":1,"start":""}"#,
-            r#"{"v":"meta.k8s.io/v1","rv":-1,"start":"a"}"#,
+            r#"{"v":"meta.k8s.io/v1","rv":1.5,"start":"a"}"#,
         ] {
             check(&URL_SAFE_NO_PAD.encode(json));
         }

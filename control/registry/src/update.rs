@@ -49,6 +49,9 @@ impl Registry {
     ) -> Result<Object, Status> {
         // Told before what is stored is looked at: a body for another object is wrong, whether there is this one or not.
         let mut settled = body.clone();
+        if meta::text(&settled, "name").is_empty() {
+            return Err(meta::nameless(name));
+        }
         meta::settle_place(&mut settled, name, namespace.filter(|_| resource.namespaced))?;
         let target = Target { resource, subresource, namespace, name };
         self.revise(target, |_| Ok(body.clone()), options).await

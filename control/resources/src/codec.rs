@@ -23,7 +23,7 @@ use crate::resource::Resource;
 use crate::schema::{self, Message};
 use crate::status::{Reason, Status, StatusCause, StatusDetails};
 
-pub use encode::to_protobuf;
+pub use encode::{to_protobuf, to_protobuf_event};
 pub use yaml::documents as yaml_documents;
 
 /// How a body is encoded.

@@ -1,5 +1,7 @@
 //! What the server says it serves: aggregated discovery (`apidiscovery.k8s.io/v2`) and the older lists.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
@@ -189,7 +191,17 @@ fn resource_entry(resource: &Resource) -> Value {
     value.insert("kind".to_owned(), resource.kind.as_ref().into());
     value.insert("verbs".to_owned(), json!(resource.verbs));
     add_names(&mut value, resource);
+    // What is not stored has no version in which it is.
+    if resource.verbs.contains(&"watch") {
+        value.insert("storageVersionHash".to_owned(), storage_version_hash(resource).into());
+    }
     Value::Object(value)
+}
+
+/// Names the version in which objects are stored, as kube-apiserver makes it up: of its group, version and kind.
+fn storage_version_hash(resource: &Resource) -> String {
+    let named = format!("{}/{}/{}", resource.group, resource.version, resource.kind);
+    STANDARD.encode(&Sha256::digest(named)[..8])
 }
 
 fn subresource_entry(resource: &Resource, sub: &Subresource) -> Value {
@@ -252,6 +264,12 @@ mod tests {
         let expected = json!({"name": "pods/eviction", "singularName": "", "namespaced": true,
             "group": "policy", "version": "v1", "kind": "Eviction", "verbs": ["create"]});
         assert_eq!(eviction, Some(&expected));
+        let hash = |name: &str| {
+            let found = list["resources"].as_array().and_then(|l| l.iter().find(|r| r["name"] == name));
+            found.map(|resource| resource["storageVersionHash"].clone())
+        };
+        assert_eq!(hash("configmaps"), Some(json!("qFsyl6wFWjQ=")));
+        assert_eq!(hash("componentstatuses"), Some(Value::Null));
         assert_eq!(list["groupVersion"], "v1");
         assert_eq!(resource_list(builtin(), "nope", "v1"), None);
         let apps = parsed(&group(builtin(), "apps").expect("apps is served"));

@@ -59,6 +59,9 @@ pub struct StatusDetails {
     pub causes: Vec<StatusCause>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_seconds: Option<u32>,
+    /// Where a list that ended goes on. Told in the metadata of the body.
+    #[serde(skip)]
+    pub continue_token: Option<String>,
 }
 
 /// A failure as clients see it. `code` is also the HTTP status code.
@@ -86,7 +89,7 @@ impl Status {
             kind: &'a str,
             #[serde(rename = "apiVersion")]
             api_version: &'a str,
-            metadata: Empty,
+            metadata: Metadata<'a>,
             status: &'a str,
             #[serde(skip_serializing_if = "str::is_empty")]
             message: &'a str,
@@ -97,15 +100,20 @@ impl Status {
             code: u16,
         }
         #[derive(Serialize)]
-        struct Empty {}
+        struct Metadata<'a> {
+            #[serde(rename = "continue", skip_serializing_if = "Option::is_none")]
+            continue_token: Option<&'a str>,
+        }
+        let continue_token = self.details.as_ref().and_then(|details| details.continue_token.as_deref());
         let body = Body {
             kind: "Status",
             api_version: "v1",
-            metadata: Empty {},
+            metadata: Metadata { continue_token },
             status: "Failure",
             message: &self.message,
             reason: self.reason,
-            details: self.details.as_ref(),
+            // One that only says where to go on tells nothing else.
+            details: self.details.as_ref().filter(|details| details.continue_token.is_none()),
             code: self.code,
         };
         // A struct of strings and numbers has no way to fail.

@@ -9,21 +9,55 @@ use super::protobuf::MAGIC;
 use super::scalar;
 use crate::schema::{self, Field, Many, Message, Shape, Type, Wire};
 
-/// An object of a kind that the schema has, in its envelope. `None`: the schema does not have it.
+/// An object of a kind that the schema has, or a list of such, in its envelope. `None`: the schema does not have it.
 pub fn to_protobuf(object: &Value) -> Option<Vec<u8>> {
     let api_version = object.get("apiVersion")?.as_str()?;
     let kind = object.get("kind")?.as_str()?;
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-    let message = schema::message_for(group, version, kind)?;
+    let raw = match schema::message_for(group, version, kind) {
+        Some(message) => object_bytes(object.as_object()?, message),
+        None => list_bytes(object, schema::message_for(group, version, kind.strip_suffix("List")?)?)?,
+    };
     let mut meta = Vec::new();
     put_bytes(&mut meta, 1, api_version.as_bytes());
     put_bytes(&mut meta, 2, kind.as_bytes());
     let mut body = MAGIC.to_vec();
     put_bytes(&mut body, 1, &meta);
-    put_bytes(&mut body, 2, &object_bytes(object.as_object()?, message));
+    put_bytes(&mut body, 2, &raw);
     put_bytes(&mut body, 3, b"");
     put_bytes(&mut body, 4, b"");
     Some(body)
+}
+
+/// An event of a watch as a protobuf stream has it: four bytes of length, then a `WatchEvent` with the object in its own
+/// envelope. `None`: the schema does not have the object.
+pub fn to_protobuf_event(kind: &str, object: &Value) -> Option<Vec<u8>> {
+    let mut raw = Vec::new();
+    put_bytes(&mut raw, 1, &to_protobuf(object)?);
+    let mut event = vec![0; 4];
+    put_bytes(&mut event, 1, kind.as_bytes());
+    put_bytes(&mut event, 2, &raw);
+    let length = u32::try_from(event.len() - 4).ok()?;
+    event[..4].copy_from_slice(&length.to_be_bytes());
+    Some(event)
+}
+
+/// Every list has its `ListMeta` in field 1 and its items in field 2.
+fn list_bytes(list: &Value, item: &'static Message) -> Option<Vec<u8>> {
+    let text = |name: &str| list["metadata"][name].as_str().unwrap_or_default().as_bytes();
+    let mut metadata = Vec::new();
+    put_bytes(&mut metadata, 1, b"");
+    put_bytes(&mut metadata, 2, text("resourceVersion"));
+    put_bytes(&mut metadata, 3, text("continue"));
+    if let Some(remaining) = list["metadata"]["remainingItemCount"].as_u64() {
+        put_varint_field(&mut metadata, 4, remaining);
+    }
+    let mut bytes = Vec::new();
+    put_bytes(&mut bytes, 1, &metadata);
+    for object in list["items"].as_array()? {
+        put_bytes(&mut bytes, 2, &object_bytes(object.as_object()?, item));
+    }
+    Some(bytes)
 }
 
 fn object_bytes(object: &Map<String, Value>, message: &'static Message) -> Vec<u8> {

@@ -1,5 +1,8 @@
 //! Text that must have a form: times, durations, quantities, base64.
 
+use base64::Engine as _;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use jiff::Timestamp;
 use jiff::fmt::strtime;
 
@@ -51,8 +54,29 @@ pub(super) fn quantity(text: &str) -> Result<String, String> {
     Quantity::canonical(text).map_err(|e| e.to_string())
 }
 
+/// Takes the last bits of the last letter for nothing, as Go does.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_allow_trailing_bits(true)
+        .with_decode_padding_mode(DecodePaddingMode::RequireCanonical),
+);
+
+/// Base64 as Go writes what it read: without line breaks, and with nothing in the bits that say nothing.
+pub(super) fn base64(mut text: String) -> Result<String, String> {
+    check_base64(&text)?;
+    text.retain(|c| !matches!(c, '\r' | '\n'));
+    if let (true, Some(at)) = (text.ends_with('='), text.len().checked_sub(4)) {
+        // Only what is before the padding can have such bits.
+        let last = LENIENT.decode(&text[at..]).map_err(|error| error.to_string())?;
+        text.truncate(at);
+        LENIENT.encode_string(last, &mut text);
+    }
+    Ok(text)
+}
+
 /// Whether the text is standard base64 with padding, as Go's decoder takes it (line breaks are passed over).
-pub(super) fn check_base64(text: &str) -> Result<(), String> {
+fn check_base64(text: &str) -> Result<(), String> {
     let mut count = 0;
     let mut padding = 0;
     for (at, byte) in text.bytes().enumerate() {
@@ -170,6 +194,20 @@ mod tests {
         check("a b=", 1);
         check("YQ=a", 3);
         check("YWJjZ", 4);
+    }
+
+    #[test]
+    fn base64_is_kept_as_go_writes_it() {
+        let check = |input: &str, expected: &str| {
+            assert_eq!(base64(input.to_owned()).as_deref(), Ok(expected), "{input}");
+        };
+        check("", "");
+        check("YWJj", "YWJj");
+        check("YQ==", "YQ==");
+        check("YW\nJj\r\n", "YWJj");
+        check("YR==\n", "YQ==");
+        check("YWJjYWK=", "YWJjYWI=");
+        assert_eq!(base64("YQ".to_owned()), Err("illegal base64 data at input byte 0".to_owned()));
     }
 
     #[test]

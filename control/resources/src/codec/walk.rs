@@ -150,10 +150,7 @@ impl<'de> Visitor<'de> for ValueSeed<'_> {
     fn visit_string<E: serde::de::Error>(self, text: String) -> Result<Self::Value, E> {
         match (self.scalar(), self.shape()) {
             (Some(Type::String), _) | (_, Some(Shape::IntOrString)) => Ok(Some(Value::String(text))),
-            (Some(Type::Bytes), _) => {
-                let checked = scalar::check_base64(&text);
-                self.checked(checked.map(|()| text))
-            }
+            (Some(Type::Bytes), _) => self.checked(scalar::base64(text)),
             (_, Some(Shape::Time)) => self.checked(scalar::time(text)),
             (_, Some(Shape::MicroTime)) => self.checked(scalar::micro_time(&text)),
             (_, Some(Shape::Duration)) => self.checked(scalar::duration(&text).map(scalar::format_duration)),

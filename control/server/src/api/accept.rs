@@ -4,6 +4,9 @@ use http::HeaderMap;
 use http::header::{ACCEPT, ACCEPT_ENCODING, USER_AGENT};
 use pal_resources::status::{Reason, Status};
 
+/// Kubernetes' protobuf.
+pub(crate) const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
+
 /// What an answer shows of an object.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Form {
@@ -20,6 +23,8 @@ pub(crate) enum Encoding {
     #[default]
     Json,
     Yaml,
+    /// Kubernetes' own; only for those who take nothing else, because objects are stored as JSON.
+    Protobuf,
 }
 
 /// The form that was agreed on.
@@ -75,6 +80,7 @@ impl<'a> Wish<'a> {
         match self.essence {
             "application/json" | "*/*" | "application/*" => Some(Encoding::Json),
             "application/yaml" => Some(Encoding::Yaml),
+            PROTOBUF => Some(Encoding::Protobuf),
             _ => None,
         }
     }
@@ -115,9 +121,12 @@ pub(crate) fn accept(headers: &HeaderMap, pretty: Option<bool>, offers: Offers) 
     }
     // Stable: of equals, the first.
     wishes.sort_by_key(|wish| std::cmp::Reverse(wish.quality));
-    let found =
-        wishes.iter().filter(|wish| wish.quality > 0).find_map(|wish| Some((wish.encoding()?, wish.form(offers)?)));
-    let Some((encoding, form)) = found else { return Err(not_acceptable()) };
+    let offered =
+        wishes.iter().filter(|wish| wish.quality > 0).filter_map(|wish| Some((wish.encoding()?, wish.form(offers)?)));
+    let (binary, text): (Vec<_>, Vec<_>) = offered.partition(|(encoding, _)| *encoding == Encoding::Protobuf);
+    let plain = |(_, form): &&(Encoding, Form)| offers == Offers::Objects && *form == Form::Object;
+    let found = text.first().or_else(|| binary.iter().find(plain));
+    let Some(&(encoding, form)) = found else { return Err(not_acceptable(offers)) };
     Ok(Accepted { encoding, form, ..accepted })
 }
 
@@ -126,8 +135,12 @@ pub(crate) fn pretty(headers: &HeaderMap, query: Option<bool>) -> bool {
     query.unwrap_or_else(|| reads_by_eye(headers))
 }
 
-fn not_acceptable() -> Status {
-    let message = "only the following media types are accepted: application/json, application/yaml";
+fn not_acceptable(offers: Offers) -> Status {
+    let mut message = "only the following media types are accepted: application/json, application/yaml".to_owned();
+    if offers == Offers::Objects {
+        message.push_str(", ");
+        message.push_str(PROTOBUF);
+    }
     Status::new(406, Reason::NotAcceptable, message)
 }
 
@@ -189,7 +202,10 @@ mod tests {
             Some((Form::Partial("v1"), Encoding::Json)),
         );
         check("application/vnd.kubernetes.protobuf,application/json", Offers::Objects, json);
-        check("application/vnd.kubernetes.protobuf", Offers::Objects, None);
+        check("application/vnd.kubernetes.protobuf, */*", Offers::Objects, json);
+        check("application/vnd.kubernetes.protobuf", Offers::Objects, Some((Form::Object, Encoding::Protobuf)));
+        check("application/vnd.kubernetes.protobuf", Offers::Documents, None);
+        check("application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io", Offers::Objects, None);
         check("application/yaml", Offers::Objects, Some((Form::Object, Encoding::Yaml)));
         check("application/yaml;q=0.5, application/json;q=0.9", Offers::Objects, json);
         check("text/html", Offers::Objects, None);

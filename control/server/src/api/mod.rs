@@ -205,6 +205,10 @@ impl Api {
             Err(Status::internal("the request met a fault in the server"))
         });
         let mut response = outcome.unwrap_or_else(|status| {
+            let served = |group: &str| resource::builtin().iter().any(|resource| resource.group == group);
+            if status == Status::unknown_path() && !route::tells_objects(parts.uri.path(), served) {
+                return reply::no_page();
+            }
             let mut response = reply::failure(&status, accept::pretty(&parts.headers, query.pretty()));
             if status.code == 401 {
                 response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -259,8 +263,8 @@ impl Api {
                 discovery::answer(&call, &path).await
             }
             Route::Resource(path) => {
-                let watch = query.flag("watch");
-                let verb = route::verb(&parts.method, path.name.is_some(), watch);
+                let watch = path.watch || query.flag("watch");
+                let verb = route::verb(&parts.method, path.name.is_some() && !path.watch, watch);
                 // First, so that those who may not are not told what there is.
                 call.allowed(&path, verb).await?;
                 if parts.method == Method::HEAD {
@@ -310,8 +314,13 @@ impl Call<'_> {
         let homeless = resource.namespaced && path.namespace.is_none() && !matches!(verb, "list" | "watch");
         let misplaced = creates && path.name.is_some() != path.subresource.is_some()
             || path.name.is_none() && matches!(verb, "update" | "patch");
-        if homeless && path.name.is_some() {
+        // The older form is for watches alone, and of one object only where that lies.
+        let astray = path.watch && (path.subresource.is_some() || resource.namespaced && path.namespace.is_none());
+        if homeless && path.name.is_some() || astray && path.name.is_some() {
             return Err(Status::unknown_path());
+        }
+        if path.watch && verb != "watch" {
+            return Err(method_not_allowed());
         }
         if !verbs.contains(&verb) || homeless || misplaced {
             return Err(method_not_allowed());

@@ -1,13 +1,15 @@
 //! Answers: their headers, and the last steps from an object to bytes.
 
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER, VARY, WARNING};
+use http::header::{
+    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER, VARY, WARNING, X_CONTENT_TYPE_OPTIONS,
+};
 use http::{Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
-use pal_resources::Status;
+use pal_resources::{Status, codec};
 use serde_json::Value;
 
-use super::accept::{Accepted, Encoding};
+use super::accept::{Accepted, Encoding, PROTOBUF};
 use crate::wire::compressed;
 use crate::{Body, BoxError};
 
@@ -36,12 +38,17 @@ pub(crate) fn text(code: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
     answer(code, TEXT, whole(text))
 }
 
-/// JSON that exists already, in the form that was agreed on.
+/// JSON that exists already, in the form that was agreed on. What protobuf has no message for stays JSON.
 pub(crate) fn json(code: StatusCode, json: &[u8], accepted: Accepted) -> Result<Response<Body>, Status> {
     if accepted.encoding == Encoding::Yaml {
         let value: Value = serde_json::from_slice(json).map_err(Status::internal)?;
         let yaml = serde_saphyr::to_string(&value).map_err(Status::internal)?;
         return Ok(sized(answer(code, YAML, whole(yaml)), accepted));
+    }
+    if accepted.encoding == Encoding::Protobuf
+        && let Some(bytes) = serde_json::from_slice(json).ok().as_ref().and_then(codec::to_protobuf)
+    {
+        return Ok(sized(answer(code, HeaderValue::from_static(PROTOBUF), whole(bytes)), accepted));
     }
     let mut bytes = if accepted.pretty { indented(json)? } else { json.to_vec() };
     bytes.push(b'\n');
@@ -83,6 +90,13 @@ pub(crate) fn failure(status: &Status, pretty: bool) -> Response<Body> {
     if let Some(seconds) = retry.filter(|_| matches!(status.code, 429 | 500..=599)) {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
+    response
+}
+
+/// Where there is no object to tell of and no page.
+pub(crate) fn no_page() -> Response<Body> {
+    let mut response = text(StatusCode::NOT_FOUND, "404 page not found\n");
+    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }
 

@@ -23,6 +23,8 @@ pub(crate) struct ResourcePath {
     pub subresource: Option<String>,
     /// What follows a subresource, as with `proxy`.
     pub rest: bool,
+    /// The path itself asks for a watch, in the older form `/api/v1/watch/...`.
+    pub watch: bool,
 }
 
 impl Route {
@@ -45,6 +47,13 @@ impl Route {
             return None;
         }
         let mut rest = rest.as_slice();
+        if let [first, below @ ..] = rest
+            && first == "watch"
+            && !below.is_empty()
+        {
+            route.watch = true;
+            rest = below;
+        }
         // `namespaces/NAME/status` is the namespace's own; `namespaces/NAME/PLURAL` lies in it.
         if let [first, namespace, plural, ..] = rest
             && first == "namespaces"
@@ -78,6 +87,17 @@ pub(crate) fn verb(method: &Method, named: bool, watch: bool) -> &'static str {
         Method::DELETE if named => "delete",
         Method::DELETE => "deletecollection",
         _ => "",
+    }
+}
+
+/// Whether there is a tree of objects below such a path, as in kube-apiserver; elsewhere it is a plain web server, which says in plain
+/// text that a page is not there.
+pub(crate) fn tells_objects(path: &str, served: impl Fn(&str) -> bool) -> bool {
+    let mut segments = path.trim_matches('/').split('/');
+    match segments.next() {
+        Some("api" | "version" | "cluster") => true,
+        Some("apis") => segments.next().is_none_or(served),
+        _ => false,
     }
 }
 
@@ -124,13 +144,14 @@ mod tests {
                     let or = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
                     let group = if route.group.is_empty() { "-".to_owned() } else { route.group };
                     format!(
-                        "{group} {} {} {} {} {}{}",
+                        "{group} {} {} {} {} {}{}{}",
                         route.version,
                         or(route.namespace),
                         route.plural,
                         or(route.name),
                         or(route.subresource),
-                        if route.rest { " +" } else { "" }
+                        if route.rest { " +" } else { "" },
+                        if route.watch { " watch" } else { "" }
                     )
                 }
             };
@@ -146,6 +167,9 @@ mod tests {
         check("/api/v1/namespaces/default/pods/a/proxy/x/y", "- v1 default pods a proxy +");
         check("/apis/apps/v1/namespaces/x/deployments/d/scale", "apps v1 x deployments d scale");
         check("/apis/apps/v1/deployments/", "apps v1 - deployments - -");
+        check("/api/v1/watch/namespaces", "- v1 - namespaces - - watch");
+        check("/apis/apps/v1/watch/namespaces/x/deployments/d", "apps v1 x deployments d - watch");
+        check("/api/v1/watch", "- v1 - watch - -");
         check("/api/v1/nodes/system%3Anode", "- v1 - nodes system:node -");
         check("/api/v1/nodes/100%", "other /api/v1/nodes/100%");
         check("/api/v1/namespaces//pods", "other /api/v1/namespaces//pods");
@@ -158,6 +182,22 @@ mod tests {
         check("/livez", "other /livez");
         check("/", "other /");
         check("/v2/x/blobs/y", "other /v2/x/blobs/y");
+    }
+
+    #[test]
+    fn objects_are_told_of_below_some_paths() {
+        for (path, expected) in [
+            ("/api/v2", true),
+            ("/apis", true),
+            ("/apis/apps/v7/pods", true),
+            ("/apis/none/v1/pods", false),
+            ("/version/x", true),
+            ("/livez/x", false),
+            ("/openapi/v3/x", false),
+            ("/", false),
+        ] {
+            assert_eq!(tells_objects(path, |group| group == "apps"), expected, "{path}");
+        }
     }
 
     #[test]

@@ -6,13 +6,15 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{Response, StatusCode};
+use http::{HeaderValue, Response, StatusCode};
 use http_body::Frame;
 use pal_registry::{Watch, WatchEvent, bookmark};
-use pal_resources::Status;
+use pal_resources::selector::FieldSelector;
+use pal_resources::{Status, codec};
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
 
+use super::accept::Encoding;
 use super::gate::{Streams, Ticket};
 use super::render::Shown;
 use super::{At, Call, reply};
@@ -43,10 +45,14 @@ fn rest(streams: usize) -> Duration {
     if round < SHORTEST { Duration::ZERO } else { round.min(LONGEST) }
 }
 
+/// How a watch in protobuf names itself.
+const PROTOBUF_STREAM: &str = "application/vnd.kubernetes.protobuf;stream=watch";
+
 /// A running watch with what ends it: the body of its answer.
 struct Running {
     watch: Watch,
     shown: Shown,
+    encoding: Encoding,
     /// A table's columns were told.
     headed: bool,
     /// Fires when its time is over, or the server stops.
@@ -78,7 +84,10 @@ enum Waits {
 /// `GET ...?watch=true`
 pub(super) async fn watch(call: &Call<'_>, at: &At) -> Result<Response<Body>, Status> {
     let ticket = call.api.gate.stream(&call.client)?;
-    let options = call.query.watch()?;
+    let mut options = call.query.watch()?;
+    if let Some(name) = &at.name {
+        options.field = Some(named(name, options.field)?);
+    }
     let shown = call.shown(at)?;
     let lifetime = call.query.timeout()?.unwrap_or_else(|| LIFETIME.mul_f64(1.0 + rand::random::<f64>()));
     let watch = call.registry().watch(&at.resource, at.namespace(), options).await?;
@@ -86,6 +95,7 @@ pub(super) async fn watch(call: &Call<'_>, at: &At) -> Result<Response<Body>, St
     let running = Running {
         watch,
         shown,
+        encoding: call.accepted.encoding,
         headed: false,
         over: Rarely::new(over(call.api.stop.clone(), until)),
         ended: false,
@@ -97,7 +107,20 @@ pub(super) async fn watch(call: &Call<'_>, at: &At) -> Result<Response<Body>, St
         streams: call.api.gate.streams(),
         _ticket: ticket,
     };
-    Ok(reply::answer(StatusCode::OK, reply::JSON, reply::boxed(running)))
+    let content_type = match running.encoding {
+        Encoding::Protobuf => HeaderValue::from_static(PROTOBUF_STREAM),
+        Encoding::Json | Encoding::Yaml => reply::JSON,
+    };
+    Ok(reply::answer(StatusCode::OK, content_type, reply::boxed(running)))
+}
+
+/// The selector of a watch whose path names one object.
+fn named(name: &str, given: Option<FieldSelector>) -> Result<FieldSelector, Status> {
+    match given.filter(|selector| !selector.is_empty()) {
+        None => FieldSelector::parse(&format!("metadata.name={name}")),
+        Some(selector) if selector.exact("metadata.name") == Some(name) => Ok(selector),
+        Some(_) => Err(Status::bad_request("fieldSelector metadata.name doesn't match requested name")),
+    }
 }
 
 async fn over(stop: CancellationToken, until: Instant) {
@@ -178,6 +201,13 @@ impl Running {
             self.ended = true;
             ("ERROR", status.to_json().into())
         });
+        if self.encoding == Encoding::Protobuf {
+            let event = serde_json::from_slice(&object).ok().and_then(|object| codec::to_protobuf_event(kind, &object));
+            // What has no message ends the stream: nothing else can be told in it.
+            self.ended |= event.is_none();
+            lines.extend_from_slice(&event.unwrap_or_default());
+            return;
+        }
         let shared = object.len() >= SHARED;
         lines.reserve(32 + if shared { 0 } else { object.len() });
         for part in [b"{\"type\":\"", kind.as_bytes(), b"\",\"object\":"] {

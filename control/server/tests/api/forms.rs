@@ -54,11 +54,15 @@ async fn what_cannot_be_served_is_refused_in_kubernetes_words() {
     let not_found = "the server could not find the requested resource";
     let not_allowed = "the server does not allow this method on the requested resource";
     admin.get("/api/v1/namespaces/default/nothings").await.refused(404, not_found);
-    admin.get("/apis/none/v1/pods").await.refused(404, not_found);
-    admin.get("/nothing").await.refused(404, not_found);
+    admin.get("/apis/apps/v7/pods").await.refused(404, not_found);
+    for path in ["/apis/none/v1/pods", "/apis/none/v1", "/nothing", "/livez/x", "/openapi/v3/apis/none/v1"] {
+        let page = admin.get(path).await;
+        assert_eq!((page.code.as_u16(), page.text().as_str()), (404, "404 page not found\n"), "{path}");
+        assert_eq!(page.headers["content-type"], "text/plain; charset=utf-8");
+    }
     let definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
     assert_eq!(admin.get(definitions).await.ok()["items"], json!([]));
-    admin.post(definitions, &json!({})).await.refused(404, not_found);
+    assert_eq!(admin.post(definitions, &json!({})).await.code, 404);
     cluster.anybody().get(definitions).await.refused(403, "cannot list resource \"customresourcedefinitions\"");
     admin.get("/api/v1/namespaces/default/nodes").await.refused(404, not_found);
     admin.get(&format!("{CONFIGS}/nope")).await.refused(404, "configmaps \"nope\" not found");
@@ -87,6 +91,10 @@ async fn what_cannot_be_served_is_refused_in_kubernetes_words() {
     let elsewhere = json!({"metadata": {"name": "b", "namespace": "other"}}).to_string();
     let words = "the name of the object (b) does not match the name on the URL (a)";
     admin.send(Method::PUT, &format!("{CONFIGS}/a"), elsewhere.clone()).await.refused(400, words);
+    let words = "the name of the object (a based on URL) was undeterminable: name must be provided";
+    admin.send(Method::PUT, &format!("{CONFIGS}/a"), "{}").await.refused(400, words);
+    let words = "invalid continue token: continue key is not valid: ";
+    admin.get(&format!("{CONFIGS}?continue=abc")).await.refused(400, words);
     let words = "the namespace of the object (other) does not match the namespace on the request (default)";
     admin.send(Method::PUT, &format!("{CONFIGS}/b"), elsewhere).await.refused(400, words);
     let words = "sendInitialEvents: Forbidden: sendInitialEvents is forbidden for list";
@@ -102,6 +110,33 @@ async fn what_cannot_be_served_is_refused_in_kubernetes_words() {
     admin.get(&format!("{CONFIGS}?limit=x")).await.refused(400, "strconv.ParseInt: parsing \"x\": invalid syntax");
     admin.get(&format!("{CONFIGS}?labelSelector=a%20in")).await.refused(400, "");
     admin.get(&format!("{CONFIGS}?fieldSelector=data=x")).await.refused(400, "field label not supported");
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn protobuf_is_for_those_who_take_nothing_else() {
+    let cluster = Cluster::start().await;
+    let binary = cluster.admin().with("accept", "application/vnd.kubernetes.protobuf");
+    let made = binary.post(CONFIGS, &json!({"metadata": {"name": "a"}, "data": {"x": "y"}})).await;
+    assert_eq!(made.code, 201);
+    for (path, kind) in [(format!("{CONFIGS}/a"), "ConfigMap"), (CONFIGS.to_owned(), "ConfigMapList")] {
+        let found = binary.get(&path).await;
+        assert_eq!(found.headers["content-type"], "application/vnd.kubernetes.protobuf");
+        assert!(found.body.starts_with(b"k8s\0"), "{path}");
+        let head: &[u8] = &found.body[..40];
+        assert!(head.windows(kind.len()).any(|part| part == kind.as_bytes()), "{path}");
+    }
+    // What is read back is the same object.
+    let body = binary.get(&format!("{CONFIGS}/a")).await.body;
+    let writer = cluster.admin().with("content-type", "application/vnd.kubernetes.protobuf");
+    let put = writer.send(Method::PUT, &format!("{CONFIGS}/a"), body).await.ok();
+    assert_eq!(put["data"], json!({"x": "y"}));
+    let missing = binary.get(&format!("{CONFIGS}/b")).await;
+    missing.refused(404, "configmaps \"b\" not found");
+    let watch = binary.get(&format!("{CONFIGS}?watch=true&resourceVersion=0&timeoutSeconds=1")).await;
+    assert_eq!(watch.headers["content-type"], "application/vnd.kubernetes.protobuf;stream=watch");
+    let length = u32::from_be_bytes(watch.body[..4].try_into().expect("four bytes")) as usize;
+    assert!(watch.body.len() >= 4 + length && watch.body[4..].starts_with(b"\x0a\x05ADDED\x12"));
     cluster.stop().await;
 }
 

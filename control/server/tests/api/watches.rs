@@ -68,6 +68,30 @@ async fn a_watch_tells_what_there_is_and_what_changes() {
 }
 
 #[tokio::test]
+async fn the_older_paths_of_watches_lead_to_them() {
+    let cluster = Cluster::start().await;
+    let admin = cluster.admin();
+    for name in ["a", "b"] {
+        admin.post(CONFIGS, &json!({"metadata": {"name": name}})).await.ok();
+    }
+    let seen = async |path: &str| {
+        let text = admin.get(&format!("/api/v1/watch/{path}")).await.text();
+        let events = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("an event"));
+        events.map(|event| event["object"]["metadata"]["name"].clone()).collect::<Vec<_>>()
+    };
+    let end = "resourceVersion=0&timeoutSeconds=1";
+    assert_eq!(seen(&format!("namespaces/default/configmaps?{end}")).await, [json!("a"), json!("b")]);
+    assert_eq!(seen(&format!("namespaces/default/configmaps/b?{end}")).await, [json!("b")]);
+    assert_eq!(seen(&format!("namespaces/default?{end}")).await, [json!("default")]);
+    admin.get("/api/v1/watch/configmaps/b").await.refused(404, "could not find the requested resource");
+    admin.post("/api/v1/watch/namespaces/default/configmaps", &json!({})).await.refused(405, "does not allow");
+    let other = format!("namespaces/default/configmaps/b?{end}&fieldSelector=metadata.name%3Da");
+    let words = "fieldSelector metadata.name doesn't match requested name";
+    admin.get(&format!("/api/v1/watch/{other}")).await.refused(400, words);
+    cluster.stop().await;
+}
+
+#[tokio::test]
 async fn a_watched_table_names_its_columns_once() {
     let cluster = Cluster::start().await;
     let admin = cluster.admin();
