@@ -7,14 +7,16 @@ use std::time::Instant;
 
 use pal_store::simulation::{Options, Planted, Summary, run};
 
-const USAGE: &str = "simulate [--seeds N] [--from SEED] [--servers 3|5] [--millis N] [--planted BUG] [--verbose]
+const USAGE: &str =
+    "simulate [--seeds N] [--from SEED] [--servers 3|5] [--millis N] [--planted BUG] [--betrayal] [--verbose]
 
   --seeds N      how many seeds (default 100)
   --from SEED    the first of them (default 0)
   --servers N    how many servers a cluster has (default: 5 for every third seed, else 3)
   --millis N     how long faults go on, in simulated time (default 5000)
   --planted BUG  a mistake that is to be found: ack-before-flush, skip-read-index, reuse-revision, skip-dedup,
-                 forget-vote
+                 forget-vote, long-lease
+  --betrayal     nothing goes wrong but that servers leave a leader that counts on them
   --lines N      how many lines are told of what led to a failure (default 120)
   --verbose      a line for each seed";
 
@@ -25,15 +27,28 @@ struct Arguments {
     millis: Option<u64>,
     lines: Option<u64>,
     planted: Option<Planted>,
+    betrayal: bool,
     verbose: bool,
 }
 
 fn arguments(mut given: impl Iterator<Item = String>) -> Result<Arguments, String> {
-    let mut arguments =
-        Arguments { seeds: 100, from: 0, servers: None, millis: None, lines: None, planted: None, verbose: false };
+    let mut arguments = Arguments {
+        seeds: 100,
+        from: 0,
+        servers: None,
+        millis: None,
+        lines: None,
+        planted: None,
+        betrayal: false,
+        verbose: false,
+    };
     while let Some(name) = given.next() {
         if name == "--verbose" {
             arguments.verbose = true;
+            continue;
+        }
+        if name == "--betrayal" {
+            arguments.betrayal = true;
             continue;
         }
         let value = given.next().ok_or_else(|| format!("{name}: its value is missing"))?;
@@ -72,6 +87,7 @@ fn main() -> ExitCode {
     for seed in arguments.from..arguments.from + arguments.seeds {
         let mut options = Options::of(seed);
         options.planted = arguments.planted;
+        options.betrayal = arguments.betrayal;
         options.servers = arguments.servers.unwrap_or(options.servers);
         options.millis = arguments.millis.unwrap_or(options.millis);
         options.lines = arguments.lines.map_or(options.lines, |lines| lines as usize);

@@ -5,6 +5,7 @@
 
 mod apply;
 mod lead;
+mod lease;
 mod parts;
 mod send;
 mod settle;
@@ -22,6 +23,7 @@ use crate::disk::Disk;
 use crate::error::StoreError;
 use crate::history::Event;
 use crate::image::Image;
+use crate::lease::Vows;
 use crate::log::Log;
 use crate::members::is_in;
 use crate::membership::{Member, ServerId};
@@ -45,6 +47,9 @@ pub(crate) use parts::{FOUNDED_AT, Parts, Reply, Transport, founding_state};
 /// A message with entries for another server holds about so many bytes, and so many may be on their way to it.
 const MESSAGE_BYTES: u64 = 1 << 20;
 const MESSAGES: usize = 256;
+
+/// So long a request waits for somebody to lead: longer than an election takes, twice over.
+pub(crate) const LEADERLESS: Duration = Duration::from_millis(2500);
 
 /// Raft's role, term and leader as they were when they were looked at last.
 #[derive(Clone, Copy, PartialEq)]
@@ -70,6 +75,12 @@ pub(crate) struct Core<D: Disk> {
     pending: PendingProposals,
     taken: Taken,
     reads: Reads,
+    /// What the others have vowed to this server as the leader.
+    vows: Vows,
+    /// Until when this server may vote for nobody; unknown until it is told what time it is.
+    bound: Option<Duration>,
+    /// Since when nobody is known to lead.
+    leaderless: Option<Duration>,
     lead: lead::Lead,
     /// A state from the leader that raft is about to take.
     arriving: Option<Image>,
@@ -136,6 +147,9 @@ impl<D: Disk> Core<D> {
             pending: PendingProposals::new(origin),
             taken: Taken::default(),
             reads: Reads::new(origin),
+            vows: Vows::default(),
+            bound: None,
+            leaderless: None,
             lead: lead::Lead::default(),
             arriving: None,
             dirty: Dirty::default(),
@@ -182,6 +196,7 @@ impl<D: Disk> Core<D> {
     /// What time it is, counted from any moment. It never goes back.
     pub fn set_now(&mut self, now: Duration) {
         self.now = self.now.max(now);
+        self.begin_bound();
     }
 
     /// Notes that a unit of time has passed.
@@ -189,12 +204,16 @@ impl<D: Disk> Core<D> {
         let raft = &mut self.node.raft;
         let waits = raft.state != StateRole::Leader && raft.promotable();
         if waits && raft.election_elapsed + 1 >= self.patience.ticks() {
-            raft.election_elapsed = raft.randomized_election_timeout();
-            self.node.tick();
-            self.draw_patience();
+            if self.may_vote() {
+                let raft = &mut self.node.raft;
+                raft.election_elapsed = raft.randomized_election_timeout();
+                self.node.tick();
+                self.draw_patience();
+            }
         } else {
             self.node.tick();
         }
+        self.note_leaderless();
         self.lead.unblock();
         self.pending.expire(self.now);
         self.reads.expire(self.now);
@@ -207,11 +226,12 @@ impl<D: Disk> Core<D> {
     }
 
     /// Takes a message from another server. Whole states go through [`Core::install`].
-    pub fn step(&mut self, message: Message) -> Result<(), StoreError> {
-        let entries = &message.entries;
-        if message.msg_type == MessageType::MsgSnapshot {
+    pub fn step(&mut self, mut message: Message) -> Result<(), StoreError> {
+        if message.msg_type == MessageType::MsgSnapshot || !self.may_take(&message) {
             return Ok(());
         }
+        self.note_vow(&mut message);
+        let entries = &message.entries;
         if message.msg_type == MessageType::MsgAppend && !entries.is_empty() {
             let bytes = entries.iter().map(|entry| entry.data.len() + entry.context.len()).sum();
             match self.reserve(entries.len(), bytes) {
@@ -258,12 +278,28 @@ impl<D: Disk> Core<D> {
             let _ = reply.send(Err(StoreError::Removed));
             return;
         }
+        if self.is_leaderless() {
+            let _ = reply.send(Err(StoreError::NoLeader));
+            return;
+        }
         self.reads.add(reply, self.now);
+    }
+
+    fn note_leaderless(&mut self) {
+        let is_led = self.node.raft.leader_id != raft::INVALID_ID;
+        self.leaderless = if is_led { None } else { self.leaderless.or(Some(self.now)) };
+    }
+
+    /// Whether nobody has led for so long that nobody is waited for any more.
+    fn is_leaderless(&self) -> bool {
+        self.node.raft.leader_id == raft::INVALID_ID
+            && self.leaderless.is_some_and(|since| since + LEADERLESS <= self.now)
     }
 
     /// Refuses everything that waits, and shows that nothing more is written.
     pub fn fail(&mut self, error: &StoreError) {
         self.view.set_failure(error.clone());
+        self.view.set_lease(None);
         self.abandon(error);
         self.view.set_role(crate::view::Role::Follower);
     }
@@ -273,6 +309,7 @@ impl<D: Disk> Core<D> {
         self.pending.abandon(error);
         self.answers.drain(..).for_each(|answer| answer.refuse(error));
         self.reads.refuse(error);
+        self.view.refuse_awaiting(error);
     }
 
     /// Whether proposals of this server's users are not answered yet.
@@ -333,6 +370,7 @@ impl<D: Disk> Core<D> {
 impl<D: Disk> Drop for Core<D> {
     fn drop(&mut self) {
         self.view.set_sole_leader(false);
+        self.view.set_lease(None);
         self.hub.close();
     }
 }

@@ -1,7 +1,7 @@
 //! The thread that owns the replica: it takes what is waiting, has it written with one flush, and answers.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::watch;
@@ -12,6 +12,7 @@ use crate::disk::Disk;
 use crate::error::StoreError;
 use crate::image::Image;
 use crate::inbox::Inbox;
+use crate::lease::Clock;
 use crate::members::Change;
 use crate::pending::Share;
 use crate::persister::{Batch, Persisted, Persister};
@@ -57,8 +58,8 @@ impl Keeper for Persister {
 pub(crate) struct Driver<D: Disk> {
     pub replica: Replica<D, Persister>,
     pub inbox: Arc<Inbox<Request, Arrival>>,
-    /// From when the replica's time counts.
-    pub started: Instant,
+    /// The replica's time.
+    pub clock: Clock,
     /// Held until everything above is gone.
     pub _directory: Directory,
     /// Its end tells that all of this is gone.
@@ -89,8 +90,8 @@ impl<D: Disk> Driver<D> {
 
     /// One pass, when something comes or at `due`. True when the store is to be closed.
     fn round(&mut self, due: Option<Duration>) -> bool {
-        let taken = self.inbox.take(due.map(|due| self.started + due), ROUND);
-        self.replica.begin_pass(self.started.elapsed());
+        let taken = self.inbox.take(due.map(|due| due.saturating_sub(self.clock.now())), ROUND);
+        self.replica.begin_pass(self.clock.now());
         for arrival in taken.arrivals {
             self.replica.arrive(arrival);
         }

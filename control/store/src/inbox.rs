@@ -132,8 +132,9 @@ impl<R, A> Inbox<R, A> {
         self.wake(lanes);
     }
 
-    /// Takes all arrivals and up to `most` requests. Waits for something to come, at most until `due`.
-    pub fn take(&self, due: Option<Instant>, most: usize) -> Taken<R, A> {
+    /// Takes all arrivals and up to `most` requests. Waits for something to come, at most for `limit`.
+    pub fn take(&self, limit: Option<Duration>, most: usize) -> Taken<R, A> {
+        let due = limit.map(|limit| Instant::now() + limit);
         let mut lanes = self.lock();
         while lanes.requests.is_empty() && lanes.arrivals.is_empty() && !lanes.closing {
             let left = due.map(|due| due.saturating_duration_since(Instant::now()));
@@ -206,8 +207,10 @@ mod tests {
         let taken = inbox.take(None, 2);
         assert_eq!(taken, Taken { requests: vec![1, 2], arrivals: vec!["a", "b", "c"], closing: false });
         assert_eq!(inbox.take(None, 2), Taken { requests: vec![4], arrivals: vec![], closing: false });
-        let due = Instant::now() + Duration::from_millis(1);
-        assert_eq!(inbox.take(Some(due), 2), Taken { requests: vec![], arrivals: vec![], closing: false });
+        assert_eq!(
+            inbox.take(Some(Duration::from_millis(1)), 2),
+            Taken { requests: vec![], arrivals: vec![], closing: false }
+        );
         inbox.close();
         assert!(inbox.take(None, 2).closing);
     }

@@ -7,7 +7,7 @@
 //! | module | decides or touches |
 //! |---|---|
 //! | `mvcc`, `history`, `sessions`, `members`, `codec`, `record`, `segment`, `image` | decide: no thread, clock or file |
-//! | `core`, `pending`, `taken`, `reads`, `patience`, `storage`, `log`, `recovery` | the Raft node, what it is asked, its entries and its log, over traits; time is an argument |
+//! | `core`, `pending`, `taken`, `reads`, `asking`, `lease`, `patience`, `storage`, `log`, `recovery` | the Raft node, what it is asked, its entries and its log, over traits; time is an argument |
 //! | `replica` | when to tick, to persist, to install a whole state; time is an argument |
 //! | `watch`, `view`, `inbox` | what others share with the driver |
 //! | `peer` | streams between servers, and between a server and a tool: tasks on the caller's run time |
@@ -20,6 +20,7 @@
 //! state up to date in batches, each of which carries the log index that it stands for; log segments go when the stored state
 //! has durably passed them. A start loads the last image, lays sled's changes over it, and replays the log behind them.
 
+mod asking;
 mod backup;
 mod codec;
 mod config;
@@ -35,6 +36,7 @@ mod history;
 mod image;
 mod inbox;
 mod key;
+mod lease;
 mod log;
 mod members;
 mod membership;

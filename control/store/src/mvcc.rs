@@ -103,7 +103,7 @@ impl State {
 
     /// The objects as they are now.
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot::new(self.objects.clone(), self.revision)
+        Snapshot::new(self.objects.clone(), self.revision, self.index)
     }
 
     /// Notes that a log entry without a transaction was passed. False when it had been applied before.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::core::Reply;
+use crate::core::{LEADERLESS, Reply};
 use crate::error::StoreError;
 use crate::members::Change;
 use crate::mvcc::State;
@@ -252,8 +252,9 @@ impl PendingProposals {
         finished
     }
 
-    /// Tells those whose time is up that nobody knows what becomes of them.
+    /// Tells those whose time is up that nobody knows what becomes of them, and those that nobody took that nobody leads.
     pub fn expire(&mut self, now: Duration) {
+        self.expire_unhanded(now);
         // Deadlines ascend, so most of the time one look is enough.
         let first = self.slots.iter().flatten().next();
         if first.is_none_or(|first| first.deadline > now) {
@@ -263,6 +264,23 @@ impl PendingProposals {
             let error = pending.is_over();
             pending.asker.refuse(error);
         }
+    }
+
+    fn expire_unhanded(&mut self, now: Duration) {
+        // What was never handed on lies at the end, the oldest of it first.
+        let is_late = |pending: &Pending| pending.tries == 0 && pending.deadline <= now + (LIMIT - LEADERLESS);
+        if !self.slots.range(self.handed_on()..).flatten().next().is_some_and(is_late) {
+            return;
+        }
+        for pending in self.finish_where(|_, pending| is_late(pending)) {
+            let error = pending.is_over();
+            pending.asker.refuse(error);
+        }
+    }
+
+    /// Those before this place were handed to some leader, or are gone.
+    fn handed_on(&self) -> usize {
+        self.slots.iter().rposition(|slot| slot.as_ref().is_some_and(|p| p.tries > 0)).map_or(0, |last| last + 1)
     }
 
     /// The state was replaced by another server's: what became of those that it holds cannot be told any more.

@@ -8,12 +8,9 @@ use std::time::Duration;
 use raft::ReadState;
 
 use crate::codec::write_number;
-use crate::core::Reply;
+use crate::core::{LEADERLESS, Reply};
 use crate::error::StoreError;
 use crate::snapshot::Snapshot;
-
-/// A read waits no longer.
-const LIMIT: Duration = Duration::from_secs(5);
 
 /// So many questions may be on their way at once: more would only cost messages.
 const QUESTIONS: usize = 2;
@@ -47,7 +44,7 @@ impl Reads {
     }
 
     pub fn add(&mut self, reply: Reply<Snapshot>, now: Duration) {
-        self.waiting.push(Waiting { reply, deadline: now + LIMIT });
+        self.waiting.push(Waiting { reply, deadline: now + LEADERLESS });
     }
 
     /// The context of a question for all that wait, if one is to be asked now.
@@ -171,9 +168,9 @@ mod tests {
         reads.note(state(&lost, 1));
         reads.answer(9, Snapshot::default);
         assert!(answer.try_recv().is_err(), "the lost question's answer counts no more");
-        reads.expire(LIMIT - TICK);
+        reads.expire(LEADERLESS - TICK);
         assert!(answer.try_recv().is_err());
-        reads.expire(LIMIT);
+        reads.expire(LEADERLESS);
         assert!(matches!(answer.try_recv(), Ok(Err(StoreError::NoLeader))));
         assert!(reads.questions.is_empty());
     }

@@ -13,11 +13,18 @@ use crate::key::{Key, Revision};
 pub struct Snapshot {
     objects: OrdMap<Key, Arc<Entry>>,
     revision: Revision,
+    index: u64,
 }
 
 impl Snapshot {
-    pub(crate) fn new(objects: OrdMap<Key, Arc<Entry>>, revision: Revision) -> Snapshot {
-        Snapshot { objects, revision }
+    /// The entries as they were at a revision, when this log entry had been applied.
+    pub(crate) fn new(objects: OrdMap<Key, Arc<Entry>>, revision: Revision, index: u64) -> Snapshot {
+        Snapshot { objects, revision, index }
+    }
+
+    /// The last log entry that had been applied.
+    pub(crate) fn index(&self) -> u64 {
+        self.index
     }
 
     /// All entries by their keys.
@@ -74,7 +81,7 @@ mod tests {
             let entry = Entry::put(key.into(), Bytes::new(), Revision(1), Revision(1), None);
             objects.insert(Key::from(key), entry);
         }
-        let snapshot = Snapshot::new(objects, Revision(1));
+        let snapshot = Snapshot::new(objects, Revision(1), 1);
         let check = |prefix: &str, after: Option<&str>, expected: &[&str]| {
             let after = after.map(Key::from);
             let found: Vec<&str> = snapshot.range(prefix, after.as_ref()).map(|entry| entry.key().as_str()).collect();

@@ -1,11 +1,15 @@
 //! What readers see without asking the driver.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{PoisonError, RwLock};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
 
 use tokio::sync::watch;
 
+use crate::asking::Awaiting;
+use crate::core::Reply;
 use crate::error::StoreError;
+use crate::lease::Granted;
 use crate::membership::Membership;
 use crate::snapshot::Snapshot;
 
@@ -30,6 +34,12 @@ pub(crate) struct View {
     sole_leader: AtomicBool,
     failure: RwLock<Option<StoreError>>,
     membership: RwLock<Membership>,
+    /// Who leads; 0 when nobody is known to.
+    leader: AtomicU64,
+    /// While this server leads: until when nobody else can.
+    lease: Mutex<Option<Granted>>,
+    /// Reads that wait until more is applied.
+    awaiting: Mutex<Awaiting>,
 }
 
 impl View {
@@ -40,6 +50,9 @@ impl View {
             sole_leader: AtomicBool::new(false),
             failure: RwLock::new(None),
             membership: RwLock::default(),
+            leader: AtomicU64::new(raft::INVALID_ID),
+            lease: Mutex::default(),
+            awaiting: Mutex::default(),
         }
     }
 
@@ -79,6 +92,65 @@ impl View {
 
     pub fn set_membership(&self, membership: Membership) {
         *self.membership.write().unwrap_or_else(PoisonError::into_inner) = membership;
+    }
+
+    /// Who leads, as far as this server knows.
+    pub fn leader(&self) -> Option<u64> {
+        Some(self.leader.load(Ordering::Acquire)).filter(|leader| *leader != raft::INVALID_ID)
+    }
+
+    pub fn set_leader(&self, leader: u64) {
+        self.leader.store(leader, Ordering::Release);
+    }
+
+    /// Shows until when nobody else can lead, or that this is not known. Whoever is told of what is committed behind the
+    /// index that was shown must be told after this.
+    pub fn set_lease(&self, lease: Option<Granted>) {
+        *self.lease.lock().unwrap_or_else(PoisonError::into_inner) = lease;
+    }
+
+    /// The log entry at or before which everything lies that was answered before this was called, if this server leads and
+    /// nobody else can. `clock` is looked at after the lease: what was seen of it may be old by then.
+    pub fn leased(&self, clock: impl FnOnce() -> Duration) -> Option<u64> {
+        let lease = *self.lease.lock().unwrap_or_else(PoisonError::into_inner);
+        lease.filter(|lease| clock() < lease.until).map(|lease| lease.index)
+    }
+
+    /// Answers a read as soon as what it needs is applied.
+    pub fn when_applied(&self, index: u64, reply: Reply<Snapshot>) {
+        let snapshot = self.snapshot();
+        if snapshot.index() < index {
+            let mut awaiting = self.awaiting();
+            // It may have been applied since, before the lock was taken; from now on it is looked for here.
+            if self.snapshot().index() < index {
+                awaiting.add(index, reply);
+                return;
+            }
+        }
+        // Whoever asked may have gone.
+        let _ = reply.send(Ok(if snapshot.index() < index { self.snapshot() } else { snapshot }));
+    }
+
+    /// Answers the reads that need no more than what is shown.
+    pub fn answer_awaiting(&self) {
+        let snapshot = self.snapshot();
+        let due = self.awaiting().take(snapshot.index());
+        for reply in due {
+            let _ = reply.send(Ok(snapshot.clone()));
+        }
+    }
+
+    /// Refuses the reads that wait for more.
+    pub fn refuse_awaiting(&self, error: &StoreError) {
+        let all = self.awaiting().take(u64::MAX);
+        for reply in all {
+            let _ = reply.send(Err(error.clone()));
+        }
+    }
+
+    fn awaiting(&self) -> MutexGuard<'_, Awaiting> {
+        // Each change of it is one call.
+        self.awaiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn is_sole_leader(&self) -> bool {

@@ -252,6 +252,7 @@ impl<D: Disk> Core<D> {
             let old = self.view.show(self.state.snapshot());
             let grown = self.hub.push(&self.events, self.state.revision());
             self.answers.drain(..).for_each(Answer::give);
+            self.view.answer_awaiting();
             grown.announce();
             self.events.clear();
             drop(old);

@@ -70,6 +70,8 @@ impl<D: Disk> Core<D> {
         let asker = Asker::Writer { reply, share };
         if self.is_removed() {
             asker.refuse(StoreError::Removed);
+        } else if self.is_leaderless() {
+            asker.refuse(StoreError::NoLeader);
         } else {
             self.pending.add(data, None, asker, self.now);
         }

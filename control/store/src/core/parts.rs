@@ -55,6 +55,11 @@ pub(crate) enum Planted {
     ReuseRevision,
     /// A proposal that is in the log twice is applied twice.
     SkipDedup,
+    /// A leader counts on the others' vows for much longer than they hold.
+    LongLease,
+    /// A server that was started votes at once, whatever it vowed before.
+    #[cfg(test)]
+    ForgetVow,
 }
 
 /// Everything that a core is made of.

@@ -10,6 +10,7 @@ use crate::storage::Needed;
 impl<D: Disk> Core<D> {
     /// Raft asks for a snapshot with metadata only; here it gets what the state is now.
     pub(super) fn send(&mut self, mut messages: Vec<Message>) {
+        self.vouch(&mut messages);
         let states = messages.extract_if(.., |message| message.msg_type == MessageType::MsgSnapshot);
         for mut message in states.collect::<Vec<_>>() {
             let image = self.image();

@@ -21,6 +21,7 @@ impl<D: Disk> Core<D> {
         // Nothing is between raft and the log here.
         self.lead.written();
         self.publish();
+        self.show_lease();
         self.show();
         result
     }
@@ -60,6 +61,7 @@ impl<D: Disk> Core<D> {
         if self.planted == Some(Planted::ReuseRevision) && seen.role == StateRole::Leader && !self.is_alone() {
             self.state.rewind_revision();
         }
+        self.view.set_leader(seen.leader);
         self.lead.look_again();
         self.show.look_again();
     }

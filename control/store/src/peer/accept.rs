@@ -6,8 +6,8 @@ use protobuf::Message as _;
 use raft::eraftpb::{Message, MessageType};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::frames::{Frame, Kind};
-use super::handing::{read_forward, read_refusal};
+use super::frames::{Frame, Kind, numbers};
+use super::handing::{read_forward, read_refusal, write_told};
 use super::hello::{Acquaintance, Purpose};
 use super::outbox::{Outbox, Room};
 use super::peers::{ALIVE_EVERY, Peers, SILENCE};
@@ -17,6 +17,9 @@ use crate::driver::Arrival;
 use crate::membership::{Member, ServerId};
 use crate::proposals::{Forward, Refusal};
 use crate::store::Store;
+
+/// So many answers may wait to be written to another server.
+const ANSWERS: Room = Room { frames: 64, bytes: 4 << 10 };
 
 /// Serves a stream until it ends.
 pub(crate) async fn accept(
@@ -64,10 +67,11 @@ where
     W: AsyncWrite + Unpin,
 {
     let current = peers.arrived(from);
-    let signs = Outbox::new(Room { frames: 0, bytes: 0 });
+    let answers = Outbox::new(ANSWERS);
+    let _open = answers.open();
     let ended = tokio::select! {
-        ended = take(peers, from.id, reader) => ended,
-        Err(error) = signs.flow(writer, ALIVE_EVERY) => Err(error.into()),
+        ended = take(peers, from.id, reader, &answers) => ended,
+        Err(error) = answers.flow(writer, ALIVE_EVERY) => Err(error.into()),
         () = current.cancelled() => {
             Err(if peers.ending().is_cancelled() { PeerError::Closed } else { PeerError::Superseded })
         }
@@ -80,6 +84,7 @@ async fn take<R: AsyncRead + Unpin>(
     peers: &Peers,
     from: ServerId,
     reader: &mut FrameReader<R>,
+    answers: &Outbox,
 ) -> Result<(), PeerError> {
     let inbox = &peers.config.inbox;
     let mut arrivals = Arrivals::default();
@@ -90,7 +95,10 @@ async fn take<R: AsyncRead + Unpin>(
         let mut bytes = 0;
         while let Some(frame) = next {
             bytes += frame.content.len();
-            arrivals.add(from, peers.me(), frame)?;
+            match frame.kind {
+                Kind::Ask => tell(peers, answers, &frame)?,
+                _ => arrivals.add(from, peers.me(), frame)?,
+            }
             next = reader.buffered()?;
         }
         let requests = arrivals.take(from);
@@ -98,6 +106,15 @@ async fn take<R: AsyncRead + Unpin>(
             return Err(PeerError::Closed);
         }
     }
+}
+
+/// Tells how far everything is committed that was ever answered, at once, or that this server does not know.
+fn tell(peers: &Peers, answers: &Outbox, asked: &Frame) -> Result<(), PeerError> {
+    let ([number], _) = numbers::<1>(&asked.content)?;
+    let index = peers.leased();
+    // Who does not take its answers goes without.
+    let _ = answers.adding().add(Kind::Told, |out| write_told(number, index, out));
+    Ok(())
 }
 
 /// What one read brought, sorted.

@@ -53,13 +53,18 @@ pub(crate) enum Kind {
     Read = 13,
     /// The answer to one of those.
     Answer = 14,
+    /// Asks the leader how far everything is committed that was ever answered.
+    Ask = 15,
+    /// The answer to that.
+    Told = 16,
 }
 
 impl Kind {
     fn from_byte(byte: u8) -> Option<Kind> {
         use Kind::*;
-        const ALL: [Kind; 14] = [
+        const ALL: [Kind; 16] = [
             Hello, Welcome, Refused, Alive, Goodbye, Message, Forward, Refusal, Chunk, End, Done, Commit, Read, Answer,
+            Ask, Told,
         ];
         ALL.get(usize::from(byte).checked_sub(1)?).copied()
     }
@@ -230,9 +235,9 @@ mod tests {
 
     #[test]
     fn every_kind_is_found_by_its_byte() {
-        for byte in 1..=14 {
+        for byte in 1..=16 {
             assert_eq!(Kind::from_byte(byte).map(|kind| kind as u8), Some(byte));
         }
-        assert_eq!((Kind::from_byte(0), Kind::from_byte(15)), (None, None));
+        assert_eq!((Kind::from_byte(0), Kind::from_byte(17)), (None, None));
     }
 }

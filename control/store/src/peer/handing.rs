@@ -1,4 +1,4 @@
-//! Proposals on their way to the leader, and back, as bytes.
+//! What servers ask of the leader, and are told, as bytes.
 
 use bytes::Bytes;
 
@@ -37,9 +37,31 @@ pub(crate) fn read_refusal(content: &Bytes) -> Result<Refusal, PeerError> {
     Ok(Refusal { origin, seq, why })
 }
 
+/// Appends the answer to a question: the log entry at or before which everything lies that was ever answered, if that is
+/// known.
+pub(crate) fn write_told(number: u64, index: Option<u64>, out: &mut Vec<u8>) {
+    // No entry has the number 0.
+    write_numbers(out, &[number, index.unwrap_or(0)], &[]);
+}
+
+/// The question's number, and the answer that `write_told` wrote.
+pub(crate) fn read_told(content: &Bytes) -> Result<(u64, Option<u64>), PeerError> {
+    let ([number, index], _) = numbers::<2>(content)?;
+    Ok((number, Some(index).filter(|index| *index != 0)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_answer_survives_encoding() {
+        for index in [None, Some(1), Some(u64::MAX)] {
+            let mut bytes = Vec::new();
+            write_told(300, index, &mut bytes);
+            assert_eq!(read_told(&bytes.into()).unwrap(), (300, index));
+        }
+    }
 
     #[test]
     fn proposals_and_refusals_survive_encoding() {

@@ -7,7 +7,7 @@ use crate::codec::{DecodeError, Reader, write_bytes, write_number};
 use crate::membership::{Member, ServerId};
 
 /// The protocol's version. Servers that differ in it do not speak with each other.
-pub(crate) const VERSION: u64 = 1;
+pub(crate) const VERSION: u64 = 2;
 
 /// What a stream is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -274,6 +274,6 @@ mod tests {
         check(Welcome { blank: true, ..welcome() }, Acquaintance::Member { had_state: false }, Ok(()));
         check(Welcome { server: ServerId(3), ..welcome() }, HAD_STATE, Err(Refused::Unknown));
         check(Welcome { cluster: "d".to_owned(), ..welcome() }, HAD_STATE, Err(Refused::OtherCluster));
-        check(Welcome { version: 2, ..welcome() }, HAD_STATE, Err(Refused::Version));
+        check(Welcome { version: 9, ..welcome() }, HAD_STATE, Err(Refused::Version));
     }
 }

@@ -6,10 +6,12 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::frames::{Frame, Kind};
+use super::handing::read_told;
 use super::hello::Purpose;
 use super::outbox::Outbox;
 use super::peers::{ALIVE_EVERY, Peers, SILENCE};
-use super::wire::{FrameReader, GREETING_LIMIT, farewell, greet};
+use super::wire::{FrameReader, GREETING_LIMIT, farewell, greet, unexpected};
 use super::{BoxedStream, PeerError, Refused};
 use crate::driver::Arrival;
 use crate::membership::Member;
@@ -47,11 +49,12 @@ pub(crate) async fn keep(peers: Arc<Peers>, member: Member, outbox: Arc<Outbox>,
                     tracing::info!(server = %member.id, name = member.name, "reached again");
                 }
                 opened = Some(Instant::now());
-                flow(&outbox, reader, writer).await
+                flow(&peers, &member, &outbox, reader, writer).await
             }
             Err(error) => error,
         };
         peers.tell(Arrival::Unreachable { to: member.id.0 });
+        peers.lost(member.id.0);
         match error {
             PeerError::Refused(Refused::Removed) => return peers.expelled(),
             PeerError::Refused(Refused::Wiped) => peers.wiped(),
@@ -74,7 +77,7 @@ pub(crate) async fn keep(peers: Arc<Peers>, member: Member, outbox: Arc<Outbox>,
     }
 }
 
-async fn flow<R, W>(outbox: &Outbox, mut reader: FrameReader<R>, writer: W) -> PeerError
+async fn flow<R, W>(peers: &Peers, member: &Member, outbox: &Outbox, mut reader: FrameReader<R>, writer: W) -> PeerError
 where
     R: tokio::io::AsyncRead + Unpin,
     W: tokio::io::AsyncWrite + Unpin,
@@ -82,7 +85,26 @@ where
     let _open = outbox.open();
     tokio::select! {
         Err(error) = outbox.flow(writer, ALIVE_EVERY) => error.into(),
-        error = reader.listen(SILENCE) => error,
+        error = hear(peers, member, &mut reader) => error,
+    }
+}
+
+/// Takes the answers to what was asked, until the other side ends the stream.
+async fn hear<R: tokio::io::AsyncRead + Unpin>(
+    peers: &Peers,
+    member: &Member,
+    reader: &mut FrameReader<R>,
+) -> PeerError {
+    loop {
+        match reader.expect(SILENCE).await {
+            Ok(Frame { kind: Kind::Alive, .. }) => {}
+            Ok(Frame { kind: Kind::Told, content }) => match read_told(&content) {
+                Ok((number, index)) => peers.told(member.id.0, number, index),
+                Err(error) => return error,
+            },
+            Ok(frame) => return unexpected(&frame),
+            Err(error) => return error,
+        }
     }
 }
 

@@ -62,6 +62,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     }
 
     /// Until the other side ends the stream, which says nothing but that it is there.
+    #[cfg(test)]
     pub async fn listen(&mut self, silence: Duration) -> PeerError {
         loop {
             match self.expect(silence).await {

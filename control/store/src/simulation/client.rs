@@ -24,6 +24,8 @@ pub(crate) const BUCKETS: [&str; 3] = ["a/", "b/", "c/"];
 pub(crate) struct Client {
     pub id: u64,
     pub random: Random,
+    /// Whether it asks for nothing but reads, often: whoever writes may wait for long where reads are still answered.
+    reads: bool,
     /// The server that it asks for now.
     pub server: u64,
     pub waiting: Option<Waiting>,
@@ -51,12 +53,18 @@ pub(crate) enum Reply {
 
 impl Client {
     pub fn new(id: u64, random: Random, server: u64) -> Client {
-        Client { id, random, server, waiting: None, known: BTreeMap::new(), written: 0 }
+        Client { id, random, reads: false, server, waiting: None, known: BTreeMap::new(), written: 0 }
+    }
+
+    /// One that only reads.
+    pub fn reader(id: u64, random: Random, server: u64) -> Client {
+        Client { reads: true, ..Client::new(id, random, server) }
     }
 
     /// How long it does nothing after an answer.
     pub fn pause(&mut self) -> u64 {
         match self.random.within(0..10) {
+            _ if self.reads => self.random.within(MS..10 * MS),
             0 => self.random.within(50 * MS..400 * MS),
             1..5 => self.random.within(MS..60 * MS),
             _ => self.random.within(MS / 10..5 * MS),
@@ -65,7 +73,15 @@ impl Client {
 
     /// How long it waits for an answer.
     pub fn patience(&mut self) -> u64 {
+        if self.reads {
+            return self.random.within(100 * MS..300 * MS);
+        }
         self.random.within(300 * MS..4000 * MS)
+    }
+
+    /// Whether it turns to another server, after an answer or without one.
+    pub fn moves(&mut self, gave_up: bool) -> bool {
+        if self.reads { gave_up || self.random.permille(10) } else { self.random.permille(150) }
     }
 
     fn key(&mut self) -> String {
@@ -82,6 +98,7 @@ impl Client {
     /// What it asks next.
     pub fn next(&mut self) -> Call {
         match self.random.within(0..100) {
+            _ if self.reads => Call::Read { keys: KEYS.map(str::to_owned).to_vec() },
             0..30 => Call::Read { keys: self.keys(3) },
             30..42 => Call::Stale { keys: self.keys(3) },
             42..62 => {

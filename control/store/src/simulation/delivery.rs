@@ -58,6 +58,7 @@ impl World {
             return;
         }
         let arrival = match parcel {
+            Parcel::Ask(_) | Parcel::Told(..) => return self.hand_in_question(to, from, parcel),
             Parcel::Message(message) => Arrival::Messages(vec![message]),
             Parcel::Forward(proposals) => Arrival::Forwarded { from, proposals },
             Parcel::Refuse(refusals) => Arrival::Refused { from, refusals },

@@ -43,9 +43,11 @@ enum Kind {
     Flip,
     /// A clock goes faster or slower.
     Clock,
+    /// The leader keeps a bare majority, of which the others are then started again while it is cut off.
+    Betray,
 }
 
-const ALL: [Kind; 16] = [
+const ALL: [Kind; 17] = [
     Kind::Restart,
     Kind::Crash,
     Kind::CrashMidway,
@@ -62,6 +64,7 @@ const ALL: [Kind; 16] = [
     Kind::Refuse,
     Kind::Flip,
     Kind::Clock,
+    Kind::Betray,
 ];
 
 /// The faults of one run.
@@ -85,6 +88,13 @@ impl Faults {
         let every = [150, 400, 900][random.index(3)] * MS;
         let (moves, transfers) = (random.permille(500), random.permille(400));
         Faults { random, kinds, every, target, moves, transfers, over: false }
+    }
+
+    /// Nothing else goes wrong.
+    pub fn betray_only(&mut self) {
+        self.kinds = vec![Kind::Betray];
+        self.every = 1500 * MS;
+        (self.moves, self.transfers) = (false, false);
     }
 
     /// In words.
@@ -159,6 +169,7 @@ impl World {
                 machine.disk.limit(is_full.then_some(room));
                 machine.stable.fill(is_full && state_too);
             }
+            Kind::Betray => self.plot(&servers),
             Kind::Clock => {
                 let permille = self.faults.random.within(850..1150);
                 let now = self.now;
@@ -222,6 +233,39 @@ impl World {
                 self.network.cut(one, other);
                 self.network.cut(other, one);
             }
+        }
+    }
+
+    /// Cuts the leader off from all but so many as it needs, and has those leave it later.
+    fn plot(&mut self, servers: &[u64]) {
+        let Some(leader) = servers.iter().copied().find(|server| self.machines[server].leads()) else { return };
+        let mut others: Vec<u64> = servers.iter().copied().filter(|server| *server != leader).collect();
+        let at = self.faults.random.index(others.len().max(1));
+        others.rotate_left(at);
+        let kept: Vec<u64> = others.drain(..servers.len() / 2).collect();
+        for other in others {
+            self.network.cut(leader, other);
+            self.network.cut(other, leader);
+        }
+        let when = self.now + self.faults.random.within(350 * MS..800 * MS);
+        self.at(when, Event::Betray { leader, kept });
+    }
+
+    /// Those who made up the leader's majority are started again, and hear no more of it.
+    pub fn betray(&mut self, leader: u64, kept: &[u64]) {
+        if self.faults.over {
+            return;
+        }
+        self.trace.note(self.now, &[23, leader], || format!("{kept:?} leave {leader}"));
+        let servers: Vec<u64> = self.machines.keys().copied().filter(|server| *server != leader).collect();
+        for server in servers {
+            self.network.cut(leader, server);
+            self.network.cut(server, leader);
+        }
+        for server in kept {
+            self.crash(*server);
+            let again = self.now + self.faults.random.within(MS..15 * MS);
+            self.at(again, Event::Start(*server));
         }
     }
 

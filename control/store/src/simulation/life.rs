@@ -13,6 +13,7 @@ use super::process::{Checked, Process};
 use super::random::Random;
 use super::trace::Trace;
 use super::truth::{Look, Truth};
+use crate::asking::Asking;
 use crate::core::{Core, FOUNDED_AT, Parts, founding_state};
 use crate::driver::Request;
 use crate::error::StoreError;
@@ -96,6 +97,8 @@ impl Machine {
             arrivals,
             requests,
             budget,
+            asking: Asking::default(),
+            questions: Vec::new(),
             probes,
             closing: false,
             checked,
@@ -118,6 +121,13 @@ impl Machine {
             return false;
         }
         process.arrivals.push(arrival);
+        true
+    }
+
+    /// Gives its process a question or an answer that its driver has no part in. False when it is lost.
+    pub fn hand_in_question(&mut self, from: u64, parcel: Parcel) -> bool {
+        let Some(process) = self.running() else { return false };
+        process.questions.push((from, parcel));
         true
     }
 
@@ -152,8 +162,21 @@ impl Machine {
     /// Lets its process do everything that waits. Why it writes no more, when it stops doing so now.
     pub fn pass(&mut self, now: u64) -> Option<StoreError> {
         let clock = self.clock(now);
+        let (me, skips) = (self.id, self.planted == Some(Planted::SkipReadIndex));
+        let quick = !skips && self.random.permille(950);
         let process = self.running()?;
         let had_failed = process.replica.failure().is_some();
+        // What other threads do, which know nothing of what the driver is about to take in.
+        process.take_questions(me, clock);
+        for request in std::mem::take(&mut process.requests) {
+            let left = match request {
+                Request::Read { reply } if quick => {
+                    process.read_quickly(reply, me, clock).map(|reply| Request::Read { reply })
+                }
+                other => Some(other),
+            };
+            process.requests.extend(left);
+        }
         process.replica.begin_pass(clock);
         for arrival in std::mem::take(&mut process.arrivals) {
             process.replica.arrive(arrival);

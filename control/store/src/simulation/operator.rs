@@ -115,7 +115,9 @@ impl World {
         if !conf.voters_outgoing.is_empty() {
             return false;
         }
-        let stays = |id: &&u64| **id != server && !self.operator.leaving.contains(id);
+        // What was asked before everything was well is over by then, done or not.
+        let over = self.faults.over && self.operator.asked.is_none();
+        let stays = |id: &&u64| **id != server && (over || !self.operator.leaving.contains(id));
         let voters: Vec<u64> = conf.voters.iter().filter(stays).copied().collect();
         let well = voters.iter().filter(|id| !matches!(self.machines[id].state, State::Broken | State::Gone)).count();
         // Neither the present voters nor those that are left may lack a majority.

@@ -18,6 +18,10 @@ pub(crate) enum Parcel {
     Forward(Vec<Forward>),
     Refuse(Vec<Refusal>),
     Snapshot(Box<(Message, Image)>),
+    /// How far is everything committed that was ever answered?
+    Ask(u64),
+    /// That far, if the asked one knows.
+    Told(u64, Option<u64>),
 }
 
 impl Parcel {
@@ -33,6 +37,8 @@ impl Parcel {
             }
             Parcel::Refuse(refusals) => [2, refusals.len() as u64, 0],
             Parcel::Snapshot(whole) => [3, whole.1.state.index(), whole.0.term],
+            Parcel::Ask(number) => [4, *number, 0],
+            Parcel::Told(number, index) => [5, *number, index.unwrap_or(0)],
         }
     }
 
@@ -55,6 +61,8 @@ impl Parcel {
             }
             Parcel::Refuse(refusals) => format!("refuse {refusals:?}"),
             Parcel::Snapshot(whole) => format!("the state at {} for term {}", whole.1.state.index(), whole.0.term),
+            Parcel::Ask(number) => format!("question {number}"),
+            Parcel::Told(number, index) => format!("answer {number}: {index:?}"),
         }
     }
 
@@ -86,7 +94,7 @@ impl Outbox {
         Outbox { sent: Arc::default(), machine }
     }
 
-    fn put(&self, to: u64, parcel: Parcel) {
+    pub fn put(&self, to: u64, parcel: Parcel) {
         // A dead machine sends nothing, whatever the code on it still believes.
         if !self.machine.is_dead() {
             self.sent.lock().unwrap_or_else(PoisonError::into_inner).push((to, parcel));

@@ -18,14 +18,17 @@ pub enum Planted {
     SkipDedup,
     /// A server forgets at its start for whom it voted.
     ForgetVote,
+    /// A leader counts for too long on nobody else being elected.
+    LongLease,
 }
 
-const NAMES: [(Planted, &str); 5] = [
+const NAMES: [(Planted, &str); 6] = [
     (Planted::AcknowledgeBeforeFlush, "ack-before-flush"),
     (Planted::SkipReadIndex, "skip-read-index"),
     (Planted::ReuseRevision, "reuse-revision"),
     (Planted::SkipDedup, "skip-dedup"),
     (Planted::ForgetVote, "forget-vote"),
+    (Planted::LongLease, "long-lease"),
 ];
 
 impl Planted {
@@ -37,6 +40,7 @@ impl Planted {
             Planted::ReuseRevision => Some(core::Planted::ReuseRevision),
             Planted::SkipDedup => Some(core::Planted::SkipDedup),
             Planted::ForgetVote => None,
+            Planted::LongLease => Some(core::Planted::LongLease),
         }
     }
 }

@@ -2,19 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use raft::{GetEntriesContext, StateRole};
 
 use super::client::BUCKETS;
-use super::parcel::Outbox;
+use super::parcel::{Outbox, Parcel};
 use super::stable::Stable;
 use super::truth::{Look, Truth};
+use crate::asking::Asking;
+use crate::core::Reply;
 use crate::driver::Request;
 use crate::membership::ServerId;
 use crate::memory_disk::MemoryDisk;
 use crate::pending::Budget;
 use crate::point::Point;
 use crate::replica::{Arrival, Replica};
+use crate::snapshot::Snapshot;
 use crate::view::View;
 use crate::watch::{Hub, Watcher};
 
@@ -27,6 +31,9 @@ pub(crate) struct Process {
     pub arrivals: Vec<Arrival>,
     pub requests: Vec<Request>,
     pub budget: Arc<Budget>,
+    /// Reads that ask the leader beside the driver, and what servers asked and answered that way.
+    pub asking: Asking,
+    pub questions: Vec<(u64, Parcel)>,
     /// Followers of all events, one for each bucket.
     pub probes: Vec<Watcher>,
     /// It was asked to end.
@@ -60,6 +67,46 @@ impl Process {
     /// Whether it refuses what this server sends, for it was removed.
     pub fn refuses(&self, from: u64) -> bool {
         self.replica.core().state().members().is_removed(ServerId(from))
+    }
+
+    /// What threads beside the driver's do with a read. Returned when it is the driver's turn.
+    pub fn read_quickly(&mut self, reply: Reply<Snapshot>, me: u64, clock: Duration) -> Option<Reply<Snapshot>> {
+        if let Some(index) = self.view.leased(|| clock) {
+            self.view.when_applied(index, reply);
+            return None;
+        }
+        let Some(leader) = self.view.leader().filter(|leader| *leader != me) else { return Some(reply) };
+        self.asking.add(reply);
+        self.ask_on(leader, clock);
+        None
+    }
+
+    fn ask_on(&mut self, leader: u64, clock: Duration) {
+        if let Some(number) = self.asking.ask(leader, clock) {
+            self.outbox.put(leader, Parcel::Ask(number));
+        }
+    }
+
+    /// What threads beside the driver's do with other servers' questions and answers.
+    pub fn take_questions(&mut self, me: u64, clock: Duration) {
+        for (from, parcel) in std::mem::take(&mut self.questions) {
+            match parcel {
+                Parcel::Ask(number) => self.outbox.put(from, Parcel::Told(number, self.view.leased(|| clock))),
+                Parcel::Told(number, index) => {
+                    let reads = self.asking.told(from, number);
+                    if let Some(leader) = self.view.leader().filter(|leader| *leader != me) {
+                        self.ask_on(leader, clock);
+                    }
+                    for reply in reads {
+                        match index {
+                            Some(index) => self.view.when_applied(index, reply),
+                            None => self.requests.push(Request::Read { reply }),
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
     }
 
     /// Where it stands. The order in which raft lists the members says nothing.

@@ -20,6 +20,8 @@ pub struct Options {
     pub servers: usize,
     /// A mistake to be found.
     pub planted: Option<Planted>,
+    /// Whether nothing goes wrong but that servers leave a leader that counts on them.
+    pub betrayal: bool,
     /// How long faults go on, in milliseconds of simulated time.
     pub millis: u64,
     /// So many of the last things that happened are told of a failure.
@@ -29,7 +31,8 @@ pub struct Options {
 impl Options {
     /// The usual run of a seed.
     pub fn of(seed: u64) -> Options {
-        Options { seed, servers: if seed.is_multiple_of(3) { 5 } else { 3 }, planted: None, millis: 5000, lines: 120 }
+        let servers = if seed.is_multiple_of(3) { 5 } else { 3 };
+        Options { seed, servers, planted: None, betrayal: false, millis: 5000, lines: 120 }
     }
 }
 
@@ -79,6 +82,9 @@ impl fmt::Display for Failure {
         writeln!(f, "{}", self.why)?;
         write!(f, "again: cargo run -p pal-store --features simulation --example simulate -- ")?;
         write!(f, "--seeds 1 --from {seed} --servers {servers} --millis {}", self.options.millis)?;
+        if self.options.betrayal {
+            write!(f, " --betrayal")?;
+        }
         match planted {
             Some(planted) => write!(f, " --planted {planted}"),
             None => Ok(()),

@@ -25,8 +25,9 @@ fn a_seed_is_the_same_run_every_time() {
 }
 
 fn is_found(planted: Planted) {
-    let failure =
-        (0..PLANTED_SEEDS).find_map(|seed| run(Options { planted: Some(planted), ..Options::of(seed) }).err());
+    let betrayal = planted == Planted::LongLease;
+    let of = |seed| Options { planted: Some(planted), betrayal, ..Options::of(seed) };
+    let failure = (0..PLANTED_SEEDS).find_map(|seed| run(of(seed)).err());
     let failure = failure.unwrap_or_else(|| panic!("{planted} went unnoticed in {PLANTED_SEEDS} seeds"));
     assert!(!failure.trace.is_empty() && !failure.why.contains("not when it was run again"), "{failure}");
 }
@@ -49,6 +50,11 @@ fn giving_a_revision_twice_is_found() {
 #[test]
 fn applying_a_retried_write_twice_is_found() {
     is_found(Planted::SkipDedup);
+}
+
+#[test]
+fn a_lease_that_is_too_long_is_found() {
+    is_found(Planted::LongLease);
 }
 
 #[test]

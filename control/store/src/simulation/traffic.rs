@@ -18,7 +18,8 @@ impl World {
         if self.clients[client].waiting.as_ref().is_some_and(|waiting| waiting.until > now) {
             return;
         }
-        if self.clients[client].waiting.take().is_some() {
+        let gives_up = self.clients[client].waiting.take().is_some();
+        if gives_up {
             self.trace.note(now, &[8, client as u64], || format!("client {client} gives up"));
         }
         if !self.busy {
@@ -26,7 +27,7 @@ impl World {
         }
         let up: Vec<u64> =
             self.machines.values().filter(|machine| machine.serves()).map(|machine| machine.id).collect();
-        let moves = self.clients[client].random.permille(150);
+        let moves = self.clients[client].moves(gives_up);
         if moves || !up.contains(&self.clients[client].server) {
             let Some(server) = self.clients[client].random.pick(&up) else {
                 self.at(now + 100 * MS, Event::Client(client));

@@ -40,6 +40,8 @@ pub(crate) enum Event {
     Restart(u64),
     /// A fault begins, or ends.
     Fault,
+    /// Servers leave a leader that counts on them.
+    Betray { leader: u64, kept: Vec<u64> },
     /// The operator looks after the members.
     Operate,
 }
@@ -104,12 +106,16 @@ impl World {
     pub fn new(options: Options, lines: usize) -> World {
         let mut random = Random::new(options.seed);
         let network = Network::new(random.fork());
-        let faults = super::faults::Faults::new(random.fork(), options.servers);
+        let mut faults = super::faults::Faults::new(random.fork(), options.servers);
+        if options.betrayal {
+            faults.betray_only();
+        }
         let machines = Machine::found(options.servers, &mut random, options.planted);
         let servers: Vec<u64> = machines.keys().copied().collect();
         let count = 3 + random.index(4) as u64;
-        let clients =
+        let mut clients: Vec<Client> =
             (1..=count).map(|id| Client::new(id, random.fork(), servers[id as usize % servers.len()])).collect();
+        clients.push(Client::reader(count + 1, random.fork(), servers[0]));
         let watchers = (0..4).map(|n| Watching::new(random.fork(), ["a/", "b/", "c/", "a/1"][n])).collect();
         let mut world = World {
             options,
@@ -177,6 +183,7 @@ impl World {
             Event::Start(server) => self.start(server)?,
             Event::Restart(server) => self.restart(server),
             Event::Fault => self.fault()?,
+            Event::Betray { leader, kept } => self.betray(leader, &kept),
             Event::Operate => self.operate(),
         }
         Ok(())
@@ -260,6 +267,14 @@ impl World {
     pub fn hand_in(&mut self, server: u64, arrival: Arrival) {
         let now = self.now;
         if self.machine(server).hand_in(arrival) {
+            self.rouse(server, now);
+        }
+    }
+
+    /// A process is asked something by another server, or answered, beside its driver.
+    pub fn hand_in_question(&mut self, server: u64, from: u64, parcel: Parcel) {
+        let now = self.now;
+        if self.machine(server).hand_in_question(from, parcel) {
             self.rouse(server, now);
         }
     }

@@ -111,7 +111,7 @@ async fn who_greets_well_and_goes_on_badly_is_told_so_and_the_cluster_goes_on() 
     };
     let server = || Peer::Server(other);
     let tool = || Peer::Client("admin".to_owned());
-    let good = |purpose: u8| hello(1, purpose, name, other, me);
+    let good = |purpose: u8| hello(2, purpose, name, other, me);
     let long = [&(17u32 << 20).to_le_bytes()[..], &[6]].concat();
     check(server(), good(MEMBER), &long, "over the limit of 16777216").await;
     check(server(), good(MEMBER), &frame(6, &[0xff; 20]), "a message makes no sense").await;
@@ -125,8 +125,8 @@ async fn who_greets_well_and_goes_on_badly_is_told_so_and_the_cluster_goes_on() 
     check(tool(), good(MEMBER), &[], "its certificate does not allow this").await;
     check(server(), good(CLIENT), &[], "its certificate does not allow this").await;
     check(Peer::Server(cluster.id(2)), good(MEMBER), &[], "its certificate does not allow this").await;
-    check(server(), hello(2, MEMBER, name, other, me), &[], "another version of the protocol").await;
-    check(server(), hello(1, MEMBER, name, other, other), &[], "not known here").await;
+    check(server(), hello(9, MEMBER, name, other, me), &[], "another version of the protocol").await;
+    check(server(), hello(2, MEMBER, name, other, other), &[], "not known here").await;
     for which in 0..3 {
         commit(cluster.store(which), "x/1", &which.to_string()).await;
         assert_eq!(read(cluster.store(which), "x/1").await, Some(which.to_string()));
