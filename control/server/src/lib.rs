@@ -19,6 +19,7 @@ mod leases;
 mod peer_http;
 mod rarely;
 mod server;
+mod stream;
 mod trust;
 mod wire;
 

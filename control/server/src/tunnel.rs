@@ -123,13 +123,23 @@ impl Tunnels {
 
     /// Sends a request to a node and waits for the head of its answer.
     pub async fn request(&self, node: &str, request: Request<Body>) -> Result<Response<Incoming>, TunnelError> {
+        self.request_within(node, request, ANSWER_TIMEOUT).await
+    }
+
+    /// The same with a limit of its own on that wait.
+    pub async fn request_within(
+        &self,
+        node: &str,
+        request: Request<Body>,
+        limit: Duration,
+    ) -> Result<Response<Incoming>, TunnelError> {
         let sender = self.lock().get(node).and_then(|node| node.live.as_ref().map(|live| live.sender.clone()));
         let mut sender = sender.ok_or_else(|| TunnelError::NotConnected(node.to_owned()))?;
         let answer = async {
             sender.ready().await?;
             sender.send_request(request).await
         };
-        match tokio::time::timeout(ANSWER_TIMEOUT, answer).await {
+        match tokio::time::timeout(limit, answer).await {
             Ok(answer) => answer.map_err(|source| TunnelError::Broken { node: node.to_owned(), source }),
             Err(_) => Err(TunnelError::Timeout(node.to_owned())),
         }

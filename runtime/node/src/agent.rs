@@ -95,8 +95,14 @@ impl NodeAgent {
         let kept = config.data_dir.join("routes.json");
         let routes = Routes::new(config.name.clone(), network.clone(), shared.clone(), kept);
         agent.tasks.spawn(routes.run(client.clone(), stop.clone()));
-        let kubelet =
-            Arc::new(Kubelet { pods, logs: shared.logs.clone(), exec: Arc::new(Refusing), tasks: agent.tasks.clone() });
+        let listening = network.clone();
+        let kubelet = Arc::new(Kubelet {
+            pods,
+            logs: shared.logs.clone(),
+            exec: Arc::new(Refusing),
+            listeners: Arc::new(move |ip, port| listening.backend(ip, port)),
+            tasks: agent.tasks.clone(),
+        });
         let tls = node_config(&config.identity.ca_pem, own.clone(), &[tunnel::ALPN])?;
         agent.tasks.spawn(Tunnels { servers, tls, kubelet, up }.run(stop.clone()));
         agent.tasks.spawn(Renewal { client, own, network, config }.run(stop));

@@ -1,15 +1,17 @@
 //! What the server may ask of a node, with kubelet's paths.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::TryStreamExt;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Frame, Incoming};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, PodStatus};
 use pal_engine::{Body, BoxError};
+use pal_network::SharedBackend;
 use pal_resources::Status;
 use pal_resources::status::Reason;
 use tokio_util::task::TaskTracker;
@@ -18,11 +20,20 @@ use crate::logs::{LogQuery, LogStore, stream};
 use crate::pods::Manager;
 use crate::streaming::{self, Exec, Target};
 
+/// What is listened to at an address of a pod.
+pub(crate) type Listeners = Arc<dyn Fn(Ipv4Addr, u16) -> Option<SharedBackend> + Send + Sync>;
+
+/// Below it lies what pods serve, by address and port.
+const POD_PROXY: &str = "podProxy";
+/// Set on an answer that is the node's own: nothing listens there.
+const REFUSED: HeaderName = HeaderName::from_static("pal-refused");
+
 /// Answers the server's requests.
 pub(crate) struct Kubelet {
     pub(crate) pods: Arc<Manager>,
     pub(crate) logs: Arc<LogStore>,
     pub(crate) exec: Arc<dyn Exec>,
+    pub(crate) listeners: Listeners,
     /// What runs for clients.
     pub(crate) tasks: TaskTracker,
 }
@@ -32,7 +43,7 @@ impl Kubelet {
         let path = request.uri().path().to_owned();
         let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
         let answer = match (request.method(), parts.as_slice()) {
-            (&Method::GET, ["healthz"]) => Ok(text(format!("ok, {} pods\n", self.pods.count()))),
+            (&Method::GET, ["healthz"]) => Ok(text("ok".to_owned())),
             (&Method::GET, ["containerLogs", namespace, pod, container]) => {
                 self.log(namespace, pod, container, request.uri().query().unwrap_or_default())
             }
@@ -44,6 +55,8 @@ impl Kubelet {
                 };
                 self.stream(*what == "exec", &target, request).await
             }
+            (&Method::POST, ["portForward", namespace, pod]) => self.forward(namespace, pod, request),
+            (_, [POD_PROXY, ip, port, ..]) => self.proxy(ip, port, request).await,
             _ => Err(Status::unknown_path()),
         };
         answer.unwrap_or_else(|status| refusal(&status))
@@ -57,6 +70,48 @@ impl Kubelet {
             self.exec.attach(target).await?
         };
         Ok(streaming::serve(session, &asked, request.into_body(), &self.tasks))
+    }
+
+    fn forward(&self, namespace: &str, pod: &str, request: Request<Incoming>) -> Result<Response<Body>, Status> {
+        let query = request.uri().query().unwrap_or_default();
+        let port = url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "port");
+        let port = port.and_then(|(_, port)| port.parse::<u16>().ok());
+        let port = port.ok_or_else(|| Status::bad_request("query parameter \"port\" is required"))?;
+        let status = self.pods.find(namespace, pod).and_then(|handle| handle.status());
+        let status = status.ok_or_else(|| Status::new(404, Reason::NotFound, "pod does not exist"))?;
+        let ip = status.pod_ip.as_deref().and_then(|ip| ip.parse().ok());
+        let refused = || {
+            let message = format!(
+                "failed to connect to localhost:{port} inside pod {pod}: dial tcp4 127.0.0.1:{port}: connect: connection refused"
+            );
+            Status { code: 502, reason: None, message, details: None }
+        };
+        let backend = ip.and_then(|ip| (self.listeners)(ip, port)).ok_or_else(refused)?;
+        Ok(streaming::forward(backend, port, request.into_body(), &self.tasks))
+    }
+
+    /// A request to what a pod serves: the path behind address and port is the pod's own.
+    async fn proxy(&self, ip: &str, port: &str, mut request: Request<Incoming>) -> Result<Response<Body>, Status> {
+        let path = request.uri().path_and_query().map_or("", |path| path.as_str());
+        let own = path.strip_prefix(&format!("/{POD_PROXY}/{ip}/{port}")).unwrap_or_default().to_owned();
+        let address = ip.parse().ok().zip(port.parse().ok()).ok_or_else(Status::unknown_path)?;
+        let Some(backend) = (self.listeners)(address.0, address.1) else {
+            let status = Status { code: 502, reason: None, message: "connection refused".to_owned(), details: None };
+            let mut response = refusal(&status);
+            response.headers_mut().insert(REFUSED, HeaderValue::from_static("1"));
+            return Ok(response);
+        };
+        let wrong = |_| Status::bad_request("the path cannot be passed on");
+        *request.uri_mut() = Uri::try_from(format!("http://{ip}:{port}{own}")).map_err(wrong)?;
+        if let Ok(host) = HeaderValue::try_from(format!("{ip}:{port}")) {
+            request.headers_mut().insert(header::HOST, host);
+        }
+        *request.version_mut() = http::Version::HTTP_11;
+        let request = request.map(|body| body.map_err(BoxError::from).boxed_unsync());
+        let mut response = backend.call(request).await;
+        pal_proxy::strip_hop_by_hop(response.headers_mut());
+        response.headers_mut().remove(REFUSED);
+        Ok(response)
     }
 
     fn log(&self, namespace: &str, pod: &str, container: &str, query: &str) -> Result<Response<Body>, Status> {

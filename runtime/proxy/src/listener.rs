@@ -10,6 +10,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -26,11 +27,18 @@ pub struct Limits {
     pub header_time: Duration,
     /// How long requests under way may go on once the listener is told to stop.
     pub drain_time: Duration,
+    /// Whether a client that has sent its last request and ended its side still gets the answer.
+    pub half_closes: bool,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections: 10_000, header_time: Duration::from_secs(60), drain_time: Duration::from_secs(5) }
+        Self {
+            connections: 10_000,
+            header_time: Duration::from_secs(60),
+            drain_time: Duration::from_secs(5),
+            half_closes: false,
+        }
     }
 }
 
@@ -48,6 +56,7 @@ pub async fn serve_http(listener: TcpListener, backend: SharedBackend, limits: L
         let Some((stream, slot)) = accepted else { continue };
         let (backend, authority, stop) = (backend.clone(), authority.clone(), stop.clone());
         connections.spawn(async move {
+            let _ = stream.set_nodelay(true);
             serve_connection(stream, backend, authority, limits, stop).await;
             drop(slot);
         });
@@ -75,14 +84,17 @@ async fn accept(
     }
 }
 
-async fn serve_connection(
-    stream: TcpStream,
+/// Serves the requests of one connection by `backend`, until it ends or `stop` is cancelled. `authority` is the host of
+/// requests that name none.
+pub async fn serve_connection<T>(
+    stream: T,
     backend: SharedBackend,
     authority: Option<HeaderValue>,
     limits: Limits,
     stop: CancellationToken,
-) {
-    let _ = stream.set_nodelay(true);
+) where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let service = service_fn(move |mut request: Request<Incoming>| {
         // HTTP/1.0 clients may leave the host out; what stands behind needs one.
         if request.uri().authority().is_none()
@@ -95,7 +107,12 @@ async fn serve_connection(
         async move { Ok::<_, Infallible>(answer.await) }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.header_time).pipeline_flush(true);
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header_time)
+        .pipeline_flush(true)
+        .half_close(limits.half_closes);
     builder.http2().timer(TokioTimer::new()).keep_alive_interval(Duration::from_secs(30)).max_concurrent_streams(1024);
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);

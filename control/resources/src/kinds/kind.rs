@@ -45,6 +45,12 @@ pub(super) trait Kind: Serialize + DeserializeOwned {
     /// What of a written subresource is refused.
     fn validate_subresource(&self, _name: &str, _errors: &mut Errors) {}
 
+    /// What of the old object a written subresource may not have changed.
+    fn validate_subresource_update(&self, _name: &str, _old: &Self, _errors: &mut Errors) {}
+
+    /// What a new object may not have, and one that is there may.
+    fn validate_create(&self, _errors: &mut Errors) {}
+
     /// What is wrong with the object.
     fn validate(&self, _errors: &mut Errors) {}
 
@@ -119,6 +125,7 @@ pub(super) fn create<K: Kind>(resource: &Resource, object: Value, env: &Env) -> 
     let mut errors = Errors::new();
     meta::validate(resource, object.meta(), K::name_faults, &mut errors);
     object.validate(&mut errors);
+    object.validate_create(&mut errors);
     finish(resource, &object, errors)
 }
 
@@ -153,7 +160,10 @@ pub(super) fn update<K: Kind>(
     meta::validate_update(new.meta(), old.meta(), &mut errors);
     match part {
         None => new.validate(&mut errors),
-        Some(name) => new.validate_subresource(name, &mut errors),
+        Some(name) => {
+            new.validate_subresource(name, &mut errors);
+            new.validate_subresource_update(name, &old, &mut errors);
+        }
     }
     if subresource.is_none() {
         new.validate_update(&old, &mut errors);

@@ -10,6 +10,7 @@ const GET: &[&str] = &["get"];
 const GET_LIST: &[&str] = &["get", "list"];
 const CREATE: &[&str] = &["create"];
 const CREATE_GET: &[&str] = &["create", "get"];
+const ANY_METHOD: &[&str] = &["create", "delete", "get", "patch", "update"];
 const GET_PATCH_UPDATE: &[&str] = &["get", "patch", "update"];
 
 /// A resource as it is written down below: `group/version` with an empty group for core, and names.
@@ -60,7 +61,10 @@ const ROWS: &[Row] = &[
     },
     Row {
         short_names: &["no"],
-        subresources: &[Sub("status", "", "v1", "Node", GET_PATCH_UPDATE)],
+        subresources: &[
+            Sub("proxy", "", "v1", "NodeProxyOptions", ANY_METHOD),
+            Sub("status", "", "v1", "Node", GET_PATCH_UPDATE),
+        ],
         ..row("", "nodes", "Node", false)
     },
     Row {
@@ -84,6 +88,7 @@ const ROWS: &[Row] = &[
             Sub("exec", "", "v1", "PodExecOptions", CREATE_GET),
             Sub("log", "", "v1", "Pod", GET),
             Sub("portforward", "", "v1", "PodPortForwardOptions", CREATE_GET),
+            Sub("proxy", "", "v1", "PodProxyOptions", ANY_METHOD),
             Sub("status", "", "v1", "Pod", GET_PATCH_UPDATE),
         ],
         ..row("", "pods", "Pod", true)
@@ -112,7 +117,10 @@ const ROWS: &[Row] = &[
     Row {
         short_names: &["svc"],
         categories: &["all"],
-        subresources: &[Sub("status", "", "v1", "Service", GET_PATCH_UPDATE)],
+        subresources: &[
+            Sub("proxy", "", "v1", "ServiceProxyOptions", ANY_METHOD),
+            Sub("status", "", "v1", "Service", GET_PATCH_UPDATE),
+        ],
         ..row("", "services", "Service", true)
     },
     row("apps", "controllerrevisions", "ControllerRevision", true),

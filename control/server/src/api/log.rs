@@ -104,7 +104,7 @@ fn forwarded(query: &Query<'_>) -> Result<String, Status> {
 }
 
 /// Which container is meant.
-fn container(pod: &Pod, asked: Option<&str>) -> Result<String, Status> {
+pub(super) fn container(pod: &Pod, asked: Option<&str>) -> Result<String, Status> {
     let name = pod.metadata.name.as_deref().unwrap_or_default();
     let Some(spec) = &pod.spec else { return Err(Status::bad_request(format!("pod {name} has no spec"))) };
     let main: Vec<&str> = spec.containers.iter().map(|container| container.name.as_str()).collect();

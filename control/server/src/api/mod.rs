@@ -18,12 +18,14 @@ mod kinds;
 mod log;
 mod manager;
 mod nodes;
+mod proxy;
 mod query;
 mod read;
 mod render;
 mod reply;
 mod reviews;
 mod route;
+mod streams;
 mod subresources;
 mod token;
 mod watch;
@@ -46,8 +48,11 @@ use pal_resources::status::{Reason, Status, StatusDetails};
 use pal_resources::{ResourceRef, resource};
 use pal_store::Store;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 pub(crate) use self::cluster::SERVERS;
+pub(crate) use self::nodes::NODES;
+pub(crate) use self::reply::{failure, whole};
 
 use self::accept::{Accepted, Offers};
 use self::query::{Query, WriteQuery};
@@ -86,6 +91,8 @@ pub(crate) struct Api {
     key: Arc<TokenKey>,
     tunnels: Arc<Tunnels>,
     stop: CancellationToken,
+    /// The connections that are no longer HTTP.
+    tasks: TaskTracker,
     authenticator: Authenticator,
     rbac: Rbac,
     gate: gate::Gate,
@@ -110,6 +117,8 @@ struct At {
     namespace: Option<String>,
     name: Option<String>,
     subresource: Option<String>,
+    /// What follows `proxy`, as it was sent.
+    tail: String,
     verb: &'static str,
 }
 
@@ -180,13 +189,14 @@ impl Api {
         keys: Keys,
         tunnels: Arc<Tunnels>,
         stop: CancellationToken,
+        tasks: TaskTracker,
     ) -> Self {
         let Keys { ca, key, known } = keys;
         let authenticator = Authenticator::new(registry.clone(), ca.fingerprint().to_owned(), key.clone(), known);
         let gate = gate::Gate::new(config.max_requests, config.max_streams);
         let (documents, figures) = (discovery::Documents::default(), figures::Figures::default());
         let rbac = Rbac::new(&registry);
-        Self { config, local, registry, ca, key, tunnels, stop, authenticator, rbac, gate, documents, figures }
+        Self { config, local, registry, ca, key, tunnels, stop, tasks, authenticator, rbac, gate, documents, figures }
     }
 
     pub(crate) fn store(&self) -> &Store {
@@ -267,10 +277,14 @@ impl Api {
                 let verb = route::verb(&parts.method, path.name.is_some() && !path.watch, watch);
                 // First, so that those who may not are not told what there is.
                 call.allowed(&path, verb).await?;
-                if parts.method == Method::HEAD {
+                let connects = path.connects();
+                if parts.method == Method::HEAD && !connects {
                     return Err(method_not_allowed());
                 }
-                call.accepted = accept::accept(&parts.headers, query.pretty(), Offers::Objects)?;
+                // What a pod answers is between it and the client.
+                if !connects {
+                    call.accepted = accept::accept(&parts.headers, query.pretty(), Offers::Objects)?;
+                }
                 if definitions::listed(&path, verb) {
                     return definitions::list(&call);
                 }
@@ -278,7 +292,7 @@ impl Api {
                 if let Some(stream) = call.streaming(&at) {
                     // A stream has limits of its own.
                     drop(ticket);
-                    return stream_answer(&call, &at, stream).await;
+                    return stream_answer(&call, &at, stream, body).await;
                 }
                 let work = dispatch(&call, &at, body);
                 tokio::time::timeout(call.time_limit(), work).await.unwrap_or_else(|_| Err(timed_out()))
@@ -292,6 +306,10 @@ impl Api {
 enum Streaming {
     Watch,
     Log,
+    Exec,
+    Attach,
+    Forward,
+    Proxy,
 }
 
 impl Call<'_> {
@@ -305,7 +323,6 @@ impl Call<'_> {
             None => &resource.verbs,
             Some(name) => match resource.subresource(name) {
                 Some(subresource) if !path.rest => &subresource.verbs,
-                None if name == "proxy" => return Err(subresources::not_built("proxy")),
                 _ => return Err(Status::unknown_path()),
             },
         };
@@ -322,11 +339,13 @@ impl Call<'_> {
         if path.watch && verb != "watch" {
             return Err(method_not_allowed());
         }
-        if !verbs.contains(&verb) || homeless || misplaced {
+        // Whether there is such a method, whoever is behind a proxy knows.
+        let passed_on = path.is_proxy() && !verbs.is_empty();
+        if !verbs.contains(&verb) && !passed_on || homeless || misplaced {
             return Err(method_not_allowed());
         }
-        let ResourcePath { namespace, name, subresource, .. } = path;
-        Ok(At { resource, namespace, name, subresource, verb })
+        let ResourcePath { namespace, name, subresource, tail, .. } = path;
+        Ok(At { resource, namespace, name, subresource, tail, verb })
     }
 
     async fn allowed(&self, path: &ResourcePath, verb: &str) -> Result<(), Status> {
@@ -349,6 +368,10 @@ impl Call<'_> {
         match (at.verb, at.subresource()) {
             ("watch", None) => Some(Streaming::Watch),
             ("get", Some("log")) => Some(Streaming::Log),
+            (_, Some("exec")) => Some(Streaming::Exec),
+            (_, Some("attach")) => Some(Streaming::Attach),
+            (_, Some("portforward")) => Some(Streaming::Forward),
+            (_, Some("proxy")) => Some(Streaming::Proxy),
             _ => None,
         }
     }
@@ -364,16 +387,19 @@ impl Call<'_> {
     }
 }
 
-async fn stream_answer(call: &Call<'_>, at: &At, stream: Streaming) -> Result<Response<Body>, Status> {
+async fn stream_answer(call: &Call<'_>, at: &At, stream: Streaming, body: Incoming) -> Result<Response<Body>, Status> {
     match stream {
         Streaming::Watch => watch::watch(call, at).await,
         Streaming::Log => log::log(call, at).await,
+        Streaming::Exec => streams::program(call, at, "exec").await,
+        Streaming::Attach => streams::program(call, at, "attach").await,
+        Streaming::Forward => streams::forward(call, at).await,
+        Streaming::Proxy => proxy::proxy(call, at, body).await,
     }
 }
 
 async fn dispatch(call: &Call<'_>, at: &At, body: Incoming) -> Result<Response<Body>, Status> {
     match (at.verb, at.subresource()) {
-        (_, Some(name @ ("exec" | "attach" | "portforward"))) => Err(subresources::not_built(name)),
         ("create", Some("binding")) => subresources::bind(call, at, body).await,
         ("create", Some("eviction")) => subresources::evict(call, at, body).await,
         ("create", Some("token")) => token::request(call, at, body).await,

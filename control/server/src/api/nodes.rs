@@ -1,19 +1,18 @@
 //! Requests to nodes: through this server's tunnel, or through that of another server which has one.
 
+use std::time::Duration;
+
 use futures::stream::{FuturesUnordered, StreamExt as _};
-use http::{Method, Request, Response, StatusCode};
+use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use pal_resources::{Reason, Status};
 use pal_store::ServerId;
 
-use super::{Api, Call, method_not_allowed, reply};
+use super::{Api, Call, reply};
 use crate::{Body, TunnelError};
 
 /// Where servers ask each other for what their nodes say: a node's name and the node's own path follow.
-pub(super) const NODES: &str = "/cluster/nodes";
-/// What of a node's paths is passed on.
-const LOGS: &str = "containerLogs";
-
+pub(crate) const NODES: &str = "/cluster/nodes";
 /// Asks a node. Without a tunnel here, the other servers are asked whether they have one.
 pub(super) async fn ask(api: &Api, node: &str, path: &str) -> Result<Response<Incoming>, TunnelError> {
     let invalid = |_| TunnelError::NotConnected(node.to_owned());
@@ -50,20 +49,24 @@ async fn elsewhere(api: &Api, node: &str, path: &str) -> Option<Response<Incomin
     None
 }
 
-/// `/cluster/nodes/NODE/containerLogs/…`: another server asks. It is answered from this server's tunnels alone.
-pub(super) async fn relay(call: &Call<'_>, node: &str) -> Result<Response<Body>, Status> {
-    if call.parts.method != Method::GET {
-        return Err(method_not_allowed());
-    }
+/// How long a node may take to begin the answer to what another server passes on; that one has limits of its own.
+const RELAYED: Duration = Duration::from_secs(15 * 60);
+
+/// `/cluster/nodes/NODE/…`: another server asks the node. It is answered from this server's tunnels alone.
+pub(super) async fn relay(call: &Call<'_>, node: &str, body: Incoming) -> Result<Response<Body>, Status> {
     let path = call.parts.uri.path().strip_prefix(NODES).and_then(|rest| rest.strip_prefix('/')?.strip_prefix(node));
-    let path = path.filter(|path| path.strip_prefix('/').is_some_and(|path| path.starts_with(LOGS)));
-    let path = path.ok_or_else(Status::unknown_path)?;
+    let path = path.filter(|path| path.starts_with('/')).ok_or_else(Status::unknown_path)?;
     let path = match call.parts.uri.query() {
         Some(query) => format!("{path}?{query}"),
         None => path.to_owned(),
     };
-    let request = Request::get(path).body(reply::whole("")).map_err(Status::internal)?;
-    match call.api.tunnels.request(node, request).await {
+    let mut request = Request::builder().method(call.parts.method.clone()).uri(path);
+    if let Some(headers) = request.headers_mut() {
+        *headers = call.parts.headers.clone();
+        headers.remove(http::header::HOST);
+    }
+    let request = request.body(reply::boxed(body)).map_err(Status::internal)?;
+    match call.api.tunnels.request_within(node, request, RELAYED).await {
         Ok(answer) => Ok(answer.map(reply::boxed)),
         Err(error @ TunnelError::NotConnected(_)) => Err(Status::new(421, Reason::NotFound, error.to_string())),
         Err(error) => Err(Status::unavailable(error.to_string())),

@@ -45,6 +45,11 @@ impl<'a> Query<'a> {
         self.0.iter().find(|(key, _)| key == name).map(|(_, value)| &**value).filter(|value| !value.is_empty())
     }
 
+    /// Every value of a parameter.
+    pub(crate) fn all<'q>(&'q self, name: &'q str) -> impl Iterator<Item = &'q str> {
+        self.0.iter().filter(move |(key, _)| key == name).map(|(_, value)| &**value)
+    }
+
     /// Whether a switch is on: as in the API's own conversion, whatever is not off is on, a name alone too.
     pub(crate) fn flag(&self, name: &str) -> bool {
         let found = self.0.iter().find(|(key, _)| key == name);

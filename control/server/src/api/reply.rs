@@ -133,6 +133,15 @@ where
     body.map_err(Into::into).boxed_unsync()
 }
 
+/// A body that keeps something until it has ended.
+pub(crate) fn held<T: Send + Unpin + 'static>(body: Body, kept: T) -> Body {
+    let stream = futures::stream::unfold((body, kept), |(mut body, kept)| async move {
+        let frame = body.frame().await?;
+        Some((frame, (body, kept)))
+    });
+    http_body_util::StreamBody::new(stream).boxed_unsync()
+}
+
 /// `Success` about an object that is gone.
 pub(crate) fn success(name: &str, group: &str, plural: &str, uid: &str) -> Value {
     let mut details = serde_json::Map::new();

@@ -21,10 +21,23 @@ pub(crate) struct ResourcePath {
     pub plural: String,
     pub name: Option<String>,
     pub subresource: Option<String>,
-    /// What follows a subresource, as with `proxy`.
+    /// Whether something follows a subresource, which only `proxy` takes.
     pub rest: bool,
     /// The path itself asks for a watch, in the older form `/api/v1/watch/...`.
     pub watch: bool,
+    /// What follows `proxy`, as it was sent.
+    pub tail: String,
+}
+
+impl ResourcePath {
+    /// Whether what is behind the subresource answers the client itself.
+    pub(crate) fn connects(&self) -> bool {
+        self.is_proxy() || matches!(self.subresource.as_deref(), Some("exec" | "attach" | "portforward"))
+    }
+
+    pub(crate) fn is_proxy(&self) -> bool {
+        self.subresource.as_deref() == Some("proxy")
+    }
 }
 
 impl Route {
@@ -34,6 +47,7 @@ impl Route {
     }
 
     fn resource(path: &str) -> Option<ResourcePath> {
+        let (path, tail) = split_proxy(path);
         let mut segments = path.trim_matches('/').split('/').map(decode);
         let mut route = ResourcePath::default();
         match segments.next()?.as_str() {
@@ -70,7 +84,26 @@ impl Route {
         route.name = rest.first().cloned();
         route.subresource = rest.get(1).cloned();
         route.rest = rest.len() > 2;
+        route.tail = tail.to_owned();
         Some(route)
+    }
+}
+
+/// A path up to `proxy`, and what follows: a path of somebody else's, with rules of its own.
+fn split_proxy(path: &str) -> (&str, &str) {
+    const CORE: &str = "/api/v1/";
+    const PROXY: &str = "proxy";
+    let whole = (path, "");
+    let Some(rest) = path.strip_prefix(CORE) else { return whole };
+    let before = if rest.starts_with("namespaces/") { 4 } else { 2 };
+    let mut at = CORE.len();
+    for _ in 0..before {
+        let Some(slash) = path[at..].find('/') else { return whole };
+        at += slash + 1;
+    }
+    match path[at..].strip_prefix(PROXY) {
+        Some(tail) if tail.is_empty() || tail.starts_with('/') => (&path[..at + PROXY.len()], tail),
+        _ => whole,
     }
 }
 
@@ -150,7 +183,7 @@ mod tests {
                         route.plural,
                         or(route.name),
                         or(route.subresource),
-                        if route.rest { " +" } else { "" },
+                        if route.rest { " +".to_owned() } else { route.tail },
                         if route.watch { " watch" } else { "" }
                     )
                 }
@@ -164,7 +197,12 @@ mod tests {
         check("/api/v1/namespaces/default/finalize", "- v1 - namespaces default finalize");
         check("/api/v1/namespaces/default/pods", "- v1 default pods - -");
         check("/api/v1/namespaces/default/pods/a/log", "- v1 default pods a log");
-        check("/api/v1/namespaces/default/pods/a/proxy/x/y", "- v1 default pods a proxy +");
+        check("/api/v1/namespaces/default/pods/a/proxy/x/y", "- v1 default pods a proxy/x/y");
+        check("/api/v1/namespaces/default/services/http:a:web/proxy", "- v1 default services http:a:web proxy");
+        check("/api/v1/nodes/n/proxy/", "- v1 - nodes n proxy/");
+        check("/api/v1/namespaces/default/pods/a/proxy//a%2Fb/../", "- v1 default pods a proxy//a%2Fb/../");
+        check("/api/v1/namespaces/default/pods/proxy/log", "- v1 default pods proxy log");
+        check("/api/v1/namespaces/default/pods/a/log/x", "- v1 default pods a log +");
         check("/apis/apps/v1/namespaces/x/deployments/d/scale", "apps v1 x deployments d scale");
         check("/apis/apps/v1/deployments/", "apps v1 - deployments - -");
         check("/api/v1/watch/namespaces", "- v1 - namespaces - - watch");

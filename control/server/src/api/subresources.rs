@@ -1,4 +1,4 @@
-//! Subresources that do something: binding, eviction; and those that are not built yet.
+//! Subresources that do something: binding, eviction.
 
 use http::{Response, StatusCode};
 use hyper::body::Incoming;
@@ -9,12 +9,6 @@ use serde_json::{Value, json};
 
 use super::{At, Call, deletion, reply};
 use crate::Body;
-
-/// The answer to what will come later.
-pub(super) fn not_built(what: &str) -> Status {
-    let message = format!("{what} is not built yet in this version of Palinurus");
-    Status { code: 501, reason: None, message, details: None }
-}
 
 /// `POST pods/NAME/binding`: what a scheduler decides.
 pub(super) async fn bind(call: &Call<'_>, at: &At, body: Incoming) -> Result<Response<Body>, Status> {

@@ -83,7 +83,9 @@ fn path_verdict(user: &User, verb: &str, path: &str) -> Verdict {
     let allowed = reads
         && (below(path, PUBLIC)
             || user.node().is_some() && below(path, &["/v2"])
-            || user.is_in(SERVERS) && (below(path, &["/v2", "/cluster/nodes"]) || path == "/cluster/servers"));
+            || user.is_in(SERVERS) && (below(path, &["/v2"]) || path == "/cluster/servers"));
+    // What is asked of a node by a server without a way to it.
+    let allowed = allowed || user.is_in(SERVERS) && below(path, &["/cluster/nodes"]);
     // What was pushed to one server is offered to the others.
     let allowed = allowed || verb == "put" && user.is_in(SERVERS) && below(path, &["/v2"]);
     // Which token lets what join is told there, in words.

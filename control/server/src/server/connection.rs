@@ -19,7 +19,7 @@ use super::idle::Activity;
 use crate::api::{Api, Caller};
 use crate::auth::{AUTHENTICATED, User};
 use crate::rarely::unless;
-use crate::wire::Guarded;
+use crate::wire::{Guarded, Patience};
 use crate::{Tunnels, peers, pki, tunnel};
 
 const TLS_HANDSHAKE: Duration = Duration::from_secs(10);
@@ -164,15 +164,20 @@ impl Accept {
             .initial_stream_window_size(256 * 1024)
             .initial_connection_window_size(2 * 1024 * 1024);
         let activity = Activity::new();
-        let service = service_fn(|request| {
+        let patience = Patience::new(WRITE_STALL);
+        let service = service_fn(|mut request: http::Request<hyper::body::Incoming>| {
             let (api, peer, under_way) = (self.api.clone(), peer.clone(), activity.begin());
+            // A connection that becomes streams may pause for longer.
+            if !http2 {
+                request.extensions_mut().insert(patience.clone());
+            }
             async move {
                 let response = api.handle(&peer, request).await;
                 Ok::<_, std::convert::Infallible>(under_way.until_taken(response))
             }
         });
-        let io = TokioIo::new(Guarded::new(tls, FIRST_BYTE, WRITE_STALL));
-        let connection = builder.serve_connection(io, service).into_owned();
+        let io = TokioIo::new(Guarded::new(tls, FIRST_BYTE, patience.clone()));
+        let connection = builder.serve_connection_with_upgrades(io, service).into_owned();
         tokio::pin!(connection);
         let (stop, idle) = (self.stop.clone(), activity.idle(self.stranger_idle));
         let end = async move {

@@ -71,6 +71,7 @@ impl Server {
         let stranger_idle = config.stranger_idle;
         let strangers = Arc::new(Semaphore::new((config.max_connections / 2).max(1)));
         let leased = registry.clone();
+        let (connections, cut) = (TaskTracker::new(), CancellationToken::new());
         let api = Arc::new(Api::new(
             config,
             local,
@@ -78,8 +79,8 @@ impl Server {
             Keys { ca: ca.clone(), key: Arc::new(key), known },
             tunnels.clone(),
             stop.clone(),
+            connections.clone(),
         ));
-        let (connections, cut) = (TaskTracker::new(), CancellationToken::new());
         let accept = connection::Accept {
             listener,
             acceptor,

@@ -79,16 +79,37 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Noted<T> {
     }
 }
 
+/// How long a peer may take nothing of what is sent; it can be changed while the connection goes on.
+#[derive(Clone)]
+pub(crate) struct Patience(Arc<AtomicU64>);
+
+impl Patience {
+    pub(crate) fn new(limit: Duration) -> Self {
+        let patience = Self(Arc::default());
+        patience.set(limit);
+        patience
+    }
+
+    /// From the next write on.
+    pub(crate) fn set(&self, limit: Duration) {
+        self.0.store(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    fn limit(&self) -> Duration {
+        Duration::from_millis(self.0.load(Ordering::Relaxed))
+    }
+}
+
 /// A stream that fails when the peer sends nothing at first, or later takes nothing of what is sent, for too long.
 pub(crate) struct Guarded<T> {
     inner: T,
     first: Option<Pin<Box<Sleep>>>,
-    stall: Duration,
+    stall: Patience,
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
 impl<T> Guarded<T> {
-    pub(crate) fn new(inner: T, first_byte: Duration, stall: Duration) -> Self {
+    pub(crate) fn new(inner: T, first_byte: Duration, stall: Patience) -> Self {
         Self { inner, first: Some(Box::pin(tokio::time::sleep(first_byte))), stall, stalled: None }
     }
 
@@ -98,7 +119,7 @@ impl<T> Guarded<T> {
             self.stalled = None;
             return outcome;
         }
-        let stall = self.stall;
+        let stall = self.stall.limit();
         let timer = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(stall)));
         match timer.as_mut().poll(cx) {
             Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
@@ -163,12 +184,12 @@ mod tests {
     #[tokio::test]
     async fn a_peer_that_never_speaks_is_given_up_and_one_that_spoke_may_pause() {
         let (_quiet, server) = tokio::io::duplex(64);
-        let read = Guarded::new(server, SHORT, LONG).read_u8().await;
+        let read = Guarded::new(server, SHORT, Patience::new(LONG)).read_u8().await;
         assert_eq!(read.map_err(|error| error.kind()), Err(io::ErrorKind::TimedOut));
 
         let (mut speaking, server) = tokio::io::duplex(64);
         speaking.write_all(b"a").await.expect("room");
-        let mut guarded = Guarded::new(server, SHORT, LONG);
+        let mut guarded = Guarded::new(server, SHORT, Patience::new(LONG));
         assert_eq!(guarded.read_u8().await.expect("a byte"), b'a');
         let pause = tokio::time::timeout(SHORT * 3, guarded.read_u8()).await;
         assert!(pause.is_err(), "still waiting");
@@ -177,7 +198,7 @@ mod tests {
     #[tokio::test]
     async fn a_peer_that_takes_nothing_is_given_up() {
         let (_full, server) = tokio::io::duplex(4);
-        let written = Guarded::new(server, LONG, SHORT).write_all(b"more than fits").await;
+        let written = Guarded::new(server, LONG, Patience::new(SHORT)).write_all(b"more than fits").await;
         assert_eq!(written.map_err(|error| error.kind()), Err(io::ErrorKind::TimedOut));
     }
 

@@ -6,6 +6,6 @@ mod reading;
 mod splice;
 
 pub(crate) use compress::compressed;
-pub(crate) use io::{Guarded, LastRead};
+pub(crate) use io::{Guarded, LastRead, Patience};
 pub(crate) use reading::{BodyError, read_body};
 pub(crate) use splice::{Size, Spliced};

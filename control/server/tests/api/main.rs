@@ -8,5 +8,6 @@ mod forms;
 mod nodes;
 mod objects;
 mod servers;
+mod streams;
 mod tokens;
 mod watches;

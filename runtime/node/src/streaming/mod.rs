@@ -1,5 +1,6 @@
 //! Programs whose streams go to a client: what runs them, as an interface, and its other side, the server's requests.
 
+mod forward;
 mod refusing;
 mod request;
 mod session;
@@ -8,6 +9,7 @@ mod streams;
 use async_trait::async_trait;
 use pal_resources::Status;
 
+pub(crate) use forward::forward;
 pub(crate) use refusing::Refusing;
 pub(crate) use request::Request;
 pub(crate) use session::serve;

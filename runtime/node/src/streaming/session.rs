@@ -116,7 +116,9 @@ where
                     }
                 }
                 (channel::RESIZE, data) => {
-                    if let Ok(size) = serde_json::from_slice(data) {
+                    // A client may send several at once.
+                    let sizes = serde_json::Deserializer::from_slice(data).into_iter::<Size>();
+                    if let Some(size) = sizes.map_while(Result::ok).last() {
                         self.size.send_replace(Some(size));
                     }
                 }
@@ -139,5 +141,87 @@ impl hyper::body::Body for Answer {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         self.packets.poll_recv(cx).map(|packet| packet.map(|bytes| Ok(Frame::data(bytes))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use async_trait::async_trait;
+    use http_body_util::StreamBody;
+    use tokio::io::AsyncReadExt as _;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    /// Says what it was given, and ends with the number of bytes that it read.
+    struct Telling;
+
+    #[async_trait]
+    impl Session for Telling {
+        async fn run(self: Box<Self>, mut streams: Streams) -> Result<i32, String> {
+            let mut text = String::new();
+            if let Some(stdin) = &mut streams.stdin {
+                stdin.read_to_string(&mut text).await.map_err(|e| e.to_string())?;
+            }
+            let size = streams.size.borrow().map(|size| size.width);
+            if let Some(stdout) = &mut streams.stdout {
+                let said = format!("{text} {size:?} {}", streams.tty);
+                stdout.write_all(said.as_bytes()).await.map_err(|e| e.to_string())?;
+            }
+            if let Some(stderr) = &mut streams.stderr {
+                stderr.write_all(b"oh").await.map_err(|e| e.to_string())?;
+            }
+            if text == "fail" { Err("it failed".to_owned()) } else { Ok(text.len() as i32) }
+        }
+    }
+
+    async fn streamed(query: &str, sent: &[Packet]) -> Vec<Packet> {
+        let frames: Vec<_> = sent.iter().map(|p| Ok::<_, BoxError>(Frame::data(Bytes::from(p.encode())))).collect();
+        let body = StreamBody::new(futures::stream::iter(frames));
+        let request = Request::parse(query).unwrap();
+        let answer = serve(Box::new(Telling), &request, body, &TaskTracker::new());
+        let bytes = tokio::time::timeout(PATIENCE, answer.into_body().collect()).await.unwrap().unwrap().to_bytes();
+        let mut packets = Packets::default();
+        packets.push(&bytes);
+        std::iter::from_fn(|| packets.take().unwrap()).collect()
+    }
+
+    #[tokio::test]
+    async fn a_program_is_streamed_to_its_end() {
+        let check = async |query: &str, sent: &[Packet], expected: &[(u8, &str)]| {
+            let found = streamed(query, sent).await;
+            let found: Vec<(u8, String)> =
+                found.into_iter().map(|p| (p.channel, String::from_utf8(p.data).unwrap())).collect();
+            let expected: Vec<(u8, String)> = expected.iter().map(|(c, text)| (*c, text.to_string())).collect();
+            assert_eq!(found, expected, "{query}");
+        };
+        let ending = |ending: Ending| String::from_utf8(ending.to_json()).unwrap();
+        let (end0, end5) = (ending(Ending::Exit(0)), ending(Ending::Exit(5)));
+        let sent = [
+            Packet::new(channel::RESIZE, r#"{"Width":80,"Height":24}{"Width":81,"Height":24}"#),
+            Packet::new(channel::STDIN, "he"),
+            Packet::new(channel::STDIN, "llo"),
+            Packet::close(channel::STDIN),
+        ];
+        check("stdin=1&stdout=1&stderr=1", &sent, &[(1, "hello Some(81) false"), (2, "oh"), (3, &end5)]).await;
+        check("stdin=1&stdout=1&tty=1", &sent[1..], &[(1, "hello None true"), (3, &end5)]).await;
+        check("stderr=1", &sent, &[(2, "oh"), (3, &end0)]).await;
+        let failed = Status::internal("error executing command in container: it failed");
+        let fail = [Packet::new(channel::STDIN, "fail")];
+        check("stdin=1", &fail, &[(3, &ending(Ending::Failed(failed)))]).await;
+    }
+
+    #[tokio::test]
+    async fn a_program_ends_with_its_client() {
+        let body = StreamBody::new(futures::stream::pending::<Result<Frame<Bytes>, BoxError>>());
+        let tasks = TaskTracker::new();
+        let answer = serve(Box::new(Telling), &Request::parse("stdin=1").unwrap(), body, &tasks);
+        assert_eq!(tasks.len(), 1);
+        drop(answer);
+        tasks.close();
+        tokio::time::timeout(PATIENCE, tasks.wait()).await.unwrap();
     }
 }

@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Text;
 
-use super::volume;
+use super::{ephemeral, volume};
 use crate::kinds::optional::{fill, fill_number, items_mut, text};
 use crate::quantity::Quantity;
 
@@ -37,6 +37,9 @@ pub(super) fn fill_spec(spec: &mut PodSpec) {
     }
     for container in items_mut(&mut spec.init_containers) {
         fill_container(container);
+    }
+    for container in items_mut(&mut spec.ephemeral_containers) {
+        ephemeral::fill_container(container);
     }
     for volume in items_mut(&mut spec.volumes) {
         fill_volume(volume);
@@ -162,7 +165,7 @@ fn fill_volume(source: &mut Volume) {
 }
 
 /// `Always` where the image's name may mean another image tomorrow.
-fn default_pull_policy(image: &str) -> &'static str {
+pub(super) fn default_pull_policy(image: &str) -> &'static str {
     let (name, digest) = image.split_once('@').map_or((image, None), |(n, d)| (n, Some(d)));
     let last = name.rsplit('/').next().unwrap_or(name);
     match (last.split_once(':'), digest) {

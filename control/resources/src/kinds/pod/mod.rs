@@ -3,6 +3,7 @@
 mod container;
 mod defaults;
 mod env;
+mod ephemeral;
 mod probe;
 mod qos;
 mod spec;
@@ -78,12 +79,9 @@ impl Kind for Pod {
         fill(&mut status.phase, "Pending");
     }
 
-    fn validate_subresource(&self, _name: &str, errors: &mut Errors) {
-        let spec = self.spec.as_ref();
-        if spec.is_some_and(|spec| !items(&spec.ephemeral_containers).is_empty()) {
-            let path = FieldPath::new("spec").child("ephemeralContainers");
-            let why = "ephemeral containers are not supported: a pod keeps the containers it was created with";
-            errors.push(FieldError::forbidden(&path, why));
+    fn validate_subresource_update(&self, name: &str, old: &Self, errors: &mut Errors) {
+        if let ("ephemeralcontainers", Some(new), Some(old)) = (name, &self.spec, &old.spec) {
+            ephemeral::validate_update(new, old, errors);
         }
     }
 
@@ -95,9 +93,12 @@ impl Kind for Pod {
         };
         spec::validate(spec, &path, errors);
         spec::validate_pod(spec, &path, errors);
-        if !items(&spec.ephemeral_containers).is_empty() {
-            let why = "cannot be set on create";
-            errors.push(FieldError::forbidden(&path.child("ephemeralContainers"), why));
+    }
+
+    fn validate_create(&self, errors: &mut Errors) {
+        if self.spec.as_ref().is_some_and(|spec| !items(&spec.ephemeral_containers).is_empty()) {
+            let path = FieldPath::new("spec").child("ephemeralContainers");
+            errors.push(FieldError::forbidden(&path, "cannot be set on create"));
         }
     }
 

@@ -310,12 +310,39 @@ fn amounts_are_rounded_up_to_thousandths() {
 }
 
 #[test]
-fn a_pod_gets_no_containers_later() {
+fn ephemeral_containers_come_later_and_stay_as_they_are() {
     let old = created("Pod", json!({"spec": {"containers": [container()]}}));
-    let change = json!({"spec": {"ephemeralContainers": [{"name": "debug", "image": "x"}], "nodeName": "n"}});
-    let status = updated("Pod", &old, Some("ephemeralcontainers"), change).expect_err("not built");
-    let expected = "spec.ephemeralContainers: Forbidden: ephemeral containers are not supported: a pod keeps the containers it was created with";
-    assert_eq!(causes(&status), [expected]);
+    let own = old["spec"]["containers"][0]["name"].clone();
+    let with = |containers: Value| json!({"spec": {"ephemeralContainers": containers, "nodeName": "n"}});
+    let debug = json!({"name": "debug", "image": "x", "targetContainerName": own, "stdin": true});
+    let given = with(json!([debug]));
+    let new = updated("Pod", &old, Some("ephemeralcontainers"), given).expect("a container more");
+    let added = &new["spec"]["ephemeralContainers"][0];
+    assert_eq!((&added["imagePullPolicy"], &added["terminationMessagePolicy"]), (&json!("Always"), &json!("File")));
+    assert!(new["spec"].get("nodeName").is_none(), "nothing else is taken");
+    let plain = updated("Pod", &new, None, json!({"metadata": {"labels": {"a": "b"}}}));
+    assert_eq!(plain.expect("an update")["spec"]["ephemeralContainers"], new["spec"]["ephemeralContainers"]);
+    let check = |containers: Value, expected: &[&str]| {
+        let status = updated("Pod", &new, Some("ephemeralcontainers"), with(containers)).expect_err("a fault");
+        assert_eq!(causes(&status), expected);
+    };
+    let path = "spec.ephemeralContainers";
+    check(json!([]), &[&format!("{path}: Forbidden: existing ephemeral containers \"debug\" may not be removed\n")]);
+    let changed = json!({"name": "debug", "image": "y", "targetContainerName": own, "stdin": true});
+    check(
+        json!([changed]),
+        &[&format!("{path}: Forbidden: existing ephemeral containers \"debug\" may not be changed\n")],
+    );
+    let odd = json!({"name": own, "targetContainerName": "none", "ports": [{"containerPort": 80}]});
+    check(
+        json!([debug, odd]),
+        &[
+            &format!("{path}[1].name: Duplicate value: {own}"),
+            &format!("{path}[1].image: Required value"),
+            &format!("{path}[1].targetContainerName: Not found: \"none\""),
+            &format!("{path}[1].ports: Forbidden: cannot be set for an Ephemeral Container"),
+        ],
+    );
 }
 
 #[test]

@@ -39,7 +39,7 @@ pub(super) async fn answer(
         ["servers"] if method == Method::POST => admission::admit(call, from, body).await,
         ["servers", name] if method == Method::DELETE => members::remove(call, name).await,
         ["servers", name, "lead"] if method == Method::POST => members::lead(call, name).await,
-        ["nodes", node, ..] => nodes::relay(call, node).await,
+        ["nodes", node, ..] => nodes::relay(call, node, body).await,
         ["snapshot"] if method == Method::GET => snapshot::save(call).await,
         ["servers"] | ["servers", _] | ["servers", _, "lead"] | ["snapshot"] => Err(method_not_allowed()),
         _ => Err(Status::unknown_path()),

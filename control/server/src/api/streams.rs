@@ -1,0 +1,241 @@
+//! `pods/NAME/exec`, `attach` and `portforward`: what is checked before a connection becomes streams.
+
+use http::header::CONTENT_TYPE;
+use http::{Response, StatusCode};
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use k8s_openapi::api::core::v1::Pod;
+use pal_registry::Read;
+use pal_resources::Status;
+use pal_resources::status::{StatusCause, StatusDetails};
+
+use super::gate::Ticket;
+use super::query::Query;
+use super::{At, Call, Target, allow, log, reply};
+use crate::auth::Attributes;
+use crate::stream::{self, Asked, Chosen, EXEC_PROTOCOLS, FORWARD_PROTOCOLS, Forwarding, Node, NodeError, Programs};
+use crate::wire::Patience;
+use crate::{Body, TunnelError};
+
+/// The channels that WebSocket's messages can name, two for each port.
+const PORTS: usize = 127;
+
+/// Runs a program in a container, or joins the one that runs there.
+pub(super) async fn program(call: &Call<'_>, at: &At, what: &str) -> Result<Response<Body>, Status> {
+    let (ticket, pod) = begin(call, at).await?;
+    let name = at.name()?;
+    let container = log::container(&pod, call.query.get("container"))?;
+    let node = node(call, &pod)?;
+    let wanted = programs(call.query);
+    let (asked, upgrade) = upgrade(call)?;
+    let chosen = match stream::choose(&asked, &EXEC_PROTOCOLS) {
+        Ok(chosen) => chosen,
+        Err(refusal) => return Ok(refusal),
+    };
+    let namespace = at.namespace().unwrap_or_default();
+    let path = format!("/{what}/{namespace}/{name}/{container}?{}", forwarded(call.query, wanted));
+    let program = match node.converse(&path).await {
+        Ok(conversation) => Ok(conversation),
+        Err(error) if told_later(&chosen) => Err(failed(&error)),
+        Err(error) => return refused(error),
+    };
+    let response = stream::switching(&chosen);
+    become_streams(call, upgrade, ticket, move |io| stream::run_program(io, chosen, wanted, program));
+    Ok(response)
+}
+
+/// Forwards connections to a pod's ports.
+pub(super) async fn forward(call: &Call<'_>, at: &At) -> Result<Response<Body>, Status> {
+    let (ticket, pod) = begin(call, at).await?;
+    let node = node(call, &pod)?;
+    let (asked, upgrade) = upgrade(call)?;
+    let chosen = match stream::choose(&asked, &FORWARD_PROTOCOLS) {
+        Ok(chosen) => chosen,
+        Err(refusal) => return Ok(refusal),
+    };
+    let ports = match &chosen {
+        Chosen::Channels { .. } => ports(call.query)?,
+        Chosen::Tunnelled { .. } | Chosen::Spdy { .. } => Vec::new(),
+    };
+    let forwarding = Forwarding {
+        node,
+        namespace: at.namespace().unwrap_or_default().to_owned(),
+        pod: at.name()?.to_owned(),
+        uid: pod.metadata.uid.unwrap_or_default(),
+        ports,
+    };
+    let response = stream::switching(&chosen);
+    become_streams(call, upgrade, ticket, move |io| stream::run_forward(io, chosen, forwarding));
+    Ok(response)
+}
+
+/// What all have in common: that the user may, and that the pod is there. Whoever may only read may not stream, though
+/// WebSocket asks with GET (KEP-4006).
+async fn begin(call: &Call<'_>, at: &At) -> Result<(Ticket, Pod), Status> {
+    let target = Target {
+        group: &at.resource.group,
+        resource: &at.resource.plural,
+        subresource: at.subresource().unwrap_or_default(),
+        namespace: at.namespace().unwrap_or_default(),
+        name: at.name()?,
+        field_selector: "",
+    };
+    allow::check(call, &Attributes::Resource("create", target)).await?;
+    let ticket = call.api.gate.stream(&call.client)?;
+    let pod = call.registry().get(&at.resource, at.namespace(), at.name()?, Read::Consistent).await?.parse()?;
+    Ok((ticket, pod))
+}
+
+fn node(call: &Call<'_>, pod: &Pod) -> Result<Node, Status> {
+    let name = pod.metadata.name.as_deref().unwrap_or_default();
+    let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).filter(|node| !node.is_empty());
+    let node = node.ok_or_else(|| Status::bad_request(format!("pod {name} does not have a host assigned")))?;
+    Ok(way_to(call, node))
+}
+
+/// The way to a node.
+pub(super) fn way_to(call: &Call<'_>, node: &str) -> Node {
+    Node { name: node.to_owned(), tunnels: call.api.tunnels.clone(), peers: call.api.config.peers.clone() }
+}
+
+fn upgrade(call: &Call<'_>) -> Result<(Asked, OnUpgrade), Status> {
+    let required = || Status::bad_request("Upgrade request required");
+    let asked = stream::asked(&call.parts.method, &call.parts.headers)?.ok_or_else(required)?;
+    // There is none where the connection is one of HTTP/2.
+    let upgrade = call.parts.extensions.get::<OnUpgrade>().cloned().ok_or_else(required)?;
+    Ok((asked, upgrade))
+}
+
+/// Runs `work` on the connection once the answer is sent, for as long as the server runs.
+fn become_streams<F, W>(call: &Call<'_>, upgrade: OnUpgrade, ticket: Ticket, work: F)
+where
+    F: FnOnce(TokioIo<Upgraded>) -> W + Send + 'static,
+    W: Future<Output = ()> + Send,
+{
+    let stop = call.api.stop.clone();
+    let patience = call.parts.extensions.get::<Patience>().cloned();
+    call.api.tasks.spawn(async move {
+        let _ticket = ticket;
+        let streamed = async {
+            match tokio::time::timeout(stream::SWITCH, upgrade).await {
+                Ok(Ok(upgraded)) => {
+                    if let Some(patience) = patience {
+                        patience.set(stream::IDLE);
+                    }
+                    work(TokioIo::new(upgraded)).await;
+                }
+                Ok(Err(error)) => tracing::debug!(%error, "a connection did not become streams"),
+                Err(_) => tracing::debug!("a connection did not become streams in time"),
+            }
+        };
+        tokio::select! {
+            () = streamed => {}
+            () = stop.cancelled() => {}
+        }
+    });
+}
+
+fn programs(query: &Query<'_>) -> Programs {
+    Programs {
+        stdin: query.flag("stdin"),
+        stdout: query.flag("stdout"),
+        stderr: query.flag("stderr"),
+        tty: query.flag("tty"),
+    }
+}
+
+/// What the node is told.
+fn forwarded(query: &Query<'_>, wanted: Programs) -> String {
+    let mut out = url::form_urlencoded::Serializer::new(String::new());
+    for argument in query.all("command") {
+        out.append_pair("command", argument);
+    }
+    let Programs { stdin, stdout, stderr, tty } = wanted;
+    for (name, wanted) in [("stdin", stdin), ("stdout", stdout), ("stderr", stderr), ("tty", tty)] {
+        if wanted {
+            out.append_pair(name, "true");
+        }
+    }
+    out.finish()
+}
+
+/// The ports that clients of numbered channels name beforehand.
+fn ports(query: &Query<'_>) -> Result<Vec<u16>, Status> {
+    let mut ports = Vec::new();
+    for text in query.all("ports").flat_map(|ports| ports.split(',')) {
+        match text.parse::<u16>() {
+            Ok(0) => return Err(Status::bad_request(format!("port {text:?} must be > 0"))),
+            Ok(port) => ports.push(port),
+            Err(_) => return Err(Status::bad_request(format!("unable to parse {text:?} as a port"))),
+        }
+    }
+    match ports.len() {
+        0 => Err(Status::bad_request("query parameter \"port\" is required")),
+        1..=PORTS => Ok(ports),
+        many => Err(Status::bad_request(format!("{many} ports, where {PORTS} are the most"))),
+    }
+}
+
+/// Whether the client is told of a failure on its channels: kube-apiserver answers it before it asks the node.
+fn told_later(chosen: &Chosen) -> bool {
+    matches!(chosen, Chosen::Channels { protocol, .. } if protocol.closes())
+}
+
+/// Why there is no program, to a client whose connection has become streams.
+fn failed(error: &NodeError) -> Status {
+    let why = match error {
+        NodeError::Away(error) => format!("error sending request: {error}"),
+        NodeError::Refused { message, .. } => format!("unable to upgrade connection: {message}"),
+    };
+    let cause = StatusCause { message: why.clone(), ..StatusCause::default() };
+    let details = StatusDetails { causes: vec![cause], ..StatusDetails::default() };
+    Status { details: Some(details), ..Status::internal(why) }
+}
+
+/// The same to one whose connection has not: the node's own words.
+fn refused(error: NodeError) -> Result<Response<Body>, Status> {
+    match error {
+        NodeError::Away(error) => Err(away(&error)),
+        NodeError::Refused { code, message } => {
+            let code = if code.is_client_error() || code.is_server_error() { code } else { StatusCode::BAD_GATEWAY };
+            let mut response = reply::text(code, message);
+            response.headers_mut().insert(CONTENT_TYPE, http::HeaderValue::from_static("text/plain; charset=utf-8"));
+            Ok(response)
+        }
+    }
+}
+
+fn away(error: &TunnelError) -> Status {
+    Status::internal(format!("error dialing backend: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_node_is_told_of_a_request() {
+        let check = |query: &'static str, expected: &str| {
+            let query = Query::parse(Some(query));
+            assert_eq!(forwarded(&query, programs(&query)), expected);
+        };
+        check(
+            "command=sh&command=-c&command=a+b%26c&container=x&stdout=1&stderr=true",
+            "command=sh&command=-c&command=a+b%26c&stdout=true&stderr=true",
+        );
+        check("stdin=true&stdout=false&tty", "stdin=true&tty=true");
+    }
+
+    #[test]
+    fn ports_are_read_or_refused() {
+        let check = |query: &'static str, expected: Result<&[u16], &str>| {
+            let found = ports(&Query::parse(Some(query))).map_err(|status| status.message);
+            assert_eq!(found.as_deref().map_err(String::as_str), expected, "{query}");
+        };
+        check("ports=80", Ok(&[80]));
+        check("ports=80,443&ports=1", Ok(&[80, 443, 1]));
+        check("", Err("query parameter \"port\" is required"));
+        check("ports=0", Err("port \"0\" must be > 0"));
+        check("ports=x", Err("unable to parse \"x\" as a port"));
+    }
+}
