@@ -8,6 +8,7 @@ mod nodes;
 mod operations;
 mod pods;
 mod servers;
+mod streams;
 
 use std::time::Duration;
 

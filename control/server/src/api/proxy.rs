@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use http::header::{
-    AUTHORIZATION, CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, LOCATION, PROXY_AUTHENTICATE,
+    AUTHORIZATION, CONNECTION, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, LOCATION, PROXY_AUTHENTICATE,
     PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{Method, Request, Response, StatusCode};
@@ -28,8 +28,8 @@ const HTTP_PORT: &str = "80";
 const NODE_PORT: &str = "10250";
 /// Set by a node on an answer that is its own: there is no such pod, or nothing listens there.
 const REFUSED: HeaderName = HeaderName::from_static("pal-refused");
-const OF_ONE_HOP: [HeaderName; 8] =
-    [CONNECTION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, REFUSED];
+const OF_ONE_HOP: [HeaderName; 9] =
+    [CONNECTION, EXPECT, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, REFUSED];
 
 /// Where a request goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
