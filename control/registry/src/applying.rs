@@ -11,7 +11,7 @@ use crate::ownership::{self, Tracker};
 use crate::registry::{ATTEMPTS, Registry, contended};
 use crate::stored::{self, Managed, Stored};
 use crate::update::{Decision, Target, decide, rescale, scale_object, shown_scale};
-use crate::{key, meta, restrict};
+use crate::{custom, key, meta, restrict};
 
 /// The kind that the subresource `scale` is of: group, version, kind.
 pub(crate) const SCALE: (&str, &str, &str) = ("autoscaling", "v1", "Scale");
@@ -71,7 +71,7 @@ impl Registry {
         if meta::text(&object, "name").is_empty() {
             return Err(meta::nameless(name));
         }
-        let mut object = conformed(resource, object)?;
+        let mut object = custom::conform(object, resource, FieldValidation::Ignore)?.value;
         meta::settle_place(&mut object, name, namespace.filter(|_| resource.namespaced))?;
         meta::metadata_mut(&mut object)?.shift_remove("resourceVersion");
         let managed = stored::managed(managers.to_json());
@@ -100,7 +100,7 @@ impl Registry {
             let Applied { object, managers } =
                 apply::apply(&tracker.rules(), &old.value, config, &managers, &tracker.writer(), force)
                     .map_err(|error| error.status())?;
-            let outcome = decide(target, &old.value, conformed(resource, object)?, &env)?;
+            let outcome = decide(target, &old.value, custom::conform(object, resource, FieldValidation::Ignore)?.value, &env)?;
             if let Outcome::Keep(new) = &outcome {
                 restrict::check(&options.actor, resource, Some(&old.value), new)?;
                 options.admit(Some(&old.value), new)?;
@@ -125,18 +125,11 @@ fn check_kind(resource: &Resource, subresource: Option<&str>, config: &Value) ->
     Err(Status::bad_request(format!("invalid object type: {given_group}/{given_version}, Kind={given_kind}")))
 }
 
-/// What was merged as an object of its kind.
-fn conformed(resource: &Resource, object: Value) -> Result<Value, Status> {
-    let kind = (&*resource.group, &*resource.version, &*resource.kind);
-    Ok(codec::conform(object, kind, FieldValidation::Ignore)?.value)
-}
+/// Where the number of replicas stands in every Scale.
+const IN_SCALE: &[&str] = &["spec", "replicas"];
 
-fn replicas() -> FieldSet {
-    FieldSet::of_fields(&[&["spec", "replicas"]])
-}
-
-fn owns_replicas(entry: &Entry) -> bool {
-    entry.fields.has(&[Element::field("spec"), Element::field("replicas")])
+fn owns(entry: &Entry, path: &[&str]) -> bool {
+    entry.fields.has(&path.iter().map(|name| Element::field(name)).collect::<Vec<_>>())
 }
 
 /// Applies to the Scale of an object: the Scale that comes of it, and the object's managers.
@@ -154,37 +147,39 @@ fn apply_scale(
     let owners = ownership::read(&old.managed);
     let live = shown_scale(resource, &old.value)?;
     // Who owns the object's number of replicas owns the Scale's.
-    let of_scale = owners.entries().iter().filter(|entry| owns_replicas(entry)).map(|entry| Entry {
+    let path = custom::replicas_path(resource);
+    let of_scale = owners.entries().iter().filter(|entry| owns(entry, &path)).map(|entry| Entry {
         api_version: SCALE_VERSION.to_owned(),
-        fields: replicas(),
+        fields: FieldSet::of_fields(&[IN_SCALE]),
         ..entry.clone()
     });
     let applied = apply::apply(&rules, &live, config, &Managers::of(of_scale.collect()), writer, force)
         .map_err(|error| error.status())?;
     let scale = codec::conform(applied.object, SCALE, FieldValidation::Ignore)?.value;
-    let managers = of_object(owners.entries(), applied.managers.entries(), &resource.api_version());
+    let managers = of_object(owners.entries(), applied.managers.entries(), &resource.api_version(), &path);
     Ok((scale, stored::managed(managers.to_json())))
 }
 
 /// An object's managers after those of its Scale changed.
-fn of_object(owners: &[Entry], of_scale: &[Entry], api_version: &str) -> Managers {
+fn of_object(owners: &[Entry], of_scale: &[Entry], api_version: &str, path: &[&str]) -> Managers {
+    let replicas = FieldSet::of_fields(&[path]);
     let same =
         |a: &Entry, b: &Entry| (&a.manager, a.operation, &a.subresource) == (&b.manager, b.operation, &b.subresource);
     let mut all = Vec::new();
     for owner in owners {
         let mut owner = owner.clone();
-        match of_scale.iter().find(|entry| owns_replicas(entry) && same(entry, &owner)) {
+        match of_scale.iter().find(|entry| owns(entry, IN_SCALE) && same(entry, &owner)) {
             Some(entry) if owner.subresource == "scale" => owner.time.clone_from(&entry.time),
             Some(_) => {}
-            None => owner.fields.subtract(&replicas()),
+            None => owner.fields.subtract(&replicas),
         }
         if !owner.fields.is_empty() {
             all.push(owner);
         }
     }
-    for entry in of_scale.iter().filter(|entry| owns_replicas(entry)) {
-        if !owners.iter().any(|owner| owns_replicas(owner) && same(owner, entry)) {
-            all.push(Entry { api_version: api_version.to_owned(), fields: replicas(), ..entry.clone() });
+    for entry in of_scale.iter().filter(|entry| owns(entry, IN_SCALE)) {
+        if !owners.iter().any(|owner| owns(owner, path) && same(owner, entry)) {
+            all.push(Entry { api_version: api_version.to_owned(), fields: replicas.clone(), ..entry.clone() });
         }
     }
     Managers::of(all)

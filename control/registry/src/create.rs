@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use pal_resources::status::{StatusCause, StatusDetails};
-use pal_resources::{Reason, Resource, ResourceVersion, Status, kinds};
+use pal_resources::{Reason, Resource, ResourceVersion, Status};
 use pal_store::{Guard, Key, Op, Snapshot};
 use serde_json::Value;
 
@@ -15,7 +15,7 @@ use crate::quota::Use;
 use crate::registry::{ATTEMPTS, Registry, Tried, contended};
 use crate::service::{self, Claims};
 use crate::stored::Managed;
-use crate::{key, meta, names, quota, restrict, wire};
+use crate::{custom, key, meta, names, quota, restrict, wire};
 
 /// How many generated names are tried before the client is told that none was free.
 const NAME_ATTEMPTS: usize = 8;
@@ -85,7 +85,7 @@ impl Registry {
         let scene = Scene { snapshot: &snapshot, resource, subresource: None, namespace };
         scene.fill(&mut body)?;
         let env = self.env();
-        let object = kinds::create(resource, body, &env)?;
+        let object = custom::create(resource, body, &env)?;
         options.admit(None, &object)?;
         scene.check(None, &object, options)?;
         // What nobody looks at any more, the store need not copy to change.
@@ -147,6 +147,8 @@ impl Registry {
             snapshot = self.shared.store.applied();
         }
         let home = self.check_namespace(&snapshot, resource, namespace, name)?;
+        let definition =
+            custom::kind_of(resource).map(|kind| kind.check_definition(&snapshot, resource)).transpose()?;
         if snapshot.get(&key).is_some() {
             return Ok(Inserted::Taken(key));
         }
@@ -167,6 +169,7 @@ impl Registry {
         }
         let mut guards = vec![Guard::Absent(key.clone())];
         guards.extend(home);
+        guards.extend(definition);
         guards.extend(claims.guards.into_iter().chain(charge.guards));
         let put = Op::Put { key: key.clone(), value: encoded.bytes, revision_at: Some(encoded.revision_at) };
         let mut ops = vec![put];
@@ -175,7 +178,7 @@ impl Registry {
             ops.push(quota::changed(namespace));
         }
         match self.commit(guards, ops).await? {
-            Tried::Committed { entries, .. } => Ok(Inserted::Done(first(entries)?)),
+            Tried::Committed { entries, .. } => Ok(Inserted::Done(custom::shown(resource, first(entries)?))),
             Tried::Refused { guard: OBJECT_GUARD } => Ok(Inserted::Taken(key)),
             Tried::Refused { .. } => Ok(Inserted::Raced),
         }

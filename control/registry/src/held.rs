@@ -55,7 +55,7 @@ impl Held {
 }
 
 /// Whether anything happened, or may have.
-fn drain(watcher: &mut Watcher) -> bool {
+pub(crate) fn drain(watcher: &mut Watcher) -> bool {
     let mut any = false;
     loop {
         match watcher.try_next() {

@@ -6,6 +6,7 @@
 //! | `registry` | the handle, and how a transaction is tried |
 //! | `read`, `list`, `pages`, `watch`, `held` | reading: one object, a page of a snapshot, changes, whole resources |
 //! | `create`, `update`, `patch`, `delete`, `lifecycle` | writing; `lifecycle` decides what a delete does |
+//! | `custom` | custom resources, by their definitions |
 //! | `pod`, `service`, `events` | what one kind has beside that |
 //! | `admission`, `quota` | what else in the cluster has a say in a write |
 //! | `ownership`, `applying` | who owns the fields, server-side apply |
@@ -19,6 +20,7 @@ mod applying;
 mod bootstrap;
 mod config;
 mod create;
+pub mod custom;
 mod delete;
 mod events;
 mod held;

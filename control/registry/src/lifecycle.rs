@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp, TimestampRound, Unit};
 use pal_resources::{Resource, ResourceVersion, Status, kinds};
 use serde_json::Value;
 
-use crate::meta;
+use crate::{custom, meta};
 use crate::options::{DeleteOptions, Propagation};
 
 /// The finalizer that makes the garbage collector delete the dependents first.
@@ -63,6 +63,9 @@ pub(crate) fn delete(
         return again(object, options);
     }
     let mut object = object.clone();
+    if custom::is_definition(resource) && !is_deleting(&object) {
+        custom::terminating(&mut object, now)?;
+    }
     let finalizers = finalizers_for(resource, &object, options);
     if let Some(finalizers) = &finalizers {
         meta::set_finalizers(&mut object, finalizers)?;

@@ -7,7 +7,7 @@ use pal_resources::status::StatusDetails;
 use pal_resources::{FieldError, FieldPath, Resource, ResourceVersion, Status};
 use pal_store::{Key, Snapshot};
 
-use crate::key;
+use crate::{custom, key};
 use crate::object::Object;
 use crate::options::{List, ListOptions, Read, VersionMatch};
 use crate::pages::Position;
@@ -56,7 +56,7 @@ impl Registry {
                 break;
             }
             last = Some(entry.key());
-            list.items.push(Object::stored(entry.clone()));
+            list.items.push(custom::shown(resource, Object::stored(entry.clone())));
         }
         Ok(list)
     }
@@ -159,5 +159,6 @@ fn list_options_kind() -> Resource {
         categories: Cow::Borrowed(&[]),
         verbs: Cow::Borrowed(&[]),
         subresources: Cow::Borrowed(&[]),
+        custom: None,
     }
 }

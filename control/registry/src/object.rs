@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -13,6 +13,7 @@ use pal_store::Entry;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::custom::Stamp;
 use crate::stored::{self, Stored};
 
 /// An object. Cheap to clone: all clones share the bytes and what was read from them.
@@ -165,6 +166,7 @@ pub struct Index {
     pub readable: bool,
     shown: Shown,
     measure: OnceLock<Measure>,
+    presented: Presented,
 }
 
 /// See [`Object::shown`].
@@ -177,7 +179,31 @@ impl fmt::Debug for Shown {
     }
 }
 
+/// How a custom resource's object looks in the version in which it was shown last, if that differs from how it is stored.
+#[derive(Clone, Default)]
+struct Presented(OnceLock<Arc<Mutex<Option<(Stamp, Option<Bytes>)>>>>);
+
+impl fmt::Debug for Presented {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.get().is_some() { "made" } else { "not made" })
+    }
+}
+
 impl Index {
+    /// The object's bytes as the definition of that stamp shows them, made once as long as nobody asks for others.
+    pub(crate) fn presented(&self, stamp: Stamp, make: impl FnOnce() -> Option<Bytes>) -> Option<Bytes> {
+        let kept = self.presented.0.get_or_init(Arc::default);
+        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*kept {
+            Some((known, bytes)) if *known == stamp => bytes.clone(),
+            _ => {
+                let bytes = make();
+                *kept = Some((stamp, bytes.clone()));
+                bytes
+            }
+        }
+    }
+
     /// The value of a selectable field.
     pub fn field(&self, name: &str) -> Option<&str> {
         match name {
@@ -234,6 +260,7 @@ impl Index {
             readable,
             shown: Shown::default(),
             measure: OnceLock::new(),
+            presented: Presented::default(),
         }
     }
 }

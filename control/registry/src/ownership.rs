@@ -7,6 +7,7 @@ use pal_patch::apply::{self, FieldSet, Managers, Rules, Shape, Writer};
 use pal_resources::Resource;
 use serde_json::{Map, Value};
 
+use crate::custom::{Kind, kind_of};
 use crate::lifecycle;
 use crate::options::WriteOptions;
 use crate::stored::{self, MANAGED_FIELDS, Managed, Stored};
@@ -14,7 +15,9 @@ use crate::stored::{self, MANAGED_FIELDS, Managed, Stored};
 /// A write, as far as ownership is concerned.
 pub(crate) struct Tracker<'a> {
     api_version: String,
-    shape: Shape<'static>,
+    shape: Shape<'a>,
+    /// The other versions of a custom resource.
+    others: Vec<(&'a str, Shape<'a>)>,
     ignored: &'static FieldSet,
     manager: &'a str,
     subresource: &'a str,
@@ -23,15 +26,20 @@ pub(crate) struct Tracker<'a> {
 
 impl<'a> Tracker<'a> {
     pub(crate) fn new(
-        resource: &Resource,
+        resource: &'a Resource,
         subresource: Option<&'a str>,
         options: &'a WriteOptions,
         now: Timestamp,
     ) -> Self {
-        let shape = Shape::of_kind(&resource.group, &resource.version, &resource.kind);
+        let custom = kind_of(resource);
+        let shape = match custom {
+            Some(kind) => Some(kind.shape()),
+            None => Shape::of_kind(&resource.group, &resource.version, &resource.kind),
+        };
         Self {
             api_version: resource.api_version(),
             shape: shape.unwrap_or(Shape::Deduced),
+            others: custom.map(Kind::other_shapes).unwrap_or_default(),
             ignored: reset_fields(resource, subresource),
             manager: options.field_manager.as_deref().unwrap_or_default(),
             subresource: subresource.unwrap_or_default(),
@@ -40,7 +48,7 @@ impl<'a> Tracker<'a> {
     }
 
     pub(crate) fn rules(&self) -> Rules<'_> {
-        Rules { api_version: &self.api_version, shape: self.shape, others: &[], ignored: self.ignored }
+        Rules { api_version: &self.api_version, shape: self.shape, others: &self.others, ignored: self.ignored }
     }
 
     pub(crate) fn writer(&self) -> Writer<'_> {
@@ -102,6 +110,7 @@ pub(crate) fn take_given(body: &mut Value) -> Option<Value> {
 static NOTHING: LazyLock<FieldSet> = LazyLock::new(FieldSet::default);
 static STATUS: LazyLock<FieldSet> = LazyLock::new(|| FieldSet::of_fields(&[&["status"]]));
 static SPEC: LazyLock<FieldSet> = LazyLock::new(|| FieldSet::of_fields(&[&["spec"]]));
+static METADATA_AND_SPEC: LazyLock<FieldSet> = LazyLock::new(|| FieldSet::of_fields(&[&["metadata"], &["spec"]]));
 static SPEC_AND_LABELS: LazyLock<FieldSet> =
     LazyLock::new(|| FieldSet::of_fields(&[&["spec"], &["metadata", "labels"]]));
 static OF_POD_STATUS: LazyLock<FieldSet> = LazyLock::new(|| {
@@ -125,6 +134,7 @@ pub(crate) fn reset_fields(resource: &Resource, subresource: Option<&str>) -> &'
         ("certificates.k8s.io", "certificatesigningrequests", Some("approval")) => &OF_REQUEST_APPROVAL,
         ("", "pods", Some("status")) => &OF_POD_STATUS,
         ("apps", "deployments", Some("status")) => &SPEC_AND_LABELS,
+        ("apiextensions.k8s.io", _, Some("status")) => &METADATA_AND_SPEC,
         (_, _, Some("status")) => &SPEC,
         (_, _, Some(_)) => &STATUS,
         _ if resource.subresource("status").is_some() => &STATUS,

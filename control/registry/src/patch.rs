@@ -4,6 +4,7 @@ use pal_resources::{Resource, Status, codec, schema};
 use serde_json::Value;
 
 use crate::applying::SCALE;
+use crate::custom;
 use crate::options::{Patch, PatchKind, Patched, WriteOptions};
 use crate::registry::Registry;
 use crate::stored::{MANAGED_FIELDS, Stored};
@@ -37,7 +38,11 @@ impl Registry {
                 PatchKind::Strategic => pal_patch::go_text(&patch.body),
                 _ => patched.to_string(),
             };
-            let decoded = codec::conform_patched(patched, &shown, kind, patch.validation)?;
+            let decoded = if subresource == Some("scale") {
+                codec::conform_patched(patched, &shown, kind, patch.validation)?
+            } else {
+                custom::conform_patched(patched, &shown, resource, patch.validation)?
+            };
             warnings = decoded.warnings;
             Ok(decoded.value)
         };
@@ -71,7 +76,7 @@ fn apply(patch: &Patch, old: &Value, kind: (&str, &str, &str)) -> Result<Value, 
                     415,
                     pal_resources::Reason::UnsupportedMediaType,
                     "the body of the request was in an unknown format - accepted media types include: \
-                     application/json-patch+json, application/merge-patch+json",
+                     application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml",
                 ));
             };
             pal_patch::strategic_merge(old, &patch.body, message)

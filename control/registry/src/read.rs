@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
+use pal_resources::resource::Custom;
 use pal_resources::selector::{FieldSelector, LabelSelector};
 use pal_resources::status::{StatusCause, StatusDetails};
-use pal_resources::{Reason, Resource, ResourceVersion, Status, kinds};
+use pal_resources::{Reason, Resource, ResourceVersion, Status};
 use pal_store::{Entry, Snapshot};
 
+use crate::custom::Kind;
 use crate::object::{Object, index_of};
 use crate::options::Read;
 use crate::registry::{Registry, store_failure};
-use crate::{key, wire};
+use crate::{custom, key, wire};
 
 impl Registry {
     /// One object.
@@ -27,7 +29,7 @@ impl Registry {
             // Says what is wrong with it.
             object.value()?;
         }
-        Ok(object)
+        Ok(custom::shown(resource, object))
     }
 
     /// One object as one of its subresources shows it: `scale` is of a kind of its own, the others show the object.
@@ -43,7 +45,7 @@ impl Registry {
         if subresource != "scale" {
             return Ok(object);
         }
-        let scale = kinds::scale_of(resource, &object.value()?).ok_or_else(Status::unknown_path)?;
+        let scale = custom::scale_of(resource, &object.value()?)?;
         let version = object.version();
         Ok(Object::made(wire::present("Scale", "autoscaling/v1", &scale, &None, version)?, version))
     }
@@ -95,6 +97,8 @@ fn version_too_large(asked: ResourceVersion, current: ResourceVersion) -> Status
 pub(crate) struct Selection {
     label: Option<LabelSelector>,
     field: Option<FieldSelector>,
+    /// The custom resource that is selected from, by fields that its definition names.
+    custom: Option<Custom>,
 }
 
 impl Selection {
@@ -107,11 +111,13 @@ impl Selection {
         let label = label.filter(|label| !label.is_empty());
         let field = field.filter(|field| !field.is_empty());
         for requirement in field.iter().flat_map(FieldSelector::requirements) {
-            if !kinds::selectable(resource, &requirement.field) {
+            if !custom::selectable(resource, &requirement.field) {
                 return Err(FieldSelector::unsupported(&requirement.field));
             }
         }
-        Ok(Self { label, field })
+        let own = |field: &FieldSelector| field.requirements().any(|one| !one.field.starts_with("metadata."));
+        let custom = resource.custom.clone().filter(|_| field.as_ref().is_some_and(own));
+        Ok(Self { label, field, custom })
     }
 
     /// Whether every object is shown.
@@ -144,10 +150,15 @@ impl Selection {
     pub(crate) fn matches(&self, entry: &Entry) -> bool {
         let fields_match = self.field.as_ref().is_none_or(|selector| {
             let (namespace, name) = place(entry);
+            let kind = self.custom.as_ref().and_then(Custom::get::<Kind>);
+            let own = kind.map(|kind| kind.selected(entry.value())).unwrap_or_default();
             selector.matches(|field| match field {
                 "metadata.name" => Some(name),
                 "metadata.namespace" => Some(namespace),
-                other => index_of(entry).field(other),
+                other => match own.iter().find(|(field, _)| field == other) {
+                    Some((_, value)) => Some(value),
+                    None => index_of(entry).field(other),
+                },
             })
         });
         fields_match

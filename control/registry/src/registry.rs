@@ -9,6 +9,7 @@ use pal_resources::{Reason, Resource, Status, Uid};
 use pal_store::{Entry, Guard, Op, Outcome, Revision, Store, StoreError, Txn};
 
 use crate::config::Config;
+use crate::custom::Keeper;
 use crate::pages::Pages;
 use crate::quota::Lines;
 use crate::wire;
@@ -28,6 +29,7 @@ pub(crate) struct Shared {
     pub config: Config,
     pub pages: Pages,
     pub lines: Lines,
+    pub definitions: Keeper,
 }
 
 /// What became of a transaction that the store accepted for trial.
@@ -46,7 +48,8 @@ impl Registry {
     /// A registry over that store.
     pub fn new(store: Store, config: Config) -> Self {
         let pages = Pages::new(config.continue_snapshots, config.continue_ttl);
-        Self { shared: Arc::new(Shared { store, config, pages, lines: Lines::default() }) }
+        let (lines, definitions) = (Lines::default(), Keeper::default());
+        Self { shared: Arc::new(Shared { store, config, pages, lines, definitions }) }
     }
 
     /// What the registry was told.

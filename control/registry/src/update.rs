@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pal_resources::kinds::{self, Env};
+use pal_resources::kinds::Env;
 use pal_resources::{FieldError, FieldPath, Resource, ResourceVersion, Status};
 use pal_store::{Entry, Guard, Op, Revision, Snapshot};
 use serde_json::Value;
@@ -17,7 +17,7 @@ use crate::quota::Use;
 use crate::read::find;
 use crate::registry::{ATTEMPTS, Registry, Tried, contended};
 use crate::stored::{Managed, Stored};
-use crate::{meta, quota, restrict, service, wire};
+use crate::{custom, meta, quota, restrict, service, wire};
 
 /// What is written, and as what.
 #[derive(Clone, Copy)]
@@ -26,6 +26,14 @@ pub(crate) struct Target<'a> {
     pub subresource: Option<&'a str>,
     pub namespace: Option<&'a str>,
     pub name: &'a str,
+}
+
+/// What is stored, as it was read.
+struct Found<'a> {
+    entry: &'a Arc<Entry>,
+    old: &'a Stored,
+    /// Reading it changed it already: a custom resource that was stored by another version or definition.
+    adapted: bool,
 }
 
 /// What is to be written.
@@ -160,11 +168,12 @@ impl Registry {
         for _ in 0..ATTEMPTS {
             let snapshot = self.shared.store.applied();
             let looked = find(&snapshot, resource, namespace, name).cloned().and_then(|entry| {
-                let old = Stored::read(entry.value()).map_err(|error| unreadable(&entry, &error))?;
+                let mut old = Stored::read(entry.value()).map_err(|error| unreadable(&entry, &error))?;
+                let adapted = custom::adapt(resource, &mut old.value);
                 let decision = decide(&old)?;
-                Ok((entry, old, decision))
+                Ok((entry, old, adapted, decision))
             });
-            let (entry, old, decision) = match looked {
+            let (entry, old, adapted, decision) = match looked {
                 Ok(looked) => looked,
                 // What is refused must be refused by what the cluster holds, not by what this server still has.
                 Err(_) if self.was_behind(snapshot.revision()).await => continue,
@@ -173,7 +182,7 @@ impl Registry {
             let done = match decision.outcome {
                 Outcome::Keep(new) => {
                     let new = Stored { value: new, managed: decision.managed };
-                    self.replace(resource, snapshot, &entry, &old, new, dry_run).await?
+                    self.replace(resource, snapshot, Found { entry: &entry, old: &old, adapted }, new, dry_run).await?
                 }
                 Outcome::Remove(last) => self.remove(resource, &entry, Some((&old, last)), dry_run).await?,
             };
@@ -189,11 +198,11 @@ impl Registry {
         &self,
         resource: &Resource,
         snapshot: Snapshot,
-        entry: &Arc<Entry>,
-        old: &Stored,
+        found: Found<'_>,
         new: Stored,
         dry_run: bool,
     ) -> Result<Option<Deletion>, Status> {
+        let Found { entry, old, adapted } = found;
         let Stored { value: mut new, managed } = new;
         let home = meta::text(&old.value, "namespace");
         let charge = if resource.namespaced {
@@ -211,7 +220,7 @@ impl Registry {
         drop(snapshot);
         let version = ResourceVersion(entry.modified().0);
         meta::metadata_mut(&mut new)?.insert("resourceVersion".to_owned(), version.to_string().into());
-        if new == old.value && ownership::is_unchanged(&old.managed, &managed) {
+        if !adapted && new == old.value && ownership::is_unchanged(&old.managed, &managed) {
             return Ok(Some(Deletion { object: Object::stored(entry.clone()), gone: false }));
         }
         let encoded = wire::encode(resource, &new, &managed, self.shared.config.object_limit_bytes)?;
@@ -228,7 +237,9 @@ impl Registry {
             ops.push(quota::changed(home));
         }
         match self.commit(guards, ops).await? {
-            Tried::Committed { entries, .. } => Ok(Some(Deletion { object: first(entries)?, gone: false })),
+            Tried::Committed { entries, .. } => {
+                Ok(Some(Deletion { object: custom::shown(resource, first(entries)?), gone: false }))
+            }
             Tried::Refused { .. } => Ok(None),
         }
     }
@@ -249,8 +260,8 @@ impl Registry {
                     let json = wire::present(&resource.kind, &resource.api_version(), last, &old.managed, version)?;
                     Ok::<_, Status>(Object::made(json, version))
                 }
-                (_, Some(stored)) => Ok(Object::stored(stored)),
-                (_, None) => Ok(Object::stored(entry.clone())),
+                (_, Some(stored)) => Ok(custom::shown(resource, Object::stored(stored))),
+                (_, None) => Ok(custom::shown(resource, Object::stored(entry.clone()))),
             }
         };
         if dry_run {
@@ -287,7 +298,7 @@ pub(crate) fn decide(target: Target<'_>, old: &Value, mut new: Value, env: &Env)
     meta::settle_place(&mut new, name, namespace.filter(|_| resource.namespaced))?;
     meta::strip(&mut new)?;
     settle_version(resource, name, old, &mut new)?;
-    let updated = kinds::update(resource, subresource, old, new, env)?;
+    let updated = custom::update(resource, subresource, old, new, env)?;
     if !lifecycle::is_deleting(old) {
         return Ok(Outcome::Keep(updated));
     }
@@ -317,13 +328,13 @@ pub(crate) fn rescale(
         let scale_kind = Resource { group: "autoscaling".into(), kind: "Scale".into(), ..resource.clone() };
         return Err(Status::invalid(&scale_kind, name, &[error]));
     }
-    let scaled = kinds::apply_scale(resource, old, replicas);
-    Ok(Outcome::Keep(kinds::update(resource, None, old, scaled, env)?))
+    let scaled = custom::apply_scale(resource, old, replicas);
+    Ok(Outcome::Keep(custom::update(resource, None, old, scaled, env)?))
 }
 
 /// The Scale of an object, which carries the object's version.
 pub(crate) fn shown_scale(resource: &Resource, object: &Value) -> Result<Value, Status> {
-    let mut scale = kinds::scale_of(resource, object).ok_or_else(Status::unknown_path)?;
+    let mut scale = custom::scale_of(resource, object)?;
     let version = object["metadata"]["resourceVersion"].clone();
     meta::metadata_mut(&mut scale)?.insert("resourceVersion".to_owned(), version);
     Ok(scale)
@@ -331,7 +342,7 @@ pub(crate) fn shown_scale(resource: &Resource, object: &Value) -> Result<Value, 
 
 /// The Scale of an object, as it is answered.
 pub(crate) fn scale_object(resource: &Resource, object: &Object) -> Result<Object, Status> {
-    let scale = kinds::scale_of(resource, &object.value()?).ok_or_else(Status::unknown_path)?;
+    let scale = custom::scale_of(resource, &object.value()?)?;
     let version = object.version();
     Ok(Object::made(wire::present("Scale", "autoscaling/v1", &scale, &None, version)?, version))
 }
@@ -360,5 +371,5 @@ fn settle_version(resource: &Resource, name: &str, old: &Value, new: &mut Value)
 
 /// Whether an update may leave out which version it replaces.
 fn updates_unconditionally(resource: &Resource) -> bool {
-    resource.plural != "leases"
+    resource.custom.is_none() && !matches!(&*resource.plural, "leases" | "customresourcedefinitions")
 }

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use pal_resources::{Reason, Resource, ResourceVersion, Status};
 use serde_json::{Map, Value};
 
+use crate::custom;
 use crate::stored::{MANAGED_FIELDS, Managed};
 
 const VERSION_FIELD: &[u8] = b"\"resourceVersion\":\"";
@@ -24,7 +25,7 @@ pub(crate) fn encode(
     limit_bytes: usize,
 ) -> Result<Encoded, Status> {
     let mut bytes = Vec::with_capacity(2048);
-    head(&mut bytes, &resource.kind, &resource.api_version());
+    head(&mut bytes, &resource.kind, &custom::stored_version(resource));
     bytes.extend_from_slice(VERSION_FIELD);
     let revision_at = u32::try_from(bytes.len()).map_err(Status::internal)?;
     bytes.push(b'"');

@@ -121,22 +121,53 @@ pub fn conform(value: Value, kind: Kind<'_>, mode: FieldValidation) -> Result<De
 /// `conform` with the words that kube-apiserver has for patches: 422, about the field `patch`. `patch` is how it is shown:
 /// a strategic one as Go prints a map, else the patched object as JSON.
 pub fn conform_patched(value: Value, patch: &str, kind: Kind<'_>, mode: FieldValidation) -> Result<Decoded, Status> {
-    conform_value(value, kind, mode).map_err(|words| {
-        let message = format!("Invalid value: {patch:?}: {words}");
-        Status {
-            code: 422,
-            reason: Some(Reason::Invalid),
-            message: format!(" \"\" is invalid: patch: {message}"),
-            details: Some(StatusDetails {
-                causes: vec![StatusCause {
-                    reason: "FieldValueInvalid".to_owned(),
-                    message,
-                    field: "patch".to_owned(),
-                }],
-                ..StatusDetails::default()
-            }),
-        }
-    })
+    conform_value(value, kind, mode).map_err(|words| unfit_patch(patch, &words))
+}
+
+/// The refusal of a body that is no object of the resource, in the words of [`decode`].
+pub fn unfit(resource: &Resource, words: &str) -> Status {
+    cannot_be_handled(&resource.kind, &resource.version, &resource.kind, words)
+}
+
+/// The refusal of what a patch made, in the words of [`conform_patched`].
+pub fn unfit_patch(patch: &str, words: &str) -> Status {
+    let message = format!("Invalid value: {patch:?}: {words}");
+    Status {
+        code: 422,
+        reason: Some(Reason::Invalid),
+        message: format!(" \"\" is invalid: patch: {message}"),
+        details: Some(StatusDetails {
+            causes: vec![StatusCause {
+                reason: "FieldValueInvalid".to_owned(),
+                message,
+                field: "patch".to_owned(),
+            }],
+            ..StatusDetails::default()
+        }),
+    }
+}
+
+/// The same check for the metadata of an object whose kind has no schema here: the metadata, and what strict readers
+/// refuse of it. An error is in the words of Go's decoder.
+pub fn conform_metadata(metadata: Value) -> Result<Decoded, String> {
+    let Some(message) = schema::message("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta") else {
+        return Ok(Decoded { value: metadata, warnings: Vec::new() });
+    };
+    let mut cx = Context::new(true);
+    let seed = ObjectVisitor { cx: &mut cx, message, root: false };
+    let object = seed.deserialize(metadata);
+    let object = object.map_err(|error| cx.failure.take().unwrap_or_else(|| format!("json: {error}")))?;
+    let within = |problem: &String| problem.replacen("field \"", "field \"metadata.", 1);
+    Ok(Decoded { value: Value::Object(object), warnings: cx.strict.iter().map(within).collect() })
+}
+
+/// What was found of a body, as a reader of that mode takes it: warnings, or why it is refused.
+pub fn settled(found: Vec<String>, mode: FieldValidation) -> Result<Vec<String>, String> {
+    match mode {
+        FieldValidation::Ignore => Ok(Vec::new()),
+        FieldValidation::Strict if !found.is_empty() => Err(format!("strict decoding error: {}", found.join(", "))),
+        FieldValidation::Warn | FieldValidation::Strict => Ok(found),
+    }
 }
 
 /// A JSON or YAML body without schema, as a patch.
@@ -171,15 +202,9 @@ fn conform_value(value: Value, kind: Kind<'_>, mode: FieldValidation) -> Result<
     Ok(Decoded { value, warnings })
 }
 
-/// What was found: warnings, or why a strict reader refuses.
+/// What a walk found: warnings, or why a strict reader refuses.
 fn settle(cx: Context, mode: FieldValidation) -> Result<Vec<String>, String> {
-    match mode {
-        FieldValidation::Ignore => Ok(Vec::new()),
-        FieldValidation::Strict if !cx.strict.is_empty() => {
-            Err(format!("strict decoding error: {}", cx.strict.join(", ")))
-        }
-        FieldValidation::Warn | FieldValidation::Strict => Ok(cx.strict),
-    }
+    settled(cx.strict, mode)
 }
 
 fn walk_value(value: Value, message: &'static Message, cx: &mut Context) -> Result<Map<String, Value>, String> {

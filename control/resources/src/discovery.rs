@@ -1,5 +1,7 @@
 //! What the server says it serves: aggregated discovery (`apidiscovery.k8s.io/v2`) and the older lists.
 
+use std::cmp::Reverse;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
@@ -68,6 +70,29 @@ pub fn resource_list(resources: &[ResourceRef], group: &str, version: &str) -> O
     Some(document(&json!({
         "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": api_version, "resources": list,
     })))
+}
+
+/// The place of a version among others, the most stable first: `v2`, `v1`, `v1beta1`, `v1alpha2`, and then what has no such
+/// name.
+pub fn version_rank(version: &str) -> impl Ord + use<> {
+    let rank = |stage: u8, major: u64, minor: u64| (stage, Reverse(major), Reverse(minor));
+    let parse = || {
+        let rest = version.strip_prefix('v')?;
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+        let major = rest[..digits].parse().ok()?;
+        match &rest[digits..] {
+            "" => Some(rank(0, major, 0)),
+            stage => {
+                let (stage, minor) = match (stage.strip_prefix("beta"), stage.strip_prefix("alpha")) {
+                    (Some(minor), _) => (1, minor),
+                    (None, Some(minor)) => (2, minor),
+                    (None, None) => return None,
+                };
+                Some(rank(stage, major, minor.parse().ok()?))
+            }
+        }
+    };
+    parse().unwrap_or_else(|| rank(3, 0, 0))
 }
 
 pub(crate) fn document(value: &Value) -> Document {
@@ -276,6 +301,14 @@ mod tests {
         assert_eq!(apps["preferredVersion"], json!({"groupVersion": "apps/v1", "version": "v1"}));
         assert_eq!(group(builtin(), ""), None);
         assert_eq!(parsed(&group_list(builtin()))["groups"][0]["name"], "apps");
+    }
+
+    #[test]
+    fn stable_versions_come_first() {
+        let mut versions = ["foo10", "v1alpha1", "v10", "v1beta1", "v2", "v1", "v11alpha2", "v2beta1", "v", "v1beta"];
+        versions.sort_by_key(|version| (version_rank(version), *version));
+        let expected = ["v10", "v2", "v1", "v2beta1", "v1beta1", "v11alpha2", "v1alpha1", "foo10", "v", "v1beta"];
+        assert_eq!(versions, expected);
     }
 
     #[test]

@@ -2,7 +2,9 @@
 
 mod builtin;
 
+use std::any::Any;
 use std::borrow::Cow;
+use std::fmt;
 use std::sync::Arc;
 
 pub use builtin::{builtin, by_kind, find};
@@ -31,10 +33,44 @@ pub struct Resource {
     pub singular: Cow<'static, str>,
     pub kind: Cow<'static, str>,
     pub namespaced: bool,
-    pub short_names: Cow<'static, [&'static str]>,
-    pub categories: Cow<'static, [&'static str]>,
+    pub short_names: Cow<'static, [Cow<'static, str>]>,
+    pub categories: Cow<'static, [Cow<'static, str>]>,
     pub verbs: Cow<'static, [&'static str]>,
     pub subresources: Cow<'static, [Subresource]>,
+    /// What decides on the objects of a custom resource; `None` for what is built in.
+    pub custom: Option<Custom>,
+}
+
+/// What the definition of a custom resource makes of its objects. Who compiles definitions knows its type; it goes with
+/// the resource, so that a request is dealt with by one definition from beginning to end.
+#[derive(Clone)]
+pub struct Custom(Arc<dyn Any + Send + Sync>);
+
+impl Custom {
+    /// Wraps what was compiled.
+    pub fn new<T: Any + Send + Sync>(compiled: Arc<T>) -> Self {
+        Self(compiled)
+    }
+
+    /// What was compiled, if it is of that type.
+    pub fn get<T: Any>(&self) -> Option<&T> {
+        self.0.downcast_ref()
+    }
+}
+
+impl PartialEq for Custom {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Custom {}
+
+impl fmt::Debug for Custom {
+    /// All are told alike: hashes are made of this, which must be the same on every server.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Custom")
+    }
 }
 
 /// Resources are shared; those of custom resource definitions come and go while the server runs.

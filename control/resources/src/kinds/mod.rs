@@ -25,6 +25,7 @@ mod rbac;
 mod scale;
 mod service;
 mod storage;
+pub mod untyped;
 mod workload;
 
 #[cfg(test)]

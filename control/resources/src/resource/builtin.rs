@@ -213,6 +213,12 @@ const ROWS: &[Row] = &[
         subresources: &[Sub("status", "storage.k8s.io", "v1", "VolumeAttachment", GET_PATCH_UPDATE)],
         ..row("storage.k8s.io", "volumeattachments", "VolumeAttachment", false)
     },
+    Row {
+        short_names: &["crd", "crds"],
+        categories: &["api-extensions"],
+        subresources: &[Sub("status", "apiextensions.k8s.io", "v1", "CustomResourceDefinition", GET_PATCH_UPDATE)],
+        ..row("apiextensions.k8s.io", "customresourcedefinitions", "CustomResourceDefinition", false)
+    },
     Row { short_names: &["pc"], ..row("scheduling.k8s.io", "priorityclasses", "PriorityClass", false) },
     row("coordination.k8s.io", "leases", "Lease", true),
     row("node.k8s.io", "runtimeclasses", "RuntimeClass", false),
@@ -241,10 +247,11 @@ impl Row {
             singular: Cow::Owned(self.kind.to_ascii_lowercase()),
             kind: Cow::Borrowed(self.kind),
             namespaced: self.namespaced,
-            short_names: Cow::Borrowed(self.short_names),
-            categories: Cow::Borrowed(self.categories),
+            short_names: self.short_names.iter().copied().map(Cow::Borrowed).collect(),
+            categories: self.categories.iter().copied().map(Cow::Borrowed).collect(),
             verbs: Cow::Borrowed(self.verbs),
             subresources: Cow::Owned(subresources),
+            custom: None,
         })
     }
 }
@@ -280,7 +287,7 @@ mod tests {
 
     #[test]
     fn short_names_are_unique() {
-        let mut names: Vec<&str> = builtin().iter().flat_map(|r| r.short_names.iter().copied()).collect();
+        let mut names: Vec<&str> = builtin().iter().flat_map(|r| r.short_names.iter().map(|name| &**name)).collect();
         let before = names.len();
         names.sort_unstable();
         names.dedup();

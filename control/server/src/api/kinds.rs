@@ -15,5 +15,6 @@ pub(super) fn unserved(group: &'static str, kind: &'static str) -> Resource {
         categories: (&[]).into(),
         verbs: (&[]).into(),
         subresources: (&[]).into(),
+        custom: None,
     }
 }
