@@ -12,9 +12,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("pal-custom", &["pal-resources"]),
     // Its simulation judges with it; what is shipped does not hold it.
     ("pal-store", &["pal-checker"]),
-    ("pal-registry", &["pal-resources", "pal-patch", "pal-store"]),
+    ("pal-registry", &["pal-resources", "pal-patch", "pal-custom", "pal-store"]),
     ("pal-scheduler", &["pal-resources"]),
-    ("pal-controllers", &["pal-resources", "pal-registry", "pal-scheduler"]),
+    ("pal-controllers", &["pal-resources", "pal-custom", "pal-registry", "pal-scheduler"]),
     ("pal-server", &["pal-resources", "pal-registry", "pal-store"]),
     ("pal-lifecycle", &[]),
     ("pal-proxy", &[]),

@@ -119,12 +119,14 @@ pub enum Action {
     Patch { target: Target, subresource: Option<&'static str>, patch: Value, announce: Option<Announce> },
     /// Delete an object, if it still has the target's uid.
     Delete { target: Target, grace_seconds: Option<i64>, propagation: Option<Propagation>, announce: Option<Announce> },
-    /// Delete every object of a resource in a namespace.
-    DeleteAll { resource: ResourceId, namespace: String },
+    /// Delete every object of a resource, in a namespace or in all.
+    DeleteAll { resource: ResourceId, namespace: Option<String> },
     /// Let a deleted namespace go, if nothing is left in it.
     FinalizeNamespace { target: Target },
     /// Count what of a namespace's quotas is used, and write it to their status.
     CountQuotas { namespace: String },
+    /// Let a deleted definition go by that write of its status, if no objects are left of what it defines.
+    FinalizeDefinition { target: Target, instances: Option<ResourceId>, patch: Value },
     /// Ask the registry whether that owner exists, so that the next look knows.
     VerifyOwner { owner: OwnerId },
     /// Sign an approved request and write the certificate to its status.

@@ -11,11 +11,13 @@
 //! | `garbage` | what owners leave behind |
 //! | `node` | nodes that are lost, when that moves their pods, and the addresses of pods |
 //! | `csr` | certificates of nodes and users |
+//! | `definition` | the names of custom resources, and that they go with their definitions |
 //! | `cluster_role` | roles that are put together from others |
 
 pub mod action;
 pub mod cluster_role;
 pub mod csr;
+pub mod definition;
 pub mod deployment;
 pub mod endpointslice;
 pub mod garbage;

@@ -45,7 +45,7 @@ pub fn reconcile(view: &View<'_>, now: Timestamp) -> Plan {
     }
     for (resource, content) in view.content {
         if content.staying > 0 {
-            plan.push(Action::DeleteAll { resource: resource.clone(), namespace: name(meta).to_owned() });
+            plan.push(Action::DeleteAll { resource: resource.clone(), namespace: Some(name(meta).to_owned()) });
         }
     }
     if view.content.values().all(|content| content.all == 0) {

@@ -129,7 +129,7 @@ fn check_kind(resource: &Resource, subresource: Option<&str>, config: &Value) ->
 const IN_SCALE: &[&str] = &["spec", "replicas"];
 
 fn owns(entry: &Entry, path: &[&str]) -> bool {
-    entry.fields.has(&path.iter().map(|name| Element::field(name)).collect::<Vec<_>>())
+    entry.fields.has(&path.iter().map(|name| Element::field(*name)).collect::<Vec<_>>())
 }
 
 /// Applies to the Scale of an object: the Scale that comes of it, and the object's managers.

@@ -2,13 +2,11 @@
 
 use std::sync::Arc;
 
-use pal_resources::resource::Custom;
 use pal_resources::selector::{FieldSelector, LabelSelector};
 use pal_resources::status::{StatusCause, StatusDetails};
 use pal_resources::{Reason, Resource, ResourceVersion, Status};
 use pal_store::{Entry, Snapshot};
 
-use crate::custom::Kind;
 use crate::object::{Object, index_of};
 use crate::options::Read;
 use crate::registry::{Registry, store_failure};
@@ -97,8 +95,8 @@ fn version_too_large(asked: ResourceVersion, current: ResourceVersion) -> Status
 pub(crate) struct Selection {
     label: Option<LabelSelector>,
     field: Option<FieldSelector>,
-    /// The custom resource that is selected from, by fields that its definition names.
-    custom: Option<Custom>,
+    /// The custom resource that is selected from: its version is what is shown.
+    custom: Option<Resource>,
 }
 
 impl Selection {
@@ -115,8 +113,7 @@ impl Selection {
                 return Err(FieldSelector::unsupported(&requirement.field));
             }
         }
-        let own = |field: &FieldSelector| field.requirements().any(|one| !one.field.starts_with("metadata."));
-        let custom = resource.custom.clone().filter(|_| field.as_ref().is_some_and(own));
+        let custom = resource.custom.is_some().then(|| resource.clone());
         Ok(Self { label, field, custom })
     }
 
@@ -146,12 +143,30 @@ impl Selection {
         prefix
     }
 
+    /// A stored object as it is shown.
+    pub(crate) fn shown(&self, entry: Arc<Entry>) -> Object {
+        self.adapted(Object::stored(entry))
+    }
+
+    pub(crate) fn adapted(&self, object: Object) -> Object {
+        match &self.custom {
+            Some(resource) => custom::shown(resource, object),
+            None => object,
+        }
+    }
+
+    /// The values of the fields that a definition makes selectable, if any of them is asked for.
+    fn of_definition(&self, selector: &FieldSelector, entry: &Entry) -> Vec<(String, String)> {
+        let kind = self.custom.as_ref().and_then(custom::kind_of);
+        let asked = || selector.requirements().iter().any(|one| !one.field.starts_with("metadata."));
+        kind.filter(|_| asked()).map(|kind| kind.selected(entry.value())).unwrap_or_default()
+    }
+
     /// Whether the object is shown. Names are read off the key; anything else costs a parse once per stored object.
     pub(crate) fn matches(&self, entry: &Entry) -> bool {
         let fields_match = self.field.as_ref().is_none_or(|selector| {
             let (namespace, name) = place(entry);
-            let kind = self.custom.as_ref().and_then(Custom::get::<Kind>);
-            let own = kind.map(|kind| kind.selected(entry.value())).unwrap_or_default();
+            let own = self.of_definition(selector, entry);
             selector.matches(|field| match field {
                 "metadata.name" => Some(name),
                 "metadata.namespace" => Some(namespace),

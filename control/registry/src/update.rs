@@ -221,7 +221,8 @@ impl Registry {
         let version = ResourceVersion(entry.modified().0);
         meta::metadata_mut(&mut new)?.insert("resourceVersion".to_owned(), version.to_string().into());
         if !adapted && new == old.value && ownership::is_unchanged(&old.managed, &managed) {
-            return Ok(Some(Deletion { object: Object::stored(entry.clone()), gone: false }));
+            let object = custom::shown(resource, Object::stored(entry.clone()));
+            return Ok(Some(Deletion { object, gone: false }));
         }
         let encoded = wire::encode(resource, &new, &managed, self.shared.config.object_limit_bytes)?;
         if dry_run {

@@ -12,7 +12,7 @@ use crate::object::Object;
 use crate::options::{Read, WatchOptions};
 use crate::read::Selection;
 use crate::registry::Registry;
-use crate::{custom, wire};
+use crate::wire;
 
 /// What a watch tells. Objects share the bytes of the store: an event costs nothing per watcher but its delivery.
 #[derive(Clone, Debug)]
@@ -32,8 +32,6 @@ pub enum WatchEvent {
 
 /// A running watch. Dropping it ends it.
 pub struct Watch {
-    /// The custom resource that is watched: objects are shown in its version.
-    custom: Option<Resource>,
     selection: Selection,
     initial: std::vec::IntoIter<Arc<Entry>>,
     /// The version of `initial`, until the bookmark that ends it is told.
@@ -77,7 +75,6 @@ impl Registry {
         options: WatchOptions,
     ) -> Result<Watch, Status> {
         let selection = Selection::new(resource, options.label, options.field)?;
-        let custom = resource.custom.is_some().then(|| resource.clone());
         let prefix = selection.prefix(resource, namespace);
         let after = options.after.unwrap_or_default();
         let from_scratch = options.send_initial_events || after == ResourceVersion(0);
@@ -107,7 +104,7 @@ impl Registry {
             && revision > self.snapshot(Read::Consistent).await?.revision();
         if ahead {
             let source = Source::Failed(Status::expired(format!("too large resource version: {after}")));
-            return Ok(Watch { custom, selection, initial: initial.into_iter(), initial_end, source, bookmarks: None });
+            return Ok(Watch { selection, initial: initial.into_iter(), initial_end, source, bookmarks: None });
         }
         let source = match self.shared.store.watch(&prefix, revision) {
             Ok(watcher) => Source::Live(Box::new(watcher)),
@@ -120,7 +117,7 @@ impl Registry {
             next: Instant::now() + interval,
             told: ResourceVersion(revision.0),
         });
-        Ok(Watch { custom, selection, initial: initial.into_iter(), initial_end, source, bookmarks })
+        Ok(Watch { selection, initial: initial.into_iter(), initial_end, source, bookmarks })
     }
 }
 
@@ -219,7 +216,7 @@ impl Watch {
     /// What needs no waiting: the initial state, its end, a failure.
     fn at_hand(&mut self) -> Option<WatchEvent> {
         if let Some(entry) = self.initial.next() {
-            return Some(self.shown(WatchEvent::Added(Object::stored(entry))));
+            return Some(WatchEvent::Added(self.selection.shown(entry)));
         }
         if let Some(version) = self.initial_end.take() {
             return Some(WatchEvent::Bookmark { version, initial_events_end: true });
@@ -232,19 +229,9 @@ impl Watch {
         None
     }
 
-    fn shown(&self, event: WatchEvent) -> WatchEvent {
-        let Some(resource) = &self.custom else { return event };
-        match event {
-            WatchEvent::Added(object) => WatchEvent::Added(custom::shown(resource, object)),
-            WatchEvent::Modified(object) => WatchEvent::Modified(custom::shown(resource, object)),
-            WatchEvent::Deleted(object) => WatchEvent::Deleted(custom::shown(resource, object)),
-            other @ (WatchEvent::Bookmark { .. } | WatchEvent::Error(_)) => other,
-        }
-    }
-
     fn received(&mut self, received: Result<Arc<Event>, WatchError>) -> Option<WatchEvent> {
         match received {
-            Ok(event) => self.selection.view(&event).map(|event| self.shown(event)),
+            Ok(event) => self.selection.view(&event),
             Err(WatchError::Closed) => {
                 self.source = Source::Ended;
                 None
@@ -269,18 +256,18 @@ impl Selection {
             Change::Put { entry, previous } => {
                 let before = previous.as_ref().filter(|previous| selected(previous));
                 match (before, selected(entry)) {
-                    (None, true) => Some(WatchEvent::Added(Object::stored(entry.clone()))),
-                    (Some(_), true) => Some(WatchEvent::Modified(Object::stored(entry.clone()))),
+                    (None, true) => Some(WatchEvent::Added(self.shown(entry.clone()))),
+                    (Some(_), true) => Some(WatchEvent::Modified(self.shown(entry.clone()))),
                     (Some(before), false) => {
                         let version = ResourceVersion(event.revision.0);
                         let json = wire::with_version(before.value(), version);
-                        Some(WatchEvent::Deleted(Object::made(json, version)))
+                        Some(WatchEvent::Deleted(self.adapted(Object::made(json, version))))
                     }
                     (None, false) => None,
                 }
             }
             Change::Delete { tombstone, previous } => {
-                selected(previous).then(|| WatchEvent::Deleted(Object::stored(tombstone.clone())))
+                selected(previous).then(|| WatchEvent::Deleted(self.shown(tombstone.clone())))
             }
         }
     }

@@ -18,13 +18,16 @@ use crate::resource::{Resource, ResourceRef};
 /// The version of Kubernetes whose types are served.
 const VERSION: &str = "v1.36.0";
 
+/// Tells the schema of a custom resource's kind, as `components.schemas` has it.
+pub type Schemas<'a> = &'a dyn for<'r> Fn(&'r Resource) -> Option<&'r Value>;
+
 /// `/openapi/v3`: which documents there are and under which URLs with hashes. Cheap: builds no document.
-pub fn index(resources: &[ResourceRef]) -> Document {
+pub fn index(resources: &[ResourceRef], custom: Schemas<'_>) -> Document {
     let mut paths = Map::new();
     for resource in resources {
         let path = path_of(resource);
         if !paths.contains_key(&path) {
-            let url = format!("/openapi/v3/{path}?hash={}", hash_of(resources, &path));
+            let url = format!("/openapi/v3/{path}?hash={}", hash_of(resources, custom, &path));
             paths.insert(path, json!({"serverRelativeURL": url}));
         }
     }
@@ -33,7 +36,7 @@ pub fn index(resources: &[ResourceRef]) -> Document {
 
 /// `/openapi/v3/PATH`, where `path` is `api/v1` or `apis/GROUP/VERSION`. The hash is the one in the index. Takes some
 /// milliseconds: to be kept by hash.
-pub fn document(resources: &[ResourceRef], path: &str) -> Option<Document> {
+pub fn document(resources: &[ResourceRef], custom: Schemas<'_>, path: &str) -> Option<Document> {
     let served: Vec<&Resource> = resources.iter().map(AsRef::as_ref).filter(|r| path_of(r) == path).collect();
     if served.is_empty() {
         return None;
@@ -42,9 +45,9 @@ pub fn document(resources: &[ResourceRef], path: &str) -> Option<Document> {
         "openapi": "3.0.0",
         "info": {"title": "Kubernetes", "version": VERSION},
         "paths": paths::paths(&served),
-        "components": {"schemas": schemas::schemas(&served)},
+        "components": {"schemas": schemas::schemas(&served, custom)},
     });
-    Some(Document { body: document.to_string().into_bytes(), hash: hash_of(resources, path) })
+    Some(Document { body: document.to_string().into_bytes(), hash: hash_of(resources, custom, path) })
 }
 
 fn path_of(resource: &Resource) -> String {
@@ -53,12 +56,19 @@ fn path_of(resource: &Resource) -> String {
 }
 
 /// Of what a document is made from, which is less work than to make it.
-fn hash_of(resources: &[ResourceRef], path: &str) -> String {
+fn hash_of(resources: &[ResourceRef], custom: Schemas<'_>, path: &str) -> String {
     static TABLES: LazyLock<String> =
         LazyLock::new(|| hash(&[include_bytes!("schema/facts.txt"), schemas::DESCRIPTIONS.as_bytes()]));
     let served: Vec<&ResourceRef> = resources.iter().filter(|r| path_of(r) == path).collect();
-    let described = format!("{VERSION} {} {served:?}", env!("CARGO_PKG_VERSION"));
+    let own: Vec<String> = served.iter().filter_map(|r| custom(r)).map(Value::to_string).collect();
+    let described = format!("{VERSION} {} {served:?} {own:?}", env!("CARGO_PKG_VERSION"));
     hash(&[TABLES.as_bytes(), path.as_bytes(), described.as_bytes()])
+}
+
+/// The name of a custom resource's schema: `com.example.stable.v1.CronTab`.
+fn custom_name(group: &str, version: &str, kind: &str) -> String {
+    let reversed: Vec<&str> = group.rsplit('.').collect();
+    format!("{}.{version}.{kind}", reversed.join("."))
 }
 
 fn reference(name: &str) -> Value {
@@ -70,22 +80,26 @@ mod tests {
     use super::*;
     use crate::resource::builtin;
 
+    fn none(_resource: &Resource) -> Option<&Value> {
+        None
+    }
+
     fn parsed(path: &str) -> Value {
-        let document = document(builtin(), path).expect("it is served");
+        let document = document(builtin(), &none, path).expect("it is served");
         serde_json::from_slice(&document.body).expect("documents are JSON")
     }
 
     #[test]
     fn the_index_has_every_document_with_its_hash() {
-        let index: Value = serde_json::from_slice(&index(builtin()).body).expect("documents are JSON");
+        let index: Value = serde_json::from_slice(&index(builtin(), &none).body).expect("documents are JSON");
         let paths = index["paths"].as_object().expect("paths");
         assert!(paths.contains_key("api/v1") && paths.contains_key("apis/apps/v1"));
         for (path, entry) in paths {
-            let document = document(builtin(), path).expect("the index lists it");
+            let document = document(builtin(), &none, path).expect("the index lists it");
             let url = format!("/openapi/v3/{path}?hash={}", document.hash);
             assert_eq!(entry["serverRelativeURL"], url);
         }
-        assert_eq!(super::document(builtin(), "apis/nope/v1"), None);
+        assert_eq!(super::document(builtin(), &none, "apis/nope/v1"), None);
     }
 
     #[test]
@@ -111,10 +125,55 @@ mod tests {
         assert_eq!(volumes["x-kubernetes-patch-strategy"], "merge,retainKeys");
     }
 
+    /// A resource as of a definition, whose schema has metadata.
+    fn crontabs() -> ResourceRef {
+        let deployments = crate::resource::find("apps", "v1", "deployments").expect("a built-in resource");
+        let schema = json!({"type": "object", "properties": {
+            "metadata": {"allOf": [reference("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta")]},
+        }});
+        std::sync::Arc::new(Resource {
+            group: "stable.example.com".into(),
+            plural: "crontabs".into(),
+            singular: "crontab".into(),
+            kind: "CronTab".into(),
+            subresources: deployments.subresources.iter().filter(|sub| sub.name == "scale").cloned().collect(),
+            custom: Some(crate::resource::Custom::new(std::sync::Arc::new(schema))),
+            ..(*deployments).clone()
+        })
+    }
+
+    fn schema_of(resource: &Resource) -> Option<&Value> {
+        resource.custom.as_ref()?.get()
+    }
+
+    #[test]
+    fn a_custom_resource_is_told_with_its_own_schema() {
+        let resources = [crontabs()];
+        let document = document(&resources, &schema_of, "apis/stable.example.com/v1").expect("it is served");
+        let value: Value = serde_json::from_slice(&document.body).expect("documents are JSON");
+        let patch = &value["paths"]["/apis/stable.example.com/v1/namespaces/{namespace}/crontabs/{name}"]["patch"];
+        assert_eq!(patch["operationId"], "patchStableExampleComV1NamespacedCronTab");
+        assert_eq!(
+            patch["responses"]["200"]["content"]["application/json"]["schema"],
+            reference("com.example.stable.v1.CronTab")
+        );
+        assert!(patch["requestBody"]["content"].get("application/strategic-merge-patch+json").is_none());
+        let schemas = &value["components"]["schemas"];
+        let list = &schemas["com.example.stable.v1.CronTabList"];
+        assert_eq!(list["properties"]["items"]["items"], reference("com.example.stable.v1.CronTab"));
+        let mut other = (*resources[0]).clone();
+        other.custom = Some(crate::resource::Custom::new(std::sync::Arc::new(json!({"type": "object"}))));
+        let changed = super::document(&[std::sync::Arc::new(other)], &schema_of, "apis/stable.example.com/v1");
+        assert_ne!(changed.expect("it is served").hash, document.hash);
+    }
+
     #[test]
     fn every_reference_leads_somewhere() {
-        for resource in builtin() {
-            let document = parsed(&path_of(resource));
+        let custom = crontabs();
+        let of_custom = super::document(std::slice::from_ref(&custom), &schema_of, &path_of(&custom));
+        let of_custom = serde_json::from_slice(&of_custom.expect("it is served").body).expect("documents are JSON");
+        let documents = builtin().iter().map(|resource| parsed(&path_of(resource))).chain([of_custom]);
+        for document in documents {
             let schemas = document["components"]["schemas"].as_object().expect("schemas");
             let mut pending = vec![&document];
             while let Some(value) = pending.pop() {

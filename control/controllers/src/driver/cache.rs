@@ -13,8 +13,10 @@ use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use pal_registry::Object;
+use pal_registry::custom::Definitions;
 use pal_resources::{ResourceRef, ResourceVersion, resource};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::action::{OwnerId, ResourceId, Target};
 use crate::garbage::{self, Item, Owner, Presence};
@@ -42,6 +44,7 @@ pub(super) enum Whole {
     Request(Arc<CertificateSigningRequest>),
     RootCa(Arc<ConfigMap>),
     ClusterRole(Arc<ClusterRole>),
+    Definition(Arc<Value>),
     /// Its references are all that matters.
     Other,
 }
@@ -64,6 +67,8 @@ pub(super) struct Change {
 
 #[derive(Debug, Default)]
 pub(super) struct Cache {
+    /// The custom resources that there are, for what owner references name.
+    definitions: Arc<Definitions>,
     resources: Vec<ResourceRef>,
     ids: Vec<ResourceId>,
     objects: BTreeMap<Address, Known>,
@@ -85,11 +90,6 @@ pub(super) struct Cache {
 
 impl Cache {
     pub(super) fn new(resources: &[ResourceRef]) -> Self {
-        let id = |resource: &ResourceRef| ResourceId {
-            group: resource.group.to_string(),
-            version: resource.version.to_string(),
-            plural: resource.plural.to_string(),
-        };
         Self {
             ids: resources.iter().map(id).collect(),
             told: vec![ResourceVersion(0); resources.len()],
@@ -98,9 +98,48 @@ impl Cache {
         }
     }
 
-    /// The position of a resource.
+    /// The position of a resource: of one that was there before under the same name, the latest.
     pub(super) fn position(&self, id: &ResourceId) -> Option<usize> {
-        self.ids.iter().position(|known| known == id)
+        self.ids.iter().rposition(|known| known == id)
+    }
+
+    /// Takes in which custom resources there are.
+    pub(super) fn define(&mut self, definitions: Arc<Definitions>) {
+        self.definitions = definitions;
+    }
+
+    /// Makes place for one more resource: its position.
+    pub(super) fn add(&mut self, resource: &ResourceRef) -> usize {
+        self.resources.push(resource.clone());
+        self.ids.push(id(resource));
+        self.told.push(ResourceVersion(0));
+        self.resources.len() - 1
+    }
+
+    /// Forgets all objects of a resource that is no longer served.
+    pub(super) fn drop_all(&mut self, resource: usize) -> Vec<Change> {
+        self.gone.retain(|(of, _), _| *of != resource);
+        let addresses: Vec<Address> = self
+            .objects
+            .range((resource, Place::default())..(resource + 1, Place::default()))
+            .map(|(address, _)| address.clone())
+            .collect();
+        addresses.into_iter().filter_map(|address| self.remove(address)).collect()
+    }
+
+    /// How many objects there are of the custom resource whose definition has that name, and its id; `None` while they have
+    /// not been listed.
+    pub(super) fn instances(&self, definition: &str) -> Option<(&ResourceId, Content)> {
+        let position = self.ids.iter().rposition(|known| known.to_string() == definition)?;
+        if self.told[position] == ResourceVersion(0) {
+            return None;
+        }
+        let mut content = Content::default();
+        for known in self.all(position, None) {
+            content.all += 1;
+            content.staying += usize::from(!known.item.deleting);
+        }
+        Some((&self.ids[position], content))
     }
 
     /// Takes in what the watch tells.
@@ -120,7 +159,14 @@ impl Cache {
             }
         }
         if deleted {
-            return self.remove(address);
+            let change = self.remove(address)?;
+            if let Some(before) = &change.before
+                && self.dependents.contains_key(&before.item.target.uid)
+            {
+                // The kind may no longer be served when somebody asks for it.
+                self.is_absent(before.item.target.uid.clone());
+            }
+            return Some(change);
         }
         self.insert(address, object)
     }
@@ -262,7 +308,8 @@ impl Cache {
                 id: OwnerId {
                     api_version: owner.api_version.to_string(),
                     kind: owner.kind.to_string(),
-                    namespace: owner_resource(&owner.api_version, &owner.kind)
+                    namespace: self
+                        .owner_resource(&owner.api_version, &owner.kind)
                         .filter(|resource| resource.namespaced)
                         .and(namespace.clone()),
                     name: owner.name.to_string(),
@@ -307,6 +354,13 @@ impl Cache {
             ("", "Node") => whole(object, Whole::Node),
             ("rbac.authorization.k8s.io", "ClusterRole") => whole(object, Whole::ClusterRole),
             ("certificates.k8s.io", "CertificateSigningRequest") => whole(object, Whole::Request),
+            ("apiextensions.k8s.io", "CustomResourceDefinition") => match object.value() {
+                Ok(value) => Whole::Definition(Arc::new(value)),
+                Err(status) => {
+                    tracing::error!(name = object.name(), %status, "a stored definition cannot be read");
+                    Whole::Other
+                }
+            },
             ("", "ConfigMap") if object.name() == ROOT_CA => whole(object, Whole::RootCa),
             _ => Whole::Other,
         }
@@ -373,13 +427,21 @@ impl Cache {
                 if known.item.deleting && waits { Presence::Waiting } else { Presence::Present }
             }
             None if self.absent.contains(&owner.uid) => Presence::Absent,
-            None => match owner_resource(&owner.api_version, &owner.kind) {
+            None => match self.owner_resource(&owner.api_version, &owner.kind) {
                 Some(resource) if !resource.namespaced || owner.namespace.is_some() => Presence::Unknown,
                 // A kind that is not served here, or an owner in a namespace of an object in none: neither can be
                 // asked for, and what can not be known is nobody's garbage.
                 _ => Presence::Present,
             },
         }
+    }
+
+    /// The resource of a kind that an owner reference names, if it is one that can be stored.
+    fn owner_resource(&self, api_version: &str, kind: &str) -> Option<ResourceRef> {
+        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+        let found = resource::by_kind(group, version, kind);
+        let found = found.or_else(|| self.definitions.by_kind(group, version, kind));
+        found.filter(|resource| resource.verbs.contains(&"get"))
     }
 
     /// Remembers that the registry has no object of that uid. Uids never come back.
@@ -391,10 +453,12 @@ impl Cache {
     }
 }
 
-/// The resource of a kind that an owner reference names, if it is one that can be stored.
-pub(super) fn owner_resource(api_version: &str, kind: &str) -> Option<ResourceRef> {
-    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-    resource::by_kind(group, version, kind).filter(|resource| resource.verbs.contains(&"get"))
+fn id(resource: &ResourceRef) -> ResourceId {
+    ResourceId {
+        group: resource.group.to_string(),
+        version: resource.version.to_string(),
+        plural: resource.plural.to_string(),
+    }
 }
 
 fn address(resource: usize, object: &Object) -> Address {

@@ -12,7 +12,6 @@ use pal_resources::codec::FieldValidation;
 use pal_resources::{Reason, ResourceRef, Status, Uid, resource};
 use serde_json::{Value, json};
 
-use super::cache::owner_resource;
 use super::recorder::Recorder;
 use crate::action::{Action, Announce, Note, OwnerId, Propagation, ResourceId, Target, Words};
 use crate::csr;
@@ -143,7 +142,7 @@ impl Executor {
     async fn one(&self, action: Action, outcome: &mut Outcome) -> Result<(), Failed> {
         match action {
             Action::Create { resource, namespace, body, announce } => {
-                let found = find(&resource)?;
+                let found = self.find(&resource)?;
                 let options = WriteOptions::system(COMPONENT);
                 let created = self.registry.create(&found, namespace.as_deref(), body, &options).await;
                 match created {
@@ -167,7 +166,9 @@ impl Executor {
             Action::Delete { target, grace_seconds, propagation, announce } => {
                 self.delete(target, grace_seconds, propagation, announce, outcome).await
             }
-            Action::DeleteAll { resource, namespace } => self.delete_all(&find(&resource)?, &namespace).await,
+            Action::DeleteAll { resource, namespace } => {
+                self.delete_all(&self.find(&resource)?, namespace.as_deref()).await
+            }
             Action::FinalizeNamespace { target } => self.finalize(target, outcome).await,
             Action::CountQuotas { namespace } => {
                 let written = self.registry.recount_quotas(&namespace).await?;
@@ -175,6 +176,12 @@ impl Executor {
                 let wrote = written.into_iter().map(|object| Wrote { resource: resource.clone(), object, gone: false });
                 outcome.wrote.extend(wrote);
                 Ok(())
+            }
+            Action::FinalizeDefinition { target, instances, patch } => {
+                if let Some(resource) = instances {
+                    self.check_empty(&resource).await?;
+                }
+                self.patch(target, Some("status"), patch, None, outcome).await
             }
             Action::VerifyOwner { owner } => self.verify(owner, outcome).await,
             Action::Sign { target, request, signer, seconds } => {
@@ -200,7 +207,7 @@ impl Executor {
         announce: Option<Announce>,
         outcome: &mut Outcome,
     ) -> Result<(), Failed> {
-        let found = find(&target.resource)?;
+        let found = self.find(&target.resource)?;
         let patch = Patch { kind: PatchKind::Merge, body, validation: FieldValidation::Ignore };
         let options = WriteOptions::system(COMPONENT);
         let namespace = target.namespace.as_deref();
@@ -229,7 +236,7 @@ impl Executor {
         announce: Option<Announce>,
         outcome: &mut Outcome,
     ) -> Result<(), Failed> {
-        let found = find(&target.resource)?;
+        let found = self.find(&target.resource)?;
         let options = DeleteOptions {
             grace_period_seconds: grace_seconds,
             propagation: propagation.map(|propagation| match propagation {
@@ -259,13 +266,31 @@ impl Executor {
         }
     }
 
-    async fn delete_all(&self, found: &ResourceRef, namespace: &str) -> Result<(), Failed> {
+    /// Looks once more whether any object is left of what a definition defines, before that goes.
+    async fn check_empty(&self, resource: &ResourceId) -> Result<(), Failed> {
+        let found = self.find(resource)?;
+        let list = ListOptions { limit: Some(1), ..ListOptions::default() };
+        if self.registry.list(&found, None, list).await?.items.is_empty() {
+            return Ok(());
+        }
+        self.delete_all(&found, None).await?;
+        Err(Failed::NotEmpty)
+    }
+
+    /// The resource of that id. Of a custom one any version does, if that one is no longer served.
+    fn find(&self, id: &ResourceId) -> Result<ResourceRef, Failed> {
+        let found = self.registry.find(&id.group, &id.version, &id.plural);
+        let found = found.or_else(|| self.registry.definitions().any_version(&id.group, &id.plural));
+        found.ok_or_else(|| Failed::UnknownResource(id.clone()))
+    }
+
+    async fn delete_all(&self, found: &ResourceRef, namespace: Option<&str>) -> Result<(), Failed> {
         let options = DeleteOptions {
             propagation: Some(pal_registry::Propagation::Background),
             ..DeleteOptions::system(COMPONENT)
         };
         let list = ListOptions::default();
-        match self.registry.delete_collection(found, Some(namespace), list, &options).await {
+        match self.registry.delete_collection(found, namespace, list, &options).await {
             Ok(_) => Ok(()),
             Err(status) if status.code == 404 => Ok(()),
             Err(status) => Err(status.into()),
@@ -275,17 +300,19 @@ impl Executor {
     /// Looks once more whether anything is left, of whatever resource, before the namespace goes.
     async fn finalize(&self, target: Target, outcome: &mut Outcome) -> Result<(), Failed> {
         let mut left = false;
-        for found in resource::builtin().iter().filter(|resource| is_content(resource)) {
+        let definitions = self.registry.definitions();
+        let all = resource::builtin().iter().chain(definitions.each());
+        for found in all.filter(|resource| is_content(resource)) {
             let list = ListOptions { limit: Some(1), ..ListOptions::default() };
             if !self.registry.list(found, Some(&target.name), list).await?.items.is_empty() {
                 left = true;
-                self.delete_all(found, &target.name).await?;
+                self.delete_all(found, Some(&target.name)).await?;
             }
         }
         if left {
             return Err(Failed::NotEmpty);
         }
-        let found = find(&target.resource)?;
+        let found = self.find(&target.resource)?;
         let uid = target.uid.clone();
         let finalized = self
             .registry
@@ -315,7 +342,8 @@ impl Executor {
     }
 
     async fn verify(&self, owner: OwnerId, outcome: &mut Outcome) -> Result<(), Failed> {
-        let Some(found) = owner_resource(&owner.api_version, &owner.kind) else { return Ok(()) };
+        let (group, version) = owner.api_version.split_once('/').unwrap_or(("", &owner.api_version));
+        let Some(found) = self.registry.find_kind(group, version, &owner.kind) else { return Ok(()) };
         let read = pal_registry::Read::Consistent;
         match self.registry.get(&found, owner.namespace.as_deref(), &owner.name, read).await {
             Ok(object) if object.index().uid.0 == owner.uid => Ok(()),
@@ -370,8 +398,4 @@ pub(super) fn is_content(resource: &ResourceRef) -> bool {
 fn is_race(status: &Status) -> bool {
     let terminating = status.code == 403 && status.message.contains("is being terminated");
     matches!(status.code, 409 | 503) || terminating
-}
-
-fn find(id: &ResourceId) -> Result<ResourceRef, Failed> {
-    resource::find(&id.group, &id.version, &id.plural).ok_or_else(|| Failed::UnknownResource(id.clone()))
 }

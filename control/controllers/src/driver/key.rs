@@ -34,6 +34,8 @@ pub(super) enum Key {
     Roles,
     /// What of a namespace's quotas is used.
     Quotas(String),
+    /// A CustomResourceDefinition.
+    Definition(String),
     /// Old Events.
     Events,
 }
@@ -80,6 +82,7 @@ pub(super) fn wanted(cache: &Cache, at: &Positions, change: &Change) -> Vec<Want
             // Many come together: at the first start all the defaults.
             wanted.push(Wanted { key: Key::Roles, within: Duration::from_millis(5) });
         }
+        Some(Whole::Definition(_)) => definitions(cache, at, change, &mut wanted),
         Some(Whole::RootCa(_)) => wanted.push(now(Key::Accounts(place.0.clone()))),
         Some(Whole::Other) if change.address.0 == at.service_accounts && change.after.is_none() => {
             wanted.push(now(Key::Accounts(place.0.clone())));
@@ -92,9 +95,26 @@ pub(super) fn wanted(cache: &Cache, at: &Positions, change: &Change) -> Vec<Want
     wanted
 }
 
-/// A namespace that is being emptied is looked at when something in it has gone.
+/// A definition, and those that want names which it held or holds.
+fn definitions(cache: &Cache, at: &Positions, change: &Change, wanted: &mut Vec<Wanted>) {
+    let name = &change.address.1.1;
+    wanted.push(now(Key::Definition(name.clone())));
+    let group = |name: &str| name.split_once('.').map(|(_, group)| group.to_owned());
+    let others = cache.all(at.definitions, None).map(|known| &known.item.target.name);
+    let others = others.filter(|other| *other != name && group(other) == group(name));
+    wanted.extend(others.map(|other| Wanted { key: Key::Definition(other.clone()), within: Duration::from_millis(5) }));
+}
+
+/// A namespace, or a definition, that is being emptied is looked at when something of it has gone.
 fn content(cache: &Cache, at: &Positions, change: &Change, wanted: &mut Vec<Wanted>) {
     let namespace = &change.address.1.0;
+    if let (Some(before), None) = (&change.before, &change.after) {
+        let name = before.item.target.resource.to_string();
+        let definition: Address = (at.definitions, (String::new(), name.clone()));
+        if cache.get(&definition).is_some_and(|known| known.item.deleting) {
+            wanted.push(Wanted { key: Key::Definition(name), within: Duration::from_millis(10) });
+        }
+    }
     if change.after.is_some() || namespace.is_empty() {
         return;
     }

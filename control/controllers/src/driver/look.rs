@@ -9,6 +9,7 @@ use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::rbac::v1::ClusterRole;
+use pal_custom::TakenNames;
 
 use super::cache::{Cache, Known, Place, Whole};
 use super::key::{Key, selects};
@@ -19,7 +20,7 @@ use crate::garbage::{self, Item};
 use crate::node::disruption::{self, Disruption, State};
 use crate::node::{Life, cidr, life, lifecycle, pod as node_pod};
 use crate::object::{annotation, is_deleting, name, uid};
-use crate::{cluster_role, csr, deployment, endpointslice, namespace, pods, replicaset, service_account};
+use crate::{cluster_role, csr, definition, deployment, endpointslice, namespace, pods, replicaset, service_account};
 
 /// The annotation by which a Service asks for other slices than of [`endpointslice::DEFAULT_PER_SLICE`] endpoints.
 const PER_SLICE: &str = "palinurus.dev/max-endpoints-per-slice";
@@ -79,6 +80,7 @@ impl Looker {
             Key::Request(name) => self.request(cache, name, now),
             Key::Roles => self.roles(cache),
             Key::Quotas(namespace) => Plan::of(Action::CountQuotas { namespace: namespace.clone() }),
+            Key::Definition(name) => self.definition(cache, name, now),
             // The registry knows which are old.
             Key::Events => Plan::idle(),
         }
@@ -173,6 +175,24 @@ impl Looker {
         let roles = cache.all(self.at.cluster_roles, None);
         let roles: Vec<Arc<ClusterRole>> = roles.filter_map(|known| whole!(Some(known), ClusterRole)).collect();
         cluster_role::reconcile(&roles)
+    }
+
+    fn definition(&self, cache: &Cache, name: &str, now: Moment) -> Plan {
+        let known = cache.get(&(self.at.definitions, (String::new(), name.to_owned())));
+        let (Some(known), Some(value)) = (known, whole!(known, Definition)) else { return Plan::idle() };
+        let others = cache.all(self.at.definitions, None).filter_map(|other| whole!(Some(other), Definition));
+        let taken: Vec<TakenNames> = others
+            .filter(|other| other["spec"]["group"] == value["spec"]["group"])
+            .filter(|other| other["metadata"]["name"] != name)
+            .map(|other| TakenNames::of(&other))
+            .collect();
+        let view = definition::View {
+            target: &known.item.target,
+            definition: &value,
+            taken: &taken,
+            instances: cache.instances(name),
+        };
+        definition::reconcile(&view, now.wall)
     }
 
     fn accounts(&self, cache: &Cache, name: &str) -> Plan {

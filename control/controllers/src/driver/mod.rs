@@ -5,6 +5,7 @@
 //! out the writes; what was written is in its cache before the same key is looked at again.
 
 mod cache;
+mod customs;
 mod events;
 mod execute;
 mod job;
@@ -34,6 +35,7 @@ use crate::node::condition;
 use crate::node::disruption::Disruption;
 use crate::object::name;
 use cache::{Address, Cache, Change, Whole};
+use customs::Customs;
 use execute::Executor;
 use job::{Done, Jobs, Subject};
 use key::{Key, Wanted, wanted};
@@ -120,6 +122,7 @@ pub(crate) fn start(registry: Registry, options: Options, tasks: &Tasks<'_>) -> 
         jobs: Jobs::default(),
         liveness: options.liveness.changed(),
         changes,
+        customs: Customs::new(tasks, sender),
         stop: stop.clone(),
     };
     tasks.spawn(driver.run());
@@ -138,6 +141,7 @@ struct Driver {
     jobs: Jobs,
     liveness: tokio::sync::watch::Receiver<u64>,
     changes: mpsc::Receiver<Told>,
+    customs: Customs,
     stop: CancellationToken,
 }
 
@@ -192,10 +196,14 @@ impl Driver {
     }
 
     fn take_in_one(&mut self, told: Told) {
+        if self.customs.is_over(&told) {
+            return;
+        }
         let changes: Vec<Change> = match told {
             Told::Changed { resource, object } => self.cache.told(resource, &object, false).into_iter().collect(),
             Told::Deleted { resource, object } => self.cache.told(resource, &object, true).into_iter().collect(),
             Told::All { resource, version, objects } => {
+                self.customs.listed(resource).into_iter().for_each(|key| self.queue.add(key));
                 if let Some(listed) = self.listed.get_mut(resource)
                     && !std::mem::replace(listed, true)
                 {
@@ -213,6 +221,9 @@ impl Driver {
     fn changed(&mut self, change: &Change) {
         self.placer.changed(change);
         let address = &change.address;
+        if address.0 == self.looker.at.definitions {
+            self.follow_customs();
+        }
         match (&change.before, &change.after) {
             (_, Some(known)) if matches!(known.whole, Whole::Node(_)) => {
                 self.looker.missing.remove(&address.1.1);
@@ -249,6 +260,7 @@ impl Driver {
             Whole::Node(_) => Key::Node(place.1),
             Whole::Pod(_) => Key::Pod(place),
             Whole::Request(_) => Key::Request(place.1),
+            Whole::Definition(_) => Key::Definition(place.1),
             Whole::Namespace(_) => {
                 self.looker.said.remove(&place.1);
                 return;

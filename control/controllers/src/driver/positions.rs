@@ -17,6 +17,7 @@ pub(super) struct Positions {
     pub(super) requests: usize,
     pub(super) cluster_roles: usize,
     pub(super) resource_quotas: usize,
+    pub(super) definitions: usize,
 }
 
 /// A resource that the controllers can not do without is not served.
@@ -54,6 +55,7 @@ impl Positions {
             requests: at("certificates.k8s.io", "certificatesigningrequests")?,
             cluster_roles: at("rbac.authorization.k8s.io", "clusterroles")?,
             resource_quotas: at("", "resourcequotas")?,
+            definitions: at("apiextensions.k8s.io", "customresourcedefinitions")?,
         })
     }
 }

@@ -25,7 +25,7 @@ pub(crate) fn conform(value: Value, resource: &Resource, mode: FieldValidation) 
 }
 
 /// [`codec::conform_patched`] for an object of any resource.
-pub fn conform_patched(
+pub(crate) fn conform_patched(
     value: Value,
     shown: &str,
     resource: &Resource,

@@ -3,13 +3,13 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use pal_custom::{Definition, Version};
-use pal_patch::apply::custom::Schema;
+use pal_patch::apply::Schema;
 use pal_resources::discovery::version_rank;
 use pal_resources::resource::{Custom, Subresource};
-use pal_resources::{Resource, ResourceRef};
+use pal_resources::{Resource, ResourceRef, resource};
 use pal_store::{Entry, Key, Revision, Snapshot, Store, Watcher};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -31,9 +31,15 @@ pub struct Definitions {
     /// One for each served version, by group, then from the most to the least stable version, then by name.
     resources: Vec<ResourceRef>,
     number: u64,
+    everything: OnceLock<Vec<ResourceRef>>,
 }
 
 impl Definitions {
+    /// What is built in, then the custom resources: all that discovery tells.
+    pub fn everything(&self) -> &[ResourceRef] {
+        self.everything.get_or_init(|| resource::builtin().iter().chain(&self.resources).cloned().collect())
+    }
+
     /// The custom resource with that group, version and plural.
     pub fn find(&self, group: &str, version: &str, plural: &str) -> Option<ResourceRef> {
         self.resources.iter().find(|r| r.plural == plural && r.group == group && r.version == version).cloned()
@@ -86,11 +92,16 @@ impl Registry {
         loop {
             let applied = self.shared.store.applied().revision();
             self.definitions();
-            let Ok(mut watcher) = self.shared.store.watch(PREFIX, applied) else { return };
-            // What is told matters not: everything is looked at.
-            match watcher.next().await {
+            let told = match self.shared.store.watch(PREFIX, applied) {
+                // What is told matters not: everything is looked at.
+                Ok(mut watcher) => watcher.next().await.map(drop),
+                Err(error) => Err(error),
+            };
+            match told {
                 Err(pal_store::WatchError::Closed) => return,
-                Ok(_) | Err(_) => {}
+                // The history has just been passed.
+                Err(_) => tokio::task::yield_now().await,
+                Ok(()) => {}
             }
         }
     }
@@ -153,7 +164,7 @@ impl State {
                         terminating: found.deleting,
                         retired: token,
                     };
-                    resources.push(Arc::new(resource(&compiled.definition, version, &found, kind)));
+                    resources.push(Arc::new(described(&compiled.definition, version, &found, kind)));
                 }
             }
         }
@@ -167,7 +178,7 @@ impl State {
             let rank = |r: &ResourceRef| (version_rank(&r.version), r.version.to_string());
             (&a.group, rank(a), &a.plural).cmp(&(&b.group, rank(b), &b.plural))
         });
-        self.current = Arc::new(Definitions { resources, number: self.current.number + 1 });
+        self.current = Arc::new(Definitions { resources, number: self.current.number + 1, everything: OnceLock::new() });
     }
 
     /// The compiled definition: the one that is known, if its spec is the same.
@@ -224,7 +235,8 @@ impl Found {
     }
 }
 
-fn resource(definition: &Definition, version: &Version, found: &Found, kind: Kind) -> Resource {
+/// What routes, discovery and messages follow from.
+fn described(definition: &Definition, version: &Version, found: &Found, kind: Kind) -> Resource {
     let accepted = &found.object["status"]["acceptedNames"];
     let names = definition.names();
     let name = |field: &str, wanted: &str| {

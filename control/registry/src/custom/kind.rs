@@ -5,8 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use jiff::Timestamp;
 use pal_custom::{Column, Definition, ScalePaths, Version};
-use pal_patch::apply::Shape;
-use pal_patch::apply::custom::Schema;
+use pal_patch::apply::{Schema, Shape};
 use pal_resources::kinds::untyped::{self, Part};
 use pal_resources::kinds::Env;
 use pal_resources::status::StatusDetails;
@@ -166,8 +165,9 @@ impl Kind {
 
     /// See [`super::adapt`].
     pub(super) fn adapt(&self, resource: &Resource, object: &mut Value) -> bool {
-        let before = object.clone();
+        let stored_otherwise = object["apiVersion"] != self.stored_as();
         self.compiled.definition.convert(object, &resource.version);
+        let before = object.clone();
         self.settle(object);
         // Objects from before generations were counted.
         let metadata = object.get_mut("metadata").and_then(Value::as_object_mut);
@@ -176,7 +176,7 @@ impl Kind {
         {
             metadata.insert("generation".to_owned(), 1.into());
         }
-        *object != before || self.stored_as() != resource.api_version()
+        stored_otherwise || *object != before
     }
 
     /// See [`super::shown`].

@@ -17,14 +17,16 @@ use pal_resources::{Resource, ResourceRef, Status, resource};
 use serde_json::Value;
 
 use crate::object::Object;
+use crate::options::Read;
 use crate::registry::Registry;
 
-pub use body::{conform_patched, decode};
-pub(crate) use body::conform;
+pub use body::decode;
+pub(crate) use body::{conform, conform_patched};
 pub(crate) use definition::{is_definition, terminating};
 pub(crate) use definitions::Keeper;
 pub use definitions::Definitions;
 pub use kind::Kind;
+pub use pal_custom::Column;
 pub(crate) use kind::Stamp;
 
 /// What the definition of a custom resource makes of its objects; `None` for what is built in.
@@ -36,6 +38,17 @@ impl Registry {
     /// The resource with that group (empty for core), version and plural, built in or custom.
     pub fn find(&self, group: &str, version: &str, plural: &str) -> Option<ResourceRef> {
         resource::find(group, version, plural).or_else(|| self.definitions().find(group, version, plural))
+    }
+
+    /// [`Registry::find`] by all that was answered by now: what another server was told of a moment ago is found too.
+    pub async fn find_surely(&self, group: &str, version: &str, plural: &str) -> Result<Option<ResourceRef>, Status> {
+        let found = self.find(group, version, plural);
+        let known = |resource: &ResourceRef| resource.group == group && resource.version == version;
+        if found.is_some() || self.shared.store.is_sole() || resource::builtin().iter().any(known) {
+            return Ok(found);
+        }
+        self.snapshot(Read::Consistent).await?;
+        Ok(self.definitions().find(group, version, plural))
     }
 
     /// The resource whose objects have that group (empty for core), version and kind, built in or custom.

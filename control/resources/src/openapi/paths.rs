@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::reference;
+use super::{custom_name, reference};
 use crate::resource::Resource;
 use crate::schema;
 
@@ -67,6 +67,8 @@ struct Subject<'a> {
     kind: &'a str,
     verbs: &'a [&'static str],
     namespaced: bool,
+    /// Its kinds are of a definition.
+    custom: bool,
     /// The group and version of the path, for operation ids.
     prefix: String,
     /// The kind, with the subresource.
@@ -75,14 +77,20 @@ struct Subject<'a> {
 
 impl<'a> Subject<'a> {
     fn of(resource: &'a Resource) -> Self {
-        let group = resource.group.split('.').next().filter(|group| !group.is_empty()).unwrap_or("core");
+        let custom = resource.custom.is_some();
+        let group = match resource.group.split('.').next().filter(|group| !group.is_empty()) {
+            // Several groups of definitions may begin alike.
+            Some(_) if custom => resource.group.split('.').map(capitalized).collect(),
+            group => group.unwrap_or("core").to_owned(),
+        };
         Self {
             group: &resource.group,
             version: &resource.version,
             kind: &resource.kind,
             verbs: &resource.verbs,
             namespaced: resource.namespaced,
-            prefix: format!("{}{}", capitalized(group), capitalized(&resource.version)),
+            custom,
+            prefix: format!("{}{}", capitalized(&group), capitalized(&resource.version)),
             name: resource.kind.to_string(),
         }
     }
@@ -130,6 +138,7 @@ impl<'a> Subject<'a> {
     fn schema(&self, kind: &str) -> Value {
         match schema::message_for(self.group, self.version, kind) {
             Some(message) => reference(message.name),
+            None if self.custom => reference(&custom_name(self.group, self.version, kind)),
             None => json!({}),
         }
     }
@@ -141,12 +150,15 @@ impl<'a> Subject<'a> {
             }
             "patch" => {
                 let any = json!({"schema": {"type": "object"}});
-                Some(json!({"required": true, "content": {
+                let mut content = json!({
                     "application/apply-patch+yaml": any,
                     "application/json-patch+json": any,
                     "application/merge-patch+json": any,
-                    "application/strategic-merge-patch+json": any,
-                }}))
+                });
+                if !self.custom {
+                    content["application/strategic-merge-patch+json"] = any;
+                }
+                Some(json!({"required": true, "content": content}))
             }
             "delete" | "deletecollection" => Some(json!({"content": {"*/*": {"schema": reference(DELETE_OPTIONS)}}})),
             _ => None,

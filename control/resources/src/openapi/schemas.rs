@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde_json::{Map, Value, json};
 
-use super::reference;
+use super::{Schemas, custom_name, reference};
 use crate::resource::Resource;
 use crate::schema::{self, Field, ListType, Many, Message, Shape, Type};
 
@@ -15,9 +15,20 @@ pub(super) const DESCRIPTIONS: &str = include_str!("../schema/descriptions.txt")
 const SHARED: [&str; 2] =
     ["io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions", "io.k8s.apimachinery.pkg.apis.meta.v1.Status"];
 
+/// What custom resources have of built-in types: the metadata of objects and of lists.
+const METADATA: [&str; 2] =
+    ["io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta", "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta"];
+
+const API_VERSION: &str = "APIVersion defines the versioned schema of this representation of an object. Servers should convert recognized schemas to the latest internal value, and may reject unrecognized values. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#resources";
+const KIND: &str = "Kind is a string value representing the REST resource this object represents. Servers may infer this from the endpoint the client submits requests to. Cannot be updated. In CamelCase. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#types-kinds";
+
 /// All types that the resources' bodies need.
-pub(super) fn schemas(resources: &[&Resource]) -> Map<String, Value> {
+pub(super) fn schemas(resources: &[&Resource], custom: Schemas<'_>) -> Map<String, Value> {
     let mut pending: Vec<&'static Message> = SHARED.iter().filter_map(|name| schema::message(name)).collect();
+    let own: Vec<(&Resource, &Value)> = resources.iter().filter_map(|r| Some((*r, custom(r)?))).collect();
+    if !own.is_empty() {
+        pending.extend(METADATA.iter().filter_map(|name| schema::message(name)));
+    }
     for resource in resources {
         let list = format!("{}List", resource.kind);
         let own =
@@ -34,7 +45,7 @@ pub(super) fn schemas(resources: &[&Resource]) -> Map<String, Value> {
     let texts = Texts::read();
     let kinds: HashMap<&str, (&str, &str, &str)> =
         schema::kinds().map(|(group, version, kind, message)| (message.name, (group, version, kind))).collect();
-    reached
+    let mut schemas: Map<String, Value> = reached
         .into_values()
         .map(|message| {
             let mut schema = schema_of(message, &texts);
@@ -44,7 +55,37 @@ pub(super) fn schemas(resources: &[&Resource]) -> Map<String, Value> {
             }
             (message.name.to_owned(), Value::Object(schema))
         })
-        .collect()
+        .collect();
+    for (resource, schema) in own {
+        let (group, version, kind) = (&resource.group, &resource.version, &resource.kind);
+        schemas.insert(custom_name(group, version, kind), schema.clone());
+        schemas.insert(custom_name(group, version, &format!("{kind}List")), list_of(resource));
+    }
+    schemas
+}
+
+/// The schema of lists of a custom resource.
+fn list_of(resource: &Resource) -> Value {
+    let (group, version, kind) = (&resource.group, &resource.version, &resource.kind);
+    json!({
+        "description": format!("{kind}List is a list of {kind}"),
+        "type": "object",
+        "required": ["items"],
+        "properties": {
+            "apiVersion": {"description": API_VERSION, "type": "string"},
+            "items": {
+                "description": format!("List of {}.", resource.plural),
+                "type": "array",
+                "items": reference(&custom_name(group, version, kind)),
+            },
+            "kind": {"description": KIND, "type": "string"},
+            "metadata": {
+                "description": "Standard list metadata.",
+                "allOf": [reference(METADATA[1])],
+            },
+        },
+        "x-kubernetes-group-version-kind": [{"group": group, "kind": format!("{kind}List"), "version": version}],
+    })
 }
 
 /// Descriptions by message, then by field.
@@ -105,16 +146,7 @@ fn schema_of(message: &'static Message, texts: &Texts) -> Map<String, Value> {
 fn add_properties(schema: &mut Map<String, Value>, message: &'static Message, texts: &Texts) {
     let mut properties = BTreeMap::new();
     if message.root {
-        for (name, text) in [
-            (
-                "apiVersion",
-                "APIVersion defines the versioned schema of this representation of an object. Servers should convert recognized schemas to the latest internal value, and may reject unrecognized values. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#resources",
-            ),
-            (
-                "kind",
-                "Kind is a string value representing the REST resource this object represents. Servers may infer this from the endpoint the client submits requests to. Cannot be updated. In CamelCase. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#types-kinds",
-            ),
-        ] {
+        for (name, text) in [("apiVersion", API_VERSION), ("kind", KIND)] {
             properties.insert(name, json!({"description": text, "type": "string"}));
         }
     }

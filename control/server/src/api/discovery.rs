@@ -8,9 +8,10 @@ use http::header::{
 };
 use http::{Method, Response, StatusCode};
 use jiff::{SignedDuration, Timestamp};
+use pal_registry::custom;
 use pal_resources::discovery::{self, Document};
-use pal_resources::{Status, openapi, resource};
-use serde_json::json;
+use pal_resources::{Resource, ResourceRef, Status, openapi, resource};
+use serde_json::{Value, json};
 
 use super::accept::{aggregated, names};
 use super::{Call, cluster, figures, health, issuer, method_not_allowed, reply};
@@ -21,28 +22,49 @@ const OPENAPI_V2_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.
 /// As clients name it, which is not a media type by the letter of the RFC.
 const OPENAPI_V2_ASKED: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
 
-/// Documents that were asked for: they are made once.
+/// Documents that were asked for: they are made once, and anew when custom resources that they tell of have changed.
 #[derive(Default)]
-pub(super) struct Documents(Mutex<HashMap<String, Arc<Document>>>);
+pub(super) struct Documents(Mutex<HashMap<String, (u64, Arc<Document>)>>);
 
 impl Documents {
-    /// The document of that name, made by `make` the first time.
-    async fn get<F>(&self, name: &str, make: F) -> Result<Option<Arc<Document>>, Status>
+    /// The document of that name, made by `make` the first time. `of` is the number of the definitions that it tells of, or
+    /// `BUILT_IN`.
+    async fn get<F>(&self, name: &str, of: u64, make: F) -> Result<Option<Arc<Document>>, Status>
     where
         F: FnOnce() -> Option<Document> + Send + 'static,
     {
-        if let Some(document) = self.lock().get(name) {
+        if let Some((number, document)) = self.lock().get(name)
+            && *number == of
+        {
             return Ok(Some(document.clone()));
         }
         // A schema is large: it is not written on a thread that serves others.
         let made = tokio::task::spawn_blocking(make).await.map_err(Status::internal)?;
         let Some(document) = made.map(Arc::new) else { return Ok(None) };
-        Ok(Some(self.lock().entry(name.to_owned()).or_insert(document).clone()))
+        let mut kept = self.lock();
+        // One that tells of older definitions may be ready later than one that tells of newer ones.
+        if kept.get(name).is_none_or(|(number, _)| *number <= of) {
+            kept.insert(name.to_owned(), (of, document.clone()));
+        }
+        Ok(Some(document))
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<Document>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, (u64, Arc<Document>)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// No definitions have this number: of documents that tell of nothing custom.
+const BUILT_IN: u64 = 0;
+
+/// What a client is told that asks for a group or path that nobody knows: no object, as there is none to say it.
+pub(super) fn no_page() -> Response<Body> {
+    reply::text(StatusCode::NOT_FOUND, "404 page not found\n")
+}
+
+/// The schema of a custom resource's kind.
+fn schema_of(resource: &Resource) -> Option<&Value> {
+    custom::kind_of(resource).map(custom::Kind::openapi)
 }
 
 fn takes_v2_protobuf(headers: &HeaderMap) -> bool {
@@ -75,7 +97,7 @@ pub(super) async fn answer(call: &Call<'_>, path: &str) -> Result<Response<Body>
     if call.parts.method != Method::GET && !head {
         return match first {
             "api" | "apis" | "version" | "openapi" | "openid" | ".well-known" => Err(method_not_allowed()),
-            _ => Err(Status::unknown_path()),
+            _ => Ok(no_page()),
         };
     }
     match (first, trimmed) {
@@ -88,10 +110,13 @@ pub(super) async fn answer(call: &Call<'_>, path: &str) -> Result<Response<Body>
         (_, "cluster-info") => Ok(reply::text(StatusCode::OK, call.api.ca.root_pem().to_owned())),
         (_, issuer::CONFIGURATION) => Ok(issuer::configuration(call)),
         (_, issuer::KEYS) => Ok(issuer::keys(call)),
-        (_, "") => reply::value(StatusCode::OK, &json!({"paths": paths()}), call.accepted),
+        (_, "") => {
+            let paths = paths(call.registry().definitions().everything());
+            reply::value(StatusCode::OK, &json!({"paths": paths}), call.accepted)
+        }
         ("api" | "apis", _) => groups(call, trimmed).await,
         ("openapi", _) => schemas(call, trimmed).await,
-        _ => Err(Status::unknown_path()),
+        _ => Ok(no_page()),
     }
 }
 
@@ -121,7 +146,7 @@ fn architecture() -> &'static str {
     }
 }
 
-fn paths() -> Vec<String> {
+fn paths(resources: &[ResourceRef]) -> Vec<String> {
     let mut paths: Vec<String> = [
         "/.well-known/openid-configuration",
         "/api",
@@ -139,7 +164,7 @@ fn paths() -> Vec<String> {
     .into_iter()
     .map(str::to_owned)
     .collect();
-    for resource in resource::builtin().iter().filter(|resource| !resource.group.is_empty()) {
+    for resource in resources.iter().filter(|resource| !resource.group.is_empty()) {
         paths.push(format!("/apis/{}", resource.group));
         paths.push(format!("/apis/{}", resource.api_version()));
     }
@@ -151,9 +176,13 @@ fn paths() -> Vec<String> {
 async fn groups(call: &Call<'_>, path: &str) -> Result<Response<Body>, Status> {
     let combined = aggregated(&call.parts.headers) && matches!(path, "api" | "apis");
     let name = if combined { format!("{path} aggregated") } else { path.to_owned() };
+    let group = path.split('/').nth(1).unwrap_or_default().to_owned();
+    let definitions = call.registry().definitions();
+    let own = path == "apis" || definitions.has_group(&group);
+    let number = if own { definitions.number() } else { BUILT_IN };
     let (path, address) = (path.to_owned(), call.api.local.to_string());
-    let found = call.api.documents.get(&name, move || {
-        let resources = resource::builtin();
+    let found = call.api.documents.get(&name, number, move || {
+        let resources = definitions.everything();
         let segments: Vec<&str> = path.split('/').collect();
         match (segments.as_slice(), combined) {
             (["api"], true) => Some(discovery::aggregated_core(resources)),
@@ -166,7 +195,10 @@ async fn groups(call: &Call<'_>, path: &str) -> Result<Response<Body>, Status> {
             _ => None,
         }
     });
-    let document = found.await?.ok_or_else(Status::unknown_path)?;
+    let Some(document) = found.await? else {
+        let known = resource::builtin().iter().any(|resource| resource.group == group);
+        return if known { Err(Status::unknown_path()) } else { Ok(no_page()) };
+    };
     if !combined {
         let mut response = reply::json(StatusCode::OK, &document.body, call.accepted)?;
         response.headers_mut().append(VARY, HeaderValue::from_static("Accept"));
@@ -179,13 +211,16 @@ async fn groups(call: &Call<'_>, path: &str) -> Result<Response<Body>, Status> {
 /// `/openapi/v2`, as protobuf for those who name it.
 async fn schemas_v2(call: &Call<'_>) -> Result<Response<Body>, Status> {
     let headers = [(CACHE_CONTROL, "no-cache, private"), (VARY, "Accept")];
+    let definitions = call.registry().definitions();
+    let number = definitions.number();
     if !takes_v2_protobuf(&call.parts.headers) {
-        let document = call.api.documents.get("openapi v2", || Some(openapi::v2::json(resource::builtin()))).await?;
+        let make = move || Some(openapi::v2::json(definitions.everything()));
+        let document = call.api.documents.get("openapi v2", number, make).await?;
         let document = document.ok_or_else(Status::unknown_path)?;
         return cached(call, &document, &headers);
     }
-    let make = || Some(openapi::v2::protobuf(resource::builtin()));
-    let document = call.api.documents.get("openapi v2 protobuf", make).await?.ok_or_else(Status::unknown_path)?;
+    let make = move || Some(openapi::v2::protobuf(definitions.everything()));
+    let document = call.api.documents.get("openapi v2 protobuf", number, make).await?.ok_or_else(Status::unknown_path)?;
     let body = reply::whole(document.body.clone());
     let whole = reply::answer(StatusCode::OK, HeaderValue::from_static(OPENAPI_V2_PROTOBUF), body);
     tagged(call, &document, &headers, Ok(whole))
@@ -198,14 +233,19 @@ async fn schemas(call: &Call<'_>, path: &str) -> Result<Response<Body>, Status> 
     let Some(below) = path.strip_prefix("openapi/v3") else { return Err(Status::unknown_path()) };
     let below = below.trim_matches('/').to_owned();
     let name = path.to_owned();
+    let definitions = call.registry().definitions();
     if below.is_empty() {
-        let index = call.api.documents.get(&name, || Some(openapi::index(resource::builtin()))).await?;
+        let number = definitions.number();
+        let make = move || Some(openapi::index(definitions.everything(), &schema_of));
+        let index = call.api.documents.get(&name, number, make).await?;
         let index = index.ok_or_else(Status::unknown_path)?;
         return cached(call, &index, &[(CACHE_CONTROL, "no-cache, private"), (VARY, "Accept")]);
     }
     let wanted = below.clone();
-    let found = call.api.documents.get(&name, move || openapi::document(resource::builtin(), &wanted)).await?;
-    let document = found.ok_or_else(Status::unknown_path)?;
+    let own = below.strip_prefix("apis/").and_then(|rest| rest.split('/').next());
+    let number = if own.is_some_and(|group| definitions.has_group(group)) { definitions.number() } else { BUILT_IN };
+    let make = move || openapi::document(definitions.everything(), &schema_of, &wanted);
+    let Some(document) = call.api.documents.get(&name, number, make).await? else { return Ok(no_page()) };
     match call.query.get("hash") {
         None => cached(call, &document, &[(CACHE_CONTROL, "no-cache, private"), (VARY, "Accept")]),
         Some(hash) if hash == document.hash => {

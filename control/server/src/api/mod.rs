@@ -5,7 +5,6 @@ mod admit;
 mod allow;
 mod cluster;
 mod components;
-mod definitions;
 mod deletion;
 mod discovery;
 mod fair;
@@ -42,7 +41,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, EXPECT, HeaderValue, WWW_AUTHENT
 use http::request::Parts;
 use http::{Method, Request, Response};
 use hyper::body::Incoming;
-use pal_registry::{Actor, Registry, Warnings, WriteOptions};
+use pal_registry::{Actor, Registry, Warnings, WriteOptions, custom};
 use pal_resources::codec::Media;
 use pal_resources::status::{Reason, Status, StatusDetails};
 use pal_resources::{ResourceRef, resource};
@@ -285,17 +284,16 @@ impl Api {
                 if !connects {
                     call.accepted = accept::accept(&parts.headers, query.pretty(), Offers::Objects)?;
                 }
-                if definitions::listed(&path, verb) {
-                    return definitions::list(&call);
-                }
-                let at = call.at(path, verb)?;
+                let at = call.at(call.resource(&path).await?, path, verb)?;
+                let warnings = call.warnings(&at);
                 if let Some(stream) = call.streaming(&at) {
                     // A stream has limits of its own.
                     drop(ticket);
-                    return stream_answer(&call, &at, stream, body).await;
+                    return Ok(reply::warn(stream_answer(&call, &at, stream, body).await?, &warnings));
                 }
                 let work = dispatch(&call, &at, body);
-                tokio::time::timeout(call.time_limit(), work).await.unwrap_or_else(|_| Err(timed_out()))
+                let done = tokio::time::timeout(call.time_limit(), work).await.unwrap_or_else(|_| Err(timed_out()));
+                Ok(reply::warn(done?, &warnings))
             }
         }
     }
@@ -313,16 +311,39 @@ enum Streaming {
 }
 
 impl Call<'_> {
+    /// The resource that the path names; `None` where not even its group and version are known: then there is nobody who
+    /// could say so in an object.
+    async fn resource(&self, path: &ResourcePath) -> Result<Option<ResourceRef>, Status> {
+        let (group, version) = (&*path.group, &*path.version);
+        if let Some(found) = self.registry().find_surely(group, version, &path.plural).await? {
+            let scoped = found.namespaced || path.namespace.is_none();
+            return Ok(Some(found).filter(|found| found.custom.is_none() || scoped));
+        }
+        if resource::builtin().iter().any(|known| known.group == group && known.version == version) {
+            return Err(Status::unknown_path());
+        }
+        Ok(None)
+    }
+
+    /// What clients of the resource are warned of, whatever they do.
+    fn warnings(&self, at: &At) -> Vec<String> {
+        custom::kind_of(&at.resource).and_then(custom::Kind::deprecation).map(str::to_owned).into_iter().collect()
+    }
+
     /// What the path names, if that is served and takes the method.
-    fn at(&self, path: ResourcePath, verb: &'static str) -> Result<At, Status> {
-        let resource = resource::find(&path.group, &path.version, &path.plural).ok_or_else(Status::unknown_path)?;
+    fn at(&self, resource: ResourceRef, path: ResourcePath, verb: &'static str) -> Result<At, Status> {
         if path.namespace.is_some() && !resource.namespaced {
             return Err(Status::unknown_path());
         }
         let verbs: &[&str] = match &path.subresource {
+            // Discovery tells fewer of a definition that is being deleted; what exists can be changed to the end.
+            None if resource.custom.is_some() => resource::ALL_VERBS,
             None => &resource.verbs,
             Some(name) => match resource.subresource(name) {
                 Some(subresource) if !path.rest => &subresource.verbs,
+                None if resource.custom.is_some() => {
+                    return Err(Status::not_found(&resource, path.name.as_deref().unwrap_or_default()));
+                }
                 _ => return Err(Status::unknown_path()),
             },
         };

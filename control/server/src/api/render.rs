@@ -5,11 +5,11 @@ use std::ops::Range;
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use jiff::Timestamp;
-use pal_registry::{List, Object};
+use pal_registry::{List, Object, custom};
 use pal_resources::{Resource, ResourceRef, ResourceVersion, Status, table};
 use serde::Deserialize;
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
 use super::accept::{Accepted, Encoding, Form};
 use super::query::Include;
@@ -32,7 +32,7 @@ impl Shown {
     /// A form that the resource does not have is the plain one.
     pub(crate) fn new(resource: ResourceRef, form: Form, include: Include) -> Self {
         let form = match form {
-            Form::Table(_) if table::columns(&resource).is_empty() => Form::Object,
+            Form::Table(_) if resource.custom.is_none() && table::columns(&resource).is_empty() => Form::Object,
             form => form,
         };
         Self { resource, form, include }
@@ -74,6 +74,11 @@ impl Shown {
 
     fn row(&self, object: &Object, api: &str, now: Timestamp) -> Result<Vec<u8>, Status> {
         let json = object.json();
+        if let Some(kind) = custom::kind_of(&self.resource) {
+            let value = object.value()?;
+            let cells = serde_json::to_vec(&kind.cells(&value, now)).map_err(Status::internal)?;
+            return self.row_of(object, api, &cells, metadata(json)?);
+        }
         let read = || Prepared::read(&self.resource, json);
         let made;
         // Kept with the object: most lists show what was shown before.
@@ -85,17 +90,22 @@ impl Shown {
             }
         };
         let prepared = prepared.as_ref().map_err(Status::clone)?;
-        let mut row = Vec::with_capacity(json.len().min(1024));
+        let mut cells = Vec::with_capacity(256);
+        prepared.cells.write(now, &mut cells);
+        self.row_of(object, api, &cells, json.get(prepared.metadata.clone()).unwrap_or(b"{}"))
+    }
+
+    /// A row of these cells.
+    fn row_of(&self, object: &Object, api: &str, cells: &[u8], metadata: &[u8]) -> Result<Vec<u8>, Status> {
+        let json = object.json();
+        let mut row = Vec::with_capacity(cells.len() + json.len().min(1024));
         row.extend_from_slice(b"{\"cells\":");
-        prepared.cells.write(now, &mut row);
+        row.extend_from_slice(cells);
         row.extend_from_slice(b",\"object\":");
         match self.include {
             Include::None => row.extend_from_slice(b"null"),
             Include::Object => row.extend_from_slice(json),
-            Include::Metadata => {
-                let metadata = json.get(prepared.metadata.clone()).unwrap_or(b"{}");
-                partial_of(metadata, api, &mut row);
-            }
+            Include::Metadata => partial_of(metadata, api, &mut row),
         }
         row.push(b'}');
         Ok(row)
@@ -110,7 +120,9 @@ impl Shown {
         match self.form {
             Form::Object => {
                 let resource = &self.resource;
-                let head = list_head(&format!("{}List", resource.kind), &resource.api_version(), &metadata);
+                let kind = custom::kind_of(resource).map(|kind| kind.list_kind().to_owned());
+                let kind = kind.unwrap_or_else(|| format!("{}List", resource.kind));
+                let head = list_head(&kind, &resource.api_version(), &metadata);
                 let size = Size::Exactly(list.items.iter().map(|item| item.json().len() as u64).sum());
                 let pieces = list.items.into_iter().map(|item| item.json().clone());
                 finish(Spliced::new(head.into(), pieces, count, size, tail(end(plain))), plain, accepted)
@@ -202,6 +214,15 @@ fn partial_of(metadata: &[u8], api: &str, bytes: &mut Vec<u8>) {
 }
 
 fn columns_json(resource: &Resource) -> Result<String, Status> {
+    if let Some(kind) = custom::kind_of(resource) {
+        let column = |column: &custom::Column| {
+            json!({
+                "name": column.name, "type": column.kind, "format": column.format,
+                "description": column.description, "priority": column.priority,
+            })
+        };
+        return Ok(Value::Array(kind.columns().iter().map(column).collect()).to_string());
+    }
     serde_json::to_string(table::columns(resource)).map_err(Status::internal)
 }
 

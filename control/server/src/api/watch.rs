@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Response, StatusCode};
 use http_body::Frame;
-use pal_registry::{Watch, WatchEvent, bookmark};
+use pal_registry::{Watch, WatchEvent, bookmark, custom};
 use pal_resources::selector::FieldSelector;
 use pal_resources::{Status, codec};
 use tokio::time::{Instant, Sleep};
@@ -92,12 +92,13 @@ pub(super) async fn watch(call: &Call<'_>, at: &At) -> Result<Response<Body>, St
     let lifetime = call.query.timeout()?.unwrap_or_else(|| LIFETIME.mul_f64(1.0 + rand::random::<f64>()));
     let watch = call.registry().watch(&at.resource, at.namespace(), options).await?;
     let until = Instant::now() + lifetime;
+    let retired = custom::kind_of(&at.resource).map(|kind| kind.retired().clone());
     let running = Running {
         watch,
         shown,
         encoding: call.accepted.encoding,
         headed: false,
-        over: Rarely::new(over(call.api.stop.clone(), until)),
+        over: Rarely::new(over(call.api.stop.clone(), retired, until)),
         ended: false,
         taken: Vec::new().into_iter(),
         ready: VecDeque::new(),
@@ -123,9 +124,18 @@ fn named(name: &str, given: Option<FieldSelector>) -> Result<FieldSelector, Stat
     }
 }
 
-async fn over(stop: CancellationToken, until: Instant) {
+async fn over(stop: CancellationToken, retired: Option<CancellationToken>, until: Instant) {
+    let retired = async {
+        match retired {
+            Some(retired) => retired.cancelled().await,
+            None => std::future::pending().await,
+        }
+        // What happened before the resource went is still told.
+        tokio::time::sleep(LONGEST * 2).await;
+    };
     tokio::select! {
         () = stop.cancelled() => {}
+        () = retired => {}
         () = tokio::time::sleep_until(until) => {}
     }
 }

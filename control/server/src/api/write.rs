@@ -2,7 +2,7 @@
 
 use http::{Response, StatusCode};
 use hyper::body::Incoming;
-use pal_registry::{Admission, Patch, PatchKind, Warnings, WriteOptions};
+use pal_registry::{Admission, Patch, PatchKind, Warnings, WriteOptions, custom};
 use pal_resources::Status;
 use pal_resources::codec::{self, Decoded, FieldValidation, Media};
 
@@ -16,7 +16,7 @@ pub(super) async fn create(call: &Call<'_>, at: &At, body: Incoming) -> Result<R
     let query = call.query.write("CreateOptions")?;
     let media = call.media()?;
     let body = call.body(body).await?;
-    let Decoded { value, mut warnings } = codec::decode(media, &body, Some(&at.resource), query.validation)?;
+    let Decoded { value, mut warnings } = custom::decode(media, &body, &at.resource, query.validation)?;
     admit::create(call, at, &value)?;
     let options = call.write_options(at, &query);
     let object = call.registry().create(&at.resource, at.namespace(), value, &options).await?;
@@ -44,8 +44,10 @@ fn left(options: &WriteOptions) -> Vec<String> {
 
 fn decode(at: &At, media: codec::Media, body: &[u8], mode: FieldValidation) -> Result<Decoded, Status> {
     match at.subresource().and_then(|name| at.resource.subresource(name)) {
-        Some(sub) => codec::decode_as(media, body, Some((&sub.group, &sub.version, &sub.kind)), mode),
-        None => codec::decode(media, body, Some(&at.resource), mode),
+        Some(sub) if sub.kind != at.resource.kind => {
+            codec::decode_as(media, body, Some((&sub.group, &sub.version, &sub.kind)), mode)
+        }
+        Some(_) | None => custom::decode(media, body, &at.resource, mode),
     }
 }
 
@@ -53,6 +55,10 @@ fn decode(at: &At, media: codec::Media, body: &[u8], mode: FieldValidation) -> R
 pub(super) async fn patch(call: &Call<'_>, at: &At, body: Incoming) -> Result<Response<Body>, Status> {
     let query = call.query.write("PatchOptions")?;
     let kind = patch_kind(call.content_type(), call.query.flag("force"))?;
+    if kind == PatchKind::Strategic && at.resource.custom.is_some() {
+        let accepted = "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml";
+        return Err(unsupported_media(accepted));
+    }
     call.query.check_apply(matches!(kind, PatchKind::Apply { .. }))?;
     let body = call.body(body).await?;
     if let PatchKind::Apply { .. } = kind {

@@ -42,6 +42,7 @@ pub struct Server {
     leases: JoinHandle<()>,
     /// What fetches the keys of those who issue tokens.
     fetching: Vec<JoinHandle<()>>,
+    definitions: JoinHandle<()>,
 }
 
 impl Server {
@@ -70,7 +71,7 @@ impl Server {
         let limit = Arc::new(Semaphore::new(config.max_connections));
         let stranger_idle = config.stranger_idle;
         let strangers = Arc::new(Semaphore::new((config.max_connections / 2).max(1)));
-        let leased = registry.clone();
+        let (leased, defined) = (registry.clone(), registry.clone());
         let (connections, cut) = (TaskTracker::new(), CancellationToken::new());
         let api = Arc::new(Api::new(
             config,
@@ -98,7 +99,21 @@ impl Server {
         let accepting = tokio::spawn(accept.run());
         let renewing = tokio::spawn(certificates.renew(serving, stop.clone()));
         let leases = tokio::spawn(leases::follow(leased, tunnels.clone(), stop.clone()));
-        Ok(Self { local, ca, tunnels, stop, kill, connections, cut, accepting, renewing, leases, fetching })
+        let definitions = tokio::spawn(async move { defined.follow_definitions().await });
+        Ok(Self {
+            local,
+            ca,
+            tunnels,
+            stop,
+            kill,
+            connections,
+            cut,
+            accepting,
+            renewing,
+            leases,
+            definitions,
+            fetching,
+        })
     }
 
     /// Where the server listens, with the port that it really has.
@@ -149,6 +164,7 @@ impl Drop for Server {
         self.renewing.abort();
         self.leases.abort();
         self.fetching.iter().for_each(JoinHandle::abort);
+        self.definitions.abort();
     }
 }
 
