@@ -8,14 +8,14 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use crate::{LIMIT, pal, repository};
 
 /// A cluster and a kubectl for it; none where there is no kubectl, which was said then.
-async fn cluster() -> Option<(Cluster, Kubectl)> {
+pub async fn cluster() -> Option<(Cluster, Kubectl)> {
     Kubectl::find("nowhere".into())?;
     let cluster = pal().up(&[]).await;
     let kubectl = cluster.kubectl()?;
     Some((cluster, kubectl))
 }
 
-fn has(text: &str, parts: &[&str]) {
+pub fn has(text: &str, parts: &[&str]) {
     for part in parts {
         assert!(text.contains(part), "{part:?} in:\n{text}");
     }

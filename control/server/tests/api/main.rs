@@ -3,6 +3,7 @@
 mod access;
 mod apply;
 mod cluster;
+mod customs;
 mod fairness;
 mod forms;
 mod nodes;

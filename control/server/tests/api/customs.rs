@@ -1,0 +1,219 @@
+//! Custom resources: their definitions, and their objects as clients drive them.
+
+use http::Method;
+use serde_json::{Value, json};
+
+use crate::cluster::{Client, Cluster};
+
+const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+const GROUP: &str = "/apis/stable.example.com";
+const TABS: &str = "/apis/stable.example.com/v1/namespaces/default/crontabs";
+const OLD_TABS: &str = "/apis/stable.example.com/v1beta1/namespaces/default/crontabs";
+
+fn definition() -> Value {
+    let schema = json!({"type": "object", "properties": {
+        "spec": {"type": "object", "required": ["cron"], "properties": {
+            "cron": {"type": "string", "pattern": "^[0-9* ]+$"},
+            "replicas": {"type": "integer", "default": 1, "minimum": 0},
+            "color": {"type": "string"},
+            "ports": {"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["port"],
+                "items": {"type": "object", "required": ["port"], "properties": {
+                    "port": {"type": "integer"}, "name": {"type": "string"}}}},
+        }, "x-kubernetes-validations": [
+            {"rule": "!has(self.replicas) || self.replicas <= 10", "message": "no more than ten"}]},
+        "status": {"type": "object", "properties": {
+            "replicas": {"type": "integer"}, "selector": {"type": "string"}}},
+    }});
+    let version = |name: &str, storage: bool| {
+        json!({
+            "name": name, "served": true, "storage": storage, "deprecated": !storage,
+            "schema": {"openAPIV3Schema": schema},
+            "subresources": {"status": {}, "scale": {"specReplicasPath": ".spec.replicas",
+                "statusReplicasPath": ".status.replicas", "labelSelectorPath": ".status.selector"}},
+            "additionalPrinterColumns": [{"name": "Cron", "type": "string", "jsonPath": ".spec.cron"}],
+            "selectableFields": [{"jsonPath": ".spec.color"}],
+        })
+    };
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "crontabs.stable.example.com"},
+        "spec": {"group": "stable.example.com", "scope": "Namespaced",
+                 "names": {"plural": "crontabs", "kind": "CronTab", "shortNames": ["ct"], "categories": ["all"]},
+                 "versions": [version("v1", true), version("v1beta1", false)]},
+    })
+}
+
+fn merging(client: &Client) -> Client {
+    client.clone().with("content-type", "application/merge-patch+json")
+}
+
+/// Makes the definition and says what the controllers, which do not run here, say of it.
+async fn establish(admin: &Client) {
+    let made = admin.post(DEFINITIONS, &definition()).await.ok();
+    assert_eq!(made["spec"]["names"]["listKind"], "CronTabList");
+    let names = &made["spec"]["names"];
+    let status = json!({"status": {"acceptedNames": names, "conditions": [
+        {"type": "NamesAccepted", "status": "True", "reason": "NoConflicts", "message": "no conflicts found",
+         "lastTransitionTime": "2026-01-01T00:00:00Z"},
+        {"type": "Established", "status": "True", "reason": "InitialNamesAccepted", "message": "accepted",
+         "lastTransitionTime": "2026-01-01T00:00:00Z"}]}});
+    let path = format!("{DEFINITIONS}/crontabs.stable.example.com/status");
+    merging(admin).send(Method::PATCH, &path, status.to_string()).await.ok();
+}
+
+fn tab(name: &str, spec: Value) -> Value {
+    json!({"apiVersion": "stable.example.com/v1", "kind": "CronTab", "metadata": {"name": name}, "spec": spec})
+}
+
+#[tokio::test]
+async fn a_definition_brings_its_resource_into_the_world_and_takes_it_along() {
+    let cluster = Cluster::start().await;
+    let admin = cluster.admin();
+    let nobody = admin.get(&format!("{TABS}/a")).await;
+    assert_eq!((nobody.code.as_u16(), nobody.text().as_str()), (404, "404 page not found\n"));
+    let aggregated = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+    let discovering = admin.clone().with("accept", aggregated);
+    let before = discovering.get("/apis").await.headers["etag"].clone();
+    establish(&admin).await;
+
+    let after = discovering.get("/apis").await;
+    assert_ne!(after.headers["etag"], before);
+    let groups = after.json();
+    let group = groups["items"].as_array().and_then(|all| all.last()).cloned().unwrap_or_default();
+    assert_eq!(group["metadata"]["name"], "stable.example.com");
+    let versions: Vec<&str> = group["versions"].as_array().into_iter().flatten().filter_map(|v| v["version"].as_str()).collect();
+    assert_eq!(versions, ["v1", "v1beta1"]);
+    let resource = &group["versions"][0]["resources"][0];
+    assert_eq!((&resource["shortNames"], &resource["categories"]), (&json!(["ct"]), &json!(["all"])));
+    let subresources: Vec<&str> =
+        resource["subresources"].as_array().into_iter().flatten().filter_map(|s| s["subresource"].as_str()).collect();
+    assert_eq!(subresources, ["status", "scale"]);
+    assert_eq!(admin.get(GROUP).await.ok()["preferredVersion"]["version"], "v1");
+    let list = admin.get(&format!("{GROUP}/v1")).await.ok();
+    assert_eq!(list["resources"][0]["name"], "crontabs");
+    let index = admin.get("/openapi/v3").await.ok();
+    let url = index["paths"]["apis/stable.example.com/v1"]["serverRelativeURL"].as_str().expect("a document").to_owned();
+    let document = admin.get(&url).await.ok();
+    assert!(document["components"]["schemas"]["com.example.stable.v1.CronTab"]["properties"]["spec"].is_object());
+
+    admin.post(TABS, &tab("a", json!({"cron": "* *"}))).await.ok();
+    let path = format!("{DEFINITIONS}/crontabs.stable.example.com");
+    let going = admin.send(Method::DELETE, &path, "").await.ok();
+    assert_eq!(going["metadata"]["finalizers"], json!(["customresourcecleanup.apiextensions.k8s.io"]));
+    let refusal = "create not allowed while custom resource definition is terminating";
+    admin.post(TABS, &tab("b", json!({"cron": "* *"}))).await.refused(405, refusal);
+    admin.get(&format!("{TABS}/a")).await.ok();
+    let release = json!({"metadata": {"finalizers": null}});
+    merging(&admin).send(Method::PATCH, &path, release.to_string()).await.ok();
+    assert_eq!(admin.get(&format!("{TABS}/a")).await.text(), "404 page not found\n");
+    assert_eq!(admin.get(GROUP).await.text(), "404 page not found\n");
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn objects_are_what_their_definition_makes_of_them() {
+    let cluster = Cluster::start().await;
+    let admin = cluster.admin();
+    establish(&admin).await;
+    let check = async |body: Value, query: &str, code: u16, expected: &str| {
+        let answer = admin.post(&format!("{TABS}?dryRun=All{query}"), &body).await;
+        assert_eq!(answer.code.as_u16(), code, "{body}: {}", answer.text());
+        assert!(answer.text().contains(expected), "{expected:?} in {}", answer.text());
+    };
+    check(tab("a", json!({"cron": "* *"})), "", 201, r#""replicas":1"#).await;
+    check(tab("a", json!({})), "", 422, r#"CronTab.stable.example.com \"a\" is invalid: spec.cron: Required value"#).await;
+    check(tab("a", json!({"cron": "x"})), "", 422, "spec.cron: Invalid value").await;
+    check(tab("a", json!({"cron": "*", "replicas": 11})), "", 422, "no more than ten").await;
+    check(tab("A", json!({"cron": "*"})), "", 422, "metadata.name: Invalid value").await;
+    let strange = || tab("a", json!({"cron": "*", "more": 1}));
+    check(strange(), "&fieldValidation=Ignore", 201, "").await;
+    check(strange(), "&fieldValidation=Strict", 400, r#"strict decoding error: unknown field \"spec.more\""#).await;
+    check(json!({"kind": "CronTab", "apiVersion": "apps/v1"}), "", 400, "CronTab").await;
+    let warned = admin.post(&format!("{TABS}?dryRun=All"), &strange()).await;
+    assert_eq!(warned.headers["warning"], r#"299 - "unknown field \"spec.more\"""#);
+    assert!(warned.json()["spec"].get("more").is_none(), "{}", warned.text());
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn objects_live_as_others_do() {
+    let cluster = Cluster::start().await;
+    let admin = cluster.admin();
+    establish(&admin).await;
+    let merge = merging(&admin);
+    let made = admin.post(TABS, &json!({"apiVersion": "stable.example.com/v1", "kind": "CronTab",
+        "metadata": {"name": "a", "labels": {"x": "y"}}, "spec": {"cron": "*", "color": "red"}, "status": {"replicas": 9}})).await.ok();
+    assert_eq!((&made["metadata"]["generation"], made.get("status")), (&json!(1), None));
+    admin.post(TABS, &tab("b", json!({"cron": "*", "color": "blue"}))).await.ok();
+
+    let generation = async |path: &str, patch: Value, expected: i64| {
+        let patched = merge.send(Method::PATCH, &format!("{TABS}/{path}"), patch.to_string()).await.ok();
+        assert_eq!(patched["metadata"]["generation"], expected, "{path} {patch}");
+        patched
+    };
+    generation("a", json!({"metadata": {"labels": {"z": "1"}}}), 1).await;
+    generation("a", json!({"status": {"replicas": 3}}), 1).await;
+    let status = generation("a/status", json!({"spec": {"cron": "1"}, "status": {"replicas": 3, "selector": "x=y"}}), 1).await;
+    assert_eq!((&status["spec"]["cron"], &status["status"]["replicas"]), (&json!("*"), &json!(3)));
+    generation("a", json!({"spec": {"replicas": 2}}), 2).await;
+
+    let scale = admin.get(&format!("{TABS}/a/scale")).await.ok();
+    assert_eq!((&scale["spec"], &scale["status"]), (&json!({"replicas": 2}), &json!({"replicas": 3, "selector": "x=y"})));
+    let scaled = merge.send(Method::PATCH, &format!("{TABS}/a/scale"), r#"{"spec":{"replicas":4}}"#).await.ok();
+    assert_eq!((&scaled["kind"], &scaled["spec"]["replicas"]), (&json!("Scale"), &json!(4)));
+
+    let names = async |query: &str| -> Vec<String> {
+        let list = admin.get(&format!("{TABS}?{query}")).await.ok();
+        assert_eq!(list["kind"], "CronTabList");
+        let names = list["items"].as_array().expect("items").iter();
+        names.map(|item| item["metadata"]["name"].as_str().unwrap_or_default().to_owned()).collect()
+    };
+    assert_eq!(names("").await, ["a", "b"]);
+    assert_eq!(names("labelSelector=x%3Dy").await, ["a"]);
+    assert_eq!(names("fieldSelector=spec.color%3Dblue").await, ["b"]);
+    assert_eq!(names("limit=1").await, ["a"]);
+    admin.get(&format!("{TABS}?fieldSelector=spec.cron%3D1")).await.refused(400, "field label not supported: spec.cron");
+
+    let old = admin.get(&format!("{OLD_TABS}/a")).await;
+    assert_eq!(old.headers["warning"], r#"299 - "stable.example.com/v1beta1 CronTab is deprecated; use stable.example.com/v1 CronTab""#);
+    assert_eq!(old.json()["apiVersion"], "stable.example.com/v1beta1");
+    let table = admin.clone().with("accept", "application/json;as=Table;v=v1;g=meta.k8s.io");
+    let table = table.get(TABS).await.ok();
+    assert_eq!(table["columnDefinitions"][1]["name"], "Cron");
+    assert_eq!(table["rows"][0]["cells"], json!(["a", "*"]));
+
+    let strategic = admin.clone().with("content-type", "application/strategic-merge-patch+json");
+    let refusal = "accepted media types include: application/json-patch+json, application/merge-patch+json, \
+                   application/apply-patch+yaml";
+    strategic.send(Method::PATCH, &format!("{TABS}/a"), "{}").await.refused(415, refusal);
+    let put = admin.send(Method::PUT, &format!("{TABS}/a"), tab("a", json!({"cron": "*"})).to_string()).await;
+    put.refused(422, "metadata.resourceVersion: Invalid value: 0: must be specified for an update");
+    admin.get(&format!("{TABS}/a/log")).await.refused(404, "crontabs.stable.example.com \"a\" not found");
+    admin.get(&format!("{GROUP}/v1/crontabs/a")).await.refused(404, "could not find the requested resource");
+    let gone = admin.send(Method::DELETE, TABS, "").await.ok();
+    assert_eq!(gone["items"].as_array().map(Vec::len), Some(2));
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn configurations_are_applied_by_the_definitions_keys() {
+    let cluster = Cluster::start().await;
+    let admin = cluster.admin();
+    establish(&admin).await;
+    let applier = admin.clone().with("content-type", "application/apply-patch+yaml");
+    let apply = async |manager: &str, ports: Value| {
+        let mut body = tab("a", json!({"cron": "*", "ports": ports}));
+        if manager == "b" {
+            body["spec"].as_object_mut().expect("a spec").remove("cron");
+        }
+        applier.send(Method::PATCH, &format!("{TABS}/a?fieldManager={manager}"), body.to_string()).await
+    };
+    assert_eq!(apply("a", json!([{"port": 1, "name": "one"}])).await.code, 201);
+    let both = apply("b", json!([{"port": 2, "name": "two"}])).await.ok();
+    assert_eq!(both["spec"]["ports"], json!([{"port": 1, "name": "one"}, {"port": 2, "name": "two"}]));
+    assert_eq!(both["metadata"]["managedFields"].as_array().map(Vec::len), Some(2));
+    apply("b", json!([{"port": 1, "name": "other"}])).await.refused(409, "conflict with \"a\"");
+    let less = apply("b", json!([])).await.ok();
+    assert_eq!(less["spec"]["ports"], json!([{"port": 1, "name": "one"}]));
+    cluster.stop().await;
+}
