@@ -2,8 +2,8 @@
 
 use pal_tests::wait_until;
 
-use crate::kubectl::{cluster, has};
 use crate::LIMIT;
+use crate::kubectl::{cluster, has};
 
 const DEFINITION: &str = r#"
 apiVersion: apiextensions.k8s.io/v1
@@ -75,7 +75,10 @@ async fn a_definition_from_apply_to_delete() {
     refused(tab("bad", ", replicas: 9"), &["many replicas need an image"]).await;
     refused(tab("bad", ", imag: x"), &["unknown field \"spec.imag\""]).await;
     has(&kubectl.with_manifest("apply", &tab("one", ", image: x")).await, &["one configured"]);
-    has(&kubectl.with_manifest("apply --server-side --force-conflicts", &tab("two", "")).await, &["serverside-applied"]);
+    has(
+        &kubectl.with_manifest("apply --server-side --force-conflicts", &tab("two", "")).await,
+        &["serverside-applied"],
+    );
     has(&kubectl.ok("scale crontab/one --replicas=3").await, &["scaled"]);
     assert_eq!(kubectl.ok("get ct one -o jsonpath={.spec.replicas}").await, "3");
     let status = ["patch", "ct", "one", "--subresource=status", "--type=merge", "-p", r#"{"status":{"replicas":3}}"#];

@@ -113,7 +113,12 @@ mod tests {
     use super::*;
 
     fn target() -> Target {
-        Target { resource: resource("customresourcedefinitions"), namespace: None, name: "as.x.io".into(), uid: "u".into() }
+        Target {
+            resource: resource("customresourcedefinitions"),
+            namespace: None,
+            name: "as.x.io".into(),
+            uid: "u".into(),
+        }
     }
 
     fn resource(plural: &str) -> ResourceId {
@@ -183,8 +188,13 @@ mod tests {
 
     #[test]
     fn a_difference_is_what_a_merge_needs() {
-        let check = |old: Value, new: Value, expected: Value| assert_eq!(difference(&old, &new), expected, "{old} {new}");
-        check(json!({"a": 1, "b": {"c": 1, "d": 2}}), json!({"a": 1, "b": {"d": 3}}), json!({"b": {"c": null, "d": 3}}));
+        let check =
+            |old: Value, new: Value, expected: Value| assert_eq!(difference(&old, &new), expected, "{old} {new}");
+        check(
+            json!({"a": 1, "b": {"c": 1, "d": 2}}),
+            json!({"a": 1, "b": {"d": 3}}),
+            json!({"b": {"c": null, "d": 3}}),
+        );
         check(json!(null), json!({"a": [1]}), json!({"a": [1]}));
         check(json!({"a": 1}), json!({"a": 1}), json!({}));
     }

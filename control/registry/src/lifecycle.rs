@@ -4,8 +4,8 @@ use jiff::{SignedDuration, Timestamp, TimestampRound, Unit};
 use pal_resources::{Resource, ResourceVersion, Status, kinds};
 use serde_json::Value;
 
-use crate::{custom, meta};
 use crate::options::{DeleteOptions, Propagation};
+use crate::{custom, meta};
 
 /// The finalizer that makes the garbage collector delete the dependents first.
 pub(crate) const FOREGROUND: &str = "foregroundDeletion";

@@ -7,12 +7,12 @@ use pal_resources::status::StatusDetails;
 use pal_resources::{FieldError, FieldPath, Resource, ResourceVersion, Status};
 use pal_store::{Key, Snapshot};
 
-use crate::{custom, key};
 use crate::object::Object;
 use crate::options::{List, ListOptions, Read, VersionMatch};
 use crate::pages::Position;
 use crate::read::Selection;
 use crate::registry::Registry;
+use crate::{custom, key};
 
 impl Registry {
     /// The objects of a resource, in one namespace or in all.

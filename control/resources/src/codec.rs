@@ -137,11 +137,7 @@ pub fn unfit_patch(patch: &str, words: &str) -> Status {
         reason: Some(Reason::Invalid),
         message: format!(" \"\" is invalid: patch: {message}"),
         details: Some(StatusDetails {
-            causes: vec![StatusCause {
-                reason: "FieldValueInvalid".to_owned(),
-                message,
-                field: "patch".to_owned(),
-            }],
+            causes: vec![StatusCause { reason: "FieldValueInvalid".to_owned(), message, field: "patch".to_owned() }],
             ..StatusDetails::default()
         }),
     }

@@ -19,7 +19,10 @@ pub(crate) fn is_definition(resource: &Resource) -> bool {
 /// A new definition, as it is stored. Its names are accepted later.
 pub(super) fn create(resource: &Resource, mut object: Value, env: &Env) -> Result<Value, Status> {
     if let Some(fields) = object.as_object_mut() {
-        fields.insert("status".to_owned(), serde_json::json!({"conditions": null, "acceptedNames": {"plural": "", "kind": ""}}));
+        fields.insert(
+            "status".to_owned(),
+            serde_json::json!({"conditions": null, "acceptedNames": {"plural": "", "kind": ""}}),
+        );
     }
     pal_custom::default_definition(&mut object);
     pal_custom::store_version(&mut object);
@@ -36,7 +39,7 @@ pub(super) fn update(
 ) -> Result<Value, Status> {
     if subresource == Some("status") {
         let object = kinds::update(resource, subresource, old, new, env)?;
-        let errors = pal_custom::validate_definition_status(&object, old);
+        let errors = pal_custom::validate_definition_status(&object);
         return if errors.is_empty() {
             Ok(object)
         } else {

@@ -178,7 +178,8 @@ impl State {
             let rank = |r: &ResourceRef| (version_rank(&r.version), r.version.to_string());
             (&a.group, rank(a), &a.plural).cmp(&(&b.group, rank(b), &b.plural))
         });
-        self.current = Arc::new(Definitions { resources, number: self.current.number + 1, everything: OnceLock::new() });
+        self.current =
+            Arc::new(Definitions { resources, number: self.current.number + 1, everything: OnceLock::new() });
     }
 
     /// The compiled definition: the one that is known, if its spec is the same.
@@ -199,7 +200,10 @@ impl State {
         let versions = found.object["spec"]["versions"].as_array();
         let schema_of = |version: &Version| {
             let own = versions.and_then(|all| all.iter().find(|one| one["name"] == version.name.as_str()));
-            own.map_or_else(|| Schema::of_resource(&Value::Null), |own| Schema::of_resource(&own["schema"]["openAPIV3Schema"]))
+            own.map_or_else(
+                || Schema::of_resource(&Value::Null),
+                |own| Schema::of_resource(&own["schema"]["openAPIV3Schema"]),
+            )
         };
         let api_version = |version: &Version| format!("{}/{}", definition.group(), version.name);
         let shapes = definition.versions().iter().map(|version| (api_version(version), schema_of(version))).collect();
@@ -259,7 +263,8 @@ fn described(definition: &Definition, version: &Version, found: &Found, kind: Ki
         subresources.push(own("status"));
     }
     if version.scale().is_some() {
-        let scale = Subresource { group: "autoscaling".into(), version: "v1".into(), kind: "Scale".into(), ..own("scale") };
+        let scale =
+            Subresource { group: "autoscaling".into(), version: "v1".into(), kind: "Scale".into(), ..own("scale") };
         subresources.push(scale);
     }
     Resource {

@@ -23,11 +23,11 @@ use crate::registry::Registry;
 pub use body::decode;
 pub(crate) use body::{conform, conform_patched};
 pub(crate) use definition::{is_definition, terminating};
-pub(crate) use definitions::Keeper;
 pub use definitions::Definitions;
+pub(crate) use definitions::Keeper;
 pub use kind::Kind;
-pub use pal_custom::Column;
 pub(crate) use kind::Stamp;
+pub use pal_custom::Column;
 
 /// What the definition of a custom resource makes of its objects; `None` for what is built in.
 pub fn kind_of(resource: &Resource) -> Option<&Kind> {

@@ -40,13 +40,7 @@ pub fn create(resource: &Resource, mut object: Value, env: &Env, judge: Judge<'_
 
 /// An updated object, as it is stored: the generation goes up when anything but metadata (and a status that is written
 /// apart) changed. A write of the status changes nothing else, metadata included.
-pub fn update(
-    resource: &Resource,
-    part: Part,
-    old: &Value,
-    new: Value,
-    judge: Judge<'_>,
-) -> Result<Value, Status> {
+pub fn update(resource: &Resource, part: Part, old: &Value, new: Value, judge: Judge<'_>) -> Result<Value, Status> {
     let old_metadata = metadata(resource, old)?;
     let new_metadata = metadata(resource, &new)?;
     meta::same_object(resource, &old_metadata, &new_metadata)?;
@@ -106,12 +100,7 @@ fn content(object: &Value) -> Map<String, Value> {
     own.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
-fn finish(
-    resource: &Resource,
-    metadata: &ObjectMeta,
-    object: Value,
-    errors: Vec<FieldError>,
-) -> Result<Value, Status> {
+fn finish(resource: &Resource, metadata: &ObjectMeta, object: Value, errors: Vec<FieldError>) -> Result<Value, Status> {
     if errors.is_empty() {
         return Ok(object);
     }
@@ -144,7 +133,10 @@ mod tests {
         let resource = definitions();
         let body = json!({"metadata": {"name": "a", "generation": 7, "labels": {}}, "spec": 1});
         let old = create(&resource, body, &env(), &judged).expect("a new object");
-        assert_eq!(old["metadata"], json!({"name": "a", "uid": "u", "generation": 1, "creationTimestamp": "1970-01-01T00:00:00Z"}));
+        assert_eq!(
+            old["metadata"],
+            json!({"name": "a", "uid": "u", "generation": 1, "creationTimestamp": "1970-01-01T00:00:00Z"})
+        );
         let check = |part: Part, change: Value, expected: Value, generation: i64| {
             let mut new = old.clone();
             for (name, value) in change.as_object().expect("fields") {
@@ -166,7 +158,8 @@ mod tests {
     fn what_is_wrong_is_told_of_metadata_first() {
         let resource = definitions();
         let status = create(&resource, json!({"metadata": {"name": "A"}, "spec": "bad"}), &env(), &judged);
-        let fields: Vec<String> = status.expect_err("refused").details.into_iter().flat_map(|d| d.causes).map(|c| c.field).collect();
+        let fields: Vec<String> =
+            status.expect_err("refused").details.into_iter().flat_map(|d| d.causes).map(|c| c.field).collect();
         assert_eq!(fields, ["metadata.name", "spec"]);
         let refused = create(&resource, json!({"metadata": {"labels": 3}}), &env(), &judged).expect_err("no labels");
         assert_eq!(refused.code, 400);

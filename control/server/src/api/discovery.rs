@@ -220,7 +220,8 @@ async fn schemas_v2(call: &Call<'_>) -> Result<Response<Body>, Status> {
         return cached(call, &document, &headers);
     }
     let make = move || Some(openapi::v2::protobuf(definitions.everything()));
-    let document = call.api.documents.get("openapi v2 protobuf", number, make).await?.ok_or_else(Status::unknown_path)?;
+    let document =
+        call.api.documents.get("openapi v2 protobuf", number, make).await?.ok_or_else(Status::unknown_path)?;
     let body = reply::whole(document.body.clone());
     let whole = reply::answer(StatusCode::OK, HeaderValue::from_static(OPENAPI_V2_PROTOBUF), body);
     tagged(call, &document, &headers, Ok(whole))

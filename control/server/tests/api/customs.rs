@@ -81,7 +81,8 @@ async fn a_definition_brings_its_resource_into_the_world_and_takes_it_along() {
     let groups = after.json();
     let group = groups["items"].as_array().and_then(|all| all.last()).cloned().unwrap_or_default();
     assert_eq!(group["metadata"]["name"], "stable.example.com");
-    let versions: Vec<&str> = group["versions"].as_array().into_iter().flatten().filter_map(|v| v["version"].as_str()).collect();
+    let versions: Vec<&str> =
+        group["versions"].as_array().into_iter().flatten().filter_map(|v| v["version"].as_str()).collect();
     assert_eq!(versions, ["v1", "v1beta1"]);
     let resource = &group["versions"][0]["resources"][0];
     assert_eq!((&resource["shortNames"], &resource["categories"]), (&json!(["ct"]), &json!(["all"])));
@@ -92,7 +93,8 @@ async fn a_definition_brings_its_resource_into_the_world_and_takes_it_along() {
     let list = admin.get(&format!("{GROUP}/v1")).await.ok();
     assert_eq!(list["resources"][0]["name"], "crontabs");
     let index = admin.get("/openapi/v3").await.ok();
-    let url = index["paths"]["apis/stable.example.com/v1"]["serverRelativeURL"].as_str().expect("a document").to_owned();
+    let url =
+        index["paths"]["apis/stable.example.com/v1"]["serverRelativeURL"].as_str().expect("a document").to_owned();
     let document = admin.get(&url).await.ok();
     assert!(document["components"]["schemas"]["com.example.stable.v1.CronTab"]["properties"]["spec"].is_object());
 
@@ -121,7 +123,8 @@ async fn objects_are_what_their_definition_makes_of_them() {
         assert!(answer.text().contains(expected), "{expected:?} in {}", answer.text());
     };
     check(tab("a", json!({"cron": "* *"})), "", 201, r#""replicas":1"#).await;
-    check(tab("a", json!({})), "", 422, r#"CronTab.stable.example.com \"a\" is invalid: spec.cron: Required value"#).await;
+    check(tab("a", json!({})), "", 422, r#"CronTab.stable.example.com \"a\" is invalid: spec.cron: Required value"#)
+        .await;
     check(tab("a", json!({"cron": "x"})), "", 422, "spec.cron: Invalid value").await;
     check(tab("a", json!({"cron": "*", "replicas": 11})), "", 422, "no more than ten").await;
     check(tab("A", json!({"cron": "*"})), "", 422, "metadata.name: Invalid value").await;
@@ -153,12 +156,16 @@ async fn objects_live_as_others_do() {
     };
     generation("a", json!({"metadata": {"labels": {"z": "1"}}}), 1).await;
     generation("a", json!({"status": {"replicas": 3}}), 1).await;
-    let status = generation("a/status", json!({"spec": {"cron": "1"}, "status": {"replicas": 3, "selector": "x=y"}}), 1).await;
+    let status =
+        generation("a/status", json!({"spec": {"cron": "1"}, "status": {"replicas": 3, "selector": "x=y"}}), 1).await;
     assert_eq!((&status["spec"]["cron"], &status["status"]["replicas"]), (&json!("*"), &json!(3)));
     generation("a", json!({"spec": {"replicas": 2}}), 2).await;
 
     let scale = admin.get(&format!("{TABS}/a/scale")).await.ok();
-    assert_eq!((&scale["spec"], &scale["status"]), (&json!({"replicas": 2}), &json!({"replicas": 3, "selector": "x=y"})));
+    assert_eq!(
+        (&scale["spec"], &scale["status"]),
+        (&json!({"replicas": 2}), &json!({"replicas": 3, "selector": "x=y"}))
+    );
     let scaled = merge.send(Method::PATCH, &format!("{TABS}/a/scale"), r#"{"spec":{"replicas":4}}"#).await.ok();
     assert_eq!((&scaled["kind"], &scaled["spec"]["replicas"]), (&json!("Scale"), &json!(4)));
 
@@ -172,10 +179,16 @@ async fn objects_live_as_others_do() {
     assert_eq!(names("labelSelector=x%3Dy").await, ["a"]);
     assert_eq!(names("fieldSelector=spec.color%3Dblue").await, ["b"]);
     assert_eq!(names("limit=1").await, ["a"]);
-    admin.get(&format!("{TABS}?fieldSelector=spec.cron%3D1")).await.refused(400, "field label not supported: spec.cron");
+    admin
+        .get(&format!("{TABS}?fieldSelector=spec.cron%3D1"))
+        .await
+        .refused(400, "field label not supported: spec.cron");
 
     let old = admin.get(&format!("{OLD_TABS}/a")).await;
-    assert_eq!(old.headers["warning"], r#"299 - "stable.example.com/v1beta1 CronTab is deprecated; use stable.example.com/v1 CronTab""#);
+    assert_eq!(
+        old.headers["warning"],
+        r#"299 - "stable.example.com/v1beta1 CronTab is deprecated; use stable.example.com/v1 CronTab""#
+    );
     assert_eq!(old.json()["apiVersion"], "stable.example.com/v1beta1");
     let table = admin.clone().with("accept", "application/json;as=Table;v=v1;g=meta.k8s.io");
     let table = table.get(TABS).await.ok();
