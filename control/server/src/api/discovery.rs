@@ -10,7 +10,7 @@ use http::{Method, Response, StatusCode};
 use jiff::{SignedDuration, Timestamp};
 use pal_registry::custom;
 use pal_resources::discovery::{self, Document};
-use pal_resources::{Resource, ResourceRef, Status, openapi, resource};
+use pal_resources::{Resource, ResourceRef, Status, openapi};
 use serde_json::{Value, json};
 
 use super::accept::{aggregated, names};
@@ -57,11 +57,6 @@ impl Documents {
 /// No definitions have this number: of documents that tell of nothing custom.
 const BUILT_IN: u64 = 0;
 
-/// What a client is told that asks for a group or path that nobody knows: no object, as there is none to say it.
-pub(super) fn no_page() -> Response<Body> {
-    reply::text(StatusCode::NOT_FOUND, "404 page not found\n")
-}
-
 /// The schema of a custom resource's kind.
 fn schema_of(resource: &Resource) -> Option<&Value> {
     custom::kind_of(resource).map(custom::Kind::openapi)
@@ -97,7 +92,7 @@ pub(super) async fn answer(call: &Call<'_>, path: &str) -> Result<Response<Body>
     if call.parts.method != Method::GET && !head {
         return match first {
             "api" | "apis" | "version" | "openapi" | "openid" | ".well-known" => Err(method_not_allowed()),
-            _ => Ok(no_page()),
+            _ => Err(Status::unknown_path()),
         };
     }
     match (first, trimmed) {
@@ -116,7 +111,7 @@ pub(super) async fn answer(call: &Call<'_>, path: &str) -> Result<Response<Body>
         }
         ("api" | "apis", _) => groups(call, trimmed).await,
         ("openapi", _) => schemas(call, trimmed).await,
-        _ => Ok(no_page()),
+        _ => Err(Status::unknown_path()),
     }
 }
 
@@ -195,10 +190,7 @@ async fn groups(call: &Call<'_>, path: &str) -> Result<Response<Body>, Status> {
             _ => None,
         }
     });
-    let Some(document) = found.await? else {
-        let known = resource::builtin().iter().any(|resource| resource.group == group);
-        return if known { Err(Status::unknown_path()) } else { Ok(no_page()) };
-    };
+    let document = found.await?.ok_or_else(Status::unknown_path)?;
     if !combined {
         let mut response = reply::json(StatusCode::OK, &document.body, call.accepted)?;
         response.headers_mut().append(VARY, HeaderValue::from_static("Accept"));
@@ -246,7 +238,7 @@ async fn schemas(call: &Call<'_>, path: &str) -> Result<Response<Body>, Status> 
     let own = below.strip_prefix("apis/").and_then(|rest| rest.split('/').next());
     let number = if own.is_some_and(|group| definitions.has_group(group)) { definitions.number() } else { BUILT_IN };
     let make = move || openapi::document(definitions.everything(), &schema_of, &wanted);
-    let Some(document) = call.api.documents.get(&name, number, make).await? else { return Ok(no_page()) };
+    let document = call.api.documents.get(&name, number, make).await?.ok_or_else(Status::unknown_path)?;
     match call.query.get("hash") {
         None => cached(call, &document, &[(CACHE_CONTROL, "no-cache, private"), (VARY, "Accept")]),
         Some(hash) if hash == document.hash => {

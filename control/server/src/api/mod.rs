@@ -311,18 +311,10 @@ enum Streaming {
 }
 
 impl Call<'_> {
-    /// The resource that the path names; `None` where not even its group and version are known: then there is nobody who
-    /// could say so in an object.
-    async fn resource(&self, path: &ResourcePath) -> Result<Option<ResourceRef>, Status> {
-        let (group, version) = (&*path.group, &*path.version);
-        if let Some(found) = self.registry().find_surely(group, version, &path.plural).await? {
-            let scoped = found.namespaced || path.namespace.is_none();
-            return Ok(Some(found).filter(|found| found.custom.is_none() || scoped));
-        }
-        if resource::builtin().iter().any(|known| known.group == group && known.version == version) {
-            return Err(Status::unknown_path());
-        }
-        Ok(None)
+    /// The resource that the path names.
+    async fn resource(&self, path: &ResourcePath) -> Result<ResourceRef, Status> {
+        let found = self.registry().find_surely(&path.group, &path.version, &path.plural).await?;
+        found.ok_or_else(Status::unknown_path)
     }
 
     /// What clients of the resource are warned of, whatever they do.
