@@ -89,6 +89,7 @@ const ROWS: &[Row] = &[
             Sub("log", "", "v1", "Pod", GET),
             Sub("portforward", "", "v1", "PodPortForwardOptions", CREATE_GET),
             Sub("proxy", "", "v1", "PodProxyOptions", ANY_METHOD),
+            Sub("resize", "", "v1", "Pod", GET_PATCH_UPDATE),
             Sub("status", "", "v1", "Pod", GET_PATCH_UPDATE),
         ],
         ..row("", "pods", "Pod", true)

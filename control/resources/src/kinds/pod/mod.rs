@@ -6,6 +6,7 @@ mod env;
 mod ephemeral;
 mod probe;
 mod qos;
+mod resize;
 mod spec;
 mod template;
 mod update;
@@ -67,7 +68,13 @@ impl Kind for Pod {
         let given = std::mem::replace(&mut self.spec, old.spec.clone());
         if name != "status" {
             let spec = self.spec.get_or_insert_default();
-            spec.ephemeral_containers = given.and_then(|spec| spec.ephemeral_containers);
+            match (name, given) {
+                ("resize", Some(given)) => resize::take(spec, &given),
+                ("ephemeralcontainers", given) => {
+                    spec.ephemeral_containers = given.and_then(|spec| spec.ephemeral_containers);
+                }
+                _ => {}
+            }
             self.status.clone_from(&old.status);
             return;
         }
@@ -80,8 +87,14 @@ impl Kind for Pod {
     }
 
     fn validate_subresource_update(&self, name: &str, old: &Self, errors: &mut Errors) {
-        if let ("ephemeralcontainers", Some(new), Some(old)) = (name, &self.spec, &old.spec) {
-            ephemeral::validate_update(new, old, errors);
+        let (Some(new), Some(old)) = (&self.spec, &old.spec) else { return };
+        match name {
+            "ephemeralcontainers" => ephemeral::validate_update(new, old, errors),
+            "resize" => {
+                self.validate(errors);
+                resize::validate_update(new, old, errors);
+            }
+            _ => {}
         }
     }
 

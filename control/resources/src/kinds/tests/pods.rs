@@ -346,6 +346,38 @@ fn ephemeral_containers_come_later_and_stay_as_they_are() {
 }
 
 #[test]
+fn what_a_pod_may_use_is_resized_within_its_class() {
+    let with = |resources: Value| {
+        let mut container = container();
+        container["resources"] = resources;
+        json!({"spec": {"containers": [container], "nodeName": "n"}})
+    };
+    let burstable = json!({"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"memory": "2Gi"}});
+    let old = created("Pod", json!({"spec": {"containers": with(burstable)["spec"]["containers"]}}));
+    let more = json!({"requests": {"cpu": "2", "memory": "1Gi"}, "limits": {"memory": "3Gi"}});
+    let new = updated("Pod", &old, Some("resize"), with(more.clone())).expect("more");
+    assert_eq!(new["spec"]["containers"][0]["resources"], more);
+    assert!(new["spec"].get("nodeName").is_none(), "nothing else is taken");
+    let check = |resources: Value, expected: &[&str]| {
+        let status = updated("Pod", &old, Some("resize"), with(resources)).expect_err("a fault");
+        assert_eq!(causes(&status), expected);
+    };
+    let path = "spec.containers[0].resources";
+    check(
+        json!({"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {}}),
+        &[&format!("{path}.limits: Forbidden: resource limits cannot be removed")],
+    );
+    check(
+        json!({"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"memory": "1Gi", "cpu": "1"}}),
+        &["spec: Invalid value: \"Burstable\": Pod QOS Class may not change as a result of resizing"],
+    );
+    check(
+        json!({"requests": {"cpu": "1", "memory": "1Gi", "ephemeral-storage": "1Gi"}, "limits": {"memory": "2Gi"}}),
+        &["spec: Forbidden: only cpu and memory resources are mutable"],
+    );
+}
+
+#[test]
 fn a_pod_that_no_node_runs_needs_no_grace() {
     let table = [
         (json!({"spec": {"terminationGracePeriodSeconds": 9}}), Some(0)),
