@@ -84,7 +84,7 @@ impl Default for StoreConfig {
             queue_bytes: 64 << 20,
             max_txn_bytes: 8 << 20,
             segment_bytes: 8 << 20,
-            persist_bytes: 4 << 20,
+            persist_bytes: 16 << 20,
             persist_after: Duration::from_secs(10),
             persist_retry: Duration::from_secs(2),
             name: String::new(),

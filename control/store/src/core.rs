@@ -253,6 +253,14 @@ impl<D: Disk> Core<D> {
         self.node.report_unreachable(to);
     }
 
+    /// A stream to a server was opened. What the leader was handed before may be lost: it is handed to it again, and what
+    /// was not lost is known to it.
+    pub fn reachable(&mut self, to: u64) {
+        if self.node.raft.leader_id == to && !self.leads() {
+            self.pending.start_over();
+        }
+    }
+
     /// What became of a whole state that was sent to a server.
     pub fn snapshot_sent(&mut self, to: u64, ok: bool) {
         self.node.report_snapshot(to, if ok { SnapshotStatus::Finish } else { SnapshotStatus::Failure });

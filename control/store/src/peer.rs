@@ -12,6 +12,7 @@ mod hello;
 mod link;
 mod outbox;
 mod peers;
+mod questions;
 mod serve;
 mod snapshots;
 mod wire;

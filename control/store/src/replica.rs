@@ -148,6 +148,10 @@ impl<D: Disk, K: Keeper> Replica<D, K> {
                 self.core.unreachable(to);
                 Ok(())
             }
+            Arrival::Reachable { to } => {
+                self.core.reachable(to);
+                Ok(())
+            }
             Arrival::Removed => {
                 self.core.note_removed();
                 Ok(())

@@ -23,12 +23,14 @@ use crate::sled_state::{SledState, Unwritten};
 /// On disk the state may take two fifths more than is live, and so many bytes more. While it is written anew, both are
 /// there: with the log that is less than three times what is live. sled's part may be half as large as the image, and so
 /// many bytes more: reading it takes several times as long, and more memory. So many batches make up the bytes more.
-const SLACK_BATCHES: u64 = 4;
+const SLACK_BATCHES: u64 = 1;
 const MOST_SLACK_BYTES: u64 = 1 << 40;
 /// sled writes every change about so often,
 const SLED_WRITES: u64 = 2;
 /// and takes room in steps: so much can be gone before the first change.
 const SLED_ROOM: u64 = 2 << 20;
+/// A batch of a quarter of what is live, and so many bytes more, takes sled longer than an image takes.
+const LARGE_BATCH: u64 = 1 << 20;
 /// What an entry takes beside its key and value, about.
 const ENTRY_OVERHEAD: u64 = 16;
 
@@ -183,7 +185,6 @@ impl StoredState {
                 return false;
             }
         };
-        // A large batch takes sled longer than an image takes.
         usage.sled += SLED_WRITES * written;
         if usage.all() < self.patience {
             return false;
@@ -193,7 +194,7 @@ impl StoredState {
         }
         usage.sled > usage.image / 2 + self.slack
             || usage.all() > self.live.bytes / 5 * 7 + self.slack
-            || written > self.live.bytes / 4 + self.slack
+            || written > self.live.bytes / 4 + LARGE_BATCH
     }
 
     /// Writes the whole state into a fresh folder, and lets that count.

@@ -83,6 +83,7 @@ where
     W: tokio::io::AsyncWrite + Unpin,
 {
     let _open = outbox.open();
+    peers.tell(Arrival::Reachable { to: member.id.0 });
     tokio::select! {
         Err(error) = outbox.flow(writer, ALIVE_EVERY) => error.into(),
         error = hear(peers, member, &mut reader) => error,

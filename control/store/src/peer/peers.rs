@@ -7,17 +7,17 @@ use std::time::Duration;
 use protobuf::Message as _;
 use raft::eraftpb::{Message, MessageType};
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-use super::frames::{Kind, write_numbers};
+use super::frames::Kind;
 use super::handing::{write_forward, write_refusal};
 use super::hello::{Acquaintance, Hello, Judge, Purpose, VERSION, Welcome};
 use super::outbox::{Adding, Outbox, Room};
 use super::{Dial, link, snapshots};
 use crate::asking::Asking;
-use crate::core::{Reply, Transport};
+use crate::core::Transport;
 use crate::driver::{Arrival, Request};
 use crate::error::StoreError;
 use crate::image::Image;
@@ -26,7 +26,6 @@ use crate::lease::Clock;
 use crate::members::Members;
 use crate::membership::{Member, ServerId, Standing};
 use crate::proposals::{Context, Forward, Refusal, Why};
-use crate::snapshot::Snapshot;
 use crate::store::Identity;
 use crate::view::{Role, View};
 
@@ -60,7 +59,7 @@ pub(crate) struct PeersConfig {
 pub(crate) struct Peers {
     pub config: PeersConfig,
     known: Mutex<Known>,
-    asking: Mutex<Asking>,
+    pub(super) asking: Mutex<Asking>,
     tools: Arc<Semaphore>,
     tasks: TaskTracker,
     ending: CancellationToken,
@@ -249,67 +248,9 @@ impl Peers {
         free.then(|| Receiving(self.clone()))
     }
 
-    /// The log entry at or before which everything lies that was ever answered, if this server leads and nobody else can.
-    pub fn leased(&self) -> Option<u64> {
-        self.config.view.leased(|| self.config.clock.now())
-    }
-
-    /// Has the leader asked for the sake of a read. Nothing when nobody is known to lead; otherwise the answer, or nothing
-    /// if it gets lost.
-    pub fn ask(&self) -> Option<oneshot::Receiver<Result<Snapshot, StoreError>>> {
-        let leader = self.config.view.leader().filter(|leader| *leader != self.me().0)?;
-        let (reply, answer) = oneshot::channel();
-        let mut asking = self.asking();
-        asking.add(reply);
-        self.ask_on(asking, leader);
-        Some(answer)
-    }
-
-    /// Sends the next question, if one is due.
-    fn ask_on(&self, mut asking: MutexGuard<'_, Asking>, leader: u64) {
-        let number = asking.ask(leader, self.config.clock.now());
-        drop(asking);
-        let Some(number) = number else { return };
-        let outbox = self.lock().links.get(&leader).map(|link| link.outbox.clone());
-        let sent =
-            outbox.is_some_and(|outbox| outbox.adding().add(Kind::Ask, |out| write_numbers(out, &[number], &[])));
-        if !sent {
-            self.lost(leader);
-        }
-    }
-
-    /// A server has answered a question.
-    pub fn told(&self, from: u64, number: u64, index: Option<u64>) {
-        let mut asking = self.asking();
-        let reads = asking.told(from, number);
-        if let Some(leader) = self.config.view.leader().filter(|leader| *leader != self.me().0) {
-            self.ask_on(asking, leader);
-        } else {
-            drop(asking);
-        }
-        match index {
-            Some(index) => reads.into_iter().for_each(|reply| self.config.view.when_applied(index, reply)),
-            None => self.hand_on(reads),
-        }
-    }
-
-    /// What a server was asked will not be answered.
-    pub fn lost(&self, to: u64) {
-        let reads = self.asking().lost(to);
-        self.hand_on(reads);
-    }
-
-    /// Has the driver ask in raft's way.
-    fn hand_on(&self, reads: Vec<Reply<Snapshot>>) {
-        for reply in reads {
-            // If it is not taken, whoever waits is told by the reply's end.
-            let _ = self.config.inbox.ask(Request::Read { reply });
-        }
-    }
-
-    fn asking(&self) -> MutexGuard<'_, Asking> {
-        // Each change of it is one call.
-        self.asking.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The way to a server, if there is one.
+    pub(super) fn outbox(&self, to: u64) -> Option<Arc<Outbox>> {
+        self.lock().links.get(&to).map(|link| link.outbox.clone())
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
@@ -333,8 +274,7 @@ pub(crate) struct Links(pub Arc<Peers>);
 impl Links {
     /// Lets `add` write to the server's link. False when something was lost.
     fn to(&self, to: u64, add: impl FnOnce(&mut Adding<'_>) -> bool) -> bool {
-        let outbox = self.0.lock().links.get(&to).map(|link| link.outbox.clone());
-        outbox.is_some_and(|outbox| add(&mut outbox.adding()))
+        self.0.outbox(to).is_some_and(|outbox| add(&mut outbox.adding()))
     }
 }
 

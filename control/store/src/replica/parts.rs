@@ -42,6 +42,8 @@ pub(crate) enum Arrival {
     SnapshotSent { to: u64, ok: bool },
     /// A server cannot be reached: what was sent to it is lost.
     Unreachable { to: u64 },
+    /// A stream to a server was opened: what was handed to it before may be lost.
+    Reachable { to: u64 },
     /// The others say that this server is no member any more.
     Removed,
 }

@@ -41,6 +41,8 @@ impl World {
             self.at(at, Event::Tell { server: from, life, arrival: Arrival::SnapshotSent { to, ok: false } });
         } else if self.random.permille(100) {
             self.at(at, Event::Tell { server: from, life, arrival: Arrival::Unreachable { to } });
+            let again = at + self.random.within(MS..50 * MS);
+            self.at(again, Event::Tell { server: from, life, arrival: Arrival::Reachable { to } });
         }
     }
 
