@@ -32,6 +32,8 @@ pub enum Hook {
     Http(ProbeAction),
     /// `sleep`.
     Sleep(Duration),
+    /// `exec`: a program in the container, by its name and arguments.
+    Exec(Vec<String>),
 }
 
 /// Both hooks of a container.
@@ -71,10 +73,10 @@ fn hook(handler: &LifecycleHandler, ports: &[ContainerPort]) -> Result<Hook, Str
         Ok(Hook::Http(http_get(get, ports)?))
     } else if let Some(sleep) = &handler.sleep {
         Ok(Hook::Sleep(seconds(sleep.seconds)))
-    } else if handler.exec.is_some() {
-        Err("exec is not supported: there is no shell in a component; use httpGet or sleep".to_owned())
+    } else if let Some(exec) = &handler.exec {
+        Ok(Hook::Exec(exec.command.clone().unwrap_or_default()))
     } else if handler.tcp_socket.is_some() {
-        Err("tcpSocket is not supported; use httpGet or sleep".to_owned())
+        Err("tcpSocket is not supported; use exec, httpGet or sleep".to_owned())
     } else {
         Err("it has no handler".to_owned())
     }

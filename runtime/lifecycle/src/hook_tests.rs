@@ -27,8 +27,8 @@ fn hooks_are_read_or_refused_by_name() {
     let get = ProbeAction::HttpGet { host: None, port: 80, path: "/bye".to_owned(), headers: Vec::new() };
     check(json!({"preStop": {"httpGet": {"port": "http", "path": "bye"}}}), HookKind::PreStop, Ok(Hook::Http(get)));
     let exec = json!({"exec": {"command": ["sh"]}});
-    check(json!({"preStop": exec}), HookKind::PreStop, Err("lifecycle.preStop: exec is not supported"));
-    check(json!({"postStart": exec}), HookKind::PostStart, Err("lifecycle.postStart: exec is not supported"));
+    check(json!({"preStop": exec}), HookKind::PreStop, Ok(Hook::Exec(vec!["sh".to_owned()])));
+    check(json!({"postStart": exec}), HookKind::PostStart, Ok(Hook::Exec(vec!["sh".to_owned()])));
     let tcp = json!({"preStop": {"tcpSocket": {"port": 80}}});
     check(tcp, HookKind::PreStop, Err("lifecycle.preStop: tcpSocket is not supported"));
     let port = json!({"preStop": {"httpGet": {"port": "web"}}});

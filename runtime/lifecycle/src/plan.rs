@@ -86,6 +86,11 @@ pub enum ProbeAction {
         /// The port.
         port: u16,
     },
+    /// A program in the container; 0 is good.
+    Exec {
+        /// Its name and arguments.
+        command: Vec<String>,
+    },
 }
 
 /// One probe.
@@ -272,8 +277,8 @@ fn probe(p: &Probe, ports: &[ContainerPort]) -> Result<ProbePlan, String> {
         http_get(get, ports)?
     } else if let Some(tcp) = &p.tcp_socket {
         ProbeAction::TcpSocket { host: tcp.host.clone().filter(|h| !h.is_empty()), port: port(&tcp.port, ports)? }
-    } else if p.exec.is_some() {
-        return Err("exec is not supported: there is no shell in a component; use httpGet or tcpSocket".to_owned());
+    } else if let Some(exec) = &p.exec {
+        ProbeAction::Exec { command: exec.command.clone().unwrap_or_default() }
     } else if p.grpc.is_some() {
         return Err("grpc is not supported; use httpGet or tcpSocket".to_owned());
     } else {

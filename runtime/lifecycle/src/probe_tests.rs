@@ -8,12 +8,11 @@ fn probed(run: Run, probe: ProbeKind, good: bool) -> Event {
 
 #[test]
 fn a_probe_that_cannot_be_done_is_refused_by_name() {
-    let life =
-        Life::run(json!({"containers": [{"name": "c", "image": "x", "livenessProbe": {"exec": {"command": ["x"]}}}]}));
+    let life = Life::run(json!({"containers": [{"name": "c", "image": "x", "livenessProbe": {"grpc": {"port": 1}}}]}));
     assert_eq!(life.container("c"), "waiting CreateContainerConfigError");
     let state = life.status().container_statuses.unwrap().remove(0).state.unwrap();
     let message = state.waiting.unwrap().message.unwrap();
-    assert!(message.starts_with("livenessProbe: exec is not supported"), "{message}");
+    assert!(message.starts_with("livenessProbe: grpc is not supported"), "{message}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use pal_image::{Blobs, ClusterRegistry, Puller, PullerConfig, Urls};
 use pal_network::{Network, NetworkConfig, PeerTls};
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, OnceCell, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -21,6 +21,7 @@ use crate::connect::ServerAddress;
 use crate::disk;
 use crate::error::NodeError;
 use crate::events::Recorder;
+use crate::exec::PodExec;
 use crate::identity::NodeIdentity;
 use crate::join::renew;
 use crate::kubelet::Kubelet;
@@ -30,7 +31,6 @@ use crate::register::{Links, Registration, capacity, renew_lease};
 use crate::retry::Retry;
 use crate::routes::Routes;
 use crate::servers::Servers;
-use crate::streaming::Refusing;
 use crate::tls::{OwnCertificate, node_config};
 use crate::tunnel;
 use crate::tunnels::{Tunnels, Up};
@@ -70,6 +70,7 @@ impl NodeAgent {
             puller: puller(&config, servers.clone(), api_tls).await?,
             network: network.clone(),
             trials: Semaphore::new(TRIALS),
+            tools: OnceCell::new(),
         };
         let (tasks, stop) = (TaskTracker::new(), cancel.child_token());
         let (recorder, writer) = Recorder::new(client.clone(), config.name.clone(), stop.clone());
@@ -95,11 +96,12 @@ impl NodeAgent {
         let kept = config.data_dir.join("routes.json");
         let routes = Routes::new(config.name.clone(), network.clone(), shared.clone(), kept);
         agent.tasks.spawn(routes.run(client.clone(), stop.clone()));
+        let exec = Arc::new(PodExec { pods: pods.clone(), runtime: shared.runtime.clone() });
         let listening = network.clone();
         let kubelet = Arc::new(Kubelet {
             pods,
             logs: shared.logs.clone(),
-            exec: Arc::new(Refusing),
+            exec,
             listeners: Arc::new(move |ip, port| listening.backend(ip, port)),
             tasks: agent.tasks.clone(),
         });

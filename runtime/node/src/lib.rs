@@ -16,6 +16,7 @@ mod connect;
 mod disk;
 mod error;
 mod events;
+mod exec;
 mod identity;
 mod join;
 mod kubelet;

@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use http::StatusCode;
-use pal_engine::Mount;
+use pal_engine::{LogSink, Mount, Stdin};
+use pal_image::Defaults;
 use pal_lifecycle::{Exit, Image, ImageFailure, ProbeAction, StartFailure};
 
-use crate::logs::ContainerLog;
+use crate::exec::Place;
 
 /// An artifact on this node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub(crate) struct LocalImage {
     /// Of the Wasm file.
     pub(crate) digest: String,
     pub(crate) path: PathBuf,
+    /// What is run where the container does not say it.
+    pub(crate) defaults: Option<Defaults>,
 }
 
 /// A container, ready to be started.
@@ -40,7 +43,34 @@ pub(crate) struct LaunchSpec {
     pub(crate) ports: Vec<u16>,
     /// The ports that the pod's other containers serve on.
     pub(crate) claims: PortClaims,
-    pub(crate) log: Arc<ContainerLog>,
+    pub(crate) stdin: Stdin,
+    pub(crate) terminal: bool,
+    pub(crate) stdout: Arc<dyn LogSink>,
+    pub(crate) stderr: Arc<dyn LogSink>,
+}
+
+/// A program that runs in a container beside the container's own.
+pub(crate) struct Program {
+    /// With its name first.
+    pub(crate) args: Vec<String>,
+    pub(crate) place: Place,
+    pub(crate) stdin: Stdin,
+    pub(crate) terminal: bool,
+    pub(crate) stdout: Arc<dyn LogSink>,
+    pub(crate) stderr: Arc<dyn LogSink>,
+}
+
+/// Why a program does not run.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ExecFailure {
+    #[error("exec: {0:?}: executable file not found in $PATH")]
+    NotFound(String),
+    #[error(
+        "exec: {0:?}: executable file not found in $PATH (the container is an HTTP service, which has no command of its own)"
+    )]
+    NoCommand(String),
+    #[error("{0}")]
+    Other(String),
 }
 
 /// Which container of a pod serves on which port; clones share it.
@@ -87,6 +117,9 @@ pub(crate) trait Runtime: Send + Sync + 'static {
 
     /// Starts a container.
     async fn launch(&self, image: &LocalImage, spec: LaunchSpec) -> Result<Arc<dyn Workload>, StartFailure>;
+
+    /// Starts a program in a container of that image: one of the tools, or the container's component with other arguments.
+    async fn exec(&self, image: &LocalImage, program: Program) -> Result<Arc<dyn Workload>, ExecFailure>;
 
     /// Reaches the pod as a probe or a hook does. The status of the answer, where there is one; the caller judges it and
     /// limits the time.

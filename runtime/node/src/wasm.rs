@@ -14,10 +14,12 @@ use pal_engine::{
 use pal_image::{Artifact, PullError, PullPolicy, Puller};
 use pal_lifecycle::{Cause, Exit, Image, ImageFailure, ProbeAction, StartFailure};
 use pal_network::{Attachment, Backend, Network, PodOrigin, PodOutbound, SendError};
-use tokio::sync::Semaphore;
+use tokio::sync::{OnceCell, Semaphore};
 
-use crate::logs::Stream;
-use crate::runtime::{CANCELLED, KILLED, LaunchSpec, LocalImage, PortClaim, Runtime, TRAPPED, Workload, exit};
+use crate::exec::tools;
+use crate::runtime::{
+    self, CANCELLED, ExecFailure, KILLED, LaunchSpec, LocalImage, PortClaim, Runtime, TRAPPED, Workload, exit,
+};
 
 /// How long a command may take to be cancelled.
 const CANCEL_LIMIT: Duration = Duration::from_secs(10);
@@ -29,6 +31,8 @@ pub(crate) struct WasmRuntime {
     pub(crate) network: Network,
     /// Services that are tried at a time.
     pub(crate) trials: Semaphore,
+    /// The shell and the other programs that every container has, once one was asked for.
+    pub(crate) tools: OnceCell<Arc<Program>>,
 }
 
 #[async_trait]
@@ -69,8 +73,28 @@ impl Runtime for WasmRuntime {
         }
     }
 
+    async fn exec(&self, image: &LocalImage, program: runtime::Program) -> Result<Arc<dyn Workload>, ExecFailure> {
+        let component = self.program_named(program.args.first().map_or("", String::as_str), image).await?;
+        let place = program.place;
+        let spec = InstanceSpec {
+            args: program.args,
+            env: place.env,
+            mounts: place.mounts,
+            stdin: program.stdin,
+            terminal: program.terminal,
+            stdout: program.stdout,
+            stderr: program.stderr,
+            memory_limit: place.memory_limit,
+            outbound: self.way_out(place.namespace, place.pod),
+            ..InstanceSpec::default()
+        };
+        let running = component.run(spec).await.map_err(|error| ExecFailure::Other(error.to_string()))?;
+        Ok(Arc::new(Command { running }))
+    }
+
     async fn reach(&self, ip: Ipv4Addr, action: &ProbeAction) -> Result<Option<StatusCode>, String> {
         match action {
+            ProbeAction::Exec { .. } => Err("a command reaches nothing".to_owned()),
             ProbeAction::TcpSocket { host, port } => {
                 own_host(host.as_deref(), ip)?;
                 let refused = || format!("dial tcp {ip}:{port}: connect: connection refused");
@@ -106,16 +130,48 @@ fn own_host(host: Option<&str>, ip: Ipv4Addr) -> Result<(), String> {
 }
 
 impl WasmRuntime {
+    fn way_out(&self, namespace: String, pod: String) -> Arc<dyn Outbound> {
+        Arc::new(WayOut(self.network.outbound(PodOrigin { namespace, name: pod })))
+    }
+
+    async fn tools(&self) -> Result<&Arc<Program>, ExecFailure> {
+        let prepare = async || {
+            let other = |why: String| ExecFailure::Other(why);
+            let (digest, path) = self.puller.tools().await.map_err(|error| other(error.to_string()))?;
+            self.engine.prepare(&path, digest.as_str()).await.map_err(|error| other(error.to_string()))
+        };
+        self.tools.get_or_try_init(prepare).await
+    }
+
+    /// The component that a program's name means in a container of that image.
+    async fn program_named(&self, name: &str, image: &LocalImage) -> Result<Arc<Program>, ExecFailure> {
+        let shared = self.tools().await?;
+        if tools::provide(name) {
+            return Ok(shared.clone());
+        }
+        if image.digest == shared.digest() {
+            // A script's path may lead somewhere, another name does not.
+            return if name.contains('/') { Ok(shared.clone()) } else { Err(ExecFailure::NotFound(name.to_owned())) };
+        }
+        let own = self.engine.prepare(&image.path, &image.digest).await;
+        let own = own.map_err(|error| ExecFailure::Other(error.to_string()))?;
+        match own.kind() {
+            ProgramKind::Command => Ok(own),
+            ProgramKind::HttpService { .. } | ProgramKind::Library => Err(ExecFailure::NoCommand(name.to_owned())),
+        }
+    }
+
     fn instance(&self, spec: &LaunchSpec) -> InstanceSpec {
-        let origin = PodOrigin { namespace: spec.namespace.clone(), name: spec.pod.clone() };
         InstanceSpec {
             args: spec.args.clone(),
             env: spec.env.clone(),
             mounts: spec.mounts.clone(),
-            stdout: spec.log.sink(Stream::Stdout),
-            stderr: spec.log.sink(Stream::Stderr),
+            stdin: spec.stdin.clone(),
+            terminal: spec.terminal,
+            stdout: spec.stdout.clone(),
+            stderr: spec.stderr.clone(),
             memory_limit: spec.memory_limit,
-            outbound: Arc::new(WayOut(self.network.outbound(origin))),
+            outbound: self.way_out(spec.namespace.clone(), spec.pod.clone()),
             request_timeout: spec.request_timeout,
             ..InstanceSpec::default()
         }
@@ -142,6 +198,7 @@ fn local(artifact: Artifact) -> LocalImage {
         image: Image { id: artifact.image_id.into(), size: artifact.size },
         digest: artifact.digest.to_string(),
         path: artifact.path,
+        defaults: artifact.defaults,
     }
 }
 

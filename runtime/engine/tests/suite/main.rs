@@ -7,4 +7,5 @@ mod outbound;
 mod prepare;
 mod services;
 mod services_p3;
+mod shell;
 mod trouble;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
-use pal_lifecycle::{Effect, Event, Hook, HookKind, Note, ProbeKind, Run, StartFailure};
+use pal_lifecycle::{Effect, Event, Hook, HookKind, Note, ProbeAction, ProbeKind, ProbePlan, Run, StartFailure};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -14,6 +14,7 @@ use super::launch;
 use super::worker::{Active, Done, Worker};
 use crate::disk;
 use crate::events::Occurrence;
+use crate::exec::{Container, once};
 use crate::runtime::{CANCELLED, Runtime, Workload, exit};
 
 /// How long a service stays reachable after it was asked to end.
@@ -22,6 +23,8 @@ const NOTICE: Duration = Duration::from_secs(1);
 const AFTER_HOOK: Duration = Duration::from_secs(2);
 /// How long a hook's request may take.
 const HOOK_REQUEST: Duration = Duration::from_secs(30);
+/// How long a hook's command may take; before the end the grace is what counts.
+const HOOK_COMMAND: Duration = Duration::from_secs(60 * 60);
 
 impl Worker {
     pub(super) fn carry_out(&mut self, effect: Effect) {
@@ -63,7 +66,8 @@ impl Worker {
         let handle = &self.handle;
         let dir = self.shared.logs.pod_dir(&handle.namespace, &handle.name, &handle.uid);
         let log = self.shared.logs.begin(&dir, &self.state.plan().containers[run.container].name, run.attempt);
-        self.runs.push(Active { run, cancel: cancel.clone(), workload: None, log: log.clone(), end_by: None });
+        let (workload, container, end_by) = (None, None, None);
+        self.runs.push(Active { run, cancel: cancel.clone(), workload, container, log: log.clone(), end_by });
         let (shared, pod) = (self.shared.clone(), self.pod.clone());
         let (image, ip, claims) = (self.images[run.container].clone(), self.address, self.claims.clone());
         self.jobs.push(Box::pin(async move {
@@ -79,9 +83,9 @@ impl Worker {
         }));
     }
 
-    pub(super) fn launched(&mut self, run: Run, result: Result<Arc<dyn Workload>, StartFailure>) {
-        let workload = match result {
-            Ok(workload) => workload,
+    pub(super) fn launched(&mut self, run: Run, result: Result<launch::Launched, StartFailure>) {
+        let launch::Launched { workload, container } = match result {
+            Ok(launched) => launched,
             Err(failure) => {
                 self.end_run(run);
                 return self.step(Event::StartFailed(run, failure));
@@ -89,6 +93,8 @@ impl Worker {
         };
         let Some(active) = self.runs.iter_mut().find(|a| a.run == run) else { return };
         active.workload = Some(workload.clone());
+        active.container = Some(container.clone());
+        self.handle.enter(container);
         let cancelled = active.cancel.is_cancelled();
         self.step(Event::Started(run));
         if cancelled {
@@ -115,7 +121,8 @@ impl Worker {
             Some(hook) if !grace.is_zero() && active.end_by.is_none() => {
                 let (deadline, told) = watch::channel(end_by);
                 active.end_by = Some(deadline);
-                let hook = carry_out_hook(self.shared.runtime.clone(), self.address, hook.clone());
+                let hook =
+                    carry_out_hook(self.shared.runtime.clone(), self.address, active.container.clone(), hook.clone());
                 self.jobs.push(Box::pin(async move { Done::PreStop(run, within(hook, told).await) }));
             }
             // Its hook is under way; without any grace the run does not wait for it.
@@ -141,7 +148,8 @@ impl Worker {
 
     fn post_start(&mut self, run: Run) {
         let Some(hook) = self.state.plan().containers[run.container].hook(HookKind::PostStart) else { return };
-        let hook = carry_out_hook(self.shared.runtime.clone(), self.address, hook.clone());
+        let container = self.container(run);
+        let hook = carry_out_hook(self.shared.runtime.clone(), self.address, container, hook.clone());
         self.jobs.push(Box::pin(async move {
             let outcome = hook.await;
             Done::Event(Event::Hooked { run, hook: HookKind::PostStart, outcome })
@@ -150,14 +158,28 @@ impl Worker {
 
     pub(super) fn end_run(&mut self, run: Run) {
         if let Some(at) = self.runs.iter().position(|a| a.run == run) {
-            self.runs.swap_remove(at).log.close();
+            let active = self.runs.swap_remove(at);
+            if let Some(container) = &active.container {
+                self.handle.leave(container);
+            }
+            active.log.close();
         }
+    }
+
+    /// What runs, for who joins it.
+    fn container(&self, run: Run) -> Option<Arc<Container>> {
+        self.runs.iter().find(|active| active.run == run)?.container.clone()
     }
 
     fn probe(&mut self, run: Run, probe: ProbeKind) {
         let (plan, runtime, ip) = (self.state.plan().clone(), self.shared.runtime.clone(), self.address);
+        let container = self.container(run);
         self.jobs.push(Box::pin(async move {
             let outcome = match (plan.containers[run.container].probe(probe), ip) {
+                (Some(ProbePlan { action: ProbeAction::Exec { command }, timeout, .. }), _) => match container {
+                    Some(container) => once(&runtime, &container, command, *timeout).await,
+                    None => Err("the container does not run".to_owned()),
+                },
                 (Some(probe), Some(IpAddr::V4(ip))) => {
                     let once = timeout(probe.timeout, runtime.reach(ip, &probe.action));
                     once.await.unwrap_or_else(|_| Err("context deadline exceeded".to_owned())).and_then(healthy)
@@ -221,9 +243,18 @@ fn carried_out(status: Option<StatusCode>) -> Result<(), String> {
     }
 }
 
-/// Carries out a hook of a pod at that address.
-async fn carry_out_hook(runtime: Arc<dyn Runtime>, ip: Option<IpAddr>, hook: Hook) -> Result<(), String> {
+/// Carries out a hook of a container of a pod at that address.
+async fn carry_out_hook(
+    runtime: Arc<dyn Runtime>,
+    ip: Option<IpAddr>,
+    container: Option<Arc<Container>>,
+    hook: Hook,
+) -> Result<(), String> {
     match (hook, ip) {
+        (Hook::Exec(command), _) => match container {
+            Some(container) => once(&runtime, &container, &command, HOOK_COMMAND).await,
+            None => Err("the container does not run".to_owned()),
+        },
         (Hook::Sleep(time), _) => {
             tokio::time::sleep(time).await;
             Ok(())

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use k8s_openapi::api::core::v1::{Container, EnvFromSource, EnvVar, EnvVarSource};
+use pal_image::Defaults;
 
 use super::fields::Facts;
 use super::sources::{Data, SourceName, Sources};
@@ -28,15 +29,29 @@ pub(crate) fn variables(
     Ok(vars.list)
 }
 
-/// The arguments, the program's name first: `command`, or the container's name where there is none, then `args`.
-pub(crate) fn arguments(container: &Container, env: &[(String, String)]) -> Vec<String> {
+/// The arguments, the program's name first: `command`, or what the image has in its place, or the container's name; then
+/// `args`, or, where there is no command either, those of the image.
+pub(crate) fn arguments(container: &Container, env: &[(String, String)], defaults: Option<&Defaults>) -> Vec<String> {
     let lookup: HashMap<&str, &str> = env.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
     let expand = |text: &String| expand(text, |name| lookup.get(name).map(|v| (*v).to_owned()));
     let mut argv: Vec<String> = container.command.iter().flatten().map(expand).collect();
-    if argv.is_empty() {
-        argv.push(container.name.clone());
+    let args = container.args.iter().flatten().map(expand);
+    let Some(defaults) = defaults else {
+        if argv.is_empty() {
+            argv.push(container.name.clone());
+        }
+        argv.extend(args);
+        return argv;
+    };
+    let args: Vec<String> = args.collect();
+    let own = argv.is_empty();
+    if own {
+        argv.extend_from_slice(&defaults.entrypoint);
     }
-    argv.extend(container.args.iter().flatten().map(expand));
+    if own && args.is_empty() {
+        argv.extend_from_slice(&defaults.cmd);
+    }
+    argv.extend(args);
     argv
 }
 
@@ -186,7 +201,7 @@ mod tests {
                 assert_eq!(vars[0], ("HOSTNAME", "web-0"));
                 assert_eq!(&vars[1..], expected);
                 let env: Vec<_> = vars.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-                assert_eq!(arguments(container, &env), argv);
+                assert_eq!(arguments(container, &env, None), argv);
             }
             (Err(error), Err(words)) => assert_eq!(error, words),
             (got, _) => panic!("{got:?}"),
@@ -226,6 +241,29 @@ mod tests {
             Ok(&[("P_a", "1")]),
             &["run", "it", "now"],
         );
+    }
+
+    #[test]
+    fn an_images_own_command_is_replaced_as_container_engines_do() {
+        let defaults = |entrypoint: &[&str], cmd: &[&str]| Defaults {
+            entrypoint: entrypoint.iter().map(|word| (*word).to_owned()).collect(),
+            cmd: cmd.iter().map(|word| (*word).to_owned()).collect(),
+            port: None,
+        };
+        let check = |manifest: serde_json::Value, defaults: &Defaults, expected: &[&str]| {
+            let mut manifest = manifest;
+            manifest["name"] = "test".into();
+            let container: Container = serde_json::from_value(manifest).unwrap();
+            assert_eq!(arguments(&container, &[], Some(defaults)), expected);
+        };
+        let (shell, pause) = (defaults(&[], &["sh"]), defaults(&["/pause"], &["-v"]));
+        check(serde_json::json!({}), &shell, &["sh"]);
+        check(serde_json::json!({"args": ["sleep", "5"]}), &shell, &["sleep", "5"]);
+        check(serde_json::json!({"command": ["sh", "-c", "x"]}), &shell, &["sh", "-c", "x"]);
+        check(serde_json::json!({"command": ["sh"], "args": ["-c", "x"]}), &shell, &["sh", "-c", "x"]);
+        check(serde_json::json!({}), &pause, &["/pause", "-v"]);
+        check(serde_json::json!({"args": ["x"]}), &pause, &["/pause", "x"]);
+        check(serde_json::json!({"command": ["x"]}), &pause, &["x"]);
     }
 
     #[test]

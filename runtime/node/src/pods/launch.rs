@@ -11,8 +11,9 @@ use pal_resources::quantity::Quantity;
 
 use super::fields::Facts;
 use super::sources::{self, Sources};
-use super::{Shared, env, volumes};
-use crate::logs::ContainerLog;
+use super::{Shared, env, root, volumes};
+use crate::exec::{self, Asked, Io, Place};
+use crate::logs::{ContainerLog, Stream};
 use crate::runtime::{LaunchSpec, LocalImage, PortClaims, Workload};
 
 /// How long a pod waits at a time for an address, and for objects.
@@ -74,30 +75,63 @@ pub(super) async fn start(
     image: LocalImage,
     log: Arc<ContainerLog>,
     claims: PortClaims,
-) -> Result<Arc<dyn Workload>, StartFailure> {
+) -> Result<Launched, StartFailure> {
     let wrong = |message: String| StartFailure::NotCreated { cause: Cause::CreateContainerConfigError, message };
     let spec = pod.spec.as_ref().ok_or_else(|| wrong("the pod has no spec".to_owned()))?;
     let container = sources::container(spec, run.container).ok_or_else(|| wrong("no such container".to_owned()))?;
     let sources = fetch(&shared, &pod, sources::of_env(container)).await.map_err(wrong)?;
     let facts = Facts { pod: &pod, ip: Some(ip.into()), host_ip: shared.host_ip, capacity: shared.capacity };
-    let variables = env::variables(container, &facts, &sources).map_err(wrong)?;
+    let mut variables = env::variables(container, &facts, &sources).map_err(wrong)?;
     let uid = pod.metadata.uid.as_deref().unwrap_or_default();
-    let mounts = mounts(&shared.volumes_dir.join(uid), &pod, container, &variables).map_err(wrong)?;
-    let launch = LaunchSpec {
+    let pod_dir = shared.volumes_dir.join(uid);
+    let mut mounts = mounts(&pod_dir, &pod, container, &variables).map_err(wrong)?;
+    if mounts.iter().all(|mount| mount.guest != "/") {
+        let root = root::set_up(&pod_dir.join("roots").join(&container.name), &pod, container, ip.into());
+        mounts.insert(0, root.map_err(wrong)?);
+    }
+    if let Some(dir) = container.working_dir.as_ref().filter(|dir| !dir.is_empty()) {
+        variables.push(("PWD".to_owned(), dir.clone()));
+    }
+    let asked = Asked {
+        stdin: container.stdin == Some(true),
+        stdin_once: container.stdin_once == Some(true),
+        tty: container.tty == Some(true),
+    };
+    let (io, stdin) = Io::new(log, asked);
+    let place = Place {
         namespace: pod.metadata.namespace.clone().unwrap_or_default(),
         pod: pod.metadata.name.clone().unwrap_or_default(),
-        args: env::arguments(container, &variables),
         env: variables,
         mounts,
         memory_limit: memory_limit(container).map_err(wrong)?,
+    };
+    let launch = LaunchSpec {
+        namespace: place.namespace.clone(),
+        pod: place.pod.clone(),
+        args: env::arguments(container, &place.env, image.defaults.as_ref()),
+        env: place.env.clone(),
+        mounts: place.mounts.clone(),
+        memory_limit: place.memory_limit,
         request_timeout: request_timeout(&pod).map_err(wrong)?,
         ip,
         container: container.name.clone(),
-        ports: ports(container),
+        ports: ports(container, image.defaults.as_ref().and_then(|defaults| defaults.port)),
         claims,
-        log,
+        stdin,
+        terminal: asked.tty,
+        stdout: io.sink(Stream::Stdout),
+        stderr: io.sink(Stream::Stderr),
     };
-    shared.runtime.launch(&image, launch).await
+    let workload = shared.runtime.launch(&image, launch).await?;
+    let container = Arc::new(exec::Container::new(container.name.clone(), image, place, io));
+    Ok(Launched { workload, container })
+}
+
+/// A container that was started.
+pub(super) struct Launched {
+    pub(super) workload: Arc<dyn Workload>,
+    /// For who joins it.
+    pub(super) container: Arc<exec::Container>,
 }
 
 fn mounts(
@@ -126,11 +160,11 @@ fn request_timeout(pod: &Pod) -> Result<Duration, String> {
     }
 }
 
-fn ports(container: &Container) -> Vec<u16> {
+fn ports(container: &Container, usual: Option<u16>) -> Vec<u16> {
     let tcp = container.ports.iter().flatten().filter(|p| p.protocol.as_deref().unwrap_or("TCP") == "TCP");
     let mut ports: Vec<u16> = tcp.filter_map(|p| u16::try_from(p.container_port).ok()).collect();
     if ports.is_empty() {
-        ports.push(DEFAULT_PORT);
+        ports.push(usual.unwrap_or(DEFAULT_PORT));
     }
     ports
 }

@@ -119,6 +119,7 @@ impl Manager {
             wanted: sender,
             status: Mutex::new(None),
             address: Mutex::new(None),
+            running: Mutex::default(),
             stop: self.stop.child_token(),
         });
         let worker = Worker::new(self.shared.clone(), handle.clone(), receiver, pod);

@@ -8,10 +8,12 @@ mod manager;
 mod records;
 mod report;
 mod reporting;
+mod root;
 mod sources;
 mod volumes;
 mod worker;
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -25,6 +27,7 @@ use crate::addresses::{Addresses, Block};
 use crate::clock::Clock;
 use crate::disk;
 use crate::events::Recorder;
+use crate::exec::Container;
 use crate::logs::LogStore;
 use crate::runtime::Runtime;
 pub(crate) use fields::Capacity;
@@ -87,6 +90,8 @@ pub(crate) struct PodHandle {
     status: Mutex<Option<Arc<PodStatus>>>,
     /// The address that the task holds for the pod.
     address: Mutex<Option<IpAddr>>,
+    /// The containers that run, by their names.
+    running: Mutex<HashMap<String, Arc<Container>>>,
     /// Ends the task and what it runs, and leaves the pod on disk.
     stop: CancellationToken,
 }
@@ -99,6 +104,26 @@ impl PodHandle {
     /// The task holds this address from now on; returns the one before.
     fn hold(&self, address: Option<IpAddr>) -> Option<IpAddr> {
         std::mem::replace(&mut *self.address.lock().unwrap_or_else(PoisonError::into_inner), address)
+    }
+
+    /// The container of that name, if it runs.
+    pub(crate) fn running(&self, name: &str) -> Option<Arc<Container>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    /// The container runs from now on.
+    fn enter(&self, container: Arc<Container>) {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.insert(container.name.clone(), container);
+    }
+
+    /// The container's run is over, and what else runs in it.
+    fn leave(&self, container: &Arc<Container>) {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        if running.get(&container.name).is_some_and(|now| Arc::ptr_eq(now, container)) {
+            running.remove(&container.name);
+        }
+        container.end();
     }
 
     fn set_status(&self, status: Arc<PodStatus>) {

@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 use tokio_util::task::TaskTracker;
 
 use super::*;
-use crate::logs::{LogLimits, LogQuery, Stream, stream};
-use crate::runtime::{CANCELLED, LaunchSpec, LocalImage, Workload, exit};
+use crate::logs::{LogLimits, LogQuery, stream};
+use crate::runtime::{CANCELLED, ExecFailure, LaunchSpec, LocalImage, Program, Workload, exit};
 
 #[path = "hook_tests.rs"]
 mod hooks;
@@ -153,6 +153,7 @@ impl Runtime for FakeRuntime {
                 image: Image { id: format!("{reference}@sha256:1").into(), size: 1 },
                 digest: "sha256:1".to_owned(),
                 path: reference.into(),
+                defaults: None,
             })),
         }
     }
@@ -163,10 +164,22 @@ impl Runtime for FakeRuntime {
 
     async fn launch(&self, image: &LocalImage, spec: LaunchSpec) -> Result<Arc<dyn Workload>, StartFailure> {
         self.launches.lock().unwrap().push(spec.env.clone());
-        spec.log.sink(Stream::Stdout).write(b"hello from the guest\n");
+        spec.stdout.write(b"hello from the guest\n");
         let end = watch::Sender::new(None);
         self.running.lock().unwrap().insert(spec.pod, end.clone());
         Ok(Arc::new(FakeWorkload { end, service: image.path.ends_with("service"), calls: self.calls.clone() }))
+    }
+
+    /// A command that says `fail` fails, and says so.
+    async fn exec(&self, _: &LocalImage, program: Program) -> Result<Arc<dyn Workload>, ExecFailure> {
+        let command = program.args.join(" ");
+        self.calls.lock().unwrap().push(command.clone());
+        let code = i32::from(command.contains("fail"));
+        if code != 0 {
+            program.stderr.write(b"failed as told");
+        }
+        let end = watch::Sender::new(Some(exit(code, "")));
+        Ok(Arc::new(FakeWorkload { end, service: false, calls: self.calls.clone() }))
     }
 
     async fn reach(&self, _: Ipv4Addr, action: &ProbeAction) -> Result<Option<StatusCode>, String> {

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::report;
 use super::reporting::{Reported, Reporting, save};
 use super::{PodHandle, Shared, Wanted, launch, volumes};
+use crate::exec::Container;
 use crate::logs::ContainerLog;
 use crate::runtime::{LocalImage, PortClaims, Workload};
 
@@ -30,7 +31,7 @@ pub(super) enum Done {
     Event(Event),
     Found(usize, Result<Option<LocalImage>, ImageFailure>),
     Pulled(usize, Result<LocalImage, ImageFailure>, Duration),
-    Launched(Run, Result<Arc<dyn Workload>, StartFailure>),
+    Launched(Run, Result<launch::Launched, StartFailure>),
     /// The hook before the run's end is through, or its time is over.
     PreStop(Run, Result<(), String>),
     Reported(Reported),
@@ -43,6 +44,8 @@ pub(super) struct Active {
     /// Ends it while it is starting.
     pub(super) cancel: CancellationToken,
     pub(super) workload: Option<Arc<dyn Workload>>,
+    /// For who joins it, once it runs.
+    pub(super) container: Option<Arc<Container>>,
     pub(super) log: Arc<ContainerLog>,
     /// When it has to have ended, once its hook before the end was begun.
     pub(super) end_by: Option<watch::Sender<Instant>>,
@@ -253,6 +256,9 @@ impl Worker {
             tracing::warn!(pod = self.handle.name, "containers did not end in time");
         }
         for active in self.runs.drain(..) {
+            if let Some(container) = &active.container {
+                self.handle.leave(container);
+            }
             active.log.close();
         }
         if let Some(status) = self.handle.status() {

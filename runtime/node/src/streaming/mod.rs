@@ -1,6 +1,7 @@
 //! Programs whose streams go to a client: what runs them, as an interface, and its other side, the server's requests.
 
 mod forward;
+#[cfg(test)]
 mod refusing;
 mod request;
 mod session;
@@ -10,6 +11,7 @@ use async_trait::async_trait;
 use pal_resources::Status;
 
 pub(crate) use forward::forward;
+#[cfg(test)]
 pub(crate) use refusing::Refusing;
 pub(crate) use request::Request;
 pub(crate) use session::serve;
