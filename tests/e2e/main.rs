@@ -4,6 +4,7 @@ mod bad_input;
 mod customs;
 mod durability;
 mod hello;
+mod images;
 mod kubectl;
 mod nodes;
 mod operations;

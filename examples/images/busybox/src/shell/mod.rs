@@ -1,9 +1,12 @@
 //! The shell: its state, and what it takes to run a script.
 
 mod builtins;
+mod compound;
 mod expand;
+mod jobs;
 mod parse;
 mod pattern;
+mod redirect;
 mod run;
 mod sum;
 mod syntax;

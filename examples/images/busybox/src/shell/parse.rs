@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::syntax::{Branch, Command, Compound, Item, List, Part, Redirect, RedirectKind, Simple, Word};
+use super::syntax::{Command, Compound, Item, List, Part, Redirect, RedirectKind, Simple, Word};
 
 /// What is wrong with a script.
 #[derive(Debug)]
@@ -13,7 +13,7 @@ pub enum Wrong {
     Syntax(usize, String),
 }
 
-type Result<T> = std::result::Result<T, Wrong>;
+pub(super) type Result<T> = std::result::Result<T, Wrong>;
 
 /// How deep commands and expansions may be nested.
 const MAX_DEPTH: usize = 100;
@@ -80,7 +80,7 @@ impl<'a> Parser<'a> {
         if self.depth > MAX_DEPTH { Err(self.wrong("nested too deep")) } else { Ok(()) }
     }
 
-    fn unexpected(&mut self) -> Wrong {
+    pub(super) fn unexpected(&mut self) -> Wrong {
         self.blanks();
         let at = self.at;
         match self.peek() {
@@ -111,7 +111,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn newlines(&mut self) -> Result<()> {
+    pub(super) fn newlines(&mut self) -> Result<()> {
         loop {
             self.blanks();
             if self.peek() != Some('\n') {
@@ -148,7 +148,7 @@ impl<'a> Parser<'a> {
     }
 
     /// The word here, if it is plain text that ends where a word ends.
-    fn plain_word(&self) -> String {
+    pub(super) fn plain_word(&self) -> String {
         self.text[self.at..].iter().take_while(|c| !" \t\r\n;&|()<>\"'\\$`".contains(**c)).collect()
     }
 
@@ -161,7 +161,7 @@ impl<'a> Parser<'a> {
         RESERVED.iter().copied().find(|reserved| *reserved == word)
     }
 
-    fn keyword(&mut self, word: &str) -> bool {
+    pub(super) fn keyword(&mut self, word: &str) -> bool {
         self.blanks();
         let found = self.reserved() == Some(word);
         if found {
@@ -170,7 +170,7 @@ impl<'a> Parser<'a> {
         found
     }
 
-    fn expect(&mut self, word: &str) -> Result<()> {
+    pub(super) fn expect(&mut self, word: &str) -> Result<()> {
         self.newlines()?;
         if self.keyword(word) { Ok(()) } else { Err(self.unexpected()) }
     }
@@ -280,92 +280,6 @@ impl<'a> Parser<'a> {
             redirects.push(redirect);
         }
         Ok(Command::Compound(compound, redirects))
-    }
-
-    fn do_group(&mut self) -> Result<List> {
-        self.expect("do")?;
-        let body = self.list(&["done"])?;
-        self.expect("done")?;
-        Ok(body)
-    }
-
-    fn branches(&mut self) -> Result<Compound> {
-        self.at += 2;
-        let mut branches = Vec::new();
-        loop {
-            let condition = self.list(&["then"])?;
-            self.expect("then")?;
-            branches.push((condition, self.list(&["elif", "else", "fi"])?));
-            if !self.keyword("elif") {
-                break;
-            }
-        }
-        let otherwise = if self.keyword("else") { Some(self.list(&["fi"])?) } else { None };
-        self.expect("fi")?;
-        Ok(Compound::If(branches, otherwise))
-    }
-
-    fn for_loop(&mut self) -> Result<Compound> {
-        self.at += 3;
-        self.blanks();
-        let name = self.plain_word();
-        if !is_name(&name) {
-            return Err(self.wrong("bad for loop variable"));
-        }
-        self.at += name.chars().count();
-        self.newlines()?;
-        let mut words = None;
-        if self.plain_word() == "in" {
-            self.at += 2;
-            let mut list = Vec::new();
-            loop {
-                self.blanks();
-                match self.word()? {
-                    Some(word) => list.push(word),
-                    None => break,
-                }
-            }
-            words = Some(list);
-        }
-        self.blanks();
-        if self.peek() == Some(';') {
-            self.at += 1;
-        }
-        Ok(Compound::For(name, words, self.do_group()?))
-    }
-
-    fn case(&mut self) -> Result<Compound> {
-        self.at += 4;
-        self.blanks();
-        let subject = self.word()?.ok_or_else(|| self.unexpected())?;
-        self.newlines()?;
-        if self.plain_word() != "in" {
-            return Err(self.unexpected());
-        }
-        self.at += 2;
-        let mut branches = Vec::new();
-        loop {
-            self.newlines()?;
-            if self.keyword("esac") {
-                return Ok(Compound::Case(subject, branches));
-            }
-            self.take("(");
-            let mut patterns = Vec::new();
-            loop {
-                self.blanks();
-                patterns.push(self.word()?.ok_or_else(|| self.unexpected())?);
-                self.blanks();
-                match self.peek() {
-                    Some('|') => self.at += 1,
-                    Some(')') => break,
-                    _ => return Err(self.unexpected()),
-                }
-            }
-            self.at += 1;
-            let body = self.list(&[";;", "esac"])?;
-            self.take(";;");
-            branches.push(Branch { patterns, body });
-        }
     }
 
     fn simple(&mut self) -> Result<Command> {

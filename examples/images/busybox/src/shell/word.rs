@@ -130,7 +130,7 @@ impl Parser<'_> {
         } else {
             self.at += 1;
             let name = self.name();
-            (!name.is_empty()).then(|| Part::Parameter(Parameter { name, change: Change::None }))
+            if name.is_empty() { None } else { Some(Part::Parameter(Parameter { name, change: Change::None })) }
         };
         self.depth -= 1;
         Ok(part)

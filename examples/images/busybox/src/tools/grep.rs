@@ -42,7 +42,7 @@ pub async fn run(call: &Call) -> Outcome {
         Regex::new(&text, extended, options.has('i'))
     };
     let patterns: Result<Vec<_>, _> = texts.iter().map(read).collect();
-    let patterns = patterns.or_else(|why| Err(Failure::Told(2, why)))?;
+    let patterns = patterns.map_err(|why| Failure::Told(2, why))?;
     let recursive = options.has('r') || options.has('R');
     let mut inputs = options.inputs();
     if recursive {

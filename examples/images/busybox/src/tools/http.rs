@@ -30,8 +30,7 @@ pub async fn run(call: &Call) -> Outcome {
     let mut headers: Vec<String> = Vec::new();
     let (mut post, mut spider) = (None, false);
     let mut seconds: f64 = options.value('T').and_then(|t| t.parse().ok()).unwrap_or(900.0);
-    let mut longs = std::mem::take(&mut options.long).into_iter();
-    while let Some(long) = longs.next() {
+    for long in std::mem::take(&mut options.long) {
         let (name, value) = long.split_once('=').map_or((long.as_str(), None), |(n, v)| (n, Some(v.to_owned())));
         // A value may be an argument of its own, which is then the first that is left.
         let mut value = || {

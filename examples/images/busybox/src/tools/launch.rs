@@ -166,7 +166,7 @@ async fn env(call: &mut Call) -> Outcome {
 }
 
 async fn xargs(call: &mut Call) -> Outcome {
-    let (mut most, mut replace, mut zeros, mut not_empty, mut parallel) = (usize::MAX, None, false, false, false);
+    let (mut most, mut replace, mut zeros, mut not_empty) = (usize::MAX, None, false, false);
     let mut args = call.args.iter().cloned();
     let mut words: Vec<String> = Vec::new();
     while let Some(arg) = args.next() {
@@ -177,10 +177,8 @@ async fn xargs(call: &mut Call) -> Outcome {
         match arg.get(..2).unwrap_or(&arg) {
             "-n" | "-L" => most = value(&arg[2..], &mut args).parse().unwrap_or(1),
             "-I" => replace = Some(value(&arg[2..], &mut args)),
-            "-P" => {
-                parallel = true;
-                value(&arg[2..], &mut args);
-            }
+            // One after the other all the same.
+            "-P" => drop(value(&arg[2..], &mut args)),
             "-0" => zeros = true,
             "-r" => not_empty = true,
             "-t" => {}
@@ -190,7 +188,6 @@ async fn xargs(call: &mut Call) -> Outcome {
             }
         }
     }
-    let _ = parallel;
     if words.is_empty() {
         words.push("echo".to_owned());
     }

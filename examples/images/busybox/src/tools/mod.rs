@@ -97,8 +97,7 @@ impl Call {
             } else if let Some(long) = arg.strip_prefix("--") {
                 options.long.push(long.to_owned());
             } else if arg.len() > 1 && arg.starts_with('-') {
-                let mut chars = arg[1..].char_indices();
-                while let Some((at, flag)) = chars.next() {
+                for (at, flag) in arg[1..].char_indices() {
                     if valued.contains(flag) {
                         let joined = &arg[1 + at + flag.len_utf8()..];
                         let value = if joined.is_empty() { args.next().cloned() } else { Some(joined.to_owned()) };

@@ -121,7 +121,7 @@ async fn expr(call: &Call) -> Outcome {
         [left, "!=", right] => i32::from(left != right).to_string(),
         [text, ":", pattern] => {
             let regex = crate::regex::Regex::new(&format!("^{pattern}"), false, false);
-            let regex = regex.or_else(|why| failed(why))?;
+            let regex = regex.or_else(failed)?;
             let chars: Vec<char> = text.chars().collect();
             match regex.find(&chars, 0) {
                 Some(found) => match found.get(1).copied() {

@@ -63,8 +63,7 @@ fn read_args(call: &Call) -> Result<Wanted, Failure> {
                 continue;
             }
         };
-        let mut chars = flags.char_indices();
-        while let Some((at, flag)) = chars.next() {
+        for (at, flag) in flags.char_indices() {
             match flag {
                 'c' | 'x' | 't' => wanted.mode = Some(flag),
                 'z' => wanted.gzip = true,

@@ -57,13 +57,12 @@ async fn cat(call: &Call) -> Outcome {
 }
 
 /// `-3`, `-n 3`, `-c 5k`: how many, and whether of bytes.
-fn amount(call: &Call, options: &Options) -> Result<(String, bool), Failure> {
+fn amount(options: &Options) -> Result<(String, bool), Failure> {
     let text = options.value('c').or(options.value('n')).unwrap_or("10").to_owned();
     let digits = text.trim_start_matches(['+', '-']);
     if digits.is_empty() || !digits.trim_end_matches(['k', 'K', 'm', 'M', 'b']).chars().all(|c| c.is_ascii_digit()) {
         return failed(format!("invalid number '{text}'"));
     }
-    let _ = call;
     Ok((text, options.value('c').is_some()))
 }
 
@@ -82,7 +81,11 @@ fn count_of(text: &str) -> usize {
 /// With `-3` as `-n 3`.
 fn old_style(call: &Call, valued: &str, flags: &str) -> Result<Options, Failure> {
     let mut plain = Call { name: call.name, args: call.args.clone(), shell: call.shell.clone() };
+    let mut is_value = false;
     for arg in &mut plain.args {
+        if std::mem::replace(&mut is_value, matches!(arg.as_str(), "-n" | "-c")) {
+            continue;
+        }
         let digits = arg.strip_prefix('-').or_else(|| arg.strip_prefix('+').filter(|_| call.name == "tail"));
         if digits.is_some_and(|d| !d.is_empty() && d.chars().all(|c| c.is_ascii_digit())) {
             *arg = format!("-n{}", if arg.starts_with('+') { arg.clone() } else { arg[1..].to_owned() });
@@ -93,7 +96,7 @@ fn old_style(call: &Call, valued: &str, flags: &str) -> Result<Options, Failure>
 
 async fn head(call: &Call) -> Outcome {
     let options = old_style(call, "nc", "qv")?;
-    let (text, bytes) = amount(call, &options)?;
+    let (text, bytes) = amount(&options)?;
     let (count, but) = (count_of(&text), text.starts_with('-'));
     let inputs = options.inputs();
     for (i, name) in inputs.iter().enumerate() {
@@ -151,7 +154,7 @@ fn split_at_end(all: &[u8], count: usize, bytes: bool) -> usize {
 
 async fn tail(call: &Call) -> Outcome {
     let options = old_style(call, "ncs", "fFqv")?;
-    let (text, bytes) = amount(call, &options)?;
+    let (text, bytes) = amount(&options)?;
     let count = count_of(&text);
     let inputs = options.inputs();
     let mut followed = None;

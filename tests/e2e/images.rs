@@ -1,0 +1,159 @@
+//! Manifests as the world writes them: images `busybox`, `nginx` and `pause`, commands, probes and hooks.
+
+use http::StatusCode;
+use pal_tests::{Cluster, get, wait_until};
+use serde_json::Value;
+
+use crate::{LIMIT, pal};
+
+async fn pod(cluster: &Cluster, name: &str) -> Result<Value, String> {
+    cluster.object(&format!("/api/v1/namespaces/default/pods/{name}")).await
+}
+
+/// Waits until a pod's field is as wanted.
+async fn until(cluster: &Cluster, name: &str, pointer: &str, wanted: &str) -> Value {
+    wait_until(LIMIT, &format!("{name}: {pointer} is {wanted}"), async || {
+        let pod = pod(cluster, name).await?;
+        let found = match pod.pointer(pointer) {
+            Some(Value::String(text)) => text.clone(),
+            Some(other) => other.to_string(),
+            None => String::new(),
+        };
+        if found == wanted { Ok(pod) } else { Err(pod["status"].to_string()) }
+    })
+    .await
+}
+
+fn busybox(name: &str, fields: &str) -> String {
+    format!(
+        "apiVersion: v1
+kind: Pod
+metadata: {{name: {name}}}
+spec:
+  restartPolicy: Never
+  terminationGracePeriodSeconds: 1
+  containers:
+  - name: test
+    image: busybox:1.36
+{fields}---
+"
+    )
+}
+
+#[tokio::test]
+async fn pods_with_a_shell_run_as_containers_do() {
+    let cluster = pal().up(&[]).await;
+    let all = [
+        busybox("script", "    command: [sh, -c, 'echo hi from $HOSTNAME; cat /etc/hostname; exit 3']\n"),
+        busybox("words", "    args: [echo, a, b]\n"),
+        busybox("path", "    command: [/bin/sh]\n    args: [-c, 'touch /tmp/x && ls /tmp && seq 2']\n"),
+        busybox("missing", "    command: [nosuch]\n"),
+        busybox("nothing", ""),
+        busybox("waits", "    command: [sleep, infinity]\n"),
+        busybox("dir", "    command: [pwd]\n    workingDir: /work/deep\n"),
+    ];
+    cluster.apply(&all.concat()).await.ok();
+    for (name, phase, code, printed) in [
+        ("script", "Failed", 3, "hi from script\nscript\n"),
+        ("words", "Succeeded", 0, "a b\n"),
+        ("path", "Succeeded", 0, "x\n1\n2\n"),
+        ("missing", "Failed", 127, "exec: \"nosuch\": executable file not found in $PATH\n"),
+        ("nothing", "Succeeded", 0, ""),
+        ("dir", "Succeeded", 0, "/work/deep\n"),
+    ] {
+        let ended = until(&cluster, name, "/status/phase", phase).await;
+        assert_eq!(ended["status"]["containerStatuses"][0]["state"]["terminated"]["exitCode"], code, "{ended}");
+        assert_eq!(cluster.pal(&format!("logs {name}")).await.ok(), printed, "{name}");
+    }
+    let waits = until(&cluster, "waits", "/status/phase", "Running").await;
+    let id = waits["status"]["containerStatuses"][0]["imageID"].as_str().unwrap_or_default().to_owned();
+    assert!(id.starts_with("pal.local/busybox@sha256:"), "{id}");
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn probes_and_hooks_run_programs_in_the_container() {
+    let cluster = pal().up(&[]).await;
+    let probed = "    command: [sh, -c, 'touch /tmp/healthy; sleep 3; rm /tmp/healthy; sleep 600']
+    livenessProbe:
+      exec: {command: [cat, /tmp/healthy]}
+      periodSeconds: 1
+      failureThreshold: 1
+      timeoutSeconds: 30
+    lifecycle:
+      postStart: {exec: {command: [sh, -c, 'echo $HOSTNAME > /shared/started']}}
+      preStop: {exec: {command: [sh, -c, 'echo bye > /shared/stopped']}}
+    volumeMounts: [{name: shared, mountPath: /shared}]
+  - name: looks
+    image: alpine
+    command: [sh, -c, 'until [ -f /shared/started ]; do sleep 0.1; done; cat /shared/started; until [ -f /shared/stopped ]; do sleep 0.1; done; cat /shared/stopped; sleep 600']
+    volumeMounts: [{name: shared, mountPath: /shared}]
+  volumes: [{name: shared, emptyDir: {}}]
+";
+    let manifest = busybox("probed", probed).replace("Never", "Always");
+    cluster.apply(&manifest).await.ok();
+    wait_until(LIMIT, "the container is restarted", async || {
+        let pod = pod(&cluster, "probed").await?;
+        let statuses = pod["status"]["containerStatuses"].as_array().cloned().unwrap_or_default();
+        let test = statuses.iter().find(|c| c["name"] == "test");
+        match test.and_then(|c| c["restartCount"].as_i64()) {
+            Some(1..) => Ok(()),
+            _ => Err(pod["status"].to_string()),
+        }
+    })
+    .await;
+    let logs = cluster.pal("logs probed -c looks").await.ok();
+    assert_eq!(logs, "probed\nbye\n");
+    let events = cluster.pal("get events").await.ok();
+    let told = "Liveness probe failed: cat: can't open '/tmp/healthy': No such file or directory";
+    assert!(events.contains(told), "{events}");
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn nginx_serves_its_welcome_page_and_what_a_volume_puts_in_its_place() {
+    let cluster = pal().up(&[]).await;
+    let server = |name: &str, more: &str| {
+        format!(
+            "apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: {name}}}
+spec:
+  selector: {{matchLabels: {{app: {name}}}}}
+  template:
+    metadata: {{labels: {{app: {name}}}}}
+    spec:
+      containers:
+      - {{name: nginx, image: 'nginx:1.29'{more}}}
+      volumes: [{{name: page, configMap: {{name: page}}}}]
+---
+apiVersion: v1
+kind: Service
+metadata: {{name: {name}}}
+spec: {{type: NodePort, selector: {{app: {name}}}, ports: [{{port: 80}}]}}
+---
+"
+        )
+    };
+    let page = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: page}\ndata: {index.html: <h1>own</h1>}\n---\n";
+    let mounted = ", volumeMounts: [{name: page, mountPath: /usr/share/nginx/html}]";
+    let asks = busybox("asks", "    command: [sh, -c, 'until wget -qO- http://plain | grep title; do sleep 0.2; done']\n");
+    let pause = busybox("idle", "").replace("busybox:1.36", "registry.k8s.io/pause:3.10");
+    cluster.apply(&[page, &server("plain", ""), &server("own", mounted), &asks, &pause].concat()).await.ok();
+    for (name, text) in [("plain", "<title>Welcome to nginx!</title>"), ("own", "<h1>own</h1>")] {
+        let service = cluster.object(&format!("/api/v1/namespaces/default/services/{name}")).await.unwrap();
+        let url = format!("http://{}:{}", cluster.node_ip, service["spec"]["ports"][0]["nodePort"]);
+        wait_until(LIMIT, "the page", async || match get(&url).await {
+            Ok(answer) if answer.status == StatusCode::OK && answer.body.contains(text) => Ok(()),
+            other => Err(format!("{other:?}")),
+        })
+        .await;
+        let missing = get(&format!("{url}/nope")).await.unwrap();
+        assert_eq!(missing.status, StatusCode::NOT_FOUND);
+    }
+    until(&cluster, "asks", "/status/phase", "Succeeded").await;
+    let logs = cluster.pal("logs asks").await.ok();
+    assert_eq!(logs.trim(), "<title>Welcome to nginx!</title>");
+    until(&cluster, "idle", "/status/phase", "Running").await;
+    cluster.stop().await;
+}
