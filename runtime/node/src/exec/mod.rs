@@ -22,7 +22,7 @@ use pipe::{Kept, Pipe};
 use terminal::Terminal;
 
 use crate::pods::Manager;
-use crate::runtime::{Program, Runtime};
+use crate::runtime::{KILLED, Program, Runtime, exit};
 use crate::streaming::{Exec, Session, Streams, Target, container_not_found};
 
 /// How long a program of a probe or hook may take to be made ready, which may mean to be compiled.
@@ -90,7 +90,10 @@ impl Session for Started {
         let work = async {
             let exit = tokio::select! {
                 exit = workload.wait() => exit,
-                () = self.container.ended() => workload.stop(Duration::ZERO, Duration::ZERO).await,
+                () = self.container.ended() => {
+                    workload.stop(Duration::ZERO, Duration::ZERO).await;
+                    exit(KILLED, "")
+                }
             };
             if !exit.message.is_empty() {
                 stderr.write(format!("{}\n", exit.message).as_bytes());
