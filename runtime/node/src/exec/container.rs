@@ -148,6 +148,12 @@ impl Io {
         }
     }
 
+    /// How many have joined and are still there.
+    #[cfg(test)]
+    pub(crate) fn clients(&self) -> usize {
+        self.pipes(Stream::Stdout).len()
+    }
+
     fn end(&self) {
         let mut joined = self.joined.lock().unwrap_or_else(PoisonError::into_inner);
         joined.over = true;

@@ -17,6 +17,8 @@ use super::*;
 use crate::logs::{LogLimits, LogQuery, stream};
 use crate::runtime::{CANCELLED, ExecFailure, LaunchSpec, LocalImage, Program, Workload, exit};
 
+#[path = "exec_tests.rs"]
+mod execs;
 #[path = "hook_tests.rs"]
 mod hooks;
 #[path = "restart_tests.rs"]

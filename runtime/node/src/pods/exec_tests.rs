@@ -1,0 +1,88 @@
+//! Programs in containers: those of hooks and probes, those of clients, and clients that join.
+
+use pal_engine::LogSink as _;
+use tokio::io::{AsyncReadExt as _, DuplexStream};
+
+use super::*;
+use crate::exec::PodExec;
+use crate::logs::Stream;
+use crate::streaming::{Exec as _, Session, Streams, Target};
+
+fn calls(bench: &Bench) -> Vec<String> {
+    bench.runtime.calls.lock().unwrap().clone()
+}
+
+fn target(container: &str) -> Target {
+    Target { namespace: "ns".to_owned(), pod: "web".to_owned(), container: container.to_owned() }
+}
+
+/// Runs a session to its end: its exit code, stdout and stderr.
+async fn streamed(session: Box<dyn Session>) -> (Result<i32, String>, String, String) {
+    let (out, mut stdout) = tokio::io::duplex(1 << 16);
+    let (err, mut stderr) = tokio::io::duplex(1 << 16);
+    let streams = Streams {
+        stdin: None,
+        stdout: Some(Box::new(out)),
+        stderr: Some(Box::new(err)),
+        size: watch::channel(None).1,
+        tty: false,
+    };
+    let text = async |stream: &mut DuplexStream| {
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await.unwrap();
+        text
+    };
+    let work = async { tokio::join!(session.run(streams), text(&mut stdout), text(&mut stderr)) };
+    tokio::time::timeout(Duration::from_secs(30), work).await.expect("the session ends")
+}
+
+#[tokio::test]
+async fn commands_of_hooks_and_probes_run_in_the_container() {
+    let change = |p: &mut Value| {
+        p["spec"]["containers"][0]["lifecycle"] = json!({"postStart": {"exec": {"command": ["greet", "you"]}},
+            "preStop": {"exec": {"command": ["fail"]}}});
+        p["spec"]["containers"][0]["readinessProbe"] = json!({"exec": {"command": ["well?"]}, "periodSeconds": 3600});
+    };
+    let bench = Bench::new();
+    bench.manager.apply(pod("web", 1, change));
+    bench.api.until("ready", last_ready).await;
+    assert_eq!(calls(&bench), ["greet you", "well?"]);
+    bench.manager.apply(pod("web", 2, |p| {
+        change(p);
+        deleted(p);
+    }));
+    bench.api.until("deleted", |a| !a.deletes.is_empty()).await;
+    assert_eq!(calls(&bench), ["greet you", "well?", "fail", "stop"]);
+    let failed = "FailedPreStopHook PreStopHook failed: failed as told";
+    bench.api.until("told of", |a| a.events.iter().any(|e| e == failed)).await;
+}
+
+#[tokio::test]
+async fn a_client_runs_programs_in_a_container_that_runs_and_joins_it() {
+    let bench = Bench::new();
+    let exec = PodExec { pods: bench.manager.clone(), runtime: bench.runtime.clone() };
+    let command = || vec!["fail".to_owned()];
+    let none = exec.exec(&target("c"), command()).await.err().unwrap();
+    assert_eq!((none.code, none.message.as_str()), (500, "container not found (\"c\")"));
+    bench.manager.apply(pod("web", 1, |_| {}));
+    bench.api.until("ready", last_ready).await;
+    assert!(exec.attach(&target("other")).await.is_err());
+    let session = exec.exec(&target("c"), command()).await.ok().unwrap();
+    assert_eq!(streamed(session).await, (Ok(1), String::new(), "failed as told".to_owned()));
+
+    let session = exec.attach(&target("c")).await.ok().unwrap();
+    let joined = tokio::spawn(streamed(session));
+    let container = bench.manager.find("ns", "web").unwrap().running("c").unwrap();
+    let (out, err) = (container.io.sink(Stream::Stdout), container.io.sink(Stream::Stderr));
+    let told = async {
+        while container.io.clients() == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), told).await.unwrap();
+    out.write(b"to all\n");
+    err.write(b"oh\n");
+    bench.manager.apply(pod("web", 2, deleted));
+    bench.api.until("deleted", |a| !a.deletes.is_empty()).await;
+    assert_eq!(joined.await.unwrap(), (Ok(0), "to all\n".to_owned(), "oh\n".to_owned()));
+}
