@@ -100,7 +100,7 @@ impl Shell {
         let own = |value: &str| Variable { value: Some(value.to_owned()), exported: false, fixed: false };
         variables.insert("IFS".to_owned(), own(" \t\n"));
         variables.insert("PPID".to_owned(), own("0"));
-        for (name, value) in [("PS1", "/ # "), ("PS2", "> "), ("PS4", "+ "), ("OPTIND", "1")] {
+        for (name, value) in [("PS1", "\\w # "), ("PS2", "> "), ("PS4", "+ "), ("OPTIND", "1")] {
             variables.entry(name.to_owned()).or_insert_with(|| own(value));
         }
         variables.insert("PWD".to_owned(), Variable { value: Some(cwd.to_owned()), exported: true, fixed: false });
