@@ -1,6 +1,5 @@
 //! Programs in containers: those of hooks and probes, those of clients, and clients that join.
 
-use pal_engine::LogSink as _;
 use tokio::io::{AsyncReadExt as _, DuplexStream};
 
 use super::*;
