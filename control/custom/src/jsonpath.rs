@@ -5,6 +5,10 @@ use serde_json::Value;
 /// How many values one path may look at: `..` and `*` over large objects end there.
 const MAX_LOOKS: usize = 100_000;
 
+/// Longer paths show nothing, nor do those whose filters hold more than so many filters in one another.
+const MAX_BYTES: usize = 4096;
+const MAX_FILTERS: usize = 4;
+
 /// A path, parsed.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct JsonPath(Vec<Step>);
@@ -60,6 +64,10 @@ const COMPARISONS: &[(&str, Comparison)] = &[
 impl JsonPath {
     /// Reads `.spec.a`, `.list[?(@.type=="Ready")].status` and the like; `None` where it is none.
     pub(crate) fn parse(text: &str) -> Option<Self> {
+        if text.len() > MAX_BYTES { None } else { Self::parse_within(text, MAX_FILTERS) }
+    }
+
+    fn parse_within(text: &str, filters: usize) -> Option<Self> {
         let mut steps = Vec::new();
         let mut rest = text.trim();
         while let Some(first) = rest.chars().next() {
@@ -73,7 +81,7 @@ impl JsonPath {
                 '.' => field(&rest[1..], &mut steps)?,
                 '[' => {
                     let end = closing(rest)?;
-                    steps.push(bracket(rest[1..end].trim())?);
+                    steps.push(bracket(rest[1..end].trim(), filters)?);
                     &rest[end + 1..]
                 }
                 _ => return None,
@@ -146,12 +154,12 @@ fn closing(text: &str) -> Option<usize> {
     None
 }
 
-fn bracket(text: &str) -> Option<Step> {
+fn bracket(text: &str, filters: usize) -> Option<Step> {
     if text == "*" {
         return Some(Step::All);
     }
     if let Some(filter) = text.strip_prefix("?(").and_then(|rest| rest.strip_suffix(')')) {
-        return Some(Step::Filter(parse_filter(filter)?));
+        return Some(Step::Filter(parse_filter(filter, filters.checked_sub(1)?)?));
     }
     if text.starts_with(['\'', '"']) {
         let names = text.split(',').map(|part| quoted(part.trim()));
@@ -176,7 +184,7 @@ fn quoted(text: &str) -> Option<String> {
     Some(out)
 }
 
-fn parse_filter(text: &str) -> Option<Filter> {
+fn parse_filter(text: &str, filters: usize) -> Option<Filter> {
     let mut quote = None;
     let found = text.char_indices().find_map(|(at, c)| {
         match (c, quote) {
@@ -191,16 +199,17 @@ fn parse_filter(text: &str) -> Option<Filter> {
         None
     });
     Some(match found {
-        None => Filter { left: operand(text.trim())?, test: None },
-        Some((at, length, comparison)) => {
-            Filter { left: operand(text[..at].trim())?, test: Some((comparison, operand(text[at + length..].trim())?)) }
-        }
+        None => Filter { left: operand(text.trim(), filters)?, test: None },
+        Some((at, length, comparison)) => Filter {
+            left: operand(text[..at].trim(), filters)?,
+            test: Some((comparison, operand(text[at + length..].trim(), filters)?)),
+        },
     })
 }
 
-fn operand(text: &str) -> Option<Operand> {
+fn operand(text: &str, filters: usize) -> Option<Operand> {
     if let Some(path) = text.strip_prefix('@') {
-        return JsonPath::parse(path).map(Operand::Path);
+        return JsonPath::parse_within(path, filters).map(Operand::Path);
     }
     if text.starts_with(['\'', '"']) {
         return Some(Operand::Literal(quoted(text)?.into()));

@@ -207,3 +207,7 @@ fn deprecation(group: &str, names: &Names, version: &Value) -> Option<String> {
     let name = version["name"].as_str().unwrap_or_default();
     Some(own.unwrap_or_else(|| format!("{group}/{name} {} is deprecated", names.kind)))
 }
+
+#[cfg(test)]
+#[path = "version_tests.rs"]
+mod tests;

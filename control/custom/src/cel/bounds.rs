@@ -78,7 +78,7 @@ fn word(next: Option<char>) -> bool {
 
 /// Whether the literal that begins there is one in which backslashes are letters: `r'\d'`.
 fn raw(source: &str, at: usize) -> bool {
-    let before = source[..at].as_bytes();
+    let before = &source.as_bytes()[..at];
     let prefix = before.iter().rev().take_while(|b| matches!(b, b'r' | b'R' | b'b' | b'B')).count();
     let wordy = before.len().checked_sub(prefix + 1).is_some_and(|at| word(Some(char::from(before[at]))));
     !wordy && before[before.len() - prefix..].iter().any(|b| matches!(b, b'r' | b'R'))

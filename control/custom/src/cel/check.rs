@@ -6,8 +6,9 @@ use std::rc::Rc;
 use cel::common::ast::{CallExpr, ComprehensionExpr, Expr as Parsed, IdedExpr, LiteralValue, operators as ops};
 
 use super::expr::{Entry, Expr, Fold, FoldKind, Item, Literal};
-use super::signatures::{self, Kind};
-use super::ty::{Meta, Ty, unescape};
+use super::signatures;
+use super::ty::{Ty, unescape};
+use super::typing::{fits, inner, known_operator, operator_type, optional, result, sign_of};
 use crate::schema::go_regex;
 
 /// What an expression may speak of.
@@ -180,19 +181,13 @@ impl<'n, 's> Checker<'n, 's> {
         // Where the first argument is of any type, so is what comes of it.
         let sure = signatures::named(&name, is_method).all(|other| other.result == signature.result);
         let ty = if sure { result(signature.result, &types) } else { Ty::Any };
-        if matches!(name.as_str(), "matches" | "find" | "findAll")
-            && let Expr::Literal(Literal::Text(pattern)) = &args[1]
+        if matches!(signature.name, "matches" | "find" | "findAll")
+            && let Some(Expr::Literal(Literal::Text(pattern))) = args.get(1)
         {
-            match go_regex::compile(pattern) {
-                Err(why) => return self.fail(&name, why),
-                Ok(pattern) if name == "matches" => {
-                    let text = args.into_iter().next().map(Box::new);
-                    // There are two arguments.
-                    let text = text.unwrap_or_else(|| Box::new(Expr::Literal(Literal::Null)));
-                    return (Expr::Matches { text, pattern: Box::new(pattern) }, Ty::Bool);
-                }
-                Ok(_) => {}
-            }
+            return match go_regex::compile(pattern) {
+                Err(why) => self.fail(&name, why),
+                Ok(pattern) => (search(signature.name, pattern, args), ty),
+            };
         }
         (Expr::Call { name: signature.name, args }, ty)
     }
@@ -362,6 +357,13 @@ pub(super) fn show_error(source: &str, offset: usize, message: &str) -> String {
     format!("ERROR: <input>:{line}:{}: {message}\n | {text}\n | {}^", column + 1, ".".repeat(column))
 }
 
+fn search(name: &'static str, pattern: regex::Regex, args: Vec<Expr>) -> Expr {
+    let mut args = args.into_iter();
+    let text = Box::new(args.next().unwrap_or(Expr::Literal(Literal::Null)));
+    let limit = args.nth(1).map(Box::new);
+    Expr::Search { name, text, pattern: Box::new(pattern), limit }
+}
+
 fn only_item(list: &IdedExpr) -> Option<&IdedExpr> {
     match &list.expr {
         Parsed::List(list) => list.elements.first(),
@@ -409,154 +411,4 @@ fn type_name(name: &str) -> Option<&'static str> {
         "net.CIDR",
     ];
     KNOWN.iter().find(|known| **known == name).copied()
-}
-
-fn optional(ty: Ty<'_>) -> Ty<'_> {
-    match ty {
-        already @ Ty::Optional(_) => already,
-        ty => Ty::Optional(Rc::new(ty)),
-    }
-}
-
-/// What an optional or a list holds.
-fn inner<'n>(ty: &Ty<'n>) -> Ty<'n> {
-    match ty {
-        Ty::Optional(inner) | Ty::List(inner) => (**inner).clone(),
-        _ => Ty::Any,
-    }
-}
-
-fn fits(kind: Kind, ty: &Ty<'_>) -> bool {
-    match (kind, ty) {
-        (Kind::Any, _) | (_, Ty::Any) => true,
-        (Kind::Bool, Ty::Bool)
-        | (Kind::Int, Ty::Int)
-        | (Kind::Uint, Ty::Uint)
-        | (Kind::Double, Ty::Double)
-        | (Kind::Text, Ty::Text)
-        | (Kind::Bytes, Ty::Bytes)
-        | (Kind::Time, Ty::Time)
-        | (Kind::Duration, Ty::Duration)
-        | (Kind::List | Kind::TextList, Ty::List(_))
-        | (Kind::Map, Ty::Map(..) | Ty::Object(_, Meta::Plain))
-        | (Kind::Type, Ty::Type)
-        | (Kind::Optional, Ty::Optional(_)) => true,
-        (Kind::Opaque(a), Ty::Opaque(b)) => a == *b,
-        _ => false,
-    }
-}
-
-fn result<'n>(kind: Kind, args: &[Ty<'n>]) -> Ty<'n> {
-    match kind {
-        Kind::Any => Ty::Any,
-        Kind::Bool => Ty::Bool,
-        Kind::Int => Ty::Int,
-        Kind::Uint => Ty::Uint,
-        Kind::Double => Ty::Double,
-        Kind::Text => Ty::Text,
-        Kind::Bytes => Ty::Bytes,
-        Kind::Time => Ty::Time,
-        Kind::Duration => Ty::Duration,
-        Kind::List => Ty::List(Rc::new(Ty::Any)),
-        Kind::TextList => Ty::List(Rc::new(Ty::Text)),
-        Kind::Map => Ty::Map(Rc::new(Ty::Any), Rc::new(Ty::Any)),
-        Kind::Type => Ty::Type,
-        Kind::Optional => Ty::Optional(Rc::new(match args {
-            [ty] if !matches!(ty, Ty::Text | Ty::Opaque(_)) => ty.clone(),
-            _ => Ty::Any,
-        })),
-        Kind::Opaque(name) => Ty::Opaque(name),
-        Kind::Inner => args.first().map_or(Ty::Any, inner),
-        Kind::Same => args.first().cloned().unwrap_or(Ty::Any),
-    }
-}
-
-/// The constant for an operator's name.
-fn known_operator(name: &str) -> Option<&'static str> {
-    const ALL: &[&str] = &[
-        ops::CONDITIONAL,
-        ops::LOGICAL_AND,
-        ops::LOGICAL_OR,
-        ops::LOGICAL_NOT,
-        ops::SUBSTRACT,
-        ops::ADD,
-        ops::MULTIPLY,
-        ops::DIVIDE,
-        ops::MODULO,
-        ops::EQUALS,
-        ops::NOT_EQUALS,
-        ops::GREATER_EQUALS,
-        ops::LESS_EQUALS,
-        ops::GREATER,
-        ops::LESS,
-        ops::NEGATE,
-        ops::INDEX,
-        ops::OPT_INDEX,
-        ops::OPT_SELECT,
-        ops::IN,
-    ];
-    ALL.iter().find(|known| **known == name).copied()
-}
-
-/// How an operator is written.
-fn sign_of(name: &str) -> &str {
-    match name {
-        ops::IN => " in ",
-        other => other.trim_matches('_'),
-    }
-}
-
-/// The type of an operation; `None` where the types do not go together.
-fn operator_type<'n>(name: &str, types: &[Ty<'n>]) -> Option<Ty<'n>> {
-    let first = types.first().cloned().unwrap_or(Ty::Any);
-    let second = types.get(1).cloned().unwrap_or(Ty::Any);
-    let number = |ty: &Ty<'_>| matches!(ty, Ty::Int | Ty::Uint | Ty::Double);
-    let ordered = |ty: &Ty<'_>| number(ty) || matches!(ty, Ty::Bool | Ty::Text | Ty::Bytes | Ty::Time | Ty::Duration);
-    let any = |ty: &Ty<'_>| matches!(ty, Ty::Any);
-    match name {
-        ops::LOGICAL_AND | ops::LOGICAL_OR | ops::LOGICAL_NOT => {
-            types.iter().all(|ty| any(ty) || matches!(ty, Ty::Bool)).then_some(Ty::Bool)
-        }
-        ops::CONDITIONAL => {
-            let third = types.get(2).cloned().unwrap_or(Ty::Any);
-            (any(&first) || matches!(first, Ty::Bool)).then(|| second.join(third))
-        }
-        ops::EQUALS | ops::NOT_EQUALS => first.may_be(&second).then_some(Ty::Bool),
-        ops::LESS | ops::LESS_EQUALS | ops::GREATER | ops::GREATER_EQUALS => {
-            let fine = any(&first) || any(&second) || (number(&first) && number(&second));
-            (fine || (ordered(&first) && first.may_be(&second))).then_some(Ty::Bool)
-        }
-        ops::NEGATE => (any(&first) || number(&first)).then_some(first),
-        ops::ADD | ops::SUBSTRACT => match (&first, &second) {
-            (Ty::Any, _) | (_, Ty::Any) => Some(Ty::Any),
-            (Ty::Time, Ty::Duration) | (Ty::Duration, Ty::Time) => Some(Ty::Time),
-            (Ty::Time, Ty::Time) if name == ops::SUBSTRACT => Some(Ty::Duration),
-            (Ty::Duration, Ty::Duration) => Some(Ty::Duration),
-            (Ty::Text, Ty::Text) | (Ty::Bytes, Ty::Bytes) if name == ops::ADD => Some(first),
-            (Ty::List(_), Ty::List(_)) if name == ops::ADD => Some(first.join(second)),
-            (a, b) => (number(a) && a.may_be(b)).then_some(first),
-        },
-        ops::MULTIPLY | ops::DIVIDE | ops::MODULO => match (&first, &second) {
-            (Ty::Any, _) | (_, Ty::Any) => Some(Ty::Any),
-            (a, b) => (number(a) && a.may_be(b)).then_some(first),
-        },
-        ops::INDEX | ops::OPT_INDEX => {
-            let wrapped = name == ops::OPT_INDEX || matches!(first, Ty::Optional(_));
-            let of = if let Ty::Optional(inner) = &first { (**inner).clone() } else { first };
-            let item = match of {
-                Ty::Any => Ty::Any,
-                Ty::List(item) if second.may_be(&Ty::Int) => (*item).clone(),
-                Ty::Map(key, value) if second.may_be(&key) => (*value).clone(),
-                _ => return None,
-            };
-            Some(if wrapped { optional(item) } else { item })
-        }
-        ops::IN => match &second {
-            Ty::Any => Some(Ty::Bool),
-            Ty::List(item) => first.may_be(item).then_some(Ty::Bool),
-            Ty::Map(key, _) => first.may_be(key).then_some(Ty::Bool),
-            _ => None,
-        },
-        _ => Some(Ty::Any),
-    }
 }

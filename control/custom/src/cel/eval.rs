@@ -77,13 +77,11 @@ impl<'a> Scope<'a, '_> {
                 }
                 _ => Err(Fail::no_overload()),
             },
-            Expr::Matches { text, pattern } => match self.eval(text)? {
-                V::Text(text) => {
-                    self.meter.charge_pattern(text.len(), pattern.as_str().len())?;
-                    Ok(V::Bool(pattern.is_match(&text)))
-                }
-                _ => Err(Fail::no_overload()),
-            },
+            Expr::Search { name, text, pattern, limit } => {
+                let V::Text(text) = self.eval(text)? else { return Err(Fail::no_overload()) };
+                let limit = limit.as_ref().map(|limit| self.eval(limit)).transpose()?;
+                functions::text::search(name, &text, pattern, limit.as_slice(), self.meter)
+            }
             Expr::Call { name, args } => self.call(name, args),
         }
     }
@@ -146,7 +144,7 @@ impl<'a> Scope<'a, '_> {
         let range = self.eval(&fold.range)?;
         let is_list = matches!(range, V::List(_) | V::JsonList(..));
         let keys = match &range {
-            V::Map(_) | V::JsonMap(..) => range.keys(),
+            V::Map(_) | V::JsonMap(..) => range.keys(self.meter)?,
             _ if is_list => Vec::new(),
             _ => return Err(Fail::no_overload()),
         };

@@ -37,10 +37,12 @@ pub(super) enum Expr {
         body: Box<Expr>,
         flat: bool,
     },
-    /// A text against a pattern that stands in the expression.
-    Matches {
+    /// `matches`, `find`, `findAll` with a pattern that stands in the expression.
+    Search {
+        name: &'static str,
         text: Box<Expr>,
         pattern: Box<Regex>,
+        limit: Option<Box<Expr>>,
     },
     /// The target of a method is the first of the arguments.
     Call {

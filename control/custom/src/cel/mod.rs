@@ -15,6 +15,7 @@ mod signatures;
 #[cfg(test)]
 mod tests;
 mod ty;
+mod typing;
 mod value;
 
 use cel::parser::PrattParser;

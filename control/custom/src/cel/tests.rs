@@ -167,8 +167,24 @@ fn what_does_not_compile_is_told() {
 }
 
 #[test]
+fn what_is_as_deep_as_it_may_be_is_evaluated_on_a_small_stack() {
+    let rules = [
+        format!("{}true{}", "(".repeat(70), ")".repeat(70)),
+        format!("1{} > 0", " + 1".repeat(140)),
+        format!("{}true", "!".repeat(140)),
+        format!("{}1{} != null", "[".repeat(70), "]".repeat(70)),
+        format!("true{}", " && self.spec.count == 3".repeat(500)),
+    ];
+    for rule in rules {
+        assert_eq!(outcome(json!({"rule": rule}), None), Vec::<String>::new(), "{rule}");
+    }
+}
+
+#[test]
 fn no_rule_takes_long() {
     let bombs = [
+        // A pattern that is compiled anew each time.
+        "[1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20].all(a, [1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20].all(b, 'x'.matches('(x{9}){9}' + string(a)) || true))",
         // Each of a thousand against each of a thousand against ...
         "[0,1,2,3,4,5,6,7,8,9].all(a, [0,1,2,3,4,5,6,7,8,9].all(b, [0,1,2,3,4,5,6,7,8,9].all(c, [0,1,2,3,4,5,6,7,8,9].all(d, [0,1,2,3,4,5,6,7,8,9].all(e, [0,1,2,3,4,5,6,7,8,9].all(f, a+b+c+d+e+f >= 0))))))",
         "self.spec.names.map(x, self.spec.name).map(x, x+x+x+x+x+x+x+x).map(x, x+x+x+x+x+x+x+x).map(x, x+x+x+x+x+x+x+x).map(x, x+x+x+x+x+x+x+x).map(x, x+x+x+x+x+x+x+x).map(x, x+x+x+x+x+x+x+x).map(x, x+x+x+x+x+x+x+x).map(x, x+x+x+x+x+x+x+x).size() == 1",

@@ -152,7 +152,7 @@ impl<'a> V<'a> {
             Self::JsonList(list, _) => Some(list.len()),
             Self::Map(map) => Some(map.len()),
             Self::JsonMap(map, _, Meta::Plain) => Some(map.len()),
-            Self::JsonMap(..) => Some(self.keys().len()),
+            Self::JsonMap(..) => Some(self.list_keys().len()),
             _ => None,
         }
     }
@@ -199,7 +199,15 @@ impl<'a> V<'a> {
     }
 
     /// The keys of a map, in order.
-    pub(super) fn keys(&self) -> Vec<V<'a>> {
+    pub(super) fn keys(&self, meter: &mut Meter) -> Result<Vec<V<'a>>, Fail> {
+        meter.charge(match self {
+            Self::JsonMap(map, ..) => map.len(),
+            other => other.count().unwrap_or(0),
+        })?;
+        Ok(self.list_keys())
+    }
+
+    fn list_keys(&self) -> Vec<V<'a>> {
         match self {
             Self::Map(map) => map.keys().map(Key::value).collect(),
             Self::JsonMap(map, node, meta) => {
@@ -309,8 +317,8 @@ pub(super) fn equal(a: &V<'_>, b: &V<'_>, meter: &mut Meter) -> Result<bool, Fai
         },
         (V::List(_) | V::JsonList(..), V::List(_) | V::JsonList(..)) => equal_lists(a, b, meter),
         (V::Map(_) | V::JsonMap(..), V::Map(_) | V::JsonMap(..)) => {
-            let keys = a.keys();
-            if keys.len() != b.keys().len() {
+            let keys = a.keys(meter)?;
+            if keys.len() != b.keys(meter)?.len() {
                 return Ok(false);
             }
             for key in keys {

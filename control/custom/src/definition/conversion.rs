@@ -1,5 +1,7 @@
 //! How objects become other versions' objects. Webhooks are taken as definitions have them; they are not called.
 
+use std::collections::BTreeSet;
+
 use pal_resources::kinds::names;
 use pal_resources::{FieldError, FieldPath};
 use serde_json::Value;
@@ -86,9 +88,10 @@ fn validate_reviews(reviews: &[Value], path: &FieldPath, errors: &mut Vec<FieldE
         errors.push(FieldError::required(path, ""));
         return;
     }
+    let mut seen = BTreeSet::new();
     for (index, version) in reviews.iter().enumerate() {
         let at = path.index(index);
-        if reviews[..index].contains(version) {
+        if !seen.insert(text(version)) {
             errors.push(FieldError::invalid(&at, version.clone(), "duplicate version"));
             continue;
         }

@@ -1,5 +1,7 @@
 //! What is wrong with what a schema says of lists and maps for merging.
 
+use std::collections::BTreeSet;
+
 use pal_resources::{FieldError, FieldPath};
 use serde_json::Value;
 
@@ -82,7 +84,8 @@ fn map_items(schema: &Value, keys: &[String], path: &FieldPath, errors: &mut Err
         errors.push(FieldError::invalid(&path.child("items").child("type"), ty, why));
         return;
     }
-    for (index, key) in keys.iter().enumerate() {
+    let (mut seen, mut unknown) = (BTreeSet::new(), false);
+    for key in keys {
         match items["properties"].get(key) {
             Some(property) if matches!(text(&property["type"]), "array" | "object") => {
                 let at = path.child("items").child("properties").key(key).child("type");
@@ -90,14 +93,16 @@ fn map_items(schema: &Value, keys: &[String], path: &FieldPath, errors: &mut Err
                 errors.push(FieldError::invalid(&at, ty, why));
             }
             Some(_) => {}
-            None => {
-                let why = "entries must all be names of item properties";
-                errors.push(FieldError::invalid(&path.child(KEYS), keys.to_vec(), why));
-            }
+            None => unknown = true,
         }
-        if keys[..index].contains(key) {
-            errors.push(FieldError::invalid(&path.child(KEYS), keys.to_vec(), "must not contain duplicate entries"));
-        }
+        seen.insert(key);
+    }
+    if unknown {
+        let why = "entries must all be names of item properties";
+        errors.push(FieldError::invalid(&path.child(KEYS), keys.to_vec(), why));
+    }
+    if seen.len() < keys.len() {
+        errors.push(FieldError::invalid(&path.child(KEYS), keys.to_vec(), "must not contain duplicate entries"));
     }
 }
 
@@ -111,7 +116,7 @@ fn never_null(schema: &Value, list_type: &str, keys: &[String], path: &FieldPath
     if list_type != "map" {
         return;
     }
-    let required = texts(&items["required"]);
+    let required: BTreeSet<String> = texts(&items["required"]).into_iter().collect();
     for key in keys {
         let Some(property) = items["properties"].get(key) else { continue };
         let at = path.child("properties").key(key);

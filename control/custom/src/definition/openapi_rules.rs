@@ -5,9 +5,13 @@ use serde_json::{Map, Value};
 
 use super::validate::text;
 use super::{default_rules, list_rules, rule_rules, structural};
+use crate::schema::node::MAX_DEPTH;
 use crate::schema::{Node, Path};
 
 type Errors = Vec<FieldError>;
+
+/// Walks along a schema are recursive.
+const MAX_JSON_DEPTH: usize = 2 * MAX_DEPTH;
 
 const TYPES: &[&str] = &["array", "boolean", "integer", "number", "object", "string"];
 
@@ -42,6 +46,10 @@ const NOT_AT_ROOT: &[&str] = &[
 /// Judges a whole schema.
 pub(super) fn validate(schema: &Value, has_status: bool, path: &FieldPath, errors: &mut Errors) {
     let before = errors.len();
+    if deeper_than(schema, MAX_JSON_DEPTH) {
+        let why = format!("schemas must not be nested deeper than {MAX_JSON_DEPTH} levels of JSON");
+        return errors.push(FieldError::forbidden(path, &why));
+    }
     if has_status {
         at_root(schema, path, errors);
     }
@@ -72,6 +80,22 @@ pub(super) fn validate(schema: &Value, has_status: bool, path: &FieldPath, error
             errors.extend(default_rules::validate_by_rules(&node, path));
         }
     }
+}
+
+/// Whether values stand deeper in one another; looks without recursion.
+fn deeper_than(value: &Value, limit: usize) -> bool {
+    let mut pending = vec![(value, 0)];
+    while let Some((value, depth)) = pending.pop() {
+        if depth > limit {
+            return true;
+        }
+        match value {
+            Value::Object(map) => pending.extend(map.values().map(|inner| (inner, depth + 1))),
+            Value::Array(list) => pending.extend(list.iter().map(|inner| (inner, depth + 1))),
+            _ => {}
+        }
+    }
+    false
 }
 
 fn at_root(schema: &Value, path: &FieldPath, errors: &mut Errors) {

@@ -198,7 +198,12 @@ impl<'a> Keyed<'a> {
 fn check_values(node: &Node, value: &Value, path: &Path, found: &mut Findings) {
     found.made += 1;
     let values = &node.checks.values;
-    if values.is_empty() || (value.is_null() && node.nullable) || values.iter().any(|known| same(known, value)) {
+    let known = match value {
+        Value::String(text) => node.checks.texts.contains(text),
+        Value::Null if node.nullable => true,
+        value => values.iter().any(|known| same(known, value)),
+    };
+    if values.is_empty() || known {
         return;
     }
     let shown = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);

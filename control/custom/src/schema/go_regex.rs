@@ -7,9 +7,21 @@ use regex::{Regex, RegexBuilder};
 /// How large a compiled pattern may be, in bytes: a bomb of nested repetitions is refused, not built.
 const MAX_COMPILED_BYTES: usize = 1 << 19;
 
+/// The same for patterns that are made while a rule is evaluated, perhaps a different one for each value.
+const MAX_SMALL_BYTES: usize = 1 << 16;
+
 /// Compiles a pattern of Go's syntax.
 pub(crate) fn compile(pattern: &str) -> Result<Regex, String> {
-    let built = RegexBuilder::new(&translate(pattern)).size_limit(MAX_COMPILED_BYTES).nest_limit(100).build();
+    compile_within(pattern, MAX_COMPILED_BYTES)
+}
+
+/// Compiles a pattern that takes little time to compile.
+pub(crate) fn compile_small(pattern: &str) -> Result<Regex, String> {
+    compile_within(pattern, MAX_SMALL_BYTES)
+}
+
+fn compile_within(pattern: &str, size: usize) -> Result<Regex, String> {
+    let built = RegexBuilder::new(&translate(pattern)).size_limit(size).nest_limit(100).build();
     built.map_err(|error| match error {
         regex::Error::CompiledTooBig(_) => "error parsing regexp: expression too large".to_owned(),
         // The library shows the pattern over several lines; the last one says what is wrong.

@@ -1,6 +1,6 @@
 //! A schema, read once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use pal_resources::FieldError;
 use regex::Regex;
@@ -73,6 +73,8 @@ pub(crate) enum Additional {
 pub(crate) struct Checks {
     pub(crate) format: Option<Format>,
     pub(crate) values: Vec<Value>,
+    /// The texts among them, to be found at once.
+    pub(crate) texts: HashSet<String>,
     pub(crate) pattern: Option<Regex>,
     /// As it was written.
     pub(crate) pattern_text: String,
@@ -221,6 +223,7 @@ fn checks(schema: &Value, path: &mut Path, depth: usize, errors: &mut Vec<FieldE
     Checks {
         format: schema["format"].as_str().and_then(Format::read),
         values: schema["enum"].as_array().cloned().unwrap_or_default(),
+        texts: texts(&schema["enum"]).into_iter().collect(),
         pattern,
         pattern_text,
         minimum: schema["minimum"].as_f64(),

@@ -5,7 +5,7 @@ mod formats;
 mod lists;
 mod net;
 mod numbers;
-mod text;
+pub(super) mod text;
 mod time;
 mod urls;
 

@@ -20,12 +20,9 @@ pub(super) fn call<'a>(name: &str, args: &[V<'a>], meter: &mut Meter) -> Option<
         }
         ("startsWith", [V::Text(text), V::Text(part)]) => Ok(V::Bool(text.starts_with(&**part))),
         ("endsWith", [V::Text(text), V::Text(part)]) => Ok(V::Bool(text.ends_with(&**part))),
-        ("matches", [V::Text(text), V::Text(pattern)]) => {
-            compile(pattern, text.len(), meter).map(|pattern| V::Bool(pattern.is_match(text)))
+        ("matches" | "find" | "findAll", [V::Text(text), V::Text(pattern), limit @ ..]) => {
+            compile(pattern, meter).and_then(|pattern| search(name, text, &pattern, limit, meter))
         }
-        ("find", [V::Text(text), V::Text(pattern)]) => compile(pattern, text.len(), meter)
-            .map(|pattern| V::text(pattern.find(text).map_or("", |found| found.as_str()))),
-        ("findAll", [V::Text(text), V::Text(pattern), limit @ ..]) => find_all(text, pattern, limit, meter),
         ("charAt", [V::Text(text), V::Int(at)]) => char_at(text, *at),
         ("indexOf", [V::Text(text), V::Text(part), from @ ..]) => index_of(text, part, from, meter),
         ("lastIndexOf", [V::Text(text), V::Text(part), to @ ..]) => last_index_of(text, part, to, meter),
@@ -43,16 +40,26 @@ pub(super) fn call<'a>(name: &str, args: &[V<'a>], meter: &mut Meter) -> Option<
     })
 }
 
-/// A pattern that was not known before costs its compiling too.
-fn compile(pattern: &str, bytes: usize, meter: &mut Meter) -> Result<Regex, Fail> {
-    meter.charge(pattern.len().saturating_mul(10).saturating_add(100))?;
-    let regex = go_regex::compile(pattern).map_err(Fail::Error)?;
-    meter.charge_pattern(bytes, pattern.len())?;
-    Ok(regex)
+/// A pattern that was not known before is compiled each time, and costs accordingly.
+fn compile(pattern: &str, meter: &mut Meter) -> Result<Regex, Fail> {
+    meter.charge(pattern.len().saturating_mul(10).saturating_add(5_000))?;
+    go_regex::compile_small(pattern).map_err(Fail::Error)
 }
 
-fn find_all<'a>(text: &str, pattern: &str, limit: &[V<'a>], meter: &mut Meter) -> Outcome<'a> {
-    let pattern = compile(pattern, text.len(), meter)?;
+/// `matches`, `find` and `findAll`.
+pub(in super::super) fn search<'a>(
+    name: &str,
+    text: &str,
+    pattern: &Regex,
+    limit: &[V<'a>],
+    meter: &mut Meter,
+) -> Outcome<'a> {
+    meter.charge_pattern(text.len(), pattern.as_str().len())?;
+    match name {
+        "matches" => return Ok(V::Bool(pattern.is_match(text))),
+        "find" => return Ok(V::text(pattern.find(text).map_or("", |found| found.as_str()))),
+        _ => {}
+    }
     let limit = match limit {
         [V::Int(limit)] => usize::try_from(*limit).unwrap_or(usize::MAX),
         _ => usize::MAX,
@@ -255,7 +262,7 @@ fn shown(item: &V<'_>, meter: &mut Meter) -> Result<String, Fail> {
         }
         V::Map(_) | V::JsonMap(..) => {
             let mut parts = Vec::new();
-            for key in item.keys() {
+            for key in item.keys(meter)? {
                 let value = item.get(&key).unwrap_or(V::Null);
                 parts.push(format!("{}: {}", shown(&key, meter)?, shown(&value, meter)?));
             }

@@ -1,0 +1,158 @@
+//! Which types calls and operators take, and what comes of them.
+
+use std::rc::Rc;
+
+use cel::common::ast::operators as ops;
+
+use super::signatures::Kind;
+use super::ty::{Meta, Ty};
+
+pub(super) fn optional(ty: Ty<'_>) -> Ty<'_> {
+    match ty {
+        already @ Ty::Optional(_) => already,
+        ty => Ty::Optional(Rc::new(ty)),
+    }
+}
+
+/// What an optional or a list holds.
+pub(super) fn inner<'n>(ty: &Ty<'n>) -> Ty<'n> {
+    match ty {
+        Ty::Optional(inner) | Ty::List(inner) => (**inner).clone(),
+        _ => Ty::Any,
+    }
+}
+
+pub(super) fn fits(kind: Kind, ty: &Ty<'_>) -> bool {
+    match (kind, ty) {
+        (Kind::Any, _) | (_, Ty::Any) => true,
+        (Kind::Bool, Ty::Bool)
+        | (Kind::Int, Ty::Int)
+        | (Kind::Uint, Ty::Uint)
+        | (Kind::Double, Ty::Double)
+        | (Kind::Text, Ty::Text)
+        | (Kind::Bytes, Ty::Bytes)
+        | (Kind::Time, Ty::Time)
+        | (Kind::Duration, Ty::Duration)
+        | (Kind::List | Kind::TextList, Ty::List(_))
+        | (Kind::Map, Ty::Map(..) | Ty::Object(_, Meta::Plain))
+        | (Kind::Type, Ty::Type)
+        | (Kind::Optional, Ty::Optional(_)) => true,
+        (Kind::Opaque(a), Ty::Opaque(b)) => a == *b,
+        _ => false,
+    }
+}
+
+pub(super) fn result<'n>(kind: Kind, args: &[Ty<'n>]) -> Ty<'n> {
+    match kind {
+        Kind::Any => Ty::Any,
+        Kind::Bool => Ty::Bool,
+        Kind::Int => Ty::Int,
+        Kind::Uint => Ty::Uint,
+        Kind::Double => Ty::Double,
+        Kind::Text => Ty::Text,
+        Kind::Bytes => Ty::Bytes,
+        Kind::Time => Ty::Time,
+        Kind::Duration => Ty::Duration,
+        Kind::List => Ty::List(Rc::new(Ty::Any)),
+        Kind::TextList => Ty::List(Rc::new(Ty::Text)),
+        Kind::Map => Ty::Map(Rc::new(Ty::Any), Rc::new(Ty::Any)),
+        Kind::Type => Ty::Type,
+        Kind::Optional => Ty::Optional(Rc::new(match args {
+            [ty] if !matches!(ty, Ty::Text | Ty::Opaque(_)) => ty.clone(),
+            _ => Ty::Any,
+        })),
+        Kind::Opaque(name) => Ty::Opaque(name),
+        Kind::Inner => args.first().map_or(Ty::Any, inner),
+        Kind::Same => args.first().cloned().unwrap_or(Ty::Any),
+    }
+}
+
+/// The constant for an operator's name.
+pub(super) fn known_operator(name: &str) -> Option<&'static str> {
+    const ALL: &[&str] = &[
+        ops::CONDITIONAL,
+        ops::LOGICAL_AND,
+        ops::LOGICAL_OR,
+        ops::LOGICAL_NOT,
+        ops::SUBSTRACT,
+        ops::ADD,
+        ops::MULTIPLY,
+        ops::DIVIDE,
+        ops::MODULO,
+        ops::EQUALS,
+        ops::NOT_EQUALS,
+        ops::GREATER_EQUALS,
+        ops::LESS_EQUALS,
+        ops::GREATER,
+        ops::LESS,
+        ops::NEGATE,
+        ops::INDEX,
+        ops::OPT_INDEX,
+        ops::OPT_SELECT,
+        ops::IN,
+    ];
+    ALL.iter().find(|known| **known == name).copied()
+}
+
+/// How an operator is written.
+pub(super) fn sign_of(name: &str) -> &str {
+    match name {
+        ops::IN => " in ",
+        other => other.trim_matches('_'),
+    }
+}
+
+/// The type of an operation; `None` where the types do not go together.
+pub(super) fn operator_type<'n>(name: &str, types: &[Ty<'n>]) -> Option<Ty<'n>> {
+    let first = types.first().cloned().unwrap_or(Ty::Any);
+    let second = types.get(1).cloned().unwrap_or(Ty::Any);
+    let number = |ty: &Ty<'_>| matches!(ty, Ty::Int | Ty::Uint | Ty::Double);
+    let ordered = |ty: &Ty<'_>| number(ty) || matches!(ty, Ty::Bool | Ty::Text | Ty::Bytes | Ty::Time | Ty::Duration);
+    let any = |ty: &Ty<'_>| matches!(ty, Ty::Any);
+    match name {
+        ops::LOGICAL_AND | ops::LOGICAL_OR | ops::LOGICAL_NOT => {
+            types.iter().all(|ty| any(ty) || matches!(ty, Ty::Bool)).then_some(Ty::Bool)
+        }
+        ops::CONDITIONAL => {
+            let third = types.get(2).cloned().unwrap_or(Ty::Any);
+            (any(&first) || matches!(first, Ty::Bool)).then(|| second.join(third))
+        }
+        ops::EQUALS | ops::NOT_EQUALS => first.may_be(&second).then_some(Ty::Bool),
+        ops::LESS | ops::LESS_EQUALS | ops::GREATER | ops::GREATER_EQUALS => {
+            let fine = any(&first) || any(&second) || (number(&first) && number(&second));
+            (fine || (ordered(&first) && first.may_be(&second))).then_some(Ty::Bool)
+        }
+        ops::NEGATE => (any(&first) || number(&first)).then_some(first),
+        ops::ADD | ops::SUBSTRACT => match (&first, &second) {
+            (Ty::Any, _) | (_, Ty::Any) => Some(Ty::Any),
+            (Ty::Time, Ty::Duration) | (Ty::Duration, Ty::Time) => Some(Ty::Time),
+            (Ty::Time, Ty::Time) if name == ops::SUBSTRACT => Some(Ty::Duration),
+            (Ty::Duration, Ty::Duration) => Some(Ty::Duration),
+            (Ty::Text, Ty::Text) | (Ty::Bytes, Ty::Bytes) if name == ops::ADD => Some(first),
+            (Ty::List(_), Ty::List(_)) if name == ops::ADD => Some(first.join(second)),
+            (a, b) => (number(a) && a.may_be(b)).then_some(first),
+        },
+        ops::MULTIPLY | ops::DIVIDE | ops::MODULO => match (&first, &second) {
+            (Ty::Any, _) | (_, Ty::Any) => Some(Ty::Any),
+            (a, b) => (number(a) && a.may_be(b)).then_some(first),
+        },
+        ops::INDEX | ops::OPT_INDEX => {
+            let wrapped = name == ops::OPT_INDEX || matches!(first, Ty::Optional(_));
+            let of = if let Ty::Optional(inner) = &first { (**inner).clone() } else { first };
+            let item = match of {
+                Ty::Any => Ty::Any,
+                Ty::List(item) if second.may_be(&Ty::Int) => (*item).clone(),
+                Ty::Map(key, value) if second.may_be(&key) => (*value).clone(),
+                _ => return None,
+            };
+            Some(if wrapped { optional(item) } else { item })
+        }
+        ops::IN => match &second {
+            Ty::Any => Some(Ty::Bool),
+            Ty::List(item) => first.may_be(item).then_some(Ty::Bool),
+            Ty::Map(key, _) => first.may_be(key).then_some(Ty::Bool),
+            _ => None,
+        },
+        _ => Some(Ty::Any),
+    }
+}
