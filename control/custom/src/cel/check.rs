@@ -7,7 +7,7 @@ use cel::common::ast::{CallExpr, ComprehensionExpr, Expr as Parsed, IdedExpr, Li
 
 use super::expr::{Entry, Expr, Fold, FoldKind, Item, Literal};
 use super::signatures;
-use super::ty::{Ty, unescape};
+use super::ty::{KEYWORDS, Ty, unescape};
 use super::typing::{fits, inner, known_operator, operator_type, optional, result, sign_of};
 use crate::schema::go_regex;
 
@@ -103,6 +103,8 @@ impl<'n, 's> Checker<'n, 's> {
         match ty {
             Ty::Any => Some((field.to_owned(), Ty::Any)),
             Ty::Map(_, value) => Some((field.to_owned(), (**value).clone())),
+            // A property that is called like a keyword is written `__keyword__`, never plain.
+            Ty::Object(..) if KEYWORDS.contains(&field) => None,
             Ty::Object(node, meta) => {
                 let name = unescape(field);
                 Ty::field(node, *meta, &name).map(|ty| (name, ty))

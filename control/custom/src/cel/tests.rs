@@ -151,6 +151,7 @@ fn what_does_not_compile_is_told() {
         "compilation failed: ERROR: <input>:1:10: undefined field 'nope'\n | self.spec.nope == 1\n | .........^",
     );
     check("self.spec.free.z == 1", "undefined field 'z'");
+    check("has(self.spec.namespace)", "undefined field 'namespace'");
     check("foo == 1", "undeclared reference to 'foo' (in container '')");
     check("foo(1)", "undeclared reference to 'foo' (in container '')");
     check("self.spec.count == 'x'", "found no matching overload for '_==_' applied to '(int, string)'");

@@ -130,7 +130,7 @@ impl<'n> Ty<'n> {
     }
 }
 
-const KEYWORDS: &[&str] = &[
+pub(super) const KEYWORDS: &[&str] = &[
     "true",
     "false",
     "null",
