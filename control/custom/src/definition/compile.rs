@@ -1,6 +1,7 @@
 //! From the object to what requests need of it.
 
 use pal_resources::FieldError;
+use pal_resources::discovery::version_rank;
 use serde_json::Value;
 
 use super::places::{Part, versions as all_versions};
@@ -56,6 +57,7 @@ impl Definition {
         if !errors.is_empty() {
             return Err(errors);
         }
+        name_successors(&group, &names, all_versions(spec), &mut versions);
         Ok(Self { group, names, namespaced: spec["scope"] == "Namespaced", versions })
     }
 
@@ -93,6 +95,21 @@ impl Definition {
     pub fn convert(&self, object: &mut Value, version: &str) {
         if let Some(object) = object.as_object_mut() {
             object.insert("apiVersion".to_owned(), format!("{}/{version}", self.group).into());
+        }
+    }
+}
+
+/// Tells clients of deprecated versions, unless the definition has words of its own for them, which version to use instead:
+/// the most stable one that is served and not deprecated, if it is more stable than theirs.
+fn name_successors(group: &str, names: &Names, given: &[Value], versions: &mut [Version]) {
+    let rank = |name: &str| (version_rank(name), name.to_owned());
+    let better = given.iter().filter(|one| one["served"] == true && one["deprecated"] != true);
+    let Some(best) = better.filter_map(|one| one["name"].as_str()).min_by_key(|name| rank(name)) else { return };
+    for (version, given) in versions.iter_mut().zip(given) {
+        if let Some(words) = version.deprecation.as_mut().filter(|_| given["deprecationWarning"].is_null())
+            && rank(best) < rank(&version.name)
+        {
+            words.push_str(&format!("; use {group}/{best} {}", names.kind));
         }
     }
 }

@@ -71,7 +71,7 @@ fn wants_json(headers: &HeaderMap) -> bool {
     names(headers, "application/json")
 }
 
-/// Whether the path is answered in a form that is not negotiated here: text, or OpenAPI v2 as protobuf.
+/// Whether the path is answered in a form that is not negotiated here: text, OpenAPI v2 as protobuf, aggregated discovery.
 pub(super) fn plain(path: &str, headers: &HeaderMap) -> bool {
     if path.trim_matches('/') == "openapi/v2" {
         return takes_v2_protobuf(headers);
@@ -80,6 +80,9 @@ pub(super) fn plain(path: &str, headers: &HeaderMap) -> bool {
         return true;
     }
     let first = path.trim_matches('/').split('/').next().unwrap_or_default();
+    if matches!(first, "api" | "apis") {
+        return aggregated(headers);
+    }
     matches!(first, "livez" | "readyz" | "healthz" | "metrics" | "cluster-info")
 }
 
