@@ -9,9 +9,9 @@ use crate::schema::prune::{META_FIELDS, prune_value};
 use crate::schema::{Node, Path, meta};
 
 /// What is wrong with the defaults of a schema.
-pub(super) fn validate(node: &Node, schema: &Value, path: &FieldPath) -> Vec<FieldError> {
+pub(super) fn validate(node: &Node, path: &FieldPath) -> Vec<FieldError> {
     let mut errors = Vec::new();
-    walk(node, schema, true, false, path, &mut errors);
+    walk(node, true, false, path, &mut errors);
     errors
 }
 
@@ -31,17 +31,17 @@ pub(super) fn validate_by_rules(node: &Node, path: &FieldPath) -> Vec<FieldError
     errors
 }
 
-fn walk(node: &Node, schema: &Value, resource: bool, in_meta: bool, path: &FieldPath, errors: &mut Vec<FieldError>) {
+fn walk(node: &Node, resource: bool, in_meta: bool, path: &FieldPath, errors: &mut Vec<FieldError>) {
     if let Some(default) = &node.default {
         judge(node, default, in_meta, &path.child("default"), errors);
     }
     if let Some(items) = &node.items {
-        walk(items, &schema["items"], items.embedded, in_meta, &path.child("items"), errors);
+        walk(items, items.embedded, in_meta, &path.child("items"), errors);
     }
     for (name, inner) in &node.properties {
         let in_meta = !inner.embedded && (in_meta || (resource && META_FIELDS.contains(&name.as_str())));
         let at = path.child("properties").key(name);
-        walk(inner, &schema["properties"][name], inner.embedded, in_meta, &at, errors);
+        walk(inner, inner.embedded, in_meta, &at, errors);
     }
 }
 

@@ -67,7 +67,7 @@ pub(super) fn validate(schema: &Value, has_status: bool, path: &FieldPath, error
     let mut node = node.filter(|_| faults.is_empty());
     errors.extend(faults);
     if let Some(read) = &node {
-        let unfit = default_rules::validate(read, schema, path);
+        let unfit = default_rules::validate(read, path);
         if !unfit.is_empty() {
             node = None;
         }

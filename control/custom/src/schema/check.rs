@@ -105,8 +105,7 @@ fn check_text(checks: &Checks, text: &str, path: &Path, found: &mut Findings) {
         found.errors.push(FieldError::too_long(&path.field(), max as usize));
     } else if let Some(min) = checks.min_length.filter(|min| length() < *min) {
         found.invalid(path, text, &format!("should be at least {min} chars long"));
-    } else if let Some(pattern) = checks.pattern.as_ref().filter(|pattern| !pattern.is_match(text)) {
-        let _ = pattern;
+    } else if checks.pattern.as_ref().is_some_and(|pattern| !pattern.is_match(text)) {
         found.invalid(path, text, &format!("should match '{}'", checks.pattern_text));
     }
     if let Some(format) = checks.format.as_ref().filter(|format| !format.fits(text)) {
