@@ -96,6 +96,97 @@ async fn generators_send_protobuf_and_are_understood() {
     cluster.stop().await;
 }
 
+/// A server without nodes, for what needs none.
+async fn server() -> Option<(Cluster, Kubectl)> {
+    let cluster = pal().server(&[]).await;
+    let kubectl = cluster.kubectl()?;
+    Some((cluster, kubectl))
+}
+
+#[tokio::test]
+async fn every_generator_makes_its_object_and_every_kind_is_explained() {
+    let Some((cluster, kubectl)) = server().await else { return };
+    for line in [
+        "clusterrole reader --verb=get,list --resource=pods,deployments.apps",
+        "clusterrolebinding readers --clusterrole=reader --user=jane",
+        "role reader --verb=get --resource=pods --resource-name=a",
+        "rolebinding readers --role=reader --serviceaccount=default:default",
+        "cronjob often --image=pal.local/none --schedule=*/5_*_*_*_*",
+        "job once --image=pal.local/none -- true",
+        "ingress front --rule=example.org/path=web:80",
+        "poddisruptionbudget budget --selector=a=b --min-available=1",
+        "priorityclass high --value=100",
+        "quota few --hard=pods=20",
+        "secret docker-registry login --docker-server=example.org --docker-username=a --docker-password=b",
+        "service externalname other --external-name=example.org",
+        "service loadbalancer balanced --tcp=80",
+        "deployment web --image=pal.local/none",
+    ] {
+        let words: Vec<String> =
+            format!("create {line}").split_whitespace().map(|word| word.replace('_', " ")).collect();
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        has(&kubectl.words(&words, "").await.ok(), &["created"]);
+    }
+    has(&kubectl.ok("autoscale deploy web --max=3 --cpu=50%").await, &["autoscaled"]);
+    assert_eq!(kubectl.ok("create token default").await.matches('.').count(), 2);
+    for kind in kubectl.ok("api-resources --no-headers -o name").await.lines() {
+        has(&kubectl.ok(&format!("explain {kind} --recursive")).await, &["KIND:", "VERSION:", "FIELDS:", "metadata"]);
+    }
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn edit_diff_set_taint_replace_prune_and_kustomize() {
+    let Some((cluster, kubectl)) = server().await else { return };
+    let config = |name: &str, value: &str| {
+        format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}, labels: {{set: x}}}}\ndata: {{a: {value:?}}}\n---\n"
+        )
+    };
+    let prune = "apply --prune -l set=x --prune-allowlist=core/v1/ConfigMap";
+    kubectl.with_manifest(prune, &(config("one", "1") + &config("two", "1"))).await;
+    has(&kubectl.with_manifest(prune, &config("one", "1")).await, &["configmap/one unchanged", "configmap/two pruned"]);
+
+    let diff = kubectl.words(&["diff", "-f", "-"], &config("one", "2")).await;
+    assert_eq!(diff.code, Some(1), "{}", diff.stderr);
+    has(&diff.stdout, &["-  a: \"1\"", "+  a: \"2\""]);
+    let mut edit = kubectl.command("edit configmap one");
+    let editor = r#"sed -i 's/a: "1"/a: "3"/'"#;
+    let edited = edit.env("KUBE_EDITOR", editor).output().await.expect("kubectl runs");
+    has(&String::from_utf8_lossy(&edited.stdout), &["configmap/one edited"]);
+    assert_eq!(kubectl.ok("get configmap one -o jsonpath={.data.a}").await, "3");
+    let before = kubectl.ok("get configmap one -o jsonpath={.metadata.uid}").await;
+    has(&kubectl.with_manifest("replace --force", &config("one", "4")).await, &["replaced"]);
+    assert_ne!(kubectl.ok("get configmap one -o jsonpath={.metadata.uid}").await, before);
+
+    kubectl.ok("create deployment web --image=pal.local/none --replicas=0").await;
+    for (line, said) in [
+        ("set image deploy/web none=pal.local/other", "image updated"),
+        ("set env deploy/web COLOUR=blue", "env updated"),
+        ("set resources deploy/web --limits=memory=64Mi", "resource requirements updated"),
+        ("set serviceaccount deploy/web default", "serviceaccount updated"),
+        ("rollout pause deploy/web", "paused"),
+        ("rollout resume deploy/web", "resumed"),
+    ] {
+        has(&kubectl.ok(line).await, &[said]);
+    }
+    let container = "get deploy web -o jsonpath={.spec.template.spec.containers[0]";
+    assert_eq!(kubectl.ok(&format!("{container}.image}}")).await, "pal.local/other");
+    assert_eq!(kubectl.ok(&format!("{container}.env[0].value}}")).await, "blue");
+    let node = r#"{"apiVersion": "v1", "kind": "Node", "metadata": {"name": "far"}}"#;
+    kubectl.with_manifest("create", node).await;
+    has(&kubectl.ok("taint node far colour=blue:NoSchedule").await, &["tainted"]);
+    has(&kubectl.run("taint node far colour=red:NoSchedule").await.refused(), &["already has colour taint(s)"]);
+    has(&kubectl.ok("taint node far colour-").await, &["untainted"]);
+
+    let kustomization = cluster.dir.path().join("kustomization");
+    std::fs::create_dir(&kustomization).expect("a directory");
+    let text = "namePrefix: my-\nconfigMapGenerator: [{name: made, literals: [a=b]}]\n";
+    std::fs::write(kustomization.join("kustomization.yaml"), text).expect("written");
+    has(&kubectl.ok(&format!("apply -k {}", kustomization.display())).await, &["configmap/my-made-", "created"]);
+    cluster.stop().await;
+}
+
 #[tokio::test]
 async fn a_rollout_from_apply_to_undo() {
     let Some((cluster, kubectl)) = cluster().await else { return };

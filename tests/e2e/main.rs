@@ -1,6 +1,7 @@
 //! The product as its users see it: the real binary, real components, real clients.
 
 mod bad_input;
+mod clients;
 mod customs;
 mod durability;
 mod hello;

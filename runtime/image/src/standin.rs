@@ -57,7 +57,12 @@ const ALL: &[StandIn] = &[
         entrypoint: &["/pause"],
         cmd: &[],
         port: None,
-        names: &[("registry.k8s.io", "pause"), ("k8s.gcr.io", "pause"), ("gcr.io", "google-containers/pause")],
+        names: &[
+            ("registry.k8s.io", "pause"),
+            ("k8s.gcr.io", "pause"),
+            ("gcr.io", "google-containers/pause"),
+            ("gcr.io", "google_containers/pause"),
+        ],
     },
     StandIn {
         name: "agnhost",

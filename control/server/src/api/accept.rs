@@ -42,6 +42,8 @@ pub(crate) struct Accepted {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Offers {
     Objects,
+    /// What is answered and not kept: reviews, which are no rows of anything.
+    Answers,
     Documents,
 }
 
@@ -124,7 +126,7 @@ pub(crate) fn accept(headers: &HeaderMap, pretty: Option<bool>, offers: Offers) 
     let offered =
         wishes.iter().filter(|wish| wish.quality > 0).filter_map(|wish| Some((wish.encoding()?, wish.form(offers)?)));
     let (binary, text): (Vec<_>, Vec<_>) = offered.partition(|(encoding, _)| *encoding == Encoding::Protobuf);
-    let plain = |(_, form): &&(Encoding, Form)| offers == Offers::Objects && *form == Form::Object;
+    let plain = |(_, form): &&(Encoding, Form)| offers != Offers::Documents && *form == Form::Object;
     let found = text.first().or_else(|| binary.iter().find(plain));
     let Some(&(encoding, form)) = found else { return Err(not_acceptable(offers)) };
     Ok(Accepted { encoding, form, ..accepted })
@@ -137,7 +139,7 @@ pub(crate) fn pretty(headers: &HeaderMap, query: Option<bool>) -> bool {
 
 fn not_acceptable(offers: Offers) -> Status {
     let mut message = "only the following media types are accepted: application/json, application/yaml".to_owned();
-    if offers == Offers::Objects {
+    if offers != Offers::Documents {
         message.push_str(", ");
         message.push_str(PROTOBUF);
     }
@@ -206,6 +208,8 @@ mod tests {
         check("application/vnd.kubernetes.protobuf", Offers::Objects, Some((Form::Object, Encoding::Protobuf)));
         check("application/vnd.kubernetes.protobuf", Offers::Documents, None);
         check("application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io", Offers::Objects, None);
+        check(KUBECTL, Offers::Answers, json);
+        check("application/json;as=Table;v=v1;g=meta.k8s.io", Offers::Answers, None);
         check("application/yaml", Offers::Objects, Some((Form::Object, Encoding::Yaml)));
         check("application/yaml;q=0.5, application/json;q=0.9", Offers::Objects, json);
         check("text/html", Offers::Objects, None);

@@ -282,7 +282,8 @@ impl Api {
                 }
                 // What a pod answers is between it and the client.
                 if !connects {
-                    call.accepted = accept::accept(&parts.headers, query.pretty(), Offers::Objects)?;
+                    let offers = if reviews::are(&path) { Offers::Answers } else { Offers::Objects };
+                    call.accepted = accept::accept(&parts.headers, query.pretty(), offers)?;
                 }
                 let at = call.at(call.resource(&path).await?, path, verb)?;
                 let warnings = call.warnings(&at);

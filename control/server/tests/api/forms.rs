@@ -80,6 +80,10 @@ async fn what_cannot_be_served_is_refused_in_kubernetes_words() {
     );
     let picky = admin.clone().with("accept", "text/html");
     picky.send(get, CONFIGS, "").await.refused(406, "only the following media types are accepted: application/json");
+    let tables = admin.clone().with("accept", "application/json;as=Table;v=v1;g=meta.k8s.io");
+    let review = json!({"spec": {"resourceAttributes": {"verb": "get", "resource": "pods"}}});
+    let reviews = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+    tables.post(reviews, &review).await.refused(406, "only the following media types are accepted");
     let form = admin.clone().with("content-type", "application/x-www-form-urlencoded");
     form.send(post.clone(), CONFIGS, "a=b").await.refused(415, "the body of the request was in an unknown format");
     let garbage = admin.clone().with_bytes("content-type", b"application/json\xff");
