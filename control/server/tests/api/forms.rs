@@ -62,7 +62,7 @@ async fn what_cannot_be_served_is_refused_in_kubernetes_words() {
     }
     let definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
     assert_eq!(admin.get(definitions).await.ok()["items"], json!([]));
-    assert_eq!(admin.post(definitions, &json!({})).await.code, 404);
+    assert_eq!(admin.post(definitions, &json!({})).await.code, 422);
     cluster.anybody().get(definitions).await.refused(403, "cannot list resource \"customresourcedefinitions\"");
     admin.get("/api/v1/namespaces/default/nodes").await.refused(404, not_found);
     admin.get(&format!("{CONFIGS}/nope")).await.refused(404, "configmaps \"nope\" not found");

@@ -68,7 +68,7 @@ async fn pods_are_bound_evicted_and_deleted() {
     assert_eq!((&gone["kind"], &gone["metadata"]["name"]), (&json!("Pod"), &json!("b")));
     admin.get(&format!("{PODS}/b")).await.refused(404, "pods \"b\" not found");
     for sub in ["exec", "attach", "portforward"] {
-        admin.get(&format!("{PODS}/a/{sub}?command=ls")).await.refused(501, "is not built yet");
+        admin.get(&format!("{PODS}/a/{sub}?command=ls")).await.refused(400, "Upgrade request required");
     }
     cluster.stop().await;
 }

@@ -12,7 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use pal_registry::{
     Config, DeleteOptions, Kind, ListOptions, Object, Registry, WatchEvent, WatchOptions, WriteOptions,
 };
-use pal_resources::{ResourceRef, resource};
+use pal_resources::ResourceRef;
 use pal_store::{Store, StoreConfig};
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -128,8 +128,15 @@ impl Cluster {
         self.store.close().await;
     }
 
+    fn resource_of(&self, body: &Value) -> ResourceRef {
+        let text = |field: &str| body[field].as_str().unwrap_or_default().to_owned();
+        let (api_version, kind) = (text("apiVersion"), text("kind"));
+        let (group, version) = api_version.split_once('/').unwrap_or(("", &api_version));
+        self.registry.find_kind(group, version, &kind).expect("a kind that is served")
+    }
+
     pub(super) async fn create(&self, body: Value) -> Object {
-        let resource = resource_of(&body);
+        let resource = self.resource_of(&body);
         let namespace = body["metadata"]["namespace"].as_str().map(str::to_owned);
         self.registry
             .create(&resource, namespace.as_deref(), body, &WriteOptions::system("test"))
@@ -262,11 +269,4 @@ async fn run_node(registry: Registry, node: String) {
             let _ = pods.patch_merge(Some("status"), namespace.as_deref(), &name, patch).await;
         }
     }
-}
-
-fn resource_of(body: &Value) -> ResourceRef {
-    let text = |field: &str| body[field].as_str().unwrap_or_default().to_owned();
-    let (api_version, kind) = (text("apiVersion"), text("kind"));
-    let (group, version) = api_version.split_once('/').unwrap_or(("", &api_version));
-    resource::by_kind(group, version, &kind).expect("a kind that is served")
 }

@@ -1,4 +1,5 @@
 mod cluster;
+mod customs;
 mod nodes;
 
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};

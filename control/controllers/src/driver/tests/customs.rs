@@ -1,0 +1,93 @@
+//! Custom resources among the others: their definitions, their namespaces, their owners.
+
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use pal_registry::{ListOptions, WriteOptions};
+use serde_json::{Value, json};
+
+use super::cluster::Cluster;
+use super::NS;
+
+const NAME: &str = "tabs.example.com";
+
+fn definition() -> Value {
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": NAME},
+        "spec": {
+            "group": "example.com", "scope": "Namespaced", "names": {"plural": "tabs", "kind": "Tab"},
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {
+                "type": "object", "x-kubernetes-preserve-unknown-fields": true}}}],
+        },
+    })
+}
+
+fn tab(name: &str, namespace: &str, metadata: Value) -> Value {
+    let mut body = json!({"apiVersion": "example.com/v1", "kind": "Tab", "metadata": metadata});
+    body["metadata"]["name"] = name.into();
+    body["metadata"]["namespace"] = namespace.into();
+    body
+}
+
+async fn establish(cluster: &Cluster) {
+    cluster.create(definition()).await;
+    let established = |found: &[CustomResourceDefinition]| {
+        let conditions = found.iter().filter_map(|one| one.status.as_ref()?.conditions.as_ref()).flatten();
+        conditions.filter(|one| one.type_ == "Established").any(|one| one.status == "True")
+    };
+    cluster.until::<CustomResourceDefinition>("established", None, established).await;
+}
+
+async fn tabs(cluster: &Cluster) -> usize {
+    let resource = cluster.registry.find("example.com", "v1", "tabs").expect("it is served");
+    cluster.registry.list(&resource, None, ListOptions::default()).await.expect("a list").items.len()
+}
+
+#[tokio::test]
+async fn custom_objects_own_are_owned_and_go_with_their_namespace() {
+    let cluster = Cluster::start().await;
+    establish(&cluster).await;
+    let config = cluster.create(json!({"apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "root", "namespace": "default"}})).await;
+    let by_config = json!({"ownerReferences": [
+        {"apiVersion": "v1", "kind": "ConfigMap", "name": "root", "uid": config.index().uid.0}]});
+    let owner = cluster.create(tab("middle", "default", by_config)).await;
+    cluster.create(json!({"apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "leaf", "namespace": "default", "ownerReferences": [
+            {"apiVersion": "example.com/v1", "kind": "Tab", "name": "middle", "uid": owner.index().uid.0}]}})).await;
+    cluster.delete::<ConfigMap>(NS, "root").await;
+    let named = |name: &'static str| {
+        move |found: &[ConfigMap]| found.iter().all(|one| one.metadata.name.as_deref() != Some(name))
+    };
+    cluster.until::<ConfigMap>("the leaf is gone", NS, named("leaf")).await;
+    assert_eq!(tabs(&cluster).await, 0);
+
+    cluster.create(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "a"}})).await;
+    cluster.create(tab("one", "a", json!({}))).await;
+    cluster.delete::<Namespace>(None, "a").await;
+    let gone = |found: &[Namespace]| found.iter().all(|one| one.metadata.name.as_deref() != Some("a"));
+    cluster.until::<Namespace>("the namespace is gone", None, gone).await;
+    assert_eq!(tabs(&cluster).await, 0);
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_definition_goes_after_its_objects_and_may_come_again() {
+    let cluster = Cluster::start().await;
+    for _ in 0..2 {
+        establish(&cluster).await;
+        cluster.create(tab("one", "default", json!({}))).await;
+        cluster.create(tab("kept", "default", json!({"finalizers": ["example.com/keep"]}))).await;
+        cluster.delete::<CustomResourceDefinition>(None, NAME).await;
+        let resource = cluster.registry.find("example.com", "v1", "tabs").expect("it is served as long as it is there");
+        let release = |mut old: Value| {
+            old["metadata"]["finalizers"] = json!([]);
+            Ok(old)
+        };
+        let options = WriteOptions::system("test");
+        cluster.registry.modify(&resource, None, NS, "kept", release, &options).await.expect("it waits for that");
+        cluster.until::<CustomResourceDefinition>("gone", None, <[_]>::is_empty).await;
+        assert!(cluster.registry.find("example.com", "v1", "tabs").is_none());
+    }
+    cluster.stop().await;
+}
