@@ -1,7 +1,7 @@
 //! Manifests as the world writes them: images `busybox`, `nginx` and `pause`, commands, probes and hooks.
 
 use http::StatusCode;
-use pal_tests::{Cluster, get, wait_until};
+use pal_tests::{Cluster, Kubectl, get, wait_until};
 use serde_json::Value;
 
 use crate::{LIMIT, pal};
@@ -102,8 +102,11 @@ async fn probes_and_hooks_run_programs_in_the_container() {
         }
     })
     .await;
-    let logs = cluster.pal("logs probed -c looks").await.ok();
-    assert_eq!(logs, "probed\nbye\n");
+    wait_until(LIMIT, "both hooks have run", async || {
+        let logs = cluster.pal("logs probed -c looks").await.ok();
+        if logs == "probed\nbye\n" { Ok(()) } else { Err(logs) }
+    })
+    .await;
     let events = cluster.pal("get events").await.ok();
     let told = "Liveness probe failed: cat: can't open '/tmp/healthy': No such file or directory";
     assert!(events.contains(told), "{events}");
@@ -137,7 +140,8 @@ spec: {{type: NodePort, selector: {{app: {name}}}, ports: [{{port: 80}}]}}
     };
     let page = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: page}\ndata: {index.html: <h1>own</h1>}\n---\n";
     let mounted = ", volumeMounts: [{name: page, mountPath: /usr/share/nginx/html}]";
-    let asks = busybox("asks", "    command: [sh, -c, 'until wget -qO- http://plain | grep title; do sleep 0.2; done']\n");
+    let asks =
+        busybox("asks", "    command: [sh, -c, 'until wget -qO- http://plain | grep title; do sleep 0.2; done']\n");
     let pause = busybox("idle", "").replace("busybox:1.36", "registry.k8s.io/pause:3.10");
     cluster.apply(&[page, &server("plain", ""), &server("own", mounted), &asks, &pause].concat()).await.ok();
     for (name, text) in [("plain", "<title>Welcome to nginx!</title>"), ("own", "<h1>own</h1>")] {
@@ -155,5 +159,36 @@ spec: {{type: NodePort, selector: {{app: {name}}}, ports: [{{port: 80}}]}}
     let logs = cluster.pal("logs asks").await.ok();
     assert_eq!(logs.trim(), "<title>Welcome to nginx!</title>");
     until(&cluster, "idle", "/status/phase", "Running").await;
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn kubectl_runs_programs_in_containers_and_copies_files() {
+    if Kubectl::find("nowhere".into()).is_none() {
+        return;
+    }
+    let cluster = pal().up(&[]).await;
+    let kubectl = cluster.kubectl().expect("it was found");
+    cluster.apply(&busybox("waits", "    command: [sh, -c, 'echo up; sleep infinity']\n")).await.ok();
+    until(&cluster, "waits", "/status/phase", "Running").await;
+
+    let script = ["exec", "waits", "--", "sh", "-c", "echo out; echo err >&2; exit 3"];
+    let ran = kubectl.words(&script, "").await;
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(3), "out\n"), "{ran:?}");
+    assert!(ran.stderr.starts_with("err\n") && ran.stderr.contains("exit code 3"), "{ran:?}");
+    let typed = ["exec", "-i", "waits", "--", "sh", "-c", "cat > /tmp/in; wc -c < /tmp/in"];
+    assert_eq!(kubectl.words(&typed, "hello").await.stdout, "5\n");
+    let none = kubectl.words(&["exec", "waits", "--", "nosuch"], "").await;
+    assert!(none.code != Some(0), "{none:?}");
+    assert!(none.stderr.contains("exec: \"nosuch\": executable file not found in $PATH"), "{none:?}");
+
+    let dir = tempfile::tempdir().expect("a directory");
+    let (there, back) = (dir.path().join("there"), dir.path().join("back"));
+    std::fs::write(&there, "copied\n").expect("a file");
+    let path = |path: &std::path::Path| path.to_str().expect("plain text").to_owned();
+    kubectl.ok(&format!("cp {} waits:/tmp/copied", path(&there))).await;
+    assert_eq!(kubectl.ok("exec waits -- cat /tmp/copied").await, "copied\n");
+    kubectl.ok(&format!("cp waits:/tmp/copied {}", path(&back))).await;
+    assert_eq!(std::fs::read_to_string(&back).expect("it came back"), "copied\n");
     cluster.stop().await;
 }
