@@ -57,7 +57,7 @@ async fn after_a_restart_pods_run_again_with_their_address() {
         }
     };
     tokio::time::timeout(Duration::from_secs(60), gone).await.unwrap();
-    assert_eq!(bench.files(), ["pods/uid-web.json", "logs/ns_web_uid-web"]);
+    assert_eq!(bench.files(), ["pods/uid-web.json", "logs/ns_web_uid-web", "volumes/uid-web"]);
 }
 
 #[tokio::test]
