@@ -181,7 +181,10 @@ impl fmt::Debug for Shown {
 
 /// How a custom resource's object looks in the version in which it was shown last, if that differs from how it is stored.
 #[derive(Clone, Default)]
-struct Presented(OnceLock<Arc<Mutex<Option<(Stamp, Option<Bytes>)>>>>);
+struct Presented(OnceLock<Arc<Mutex<LastShown>>>);
+
+/// By which definition it was shown last, and how; nothing where its bytes are those that are stored.
+type LastShown = Option<(Stamp, Option<Bytes>)>;
 
 impl fmt::Debug for Presented {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

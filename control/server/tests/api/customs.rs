@@ -123,8 +123,7 @@ async fn objects_are_what_their_definition_makes_of_them() {
         assert!(answer.text().contains(expected), "{expected:?} in {}", answer.text());
     };
     check(tab("a", json!({"cron": "* *"})), "", 201, r#""replicas":1"#).await;
-    check(tab("a", json!({})), "", 422, "spec.cron: Required value")
-        .await;
+    check(tab("a", json!({})), "", 422, "spec.cron: Required value").await;
     check(tab("a", json!({"cron": "x"})), "", 422, "spec.cron: Invalid value").await;
     check(tab("a", json!({"cron": "*", "replicas": 11})), "", 422, "no more than ten").await;
     check(tab("A", json!({"cron": "*"})), "", 422, "metadata.name: Invalid value").await;

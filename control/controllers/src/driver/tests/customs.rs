@@ -5,8 +5,8 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use pal_registry::{ListOptions, WriteOptions};
 use serde_json::{Value, json};
 
-use super::cluster::Cluster;
 use super::NS;
+use super::cluster::Cluster;
 
 const NAME: &str = "tabs.example.com";
 
@@ -47,14 +47,18 @@ async fn tabs(cluster: &Cluster) -> usize {
 async fn custom_objects_own_are_owned_and_go_with_their_namespace() {
     let cluster = Cluster::start().await;
     establish(&cluster).await;
-    let config = cluster.create(json!({"apiVersion": "v1", "kind": "ConfigMap",
-        "metadata": {"name": "root", "namespace": "default"}})).await;
+    let config = cluster
+        .create(json!({"apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "root", "namespace": "default"}}))
+        .await;
     let by_config = json!({"ownerReferences": [
         {"apiVersion": "v1", "kind": "ConfigMap", "name": "root", "uid": config.index().uid.0}]});
     let owner = cluster.create(tab("middle", "default", by_config)).await;
-    cluster.create(json!({"apiVersion": "v1", "kind": "ConfigMap",
+    cluster
+        .create(json!({"apiVersion": "v1", "kind": "ConfigMap",
         "metadata": {"name": "leaf", "namespace": "default", "ownerReferences": [
-            {"apiVersion": "example.com/v1", "kind": "Tab", "name": "middle", "uid": owner.index().uid.0}]}})).await;
+            {"apiVersion": "example.com/v1", "kind": "Tab", "name": "middle", "uid": owner.index().uid.0}]}}))
+        .await;
     cluster.delete::<ConfigMap>(NS, "root").await;
     let named = |name: &'static str| {
         move |found: &[ConfigMap]| found.iter().all(|one| one.metadata.name.as_deref() != Some(name))
