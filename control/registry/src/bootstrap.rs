@@ -1,5 +1,6 @@
 //! The objects that every cluster begins with.
 
+mod parts;
 mod roles;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,28 +19,6 @@ use crate::{key, meta};
 
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
 const NAMESPACES: &[&str] = &["default", "kube-system", "kube-public", "kube-node-lease"];
-
-/// The classes of pods that keep a cluster going.
-fn priority_classes() -> impl Iterator<Item = Value> {
-    let rows = [
-        (
-            "system-cluster-critical",
-            2_000_000_000,
-            "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.",
-        ),
-        (
-            "system-node-critical",
-            2_000_001_000,
-            "Used for system critical pods that must not be moved from their current node.",
-        ),
-    ];
-    rows.into_iter().map(|(name, value, description)| {
-        json!({
-            "apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": name},
-            "value": value, "description": description, "preemptionPolicy": "PreemptLowerPriority"
-        })
-    })
-}
 
 /// What the first objects say of the servers.
 #[derive(Clone, Debug)]
@@ -62,8 +41,9 @@ impl Registry {
             self.ensure(resource, None, body)
         });
         futures::future::try_join_all(made).await?;
-        let classes = resource::find("scheduling.k8s.io", "v1", "priorityclasses").ok_or_else(Status::unknown_path)?;
-        let made = priority_classes().map(|class| self.ensure(&classes, None, class));
+        let made = parts::all()
+            .into_iter()
+            .map(|(resource, object)| async move { self.ensure(&resource, None, object).await });
         futures::future::try_join_all(made).await?;
         let roles = roles::all().into_iter().map(|role| self.ensure_role(role));
         futures::future::try_join_all(roles).await?;

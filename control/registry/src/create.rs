@@ -8,6 +8,7 @@ use pal_store::{Guard, Key, Op, Snapshot};
 use serde_json::Value;
 
 use crate::admission::Scene;
+use crate::form::Served;
 use crate::object::{Object, index_of};
 use crate::options::WriteOptions;
 use crate::ownership::{self, Tracker};
@@ -49,6 +50,11 @@ impl Registry {
         body: Value,
         options: &WriteOptions,
     ) -> Result<Object, Status> {
+        if let Some(form) = Served::of(resource) {
+            let (body, options) = (form.body(body)?, form.options(options));
+            let created = Box::pin(self.create(&form.stored, namespace, body, &options));
+            return form.object(&created.await?);
+        }
         let seen = self.shared.store.applied().revision();
         let again = (!self.shared.store.is_sole()).then(|| body.clone());
         match (self.create_here(resource, namespace, body, None, options).await, again) {

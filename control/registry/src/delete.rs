@@ -4,6 +4,7 @@ use futures::StreamExt;
 use pal_resources::{Resource, Status};
 use serde_json::Value;
 
+use crate::form::Served;
 use crate::options::{DeleteOptions, Deletion, List, ListOptions};
 use crate::read::find;
 use crate::registry::{ATTEMPTS, Registry, contended};
@@ -27,6 +28,9 @@ impl Registry {
         name: &str,
         options: &DeleteOptions,
     ) -> Result<Deletion, Status> {
+        if let Some(form) = Served::of(resource) {
+            return form.deletion(Box::pin(self.delete(&form.stored, namespace, name, options)).await?);
+        }
         if lifecycle::is_namespace(resource) && IMMORTAL.contains(&name) {
             return Err(Status::forbidden(resource, name, "this namespace may not be deleted"));
         }

@@ -23,6 +23,7 @@ mod create;
 pub mod custom;
 mod delete;
 mod events;
+mod form;
 mod held;
 mod key;
 mod lifecycle;

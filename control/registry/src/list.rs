@@ -7,6 +7,7 @@ use pal_resources::status::StatusDetails;
 use pal_resources::{FieldError, FieldPath, Resource, ResourceVersion, Status};
 use pal_store::{Key, Snapshot};
 
+use crate::form::Served;
 use crate::object::Object;
 use crate::options::{List, ListOptions, Read, VersionMatch};
 use crate::pages::Position;
@@ -22,6 +23,11 @@ impl Registry {
         namespace: Option<&str>,
         options: ListOptions,
     ) -> Result<List, Status> {
+        if let Some(form) = Served::of(resource) {
+            let field = form.selector(options.field);
+            let list = Box::pin(self.list(&form.stored, namespace, ListOptions { field, ..options }));
+            return form.list(list.await?);
+        }
         check_options(&options)?;
         let (snapshot, start) = self.list_snapshot(&options).await?;
         let limit = options.limit.filter(|&limit| limit > 0 && !whole(&options));

@@ -36,6 +36,11 @@ impl Admission {
         Self(Arc::new(check))
     }
 
+    /// Asks it.
+    pub(crate) fn ask(&self, old: Option<&Value>, new: &Value) -> Result<(), Status> {
+        (self.0)(old, new)
+    }
+
     /// What the caller has to say of a creation, where that is not what it asked for, before what `then` says.
     pub fn creating(outcome: Result<(), Status>, then: Option<Self>) -> Self {
         Self::new(move |old, new| {

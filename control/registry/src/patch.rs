@@ -1,10 +1,13 @@
 //! Patches: a change to whatever is stored, checked against the schema as a whole object is.
 
+use std::borrow::Cow;
+
 use pal_resources::{Resource, Status, codec, schema};
 use serde_json::Value;
 
 use crate::applying::SCALE;
 use crate::custom;
+use crate::form::Served;
 use crate::options::{Patch, PatchKind, Patched, WriteOptions};
 use crate::registry::Registry;
 use crate::stored::{MANAGED_FIELDS, Stored};
@@ -22,17 +25,26 @@ impl Registry {
         patch: &Patch,
         options: &WriteOptions,
     ) -> Result<Patched, Status> {
-        let target = Target { resource, subresource, namespace, name };
+        let form = Served::of(resource);
+        let stored = form.as_ref().map_or(resource, |form| &*form.stored);
+        let options = &form.as_ref().map_or_else(|| Cow::Borrowed(options), |form| Cow::Owned(form.options(options)));
+        let target = Target { resource: stored, subresource, namespace, name };
         if let PatchKind::Apply { force } = patch.kind {
-            return self.apply(target, &patch.body, force, options).await;
+            let Some(form) = &form else { return self.apply(target, &patch.body, force, options).await };
+            let config = form.body(patch.body.clone())?;
+            let applied = self.apply(target, &config, force, options).await?;
+            return Ok(Patched { object: form.object(&applied.object)?, ..applied });
         }
         let kind =
             if subresource == Some("scale") { SCALE } else { (&*resource.group, &*resource.version, &*resource.kind) };
         let about_managers = mentions_managers(patch);
         let mut warnings = Vec::new();
         let change = |old: &Stored| {
-            let patched =
-                if about_managers { apply(patch, &old.whole(), kind)? } else { apply(patch, &old.value, kind)? };
+            let patched = match &form {
+                Some(form) => apply(patch, &form.shown_value(old.whole()), kind)?,
+                None if about_managers => apply(patch, &old.whole(), kind)?,
+                None => apply(patch, &old.value, kind)?,
+            };
             // What a refusal shows, as kube-apiserver does: a strategic patch itself, else the object that came of it.
             let shown = match patch.kind {
                 PatchKind::Strategic => pal_patch::go_text(&patch.body),
@@ -44,9 +56,15 @@ impl Registry {
                 custom::conform_patched(patched, &shown, resource, patch.validation)?
             };
             warnings = decoded.warnings;
-            Ok(decoded.value)
+            match &form {
+                Some(form) => form.body(decoded.value),
+                None => Ok(decoded.value),
+            }
         };
-        let object = self.revise(target, change, options).await?;
+        let mut object = self.revise(target, change, options).await?;
+        if let Some(form) = &form {
+            object = form.object(&object)?;
+        }
         Ok(Patched { object, created: false, warnings })
     }
 }

@@ -267,7 +267,7 @@ impl Registry {
             let turn = self.shared.lines.turn(namespace).await;
             let snapshot = self.shared.store.applied();
             let Some(state) = State::of(&snapshot, namespace, Timestamp::now())? else { return Ok(written) };
-            let Some((guards, ops)) = self.correction(state)? else { return Ok(written) };
+            let Some(Claims { guards, ops }) = self.correction(state)? else { return Ok(written) };
             drop(snapshot);
             if let Tried::Committed { entries, .. } = self.commit(guards, ops).await? {
                 written.push(first(entries)?);
@@ -278,7 +278,7 @@ impl Registry {
     }
 
     /// The write that brings the first quota up to date whose status or numbers are not.
-    fn correction(&self, mut state: State<'_>) -> Result<Option<(Vec<Guard>, Vec<Op>)>, Status> {
+    fn correction(&self, mut state: State<'_>) -> Result<Option<Claims>, Status> {
         let wrong = state.quotas.iter().find_map(|(entry, quota)| {
             let status = serde_json::from_slice::<Value>(entry.value()).ok()?["status"].take();
             let used = state.counted(quota);
@@ -292,6 +292,6 @@ impl Registry {
         state.ledger.used.insert(quota.uid.clone(), used);
         let mut guards = state.guards();
         guards.push(guard);
-        Ok(Some((guards, vec![put, state.ledger.put(state.namespace)])))
+        Ok(Some(Claims { guards, ops: vec![put, state.ledger.put(state.namespace)] }))
     }
 }

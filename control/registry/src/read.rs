@@ -7,6 +7,7 @@ use pal_resources::status::{StatusCause, StatusDetails};
 use pal_resources::{Reason, Resource, ResourceVersion, Status};
 use pal_store::{Entry, Snapshot};
 
+use crate::form::Served;
 use crate::object::{Object, index_of};
 use crate::options::Read;
 use crate::registry::{Registry, store_failure};
@@ -21,6 +22,9 @@ impl Registry {
         name: &str,
         read: Read,
     ) -> Result<Object, Status> {
+        if let Some(form) = Served::of(resource) {
+            return form.object(&Box::pin(self.get(&form.stored, namespace, name, read)).await?);
+        }
         let snapshot = self.snapshot(read).await?;
         let object = Object::stored(find(&snapshot, resource, namespace, name)?.clone());
         if !object.index().readable {
@@ -46,6 +50,12 @@ impl Registry {
         let scale = custom::scale_of(resource, &object.value()?)?;
         let version = object.version();
         Ok(Object::made(wire::present("Scale", "autoscaling/v1", &scale, &None, version)?, version))
+    }
+
+    /// How many objects of the resource this server has; `None` where they are counted as another resource's.
+    pub fn count(&self, resource: &Resource) -> Option<usize> {
+        let own = Served::of(resource).is_none();
+        own.then(|| self.shared.store.applied().range(&key::prefix(resource, None), None).count())
     }
 
     /// Everything, as fresh as asked.

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::admission::Scene;
 use crate::create::first;
+use crate::form::Served;
 use crate::lifecycle::{self, Outcome};
 use crate::object::{Object, index_of, unreadable};
 use crate::options::{Deletion, WriteOptions};
@@ -55,6 +56,11 @@ impl Registry {
         body: Value,
         options: &WriteOptions,
     ) -> Result<Object, Status> {
+        if let Some(form) = Served::of(resource) {
+            let (body, options) = (form.body(body)?, form.options(options));
+            let updated = Box::pin(self.update(&form.stored, subresource, namespace, name, body, &options));
+            return form.object(&updated.await?);
+        }
         // Told before what is stored is looked at: a body for another object is wrong, whether there is this one or not.
         let mut settled = body.clone();
         if meta::text(&settled, "name").is_empty() {

@@ -8,6 +8,7 @@ use pal_resources::{Resource, ResourceVersion, Status};
 use pal_store::{Change, Entry, Event, Revision, WatchError, Watcher};
 use tokio::time::Instant;
 
+use crate::form::Served;
 use crate::object::Object;
 use crate::options::{Read, WatchOptions};
 use crate::read::Selection;
@@ -38,6 +39,8 @@ pub struct Watch {
     initial_end: Option<ResourceVersion>,
     source: Source,
     bookmarks: Option<Bookmarks>,
+    /// How its objects are shown, if not as they are stored.
+    form: Option<Served>,
 }
 
 enum Source {
@@ -74,6 +77,11 @@ impl Registry {
         namespace: Option<&str>,
         options: WatchOptions,
     ) -> Result<Watch, Status> {
+        if let Some(form) = Served::of(resource) {
+            let field = form.selector(options.field);
+            let watch = Box::pin(self.watch(&form.stored, namespace, WatchOptions { field, ..options })).await?;
+            return Ok(Watch { form: Some(form), ..watch });
+        }
         let selection = Selection::new(resource, options.label, options.field)?;
         let prefix = selection.prefix(resource, namespace);
         let after = options.after.unwrap_or_default();
@@ -104,7 +112,14 @@ impl Registry {
             && revision > self.snapshot(Read::Consistent).await?.revision();
         if ahead {
             let source = Source::Failed(Status::expired(format!("too large resource version: {after}")));
-            return Ok(Watch { selection, initial: initial.into_iter(), initial_end, source, bookmarks: None });
+            return Ok(Watch {
+                selection,
+                initial: initial.into_iter(),
+                initial_end,
+                source,
+                bookmarks: None,
+                form: None,
+            });
         }
         let source = match self.shared.store.watch(&prefix, revision) {
             Ok(watcher) => Source::Live(Box::new(watcher)),
@@ -117,7 +132,7 @@ impl Registry {
             next: Instant::now() + interval,
             told: ResourceVersion(revision.0),
         });
-        Ok(Watch { selection, initial: initial.into_iter(), initial_end, source, bookmarks })
+        Ok(Watch { selection, initial: initial.into_iter(), initial_end, source, bookmarks, form: None })
     }
 }
 
@@ -216,7 +231,7 @@ impl Watch {
     /// What needs no waiting: the initial state, its end, a failure.
     fn at_hand(&mut self) -> Option<WatchEvent> {
         if let Some(entry) = self.initial.next() {
-            return Some(WatchEvent::Added(self.selection.shown(entry)));
+            return Some(self.shown(WatchEvent::Added(self.selection.shown(entry))));
         }
         if let Some(version) = self.initial_end.take() {
             return Some(WatchEvent::Bookmark { version, initial_events_end: true });
@@ -229,9 +244,16 @@ impl Watch {
         None
     }
 
+    fn shown(&self, event: WatchEvent) -> WatchEvent {
+        match &self.form {
+            Some(form) => form.event(event),
+            None => event,
+        }
+    }
+
     fn received(&mut self, received: Result<Arc<Event>, WatchError>) -> Option<WatchEvent> {
         match received {
-            Ok(event) => self.selection.view(&event),
+            Ok(event) => self.selection.view(&event).map(|event| self.shown(event)),
             Err(WatchError::Closed) => {
                 self.source = Source::Ended;
                 None

@@ -8,6 +8,7 @@ pub mod channel;
 pub mod codec;
 pub mod discovery;
 pub mod field;
+pub mod forms;
 pub mod kinds;
 pub mod meta;
 pub mod openapi;

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-pub use builtin::{builtin, by_kind, find};
+pub use builtin::{builtin, by_kind, find, measured};
 
 /// What can be done to a resource, in the words of discovery.
 pub const ALL_VERBS: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];

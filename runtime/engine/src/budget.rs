@@ -100,7 +100,7 @@ impl Budget {
         }
     }
 
-    #[cfg(test)]
+    /// Bytes that are taken now.
     pub(crate) fn used(&self) -> u64 {
         self.used.load(Ordering::Relaxed)
     }

@@ -6,6 +6,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::failure::Failure;
+use crate::meter::metered;
 use crate::program::Pre;
 use crate::workload::{Guest, Workload};
 use crate::{Exit, Program, StartError};
@@ -51,15 +52,16 @@ pub(crate) fn start(program: Arc<Program>, workload: Arc<Workload>) -> Result<Ru
     let cancel = CancellationToken::new();
     let (ended, exit) = watch::channel(None);
     let guests = workload.engine.guests().clone();
+    let meter = workload.spec.meter.clone();
     guests.spawn({
         let cancel = cancel.clone();
-        async move {
+        metered(meter, async move {
             let exit = tokio::select! {
                 exit = run(program, workload, room) => exit,
                 () = cancel.cancelled() => Exit::Cancelled,
             };
             ended.send_replace(Some(exit));
-        }
+        })
     });
     Ok(Running { _ends_with_this: cancel.clone().drop_guard(), cancel, exit })
 }

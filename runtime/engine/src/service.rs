@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::budget::Exhausted;
 use crate::failure::Failure;
 use crate::instance::{self, Ended, Live};
+use crate::meter::metered;
 use crate::reply::{self, Broken, Lifeline, Over, Released};
 use crate::workload::Workload;
 use crate::{Body, Program, StartError};
@@ -144,7 +145,8 @@ impl Service {
         let inner = self.inner.clone();
         let label = Label::of(&request);
         let limit = inner.workload.spec.request_timeout;
-        inner.workload.engine.guests().clone().spawn(async move {
+        let meter = inner.workload.spec.meter.clone();
+        inner.workload.engine.guests().clone().spawn(metered(meter, async move {
             let ended = tokio::select! {
                 ended = instance::handle(&inner.program, &inner.workload, live, request, answer, broken) => ended,
                 () = inner.stop.cancelled() => Ended::Stopped,
@@ -159,7 +161,7 @@ impl Service {
                 report(&inner.workload, &label, &describe(failure));
             }
             ended
-        })
+        }))
     }
 
     /// The response for a request that the guest did not answer.

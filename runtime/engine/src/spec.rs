@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::io::AsyncRead;
 
-use crate::{NoOutbound, Outbound};
+use crate::{Meter, NoOutbound, Outbound};
 
 /// Takes what a guest writes to stdout or stderr.
 pub trait LogSink: Send + Sync {
@@ -93,6 +93,8 @@ pub struct InstanceSpec {
     /// How long a request may take until its response's head is there, waiting for room included. The body that
     /// follows may stream for as long as it makes progress.
     pub request_timeout: Duration,
+    /// What counts what the instances use.
+    pub meter: Arc<Meter>,
     /// Requests that the workload handles at a time; `None` for the engine's default.
     pub max_requests: Option<usize>,
 }
@@ -110,6 +112,7 @@ impl Default for InstanceSpec {
             memory_limit: None,
             outbound: Arc::new(NoOutbound),
             request_timeout: Duration::from_secs(30),
+            meter: Arc::default(),
             max_requests: None,
         }
     }

@@ -38,12 +38,11 @@ impl Workload {
     pub(crate) fn new(engine: Engine, mut spec: InstanceSpec, max_handles: usize) -> Result<Arc<Self>, StartError> {
         spec.env = last_of_each(spec.env);
         let dirs = spec.mounts.iter().map(open_mount).collect::<Result<_, _>>()?;
+        let budget =
+            Budget::workload(engine.memory().clone(), spec.memory_limit, engine.config().unlimited_instance_bytes);
+        spec.meter.tell(&budget);
         Ok(Arc::new(Self {
-            budget: Budget::workload(
-                engine.memory().clone(),
-                spec.memory_limit,
-                engine.config().unlimited_instance_bytes,
-            ),
+            budget,
             dirs,
             max_handles,
             throttle: Arc::new(Throttle::new(Instant::now())),

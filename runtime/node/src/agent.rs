@@ -31,6 +31,7 @@ use crate::register::{Links, Registration, capacity, renew_lease};
 use crate::retry::Retry;
 use crate::routes::Routes;
 use crate::servers::Servers;
+use crate::stats::Stats;
 use crate::tls::{OwnCertificate, node_config};
 use crate::tunnel;
 use crate::tunnels::{Tunnels, Up};
@@ -65,10 +66,12 @@ impl NodeAgent {
         let api_tls = node_config(&config.identity.ca_pem, own.clone(), API_ALPN)?;
         let client = api_client(&servers, api_tls.clone(), None)?;
         let network = start_network(&config).await?;
+        let stats = Arc::new(Stats::default());
         let runtime = WasmRuntime {
             engine: config.engine.clone(),
             puller: puller(&config, servers.clone(), api_tls).await?,
             network: network.clone(),
+            stats: stats.clone(),
             trials: Semaphore::new(TRIALS),
             tools: OnceCell::new(),
         };
@@ -99,8 +102,10 @@ impl NodeAgent {
         let exec = Arc::new(PodExec { pods: pods.clone(), runtime: shared.runtime.clone() });
         let listening = network.clone();
         let kubelet = Arc::new(Kubelet {
+            node: config.name.clone(),
             pods,
             logs: shared.logs.clone(),
+            stats,
             exec,
             listeners: Arc::new(move |ip, port| listening.backend(ip, port)),
             tasks: agent.tasks.clone(),

@@ -14,10 +14,12 @@ use pal_engine::{Body, BoxError};
 use pal_network::SharedBackend;
 use pal_resources::Status;
 use pal_resources::status::Reason;
+use serde_json::Value;
 use tokio_util::task::TaskTracker;
 
 use crate::logs::{LogQuery, LogStore, stream};
 use crate::pods::Manager;
+use crate::stats::Stats;
 use crate::streaming::{self, Exec, Target};
 
 /// What is listened to at an address of a pod.
@@ -30,8 +32,11 @@ const REFUSED: HeaderName = HeaderName::from_static("pal-refused");
 
 /// Answers the server's requests.
 pub(crate) struct Kubelet {
+    /// The node's name.
+    pub(crate) node: String,
     pub(crate) pods: Arc<Manager>,
     pub(crate) logs: Arc<LogStore>,
+    pub(crate) stats: Arc<Stats>,
     pub(crate) exec: Arc<dyn Exec>,
     pub(crate) listeners: Listeners,
     /// What runs for clients.
@@ -44,6 +49,7 @@ impl Kubelet {
         let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
         let answer = match (request.method(), parts.as_slice()) {
             (&Method::GET, ["healthz"]) => Ok(text("ok".to_owned())),
+            (&Method::GET, ["stats", "summary"]) => Ok(json(&self.stats.summary(&self.node).await)),
             (&Method::GET, ["containerLogs", namespace, pod, container]) => {
                 self.log(namespace, pod, container, request.uri().query().unwrap_or_default())
             }
@@ -131,6 +137,12 @@ impl Kubelet {
 
 fn text(text: String) -> Response<Body> {
     Response::new(http_body_util::Full::new(Bytes::from(text)).map_err(|never| match never {}).boxed_unsync())
+}
+
+fn json(value: &Value) -> Response<Body> {
+    let mut response = text(value.to_string());
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
 }
 
 fn refusal(status: &Status) -> Response<Body> {

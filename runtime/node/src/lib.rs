@@ -27,6 +27,7 @@ mod retry;
 mod routes;
 mod runtime;
 mod servers;
+mod stats;
 mod streaming;
 mod tls;
 mod token;

@@ -20,6 +20,7 @@ use crate::exec::tools;
 use crate::runtime::{
     self, CANCELLED, ExecFailure, KILLED, LaunchSpec, LocalImage, PortClaim, Runtime, TRAPPED, Workload, exit,
 };
+use crate::stats::{Place, Stats};
 
 /// How long a command may take to be cancelled.
 const CANCEL_LIMIT: Duration = Duration::from_secs(10);
@@ -29,6 +30,8 @@ pub(crate) struct WasmRuntime {
     pub(crate) engine: Engine,
     pub(crate) puller: Puller,
     pub(crate) network: Network,
+    /// What runs is counted here.
+    pub(crate) stats: Arc<Stats>,
     /// Services that are tried at a time.
     pub(crate) trials: Semaphore,
     /// The shell and the other programs that every container has, once one was asked for.
@@ -173,6 +176,11 @@ impl WasmRuntime {
             memory_limit: spec.memory_limit,
             outbound: self.way_out(spec.namespace.clone(), spec.pod.clone()),
             request_timeout: spec.request_timeout,
+            meter: self.stats.begin(Place {
+                namespace: spec.namespace.clone(),
+                pod: spec.pod.clone(),
+                container: spec.container.clone(),
+            }),
             ..InstanceSpec::default()
         }
     }

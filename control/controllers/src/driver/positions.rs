@@ -1,6 +1,6 @@
 //! Which resources are watched, and where those that controllers ask for are among them.
 
-use pal_resources::{ResourceRef, resource};
+use pal_resources::{ResourceRef, forms, resource};
 
 /// Positions in the list of watched resources.
 #[derive(Clone, Copy, Debug)]
@@ -29,7 +29,10 @@ pub struct MissingResource(pub &'static str);
 pub(super) fn watched() -> Vec<ResourceRef> {
     resource::builtin()
         .iter()
-        .filter(|resource| resource.verbs.contains(&"watch") && resource.plural != "events")
+        .filter(|resource| {
+            let another_form = forms::of(resource).is_some();
+            resource.verbs.contains(&"watch") && resource.plural != "events" && !another_form
+        })
         .cloned()
         .collect()
 }

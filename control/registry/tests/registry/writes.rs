@@ -1,6 +1,7 @@
 //! Creating and updating.
 
-use pal_registry::{Config, Read};
+use pal_registry::{Config, ListOptions, Patch, PatchKind, Read};
+use pal_resources::codec::FieldValidation;
 use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, by_test, config_map, dry_run, of, pod};
@@ -292,4 +293,36 @@ pub fn deployment(name: &str, replicas: i64) -> Value {
             }
         }
     })
+}
+
+#[tokio::test]
+async fn one_object_is_served_in_two_forms() {
+    let cluster = Cluster::start().await;
+    let served = pal_resources::resource::find("events.k8s.io", "v1", "events").expect("built in");
+    let body = json!({
+        "apiVersion": "events.k8s.io/v1", "kind": "Event", "metadata": {"name": "e"}, "note": "hello", "type": "Normal",
+        "regarding": {"kind": "Pod", "name": "p", "namespace": "default"}, "reason": "Said", "action": "Say",
+        "eventTime": "2026-01-01T00:00:00.000000Z", "reportingController": "c", "reportingInstance": "c-1"
+    });
+    let made = cluster.registry.create(&served, Some("default"), body, &by_test()).await.expect("created");
+    let made = made.value().expect("parses");
+    assert_eq!((&made["apiVersion"], &made["note"]), (&json!("events.k8s.io/v1"), &json!("hello")));
+    let stored = cluster.value("events", "e").await;
+    assert_eq!((&stored["message"], &stored["involvedObject"]["name"]), (&json!("hello"), &json!("p")));
+
+    let series = json!({"series": {"count": 2, "lastObservedTime": "2026-01-01T00:00:01.000000Z"}});
+    let patch = Patch { kind: PatchKind::Merge, body: series, validation: FieldValidation::Strict };
+    let patched =
+        cluster.registry.patch(&served, None, Some("default"), "e", &patch, &by_test()).await.expect("patched");
+    assert_eq!(patched.object.value().expect("parses")["series"]["count"], 2);
+    let patch = Patch { kind: PatchKind::Merge, body: json!({"note": "else"}), validation: FieldValidation::Strict };
+    let refused = cluster.registry.patch(&served, None, Some("default"), "e", &patch, &by_test()).await;
+    let why = "Event \"e\" is invalid: message: Invalid value: \"else\": field is immutable";
+    assert_eq!(refused.map(drop).map_err(|status| status.message), Err(why.to_owned()));
+
+    let field = pal_resources::selector::FieldSelector::parse("regarding.name=p").expect("a selector");
+    let options = ListOptions { field: Some(field), ..ListOptions::default() };
+    let list = cluster.registry.list(&served, None, options).await.expect("a list");
+    assert_eq!(list.items.len(), 1);
+    assert_eq!(list.items[0].value().expect("parses")["regarding"]["name"], "p");
 }

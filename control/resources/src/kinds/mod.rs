@@ -2,6 +2,7 @@
 //!
 //! Objects come in and go out as JSON values; decisions are made on k8s-openapi's types.
 
+mod aggregation;
 mod apps;
 mod autoscaling;
 mod batch;
@@ -14,6 +15,7 @@ mod event;
 mod fields;
 mod kind;
 mod legacy;
+mod loose;
 mod meta;
 pub mod names;
 mod networking;
@@ -22,6 +24,7 @@ mod other;
 mod pod;
 mod policy;
 mod rbac;
+mod registration;
 mod scale;
 mod service;
 mod storage;
@@ -51,6 +54,8 @@ use k8s_openapi::api::storage::v1::{CSIDriver, CSINode, CSIStorageCapacity, Stor
 use serde_json::Value;
 
 use crate::{Resource, Status, Uid};
+
+use loose::Loose;
 
 pub use fields::{field_labels, selectable};
 pub use scale::{apply_scale, scale_of};
@@ -120,6 +125,25 @@ macro_rules! by_kind {
             }
             ("rbac.authorization.k8s.io", "ClusterRoleBinding") => {
                 kind::$function::<ClusterRoleBinding>($($argument),*)
+            }
+            ("admissionregistration.k8s.io", "MutatingWebhookConfiguration") => {
+                kind::$function::<Loose<registration::Mutating>>($($argument),*)
+            }
+            ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration") => {
+                kind::$function::<Loose<registration::Validating>>($($argument),*)
+            }
+            ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy") => {
+                kind::$function::<Loose<registration::Policy>>($($argument),*)
+            }
+            ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding") => {
+                kind::$function::<Loose<registration::PolicyBinding>>($($argument),*)
+            }
+            ("apiregistration.k8s.io", "APIService") => kind::$function::<Loose<aggregation::ApiService>>($($argument),*),
+            ("flowcontrol.apiserver.k8s.io", "FlowSchema") => {
+                kind::$function::<Loose<aggregation::FlowSchema>>($($argument),*)
+            }
+            ("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration") => {
+                kind::$function::<Loose<aggregation::PriorityLevel>>($($argument),*)
             }
             _ => kind::$function::<other::Other>($($argument),*),
         }

@@ -6,6 +6,9 @@ use std::sync::{Arc, LazyLock};
 
 use super::{ALL_VERBS, Resource, ResourceRef, Subresource};
 
+const ADMISSION: &str = "admissionregistration.k8s.io";
+const FLOWS: &str = "flowcontrol.apiserver.k8s.io";
+
 const GET: &[&str] = &["get"];
 const GET_LIST: &[&str] = &["get", "list"];
 const CREATE: &[&str] = &["create"];
@@ -124,6 +127,11 @@ const ROWS: &[Row] = &[
         ],
         ..row("", "services", "Service", true)
     },
+    Row {
+        categories: &["api-extensions"],
+        subresources: &[Sub("status", "apiregistration.k8s.io", "v1", "APIService", GET_PATCH_UPDATE)],
+        ..row("apiregistration.k8s.io", "apiservices", "APIService", false)
+    },
     row("apps", "controllerrevisions", "ControllerRevision", true),
     Row {
         short_names: &["ds"],
@@ -158,6 +166,7 @@ const ROWS: &[Row] = &[
         ],
         ..row("apps", "statefulsets", "StatefulSet", true)
     },
+    Row { short_names: &["ev"], ..row("events.k8s.io", "events", "Event", true) },
     Row { verbs: CREATE, ..row("authentication.k8s.io", "selfsubjectreviews", "SelfSubjectReview", false) },
     Row { verbs: CREATE, ..row("authentication.k8s.io", "tokenreviews", "TokenReview", false) },
     Row { verbs: CREATE, ..row("authorization.k8s.io", "localsubjectaccessreviews", "LocalSubjectAccessReview", true) },
@@ -169,6 +178,12 @@ const ROWS: &[Row] = &[
         short_names: &["hpa"],
         categories: &["all"],
         subresources: &[Sub("status", "autoscaling", "v2", "HorizontalPodAutoscaler", GET_PATCH_UPDATE)],
+        ..row("autoscaling", "horizontalpodautoscalers", "HorizontalPodAutoscaler", true)
+    },
+    Row {
+        short_names: &["hpa"],
+        categories: &["all"],
+        subresources: &[Sub("status", "autoscaling", "v1", "HorizontalPodAutoscaler", GET_PATCH_UPDATE)],
         ..row("autoscaling", "horizontalpodautoscalers", "HorizontalPodAutoscaler", true)
     },
     Row {
@@ -220,13 +235,43 @@ const ROWS: &[Row] = &[
         subresources: &[Sub("status", "apiextensions.k8s.io", "v1", "CustomResourceDefinition", GET_PATCH_UPDATE)],
         ..row("apiextensions.k8s.io", "customresourcedefinitions", "CustomResourceDefinition", false)
     },
+    Row {
+        categories: &["api-extensions"],
+        ..row(ADMISSION, "mutatingwebhookconfigurations", "MutatingWebhookConfiguration", false)
+    },
+    Row {
+        categories: &["api-extensions"],
+        subresources: &[Sub("status", ADMISSION, "v1", "ValidatingAdmissionPolicy", GET_PATCH_UPDATE)],
+        ..row(ADMISSION, "validatingadmissionpolicies", "ValidatingAdmissionPolicy", false)
+    },
+    row(ADMISSION, "validatingadmissionpolicybindings", "ValidatingAdmissionPolicyBinding", false),
+    Row {
+        categories: &["api-extensions"],
+        ..row(ADMISSION, "validatingwebhookconfigurations", "ValidatingWebhookConfiguration", false)
+    },
     Row { short_names: &["pc"], ..row("scheduling.k8s.io", "priorityclasses", "PriorityClass", false) },
     row("coordination.k8s.io", "leases", "Lease", true),
     row("node.k8s.io", "runtimeclasses", "RuntimeClass", false),
     row("discovery.k8s.io", "endpointslices", "EndpointSlice", true),
+    Row {
+        subresources: &[Sub("status", FLOWS, "v1", "FlowSchema", GET_PATCH_UPDATE)],
+        ..row(FLOWS, "flowschemas", "FlowSchema", false)
+    },
+    Row {
+        subresources: &[Sub("status", FLOWS, "v1", "PriorityLevelConfiguration", GET_PATCH_UPDATE)],
+        ..row(FLOWS, "prioritylevelconfigurations", "PriorityLevelConfiguration", false)
+    },
 ];
 
-static RESOURCES: LazyLock<Vec<ResourceRef>> = LazyLock::new(|| ROWS.iter().map(Row::resource).collect());
+/// What is asked of others whenever it is asked for: no object of it is stored or written, and no schema told.
+const MEASURED: &[Row] = &[
+    Row { version: "v1beta1", verbs: GET_LIST, ..row("metrics.k8s.io", "nodes", "NodeMetrics", false) },
+    Row { version: "v1beta1", verbs: GET_LIST, ..row("metrics.k8s.io", "pods", "PodMetrics", true) },
+];
+
+/// The built-in resources, and behind them those that are measured.
+static RESOURCES: LazyLock<Vec<ResourceRef>> =
+    LazyLock::new(|| ROWS.iter().chain(MEASURED).map(Row::resource).collect());
 
 impl Row {
     fn resource(&self) -> ResourceRef {
@@ -257,9 +302,14 @@ impl Row {
     }
 }
 
-/// All built-in resources.
+/// All built-in resources whose objects are kept, or made by the server itself.
 pub fn builtin() -> &'static [ResourceRef] {
-    &RESOURCES
+    &RESOURCES[..ROWS.len()]
+}
+
+/// Those of what is measured: discovery tells of them, schemas do not.
+pub fn measured() -> &'static [ResourceRef] {
+    &RESOURCES[ROWS.len()..]
 }
 
 /// The built-in resource with that group (empty for core), version and plural.
@@ -288,10 +338,15 @@ mod tests {
 
     #[test]
     fn short_names_are_unique() {
-        let mut names: Vec<&str> = builtin().iter().flat_map(|r| r.short_names.iter().map(|name| &**name)).collect();
-        let before = names.len();
+        // One kind may be served in several forms.
+        let of = |r: &ResourceRef| -> Vec<(String, String)> {
+            r.short_names.iter().map(|name| (name.to_string(), r.plural.to_string())).collect()
+        };
+        let mut names: Vec<_> = builtin().iter().flat_map(of).collect();
         names.sort_unstable();
         names.dedup();
-        assert_eq!(names.len(), before);
+        let all = names.len();
+        names.dedup_by_key(|(name, _)| name.clone());
+        assert_eq!(names.len(), all);
     }
 }

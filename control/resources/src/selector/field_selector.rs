@@ -46,6 +46,13 @@ impl FieldSelector {
         &self.requirements
     }
 
+    /// The same conditions on fields of other names.
+    pub fn renamed(self, name: impl Fn(&str) -> String) -> Self {
+        let renamed =
+            |requirement: FieldRequirement| FieldRequirement { field: name(&requirement.field), ..requirement };
+        Self { requirements: self.requirements.into_iter().map(renamed).collect() }
+    }
+
     /// Whether everything is selected.
     pub fn is_empty(&self) -> bool {
         self.requirements.is_empty()

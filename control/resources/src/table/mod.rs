@@ -10,6 +10,7 @@ mod node;
 mod plain;
 mod pod;
 mod policy;
+mod registration;
 mod row;
 mod storage;
 mod workload;
@@ -17,11 +18,13 @@ mod workload;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::Resource;
+use crate::{Resource, forms};
 
 use duration::Clock;
 pub use duration::human_duration;
@@ -51,12 +54,20 @@ pub fn columns(resource: &Resource) -> &'static [Column] {
 
 /// The object's row: one cell for each column.
 pub fn cells(resource: &Resource, object: &Value, now: Timestamp) -> Vec<Value> {
-    (printer(resource).cells)(object, Clock::At(now))
+    (printer(resource).cells)(&stored(resource, object), Clock::At(now))
 }
 
 /// The same row for any time: reads the object once for all the times that it is shown.
 pub fn row(resource: &Resource, object: &Value) -> Row {
-    Row::new(&(printer(resource).cells)(object, Clock::Later))
+    Row::new(&(printer(resource).cells)(&stored(resource, object), Clock::Later))
+}
+
+/// The object in the form that is stored: rows are made of that.
+fn stored<'a>(resource: &Resource, object: &'a Value) -> Cow<'a, Value> {
+    match forms::of(resource) {
+        Some(form) => Cow::Owned(form.stored(object.clone())),
+        None => Cow::Borrowed(object),
+    }
 }
 
 fn printer(resource: &Resource) -> Printer {
@@ -68,7 +79,7 @@ fn printer(resource: &Resource) -> Printer {
         ("", "Service") => of(columns::SERVICE, network::service),
         ("discovery.k8s.io", "EndpointSlice") => of(columns::ENDPOINT_SLICE, network::endpoint_slice),
         ("", "Node") => of(columns::NODE, node::cells),
-        ("", "Event") => of(columns::EVENT, plain::event),
+        ("" | "events.k8s.io", "Event") => of(columns::EVENT, plain::event),
         ("", "Namespace") => of(columns::NAMESPACE, plain::namespace),
         ("", "ComponentStatus") => of(columns::COMPONENT_STATUS, plain::component_status),
         ("", "ConfigMap") => of(columns::CONFIG_MAP, plain::config_map),
@@ -101,6 +112,18 @@ fn printer(resource: &Resource) -> Printer {
         ("networking.k8s.io", "NetworkPolicy") => of(ingress::NETWORK_POLICY, ingress::network_policy),
         ("", "Endpoints") => of(ingress::ENDPOINTS, ingress::endpoints),
         ("autoscaling", "Scale") => of(columns::SCALE, workload::scale),
+        ("admissionregistration.k8s.io", "MutatingWebhookConfiguration" | "ValidatingWebhookConfiguration") => {
+            of(registration::WEBHOOKS, registration::webhooks)
+        }
+        ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy") => of(registration::POLICY, registration::policy),
+        ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding") => {
+            of(registration::POLICY_BINDING, registration::policy_binding)
+        }
+        ("apiregistration.k8s.io", "APIService") => of(registration::API_SERVICE, registration::api_service),
+        ("flowcontrol.apiserver.k8s.io", "FlowSchema") => of(registration::FLOW_SCHEMA, registration::flow_schema),
+        ("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration") => {
+            of(registration::PRIORITY_LEVEL, registration::priority_level)
+        }
         _ => of(columns::OTHER, plain::other),
     }
 }

@@ -10,7 +10,7 @@ use http::{Method, Response, StatusCode};
 use jiff::{SignedDuration, Timestamp};
 use pal_registry::custom;
 use pal_resources::discovery::{self, Document};
-use pal_resources::{Resource, ResourceRef, Status, openapi};
+use pal_resources::{Resource, ResourceRef, Status, openapi, resource};
 use serde_json::{Value, json};
 
 use super::accept::{aggregated, names};
@@ -162,7 +162,7 @@ fn paths(resources: &[ResourceRef]) -> Vec<String> {
     .into_iter()
     .map(str::to_owned)
     .collect();
-    for resource in resources.iter().filter(|resource| !resource.group.is_empty()) {
+    for resource in resources.iter().chain(resource::measured()).filter(|resource| !resource.group.is_empty()) {
         paths.push(format!("/apis/{}", resource.group));
         paths.push(format!("/apis/{}", resource.api_version()));
     }
@@ -180,7 +180,8 @@ async fn groups(call: &Call<'_>, path: &str) -> Result<Response<Body>, Status> {
     let number = if own { definitions.number() } else { BUILT_IN };
     let (path, address) = (path.to_owned(), call.api.local.to_string());
     let found = call.api.documents.get(&name, number, move || {
-        let resources = definitions.everything();
+        let resources = definitions.everything().iter().chain(resource::measured()).cloned();
+        let resources = &*resources.collect::<Vec<_>>();
         let segments: Vec<&str> = path.split('/').collect();
         match (segments.as_slice(), combined) {
             (["api"], true) => Some(discovery::aggregated_core(resources)),

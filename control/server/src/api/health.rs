@@ -1,4 +1,5 @@
-//! `/livez`, `/readyz`, `/healthz`: whether the server works, and whether it should be sent requests.
+//! `/livez`, `/readyz`, `/healthz`: whether the server works, and whether it should be sent requests. Paths, words and codes
+//! are kube-apiserver's.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -9,11 +10,12 @@ use pal_store::Role;
 
 use super::{Api, Call, reply};
 use crate::Body;
+use crate::auth::MASTERS;
 
 /// A store that does not answer within this time is not ready.
 const STORE_TIMEOUT: Duration = Duration::from_secs(2);
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Check {
     Ping,
     Store,
@@ -24,7 +26,8 @@ impl Check {
     fn name(self) -> &'static str {
         match self {
             Self::Ping => "ping",
-            Self::Store => "store",
+            // The store goes by the name that clients know.
+            Self::Store => "etcd",
             Self::Shutdown => "shutdown",
         }
     }
@@ -65,7 +68,37 @@ pub(super) async fn store_answers(api: &Api) -> bool {
     store_fails(api).await.is_none()
 }
 
-/// The answer to a health path, which may name one check: `/readyz/store`.
+/// How one check went.
+struct Outcome {
+    check: Check,
+    excluded: bool,
+    failure: Option<String>,
+}
+
+/// All of an endpoint's checks, line by line, and whether they pass.
+fn told(endpoint: &str, outcomes: &[Outcome], unmatched: &[&str], reasons: bool) -> (bool, String) {
+    let mut text = String::new();
+    let mut passed = true;
+    for Outcome { check, excluded, failure } in outcomes {
+        let name = check.name();
+        // Writing to a String cannot fail.
+        let _ = match failure {
+            _ if *excluded => writeln!(text, "[+]{name} excluded: ok"),
+            None => writeln!(text, "[+]{name} ok"),
+            // Whoever may not do everything is not told how the server is built.
+            Some(why) => writeln!(text, "[-]{name} failed: {}", if reasons { why.as_str() } else { "reason withheld" }),
+        };
+        passed &= *excluded || failure.is_none();
+    }
+    if !unmatched.is_empty() {
+        let quoted: Vec<String> = unmatched.iter().map(|name| format!("{name:?}")).collect();
+        let _ = writeln!(text, "warn: some health checks cannot be excluded: no matches for {}", quoted.join(","));
+    }
+    let _ = writeln!(text, "{endpoint} check {}", if passed { "passed" } else { "failed" });
+    (passed, text)
+}
+
+/// The answer to a health path, which may name one check: `/readyz/etcd`.
 pub(super) async fn answer(call: &Call<'_>, path: &str) -> Result<Response<Body>, Status> {
     let mut segments = path.trim_matches('/').splitn(2, '/');
     let (endpoint, only) = (segments.next().unwrap_or_default(), segments.next());
@@ -74,31 +107,52 @@ pub(super) async fn answer(call: &Call<'_>, path: &str) -> Result<Response<Body>
         "healthz" => &[Check::Ping, Check::Store],
         _ => &[Check::Ping, Check::Store, Check::Shutdown],
     };
-    let checks: Vec<Check> =
-        checks.iter().copied().filter(|check| only.is_none_or(|only| only == check.name())).collect();
-    if checks.is_empty() {
-        return Err(Status::unknown_path());
+    let reasons = call.user.is_in(MASTERS);
+    if let Some(only) = only {
+        let check = checks.iter().find(|check| check.name() == only).ok_or_else(Status::unknown_path)?;
+        return Ok(match check.fails(call.api).await {
+            None => reply::text(StatusCode::OK, "ok"),
+            Some(why) => {
+                let why = if reasons { why } else { "reason withheld".to_owned() };
+                reply::text(StatusCode::INTERNAL_SERVER_ERROR, format!("internal server error: {why}\n"))
+            }
+        });
     }
-    let excluded = call.query.get("exclude");
-    let (mut lines, mut passed) = (String::new(), true);
-    for check in checks.into_iter().filter(|check| excluded != Some(check.name())) {
-        let failure = check.fails(call.api).await;
-        passed &= failure.is_none();
-        // Writing to a String cannot fail.
-        let _ = match failure {
-            None => writeln!(lines, "[+]{} ok", check.name()),
-            Some(why) => writeln!(lines, "[-]{} failed: {why}", check.name()),
-        };
+    let excludes: Vec<&str> = call.query.all("exclude").collect();
+    let mut outcomes = Vec::new();
+    for check in checks {
+        let excluded = excludes.contains(&check.name());
+        let failure = if excluded { None } else { check.fails(call.api).await };
+        if let Some(why) = &failure {
+            tracing::warn!(endpoint, check = check.name(), why, "a health check failed");
+        }
+        outcomes.push(Outcome { check: *check, excluded, failure });
     }
-    if !passed {
-        let text = format!("{lines}{endpoint} check failed\n");
-        // One that is not ready may be soon; one that does not live will not.
-        let ready = endpoint == "readyz";
-        let code = if ready { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::INTERNAL_SERVER_ERROR };
-        return Ok(reply::text(code, text));
+    let known = |name: &&str| checks.iter().any(|check| check.name() == *name);
+    let unmatched: Vec<&str> = excludes.into_iter().filter(|name| !known(name)).collect();
+    let (passed, text) = told(endpoint, &outcomes, &unmatched, reasons);
+    Ok(match (passed, call.query.all("verbose").next().is_some()) {
+        (false, _) => reply::text(StatusCode::INTERNAL_SERVER_ERROR, text),
+        (true, true) => reply::text(StatusCode::OK, text),
+        (true, false) => reply::text(StatusCode::OK, "ok"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn health_is_told_line_by_line() {
+        let outcome =
+            |check, failure: Option<&str>| Outcome { check, excluded: false, failure: failure.map(str::to_owned) };
+        let checks = [outcome(Check::Ping, None), outcome(Check::Store, Some("no leader"))];
+        let text = "[+]ping ok\n[-]etcd failed: reason withheld\nreadyz check failed\n";
+        assert_eq!(told("readyz", &checks, &[], false), (false, text.to_owned()));
+        assert!(told("readyz", &checks, &[], true).1.contains("[-]etcd failed: no leader\n"));
+        let checks = [outcome(Check::Ping, None), Outcome { check: Check::Store, excluded: true, failure: None }];
+        let text = "[+]ping ok\n[+]etcd excluded: ok\nwarn: some health checks cannot be excluded: no matches for \"x\"\n\
+                    healthz check passed\n";
+        assert_eq!(told("healthz", &checks, &["x"], false), (true, text.to_owned()));
     }
-    if call.query.flag("verbose") {
-        return Ok(reply::text(StatusCode::OK, format!("{lines}{endpoint} check passed\n")));
-    }
-    Ok(reply::text(StatusCode::OK, "ok"))
 }

@@ -16,6 +16,7 @@ mod issuer;
 mod kinds;
 mod log;
 mod manager;
+mod metrics;
 mod nodes;
 mod proxy;
 mod query;
@@ -97,6 +98,7 @@ pub(crate) struct Api {
     gate: gate::Gate,
     documents: discovery::Documents,
     figures: figures::Figures,
+    summaries: metrics::Summaries,
 }
 
 /// One request on its way.
@@ -195,7 +197,23 @@ impl Api {
         let gate = gate::Gate::new(config.max_requests, config.max_streams);
         let (documents, figures) = (discovery::Documents::default(), figures::Figures::default());
         let rbac = Rbac::new(&registry);
-        Self { config, local, registry, ca, key, tunnels, stop, tasks, authenticator, rbac, gate, documents, figures }
+        let summaries = metrics::Summaries::default();
+        Self {
+            config,
+            local,
+            registry,
+            ca,
+            key,
+            tunnels,
+            stop,
+            tasks,
+            authenticator,
+            rbac,
+            gate,
+            documents,
+            figures,
+            summaries,
+        }
     }
 
     pub(crate) fn store(&self) -> &Store {
@@ -208,13 +226,17 @@ impl Api {
         let (parts, body) = request.into_parts();
         let query = Query::parse(parts.uri.query());
         // A fault in one request is that request's alone.
-        let answering = AssertUnwindSafe(self.answer(peer, &parts, &query, body)).catch_unwind();
+        let mut kind = figures::Kind::path(&parts.method, parts.uri.path());
+        let working = self.figures.begin(&parts.method);
+        let answering = AssertUnwindSafe(self.answer(peer, &parts, &query, body, &mut kind)).catch_unwind();
         let outcome = answering.await.unwrap_or_else(|_| {
             tracing::error!(method = %parts.method, path = parts.uri.path(), "a request failed by a fault in the server");
             Err(Status::internal("the request met a fault in the server"))
         });
         let mut response = outcome.unwrap_or_else(|status| {
-            let served = |group: &str| resource::builtin().iter().any(|resource| resource.group == group);
+            let served = |group: &str| {
+                resource::builtin().iter().chain(resource::measured()).any(|resource| resource.group == group)
+            };
             if status == Status::unknown_path() && !route::tells_objects(parts.uri.path(), served) {
                 return reply::no_page();
             }
@@ -231,7 +253,8 @@ impl Api {
         let headers = response.headers_mut();
         headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache, private"));
         let code = response.status().as_u16();
-        self.figures.count(code);
+        drop(working);
+        self.figures.count(kind, code, started.elapsed());
         tracing::debug!(method = %parts.method, path = parts.uri.path(), code, took = ?started.elapsed(), "request");
         response
     }
@@ -242,6 +265,7 @@ impl Api {
         parts: &Parts,
         query: &Query<'_>,
         body: Incoming,
+        kind: &mut figures::Kind,
     ) -> Result<Response<Body>, Status> {
         let mut user = self.authenticator.user(peer.user.as_ref(), &parts.headers, parts.uri.path()).await?;
         cluster::still_a_member(self.store(), &user)?;
@@ -274,6 +298,7 @@ impl Api {
             Route::Resource(path) => {
                 let watch = path.watch || query.flag("watch");
                 let verb = route::verb(&parts.method, path.name.is_some() && !path.watch, watch);
+                *kind = figures::Kind::of(&path, verb, parts, query);
                 // First, so that those who may not are not told what there is.
                 call.allowed(&path, verb).await?;
                 let connects = path.connects();
@@ -420,6 +445,7 @@ async fn dispatch(call: &Call<'_>, at: &At, body: Incoming) -> Result<Response<B
         ("create", None) if reviews::reviewed(&at.resource) => reviews::answer(call, at, body).await,
         ("create", None) => write::create(call, at, body).await,
         ("get" | "list", None) if components::are(&at.resource) => components::answer(call, at).await,
+        ("get" | "list", None) if metrics::are(&at.resource) => metrics::answer(call, at).await,
         ("get", _) => read::get(call, at).await,
         ("list", None) => read::list(call, at).await,
         ("update", _) => write::update(call, at, body).await,

@@ -209,7 +209,17 @@ async fn bad_bodies_are_refused_and_the_server_goes_on() {
 async fn texts_are_given_to_whoever_asks() {
     let cluster = Cluster::start().await;
     let scraper = cluster.admin().with("accept", "text/plain;version=0.0.4");
-    assert!(scraper.get("/metrics").await.text().contains("apiserver_request_total{code=\"2xx\"}"));
+    let figures = scraper.get("/metrics").await.text();
+    for expected in [
+        "# TYPE apiserver_request_duration_seconds histogram\n",
+        "apiserver_storage_objects{resource=\"namespaces\"} ",
+        "apiserver_current_inflight_requests{request_kind=\"readOnly\"} 1\n",
+    ] {
+        assert!(figures.contains(expected), "{expected}\n{figures}");
+    }
+    let health = scraper.get("/readyz?verbose").await.text();
+    assert_eq!(health, "[+]ping ok\n[+]etcd ok\n[+]shutdown ok\nreadyz check passed\n");
+    assert_eq!(scraper.get("/readyz/etcd").await.text(), "ok");
     assert_eq!(scraper.get("/livez").await.text(), "ok");
     scraper.get("/version").await.refused(406, "only the following media types");
     let person = cluster.admin().with("user-agent", "curl/8.0");

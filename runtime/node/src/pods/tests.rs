@@ -260,8 +260,9 @@ pub(crate) fn kubelet_for_tests(dir: &std::path::Path) -> Arc<crate::kubelet::Ku
     let shared = shared(dir, &api, Arc::new(FakeRuntime::default()), recorder);
     let logs = shared.logs.clone();
     let (exec, tasks) = (Arc::new(crate::streaming::Refusing), tokio_util::task::TaskTracker::new());
-    let listeners = Arc::new(|_, _| None);
-    Arc::new(crate::kubelet::Kubelet { pods: Manager::start(shared).unwrap(), logs, exec, listeners, tasks })
+    let (node, stats, listeners) = ("n1".to_owned(), Arc::default(), Arc::new(|_, _| None));
+    let pods = Manager::start(shared).unwrap();
+    Arc::new(crate::kubelet::Kubelet { node, pods, logs, stats, exec, listeners, tasks })
 }
 
 fn shared(path: &std::path::Path, api: &FakeApi, runtime: Arc<FakeRuntime>, recorder: Recorder) -> Arc<Shared> {

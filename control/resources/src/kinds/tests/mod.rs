@@ -4,6 +4,7 @@ mod metadata;
 mod others;
 mod pods;
 mod properties;
+mod registration;
 mod services;
 mod sets;
 mod various;
