@@ -20,7 +20,7 @@ use crate::mvcc::State;
 use crate::persister::{Batch, StateDisk};
 use crate::sled_state::{SledState, Unwritten};
 
-/// On disk the state may take two fifths more than is live, and so many bytes more. While it is written anew, both are
+/// On disk the state may take a third more than is live, and so many bytes more. While it is written anew, both are
 /// there: with the log that is less than three times what is live. sled's part may be half as large as the image, and so
 /// many bytes more: reading it takes several times as long, and more memory. So many batches make up the bytes more.
 const SLACK_BATCHES: u64 = 1;
@@ -193,7 +193,7 @@ impl StoredState {
             self.live = Live::of(&batch.image.state);
         }
         usage.sled > usage.image / 2 + self.slack
-            || usage.all() > self.live.bytes / 5 * 7 + self.slack
+            || usage.all() > self.live.bytes / 3 * 4 + self.slack
             || written > self.live.bytes / 4 + LARGE_BATCH
     }
 
