@@ -1,10 +1,14 @@
 //! The command line.
 
+mod access;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+
+pub use self::access::AccessArgs;
 
 /// Kubernetes for WebAssembly components, in one program.
 #[derive(Parser, Debug)]
@@ -85,6 +89,8 @@ pub struct ServeArgs {
     /// How long the certificates of nodes are valid; they renew them after two thirds of it
     #[arg(long, value_name = "TIME", default_value = "8760h", value_parser = parse_duration)]
     pub cluster_signing_duration: Duration,
+    #[command(flatten)]
+    pub access: AccessArgs,
 }
 
 #[derive(ClapArgs, Debug)]

@@ -16,7 +16,7 @@ use crate::quota::Use;
 use crate::registry::{ATTEMPTS, Registry, Tried, contended};
 use crate::service::{self, Claims};
 use crate::stored::Managed;
-use crate::{custom, key, meta, names, quota, restrict, wire};
+use crate::{api_access, custom, key, meta, names, quota, restrict, wire};
 
 /// How many generated names are tried before the client is told that none was free.
 const NAME_ATTEMPTS: usize = 8;
@@ -91,7 +91,7 @@ impl Registry {
         let scene = Scene { snapshot: &snapshot, resource, subresource: None, namespace };
         scene.fill(&mut body)?;
         let env = self.env();
-        let object = custom::create(resource, body, &env)?;
+        let mut object = custom::create(resource, body, &env)?;
         options.admit(None, &object)?;
         scene.check(None, &object, options)?;
         // What nobody looks at any more, the store need not copy to change.
@@ -99,6 +99,7 @@ impl Registry {
         let managed = owners.unwrap_or_else(|| {
             Tracker::new(resource, None, options, env.now).created(&object, given.as_ref(), &absent)
         });
+        api_access::mount(&self.shared.store.applied(), resource, namespace, &mut object);
         self.insert(resource, namespace, New { object, managed, generated }, options).await
     }
 
@@ -250,8 +251,16 @@ fn sign_request(object: &mut Value, options: &WriteOptions) {
     if let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) {
         spec.shift_remove("uid");
         spec.shift_remove("extra");
-        spec.insert("username".to_owned(), options.actor.user.as_str().into());
-        spec.insert("groups".to_owned(), options.actor.groups.clone().into());
+        let actor = &options.actor;
+        spec.insert("username".to_owned(), actor.user.as_str().into());
+        if !actor.uid.is_empty() {
+            spec.insert("uid".to_owned(), actor.uid.as_str().into());
+        }
+        spec.insert("groups".to_owned(), actor.groups.clone().into());
+        if !actor.extra.is_empty() {
+            let extra = actor.extra.iter().map(|(key, values)| (key.clone(), values.clone().into()));
+            spec.insert("extra".to_owned(), extra.collect::<serde_json::Map<_, _>>().into());
+        }
     }
 }
 

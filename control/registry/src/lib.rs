@@ -16,6 +16,7 @@
 //! | `object`, `wire`, `stored`, `key`, `meta`, `names` | objects as bytes, keys and values |
 
 mod admission;
+mod api_access;
 mod applying;
 mod bootstrap;
 mod config;

@@ -1,5 +1,6 @@
 //! What callers say with a request, and what they get back beside the object.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use pal_resources::codec::FieldValidation;
@@ -14,12 +15,14 @@ use crate::object::Object;
 pub struct Actor {
     pub user: String,
     pub groups: Vec<String>,
+    pub uid: String,
+    pub extra: BTreeMap<String, Vec<String>>,
 }
 
 impl Actor {
     /// A part of the control plane itself.
     pub fn system(component: &str) -> Self {
-        Self { user: format!("system:{component}"), groups: vec!["system:masters".to_owned()] }
+        Self { user: format!("system:{component}"), groups: vec!["system:masters".to_owned()], ..Self::default() }
     }
 }
 

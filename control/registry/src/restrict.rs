@@ -63,7 +63,10 @@ pub(crate) fn check(actor: &Actor, resource: &Resource, old: Option<&Value>, new
     let forbidden: Vec<&str> = changed(old, new).into_iter().filter(|label| is_forbidden(label)).collect();
     match (forbidden.is_empty(), old) {
         (true, _) => Ok(()),
-        (false, None) => refuse(format!("is not allowed to set the following labels: {}", forbidden.join(", "))),
+        (false, None) => {
+            let labels = forbidden.join(", ");
+            refuse(format!("node {node:?} is not allowed to set the following labels: {labels}"))
+        }
         (false, Some(_)) => refuse(format!("is not allowed to modify labels: {}", forbidden.join(", "))),
     }
 }
@@ -124,17 +127,26 @@ mod tests {
 
     #[test]
     fn a_node_sets_the_labels_of_a_kubelet_and_no_others_of_kubernetes() {
-        let actor = Actor { user: "system:node:n1".to_owned(), groups: vec!["system:nodes".to_owned()] };
+        let actor =
+            Actor { user: "system:node:n1".to_owned(), groups: vec!["system:nodes".to_owned()], ..Actor::default() };
         let plain = node(json!({}), json!([]));
         let check = |label: &str, allowed: bool| {
             let new = node(json!({label: "x"}), json!([]));
             let words = |action: &str| {
-                let refusal = format!("nodes \"n1\" is forbidden: is not allowed to {action}: {label}");
+                let refusal = format!("nodes \"n1\" is forbidden: {action}: {label}");
                 if allowed { Ok(()) } else { Err(refusal) }
             };
-            assert_eq!(verdict(&actor, Some(&plain), &new), words("modify labels"), "{label}");
-            assert_eq!(verdict(&actor, Some(&new), &plain), words("modify labels"), "{label} taken away");
-            assert_eq!(verdict(&actor, None, &new), words("set the following labels"), "{label} at creation");
+            assert_eq!(verdict(&actor, Some(&plain), &new), words("is not allowed to modify labels"), "{label}");
+            assert_eq!(
+                verdict(&actor, Some(&new), &plain),
+                words("is not allowed to modify labels"),
+                "{label} taken away"
+            );
+            assert_eq!(
+                verdict(&actor, None, &new),
+                words("node \"n1\" is not allowed to set the following labels"),
+                "{label} at creation"
+            );
         };
         check("tier", true);
         check("example.com/tier", true);
@@ -151,7 +163,8 @@ mod tests {
 
     #[test]
     fn a_node_changes_neither_owners_nor_the_labels_of_pods() {
-        let actor = Actor { user: "system:node:n1".to_owned(), groups: vec!["system:nodes".to_owned()] };
+        let actor =
+            Actor { user: "system:node:n1".to_owned(), groups: vec!["system:nodes".to_owned()], ..Actor::default() };
         let plain = node(json!({}), json!([]));
         let mut owned = plain.clone();
         owned["metadata"]["ownerReferences"] = json!([{"kind": "Pod", "name": "p"}]);
@@ -170,7 +183,8 @@ mod tests {
 
     #[test]
     fn a_node_does_not_choose_its_addresses() {
-        let actor = Actor { user: "system:node:n1".to_owned(), groups: vec!["system:nodes".to_owned()] };
+        let actor =
+            Actor { user: "system:node:n1".to_owned(), groups: vec!["system:nodes".to_owned()], ..Actor::default() };
         let plain = node(json!({}), json!(null));
         let with = |field: &str, value: Value| {
             let mut node = plain.clone();
@@ -184,7 +198,7 @@ mod tests {
             assert_eq!(verdict(&actor, Some(&plain), &new), refusal("modify"));
             assert_eq!(verdict(&actor, Some(&new), &plain), refusal("modify"));
             assert_eq!(verdict(&actor, Some(&new), &new), Ok(()));
-            let system = Actor { user: "system:kube-controller-manager".to_owned(), groups: Vec::new() };
+            let system = Actor { user: "system:kube-controller-manager".to_owned(), ..Actor::default() };
             assert_eq!(verdict(&system, Some(&plain), &new), Ok(()));
         }
         assert_eq!(verdict(&actor, None, &with("podCIDR", json!(""))), Ok(()));
@@ -192,7 +206,8 @@ mod tests {
 
     #[test]
     fn a_node_brings_its_taints_and_does_not_change_them() {
-        let actor = Actor { user: "system:node:n1".to_owned(), groups: vec!["system:nodes".to_owned()] };
+        let actor =
+            Actor { user: "system:node:n1".to_owned(), groups: vec!["system:nodes".to_owned()], ..Actor::default() };
         let tainted = node(json!({}), json!([{"key": "a", "effect": "NoSchedule"}]));
         let plain = node(json!({}), json!(null));
         let refusal = || Err("nodes \"n1\" is forbidden: node \"n1\" is not allowed to modify taints".to_owned());
@@ -200,7 +215,7 @@ mod tests {
         assert_eq!(verdict(&actor, Some(&tainted), &tainted), Ok(()));
         assert_eq!(verdict(&actor, Some(&tainted), &plain), refusal());
         assert_eq!(verdict(&actor, Some(&plain), &tainted), refusal());
-        let admin = Actor { user: "admin".to_owned(), groups: vec!["system:masters".to_owned()] };
+        let admin = Actor { user: "admin".to_owned(), groups: vec!["system:masters".to_owned()], ..Actor::default() };
         assert_eq!(verdict(&admin, Some(&plain), &tainted), Ok(()));
     }
 }

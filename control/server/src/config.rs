@@ -9,7 +9,7 @@ use futures::future::BoxFuture;
 use http::{Request, Response};
 use hyper::body::Incoming;
 
-use crate::{Access, Body, PeerLinks, Peers};
+use crate::{Access, AuditConfig, Body, PeerLinks, Peers};
 
 /// The version of Kubernetes whose API this is, as `kubectl version` prints it.
 pub const VERSION: &str = "v1.36.2+pal";
@@ -53,6 +53,8 @@ pub struct ServerConfig {
     pub mounts: Vec<Mount>,
     /// Who may come in beside those whom the cluster knows by itself.
     pub access: Access,
+    /// What is told of requests; nothing without.
+    pub audit: Option<AuditConfig>,
     /// The store's way to the other servers, which gets its certificate from here; none for a server that stays alone.
     pub links: Option<Arc<PeerLinks>>,
     /// The way to the other servers' API; none for a server that stays alone.
@@ -74,6 +76,7 @@ impl ServerConfig {
             request_timeout: Duration::from_secs(60),
             mounts: Vec::new(),
             access: Access::default(),
+            audit: None,
             links: None,
             peers: None,
         }

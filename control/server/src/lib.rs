@@ -12,6 +12,7 @@ pub mod tunnel;
 
 mod access;
 mod api;
+mod audit;
 mod config;
 mod error;
 mod kubeconfig;
@@ -24,6 +25,7 @@ mod trust;
 mod wire;
 
 pub use access::Access;
+pub use audit::AuditConfig;
 pub use auth::OidcFlags;
 pub use config::{Mount, Mounted, ServerConfig, VERSION};
 pub use error::ServerError;

@@ -26,6 +26,7 @@ use crate::identity::NodeIdentity;
 use crate::join::renew;
 use crate::kubelet::Kubelet;
 use crate::logs::{LogLimits, LogStore};
+use crate::pods::services::Services;
 use crate::pods::{Manager, Records, Shared};
 use crate::register::{Links, Registration, capacity, renew_lease};
 use crate::retry::Retry;
@@ -224,6 +225,8 @@ fn shared(
         clock: Clock::start(),
         host_ip: config.node_ip,
         capacity: capacity(config),
+        services: Services::default(),
+        root_ca: config.identity.ca_pem.clone(),
         volumes_dir: dir.join("volumes"),
         blocks_file,
         writes: Semaphore::new(WRITES),

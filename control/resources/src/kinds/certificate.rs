@@ -37,6 +37,9 @@ const USAGES: &[&str] = &[
     "timestamping",
 ];
 
+/// What older versions of the API took for no signer in particular.
+const LEGACY: &str = "kubernetes.io/legacy-unknown";
+
 impl Kind for CertificateSigningRequest {
     has_meta!();
 
@@ -53,22 +56,41 @@ impl Kind for CertificateSigningRequest {
     fn prepare_subresource(&mut self, name: &str, old: &Self, env: &Env) {
         self.spec.clone_from(&old.spec);
         let before = old.status.clone().unwrap_or_default();
-        let status = self.status.get_or_insert_default();
-        let approval = name == "approval";
-        if approval {
-            status.certificate = before.certificate;
-        }
-        let given = status.conditions.take().unwrap_or_default();
         let stored = before.conditions.unwrap_or_default();
-        let mut conditions: Vec<Condition> = stored.into_iter().filter(|c| decides(c) != approval).collect();
-        conditions.extend(given.into_iter().filter(|c| decides(c) == approval));
-        status.conditions = (!conditions.is_empty()).then_some(conditions);
+        let status = self.status.get_or_insert_default();
+        if name == "approval" {
+            status.certificate = before.certificate;
+        } else {
+            let given = status.conditions.take().unwrap_or_default();
+            let mut conditions: Vec<Condition> = stored.iter().filter(|c| decides(c)).cloned().collect();
+            conditions.extend(given.into_iter().filter(|c| !decides(c)));
+            status.conditions = Some(conditions);
+        }
+        status.conditions = status.conditions.take().filter(|conditions| !conditions.is_empty());
         for condition in items_mut(&mut status.conditions) {
             condition.last_update_time.get_or_insert(Time(env.now));
-            condition.last_transition_time.get_or_insert(Time(env.now));
-            if condition.status.is_empty() {
-                condition.status = "True".to_owned();
+            let same = stored.iter().find(|c| c.type_ == condition.type_ && c.status == condition.status);
+            let since = same.and_then(|c| c.last_transition_time.clone());
+            condition.last_transition_time.get_or_insert(since.unwrap_or(Time(env.now)));
+        }
+    }
+
+    fn validate_subresource_update(&self, name: &str, old: &Self, errors: &mut Errors) {
+        let path = FieldPath::new("status");
+        let (new, stored) = (conditions(self), conditions(old));
+        validate_conditions(new, &path.child("conditions"), errors);
+        for kind in LASTING {
+            let (now, before) = (of_kind(new, kind), of_kind(stored, kind));
+            if now < before {
+                let why = format!("updates may not remove a condition of type {kind:?}");
+                errors.push(FieldError::forbidden(&path.child("conditions"), &why));
             }
+        }
+        let certificate = |request: &Self| request.status.as_ref().and_then(|status| status.certificate.clone());
+        let (given, issued) = (certificate(self), certificate(old).filter(|pem| !pem.0.is_empty()));
+        if name == "status" && issued.is_some() && given != issued {
+            let why = "updates may not modify existing certificate content";
+            errors.push(FieldError::forbidden(&path.child("certificate"), why));
         }
     }
 
@@ -86,6 +108,13 @@ impl Kind for CertificateSigningRequest {
         }
         for (index, usage) in items(&self.spec.usages).iter().enumerate() {
             one_of(usage, USAGES, || path.child("usages").index(index), errors);
+            if items(&self.spec.usages)[..index].contains(usage) {
+                errors.push(FieldError::duplicate(&path.child("usages").index(index), usage.as_str()));
+            }
+        }
+        if self.spec.signer_name == LEGACY {
+            let why = "the legacy signerName is not allowed via this API version";
+            errors.push(FieldError::invalid(&path.child("signerName"), LEGACY, why));
         }
         validate_signer(&self.spec.signer_name, &path.child("signerName"), errors);
         if let Some(seconds) = self.spec.expiration_seconds
@@ -93,6 +122,46 @@ impl Kind for CertificateSigningRequest {
         {
             let why = "may not specify a duration less than 600 seconds (10 minutes)";
             errors.push(FieldError::invalid(&path.child("expirationSeconds"), seconds, why));
+        }
+    }
+}
+
+/// Conditions that stay once they are there.
+const LASTING: [&str; 3] = ["Approved", "Denied", "Failed"];
+
+fn conditions(request: &CertificateSigningRequest) -> &[Condition] {
+    request.status.as_ref().map_or(&[], |status| items(&status.conditions))
+}
+
+fn of_kind(conditions: &[Condition], kind: &str) -> usize {
+    conditions.iter().filter(|condition| condition.type_ == kind).count()
+}
+
+fn validate_conditions(conditions: &[Condition], path: &FieldPath, errors: &mut Errors) {
+    for (index, condition) in conditions.iter().enumerate() {
+        let at = path.index(index);
+        let kind = condition.type_.as_str();
+        if kind.is_empty() {
+            errors.push(FieldError::required(&at.child("type"), ""));
+        }
+        let allowed: &[&str] = if LASTING.contains(&kind) { &["True"] } else { &["False", "True", "Unknown"] };
+        if condition.status.is_empty() {
+            errors.push(FieldError::required(&at.child("status"), ""));
+        } else {
+            one_of(&condition.status, allowed, || at.child("status"), errors);
+        }
+        let before = &conditions[..index];
+        let other = match kind {
+            "Approved" => "Denied",
+            "Denied" => "Approved",
+            _ => "",
+        };
+        if !other.is_empty() && of_kind(before, other) > 0 {
+            let why = "Approved and Denied conditions are mutually exclusive";
+            errors.push(FieldError::invalid(&at.child("type"), kind, why));
+        }
+        if of_kind(before, kind) > 0 {
+            errors.push(FieldError::duplicate(&at.child("type"), kind));
         }
     }
 }

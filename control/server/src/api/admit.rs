@@ -3,38 +3,69 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use pal_registry::Admission;
-use pal_resources::Status;
+use pal_resources::{Resource, Status};
 use serde_json::Value;
 
 use super::{At, Call};
 use crate::ClusterCa;
-use crate::auth::{MASTERS, rbac};
-use crate::pki::NODE_CLIENT_SIGNER;
+use crate::auth::rbac::{self, Policy};
+use crate::auth::{Attributes, MASTERS, Target, User};
+use crate::pki::{CLIENT_SIGNER, NODE_CLIENT_SIGNER};
+
+const CERTIFICATES: &str = "certificates.k8s.io";
 
 /// What is asked of an object when it is clear how it will be stored.
 pub(super) fn admission(call: &Call<'_>, at: &At) -> Option<Admission> {
-    if &*at.resource.group != rbac::GROUP {
-        return None;
-    }
     let (policy, user, resource) = (call.api.rbac.policy(), call.user.clone(), at.resource.clone());
-    Some(Admission::new(move |old, new| rbac::no_escalation(&policy, &user, &resource, old, new)))
+    match (&*at.resource.group, &*at.resource.plural, at.subresource()) {
+        (rbac::GROUP, _, _) => {
+            Some(Admission::new(move |old, new| rbac::no_escalation(&policy, &user, &resource, old, new)))
+        }
+        (CERTIFICATES, "certificatesigningrequests", Some("approval")) => {
+            Some(Admission::new(move |_, new| may_for_signer(&policy, &user, "approve", &resource, new)))
+        }
+        (CERTIFICATES, "certificatesigningrequests", Some("status")) => Some(Admission::new(move |old, new| {
+            let changed = old.is_none_or(|old| old["status"] != new["status"]);
+            if changed { may_for_signer(&policy, &user, "sign", &resource, new) } else { Ok(()) }
+        })),
+        _ => None,
+    }
+}
+
+/// Whether the user may do that for the request's signer, or for all of the signer's domain (the CertificateApproval and
+/// CertificateSigning admission plugins).
+fn may_for_signer(
+    policy: &Policy,
+    user: &User,
+    verb: &str,
+    resource: &Resource,
+    request: &Value,
+) -> Result<(), Status> {
+    let signer = request["spec"]["signerName"].as_str().unwrap_or_default();
+    let domain = signer.split_once('/').map_or("", |(domain, _)| domain);
+    let may = |name: &str| {
+        let target = Target { group: CERTIFICATES, resource: "signers", name, ..Target::default() };
+        policy.allows(user, &Attributes::Resource(verb, target)).is_some()
+    };
+    if user.is_in(MASTERS) || may(signer) || may(&format!("{domain}/*")) {
+        return Ok(());
+    }
+    let why = format!("user not permitted to {verb} requests with signerName {signer:?}");
+    Err(Status::forbidden(resource, request["metadata"]["name"].as_str().unwrap_or_default(), &why))
 }
 
 /// Checks an object that is to be created.
 pub(super) fn create(call: &Call<'_>, at: &At, object: &Value) -> Result<(), Status> {
-    if call.user.is_in(MASTERS) {
-        return Ok(());
-    }
     let name = object["metadata"]["name"].as_str().unwrap_or_default();
-    match (&*at.resource.group, &*at.resource.plural) {
-        ("certificates.k8s.io", "certificatesigningrequests") => certificate(call, at, name, object),
-        ("", "nodes") | ("coordination.k8s.io", "leases") => match call.user.node() {
-            Some(node) if name != node => {
-                let why = format!("node {node:?} is not allowed to create {} {name:?}", at.resource.singular);
-                Err(Status::forbidden(&at.resource, name, &why))
-            }
-            _ => Ok(()),
-        },
+    let refuse = |why: &str| Err(Status::forbidden(&at.resource, name, why));
+    match (&*at.resource.group, &*at.resource.plural, call.user.node()) {
+        (CERTIFICATES, "certificatesigningrequests", _) => certificate(call, at, name, object),
+        ("", "nodes", Some(node)) if name != node => {
+            refuse(&format!("node {node:?} is not allowed to modify node {name:?}"))
+        }
+        ("coordination.k8s.io", "leases", Some(node)) if name != node => {
+            refuse("can only access node lease with the same name as the requesting node")
+        }
         _ => Ok(()),
     }
 }
@@ -47,8 +78,14 @@ fn certificate(call: &Call<'_>, at: &At, name: &str, object: &Value) -> Result<(
     let Some(request) = request else { return Ok(()) };
     let subject = match ClusterCa::subject(&request) {
         Ok(subject) => subject,
+        // What others ask of signers elsewhere may have any form; the signers here judge it when they sign.
+        Err(_) if call.user.node().is_none() && !call.user.bootstrapping() => return Ok(()),
         Err(error) => return Err(Status::bad_request(format!("spec.request: {error}"))),
     };
+    // No certificate makes anybody an administrator (the CertificateSubjectRestriction admission plugin).
+    if spec["signerName"] == CLIENT_SIGNER && subject.organizations.iter().any(|group| group == MASTERS) {
+        return refuse(&format!("use of {CLIENT_SIGNER} signer with {MASTERS} group is not allowed"));
+    }
     if let Some(node) = call.user.node() {
         let own = subject.common_name == call.user.name;
         return if own {
@@ -56,6 +93,9 @@ fn certificate(call: &Call<'_>, at: &At, name: &str, object: &Value) -> Result<(
         } else {
             refuse(&format!("node {node:?} may only ask for certificates of its own name"))
         };
+    }
+    if !call.user.bootstrapping() {
+        return Ok(());
     }
     if !call.user.is_in("system:bootstrappers:node") {
         return refuse(

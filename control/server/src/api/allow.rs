@@ -16,15 +16,15 @@ pub(super) enum Decision {
 
 /// Refuses what the user may not do.
 pub(super) async fn check(call: &Call<'_>, attributes: &Attributes<'_>) -> Result<(), Status> {
-    check_for(call, &call.user, attributes).await
-}
-
-/// Refuses what that user, who need not be the caller, may not do.
-pub(super) async fn check_for(call: &Call<'_>, user: &User, attributes: &Attributes<'_>) -> Result<(), Status> {
-    match permitted(call.api, user, attributes).await? {
-        Decision::Allowed(_) => Ok(()),
-        Decision::Refused(why) => Err(forbidden(user, attributes, &why)),
+    let decision = permitted(call.api, &call.user, attributes).await?;
+    let (allowed, why) = match &decision {
+        Decision::Allowed(why) => (true, why),
+        Decision::Refused(why) => (false, why),
+    };
+    if let Some(trail) = call.trail {
+        trail.authorized(allowed, why);
     }
+    if allowed { Ok(()) } else { Err(forbidden(&call.user, attributes, why)) }
 }
 
 /// What the request alone decides, then what stored objects say of nodes, then roles and their bindings.
@@ -39,6 +39,7 @@ pub(super) async fn permitted(api: &Api, user: &User, attributes: &Attributes<'_
             let why = user.node().map(|node| format!("no relationship found between node '{node}' and this object"));
             why_not = why.unwrap_or_default();
         }
+        (Verdict::NotForNodes(why), _) => why_not = why.to_owned(),
         (Verdict::Ask(_) | Verdict::Deny, _) => {}
     }
     Ok(match api.rbac.policy().allows(user, attributes) {
@@ -110,6 +111,7 @@ fn names(pod: &Pod, resource: &str, name: &str) -> bool {
     let Some(spec) = &pod.spec else { return false };
     match resource {
         "serviceaccounts" => spec.service_account_name.as_deref().unwrap_or("default") == name,
+        "persistentvolumeclaims" => volumes(spec).any(|volume| claims(volume, name)),
         "configmaps" => {
             volumes(spec).any(|volume| configures(volume, name)) || containers(spec).any(|c| reads_map(c, name))
         }
@@ -129,6 +131,10 @@ fn volumes(spec: &PodSpec) -> impl Iterator<Item = &Volume> {
 
 fn containers(spec: &PodSpec) -> impl Iterator<Item = &Container> {
     spec.init_containers.iter().flatten().chain(&spec.containers)
+}
+
+fn claims(volume: &Volume, name: &str) -> bool {
+    volume.persistent_volume_claim.as_ref().is_some_and(|claim| claim.claim_name == name)
 }
 
 fn configures(volume: &Volume, name: &str) -> bool {
@@ -178,6 +184,7 @@ mod tests {
                 "imagePullSecrets": [{"name": "pull"}],
                 "volumes": [
                     {"name": "a", "configMap": {"name": "cm-volume"}},
+                    {"name": "d", "persistentVolumeClaim": {"claimName": "claim"}},
                     {"name": "b", "secret": {"secretName": "secret-volume"}},
                     {"name": "c", "projected": {"sources": [
                         {"configMap": {"name": "cm-projected"}}, {"secret": {"name": "secret-projected"}}]}},
@@ -200,6 +207,8 @@ mod tests {
             check("secrets", name, true);
             check("configmaps", name, false);
         }
+        check("persistentvolumeclaims", "claim", true);
+        check("persistentvolumeclaims", "sa", false);
         check("serviceaccounts", "sa", true);
         check("serviceaccounts", "default", false);
     }

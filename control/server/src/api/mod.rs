@@ -57,6 +57,7 @@ pub(crate) use self::reply::{failure, whole};
 use self::accept::{Accepted, Offers};
 use self::query::{Query, WriteQuery};
 use self::route::{ResourcePath, Route};
+use crate::audit::{self, Auditor, Trail};
 use crate::auth::rbac::Rbac;
 use crate::auth::{Attributes, Authenticator, Known, Target, TokenKey, User};
 use crate::wire::{BodyError, read_body};
@@ -80,6 +81,7 @@ pub(crate) struct Keys {
     pub ca: Arc<ClusterCa>,
     pub key: Arc<TokenKey>,
     pub known: Known,
+    pub auditor: Option<Arc<Auditor>>,
 }
 
 /// Everything that answering needs.
@@ -99,6 +101,8 @@ pub(crate) struct Api {
     documents: discovery::Documents,
     figures: figures::Figures,
     summaries: metrics::Summaries,
+    /// Tells of requests, where there is a policy for that.
+    auditor: Option<Arc<Auditor>>,
 }
 
 /// One request on its way.
@@ -110,6 +114,8 @@ struct Call<'a> {
     parts: &'a Parts,
     query: &'a Query<'a>,
     accepted: Accepted,
+    /// What is told of the request.
+    trail: Option<&'a Trail>,
 }
 
 /// The resource that a request is about.
@@ -146,13 +152,17 @@ impl Call<'_> {
     /// The body, as it came.
     async fn body(&self, body: Incoming) -> Result<Bytes, Status> {
         let waits = self.parts.headers.contains_key(EXPECT);
-        read_body(body, BODY_LIMIT, BODY_TIMEOUT, waits).await.map_err(|error| match error {
+        let body = read_body(body, BODY_LIMIT, BODY_TIMEOUT, waits).await.map_err(|error| match error {
             BodyError::TooLarge(limit) => {
                 Status::new(413, Reason::RequestEntityTooLarge, format!("Request entity too large: limit is {limit}"))
             }
             BodyError::TooSlow => Status::new(408, Reason::Timeout, error.to_string()),
             BodyError::Broken(_) => Status::bad_request(error.to_string()),
-        })
+        })?;
+        if let Some(trail) = self.trail {
+            trail.body(&body);
+        }
+        Ok(body)
     }
 
     /// The type that the body is said to have; empty when nothing is said.
@@ -168,7 +178,8 @@ impl Call<'_> {
     }
 
     fn actor(&self) -> Actor {
-        Actor { user: self.user.name.clone(), groups: self.user.groups.clone() }
+        let User { name, uid, groups, extra } = (*self.user).clone();
+        Actor { user: name, uid, groups, extra }
     }
 
     fn write_options(&self, at: &At, query: &WriteQuery) -> WriteOptions {
@@ -192,7 +203,7 @@ impl Api {
         stop: CancellationToken,
         tasks: TaskTracker,
     ) -> Self {
-        let Keys { ca, key, known } = keys;
+        let Keys { ca, key, known, auditor } = keys;
         let authenticator = Authenticator::new(registry.clone(), ca.fingerprint().to_owned(), key.clone(), known);
         let gate = gate::Gate::new(config.max_requests, config.max_streams);
         let (documents, figures) = (discovery::Documents::default(), figures::Figures::default());
@@ -213,6 +224,7 @@ impl Api {
             documents,
             figures,
             summaries,
+            auditor,
         }
     }
 
@@ -225,12 +237,20 @@ impl Api {
         let started = Instant::now();
         let (parts, body) = request.into_parts();
         let query = Query::parse(parts.uri.query());
+        let id = audit::id_of(&parts.headers);
+        let trail = self.auditor.as_ref().map(|auditor| {
+            let asked = route::asked(&parts, &query);
+            Trail::new(auditor, &id, &parts, asked, peer.from.ip())
+        });
         // A fault in one request is that request's alone.
         let mut kind = figures::Kind::path(&parts.method, parts.uri.path());
         let working = self.figures.begin(&parts.method);
-        let answering = AssertUnwindSafe(self.answer(peer, &parts, &query, body, &mut kind)).catch_unwind();
+        let answering = AssertUnwindSafe(self.answer(peer, &parts, &query, trail.as_deref(), body, &mut kind)).catch_unwind();
         let outcome = answering.await.unwrap_or_else(|_| {
             tracing::error!(method = %parts.method, path = parts.uri.path(), "a request failed by a fault in the server");
+            if let Some(trail) = &trail {
+                trail.panicked();
+            }
             Err(Status::internal("the request met a fault in the server"))
         });
         let mut response = outcome.unwrap_or_else(|status| {
@@ -246,12 +266,16 @@ impl Api {
             }
             response
         });
+        if let Some(trail) = trail {
+            response = trail.answered(response).await;
+        }
         if parts.method == Method::HEAD {
             response = reply::headless(response);
         }
         // Objects are of the moment; documents that may be kept say so themselves.
         let headers = response.headers_mut();
         headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache, private"));
+        headers.insert(audit::ID, id);
         let code = response.status().as_u16();
         drop(working);
         self.figures.count(kind, code, started.elapsed());
@@ -264,18 +288,29 @@ impl Api {
         peer: &Caller,
         parts: &Parts,
         query: &Query<'_>,
+        trail: Option<&Trail>,
         body: Incoming,
         kind: &mut figures::Kind,
     ) -> Result<Response<Body>, Status> {
-        let mut user = self.authenticator.user(peer.user.as_ref(), &parts.headers, parts.uri.path()).await?;
+        let proved = self.authenticator.user(peer.user.as_ref(), &parts.headers, parts.uri.path()).await;
+        if let Some(trail) = trail {
+            match &proved {
+                Ok(user) => trail.authenticated(user),
+                Err(_) => trail.stranger(),
+            }
+        }
+        let mut user = proved?;
         cluster::still_a_member(self.store(), &user)?;
         let client = gate::Client::of(&user, peer.from.ip(), parts.uri.path());
         if let Some(other) = impersonate::user(self, &user, &parts.headers).await? {
             user = Arc::new(other);
+            if let Some(trail) = trail {
+                trail.impersonated(&user);
+            }
         }
         let ticket = self.gate.request(&client).await?;
         let route = Route::parse(parts.uri.path());
-        let mut call = Call { api: self, user, client, parts, query, accepted: Accepted::default() };
+        let mut call = Call { api: self, user, client, parts, query, accepted: Accepted::default(), trail };
         match route {
             Route::Other(path) => {
                 let verb = parts.method.as_str().to_ascii_lowercase();
@@ -309,6 +344,7 @@ impl Api {
                 if !connects {
                     let offers = if reviews::are(&path) { Offers::Answers } else { Offers::Objects };
                     call.accepted = accept::accept(&parts.headers, query.pretty(), offers)?;
+                    call.accepted.gzip &= !trail.is_some_and(Trail::tells_answers);
                 }
                 let at = call.at(call.resource(&path).await?, path, verb)?;
                 let warnings = call.warnings(&at);

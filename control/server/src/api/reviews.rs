@@ -43,22 +43,16 @@ pub(super) async fn answer(call: &Call<'_>, at: &At, body: Incoming) -> Result<R
     let status = match &*at.resource.plural {
         "selfsubjectreviews" => json!({"userInfo": user_info(&call.user)}),
         "selfsubjectrulesreviews" => rules(call, spec)?,
-        "subjectaccessreviews" => access(call, &subject(at, spec)?, spec).await?,
+        "subjectaccessreviews" => {
+            check_attributes(at, spec)?;
+            access(call, at, &subject(at, spec)?, spec).await?
+        }
         "localsubjectaccessreviews" => {
-            let asked = spec["resourceAttributes"]["namespace"].as_str();
-            if asked != at.namespace() {
-                let why = format!("must match metadata.namespace: {}", at.namespace().unwrap_or_default());
-                let path = FieldPath::new("spec").child("resourceAttributes").child("namespace");
-                return Err(Status::invalid(
-                    &at.resource,
-                    "",
-                    &[FieldError::invalid(&path, asked.unwrap_or_default(), &why)],
-                ));
-            }
-            access(call, &subject(at, spec)?, spec).await?
+            check_local(at, spec)?;
+            access(call, at, &subject(at, spec)?, spec).await?
         }
         "tokenreviews" => token(call, spec).await?,
-        _ => access(call, &call.user, spec).await?,
+        _ => access(call, at, &call.user, spec).await?,
     };
     review["status"] = status;
     let ordered = ordered(review);
@@ -162,32 +156,61 @@ fn rules_status(rules: &[Rule], more: bool) -> Value {
     status
 }
 
-async fn access(call: &Call<'_>, user: &User, spec: &Value) -> Result<Value, Status> {
+/// What a review asks about must be one thing.
+fn check_attributes(at: &At, spec: &Value) -> Result<(), Status> {
+    let field = |name: &str| FieldPath::new("spec").child(name);
+    let error = match (spec["resourceAttributes"].is_object(), spec["nonResourceAttributes"].is_object()) {
+        (true, false) | (false, true) => return Ok(()),
+        (true, true) => {
+            let why = "cannot be specified in combination with resourceAttributes";
+            FieldError::invalid(&field("nonResourceAttributes"), spec["nonResourceAttributes"].clone(), why)
+        }
+        (false, false) => {
+            let why = "exactly one of nonResourceAttributes or resourceAttributes must be specified";
+            FieldError::invalid(&field("resourceAttributes"), "null", why)
+        }
+    };
+    Err(Status::invalid(&at.resource, "", &[error]))
+}
+
+/// A local review is about resources of its namespace.
+fn check_local(at: &At, spec: &Value) -> Result<(), Status> {
+    check_attributes(at, spec)?;
+    let path = FieldPath::new("spec");
+    let other = &spec["nonResourceAttributes"];
+    let asked = spec["resourceAttributes"]["namespace"].as_str().unwrap_or_default();
+    let error = if other.is_object() {
+        let why = "disallowed on this kind of request";
+        FieldError::invalid(&path.child("nonResourceAttributes"), other.clone(), why)
+    } else if Some(asked) != at.namespace() {
+        let field = path.child("resourceAttributes").child("namespace");
+        FieldError::invalid(&field, asked, "must match metadata.namespace")
+    } else {
+        return Ok(());
+    };
+    Err(Status::invalid(&at.resource, "", &[error]))
+}
+
+async fn access(call: &Call<'_>, at: &At, user: &User, spec: &Value) -> Result<Value, Status> {
+    check_attributes(at, spec)?;
     let text = |value: &'_ Value, key: &str| value[key].as_str().unwrap_or_default().to_owned();
     let (resource, path) = (&spec["resourceAttributes"], &spec["nonResourceAttributes"]);
-    let outcome = match (resource.is_object(), path.is_object()) {
-        (true, false) => {
-            let [verb, group, plural, subresource, namespace, name] =
-                ["verb", "group", "resource", "subresource", "namespace", "name"].map(|key| text(resource, key));
-            let target = Target {
-                group: &group,
-                resource: &plural,
-                subresource: &subresource,
-                namespace: &namespace,
-                name: &name,
-                field_selector: "",
-            };
-            allow::permitted(call.api, user, &Attributes::Resource(&verb, target)).await?
-        }
-        (false, true) => {
-            let (verb, path) = (text(path, "verb"), text(path, "path"));
-            allow::permitted(call.api, user, &Attributes::Path(&verb, &path)).await?
-        }
-        _ => {
-            return Err(Status::bad_request(
-                "spec: Invalid value: exactly one of nonResourceAttributes or resourceAttributes must be specified",
-            ));
-        }
+    let outcome = if resource.is_object() {
+        let [verb, group, plural, subresource, namespace, name] =
+            ["verb", "group", "resource", "subresource", "namespace", "name"].map(|key| text(resource, key));
+        let selector = selector(&resource["fieldSelector"]);
+        let target = Target {
+            group: &group,
+            resource: &plural,
+            subresource: &subresource,
+            namespace: &namespace,
+            name: &name,
+            field_selector: &selector,
+        };
+        allow::permitted(call.api, user, &Attributes::Resource(&verb, target)).await?
+    } else {
+        let (verb, path) = (text(path, "verb"), text(path, "path"));
+        allow::permitted(call.api, user, &Attributes::Path(&verb, &path)).await?
     };
     let (allowed, reason) = match outcome {
         Decision::Allowed(reason) => (true, reason),
@@ -200,6 +223,22 @@ async fn access(call: &Call<'_>, user: &User, spec: &Value) -> Result<Value, Sta
     Ok(status)
 }
 
+/// The field selector of the request that is asked about, as a query has it: as it is given, or put together from what it
+/// requires. What cannot be put so narrows nothing down.
+fn selector(given: &Value) -> String {
+    if let Some(raw) = given["rawSelector"].as_str().filter(|raw| !raw.is_empty()) {
+        return raw.to_owned();
+    }
+    let requirements = given["requirements"].as_array().into_iter().flatten();
+    let terms =
+        requirements.filter_map(|one| match (one["operator"].as_str()?, one["values"].as_array()?.as_slice()) {
+            ("In", [value]) => Some(format!("{}={}", one["key"].as_str()?, value.as_str()?)),
+            ("NotIn", [value]) => Some(format!("{}!={}", one["key"].as_str()?, value.as_str()?)),
+            _ => None,
+        });
+    terms.collect::<Vec<_>>().join(",")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -209,5 +248,16 @@ mod tests {
         let review = ordered(json!({"spec": {}, "status": {}, "apiVersion": "v1", "kind": "X"}));
         let expected = r#"{"kind":"X","apiVersion":"v1","metadata":{},"spec":{},"status":{}}"#;
         assert_eq!(review.to_string(), expected);
+    }
+
+    #[test]
+    fn a_review_may_be_about_a_selection() {
+        let check = |given: Value, expected: &str| assert_eq!(selector(&given), expected, "{given}");
+        check(Value::Null, "");
+        check(json!({"rawSelector": "spec.nodeName=a"}), "spec.nodeName=a");
+        let one = |operator: &str| json!({"key": "spec.nodeName", "operator": operator, "values": ["a"]});
+        check(json!({"requirements": [one("In")]}), "spec.nodeName=a");
+        check(json!({"requirements": [one("In"), one("NotIn")]}), "spec.nodeName=a,spec.nodeName!=a");
+        check(json!({"requirements": [one("Exists")]}), "");
     }
 }

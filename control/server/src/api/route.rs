@@ -1,6 +1,11 @@
 //! What a path names.
 
 use http::Method;
+use http::request::Parts;
+
+use super::allow;
+use super::query::Query;
+use crate::audit::{Asked, Object};
 
 /// A path, taken apart. Segments are decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -132,6 +137,30 @@ pub(crate) fn tells_objects(path: &str, served: impl Fn(&str) -> bool) -> bool {
         Some("apis") => segments.next().is_none_or(served),
         _ => false,
     }
+}
+
+/// The request as the audit log tells it.
+pub(crate) fn asked(parts: &Parts, query: &Query<'_>) -> Asked {
+    let path = parts.uri.path();
+    let Some(route) = Route::resource(path) else {
+        return Asked { verb: parts.method.as_str().to_ascii_lowercase(), path: path.to_owned(), object: None };
+    };
+    let watch = route.watch || query.flag("watch");
+    let verb = verb(&parts.method, route.name.is_some() && !route.watch, watch).to_owned();
+    let selected = || allow::selected_name(query.get("fieldSelector").unwrap_or_default()).map(str::to_owned);
+    // A namespace lies in itself, as kube-apiserver has it.
+    let own = route.plural == "namespaces" && route.group.is_empty();
+    let name = route.name.or_else(selected).unwrap_or_default();
+    let namespace = if own { name.clone() } else { route.namespace.unwrap_or_default() };
+    let object = Object {
+        group: route.group,
+        version: route.version,
+        resource: route.plural,
+        subresource: route.subresource.unwrap_or_default(),
+        namespace,
+        name,
+    };
+    Asked { verb, path: path.to_owned(), object: Some(object) }
 }
 
 /// Whether a segment can be the name of anything: no object has one of the others.

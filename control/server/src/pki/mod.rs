@@ -4,6 +4,7 @@ mod files;
 mod identity;
 mod keys;
 mod request;
+mod several;
 mod subject;
 
 use std::net::IpAddr;

@@ -3,14 +3,14 @@
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
-use rcgen::{CertificateSigningRequestParams, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose, SanType};
+use rcgen::{CertificateSigningRequestParams, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SanType};
 use rustls_pki_types::CertificateSigningRequestDer;
 use rustls_pki_types::pem::PemObject as _;
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::oid_registry::{OID_X509_COMMON_NAME, OID_X509_ORGANIZATION_NAME};
 use x509_parser::prelude::{FromDer as _, GeneralName, ParsedExtension};
 
-use super::{ClusterCa, DAY, LONGEST_REQUEST, PkiError, SERVERS, identity, leaf_params};
+use super::{ClusterCa, DAY, LONGEST_REQUEST, PkiError, SERVERS, files, identity, keys, leaf_params, several};
 use crate::auth::MASTERS;
 
 /// Signs client certificates of nodes.
@@ -107,13 +107,18 @@ impl ClusterCa {
             return Err(PkiError::Request("a certificate authority is not granted".to_owned()));
         }
         // All but the key comes from what was checked and from here, not from the request as another parser reads it.
-        let organizations: Vec<&str> = subject.organizations.iter().map(String::as_str).collect();
+        let organizations: Vec<&str> = subject.organizations.iter().take(1).map(String::as_str).collect();
         let mut params = leaf_params(&subject.common_name, &organizations, now, lifetime(seconds));
         params.subject_alt_names = subject.alternative_names()?;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = uses;
         request.params = params;
-        Ok(request.signed_by(&self.issuer)?.pem())
+        let certificate = request.signed_by(&self.issuer)?;
+        if subject.organizations.len() < 2 {
+            return Ok(certificate.pem());
+        }
+        let key = KeyPair::from_pem(&files::read(&self.dir.join(keys::ROOT_KEY))?)?;
+        several::renamed(certificate.der(), &subject.common_name, &subject.organizations, &key)
     }
 
     fn check_subject(&self, subject: &CsrSubject, signer: &str, names_allowed: bool) -> Result<(), PkiError> {
@@ -123,10 +128,6 @@ impl ClusterCa {
             return refuse("only DNS names and IP addresses are granted");
         }
         if signer == CLIENT_SIGNER {
-            if subject.organizations.len() > 1 {
-                // The certificate's builder holds one attribute of a kind and would drop all but the last.
-                return refuse("more than one organization is not granted");
-            }
             // Who has one of these may do everything.
             if let Some(group) = subject.organizations.iter().find(|group| [MASTERS, SERVERS].contains(&group.as_str()))
             {

@@ -101,6 +101,38 @@ fn a_subject_with_anything_but_one_name_and_organizations_is_malformed() {
 }
 
 #[test]
+fn a_user_in_several_groups_has_them_all_in_its_certificate() {
+    let (_dir, ca) = ca();
+    let check = |second: &str, expected: Result<&[&str], &str>| {
+        let mut params = leaf_params("jane", &["dev"], SystemTime::now(), DAY);
+        params.serial_number = None;
+        params.use_authority_key_identifier_extension = false;
+        // By its number, because the builder holds one attribute of each kind.
+        params.distinguished_name.push(DnType::CustomDnType(vec![2, 5, 4, 10]), second);
+        let key = KeyPair::generate().expect("a key");
+        let csr = params.serialize_request(&key).expect("a request").pem().expect("PEM").into_bytes();
+        match (ca.sign(&csr, CLIENT_SIGNER, 3600, SystemTime::now()), expected) {
+            (Ok(pem), Ok(groups)) => {
+                let der = CertificateDer::from_pem_slice(pem.as_bytes()).expect("DER");
+                let mut found = peer_name(&der).expect("a subject");
+                found.groups.sort();
+                assert_eq!(
+                    (found.user.as_str(), found.groups),
+                    ("jane", groups.iter().map(|g| (*g).to_owned()).collect())
+                );
+                let (_, leaf) = X509Certificate::from_der(&der).expect("a certificate");
+                let (_, root) = X509Certificate::from_der(ca.root()).expect("a certificate");
+                leaf.verify_signature(Some(root.public_key())).expect("the authority's signature");
+            }
+            (Err(error), Err(words)) => assert!(error.to_string().contains(words), "{error}"),
+            (outcome, _) => panic!("{second}: {outcome:?}"),
+        }
+    };
+    check("ops", Ok(&["dev", "ops"]));
+    check("system:masters", Err("system:masters is not granted"));
+}
+
+#[test]
 fn a_certificate_says_what_was_checked() {
     let (_dir, ca) = ca();
     let csr = csr("system:node:a", &["system:nodes"], &["a", "127.0.0.2"]);

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::api::{Api, Keys};
+use crate::audit::Auditor;
 use crate::auth::TokenKey;
 use crate::pki::{ClusterCa, Identity, PkiError};
 use crate::{PeerLinks, ServerConfig, ServerError, Tunnels, access, auth, kubeconfig, leases};
@@ -43,6 +44,7 @@ pub struct Server {
     /// What fetches the keys of those who issue tokens.
     fetching: Vec<JoinHandle<()>>,
     definitions: JoinHandle<()>,
+    auditor: Option<Arc<Auditor>>,
 }
 
 impl Server {
@@ -59,6 +61,7 @@ impl Server {
         let ca = Arc::new(ClusterCa::open(&config.data_dir.join("pki"), SystemTime::now())?);
         let key = TokenKey::from_pkcs8(&ca.service_account_key()?).map_err(ServerError::TokenKey)?;
         let known = access::known(&config.access)?;
+        let auditor = config.audit.as_ref().map(Auditor::open).transpose()?;
         let local = listener.local_addr().map_err(|source| ServerError::Listen { address, source })?;
         let names = names(&config, local, &registry);
         let certificates =
@@ -77,7 +80,7 @@ impl Server {
             config,
             local,
             registry,
-            Keys { ca: ca.clone(), key: Arc::new(key), known },
+            Keys { ca: ca.clone(), key: Arc::new(key), known, auditor: auditor.clone() },
             tunnels.clone(),
             stop.clone(),
             connections.clone(),
@@ -113,6 +116,7 @@ impl Server {
             leases,
             definitions,
             fetching,
+            auditor,
         })
     }
 
@@ -151,6 +155,9 @@ impl Server {
             tracing::warn!(left = self.connections.len(), "closing connections that did not finish");
             self.kill.cancel();
             self.connections.wait().await;
+        }
+        if let Some(auditor) = &self.auditor {
+            auditor.flush().await;
         }
     }
 }

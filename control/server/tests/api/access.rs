@@ -187,6 +187,42 @@ async fn roles_say_who_may_what_and_nobody_gives_more_than_they_hold() {
 }
 
 #[tokio::test]
+async fn certificates_are_approved_by_those_who_may() {
+    const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
+    let cluster = Cluster::start().await;
+    let (admin, jane) = (cluster.admin(), cluster.admin().with("impersonate-user", "jane"));
+    let role = |name: &str, rules: Value| json!({"metadata": {"name": name}, "rules": rules});
+    let bind = |name: &str| {
+        json!({"metadata": {"name": name}, "roleRef": {
+            "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name},
+            "subjects": [{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": "jane"}]})
+    };
+    let group = "certificates.k8s.io";
+    let rules = json!([
+        {"verbs": ["create", "get"], "apiGroups": [group], "resources": ["certificatesigningrequests"]},
+        {"verbs": ["update"], "apiGroups": [group], "resources": ["certificatesigningrequests/approval"]}]);
+    admin.post(&format!("{RBAC}/clusterroles"), &role("asker", rules)).await.ok();
+    admin.post(&format!("{RBAC}/clusterrolebindings"), &bind("asker")).await.ok();
+    let signer = pal_server::pki::CLIENT_SIGNER;
+    let mut made = jane.post(REQUESTS, &signing_request("j", "jane", "dev", signer)).await.ok();
+    assert_eq!(made["spec"]["username"], "jane");
+    let masters = signing_request("m", "jane", "system:masters", signer);
+    let words = "use of kubernetes.io/kube-apiserver-client signer with system:masters group is not allowed";
+    jane.post(REQUESTS, &masters).await.refused(403, words);
+    made["status"]["conditions"] = json!([{"type": "Approved", "status": "True", "reason": "Test"}]);
+    let approval = format!("{REQUESTS}/j/approval");
+    let refusal = jane.send(Method::PUT, &approval, made.to_string()).await;
+    refusal.refused(403, &format!("user not permitted to approve requests with signerName {signer:?}"));
+    let approver = json!([{"verbs": ["approve"], "apiGroups": [group], "resources": ["signers"],
+        "resourceNames": ["kubernetes.io/*"]}]);
+    admin.post(&format!("{RBAC}/clusterroles"), &role("approver", approver)).await.ok();
+    admin.post(&format!("{RBAC}/clusterrolebindings"), &bind("approver")).await.ok();
+    let approved = jane.send(Method::PUT, &approval, made.to_string()).await.ok();
+    assert_eq!(approved["status"]["conditions"][0]["type"], "Approved");
+    cluster.stop().await;
+}
+
+#[tokio::test]
 async fn strangers_leave_half_of_the_connections_to_those_with_a_certificate() {
     let cluster = Cluster::configured(|config| config.max_connections = 3).await;
     let anybody = cluster.anybody();

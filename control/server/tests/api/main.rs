@@ -2,6 +2,7 @@
 
 mod access;
 mod apply;
+mod audit;
 mod cluster;
 mod customs;
 mod fairness;

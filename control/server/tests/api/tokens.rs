@@ -46,6 +46,15 @@ async fn a_bound_token_is_its_objects_for_its_audiences() {
         "serviceAccountName": "sa", "nodeName": "n1", "containers": [{"name": "c", "image": "i"}]}});
     let pod = admin.post(&format!("{CORE}/pods"), &pod).await.ok();
     let uid = pod["metadata"]["uid"].as_str().expect("a uid");
+    // Every pod finds the API where clients look for it; that is nobody's own.
+    let volume = pod["spec"]["volumes"][0]["name"].as_str().expect("a volume");
+    assert!(volume.starts_with("kube-api-access-"), "{volume}");
+    assert_eq!(pod["spec"]["containers"][0]["volumeMounts"][0]["name"], volume);
+    assert!(!pod["metadata"]["managedFields"].to_string().contains("volume"), "{pod}");
+    let plain = json!({"metadata": {"name": "plain"}, "spec": {
+        "automountServiceAccountToken": false, "containers": [{"name": "c", "image": "i"}]}});
+    let plain = admin.post(&format!("{CORE}/pods"), &plain).await.ok();
+    assert!(plain["spec"].get("volumes").is_none(), "{plain}");
     let tokens = format!("{CORE}/serviceaccounts/sa/token");
     let reference = |kind: &str, name: &str, uid: &str| {
         json!({"spec": {"audiences": [ISSUER, "vault"], "boundObjectRef": {

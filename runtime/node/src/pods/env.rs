@@ -8,14 +8,19 @@ use pal_image::Defaults;
 use super::fields::Facts;
 use super::sources::{Data, SourceName, Sources};
 
-/// The variables, in the order in which they came; of two with one name the last counts.
+/// The variables, in the order in which they came; of two with one name the last counts. `services` are those that tell of
+/// Services.
 pub(crate) fn variables(
     container: &Container,
     facts: &Facts<'_>,
+    services: &[(String, String)],
     sources: &Sources,
 ) -> Result<Vec<(String, String)>, String> {
     let mut vars = Variables::default();
     vars.set("HOSTNAME".to_owned(), hostname(facts));
+    for (name, value) in services {
+        vars.set(name.clone(), value.clone());
+    }
     for from in container.env_from.iter().flatten() {
         for (name, value) in all_of(from, sources)? {
             vars.set(name, value);
@@ -194,7 +199,7 @@ mod tests {
             .with(SourceName::ConfigMap("c".into()), &[("a", "1"), ("b=", "x")])
             .with(SourceName::Secret("s".into()), &[("k", "secret")]);
         let container = &pod.spec.as_ref().unwrap().containers[0];
-        let got = variables(container, &facts, &sources);
+        let got = variables(container, &facts, &[], &sources);
         match (got, expected) {
             (Ok(vars), Ok(expected)) => {
                 let vars: Vec<_> = vars.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();

@@ -5,12 +5,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, Pod};
 use pal_lifecycle::{Cause, Event, Run, StartFailure};
 use pal_resources::quantity::Quantity;
 
 use super::fields::Facts;
-use super::sources::{self, Sources};
+use super::sources::{self, Origin, Sources};
 use super::{Shared, env, root, volumes};
 use crate::exec::{self, Asked, Io, Place};
 use crate::logs::{ContainerLog, Stream};
@@ -18,6 +19,8 @@ use crate::runtime::{LaunchSpec, LocalImage, PortClaims, Workload};
 
 /// How long a pod waits at a time for an address, and for objects.
 const PREPARE_LIMIT: Duration = Duration::from_secs(10);
+/// How often volumes that show objects are brought up to date.
+pub(super) const REFRESH: Duration = Duration::from_secs(60);
 /// Where an HTTP service is reached that names no port.
 const DEFAULT_PORT: u16 = 8080;
 /// A pod's word on how long its services may take to answer, in seconds.
@@ -33,7 +36,7 @@ pub(super) async fn prepare(shared: Arc<Shared>, pod: Arc<Pod>, ip: Option<IpAdd
         },
     };
     match set_up_volumes(&shared, &pod, Some(ip)).await {
-        Ok(()) => Event::Prepared { ip },
+        Ok(_) => Event::Prepared { ip },
         Err(message) => {
             shared.addresses.release(ip);
             Event::PrepareFailed { reason: "FailedMount", message }
@@ -41,19 +44,36 @@ pub(super) async fn prepare(shared: Arc<Shared>, pod: Arc<Pod>, ip: Option<IpAdd
     }
 }
 
-/// Makes or refreshes the pod's volumes.
-pub(super) async fn set_up_volumes(shared: &Arc<Shared>, pod: &Arc<Pod>, ip: Option<IpAddr>) -> Result<(), String> {
+/// Makes or refreshes the pod's volumes. What comes back is how long they may stay as they are now; nothing where they
+/// always do.
+pub(super) async fn set_up_volumes(
+    shared: &Arc<Shared>,
+    pod: &Arc<Pod>,
+    ip: Option<IpAddr>,
+) -> Result<Option<Duration>, String> {
     if pod.spec.as_ref().is_none_or(|s| s.volumes.as_ref().is_none_or(Vec::is_empty)) {
-        return Ok(());
+        return Ok(None);
     }
     let sources = fetch(shared, pod, sources::of_volumes(pod)).await?;
+    let next = next_look(sources::follow_objects(pod), sources.renew(), Timestamp::now());
     let (shared, pod) = (shared.clone(), pod.clone());
     let work = move || {
         let facts = Facts { pod: &pod, ip, host_ip: shared.host_ip, capacity: shared.capacity };
         let uid = pod.metadata.uid.as_deref().unwrap_or_default();
         volumes::set_up(&shared.volumes_dir.join(uid).join("volumes"), &facts, &sources)
     };
-    tokio::task::spawn_blocking(work).await.map_err(|e| e.to_string())?
+    tokio::task::spawn_blocking(work).await.map_err(|e| e.to_string())??;
+    Ok(next)
+}
+
+/// When volumes are looked at again: soon where they follow objects, or where a token could not be renewed in its time;
+/// else when a token is to be renewed.
+fn next_look(follow_objects: bool, renew: Option<Timestamp>, now: Timestamp) -> Option<Duration> {
+    if follow_objects {
+        return Some(REFRESH);
+    }
+    let left = renew.map(|renew| Duration::try_from(now.duration_until(renew)).unwrap_or_default());
+    left.map(|left| left.max(REFRESH))
 }
 
 async fn fetch(shared: &Shared, pod: &Pod, names: Vec<sources::SourceName>) -> Result<Sources, String> {
@@ -62,7 +82,8 @@ async fn fetch(shared: &Shared, pod: &Pod, names: Vec<sources::SourceName>) -> R
     }
     let namespace = pod.metadata.namespace.as_deref().unwrap_or("default");
     let kept = shared.volumes_dir.join(pod.metadata.uid.as_deref().unwrap_or_default()).join("objects");
-    let fetched = tokio::time::timeout(PREPARE_LIMIT, Sources::fetch(&shared.client, namespace, names, &kept)).await;
+    let origin = Origin { client: &shared.client, namespace, kept: &kept, root_ca: &shared.root_ca };
+    let fetched = tokio::time::timeout(PREPARE_LIMIT, Sources::fetch(origin, names)).await;
     fetched.map_err(|_| "the server gave no answer".to_owned())?
 }
 
@@ -81,7 +102,9 @@ pub(super) async fn start(
     let container = sources::container(spec, run.container).ok_or_else(|| wrong("no such container".to_owned()))?;
     let sources = fetch(&shared, &pod, sources::of_env(container)).await.map_err(wrong)?;
     let facts = Facts { pod: &pod, ip: Some(ip.into()), host_ip: shared.host_ip, capacity: shared.capacity };
-    let mut variables = env::variables(container, &facts, &sources).map_err(wrong)?;
+    let namespace = pod.metadata.namespace.as_deref().unwrap_or("default");
+    let services = shared.services.variables(namespace, spec.enable_service_links.unwrap_or(true));
+    let mut variables = env::variables(container, &facts, &services, &sources).map_err(wrong)?;
     let uid = pod.metadata.uid.as_deref().unwrap_or_default();
     let pod_dir = shared.volumes_dir.join(uid);
     let mut mounts = mounts(&pod_dir, &pod, container, &variables).map_err(wrong)?;
@@ -167,4 +190,24 @@ fn ports(container: &Container, usual: Option<u16>) -> Vec<u16> {
         ports.push(usual.unwrap_or(DEFAULT_PORT));
     }
     ports
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn volumes_are_looked_at_when_something_in_them_may_have_changed() {
+        let at = |second: i64| Timestamp::from_second(second).unwrap();
+        let check = |follow: bool, renew: Option<i64>, expected: Option<u64>| {
+            let found = next_look(follow, renew.map(at), at(1000));
+            assert_eq!(found, expected.map(Duration::from_secs), "{follow} {renew:?}");
+        };
+        check(false, None, None);
+        check(true, None, Some(60));
+        check(true, Some(4000), Some(60));
+        check(false, Some(4000), Some(3000));
+        check(false, Some(1010), Some(60));
+        check(false, Some(500), Some(60));
+    }
 }

@@ -9,7 +9,9 @@ mod records;
 mod report;
 mod reporting;
 mod root;
+pub(crate) mod services;
 mod sources;
+mod tokens;
 mod volumes;
 mod worker;
 
@@ -45,6 +47,10 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     pub(crate) host_ip: IpAddr,
     pub(crate) capacity: Capacity,
+    /// What containers are told of Services.
+    pub(crate) services: services::Services,
+    /// The cluster's root certificate, PEM.
+    pub(crate) root_ca: String,
     /// Below it, each pod's volumes by uid.
     pub(crate) volumes_dir: PathBuf,
     /// Where the node's blocks of addresses are kept.

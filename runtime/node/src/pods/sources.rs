@@ -1,4 +1,4 @@
-//! The ConfigMaps and Secrets that a pod refers to, fetched.
+//! The ConfigMaps, Secrets and tokens that a pod refers to, fetched.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,9 +8,11 @@ use std::path::{Path, PathBuf};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use futures::stream::{self, StreamExt};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Container, Pod, PodSpec, Secret, Volume};
 use kube::api::Api;
 
+use super::tokens::{self, TokenName};
 use crate::disk;
 
 /// What is referred to.
@@ -18,13 +20,23 @@ use crate::disk;
 pub(crate) enum SourceName {
     ConfigMap(String),
     Secret(String),
+    /// A token of the pod's account, which is the one entry [`TOKEN`].
+    Token(TokenName),
 }
+
+/// The key of a token.
+pub(crate) const TOKEN: &str = "token";
+/// What every namespace has by this name is the cluster's root certificate, which the node has too: it need not be asked
+/// for, nor waited for in a new namespace.
+const ROOT_CA: &str = "kube-root-ca.crt";
+const CA_KEY: &str = "ca.crt";
 
 impl std::fmt::Display for SourceName {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::ConfigMap(name) => write!(f, "configmap {name:?}"),
             Self::Secret(name) => write!(f, "secret {name:?}"),
+            Self::Token(name) => name.fmt(f),
         }
     }
 }
@@ -34,46 +46,76 @@ pub(crate) type Data = BTreeMap<String, Vec<u8>>;
 
 /// All that was fetched; those that do not exist are `None`.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Sources(BTreeMap<SourceName, Option<Data>>);
+pub(crate) struct Sources {
+    data: BTreeMap<SourceName, Option<Data>>,
+    /// When the first of the tokens is to be renewed.
+    renew: Option<Timestamp>,
+}
+
+/// Where what is referred to comes from.
+#[derive(Clone, Copy)]
+pub(crate) struct Origin<'a> {
+    pub(crate) client: &'a kube::Client,
+    pub(crate) namespace: &'a str,
+    /// Where all that was fetched is kept for the time when no server answers.
+    pub(crate) kept: &'a Path,
+    /// The cluster's root certificate, PEM.
+    pub(crate) root_ca: &'a str,
+}
 
 impl Sources {
     /// The content, or in words that there is none.
     pub(crate) fn get(&self, name: &SourceName) -> Result<&Data, String> {
-        self.0.get(name).and_then(Option::as_ref).ok_or_else(|| format!("{name} not found"))
+        self.data.get(name).and_then(Option::as_ref).ok_or_else(|| format!("{name} not found"))
     }
 
     #[cfg(test)]
     pub(crate) fn with(mut self, name: SourceName, data: &[(&str, &str)]) -> Self {
         let data = data.iter().map(|(k, v)| ((*k).to_owned(), v.as_bytes().to_vec())).collect();
-        self.0.insert(name, Some(data));
+        self.data.insert(name, Some(data));
         self
     }
 
-    /// Fetches what `names` says. What no server answers for is taken from `kept`, where everything that was fetched is
-    /// kept for that; an error is what cannot be had from either.
-    pub(crate) async fn fetch(
-        client: &kube::Client,
-        namespace: &str,
-        names: Vec<SourceName>,
-        kept: &Path,
-    ) -> Result<Self, String> {
+    /// When the first of the tokens is to be renewed.
+    pub(crate) fn renew(&self) -> Option<Timestamp> {
+        self.renew
+    }
+
+    /// Fetches what `names` says. What no server answers for is taken from what was kept; an error is what cannot be had
+    /// from either.
+    pub(crate) async fn fetch(origin: Origin<'_>, names: Vec<SourceName>) -> Result<Self, String> {
         let fetched = stream::iter(names).map(|name| async move {
-            let data = match ask(client, namespace, &name).await {
+            if let SourceName::Token(token) = &name {
+                let held = tokens::get(origin.client, origin.namespace, token, origin.kept).await?;
+                let data = Data::from([(TOKEN.to_owned(), held.text.into_bytes())]);
+                return Ok::<_, String>((name, Some(data), Some(held.renew)));
+            }
+            let data = match ask(origin, &name).await {
                 Ok(data) => {
-                    keep(kept, &name, data.as_ref()).map_err(|e| format!("{name} cannot be kept: {e}"))?;
+                    keep(origin.kept, &name, data.as_ref()).map_err(|e| format!("{name} cannot be kept: {e}"))?;
                     data
                 }
-                Err(why) => Some(recall(kept, &name).ok_or_else(|| format!("{name} cannot be read: {why}"))?),
+                Err(why) => Some(recall(origin.kept, &name).ok_or_else(|| format!("{name} cannot be read: {why}"))?),
             };
-            Ok::<_, String>((name, data))
+            Ok((name, data, None))
         });
-        let fetched: Vec<_> = fetched.buffered(4).collect().await;
-        Ok(Self(fetched.into_iter().collect::<Result<_, _>>()?))
+        let mut fetched = fetched.buffered(4);
+        let mut sources = Self::default();
+        while let Some(one) = fetched.next().await {
+            let (name, data, renew) = one?;
+            sources.data.insert(name, data);
+            sources.renew = [sources.renew, renew].into_iter().flatten().min();
+        }
+        Ok(sources)
     }
 }
 
-async fn ask(client: &kube::Client, namespace: &str, name: &SourceName) -> Result<Option<Data>, String> {
+async fn ask(origin: Origin<'_>, name: &SourceName) -> Result<Option<Data>, String> {
+    let Origin { client, namespace, root_ca, .. } = origin;
     let got = match name {
+        SourceName::ConfigMap(n) if n == ROOT_CA => {
+            return Ok(Some(Data::from([(CA_KEY.to_owned(), root_ca.as_bytes().to_vec())])));
+        }
         SourceName::ConfigMap(n) => {
             let object = Api::namespaced(client.clone(), namespace).get_opt(n).await;
             object.map(|o| o.map(of_config_map))
@@ -82,6 +124,8 @@ async fn ask(client: &kube::Client, namespace: &str, name: &SourceName) -> Resul
             let object = Api::namespaced(client.clone(), namespace).get_opt(n).await;
             object.map(|o| o.map(of_secret))
         }
+        // Tokens are had in another way.
+        SourceName::Token(_) => Ok(None),
     };
     got.map_err(|e| match &e {
         kube::Error::Api(status) => status.message.clone(),
@@ -94,6 +138,7 @@ fn kept_file(dir: &Path, name: &SourceName) -> PathBuf {
     match name {
         SourceName::ConfigMap(n) => dir.join(format!("configmap-{n}.json")),
         SourceName::Secret(n) => dir.join(format!("secret-{n}.json")),
+        SourceName::Token(_) => dir.join("token.json"),
     }
 }
 
@@ -131,13 +176,34 @@ fn of_secret(object: Secret) -> Data {
 /// What the pod's volumes refer to.
 pub(crate) fn of_volumes(pod: &Pod) -> Vec<SourceName> {
     let volumes = pod.spec.as_ref().and_then(|s| s.volumes.as_deref()).unwrap_or_default();
-    let mut names: Vec<SourceName> = volumes.iter().flat_map(of_volume).collect();
+    let mut names: Vec<SourceName> = volumes.iter().flat_map(|volume| of_volume(pod, volume)).collect();
     names.sort();
     names.dedup();
     names
 }
 
-fn of_volume(volume: &Volume) -> Vec<SourceName> {
+/// Whether the pod's volumes show what may change at any time: objects, or labels and annotations. Tokens say themselves when
+/// they are renewed, and the root certificate and the pod's own name and namespace stay as they are.
+pub(crate) fn follow_objects(pod: &Pod) -> bool {
+    let volumes = pod.spec.as_ref().and_then(|s| s.volumes.as_deref()).unwrap_or_default();
+    let object = |name: &SourceName| match name {
+        SourceName::ConfigMap(name) => name != ROOT_CA,
+        SourceName::Secret(_) => true,
+        SourceName::Token(_) => false,
+    };
+    let projected = volumes.iter().flat_map(|v| v.projected.iter().flat_map(|p| p.sources.iter().flatten()));
+    let projected = projected.filter_map(|source| source.downward_api.as_ref()?.items.as_ref()).flatten();
+    let own = volumes.iter().filter_map(|v| v.downward_api.as_ref()?.items.as_ref()).flatten();
+    let mut fields = projected.chain(own).filter_map(|item| item.field_ref.as_ref());
+    of_volumes(pod).iter().any(object)
+        || fields.any(|field| {
+            ["metadata.labels", "metadata.annotations"]
+                .iter()
+                .any(|field_path| field.field_path.starts_with(field_path))
+        })
+}
+
+fn of_volume(pod: &Pod, volume: &Volume) -> Vec<SourceName> {
     let mut names = Vec::new();
     if let Some(source) = &volume.config_map {
         names.push(SourceName::ConfigMap(source.name.clone()));
@@ -148,6 +214,7 @@ fn of_volume(volume: &Volume) -> Vec<SourceName> {
     for source in volume.projected.iter().flat_map(|p| p.sources.iter().flatten()) {
         names.extend(source.config_map.as_ref().map(|s| SourceName::ConfigMap(s.name.clone())));
         names.extend(source.secret.as_ref().map(|s| SourceName::Secret(s.name.clone())));
+        names.extend(source.service_account_token.as_ref().map(|s| SourceName::Token(TokenName::new(pod, s))));
     }
     names
 }

@@ -276,6 +276,8 @@ fn shared(path: &std::path::Path, api: &FakeApi, runtime: Arc<FakeRuntime>, reco
         clock: Clock::start(),
         host_ip: "10.0.0.1".parse().unwrap(),
         capacity: Capacity { cpu_millis: 1000, memory_bytes: 1 << 30 },
+        services: Default::default(),
+        root_ca: "PEM".to_owned(),
         volumes_dir: path.join("volumes"),
         blocks_file: path.join("blocks.json"),
         writes: Semaphore::new(4),

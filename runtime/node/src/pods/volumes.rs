@@ -15,7 +15,8 @@ use rustix::fs::{AtFlags, CWD, linkat};
 
 use super::env::expand;
 use super::fields::Facts;
-use super::sources::{Data, SourceName, Sources};
+use super::sources::{Data, SourceName, Sources, TOKEN};
+use super::tokens::TokenName;
 use crate::disk;
 
 /// A file of a volume.
@@ -42,12 +43,6 @@ pub(crate) fn set_up(dir: &Path, facts: &Facts<'_>, sources: &Sources) -> Result
         }
     }
     Ok(())
-}
-
-/// Whether the pod has volumes whose content follows objects.
-pub(crate) fn follow_objects(pod: &Pod) -> bool {
-    let volumes = pod.spec.as_ref().and_then(|s| s.volumes.as_deref()).unwrap_or_default();
-    volumes.iter().any(|v| v.empty_dir.is_none())
 }
 
 fn files_of(volume: &Volume, facts: &Facts<'_>, sources: &Sources) -> Result<Files, String> {
@@ -86,8 +81,14 @@ fn add_projection(
         add_keys(files, sources, &SourceName::Secret(v.name.clone()), v.items.as_deref(), mode, v.optional)
     } else if let Some(v) = &projection.downward_api {
         add_fields(files, facts, v.items.as_deref(), mode)
+    } else if let Some(v) = &projection.service_account_token {
+        let name = SourceName::Token(TokenName::new(facts.pod, v));
+        let bytes = sources.get(&name)?.get(TOKEN).cloned().unwrap_or_default();
+        files.insert(inside(&v.path)?, FileContent { bytes, mode: mode_of(mode, 0o644) });
+        Ok(())
     } else {
-        Err("a projected source is not supported; configMap, secret and downwardAPI are".to_owned())
+        let supported = "configMap, secret, downwardAPI and serviceAccountToken are";
+        Err(format!("a projected source is not supported; {supported}"))
     }
 }
 

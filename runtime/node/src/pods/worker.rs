@@ -16,15 +16,13 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::launch::{self, REFRESH};
 use super::report;
 use super::reporting::{Reported, Reporting, save};
-use super::{PodHandle, Shared, Wanted, launch, volumes};
+use super::{PodHandle, Shared, Wanted, sources};
 use crate::exec::Container;
 use crate::logs::ContainerLog;
 use crate::runtime::{LocalImage, PortClaims, Workload};
-
-/// How often volumes that show objects are brought up to date.
-const REFRESH: Duration = Duration::from_secs(60);
 
 /// What a job brought.
 pub(super) enum Done {
@@ -35,7 +33,8 @@ pub(super) enum Done {
     /// The hook before the run's end is through, or its time is over.
     PreStop(Run, Result<(), String>),
     Reported(Reported),
-    Refreshed,
+    /// The volumes are up to date, for that long.
+    Refreshed(Option<Duration>),
 }
 
 /// A run that is starting or running.
@@ -158,10 +157,11 @@ impl Worker {
             self.refresh = None;
             let (shared, pod, ip) = (self.shared.clone(), self.pod.clone(), self.address);
             self.jobs.push(Box::pin(async move {
-                if let Err(why) = launch::set_up_volumes(&shared, &pod, ip).await {
+                let next = launch::set_up_volumes(&shared, &pod, ip).await.unwrap_or_else(|why| {
                     tracing::debug!(pod = pod.metadata.name, why, "volumes not refreshed");
-                }
-                Done::Refreshed
+                    Some(REFRESH)
+                });
+                Done::Refreshed(next)
             }));
         }
     }
@@ -202,7 +202,9 @@ impl Worker {
                     Event::Prepared { ip } => {
                         self.address = Some(*ip);
                         self.handle.hold(self.address);
-                        self.refresh = volumes::follow_objects(&self.pod).then(next_refresh);
+                        // The first look tells how long it is to the next.
+                        let any = !sources::of_volumes(&self.pod).is_empty() || sources::follow_objects(&self.pod);
+                        self.refresh = any.then(|| next_refresh(REFRESH));
                     }
                     Event::Exited(run, _) => self.end_run(*run),
                     _ => {}
@@ -229,7 +231,7 @@ impl Worker {
                     self.step(Event::Gone);
                 }
             }
-            Done::Refreshed => self.refresh = Some(next_refresh()),
+            Done::Refreshed(next) => self.refresh = next.map(next_refresh),
         }
     }
 
@@ -279,8 +281,9 @@ impl Worker {
     }
 }
 
-fn next_refresh() -> Instant {
-    Instant::now() + REFRESH.mul_f64(rand::random_range(0.8..1.2))
+/// Not all at once, and a token not before its time.
+fn next_refresh(after: Duration) -> Instant {
+    Instant::now() + after + REFRESH.mul_f64(rand::random_range(0.0..0.4))
 }
 
 async fn sleep_until(at: Option<Instant>) {

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::addresses::Block;
 use crate::disk;
+use crate::pods::services;
 use crate::register::PEER_ADDRESS;
 
 /// Namespace and name.
@@ -79,6 +80,15 @@ impl Known {
         };
         disk::replace(path, &serde_json::to_vec(&kept).map_err(io::Error::other)?, 0o600)
     }
+}
+
+/// What containers are told of the Services: of those that have an address and a port.
+pub(super) fn told(known: &Known) -> services::All {
+    let told = known.services.iter().filter_map(|(key, facts)| {
+        let ports: Vec<(String, u16)> = facts.ports.iter().map(|(name, port, _)| (name.clone(), *port)).collect();
+        Some((key.clone(), services::Told { address: facts.cluster_ip?, ports }))
+    });
+    told.filter(|(_, told)| !told.ports.is_empty()).collect()
 }
 
 pub(super) fn key<K: kube::Resource>(object: &K) -> Key {

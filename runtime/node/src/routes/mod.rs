@@ -16,7 +16,7 @@ use pal_network::{Network, PortConflict};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use self::facts::{Key, Known, NodeFacts, ServiceFacts, key, service_facts, service_routes, slice_facts};
+use self::facts::{Key, Known, NodeFacts, ServiceFacts, key, service_facts, service_routes, slice_facts, told};
 use crate::events::Occurrence;
 use crate::pods::Shared;
 use crate::watch::observe;
@@ -44,6 +44,7 @@ impl Routes {
     /// With what was known when the agent was there last.
     pub(crate) fn new(node: String, network: Network, shared: Arc<Shared>, file: PathBuf) -> Arc<Self> {
         let known = Known::load(&file);
+        shared.services.set(told(&known));
         let changed = Notify::new();
         changed.notify_one();
         Arc::new(Self { node, network, shared, file, known: Mutex::new(known), changed, version: AtomicU64::new(0) })
@@ -133,8 +134,8 @@ impl Routes {
         }
     }
 
-    /// Tells the network all. Returns the NodePorts that could not be opened; those in `told` were told of before.
-    fn tell(&self, told: &HashSet<u16>) -> HashSet<u16> {
+    /// Tells the network all. Returns the NodePorts that could not be opened; those in `noted` were told of before.
+    fn tell(&self, noted: &HashSet<u16>) -> HashSet<u16> {
         let (routes, peers, blocks) = {
             let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
             let nodes = || known.nodes.iter().map(|((_, name), facts)| (name, facts));
@@ -142,11 +143,12 @@ impl Routes {
             let peers: HashMap<_, _> = peers.filter_map(|(name, f)| Some((name.clone(), f.peer?))).collect();
             let blocks =
                 nodes().flat_map(|(name, f)| f.blocks.iter().flat_map(|b| b.thirds()).map(|b| (b, name.clone())));
+            self.shared.services.set(told(&known));
             (service_routes(&known), peers, blocks.collect())
         };
         self.network.set_nodes(peers, blocks);
         let conflicts = self.network.set_services(&routes);
-        for conflict in conflicts.iter().filter(|c| !told.contains(&c.address.port())) {
+        for conflict in conflicts.iter().filter(|c| !noted.contains(&c.address.port())) {
             tracing::warn!(%conflict, "node port");
             self.note(conflict);
         }

@@ -90,6 +90,7 @@ async fn a_joining_node_gets_its_certificate_and_an_impostor_does_not() {
         actor: pal_registry::Actor {
             user: "system:bootstrap:abcdef".to_owned(),
             groups: vec!["system:bootstrappers".to_owned(), "system:authenticated".to_owned()],
+            ..pal_registry::Actor::default()
         },
         ..pal_registry::WriteOptions::default()
     };

@@ -1,5 +1,5 @@
 use base64::Engine;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{check_change_refused, check_refused, created, of, updated};
 use crate::kinds::{field_labels, selectable};
@@ -108,6 +108,47 @@ fn a_signing_request_is_decided_and_signed_apart() {
             "spec.usages: Required value",
             "spec.signerName: Invalid value: \"c\": must be a fully qualified domain and path of the form 'example.com/signer-name'",
             "spec.expirationSeconds: Invalid value: 5: may not specify a duration less than 600 seconds (10 minutes)",
+        ],
+    );
+}
+
+#[test]
+fn what_was_decided_of_a_request_stays() {
+    let pem = "-----BEGIN CERTIFICATE REQUEST-----\n-----END CERTIFICATE REQUEST-----\n";
+    let request = base64::engine::general_purpose::STANDARD.encode(pem);
+    let given = json!({"spec": {"request": request, "signerName": "a.b/c", "usages": ["client auth"]}});
+    const KIND: &str = "CertificateSigningRequest";
+    let new = created(KIND, given.clone());
+    let condition = |kind: &str, status: &str| json!({"type": kind, "status": status});
+    let with = |conditions: &[Value]| json!({"status": {"conditions": conditions}});
+    let approved = updated(KIND, &new, Some("approval"), with(&[condition("Approved", "True")])).expect("valid");
+    let issued = updated(KIND, &approved, Some("status"), json!({"status": {"certificate": "eA=="}})).expect("valid");
+    assert_eq!(issued["status"]["conditions"][0]["type"], "Approved");
+    let check = |old: &Value, part: &str, change: Value, expected: &str| {
+        let message = updated(KIND, old, Some(part), change.clone()).expect_err("a refusal").message;
+        assert!(message.contains(expected), "{change}: {message}");
+    };
+    let gone = "status.conditions: Forbidden: updates may not remove a condition of type \"Approved\"";
+    check(&approved, "approval", with(&[]), gone);
+    check(&approved, "approval", with(&[condition("Denied", "True")]), gone);
+    let both = [condition("Approved", "True"), condition("Denied", "True")];
+    check(&new, "approval", with(&both), "status.conditions[1].type: Invalid value: \"Denied\": Approved and Denied");
+    let twice = [condition("Approved", "True"), condition("Approved", "True")];
+    check(&new, "approval", with(&twice), "status.conditions[1].type: Duplicate value: \"Approved\"");
+    check(&new, "approval", with(&[condition("Approved", "False")]), "status.conditions[0].status: Unsupported value");
+    check(&new, "approval", with(&[condition("", "True")]), "status.conditions[0].type: Required value");
+    check(&issued, "status", json!({"status": {"certificate": "eQ=="}}), "may not modify existing certificate content");
+    let failed = updated(KIND, &new, Some("status"), with(&[condition("Failed", "True")])).expect("valid");
+    check(&failed, "status", with(&[]), "updates may not remove a condition of type \"Failed\"");
+    let mut legacy = given;
+    legacy["spec"]["signerName"] = "kubernetes.io/legacy-unknown".into();
+    legacy["spec"]["usages"] = json!(["client auth", "client auth"]);
+    check_refused(
+        KIND,
+        legacy,
+        &[
+            "spec.usages[1]: Duplicate value: \"client auth\"",
+            "spec.signerName: Invalid value: \"kubernetes.io/legacy-unknown\": the legacy signerName is not allowed via this API version",
         ],
     );
 }
