@@ -66,7 +66,8 @@ async fn a_node_reaches_its_own_pods_and_what_they_name() {
     node.get("/api/v1/namespaces/default/secrets/yours").await.refused(403, "no relationship found");
     node.get("/api/v1/namespaces/default/secrets").await.refused(403, "cannot list resource \"secrets\"");
     assert_eq!(node.post("/api/v1/nodes", &json!({"metadata": {"name": "n1"}})).await.code, 201);
-    node.post("/api/v1/nodes", &json!({"metadata": {"name": "n2"}})).await.refused(403, "is not allowed to create");
+    let others = node.post("/api/v1/nodes", &json!({"metadata": {"name": "n2"}})).await;
+    others.refused(403, "node \"n1\" is not allowed to modify node \"n2\"");
     let merge = node.clone().with("content-type", "application/merge-patch+json");
     let label = json!({"metadata": {"labels": {"node-role.kubernetes.io/control-plane": ""}}}).to_string();
     let words = "is not allowed to modify labels: node-role.kubernetes.io/control-plane";
@@ -79,7 +80,8 @@ async fn a_node_reaches_its_own_pods_and_what_they_name() {
     assert_eq!(merge.send(Method::PATCH, "/api/v1/nodes/n1", zone).await.code, 200);
     let leases = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases";
     assert_eq!(node.post(leases, &json!({"metadata": {"name": "n1"}})).await.code, 201);
-    node.post(leases, &json!({"metadata": {"name": "n2"}})).await.refused(403, "is not allowed to create");
+    let others = node.post(leases, &json!({"metadata": {"name": "n2"}})).await;
+    others.refused(403, "can only access node lease with the same name as the requesting node");
     let status = json!({"status": {"phase": "Running"}}).to_string();
     let merge = node.clone().with("content-type", "application/merge-patch+json");
     assert_eq!(merge.send(Method::PATCH, &format!("{PODS}/own/status"), status.clone()).await.code, 200);
