@@ -125,11 +125,12 @@ async fn an_informer_misses_and_repeats_nothing_over_restarts_of_the_server() {
     })
     .await;
     hear.abort();
-    let told = state();
-    assert_eq!(told.versions, expected, "each version of each object once, in order");
-    assert_eq!(told.deleted, ["b0", "b1", "b2"].map(str::to_owned).into());
-    assert_eq!(told.now.keys().map(String::as_str).collect::<Vec<_>>(), ["a0", "a1", "a2", "last"]);
-    assert_eq!(told.beginnings, 1, "it was never sent back to a list");
-    drop(told);
+    {
+        let told = state();
+        assert_eq!(told.versions, expected, "each version of each object once, in order");
+        assert_eq!(told.deleted, ["b0", "b1", "b2"].map(str::to_owned).into());
+        assert_eq!(told.now.keys().map(String::as_str).collect::<Vec<_>>(), ["a0", "a1", "a2", "last"]);
+        assert_eq!(told.beginnings, 1, "it was never sent back to a list");
+    }
     cluster.stop().await;
 }

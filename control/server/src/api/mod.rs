@@ -245,7 +245,8 @@ impl Api {
         // A fault in one request is that request's alone.
         let mut kind = figures::Kind::path(&parts.method, parts.uri.path());
         let working = self.figures.begin(&parts.method);
-        let answering = AssertUnwindSafe(self.answer(peer, &parts, &query, trail.as_deref(), body, &mut kind)).catch_unwind();
+        let answering =
+            AssertUnwindSafe(self.answer(peer, &parts, &query, trail.as_deref(), body, &mut kind)).catch_unwind();
         let outcome = answering.await.unwrap_or_else(|_| {
             tracing::error!(method = %parts.method, path = parts.uri.path(), "a request failed by a fault in the server");
             if let Some(trail) = &trail {
