@@ -130,7 +130,12 @@ async fn every_generator_makes_its_object_and_every_kind_is_explained() {
     has(&kubectl.ok("autoscale deploy web --max=3 --cpu=50%").await, &["autoscaled"]);
     assert_eq!(kubectl.ok("create token default").await.matches('.').count(), 2);
     for kind in kubectl.ok("api-resources --no-headers -o name").await.lines() {
-        has(&kubectl.ok(&format!("explain {kind} --recursive")).await, &["KIND:", "VERSION:", "FIELDS:", "metadata"]);
+        // A name that the core group has too is taken for that, and what follows for a field.
+        let line = match kind {
+            "events.events.k8s.io" => "events --api-version=events.k8s.io/v1",
+            kind => kind,
+        };
+        has(&kubectl.ok(&format!("explain {line} --recursive")).await, &["KIND:", "VERSION:", "FIELDS:", "metadata"]);
     }
     cluster.stop().await;
 }

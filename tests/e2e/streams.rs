@@ -17,6 +17,7 @@ async fn serving() -> Option<(Cluster, Kubectl)> {
     let cluster = pal().up(&[]).await;
     cluster.pal(&format!("run web --image {}", repository("examples/hello/hello.wasm"))).await.ok();
     let kubectl = cluster.kubectl()?;
+    kubectl.ok("rollout status deploy/web --timeout=90s").await;
     Some((cluster, kubectl))
 }
 
@@ -40,7 +41,7 @@ async fn ports_are_forwarded_over_websocket_and_over_spdy() {
         for path in ["one", "two"] {
             let answer = get(&format!("{url}/{path}")).await.expect("an answer");
             assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
-            assert!(answer.body.contains("hello"), "{}", answer.body);
+            assert!(answer.body.contains("Hello from web-"), "{}", answer.body);
         }
         child.kill().await.expect("kubectl is ours");
     }
@@ -60,12 +61,12 @@ async fn services_pods_and_nodes_are_reached_through_the_api() {
     let service = format!("get --raw /api/v1/namespaces/default/services/web:{port}/proxy/path");
     wait_until(LIMIT, "an endpoint", async || {
         let run = kubectl.run(&service).await;
-        if run.code == Some(0) && run.stdout.contains("hello") { Ok(()) } else { Err(format!("{run:?}")) }
+        if run.code == Some(0) && run.stdout.contains("Hello from web-") { Ok(()) } else { Err(format!("{run:?}")) }
     })
     .await;
     let pod = kubectl.ok("get pods -l app=web -o name").await.trim().replace("pod/", "");
     let answer = kubectl.ok(&format!("get --raw /api/v1/namespaces/default/pods/{pod}/proxy/")).await;
-    assert!(answer.contains("hello"), "{answer}");
+    assert!(answer.contains("Hello from web-"), "{answer}");
     let refused = kubectl.run(&format!("get --raw /api/v1/namespaces/default/pods/{pod}:9/proxy/")).await.refused();
     assert!(refused.contains("connect: connection refused"), "{refused}");
     let node = kubectl.ok("get nodes -o name").await.trim().replace("node/", "");

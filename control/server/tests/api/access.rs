@@ -25,7 +25,7 @@ fn signing_request(name: &str, common_name: &str, organization: &str, signer: &s
 async fn strangers_see_only_that_the_server_is_there() {
     let cluster = Cluster::start().await;
     let anybody = cluster.anybody();
-    for path in ["/livez", "/readyz", "/healthz", "/readyz/store", "/version", "/version/", "/cluster-info"] {
+    for path in ["/livez", "/readyz", "/healthz", "/readyz/etcd", "/version", "/version/", "/cluster-info"] {
         assert_eq!(anybody.get(path).await.code, 200, "{path}");
     }
     assert_eq!(anybody.get("/cluster-info").await.text(), cluster.server.ca().root_pem());
