@@ -2,8 +2,8 @@
 
 use http::StatusCode;
 use pal_tests::{Cluster, Kubectl, get, wait_until};
-use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::Child;
+use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStdout};
 
 use crate::{LIMIT, pal, repository};
 
@@ -21,8 +21,12 @@ async fn serving() -> Option<(Cluster, Kubectl)> {
     Some((cluster, kubectl))
 }
 
-/// A port-forward that goes on, and the URL at which it listens.
-async fn forward(kubectl: &Kubectl, line: &str, environment: &[(&str, &str)]) -> (Child, String) {
+/// A port-forward that goes on, and the URL at which it listens. kubectl ends when nobody takes what it says.
+async fn forward(
+    kubectl: &Kubectl,
+    line: &str,
+    environment: &[(&str, &str)],
+) -> (Child, Lines<BufReader<ChildStdout>>, String) {
     let mut command = kubectl.command(line);
     command.envs(environment.iter().copied());
     let mut child = command.spawn().expect("kubectl starts");
@@ -30,14 +34,15 @@ async fn forward(kubectl: &Kubectl, line: &str, environment: &[(&str, &str)]) ->
     let line = tokio::time::timeout(LIMIT, lines.next_line()).await.expect("a line in time").expect("text");
     let line = line.expect("it listens");
     let address = line.split_whitespace().find(|word| word.starts_with("127.0.0.1:")).expect("an address");
-    (child, format!("http://{address}"))
+    let url = format!("http://{address}");
+    (child, lines, url)
 }
 
 #[tokio::test]
 async fn ports_are_forwarded_over_websocket_and_over_spdy() {
     let Some((cluster, kubectl)) = serving().await else { return };
     for environment in [SPDY, &[]] {
-        let (mut child, url) = forward(&kubectl, "port-forward deploy/web :8080", environment).await;
+        let (mut child, _lines, url) = forward(&kubectl, "port-forward deploy/web :8080", environment).await;
         for path in ["one", "two"] {
             let answer = get(&format!("{url}/{path}")).await.expect("an answer");
             assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
@@ -46,7 +51,7 @@ async fn ports_are_forwarded_over_websocket_and_over_spdy() {
         child.kill().await.expect("kubectl is ours");
     }
     // Nothing listens there.
-    let (child, url) = forward(&kubectl, "port-forward deploy/web :9", &[]).await;
+    let (child, _lines, url) = forward(&kubectl, "port-forward deploy/web :9", &[]).await;
     get(&url).await.expect_err("nobody answers");
     let ended = tokio::time::timeout(LIMIT, child.wait_with_output()).await.expect("it ends").expect("kubectl ran");
     let said = String::from_utf8_lossy(&ended.stderr).into_owned();
