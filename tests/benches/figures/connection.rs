@@ -59,6 +59,9 @@ impl Connection {
     pub async fn create(&mut self, path: &str, body: String) -> bool {
         let request = Request::post(path).header("host", &self.authority).header("content-type", "application/json");
         let request = request.body(Full::new(Bytes::from(body))).expect("a request");
+        if self.sender.ready().await.is_err() {
+            return false;
+        }
         let Ok(response) = self.sender.send_request(request).await else { return false };
         let good = response.status() == StatusCode::CREATED;
         response.into_body().collect().await.is_ok() && good
@@ -68,6 +71,7 @@ impl Connection {
     pub async fn begin(&mut self, path: &str, accept: &str) -> Response<Incoming> {
         let request = Request::get(path).header("host", &self.authority).header("accept", accept);
         let request = request.body(Full::default()).expect("a request");
+        self.sender.ready().await.expect("the connection goes on");
         let response = self.sender.send_request(request).await.expect("an answer");
         assert_eq!(response.status(), StatusCode::OK, "{path}");
         response
