@@ -36,7 +36,7 @@ impl Registry {
                     Ok(object) => return Ok(Patched { object, created: true, warnings: Vec::new() }),
                     // Someone made it meanwhile: it is applied to that.
                     Err(status) if status.reason == Some(pal_resources::Reason::AlreadyExists) => continue,
-                    Err(_) if self.was_behind(seen).await => continue,
+                    Err(_) if self.was_behind(seen).await? => continue,
                     Err(status) => return Err(status),
                 }
             }

@@ -58,7 +58,7 @@ impl Registry {
         let seen = self.shared.store.applied().revision();
         let again = (!self.shared.store.is_sole()).then(|| body.clone());
         match (self.create_here(resource, namespace, body, None, options).await, again) {
-            (Err(_), Some(body)) if self.was_behind(seen).await => {
+            (Err(_), Some(body)) if self.was_behind(seen).await? => {
                 self.create_here(resource, namespace, body, None, options).await
             }
             (outcome, _) => outcome,

@@ -63,8 +63,13 @@ impl Registry {
     }
 
     /// Whether this server, which stood at `seen`, had not applied all that was answered by then. It has when this returns.
-    pub(crate) async fn was_behind(&self, seen: Revision) -> bool {
-        !self.shared.store.is_sole() && self.shared.store.consistent().await.is_ok_and(|now| now.revision() > seen)
+    /// An error when that cannot be known, as without a leader: nothing may be refused by what this server has then.
+    pub(crate) async fn was_behind(&self, seen: Revision) -> Result<bool, Status> {
+        if self.shared.store.is_sole() {
+            return Ok(false);
+        }
+        let now = self.shared.store.consistent().await.map_err(|error| store_failure(&error))?;
+        Ok(now.revision() > seen)
     }
 
     pub(crate) fn env(&self) -> Env {

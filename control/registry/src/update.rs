@@ -182,7 +182,7 @@ impl Registry {
             let (entry, old, adapted, decision) = match looked {
                 Ok(looked) => looked,
                 // What is refused must be refused by what the cluster holds, not by what this server still has.
-                Err(_) if self.was_behind(snapshot.revision()).await => continue,
+                Err(_) if self.was_behind(snapshot.revision()).await? => continue,
                 Err(status) => return Err(status),
             };
             let done = match decision.outcome {
