@@ -62,25 +62,23 @@ pub(super) fn violations(subject: &Subject<'_>, restricted: bool) -> Vec<Violati
     found.into_iter().flatten().collect()
 }
 
-fn apparmor(subject: &Subject<'_>) -> Option<Violation> {
-    let mut parts = Vec::new();
+/// Who set such a profile to other types than those that a runtime has, and to which.
+fn profiles(subject: &Subject<'_>, field: &str) -> (Option<String>, BTreeSet<String>) {
     let bad = |context: &Value| {
-        let kind = context["appArmorProfile"]["type"].as_str();
+        let kind = context[field]["type"].as_str();
         kind.filter(|kind| !matches!(*kind, "RuntimeDefault" | "Localhost")).map(str::to_owned)
     };
-    let mut values = BTreeSet::new();
     let pod = bad(subject.context());
-    let names: Vec<String> = subject
-        .containers()
-        .filter(|container| {
-            let given = bad(&container["securityContext"]);
-            values.extend(given.clone());
-            given.is_some()
-        })
-        .map(name)
-        .collect();
-    values.extend(pod.clone());
-    if let Some(setters) = setters(pod.is_some(), &names) {
+    let mut values: BTreeSet<String> = pod.iter().cloned().collect();
+    values.extend(subject.containers().filter_map(|container| bad(&container["securityContext"])));
+    let names = subject.named(|container| bad(&container["securityContext"]).is_some());
+    (setters(pod.is_some(), &names), values)
+}
+
+fn apparmor(subject: &Subject<'_>) -> Option<Violation> {
+    let mut parts = Vec::new();
+    let (setters, values) = profiles(subject, "appArmorProfile");
+    if let Some(setters) = setters {
         parts.push(format!("{setters} must not set AppArmor profile type to {}", quoted(&values)));
     }
     let annotations = subject.metadata["annotations"].as_object().into_iter().flatten();
@@ -245,23 +243,8 @@ fn seccomp(subject: &Subject<'_>) -> Option<Violation> {
     if subject.minor < 19 {
         return None;
     }
-    let bad = |context: &Value| {
-        let kind = context["seccompProfile"]["type"].as_str();
-        kind.filter(|kind| !matches!(*kind, "RuntimeDefault" | "Localhost")).map(str::to_owned)
-    };
-    let mut values = BTreeSet::new();
-    let pod = bad(subject.context());
-    values.extend(pod.clone());
-    let names: Vec<String> = subject
-        .containers()
-        .filter(|container| {
-            let given = bad(&container["securityContext"]);
-            values.extend(given.clone());
-            given.is_some()
-        })
-        .map(name)
-        .collect();
-    let setters = setters(pod.is_some(), &names)?;
+    let (setters, values) = profiles(subject, "seccompProfile");
+    let setters = setters?;
     let detail = format!("{setters} must not set securityContext.seccompProfile.type to {}", quoted(&values));
     Some(violation("seccompProfile", detail))
 }
