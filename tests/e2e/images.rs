@@ -1,28 +1,10 @@
 //! Manifests as the world writes them: images `busybox`, `nginx` and `pause`, commands, probes and hooks.
 
 use http::StatusCode;
-use pal_tests::{Cluster, Kubectl, get, wait_until};
-use serde_json::Value;
+use pal_tests::{Kubectl, get, wait_until};
 
+use crate::pods::{pod, until};
 use crate::{LIMIT, pal};
-
-async fn pod(cluster: &Cluster, name: &str) -> Result<Value, String> {
-    cluster.object(&format!("/api/v1/namespaces/default/pods/{name}")).await
-}
-
-/// Waits until a pod's field is as wanted.
-async fn until(cluster: &Cluster, name: &str, pointer: &str, wanted: &str) -> Value {
-    wait_until(LIMIT, &format!("{name}: {pointer} is {wanted}"), async || {
-        let pod = pod(cluster, name).await?;
-        let found = match pod.pointer(pointer) {
-            Some(Value::String(text)) => text.clone(),
-            Some(other) => other.to_string(),
-            None => String::new(),
-        };
-        if found == wanted { Ok(pod) } else { Err(pod["status"].to_string()) }
-    })
-    .await
-}
 
 fn busybox(name: &str, fields: &str) -> String {
     format!(

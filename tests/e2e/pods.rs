@@ -23,12 +23,13 @@ spec:
     )
 }
 
-async fn pod(cluster: &Cluster, name: &str) -> Result<Value, String> {
+/// A pod as it is now.
+pub(crate) async fn pod(cluster: &Cluster, name: &str) -> Result<Value, String> {
     cluster.object(&format!("/api/v1/namespaces/default/pods/{name}")).await
 }
 
 /// Waits until what a look at the pod gives is as wanted.
-async fn until(cluster: &Cluster, name: &str, pointer: &str, wanted: &str) -> Value {
+pub(crate) async fn until(cluster: &Cluster, name: &str, pointer: &str, wanted: &str) -> Value {
     wait_until(LIMIT, &format!("{name}: {pointer} is {wanted}"), async || {
         let pod = pod(cluster, name).await?;
         let found = match pod.pointer(pointer) {

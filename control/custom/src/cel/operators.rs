@@ -22,8 +22,8 @@ pub(super) fn apply<'a>(name: &str, values: &[V<'a>], meter: &mut Meter) -> Outc
         (ops::LESS | ops::LESS_EQUALS | ops::GREATER | ops::GREATER_EQUALS, [a, b]) => compare(name, a, b, meter),
         (ops::IN, [item, range]) => contains(item, range, meter).map(V::Bool),
         (ops::ADD, [a, b]) => add(a, b, meter),
-        (_, [V::Int(a), V::Int(b)]) => whole(name, *a, *b).map(V::Int),
-        (_, [V::Uint(a), V::Uint(b)]) => unsigned(name, *a, *b).map(V::Uint),
+        (_, [V::Int(a), V::Int(b)]) => INT.apply(name, *a, *b).map(V::Int),
+        (_, [V::Uint(a), V::Uint(b)]) => UINT.apply(name, *a, *b).map(V::Uint),
         (_, [V::Double(a), V::Double(b)]) => match name {
             ops::SUBSTRACT => Ok(V::Double(a - b)),
             ops::MULTIPLY => Ok(V::Double(a * b)),
@@ -37,8 +37,11 @@ pub(super) fn apply<'a>(name: &str, values: &[V<'a>], meter: &mut Meter) -> Outc
     }
 }
 
+const OVERFLOW: &str = "integer overflow";
+const UNSIGNED_OVERFLOW: &str = "unsigned integer overflow";
+
 fn overflow() -> Fail {
-    Fail::error("integer overflow")
+    Fail::error(OVERFLOW)
 }
 
 fn nanoseconds(span: SignedDuration) -> Result<i64, Fail> {
@@ -88,9 +91,7 @@ pub(super) fn contains<'a>(item: &V<'a>, range: &V<'a>, meter: &mut Meter) -> Re
 fn add<'a>(a: &V<'a>, b: &V<'a>, meter: &mut Meter) -> Outcome<'a> {
     match (a, b) {
         (V::Int(a), V::Int(b)) => a.checked_add(*b).map(V::Int).ok_or_else(overflow),
-        (V::Uint(a), V::Uint(b)) => {
-            a.checked_add(*b).map(V::Uint).ok_or_else(|| Fail::error("unsigned integer overflow"))
-        }
+        (V::Uint(a), V::Uint(b)) => a.checked_add(*b).map(V::Uint).ok_or_else(|| Fail::error(UNSIGNED_OVERFLOW)),
         (V::Double(a), V::Double(b)) => Ok(V::Double(a + b)),
         (V::Text(a), V::Text(b)) => {
             meter.charge_text(a.len() + b.len())?;
@@ -142,36 +143,45 @@ fn concatenate<'a>(a: &V<'a>, b: &V<'a>, meter: &mut Meter) -> Outcome<'a> {
     Ok(V::List(Rc::new(items)))
 }
 
-fn whole(name: &str, a: i64, b: i64) -> Result<i64, Fail> {
-    match name {
-        ops::DIVIDE if b == 0 => return Err(Fail::error("division by zero")),
-        ops::MODULO if b == 0 => return Err(Fail::error("modulus by zero")),
-        _ => {}
-    }
-    let result = match name {
-        ops::SUBSTRACT => a.checked_sub(b),
-        ops::MULTIPLY => a.checked_mul(b),
-        ops::DIVIDE => a.checked_div(b),
-        ops::MODULO => a.checked_rem(b),
-        _ => return Err(Fail::no_overload()),
-    };
-    result.ok_or_else(overflow)
+/// What the operators do that are not defined for every two numbers of a kind: none where the result has no such number.
+struct Checked<T> {
+    subtract: fn(T, T) -> Option<T>,
+    multiply: fn(T, T) -> Option<T>,
+    divide: fn(T, T) -> Option<T>,
+    remainder: fn(T, T) -> Option<T>,
+    overflow: &'static str,
 }
 
-fn unsigned(name: &str, a: u64, b: u64) -> Result<u64, Fail> {
-    match name {
-        ops::DIVIDE if b == 0 => return Err(Fail::error("division by zero")),
-        ops::MODULO if b == 0 => return Err(Fail::error("modulus by zero")),
-        _ => {}
+const INT: Checked<i64> = Checked {
+    subtract: i64::checked_sub,
+    multiply: i64::checked_mul,
+    divide: i64::checked_div,
+    remainder: i64::checked_rem,
+    overflow: OVERFLOW,
+};
+
+const UINT: Checked<u64> = Checked {
+    subtract: u64::checked_sub,
+    multiply: u64::checked_mul,
+    divide: u64::checked_div,
+    remainder: u64::checked_rem,
+    overflow: UNSIGNED_OVERFLOW,
+};
+
+impl<T: Default + PartialEq> Checked<T> {
+    fn apply(&self, name: &str, a: T, b: T) -> Result<T, Fail> {
+        let zero = b == T::default();
+        let result = match name {
+            ops::DIVIDE if zero => return Err(Fail::error("division by zero")),
+            ops::MODULO if zero => return Err(Fail::error("modulus by zero")),
+            ops::SUBSTRACT => (self.subtract)(a, b),
+            ops::MULTIPLY => (self.multiply)(a, b),
+            ops::DIVIDE => (self.divide)(a, b),
+            ops::MODULO => (self.remainder)(a, b),
+            _ => return Err(Fail::no_overload()),
+        };
+        result.ok_or_else(|| Fail::error(self.overflow))
     }
-    let result = match name {
-        ops::SUBSTRACT => a.checked_sub(b),
-        ops::MULTIPLY => a.checked_mul(b),
-        ops::DIVIDE => a.checked_div(b),
-        ops::MODULO => a.checked_rem(b),
-        _ => return Err(Fail::no_overload()),
-    };
-    result.ok_or_else(|| Fail::error("unsigned integer overflow"))
 }
 
 /// `list[0]`, `map['key']`.

@@ -2,15 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Response, StatusCode};
-use http_body::{Body as _, Frame, SizeHint};
+use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use jiff::Timestamp;
 use pal_resources::resource;
@@ -19,8 +17,9 @@ use serde_json::Value;
 use super::Auditor;
 use super::event::{self, Told};
 use super::policy::{Asked, Level, Stage, Verdict};
+use crate::Body;
 use crate::auth::User;
-use crate::{Body, BoxError};
+use crate::wire::Held;
 
 /// Names a request in logs; clients may choose it.
 pub(crate) const ID: HeaderName = HeaderName::from_static("audit-id");
@@ -155,7 +154,7 @@ impl Trail {
         self.state().code = code.as_u16();
         if self.is_long_running() && code.as_u16() < 400 {
             self.tell(&self.state(), Stage::ResponseStarted);
-            return response.map(|body| Lasting { body, trail: self }.boxed_unsync());
+            return response.map(|body| Held::with(Completion(self), body));
         }
         let wanted = level == Level::RequestResponse || !code.is_success();
         let response = if wanted { self.read(response).await } else { response };
@@ -234,31 +233,11 @@ impl Trail {
     }
 }
 
-/// An answer that goes on, and what is told at its end.
-struct Lasting {
-    body: Body,
-    trail: Arc<Trail>,
-}
+/// Tells at the end of an answer that goes on that it is complete.
+struct Completion(Arc<Trail>);
 
-impl http_body::Body for Lasting {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-impl Drop for Lasting {
+impl Drop for Completion {
     fn drop(&mut self) {
-        self.trail.tell(&self.trail.state(), Stage::ResponseComplete);
+        self.0.tell(&self.0.state(), Stage::ResponseComplete);
     }
 }

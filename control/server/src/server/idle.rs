@@ -1,16 +1,13 @@
 //! Whether a connection is of any use: the requests under way on it.
 
-use std::pin::Pin;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::Response;
-use http_body::{Body as _, Frame, SizeHint};
-use http_body_util::BodyExt as _;
+use http_body::Body as _;
 use tokio::sync::watch;
 
-use crate::{Body, BoxError};
+use crate::Body;
+use crate::wire::Held;
 
 /// Shorter answers are done with once they are there. A peer that does not take such a one keeps no request under way,
 /// and all that strangers are answered is as short.
@@ -58,7 +55,7 @@ impl UnderWay {
         if response.body().size_hint().exact().is_some_and(|size| size <= SHORT) {
             return response;
         }
-        response.map(|body| Counted { body, _under_way: self }.boxed_unsync())
+        response.map(|body| Held::with(self, body))
     }
 }
 
@@ -68,34 +65,14 @@ impl Drop for UnderWay {
     }
 }
 
-/// An answer's body during which its request is under way.
-struct Counted {
-    body: Body,
-    _under_way: UnderWay,
-}
-
-impl http_body::Body for Counted {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use http_body_util::{Full, StreamBody};
+    use bytes::Bytes;
+    use http_body::Frame;
+    use http_body_util::{BodyExt as _, Full, StreamBody};
 
     use super::*;
+    use crate::BoxError;
 
     const LIMIT: Duration = Duration::from_millis(20);
 

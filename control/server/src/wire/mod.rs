@@ -1,11 +1,13 @@
 //! Bytes and connections: limits on slow peers, bodies, compression.
 
 mod compress;
+mod held;
 mod io;
 mod reading;
 mod splice;
 
 pub(crate) use compress::compressed;
+pub(crate) use held::Held;
 pub(crate) use io::{Guarded, LastRead, Patience};
 pub(crate) use reading::{BodyError, read_body};
 pub(crate) use splice::{Size, Spliced};
