@@ -172,5 +172,13 @@ async fn kubectl_runs_programs_in_containers_and_copies_files() {
     assert_eq!(kubectl.ok("exec waits -- cat /tmp/copied").await, "copied\n");
     kubectl.ok(&format!("cp waits:/tmp/copied {}", path(&back))).await;
     assert_eq!(std::fs::read_to_string(&back).expect("it came back"), "copied\n");
+
+    // A container that comes later sees the other one's files.
+    let look = "head -n 1; cat /proc/1/root/tmp/copied; exit 4";
+    let debug = ["debug", "waits", "-iq", "--image=busybox", "--target=c", "-c", "later", "--", "sh", "-c", look];
+    assert_eq!(kubectl.words(&debug, "typed\n").await.ok(), "typed\ncopied\n");
+    let pod = until(&cluster, "waits", "/status/ephemeralContainerStatuses/0/state/terminated/exitCode", "4").await;
+    assert_eq!(pod["status"]["phase"], "Running");
+    assert_eq!(kubectl.ok("logs waits -c later").await, "typed\ncopied\n");
     cluster.stop().await;
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::Now;
-use crate::container::{Ended, Stage, StopCause};
+use crate::container::{ContainerState, Ended, Stage, StopCause};
 use crate::event::{Cause, Effect, Event, Exit, Image, ImageFailure, Run, StartFailure};
 use crate::hook::HookKind;
 use crate::plan::{AGES, ContainerKind, PodPlan, ProbeKind, PullPolicy, RestartPolicy};
@@ -215,6 +215,7 @@ impl PodState {
         state.end(Ended::new(run.attempt, exit, Some(since), now.wall));
         let again = match (must_end, plan.kind) {
             (true, _) => false,
+            (_, ContainerKind::Ephemeral) => false,
             _ if stop == Some(StopCause::Changed) => true,
             (_, ContainerKind::Sidecar) => true,
             (_, ContainerKind::Init) => code != 0 && self.plan.restart_policy != RestartPolicy::Never,
@@ -265,12 +266,15 @@ impl PodState {
     }
 
     fn updated(&mut self, plan: Arc<PodPlan>, now: Now, out: &mut Effects) {
-        if plan.containers.len() != self.plan.containers.len() {
-            // The API lets nobody add or remove containers of a pod.
+        let known = self.containers.len();
+        if plan.containers.len() < known || plan.containers[known..].iter().any(|c| c.kind != ContainerKind::Ephemeral)
+        {
+            // The API lets nobody remove containers of a pod, nor add others than these.
             return;
         }
+        self.containers.resize_with(plan.containers.len(), ContainerState::new);
         let old = std::mem::replace(&mut self.plan, plan);
-        for i in 0..self.containers.len() {
+        for i in 0..known {
             if old.containers[i].image == self.plan.containers[i].image {
                 continue;
             }

@@ -80,8 +80,10 @@ impl PodState {
             Phase::Succeeded => Some(Unmet { reason: "PodCompleted", message: None }),
             Phase::Failed => Some(Unmet { reason: "PodFailed", message: None }),
             _ => {
-                let unready =
-                    |i: usize, kind| kind != ContainerKind::Init && !self.containers[i].ready(&self.plan.containers[i]);
+                let unready = |i: usize, _| {
+                    let plan = &self.plan.containers[i];
+                    plan.counts_for_ready() && !self.containers[i].ready(plan)
+                };
                 let names = self.names(unready);
                 let message = Some(format!("containers with unready status: [{}]", names.join(" ")));
                 Some(Unmet { reason: "ContainersNotReady", message })

@@ -29,7 +29,9 @@ mod tests;
 pub use conditions::{Urgency, urgency};
 pub use event::{Cause, Effect, Event, Exit, Image, ImageFailure, Note, Run, StartFailure};
 pub use hook::{Hook, HookKind};
-pub use plan::{ContainerKind, ContainerPlan, PodPlan, ProbeAction, ProbeKind, ProbePlan, PullPolicy, RestartPolicy};
+pub use plan::{
+    ContainerKind, ContainerPlan, PodPlan, ProbeAction, ProbeKind, ProbePlan, PullPolicy, RestartPolicy, as_container,
+};
 pub use state::PodState;
 pub use status::Report;
 

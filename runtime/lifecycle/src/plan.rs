@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{Container, ContainerPort, HTTPGetAction, Pod, PodSpec, Probe};
+use k8s_openapi::api::core::v1::{Container, ContainerPort, EphemeralContainer, HTTPGetAction, Pod, PodSpec, Probe};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use crate::hook::{Hook, HookKind, Hooks};
@@ -38,6 +38,19 @@ pub enum ContainerKind {
     Sidecar,
     /// One of `containers`.
     Main,
+    /// One of `ephemeralContainers`: it comes to a pod that is there already, runs once, and counts for nothing else.
+    Ephemeral,
+}
+
+impl ContainerKind {
+    /// The list of the manifest that has it.
+    pub fn list(self) -> &'static str {
+        match self {
+            Self::Init | Self::Sidecar => "initContainers",
+            Self::Main => "containers",
+            Self::Ephemeral => "ephemeralContainers",
+        }
+    }
 }
 
 /// Which probe.
@@ -130,6 +143,11 @@ pub struct ContainerPlan {
 }
 
 impl ContainerPlan {
+    /// Whether the pod is not ready without it.
+    pub(crate) fn counts_for_ready(&self) -> bool {
+        matches!(self.kind, ContainerKind::Sidecar | ContainerKind::Main)
+    }
+
     /// The probe of that kind.
     pub fn probe(&self, kind: ProbeKind) -> Option<&ProbePlan> {
         self.probes[kind as usize].as_deref()
@@ -158,7 +176,7 @@ pub struct PodPlan {
     pub active_deadline: Option<Duration>,
     /// Conditions that must hold too before the pod is ready.
     pub readiness_gates: Vec<String>,
-    /// Init containers first, in order, then the others.
+    /// Init containers first, in order, then the others, and those that came later at the end.
     pub containers: Vec<ContainerPlan>,
 }
 
@@ -184,7 +202,9 @@ impl PodPlan {
             plan
         };
         let init = init.iter().map(|c| of(c, init_kind(c)));
-        let containers = init.chain(main.iter().map(|c| of(c, ContainerKind::Main))).collect();
+        let later = spec.and_then(|s| s.ephemeral_containers.as_deref()).unwrap_or_default();
+        let later = later.iter().map(|c| of(&as_container(c), ContainerKind::Ephemeral));
+        let containers = init.chain(main.iter().map(|c| of(c, ContainerKind::Main))).chain(later).collect();
         let gates = spec.and_then(|s| s.readiness_gates.as_deref()).unwrap_or_default();
         Self {
             label: format!("{name}_{namespace}({uid})"),
@@ -201,6 +221,27 @@ impl PodPlan {
     /// The container of that name.
     pub fn index_of(&self, name: &str) -> Option<usize> {
         self.containers.iter().position(|c| c.name == name)
+    }
+}
+
+/// The manifest of a container that came later, in the form of the others.
+pub fn as_container(later: &EphemeralContainer) -> Container {
+    let own = later.clone();
+    Container {
+        name: own.name,
+        image: own.image,
+        image_pull_policy: own.image_pull_policy,
+        command: own.command,
+        args: own.args,
+        working_dir: own.working_dir,
+        env: own.env,
+        env_from: own.env_from,
+        volume_mounts: own.volume_mounts,
+        security_context: own.security_context,
+        stdin: own.stdin,
+        stdin_once: own.stdin_once,
+        tty: own.tty,
+        ..Container::default()
     }
 }
 

@@ -32,7 +32,8 @@ impl PodState {
         if status.reason.as_deref() == Some("DeadlineExceeded") {
             state.failure = Some(DEADLINE_EXCEEDED);
         }
-        let reported = || status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
+        let lists = [&status.init_container_statuses, &status.container_statuses, &status.ephemeral_container_statuses];
+        let reported = || lists.into_iter().flatten().flatten();
         let plan = Arc::clone(&state.plan);
         for (plan_of, container) in plan.containers.iter().zip(&mut state.containers) {
             if let Some(old) = reported().find(|c| c.name == plan_of.name) {
@@ -94,6 +95,7 @@ fn recall(
     let code = container.last.as_ref().map_or(0, |last| last.code);
     let again = match plan.kind {
         ContainerKind::Sidecar => true,
+        ContainerKind::Ephemeral => false,
         ContainerKind::Init => code != 0 && policy != RestartPolicy::Never,
         ContainerKind::Main => policy == RestartPolicy::Always || (policy == RestartPolicy::OnFailure && code != 0),
     };

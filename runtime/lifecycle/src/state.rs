@@ -165,8 +165,11 @@ impl PodState {
 
     /// Whether it is the container's turn to be run.
     pub(crate) fn eligible(&self, index: usize) -> bool {
-        if self.plan.containers[index].kind == ContainerKind::Main && self.initialized {
-            return true;
+        match self.plan.containers[index].kind {
+            ContainerKind::Main if self.initialized => return true,
+            // It may be there to find out why the others do not come up.
+            ContainerKind::Ephemeral => return true,
+            _ => {}
         }
         (0..index).all(|i| self.lets_next_start(i))
     }
@@ -177,7 +180,7 @@ impl PodState {
         match plan.kind {
             ContainerKind::Init => state.done() == Some(0),
             ContainerKind::Sidecar => state.started(plan) || self.initialized,
-            ContainerKind::Main => true,
+            ContainerKind::Main | ContainerKind::Ephemeral => true,
         }
     }
 
@@ -194,7 +197,7 @@ impl PodState {
         let mut mains = self.plan.containers.iter().zip(&self.containers);
         self.initialized
             && self.failure.is_none()
-            && mains.all(|(plan, state)| plan.kind == ContainerKind::Init || state.ready(plan))
+            && mains.all(|(plan, state)| !plan.counts_for_ready() || state.ready(plan))
     }
 
     pub(crate) fn phase(&self) -> Phase {

@@ -27,12 +27,10 @@ pub struct Report {
 impl PodState {
     /// The status as it is to be written.
     pub fn status(&self, report: &Report) -> PodStatus {
-        let of = |init: bool| -> Option<Vec<ContainerStatus>> {
+        let of = |list: &str| -> Option<Vec<ContainerStatus>> {
             let pairs = self.plan.containers.iter().zip(&self.containers);
-            let list: Vec<_> = pairs
-                .filter(|(p, _)| (p.kind != ContainerKind::Main) == init)
-                .map(|(p, s)| self.container_status(p, s))
-                .collect();
+            let list: Vec<_> =
+                pairs.filter(|(p, _)| p.kind.list() == list).map(|(p, s)| self.container_status(p, s)).collect();
             (!list.is_empty()).then_some(list)
         };
         let ip = self.ip.map(|ip| ip.to_string());
@@ -41,8 +39,9 @@ impl PodState {
             phase: Some(self.phase().as_str().to_owned()),
             observed_generation: self.plan.generation,
             conditions: Some(self.conditions(report.scheduled)),
-            container_statuses: of(false),
-            init_container_statuses: of(true),
+            container_statuses: of(ContainerKind::Main.list()),
+            init_container_statuses: of(ContainerKind::Init.list()),
+            ephemeral_container_statuses: of(ContainerKind::Ephemeral.list()),
             host_ips: Some(vec![HostIP { ip: host_ip.clone() }]),
             host_ip: Some(host_ip),
             pod_ips: ip.clone().map(|ip| vec![PodIP { ip }]),
@@ -72,9 +71,10 @@ impl PodState {
             },
             ready: match plan.kind {
                 ContainerKind::Init => state.done() == Some(0),
+                ContainerKind::Ephemeral => false,
                 _ => state.ready(plan),
             },
-            started: Some(state.started(plan)),
+            started: (plan.kind != ContainerKind::Ephemeral).then(|| state.started(plan)),
             restart_count: i32::try_from(state.shown_restarts()).unwrap_or(i32::MAX),
             state: Some(self.container_state(plan, state)),
             last_state: Some(last_state.map(|ended| terminated(ended, id(ended.attempt))).unwrap_or_default()),
@@ -88,7 +88,7 @@ impl PodState {
             ..ApiState::default()
         };
         let coming_up = || {
-            let inits = self.plan.containers.iter().any(|c| c.kind != ContainerKind::Main);
+            let inits = self.plan.containers.iter().any(|c| c.kind.list() == ContainerKind::Init.list());
             let first_init = inits && self.plan.containers[0].name == plan.name;
             waiting(if inits && !first_init { "PodInitializing" } else { "ContainerCreating" }, None)
         };

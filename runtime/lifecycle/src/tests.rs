@@ -12,6 +12,8 @@ use crate::{
     Report, Run, StartFailure, Urgency, urgency,
 };
 
+#[path = "ephemeral_tests.rs"]
+mod ephemeral;
 #[path = "hook_tests.rs"]
 mod hooks;
 #[path = "probe_tests.rs"]
@@ -110,8 +112,8 @@ impl Life {
     /// `waiting CrashLoopBackOff`, `running`, `terminated Completed 0`
     fn container(&self, name: &str) -> String {
         let status = self.status();
-        let all = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
-        let state = all.into_iter().find(|c| c.name == name).unwrap().state.clone().unwrap();
+        let lists = [status.init_container_statuses, status.container_statuses, status.ephemeral_container_statuses];
+        let state = lists.into_iter().flatten().flatten().find(|c| c.name == name).unwrap().state.clone().unwrap();
         match (state.waiting, state.running, state.terminated) {
             (Some(w), ..) => format!("waiting {}", w.reason.unwrap()),
             (_, Some(_), _) => "running".to_owned(),

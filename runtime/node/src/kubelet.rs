@@ -188,7 +188,8 @@ fn parse(query: &str, now: Timestamp) -> Result<Asked, Status> {
 
 /// Which run's log is meant.
 fn attempt(status: &PodStatus, pod: &str, container: &str, previous: bool) -> Result<u32, Status> {
-    let all = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
+    let lists = [&status.init_container_statuses, &status.container_statuses, &status.ephemeral_container_statuses];
+    let all = lists.into_iter().flatten().flatten();
     let bad = |message: String| Err(Status::bad_request(message));
     let Some(found) = all.into_iter().find(|c| c.name == container) else {
         return bad(format!("container {container} is not valid for pod {pod}"));

@@ -132,6 +132,11 @@ pub(crate) trait Workload: Send + Sync {
     /// Whether it ends by itself; a service does not.
     fn ends(&self) -> bool;
 
+    /// Whether it takes Ctrl-C from what it reads, as ETX, and deals with it.
+    fn heeds_interrupts(&self) -> bool {
+        false
+    }
+
     /// Waits until it has ended.
     async fn wait(&self) -> Exit;
 
@@ -142,6 +147,8 @@ pub(crate) trait Workload: Send + Sync {
 
 /// The exit code of what was asked to end (128 + SIGTERM).
 pub(crate) const CANCELLED: i32 = 143;
+/// Of what was interrupted (128 + SIGINT).
+pub(crate) const INTERRUPTED: i32 = 130;
 /// Of what was killed (128 + SIGKILL).
 pub(crate) const KILLED: i32 = 137;
 /// Of a trap (128 + SIGABRT), as wasmtime's own command line has it.

@@ -64,8 +64,9 @@ impl Runtime for WasmRuntime {
         let instance = self.instance(&spec);
         match program.kind() {
             ProgramKind::Command => {
+                let heeds_interrupts = spec.terminal && self.is_tools(&program).await;
                 let running = program.run(instance).await.map_err(start_failure)?;
-                Ok(Arc::new(Command { running }))
+                Ok(Arc::new(Command { running, heeds_interrupts }))
             }
             ProgramKind::HttpService { .. } => self.serve(&program, instance, &spec).await,
             ProgramKind::Library => Err(not_created(
@@ -78,21 +79,22 @@ impl Runtime for WasmRuntime {
 
     async fn exec(&self, image: &LocalImage, program: runtime::Program) -> Result<Arc<dyn Workload>, ExecFailure> {
         let component = self.program_named(program.args.first().map_or("", String::as_str), image).await?;
-        let place = program.place;
+        let (place, terminal) = (program.place, program.terminal);
         let spec = InstanceSpec {
             args: program.args,
             env: place.env,
             mounts: place.mounts,
             stdin: program.stdin,
-            terminal: program.terminal,
+            terminal,
             stdout: program.stdout,
             stderr: program.stderr,
             memory_limit: place.memory_limit,
             outbound: self.way_out(place.namespace, place.pod),
             ..InstanceSpec::default()
         };
+        let heeds_interrupts = terminal && self.is_tools(&component).await;
         let running = component.run(spec).await.map_err(|error| ExecFailure::Other(error.to_string()))?;
-        Ok(Arc::new(Command { running }))
+        Ok(Arc::new(Command { running, heeds_interrupts }))
     }
 
     async fn reach(&self, ip: Ipv4Addr, action: &ProbeAction) -> Result<Option<StatusCode>, String> {
@@ -144,6 +146,11 @@ impl WasmRuntime {
             self.engine.prepare(&path, digest.as_str()).await.map_err(|error| other(error.to_string()))
         };
         self.tools.get_or_try_init(prepare).await
+    }
+
+    /// Whether it is the shell with its tools, by whatever name it was pulled.
+    async fn is_tools(&self, program: &Program) -> bool {
+        self.puller.tools().await.is_ok_and(|(digest, _)| digest.as_str() == program.digest())
     }
 
     /// The component that a program's name means in a container of that image.
@@ -244,6 +251,8 @@ fn start_failure(error: StartError) -> StartFailure {
 /// A command that runs.
 struct Command {
     running: Running,
+    /// It is the shell, or one of its tools.
+    heeds_interrupts: bool,
 }
 
 fn ended(end: pal_engine::Exit) -> Exit {
@@ -259,6 +268,10 @@ fn ended(end: pal_engine::Exit) -> Exit {
 impl Workload for Command {
     fn ends(&self) -> bool {
         true
+    }
+
+    fn heeds_interrupts(&self) -> bool {
+        self.heeds_interrupts
     }
 
     async fn wait(&self) -> Exit {

@@ -1,6 +1,6 @@
 //! Authorization where it meets stored objects.
 
-use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, Volume};
+use k8s_openapi::api::core::v1::{EnvFromSource, EnvVar, EnvVarSource, Pod, PodSpec, Volume};
 use pal_registry::{ListOptions, Read};
 use pal_resources::selector::FieldSelector;
 use pal_resources::{Status, resource};
@@ -113,13 +113,13 @@ fn names(pod: &Pod, resource: &str, name: &str) -> bool {
         "serviceaccounts" => spec.service_account_name.as_deref().unwrap_or("default") == name,
         "persistentvolumeclaims" => volumes(spec).any(|volume| claims(volume, name)),
         "configmaps" => {
-            volumes(spec).any(|volume| configures(volume, name)) || containers(spec).any(|c| reads_map(c, name))
+            volumes(spec).any(|volume| configures(volume, name)) || environments(spec).any(|of| of.reads_map(name))
         }
         "secrets" => {
             let pulls = spec.image_pull_secrets.iter().flatten().any(|secret| secret.name == name);
             pulls
                 || volumes(spec).any(|volume| conceals(volume, name))
-                || containers(spec).any(|c| reads_secret(c, name))
+                || environments(spec).any(|of| of.reads_secret(name))
         }
         _ => false,
     }
@@ -129,8 +129,17 @@ fn volumes(spec: &PodSpec) -> impl Iterator<Item = &Volume> {
     spec.volumes.iter().flatten()
 }
 
-fn containers(spec: &PodSpec) -> impl Iterator<Item = &Container> {
-    spec.init_containers.iter().flatten().chain(&spec.containers)
+/// Where the variables of a pod's container come from.
+struct Environment<'a> {
+    from: &'a Option<Vec<EnvFromSource>>,
+    variables: &'a Option<Vec<EnvVar>>,
+}
+
+fn environments(spec: &PodSpec) -> impl Iterator<Item = Environment<'_>> {
+    let own = spec.init_containers.iter().flatten().chain(&spec.containers);
+    let own = own.map(|container| Environment { from: &container.env_from, variables: &container.env });
+    let later = spec.ephemeral_containers.iter().flatten();
+    own.chain(later.map(|container| Environment { from: &container.env_from, variables: &container.env }))
 }
 
 fn claims(volume: &Volume, name: &str) -> bool {
@@ -149,16 +158,22 @@ fn conceals(volume: &Volume, name: &str) -> bool {
         || projected.filter_map(|source| source.secret.as_ref()).any(|secret| secret.name == name)
 }
 
-fn reads_map(container: &Container, name: &str) -> bool {
-    let from = container.env_from.iter().flatten().filter_map(|source| source.config_map_ref.as_ref());
-    let keys = container.env.iter().flatten().filter_map(|env| env.value_from.as_ref()?.config_map_key_ref.as_ref());
-    from.map(|map| &map.name).chain(keys.map(|key| &key.name)).any(|of| of == name)
-}
+impl Environment<'_> {
+    fn reads_map(&self, name: &str) -> bool {
+        let from = self.from.iter().flatten().filter_map(|source| source.config_map_ref.as_ref());
+        let keys = self.keys().filter_map(|source| source.config_map_key_ref.as_ref());
+        from.map(|map| &map.name).chain(keys.map(|key| &key.name)).any(|of| of == name)
+    }
 
-fn reads_secret(container: &Container, name: &str) -> bool {
-    let from = container.env_from.iter().flatten().filter_map(|source| source.secret_ref.as_ref());
-    let keys = container.env.iter().flatten().filter_map(|env| env.value_from.as_ref()?.secret_key_ref.as_ref());
-    from.map(|secret| &secret.name).chain(keys.map(|key| &key.name)).any(|of| of == name)
+    fn reads_secret(&self, name: &str) -> bool {
+        let from = self.from.iter().flatten().filter_map(|source| source.secret_ref.as_ref());
+        let keys = self.keys().filter_map(|source| source.secret_key_ref.as_ref());
+        from.map(|secret| &secret.name).chain(keys.map(|key| &key.name)).any(|of| of == name)
+    }
+
+    fn keys(&self) -> impl Iterator<Item = &EnvVarSource> {
+        self.variables.iter().flatten().filter_map(|variable| variable.value_from.as_ref())
+    }
 }
 
 /// The one name that a field selector asks for; none where a comma may not be what parts the terms.
@@ -193,6 +208,7 @@ mod tests {
                 "containers": [{"name": "c", "env": [
                     {"name": "A", "valueFrom": {"configMapKeyRef": {"name": "cm-key", "key": "k"}}},
                     {"name": "B", "valueFrom": {"secretKeyRef": {"name": "secret-key", "key": "k"}}}]}],
+                "ephemeralContainers": [{"name": "e", "envFrom": [{"secretRef": {"name": "secret-later"}}]}],
             }
         }))
         .expect("a pod");
@@ -203,7 +219,7 @@ mod tests {
             check("configmaps", name, true);
             check("secrets", name, false);
         }
-        for name in ["pull", "secret-volume", "secret-projected", "secret-key"] {
+        for name in ["pull", "secret-volume", "secret-projected", "secret-key", "secret-later"] {
             check("secrets", name, true);
             check("configmaps", name, false);
         }

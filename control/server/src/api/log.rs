@@ -111,7 +111,9 @@ pub(super) fn container(pod: &Pod, asked: Option<&str>) -> Result<String, Status
     let init: Vec<&str> = spec.init_containers.iter().flatten().map(|container| container.name.as_str()).collect();
     let default = pod.metadata.annotations.as_ref().and_then(|all| all.get(DEFAULT_CONTAINER)).map(String::as_str);
     if let Some(asked) = asked {
-        if main.contains(&asked) || init.contains(&asked) {
+        let later = spec.ephemeral_containers.iter().flatten();
+        let mut all = later.map(|container| container.name.as_str()).chain(main).chain(init);
+        if all.any(|name| name == asked) {
             return Ok(asked.to_owned());
         }
         return Err(Status::bad_request(format!("container {asked} is not valid for pod {name}")));
@@ -135,8 +137,8 @@ pub(super) fn container(pod: &Pod, asked: Option<&str>) -> Result<String, Status
 fn started(pod: &Pod, container: &str, previous: bool) -> Result<(), Status> {
     let name = pod.metadata.name.as_deref().unwrap_or_default();
     let status = pod.status.as_ref().and_then(|status| {
-        let all = status.container_statuses.iter().chain(&status.init_container_statuses);
-        all.flatten().find(|of| of.name == container)
+        let lists = [&status.container_statuses, &status.init_container_statuses, &status.ephemeral_container_statuses];
+        lists.into_iter().flatten().flatten().find(|of| of.name == container)
     });
     let ended = |status: &ContainerStatus| status.last_state.as_ref().is_some_and(|state| state.terminated.is_some());
     if previous {
@@ -232,6 +234,8 @@ mod tests {
         check(json!({}), Some("x"), Err("container x is not valid for pod p"));
         check(one(), None, Ok("a"));
         check(one(), Some("i"), Ok("i"));
+        let later = json!({"spec": {"containers": [{"name": "a"}], "ephemeralContainers": [{"name": "e"}]}});
+        check(later, Some("e"), Ok("e"));
         check(default(), None, Ok("b"));
     }
 

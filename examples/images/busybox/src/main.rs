@@ -4,6 +4,7 @@
 //! that a script has what is in here, functions, and other scripts.
 
 mod files;
+mod keys;
 mod regex;
 mod shell;
 mod stream;
@@ -14,7 +15,12 @@ use shell::{Fds, Flow, PATH, Shell};
 use stream::Fd;
 
 fn main() {
-    let status = task::run(start());
+    let status = task::run(async {
+        if Fd::Stdin.is_terminal() {
+            keys::follow();
+        }
+        keys::until_interrupted(start()).await.unwrap_or(keys::INTERRUPTED)
+    });
     wasip2::cli::exit::exit_with_code((status & 0xff) as u8);
 }
 

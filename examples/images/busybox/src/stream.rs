@@ -11,7 +11,7 @@ use std::task::Poll;
 use wasip2::cli::{stderr, stdin, stdout};
 use wasip2::io::streams::{InputStream, OutputStream, StreamError};
 
-use crate::task;
+use crate::{keys, task};
 
 /// What a pipe holds before the writer waits.
 const PIPE_BYTES: usize = 64 << 10;
@@ -80,6 +80,7 @@ impl Fd {
     /// Reads something; nothing is the end.
     pub async fn read(&self, into: &mut [u8]) -> io::Result<usize> {
         match self {
+            Self::Stdin if keys::followed() => keys::read(into).await,
             Self::Stdin => read_host(into).await,
             Self::File(file) => file.borrow_mut().read(into),
             Self::Source(source) => poll_fn(|_| source.poll_read(into)).await,
@@ -145,7 +146,8 @@ fn bad() -> Error {
     Error::other("bad file descriptor")
 }
 
-fn take(from: &mut VecDeque<u8>, into: &mut [u8]) -> usize {
+/// Moves what is there and fits.
+pub fn take(from: &mut VecDeque<u8>, into: &mut [u8]) -> usize {
     let count = from.len().min(into.len());
     for (place, byte) in into.iter_mut().zip(from.drain(..count)) {
         *place = byte;
@@ -179,7 +181,8 @@ impl Drain {
     }
 }
 
-async fn read_host(into: &mut [u8]) -> io::Result<usize> {
+/// Reads something of the component's own stdin; nothing is the end.
+pub async fn read_host(into: &mut [u8]) -> io::Result<usize> {
     loop {
         match STDIN.with(|stream| stream.read(into.len() as u64)) {
             Ok(bytes) if bytes.is_empty() && !into.is_empty() => {

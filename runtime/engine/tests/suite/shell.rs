@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use pal_engine::{Exit, InstanceSpec, Mount, Stdin};
 
+use tokio::io::AsyncWriteExt as _;
+
 use crate::harness::{LIMIT, Logged, logged, program};
 
 /// Runs the words in a directory of their own at `/`, with that input.
@@ -225,4 +227,48 @@ async fn scripts_without_end_are_bounded_and_cancelled() {
     running.cancel();
     let exit = tokio::time::timeout(Duration::from_secs(30), running.wait()).await.unwrap();
     assert_eq!(exit, Exit::Cancelled);
+}
+
+/// Prompts that were shown, what the output ends with, and what is typed then.
+type Step = (usize, &'static str, &'static str);
+
+#[tokio::test]
+async fn an_interrupt_ends_what_runs_and_the_shell_goes_on() {
+    const ETX: &str = "\x03";
+    let conversation: &[Step] = &[
+        (1, "", "x=1; echo up; sleep 1000 | cat\n"),
+        (1, "up\n", ETX),
+        (2, "", "echo $? $x\n"),
+        (3, "130 1\n", "while true; do echo again; done\n"),
+        (3, "again\n", ETX),
+        (4, "", "f() { echo in $1; cat; }; f y\n"),
+        (4, "in y\n", ETX),
+        (5, "", ETX),
+        (6, "", "echo $?$1; exit 4\n"),
+    ];
+    let rows: &[(&[&str], &[Step], i32)] = &[
+        (&["sh"], conversation, 4),
+        (&["sh", "-c", "echo up; sleep 1000; echo never"], &[(0, "up\n", ETX)], 130),
+        (&["cat"], &[(0, "", "a\n"), (0, "a\n", ETX)], 130),
+    ];
+    for (words, steps, code) in rows {
+        let dir = tempfile::tempdir().unwrap();
+        let Logged { mut spec, stdout, stderr } = logged();
+        spec.args = words.iter().map(|word| (*word).to_owned()).collect();
+        let (mut keys, stdin) = tokio::io::duplex(1 << 12);
+        (spec.stdin, spec.terminal) = (Stdin::new(stdin), true);
+        let host = dir.path().to_owned();
+        spec.mounts = vec![Mount { host, sub_path: Default::default(), guest: "/".into(), read_only: false }];
+        let running = program("examples/images/busybox").await.run(spec).await.expect("the shell starts");
+        for (prompts, said, typed) in *steps {
+            stderr.until(|text| text.matches("# ").count() >= *prompts).await;
+            stdout.until(|text| text.ends_with(said)).await;
+            keys.write_all(typed.as_bytes()).await.unwrap();
+        }
+        let exit = tokio::time::timeout(LIMIT, running.wait()).await;
+        let exit = exit.unwrap_or_else(|_| panic!("{words:?} goes on: {:?} {:?}", stdout.text(), stderr.text()));
+        assert_eq!(exit, Exit::Code(*code), "{words:?}: {:?} {:?}", stdout.text(), stderr.text());
+        assert!(!stdout.text().contains("never"), "{}", stdout.text());
+        assert!(words.len() > 1 || words[0] != "sh" || stdout.text().ends_with("130\n"), "{}", stdout.text());
+    }
 }

@@ -36,14 +36,16 @@ pub(crate) struct Container {
     pub(crate) image: LocalImage,
     pub(crate) place: Place,
     pub(crate) io: Arc<Io>,
+    /// Its component takes Ctrl-C from what it reads.
+    pub(crate) heeds_interrupts: bool,
     ended: CancellationToken,
     turns: Arc<Semaphore>,
 }
 
 impl Container {
-    pub(crate) fn new(name: String, image: LocalImage, place: Place, io: Arc<Io>) -> Self {
+    pub(crate) fn new(name: String, image: LocalImage, place: Place, io: Arc<Io>, heeds_interrupts: bool) -> Self {
         let turns = Arc::new(Semaphore::new(PROGRAMS));
-        Self { name, image, place, io, ended: CancellationToken::new(), turns }
+        Self { name, image, place, io, heeds_interrupts, ended: CancellationToken::new(), turns }
     }
 
     /// The run is over, and with it what else runs in it.

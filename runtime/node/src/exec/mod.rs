@@ -16,13 +16,14 @@ use pal_engine::{LogSink, Stdin};
 use pal_lifecycle::Exit;
 use pal_resources::Status;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+use tokio_util::sync::CancellationToken;
 
 pub(crate) use container::{Asked, Container, Io, Place};
 use pipe::{Kept, Pipe};
-use terminal::Terminal;
+use terminal::{INTERRUPT, Terminal};
 
 use crate::pods::Manager;
-use crate::runtime::{KILLED, Program, Runtime, exit};
+use crate::runtime::{INTERRUPTED, KILLED, Program, Runtime, exit};
 use crate::streaming::{Exec, Session, Streams, Target, container_not_found};
 
 /// How long a program of a probe or hook may take to be made ready, which may mean to be compiled.
@@ -78,7 +79,7 @@ impl Session for Started {
                 place.env.push(("LINES".to_owned(), size.height.to_string()));
             }
         }
-        let Wires { stdin, stdout, stderr, pumps, typing } = connect(streams);
+        let Wires { stdin, stdout, stderr, pumps, typing, interrupted } = connect(streams);
         let program =
             Program { args: self.command, place, stdin, terminal, stdout: stdout.clone(), stderr: stderr.clone() };
         let workload = self.runtime.exec(&self.container.image, program).await.map_err(|why| {
@@ -93,6 +94,10 @@ impl Session for Started {
                 () = self.container.ended() => {
                     workload.stop(Duration::ZERO, Duration::ZERO).await;
                     exit(KILLED, "")
+                }
+                () = interrupted.cancelled(), if !workload.heeds_interrupts() => {
+                    workload.stop(Duration::ZERO, Duration::ZERO).await;
+                    exit(INTERRUPTED, "")
                 }
             };
             if !exit.message.is_empty() {
@@ -125,7 +130,7 @@ impl Session for Joined {
             if let Some(stdin) = streams.stdin
                 && io.asked().stdin
             {
-                give_all(stdin, &io, streams.tty.then_some(&*stdout)).await;
+                give_all(stdin, &self.container, streams.tty.then_some(&*stdout)).await;
             }
             pending::<Infallible>().await
         };
@@ -137,13 +142,18 @@ impl Session for Joined {
 }
 
 /// Carries a client's stdin to a container.
-async fn give_all(mut from: impl AsyncRead + Unpin, io: &Io, screen: Option<&Pipe>) {
+async fn give_all(mut from: impl AsyncRead + Unpin, container: &Container, screen: Option<&Pipe>) {
+    let io = &container.io;
     let (mut keys, mut terminal) = (vec![0; 4096], Terminal::default());
     while let Ok(count @ 1..) = from.read(&mut keys).await {
         let (given, over) = match screen {
             Some(screen) => {
-                let typed = terminal.type_in(&keys[..count]);
+                let mut typed = terminal.type_in(&keys[..count]);
                 screen.put(&typed.shown);
+                if !container.heeds_interrupts {
+                    // The line is over, and nothing else is known to be.
+                    typed.given.iter_mut().filter(|byte| **byte == INTERRUPT).for_each(|byte| *byte = b'\n');
+                }
                 (typed.given, typed.over)
             }
             None => (keys[..count].to_vec(), false),
@@ -163,6 +173,8 @@ struct Wires {
     /// Ends when both outputs have ended and all of them was written.
     pumps: BoxFuture<'static, ()>,
     typing: BoxFuture<'static, Infallible>,
+    /// Somebody has typed Ctrl-C.
+    interrupted: CancellationToken,
 }
 
 fn outputs(terminal: bool) -> (Arc<Pipe>, Arc<Pipe>) {
@@ -188,24 +200,33 @@ fn pumps(stdout: &Arc<Pipe>, stderr: &Arc<Pipe>, out: Option<Writer>, err: Optio
 fn connect(streams: Streams) -> Wires {
     let (stdout, stderr) = outputs(streams.tty);
     let pumps = pumps(&stdout, &stderr, streams.stdout, streams.stderr);
+    let interrupted = CancellationToken::new();
     let (stdin, typing): (Stdin, BoxFuture<'static, Infallible>) = match streams.stdin {
         None => (Stdin::default(), Box::pin(pending())),
         Some(reader) if !streams.tty => (Stdin::new(reader), Box::pin(pending())),
         Some(reader) => {
             let (writer, program) = tokio::io::duplex(TYPED);
-            (Stdin::new(program), Box::pin(type_all(reader, writer, stdout.clone())))
+            (Stdin::new(program), Box::pin(type_all(reader, writer, stdout.clone(), interrupted.clone())))
         }
     };
-    Wires { stdin, stdout, stderr, pumps, typing }
+    Wires { stdin, stdout, stderr, pumps, typing, interrupted }
 }
 
 /// Carries keys to a program, and shows them.
-async fn type_all(mut keys: impl AsyncRead + Unpin, program: DuplexStream, screen: Arc<Pipe>) -> Infallible {
+async fn type_all(
+    mut keys: impl AsyncRead + Unpin,
+    program: DuplexStream,
+    screen: Arc<Pipe>,
+    interrupted: CancellationToken,
+) -> Infallible {
     let (mut piece, mut terminal, mut program) = (vec![0; 4096], Terminal::default(), Some(program));
     while let Ok(count @ 1..) = keys.read(&mut piece).await {
         let Some(writer) = &mut program else { continue };
         let typed = terminal.type_in(&piece[..count]);
         screen.put(&typed.shown);
+        if typed.interrupted {
+            interrupted.cancel();
+        }
         if writer.write_all(&typed.given).await.is_err() || typed.over {
             program = None;
         }

@@ -15,7 +15,12 @@ pub(crate) struct Typed {
     pub(crate) shown: Vec<u8>,
     /// The input is over: Ctrl-D on an empty line.
     pub(crate) over: bool,
+    /// The program is to end: Ctrl-C.
+    pub(crate) interrupted: bool,
 }
+
+/// Ctrl-C. A component hears no signals: who heeds interrupts finds this among what it reads.
+pub(crate) const INTERRUPT: u8 = 0x03;
 
 /// A line takes no more than this.
 const LONGEST: usize = 4096;
@@ -31,11 +36,12 @@ impl Terminal {
                     typed.given.append(&mut self.line);
                     typed.given.push(b'\n');
                 }
-                // Ctrl-C: the line is given up. A component hears no signals; a shell shows its prompt again.
-                0x03 => {
+                // The line is given up, and what it would have been part of.
+                &INTERRUPT => {
                     self.line.clear();
                     typed.shown.extend(b"^C\r\n");
-                    typed.given.push(b'\n');
+                    typed.given.push(INTERRUPT);
+                    typed.interrupted = true;
                 }
                 0x04 if self.line.is_empty() => {
                     typed.over = true;
@@ -78,14 +84,15 @@ mod tests {
     fn keys_become_lines() {
         let check = |keys: &str, given: &str, shown: &str, over: bool| {
             let typed = Terminal::default().type_in(keys.as_bytes());
-            let expected = Typed { given: given.into(), shown: shown.into(), over };
+            let interrupted = given.contains('\x03');
+            let expected = Typed { given: given.into(), shown: shown.into(), over, interrupted };
             assert_eq!(typed, expected, "{keys:?}");
         };
         check("ls\r", "ls\n", "ls\r\n", false);
         check("lx\x7fs\r", "ls\n", "lx\x08 \x08s\r\n", false);
         check("ä\x7fb\r", "b\n", "ä\x08 \x08b\r\n", false);
         check("abc\x15d\r", "d\n", "abc\x08 \x08\x08 \x08\x08 \x08d\r\n", false);
-        check("abc\x03", "\n", "abc^C\r\n", false);
+        check("abc\x03d\r", "\x03d\n", "abc^C\r\nd\r\n", false);
         check("half", "", "half", false);
         check("\x04", "", "", true);
         check("cat\x04", "cat", "cat", false);

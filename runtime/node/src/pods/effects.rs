@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
+use pal_engine::Mount;
 use pal_lifecycle::{Effect, Event, Hook, HookKind, Note, ProbeAction, ProbeKind, ProbePlan, Run, StartFailure};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::launch;
 use super::worker::{Active, Done, Worker};
+use super::{launch, sources};
 use crate::disk;
 use crate::events::Occurrence;
 use crate::exec::{Container, once};
@@ -70,17 +71,26 @@ impl Worker {
         self.runs.push(Active { run, cancel: cancel.clone(), workload, container, log: log.clone(), end_by });
         let (shared, pod) = (self.shared.clone(), self.pod.clone());
         let (image, ip, claims) = (self.images[run.container].clone(), self.address, self.claims.clone());
+        let seen = self.seen_by(run);
         self.jobs.push(Box::pin(async move {
             let (Some(image), Some(IpAddr::V4(ip))) = (image, ip) else {
                 // The machine starts nothing before it has both.
                 return Done::Launched(run, Err(StartFailure::Crashed(exit(CANCELLED, "no image or no address"))));
             };
             let result = tokio::select! {
-                result = launch::start(shared, pod, run, ip, image, log, claims) => result,
+                result = launch::start(shared, pod, launch::Start { run, ip, image, log, claims, seen }) => result,
                 () = cancel.cancelled() => Err(StartFailure::Crashed(exit(CANCELLED, ""))),
             };
             Done::Launched(run, result)
         }));
+    }
+
+    /// The files of the container that this one is to look into, as that one sees them now.
+    fn seen_by(&self, run: Run) -> Vec<Mount> {
+        let name = &self.state.plan().containers[run.container].name;
+        let target = self.pod.spec.as_ref().and_then(|spec| sources::target(spec, name));
+        let target = target.and_then(|target| self.handle.running(target));
+        target.map(|target| target.place.mounts.clone()).unwrap_or_default()
     }
 
     pub(super) fn launched(&mut self, run: Run, result: Result<launch::Launched, StartFailure>) {
@@ -192,11 +202,8 @@ impl Worker {
 
     fn note(&mut self, note: Note) {
         let plan = self.state.plan();
-        let kind = |i: usize| match plan.containers[i].kind {
-            pal_lifecycle::ContainerKind::Main => "containers",
-            _ => "initContainers",
-        };
-        let field_path = note.container.map(|i| format!("spec.{}{{{}}}", kind(i), plan.containers[i].name));
+        let container = note.container.map(|i| &plan.containers[i]);
+        let field_path = container.map(|c| format!("spec.{}{{{}}}", c.kind.list(), c.name));
         self.shared.recorder.record(Occurrence {
             about: self.about.clone(),
             field_path,

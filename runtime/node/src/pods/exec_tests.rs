@@ -57,6 +57,30 @@ async fn commands_of_hooks_and_probes_run_in_the_container() {
 }
 
 #[tokio::test]
+async fn a_container_that_comes_later_is_joined_and_told_of_on_its_own() {
+    let debugged = |value: &mut Value| {
+        let debug = json!({"name": "debug", "image": "command", "targetContainerName": "c", "stdin": true});
+        value["spec"]["ephemeralContainers"] = json!([debug]);
+    };
+    let bench = Bench::new();
+    let exec = PodExec { pods: bench.manager.clone(), runtime: bench.runtime.clone() };
+    bench.manager.apply(pod("web", 1, |_| {}));
+    bench.api.until("ready", last_ready).await;
+    bench.manager.apply(pod("web", 2, debugged));
+    let debug = |a: &Api| a.statuses.last().map(|s| s["ephemeralContainerStatuses"][0]["state"].clone());
+    bench.api.until("it runs", |a| debug(a).is_some_and(|s| s["running"].is_object())).await;
+    let seen = bench.manager.find("ns", "web").unwrap().running("debug").unwrap().place.mounts.clone();
+    assert!(seen.iter().any(|mount| mount.guest == "/proc/1/root"), "{seen:?}");
+    let session = exec.attach(&target("debug")).await.ok().unwrap();
+    let joined = tokio::spawn(streamed(session));
+    bench.runtime.end("web", exit(3, ""));
+    assert_eq!(joined.await.unwrap().0, Ok(0));
+    let api = bench.api.until("it has ended", |a| debug(a).is_some_and(|s| s["terminated"]["exitCode"] == 3)).await;
+    assert!(last_ready(&api), "the pod goes on");
+    assert_eq!(api.statuses.last().unwrap()["containerStatuses"][0]["restartCount"], 0);
+}
+
+#[tokio::test]
 async fn a_client_runs_programs_in_a_container_that_runs_and_joins_it() {
     let bench = Bench::new();
     let exec = PodExec { pods: bench.manager.clone(), runtime: bench.runtime.clone() };

@@ -7,18 +7,23 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, Pod};
+use pal_engine::Mount;
 use pal_lifecycle::{Cause, Event, Run, StartFailure};
 use pal_resources::quantity::Quantity;
 
 use super::fields::Facts;
 use super::sources::{self, Origin, Sources};
 use super::{Shared, env, root, volumes};
+use crate::disk;
 use crate::exec::{self, Asked, Io, Place};
 use crate::logs::{ContainerLog, Stream};
 use crate::runtime::{LaunchSpec, LocalImage, PortClaims, Workload};
 
 /// How long a pod waits at a time for an address, and for objects.
 const PREPARE_LIMIT: Duration = Duration::from_secs(10);
+/// Where a container that looks into another sees that one's files: with containers of processes it is the root of the
+/// first process, which is the other container's.
+const TARGET_ROOT: &str = "/proc/1/root";
 /// How often volumes that show objects are brought up to date.
 pub(super) const REFRESH: Duration = Duration::from_secs(60);
 /// Where an HTTP service is reached that names no port.
@@ -87,19 +92,24 @@ async fn fetch(shared: &Shared, pod: &Pod, names: Vec<sources::SourceName>) -> R
     fetched.map_err(|_| "the server gave no answer".to_owned())?
 }
 
+/// A container that is to be started.
+pub(super) struct Start {
+    pub(super) run: Run,
+    pub(super) ip: Ipv4Addr,
+    pub(super) image: LocalImage,
+    pub(super) log: Arc<ContainerLog>,
+    pub(super) claims: PortClaims,
+    /// Another container's files, shown at [`TARGET_ROOT`].
+    pub(super) seen: Vec<Mount>,
+}
+
 /// Starts a container.
-pub(super) async fn start(
-    shared: Arc<Shared>,
-    pod: Arc<Pod>,
-    run: Run,
-    ip: Ipv4Addr,
-    image: LocalImage,
-    log: Arc<ContainerLog>,
-    claims: PortClaims,
-) -> Result<Launched, StartFailure> {
+pub(super) async fn start(shared: Arc<Shared>, pod: Arc<Pod>, start: Start) -> Result<Launched, StartFailure> {
+    let Start { run, ip, image, log, claims, seen } = start;
     let wrong = |message: String| StartFailure::NotCreated { cause: Cause::CreateContainerConfigError, message };
     let spec = pod.spec.as_ref().ok_or_else(|| wrong("the pod has no spec".to_owned()))?;
     let container = sources::container(spec, run.container).ok_or_else(|| wrong("no such container".to_owned()))?;
+    let container = &*container;
     let sources = fetch(&shared, &pod, sources::of_env(container)).await.map_err(wrong)?;
     let facts = Facts { pod: &pod, ip: Some(ip.into()), host_ip: shared.host_ip, capacity: shared.capacity };
     let namespace = pod.metadata.namespace.as_deref().unwrap_or("default");
@@ -112,6 +122,7 @@ pub(super) async fn start(
         let root = root::set_up(&pod_dir.join("roots").join(&container.name), &pod, container, ip.into());
         mounts.insert(0, root.map_err(wrong)?);
     }
+    show(&seen, &mut mounts).map_err(wrong)?;
     if let Some(dir) = container.working_dir.as_ref().filter(|dir| !dir.is_empty()) {
         variables.push(("PWD".to_owned(), dir.clone()));
     }
@@ -146,7 +157,8 @@ pub(super) async fn start(
         stderr: io.sink(Stream::Stderr),
     };
     let workload = shared.runtime.launch(&image, launch).await?;
-    let container = Arc::new(exec::Container::new(container.name.clone(), image, place, io));
+    let heeds = workload.heeds_interrupts();
+    let container = Arc::new(exec::Container::new(container.name.clone(), image, place, io, heeds));
     Ok(Launched { workload, container })
 }
 
@@ -157,12 +169,22 @@ pub(super) struct Launched {
     pub(super) container: Arc<exec::Container>,
 }
 
-fn mounts(
-    pod_dir: &Path,
-    pod: &Pod,
-    container: &Container,
-    env: &[(String, String)],
-) -> Result<Vec<pal_engine::Mount>, String> {
+/// Shows another container's files below [`TARGET_ROOT`].
+fn show(seen: &[Mount], mounts: &mut Vec<Mount>) -> Result<(), String> {
+    let own = mounts.iter().find(|mount| mount.guest == "/" && !seen.is_empty());
+    if let Some(own) = own {
+        // Programs that list directories find it there.
+        let place = own.host.join(&own.sub_path).join(TARGET_ROOT.trim_start_matches('/'));
+        disk::private_dir(&place).map_err(|error| format!("the other container's files: {error}"))?;
+    }
+    mounts.extend(seen.iter().map(|mount| {
+        let guest = format!("{TARGET_ROOT}{}", mount.guest.trim_end_matches('/'));
+        Mount { guest, ..mount.clone() }
+    }));
+    Ok(())
+}
+
+fn mounts(pod_dir: &Path, pod: &Pod, container: &Container, env: &[(String, String)]) -> Result<Vec<Mount>, String> {
     let files = pod_dir.join("files").join(&container.name);
     volumes::mounts(&pod_dir.join("volumes"), &files, pod, container, env)
 }
@@ -195,6 +217,24 @@ fn ports(container: &Container, usual: Option<u16>) -> Vec<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn another_containers_files_are_seen_below_its_root() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |guest: &str, host: &Path| Mount {
+            host: host.to_owned(),
+            sub_path: Default::default(),
+            guest: guest.to_owned(),
+            read_only: false,
+        };
+        let mut mounts = vec![at("/", dir.path())];
+        show(&[], &mut mounts).unwrap();
+        assert!(mounts.len() == 1 && !dir.path().join("proc").exists());
+        show(&[at("/", Path::new("/a")), at("/data/", Path::new("/b"))], &mut mounts).unwrap();
+        let guests: Vec<_> = mounts.iter().map(|mount| mount.guest.as_str()).collect();
+        assert_eq!(guests, ["/", "/proc/1/root", "/proc/1/root/data"]);
+        assert!(dir.path().join("proc/1/root").is_dir());
+    }
 
     #[test]
     fn volumes_are_looked_at_when_something_in_them_may_have_changed() {

@@ -1,5 +1,6 @@
 //! The ConfigMaps, Secrets and tokens that a pod refers to, fetched.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
@@ -235,7 +236,15 @@ pub(crate) fn of_env(container: &Container) -> Vec<SourceName> {
     names
 }
 
-/// The container's manifest; the plan has init containers first.
-pub(crate) fn container(spec: &PodSpec, index: usize) -> Option<&Container> {
-    spec.init_containers.iter().flatten().chain(&spec.containers).nth(index)
+/// The container's manifest; the plan has init containers first, and those that came later last.
+pub(crate) fn container(spec: &PodSpec, index: usize) -> Option<Cow<'_, Container>> {
+    let from_the_start = spec.init_containers.iter().flatten().chain(&spec.containers).map(Cow::Borrowed);
+    let later = spec.ephemeral_containers.iter().flatten().map(|c| Cow::Owned(pal_lifecycle::as_container(c)));
+    from_the_start.chain(later).nth(index)
+}
+
+/// The container that one which came later is to look into.
+pub(crate) fn target<'a>(spec: &'a PodSpec, name: &str) -> Option<&'a str> {
+    let later = spec.ephemeral_containers.iter().flatten().find(|c| c.name == name)?;
+    later.target_container_name.as_deref().filter(|target| !target.is_empty())
 }

@@ -180,6 +180,8 @@ impl Worker {
             self.step(Event::Gates(report::gates(&pod, &plan.readiness_gates)));
         }
         if plan != **self.state.plan() {
+            // Some may have come; a plan has no fewer than the one before.
+            self.images.resize(plan.containers.len().max(self.images.len()), None);
             self.step(Event::Updated(Arc::new(plan)));
         }
         if pod.metadata.deletion_timestamp.is_some() {

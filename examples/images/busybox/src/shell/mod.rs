@@ -18,6 +18,7 @@ use std::rc::Rc;
 pub use pattern::{class, matches, set};
 pub use run::quoted;
 
+use crate::keys;
 use crate::stream::Fd;
 use crate::task::Handle;
 use syntax::Command;
@@ -133,6 +134,14 @@ impl Shell {
         shell.loops = 0;
         shell.traps.remove("EXIT");
         shell
+    }
+
+    /// What was under way was interrupted; what it had set up for its time is as it was before.
+    pub fn interrupted(&mut self, before: Self) {
+        let Self { fds, parameters, tested, loops, calls, hidden, .. } = before;
+        (self.fds, self.parameters, self.hidden) = (fds, parameters, hidden);
+        (self.tested, self.loops, self.calls) = (tested, loops, calls);
+        self.status = keys::INTERRUPTED;
     }
 
     pub fn get(&self, name: &str) -> Option<&str> {

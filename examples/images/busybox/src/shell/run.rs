@@ -5,8 +5,9 @@ use std::rc::Rc;
 use super::syntax::{Command, Compound, List, Part, Redirect, Simple, Word};
 use super::{Fds, Flow, Job, Shell, Variable, builtins, parse};
 use crate::files;
+use crate::keys;
 use crate::stream::{Fd, pipe};
-use crate::task;
+use crate::task::{self, Handle};
 use crate::tools::{self, Call};
 
 type Result<T> = std::result::Result<T, Flow>;
@@ -16,6 +17,16 @@ const MAX_CALLS: usize = 64;
 
 /// The status of what was ended because nobody reads what it writes.
 pub const BROKEN_PIPE: i32 = 141;
+
+/// The stages of a pipe; they end with who waits for them.
+struct Stages(Vec<Handle>);
+
+impl Drop for Stages {
+    fn drop(&mut self) {
+        // Those that have ended are left as they are.
+        self.0.iter().for_each(|stage| stage.kill(keys::INTERRUPTED));
+    }
+}
 
 impl Shell {
     /// Reads and runs a text.
@@ -138,7 +149,7 @@ impl Shell {
         if let [only] = stages {
             return Box::pin(self.command(only)).await;
         }
-        let mut handles = Vec::new();
+        let mut handles = Stages(Vec::new());
         let mut input = None;
         for (i, stage) in stages.iter().enumerate() {
             let mut shell = self.subshell();
@@ -150,10 +161,10 @@ impl Shell {
                 shell.fds.insert(1, drain);
                 input = Some(source);
             }
-            handles.push(task::spawn(shell.stage(stage.clone())));
+            handles.0.push(task::spawn(shell.stage(stage.clone())));
         }
         let (mut last, mut failed) = (0, 0);
-        for handle in &handles {
+        for handle in &handles.0 {
             last = handle.wait().await;
             failed = if last != 0 { last } else { failed };
         }

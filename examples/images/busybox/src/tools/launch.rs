@@ -1,9 +1,9 @@
 //! Programs that run others: sh, env, xargs, timeout, nohup, time, which, busybox.
 
 use super::{Call, Failure, Outcome, failed};
-use crate::files;
 use crate::shell::{Flow, Shell};
 use crate::task;
+use crate::{files, keys};
 
 pub async fn run(call: &mut Call) -> Outcome {
     match call.name {
@@ -99,24 +99,40 @@ pub async fn shell(call: &mut Call) -> Outcome {
     Ok(converse(call, shell).await)
 }
 
+/// The work, which in a shell that somebody types to ends with an interrupt.
+async fn heeding<T>(interactive: bool, work: impl Future<Output = T>) -> Option<T> {
+    match interactive {
+        true => keys::until_interrupted(work).await,
+        false => Some(work.await),
+    }
+}
+
 /// Runs what comes line by line.
 async fn converse(call: &Call, mut shell: Shell) -> i32 {
     let input = call.fd(0);
     let mut text = String::new();
     loop {
+        let before = shell.clone();
         if shell.interactive {
             let prompt =
                 shell.get(if text.is_empty() { "PS1" } else { "PS2" }).unwrap_or("# ").replace("\\w", shell.cwd());
             let _ = call.fd(2).write(prompt.as_bytes()).await;
         }
-        let (line, ended) = files::line(&input, true, usize::MAX).await;
-        let line = if shell.interactive { line.replace('\x03', "") } else { line };
+        let Some((line, ended)) = heeding(shell.interactive, files::line(&input, true, usize::MAX)).await else {
+            text.clear();
+            shell.interrupted(before);
+            continue;
+        };
         text.push_str(&line);
         text.push('\n');
         if !ended && !Shell::is_whole(&text) {
             continue;
         }
-        let outcome = shell.script(&std::mem::take(&mut text)).await;
+        let script = std::mem::take(&mut text);
+        let Some(outcome) = heeding(shell.interactive, shell.script(&script)).await else {
+            shell.interrupted(before);
+            continue;
+        };
         let status = match outcome {
             Err(Flow::Exit(status)) => return shell.leave(Ok(status)).await,
             Ok(status) | Err(Flow::Return(status)) => status,
