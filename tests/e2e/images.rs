@@ -175,7 +175,7 @@ async fn kubectl_runs_programs_in_containers_and_copies_files() {
 
     // A container that comes later sees the other one's files.
     let look = "head -n 1; cat /proc/1/root/tmp/copied; exit 4";
-    let debug = ["debug", "waits", "-iq", "--image=busybox", "--target=c", "-c", "later", "--", "sh", "-c", look];
+    let debug = ["debug", "waits", "-iq", "--image=busybox", "--target=test", "-c", "later", "--", "sh", "-c", look];
     assert_eq!(kubectl.words(&debug, "typed\n").await.ok(), "typed\ncopied\n");
     let pod = until(&cluster, "waits", "/status/ephemeralContainerStatuses/0/state/terminated/exitCode", "4").await;
     assert_eq!(pod["status"]["phase"], "Running");
