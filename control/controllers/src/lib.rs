@@ -6,6 +6,8 @@
 //! | module | what it sees to |
 //! |---|---|
 //! | `deployment`, `replicaset` | rollouts and the number of pods |
+//! | `daemonset`, `statefulset`, `job` | a pod on every node, pods with names of their own, pods that run to their end |
+//! | `members`, `revision` | what these have in common: whose pods are whose, and the templates that there were |
 //! | `endpointslice` | which pods stand behind a Service |
 //! | `namespace`, `service_account` | what namespaces have, and that they go with all that is in them |
 //! | `garbage` | what owners leave behind |
@@ -17,17 +19,23 @@
 pub mod action;
 pub mod cluster_role;
 pub mod csr;
+pub mod daemonset;
 pub mod definition;
 pub mod deployment;
 pub mod endpointslice;
 pub mod garbage;
+mod hash;
+pub mod job;
+pub mod members;
 pub mod namespace;
 pub mod node;
 pub mod object;
 pub mod pods;
 pub mod ports;
 pub mod replicaset;
+pub mod revision;
 pub mod service_account;
+pub mod statefulset;
 
 mod driver;
 

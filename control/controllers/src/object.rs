@@ -104,9 +104,9 @@ pub fn claim(owner: &ObjectMeta, selected: bool, candidate: &ObjectMeta) -> Clai
 }
 
 /// The patch by which an owner takes an object.
-pub fn adoption<K: Resource>(owner: &ObjectMeta, candidate: &ObjectMeta) -> Value {
+pub fn adoption(owner: OwnerReference, candidate: &ObjectMeta) -> Value {
     let mut owners = candidate.owner_references.clone().unwrap_or_default();
-    owners.push(controlled_by::<K>(owner));
+    owners.push(owner);
     owners_patch(candidate, &owners)
 }
 

@@ -57,6 +57,12 @@ impl World {
         self.merge(&key, patch);
     }
 
+    /// Changes an object as one who runs it would: what that changes of its spec is no new generation.
+    pub(crate) fn edit_status<K: Resource + ListableResource>(&mut self, namespace: &str, name: &str, patch: Value) {
+        let key = (ResourceId::of::<K>(), namespace.to_owned(), name.to_owned());
+        merge(self.objects.get_mut(&key).unwrap_or_else(|| panic!("{key:?} is gone")), patch);
+    }
+
     fn merge(&mut self, key: &(ResourceId, String, String), patch: Value) {
         let number = self.next;
         self.next += 1;

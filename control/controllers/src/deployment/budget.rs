@@ -47,13 +47,13 @@ impl Budget {
     }
 }
 
-enum Rounding {
+pub(crate) enum Rounding {
     Up,
     Down,
 }
 
 /// A number, or a percentage of the replicas. What is neither was refused when it was written.
-fn scaled(value: &IntOrString, replicas: i32, rounding: Rounding) -> i32 {
+pub(crate) fn scaled(value: &IntOrString, replicas: i32, rounding: Rounding) -> i32 {
     match value {
         IntOrString::Int(number) => (*number).max(0),
         IntOrString::String(text) => {

@@ -1,7 +1,6 @@
 //! Deployments: from one template to the next, a ReplicaSet for each, never too few pods and never too many.
 
-mod budget;
-mod hash;
+pub(crate) mod budget;
 mod history;
 mod member;
 mod recreate;
@@ -15,15 +14,15 @@ mod simulation;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use pal_resources::selector::LabelSelector;
 
-use crate::action::{Action, Plan, Target};
-use crate::object::{Claim, adoption, claim, is_deleting, release};
+use crate::action::Plan;
+use crate::members::Owner;
+use crate::object::{controller, is_deleting};
 
 use budget::Budget;
 use member::Members;
@@ -55,8 +54,9 @@ pub fn reconcile(view: &View<'_>, now: Timestamp) -> Plan {
     let Some(spec) = &deployment.spec else { return plan };
     // A selector that was accepted can be read.
     let Ok(selector) = LabelSelector::from_object(&spec.selector) else { return plan };
-    let Claimed { owned, adopts } = claimed(deployment, &selector, view.sets, &mut plan);
-    if adopts {
+    let claimed = Owner::of(deployment, COMPONENT).claimed(&selector, view.sets, |_| true, &mut plan);
+    let owned: Vec<&ReplicaSet> = claimed.into_iter().map(|set| &**set).collect();
+    if owned.iter().any(|set| controller(&set.metadata).is_none()) {
         // What is adopted counts from the next look on. To make or size sets without it would be to make too many pods.
         return plan;
     }
@@ -101,39 +101,4 @@ pub fn reconcile(view: &View<'_>, now: Timestamp) -> Plan {
     }
     report.write(&mut plan);
     plan
-}
-
-/// The sets that belong to a deployment.
-struct Claimed<'a> {
-    owned: Vec<&'a ReplicaSet>,
-    /// Whether there are more, which become its own only now.
-    adopts: bool,
-}
-
-/// The sets that belong to the deployment; takes and releases what its selector says.
-fn claimed<'a>(
-    deployment: &Deployment,
-    selector: &LabelSelector,
-    sets: &'a [Arc<ReplicaSet>],
-    plan: &mut Plan,
-) -> Claimed<'a> {
-    let unlabelled = BTreeMap::new();
-    let (mut owned, mut adopts) = (Vec::new(), false);
-    for set in sets {
-        let labels = set.metadata.labels.as_ref().unwrap_or(&unlabelled);
-        let patch = match claim(&deployment.metadata, selector.matches(labels), &set.metadata) {
-            Claim::Keep => {
-                owned.push(&**set);
-                continue;
-            }
-            Claim::Ignore => continue,
-            Claim::Adopt => {
-                adopts = true;
-                adoption::<Deployment>(&deployment.metadata, &set.metadata)
-            }
-            Claim::Release => release(&deployment.metadata, &set.metadata),
-        };
-        plan.push(Action::Patch { target: Target::of(&**set), subresource: None, patch, announce: None });
-    }
-    Claimed { owned, adopts }
 }

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::budget::Budget;
 use super::{View, reconcile};
 use crate::action::ResourceId;
+use crate::members::Owner;
 use crate::object::{controller, is_deleting, name};
 use crate::pods::{is_active, is_ready};
 use crate::replicaset;
@@ -65,7 +66,8 @@ impl Cluster {
             pods.retain(|pod| {
                 controller(&pod.metadata).is_none_or(|owner| Some(&owner.uid) == set.metadata.uid.as_ref())
             });
-            let view = replicaset::View { set: &set, pods: &pods, failure: None };
+            let owner = Owner::of(&*set, replicaset::COMPONENT);
+            let view = replicaset::View { set: &set, owner: &owner, pods: &pods, failure: None };
             let plan = replicaset::reconcile(&view, self.world.now);
             self.world.apply(plan);
         }

@@ -9,8 +9,9 @@ use serde_json::{Value, json};
 use super::budget::Budget;
 use super::member::{Member, Members, scaled, size_annotations};
 use super::status::Report;
-use super::{DESIRED_REPLICAS, MAX_REPLICAS, REVISION, REVISION_HISTORY, TEMPLATE_HASH, View, hash, rolling};
+use super::{DESIRED_REPLICAS, MAX_REPLICAS, REVISION, REVISION_HISTORY, TEMPLATE_HASH, View, rolling};
 use crate::action::{Action, Plan, ResourceId, Target};
+use crate::hash;
 use crate::object::{annotation, controlled_by, name, same_object};
 
 /// Annotations of a deployment that say nothing of its sets.

@@ -3,6 +3,8 @@ use serde_json::{Value, json};
 
 use super::simulation::{Cluster, deployment};
 use super::*;
+use crate::action::Action;
+use crate::hash;
 use crate::object::{annotation, name};
 
 fn new_image(image: &str) -> Value {

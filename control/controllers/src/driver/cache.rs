@@ -7,9 +7,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet};
+use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Pod, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Pod, ReplicationController, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use pal_registry::Object;
@@ -37,6 +38,11 @@ pub(super) enum Whole {
     Pod(Arc<Pod>),
     ReplicaSet(Arc<ReplicaSet>),
     Deployment(Arc<Deployment>),
+    Controller(Arc<ReplicationController>),
+    DaemonSet(Arc<DaemonSet>),
+    StatefulSet(Arc<StatefulSet>),
+    Revision(Arc<ControllerRevision>),
+    Job(Arc<Job>),
     Service(Arc<Service>),
     EndpointSlice(Arc<EndpointSlice>),
     Namespace(Arc<Namespace>),
@@ -242,7 +248,7 @@ impl Cache {
         }
         let namespace = &address.1.0;
         if !item.owners.iter().any(|owner| owner.controller)
-            && matches!(known.whole, Whole::Pod(_) | Whole::ReplicaSet(_))
+            && matches!(known.whole, Whole::Pod(_) | Whole::ReplicaSet(_) | Whole::Revision(_))
         {
             self.free.entry((address.0, namespace.clone())).or_default().insert(address.clone());
         }
@@ -348,6 +354,11 @@ impl Cache {
             ("", "Pod") => whole(object, Whole::Pod),
             ("apps", "ReplicaSet") => whole(object, Whole::ReplicaSet),
             ("apps", "Deployment") => whole(object, Whole::Deployment),
+            ("", "ReplicationController") => whole(object, Whole::Controller),
+            ("apps", "DaemonSet") => whole(object, Whole::DaemonSet),
+            ("apps", "StatefulSet") => whole(object, Whole::StatefulSet),
+            ("apps", "ControllerRevision") => whole(object, Whole::Revision),
+            ("batch", "Job") => whole(object, Whole::Job),
             ("", "Service") => whole(object, Whole::Service),
             ("discovery.k8s.io", "EndpointSlice") => whole(object, Whole::EndpointSlice),
             ("", "Namespace") => whole(object, Whole::Namespace),

@@ -154,13 +154,15 @@ impl Driver {
 
     /// A set's failure to create or delete pods shows in its status until it succeeds.
     fn remember_failure(&mut self, key: &Key, outcome: &mut Outcome) {
-        let Key::ReplicaSet(place) = key else { return };
+        if !matches!(key, Key::ReplicaSet(_) | Key::Controller(_)) {
+            return;
+        }
         let failures = &mut self.looker.failures;
         match outcome.replicas.take() {
             Some(failure) => {
-                failures.insert(place.clone(), failure);
+                failures.insert(key.clone(), failure);
             }
-            None if outcome.failure.is_none() && failures.remove(place).is_some() => {
+            None if outcome.failure.is_none() && failures.remove(key).is_some() => {
                 self.queue.add(key.clone());
             }
             None => {}

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::api::core::v1::{Node, Pod, Service};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 
 use super::cache::{Address, Cache, Change, Known, Place, Whole};
 use super::positions::Positions;
@@ -17,6 +18,11 @@ use crate::object::controller;
 pub(super) enum Key {
     ReplicaSet(Place),
     Deployment(Place),
+    /// A ReplicationController.
+    Controller(Place),
+    DaemonSet(Place),
+    StatefulSet(Place),
+    Job(Place),
     /// A Service's endpoints.
     Service(Place),
     Namespace(String),
@@ -63,6 +69,15 @@ pub(super) fn wanted(cache: &Cache, at: &Positions, change: &Change) -> Vec<Want
             owners(cache, at, change, &mut wanted);
         }
         Some(Whole::Deployment(_)) => wanted.push(now(Key::Deployment(place.clone()))),
+        Some(Whole::Controller(_)) => wanted.push(now(Key::Controller(place.clone()))),
+        Some(Whole::DaemonSet(_)) => wanted.push(now(Key::DaemonSet(place.clone()))),
+        Some(Whole::StatefulSet(_)) => wanted.push(now(Key::StatefulSet(place.clone()))),
+        Some(Whole::Job(_)) => wanted.push(now(Key::Job(place.clone()))),
+        Some(Whole::Revision(revision)) => {
+            let owner = controller(&revision.metadata).and_then(|owner| owner_key(owner, &place.0));
+            // Mostly it is the set's own write.
+            wanted.extend(owner.map(|key| Wanted { key, within: Duration::from_millis(500) }));
+        }
         Some(Whole::Service(_)) => wanted.push(now(Key::Service(place.clone()))),
         Some(Whole::EndpointSlice(slice)) => {
             let labels = slice.metadata.labels.as_ref();
@@ -76,7 +91,7 @@ pub(super) fn wanted(cache: &Cache, at: &Positions, change: &Change) -> Vec<Want
             wanted.push(now(Key::Namespace(place.1.clone())));
             wanted.push(now(Key::Accounts(place.1.clone())));
         }
-        Some(Whole::Node(_)) => node(cache, change, &mut wanted),
+        Some(Whole::Node(_)) => node(cache, at, change, &mut wanted),
         Some(Whole::Request(_)) => wanted.push(now(Key::Request(place.1.clone()))),
         Some(Whole::ClusterRole(_)) => {
             // Many come together: at the first start all the defaults.
@@ -194,16 +209,12 @@ fn pod(cache: &Cache, at: &Positions, change: &Change, wanted: &mut Vec<Wanted>)
     let after = change.after.as_ref().and_then(pod_of);
     for pod in [&before, &after].into_iter().flatten() {
         match controller(&pod.metadata) {
-            Some(owner) if owner.kind == "ReplicaSet" => {
+            Some(owner) => {
                 let siblings = cache.dependents_count(&owner.uid);
-                let key = Key::ReplicaSet((place.0.clone(), owner.name.clone()));
-                wanted.push(Wanted { key, within: window(siblings) });
+                let key = owner_key(owner, &place.0);
+                wanted.extend(key.map(|key| Wanted { key, within: window(siblings) }));
             }
-            Some(_) => {}
-            None => {
-                let sets = cache.all(at.replica_sets, Some(&place.0));
-                wanted.extend(sets.map(|known| now(Key::ReplicaSet(place_of(&known.item)))));
-            }
+            None => wanted.extend(owners_of_pods(cache, at, &place.0)),
         }
     }
     services(cache, at, place, [before.as_ref(), after.as_ref()], wanted);
@@ -218,6 +229,33 @@ fn pod(cache: &Cache, at: &Positions, change: &Change, wanted: &mut Vec<Wanted>)
             wanted.push(now(Key::Pod(place.clone())));
         }
     }
+}
+
+/// The look at a controller of pods or revisions.
+fn owner_key(owner: &OwnerReference, namespace: &str) -> Option<Key> {
+    let key = match owner.kind.as_str() {
+        "ReplicaSet" => Key::ReplicaSet,
+        "ReplicationController" => Key::Controller,
+        "DaemonSet" => Key::DaemonSet,
+        "StatefulSet" => Key::StatefulSet,
+        "Job" => Key::Job,
+        _ => return None,
+    };
+    Some(key((namespace.to_owned(), owner.name.clone())))
+}
+
+/// All that may want a pod of that namespace which nobody controls.
+fn owners_of_pods(cache: &Cache, at: &Positions, namespace: &str) -> impl Iterator<Item = Wanted> {
+    let kinds: [(usize, fn(Place) -> Key); 5] = [
+        (at.replica_sets, Key::ReplicaSet),
+        (at.controllers, Key::Controller),
+        (at.daemon_sets, Key::DaemonSet),
+        (at.stateful_sets, Key::StatefulSet),
+        (at.jobs, Key::Job),
+    ];
+    kinds.into_iter().flat_map(move |(position, key)| {
+        cache.all(position, Some(namespace)).map(move |known| now(key(place_of(&known.item))))
+    })
 }
 
 /// The Services whose selectors choose the pod, or chose it.
@@ -264,7 +302,7 @@ fn endpoint_facts(pod: &Pod) -> impl PartialEq + use<'_> {
     )
 }
 
-fn node(cache: &Cache, change: &Change, wanted: &mut Vec<Wanted>) {
+fn node(cache: &Cache, at: &Positions, change: &Change, wanted: &mut Vec<Wanted>) {
     let name = &change.address.1.1;
     let node_of = |known: &Known| match &known.whole {
         Whole::Node(node) => Some(node.clone()),
@@ -275,6 +313,11 @@ fn node(cache: &Cache, change: &Change, wanted: &mut Vec<Wanted>) {
     if after.is_some() {
         wanted.push(now(Key::Node(name.clone())));
     }
+    if daemon_facts(before.as_deref()) != daemon_facts(after.as_deref()) {
+        let sets = cache.all(at.daemon_sets, None);
+        let within = Duration::from_millis(10);
+        wanted.extend(sets.map(|known| Wanted { key: Key::DaemonSet(place_of(&known.item)), within }));
+    }
     // A node that goes leaves its block to one that waits for it.
     if before.is_none() || after.is_none() {
         wanted.push(now(Key::Blocks));
@@ -282,6 +325,12 @@ fn node(cache: &Cache, change: &Change, wanted: &mut Vec<Wanted>) {
     if after.as_ref().is_none_or(|after| concerns_pods(before.as_deref(), after)) {
         wanted.extend(cache.pods_on(name).map(|place| now(Key::Pod(place.clone()))));
     }
+}
+
+/// What of a node DaemonSets look at.
+fn daemon_facts(node: Option<&Node>) -> Option<impl PartialEq + use<'_>> {
+    let node = node?;
+    Some((node.metadata.labels.as_ref(), node.spec.as_ref().and_then(|spec| spec.taints.as_ref())))
 }
 
 /// How long a look at that many objects waits for more to change: short for few, and for many not so short that every

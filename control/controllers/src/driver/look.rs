@@ -32,7 +32,7 @@ pub(super) struct Looker {
     /// When the controllers started to look.
     pub(super) started: Timestamp,
     /// Why pods of a set could not be created or deleted the last time.
-    pub(super) failures: HashMap<Place, replicaset::Failure>,
+    pub(super) failures: HashMap<Key, replicaset::Failure>,
     /// Nodes that pods name and that do not exist, and since when that is known.
     pub(super) missing: HashMap<String, Instant>,
     /// When namespaces that go were last written what they wait for.
@@ -65,11 +65,17 @@ macro_rules! whole {
     };
 }
 
+pub(super) use whole;
+
 impl Looker {
     pub(super) fn look(&mut self, cache: &Cache, key: &Key, now: Moment) -> Plan {
         match key {
             Key::ReplicaSet(place) => self.replica_set(cache, place, now),
+            Key::Controller(place) => self.controller(cache, place, now),
             Key::Deployment(place) => self.deployment(cache, place, now),
+            Key::DaemonSet(place) => self.daemon_set(cache, place, now),
+            Key::StatefulSet(place) => self.stateful_set(cache, place, now),
+            Key::Job(place) => self.job(cache, place, now),
             Key::Service(place) => self.service(cache, place),
             Key::Namespace(name) => self.namespace(cache, name, now),
             Key::Accounts(name) => self.accounts(cache, name),
@@ -84,23 +90,6 @@ impl Looker {
             // The registry knows which are old.
             Key::Events => Plan::idle(),
         }
-    }
-
-    fn replica_set(&mut self, cache: &Cache, place: &Place, now: Moment) -> Plan {
-        let known = cache.get(&(self.at.replica_sets, place.clone()));
-        let Some(set) = whole!(known, ReplicaSet) else { return Plan::idle() };
-        let owned = cache.owned(self.at.pods, uid(&set.metadata));
-        let pods: Vec<Arc<Pod>> =
-            owned.chain(cache.free(self.at.pods, &place.0)).filter_map(|known| whole!(Some(known), Pod)).collect();
-        let failure = self.failures.get(place).cloned();
-        let view = replicaset::View { set: &set, pods: &pods, failure: failure.as_ref() };
-        let plan = replicaset::reconcile(&view, now.wall);
-        let tries = |action: &Action| matches!(action, Action::Create { .. } | Action::Delete { .. });
-        if plan.actions.iter().any(tries) || self.failures.remove(place).is_none() {
-            return plan;
-        }
-        // Nothing is to be created or deleted any more, so nothing fails.
-        replicaset::reconcile(&replicaset::View { failure: None, ..view }, now.wall)
     }
 
     fn deployment(&self, cache: &Cache, place: &Place, now: Moment) -> Plan {

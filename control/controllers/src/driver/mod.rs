@@ -16,6 +16,7 @@ mod positions;
 mod queue;
 mod recorder;
 mod watch;
+mod workloads;
 
 #[cfg(test)]
 mod tests;
@@ -251,11 +252,12 @@ impl Driver {
     fn forget(&mut self, address: &Address, known: &cache::Known) {
         let place = address.1.clone();
         let key = match &known.whole {
-            Whole::ReplicaSet(_) => {
-                self.looker.failures.remove(&place);
-                Key::ReplicaSet(place)
-            }
+            Whole::ReplicaSet(_) => Key::ReplicaSet(place),
+            Whole::Controller(_) => Key::Controller(place),
             Whole::Deployment(_) => Key::Deployment(place),
+            Whole::DaemonSet(_) => Key::DaemonSet(place),
+            Whole::StatefulSet(_) => Key::StatefulSet(place),
+            Whole::Job(_) => Key::Job(place),
             Whole::Service(_) => Key::Service(place),
             Whole::Node(_) => Key::Node(place.1),
             Whole::Pod(_) => Key::Pod(place),
@@ -267,6 +269,7 @@ impl Driver {
             }
             _ => return,
         };
+        self.looker.failures.remove(&key);
         self.queue.forget(&key);
         self.queue.forget(&Key::Garbage(known.item.target.uid.clone()));
     }

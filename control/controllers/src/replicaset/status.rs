@@ -9,8 +9,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::json;
 
 use super::{Failure, View};
-use crate::action::{Action, Plan, Target};
-use crate::object::{is_deleting, same_object};
+use crate::action::Plan;
+use crate::members::count;
+use crate::object::is_deleting;
 use crate::pods::{Availability, availability, is_finished, is_ready};
 
 const REPLICA_FAILURE: &str = "ReplicaFailure";
@@ -39,13 +40,7 @@ pub(super) fn report(view: &View<'_>, owned: &[&Arc<Pod>], active: &[&Arc<Pod>],
         conditions: conditions(&current, view.failure, now),
     };
     if differs(&current, &status) {
-        let target = Target::of(set);
-        plan.push(Action::Patch {
-            patch: json!({ "metadata": same_object(&target), "status": patch(&status) }),
-            target,
-            subresource: Some("status"),
-            announce: None,
-        });
+        plan.push(view.owner.report(patch(&status)));
     }
 }
 
@@ -122,10 +117,6 @@ fn is_labelled(set: &ReplicaSet, pod: &Pod) -> bool {
         .into_iter()
         .flatten()
         .all(|(key, value)| pod.metadata.labels.as_ref().and_then(|labels| labels.get(key)) == Some(value))
-}
-
-fn count(number: usize) -> i32 {
-    i32::try_from(number).unwrap_or(i32::MAX)
 }
 
 fn nonzero(number: usize) -> Option<i32> {

@@ -2,10 +2,11 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::ReplicaSet;
-use k8s_openapi::api::core::v1::Pod;
-use serde_json::json;
+use k8s_openapi::api::core::v1::{Pod, ReplicationController};
+use serde_json::{Value, json};
 
 use super::*;
+use crate::action::Action;
 
 fn now() -> Timestamp {
     Timestamp::from_second(1_800_000_000).unwrap()
@@ -51,7 +52,7 @@ fn unready(name: &str) -> Arc<Pod> {
 }
 
 fn plan(set: &ReplicaSet, pods: &[Arc<Pod>]) -> Plan {
-    reconcile(&View { set, pods, failure: None }, now())
+    reconcile(&View { set, owner: &Owner::of(set, COMPONENT), pods, failure: None }, now())
 }
 
 fn creates(plan: &Plan) -> usize {
@@ -198,12 +199,14 @@ fn the_status_counts_ready_and_available_pods() {
 fn a_failure_is_a_condition_until_it_is_over() {
     let mut set = set(0);
     let failure = Failure::Create("quota".into());
-    let failing = reconcile(&View { set: &set, pods: &[], failure: Some(&failure) }, now());
+    let failing =
+        reconcile(&View { set: &set, owner: &Owner::of(&set, COMPONENT), pods: &[], failure: Some(&failure) }, now());
     let written = status(&failing);
     assert_eq!(written["conditions"][0]["reason"], "FailedCreate");
     set.status = Some(serde_json::from_value(written).unwrap());
     assert_eq!(
-        reconcile(&View { set: &set, pods: &[], failure: Some(&failure) }, now()).actions,
+        reconcile(&View { set: &set, owner: &Owner::of(&set, COMPONENT), pods: &[], failure: Some(&failure) }, now())
+            .actions,
         [],
         "nothing new to say"
     );
@@ -216,4 +219,26 @@ fn what_is_as_it_should_be_is_left_alone() {
     let pods = [Arc::new(pod("a"))];
     set.status = Some(serde_json::from_value(status(&plan(&set, &pods))).unwrap());
     assert_eq!(plan(&set, &pods), Plan::idle());
+}
+
+#[test]
+fn a_replication_controller_is_a_set_of_an_older_form() {
+    let mut old: ReplicationController = serde_json::from_value(json!({
+        "metadata": {"name": "web", "namespace": "default", "uid": "rs", "generation": 1},
+        "spec": {"replicas": 2, "selector": {"app": "web"}, "template": {"metadata": {"labels": {"app": "web"}}}}
+    }))
+    .unwrap();
+    let going = edit(pod("b"), |pod| {
+        pod.metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(now()));
+    });
+    let pods = [Arc::new(pod("a")), going];
+    let plan = controller::reconcile(&old, &pods, None, now());
+    let Some(Action::Create { body, .. }) = plan.actions.first() else { panic!("{plan:?}") };
+    assert_eq!(body["metadata"]["ownerReferences"][0]["kind"], "ReplicationController");
+    let Some(Action::Patch { target, patch, .. }) = plan.actions.get(1) else { panic!("{plan:?}") };
+    assert_eq!(target.resource.plural, "replicationcontrollers");
+    assert_eq!(patch["status"]["terminatingReplicas"], Value::Null);
+    old.status = Some(serde_json::from_value(patch["status"].clone()).unwrap());
+    let plan = controller::reconcile(&old, &pods, None, now());
+    assert!(matches!(plan.actions.as_slice(), [Action::Create { .. }]), "the status is as it should be: {plan:?}");
 }

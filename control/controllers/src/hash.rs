@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::PodTemplateSpec;
 const ALPHABET: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
 
 /// Ten characters or fewer that depend on the template and on how many collisions there were before.
-pub(super) fn of(template: &PodTemplateSpec, collisions: i32) -> String {
+pub(crate) fn of(template: &PodTemplateSpec, collisions: i32) -> String {
     // Maps in these types are ordered, so that equal templates are equal bytes.
     let bytes = serde_json::to_vec(template).unwrap_or_default();
     let mut hash = fnv(0x811c_9dc5, &bytes);

@@ -1,0 +1,95 @@
+//! From one template to the next, node by node.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
+use super::fit::Fit;
+use super::{Look, Place};
+use crate::deployment::budget::{Rounding, scaled};
+use crate::members::count;
+use crate::pods::{Availability, availability, is_active};
+
+/// Nodes that get one more pod, and pods that go.
+#[derive(Default)]
+pub(super) struct Step<'a> {
+    pub(super) nodes: Vec<&'a str>,
+    pub(super) pods: Vec<&'a Arc<Pod>>,
+}
+
+/// The pods of one node, by their template.
+struct Pair<'a> {
+    node: &'a str,
+    new: Option<&'a Arc<Pod>>,
+    old: Option<&'a Arc<Pod>>,
+}
+
+impl<'a> Look<'a> {
+    /// The next step of a rollout. No more nodes are without an available pod than may be: old pods that are not available
+    /// go at once, the others as far as that allows. With a surge the new pod comes first.
+    pub(super) fn update(&self) -> Step<'a> {
+        let strategy = self.spec.update_strategy.clone().unwrap_or_default();
+        if strategy.type_.as_deref() == Some("OnDelete") {
+            return Step::default();
+        }
+        let rolling = strategy.rolling_update.unwrap_or_default();
+        let pairs: Vec<Pair<'a>> =
+            self.places.iter().filter(|place| place.fit == Fit::Runs).map(|place| self.pair(place)).collect();
+        let of_nodes = |value: &Option<IntOrString>, default: i32| {
+            let value = value.clone().unwrap_or(IntOrString::Int(default));
+            usize::try_from(scaled(&value, count(pairs.len()), Rounding::Up)).unwrap_or(0)
+        };
+        let surge = of_nodes(&rolling.max_surge, 0);
+        let unavailable = if surge > 0 { 0 } else { of_nodes(&rolling.max_unavailable, 1).max(1) };
+        if surge > 0 { self.surge(&pairs, surge) } else { self.replace(&pairs, unavailable) }
+    }
+
+    fn pair(&self, place: &Place<'a>) -> Pair<'a> {
+        let find = |new: bool| place.pods.iter().copied().find(|pod| is_active(pod) && self.is_new(pod) == new);
+        Pair { node: place.node, new: find(true), old: find(false) }
+    }
+
+    fn replace(&self, pairs: &[Pair<'a>], most: usize) -> Step<'a> {
+        let mut pods = Vec::new();
+        let mut candidates = Vec::new();
+        let mut without = 0;
+        for pair in pairs {
+            match (pair.new, pair.old) {
+                (Some(new), None) => without += usize::from(!self.is_available(new)),
+                (None, Some(old)) if self.is_available(old) => candidates.push(old),
+                (None, Some(old)) => {
+                    without += 1;
+                    pods.push(old);
+                }
+                (None, None) => without += 1,
+                // Both only come of a surge that is no longer wanted.
+                (Some(_), Some(old)) => pods.push(old),
+            }
+        }
+        pods.extend(candidates.into_iter().take(most.saturating_sub(without)));
+        Step { nodes: Vec::new(), pods }
+    }
+
+    fn surge(&self, pairs: &[Pair<'a>], most: usize) -> Step<'a> {
+        let mut step = Step::default();
+        let mut candidates = Vec::new();
+        let mut surging = 0;
+        for pair in pairs {
+            match (pair.new, pair.old) {
+                (Some(new), Some(old)) if self.is_available(new) => step.pods.push(old),
+                (Some(_), Some(_)) => surging += 1,
+                (None, Some(old)) if self.is_available(old) => candidates.push(pair.node),
+                (None, Some(_)) => step.nodes.push(pair.node),
+                _ => {}
+            }
+        }
+        step.nodes.extend(candidates.into_iter().take(most.saturating_sub(surging)));
+        step
+    }
+
+    fn is_available(&self, pod: &Pod) -> bool {
+        let min_ready = self.spec.min_ready_seconds.unwrap_or(0);
+        availability(pod, min_ready, self.now) == Availability::Available
+    }
+}

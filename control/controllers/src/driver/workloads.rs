@@ -1,0 +1,109 @@
+//! Looks at what controls pods: gathers the pods, and asks the reconcile of their kind.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::apps::v1::ControllerRevision;
+use k8s_openapi::api::core::v1::Pod;
+
+use super::cache::{Cache, Known, Place, Whole};
+use super::key::Key;
+use super::look::{Looker, Moment, whole};
+use crate::action::{Action, Plan};
+use crate::members::Owner;
+use crate::object::{controller, uid};
+use crate::{daemonset, job, replicaset, statefulset};
+
+impl Looker {
+    pub(super) fn replica_set(&mut self, cache: &Cache, place: &Place, now: Moment) -> Plan {
+        let Some(set) = whole!(cache.get(&(self.at.replica_sets, place.clone())), ReplicaSet) else {
+            return Plan::idle();
+        };
+        let pods = self.pods(cache, place, uid(&set.metadata));
+        let owner = Owner::of(&*set, replicaset::COMPONENT);
+        self.with_failure(Key::ReplicaSet(place.clone()), |failure| {
+            replicaset::reconcile(&replicaset::View { set: &set, owner: &owner, pods: &pods, failure }, now.wall)
+        })
+    }
+
+    pub(super) fn controller(&mut self, cache: &Cache, place: &Place, now: Moment) -> Plan {
+        let Some(found) = whole!(cache.get(&(self.at.controllers, place.clone())), Controller) else {
+            return Plan::idle();
+        };
+        let pods = self.pods(cache, place, uid(&found.metadata));
+        self.with_failure(Key::Controller(place.clone()), |failure| {
+            replicaset::controller::reconcile(&found, &pods, failure, now.wall)
+        })
+    }
+
+    /// A plan that knows of the last failure; of none when nothing is to be created or deleted any more, so that nothing
+    /// fails.
+    fn with_failure(&mut self, key: Key, reconcile: impl Fn(Option<&replicaset::Failure>) -> Plan) -> Plan {
+        let plan = reconcile(self.failures.get(&key));
+        let tries = |action: &Action| matches!(action, Action::Create { .. } | Action::Delete { .. });
+        if plan.actions.iter().any(tries) || self.failures.remove(&key).is_none() {
+            return plan;
+        }
+        reconcile(None)
+    }
+
+    pub(super) fn daemon_set(&self, cache: &Cache, place: &Place, now: Moment) -> Plan {
+        let Some(set) = whole!(cache.get(&(self.at.daemon_sets, place.clone())), DaemonSet) else {
+            return Plan::idle();
+        };
+        let view = daemonset::View {
+            set: &set,
+            pods: &self.pods(cache, place, uid(&set.metadata)),
+            revisions: &self.revisions(cache, place, uid(&set.metadata)),
+            nodes: &self.nodes(cache),
+        };
+        daemonset::reconcile(&view, now.wall)
+    }
+
+    pub(super) fn stateful_set(&self, cache: &Cache, place: &Place, now: Moment) -> Plan {
+        let Some(set) = whole!(cache.get(&(self.at.stateful_sets, place.clone())), StatefulSet) else {
+            return Plan::idle();
+        };
+        let has_claim = |claim: &str| cache.get(&(self.at.claims, (place.0.clone(), claim.to_owned()))).is_some();
+        let view = statefulset::View {
+            set: &set,
+            pods: &self.pods(cache, place, uid(&set.metadata)),
+            revisions: &self.revisions(cache, place, uid(&set.metadata)),
+            has_claim: &has_claim,
+        };
+        statefulset::reconcile(&view, now.wall)
+    }
+
+    pub(super) fn job(&self, cache: &Cache, place: &Place, now: Moment) -> Plan {
+        let job = whole!(cache.get(&(self.at.jobs, place.clone())), Job);
+        let of_another = |pod: &Arc<Pod>| {
+            let owner = controller(&pod.metadata).filter(|owner| owner.kind == "Job" && owner.name == place.1);
+            owner.is_some_and(|owner| job.as_ref().is_none_or(|job| uid(&job.metadata) != owner.uid))
+        };
+        // Nobody counts the pods of a job that is gone.
+        let abandoned: Vec<Arc<Pod>> = cache
+            .all(self.at.pods, Some(&place.0))
+            .filter_map(|known| whole!(Some(known), Pod))
+            .filter(of_another)
+            .collect();
+        let mut plan = match &job {
+            Some(job) => {
+                let pods = self.pods(cache, place, uid(&job.metadata));
+                job::reconcile(&job::View { job, pods: &pods }, now.wall)
+            }
+            None => Plan::idle(),
+        };
+        plan.actions.splice(0..0, job::abandoned(&abandoned));
+        plan
+    }
+
+    /// The pods of an owner, and those of its namespace that nobody controls.
+    fn pods(&self, cache: &Cache, place: &Place, owner: &str) -> Vec<Arc<Pod>> {
+        let owned = cache.owned(self.at.pods, owner);
+        owned.chain(cache.free(self.at.pods, &place.0)).filter_map(|known| whole!(Some(known), Pod)).collect()
+    }
+
+    fn revisions(&self, cache: &Cache, place: &Place, owner: &str) -> Vec<Arc<ControllerRevision>> {
+        let owned = cache.owned(self.at.revisions, owner);
+        owned.chain(cache.free(self.at.revisions, &place.0)).filter_map(|known| whole!(Some(known), Revision)).collect()
+    }
+}
