@@ -107,6 +107,11 @@ fn judge(view: &View<'_>) -> Plan {
         }));
         return plan;
     }
+    let goes_too = |item: &&Item| item.deleting && item.finalizers.iter().any(|own| own == FOREGROUND);
+    if waiting > 0 && view.dependents.iter().copied().any(|dependent| goes_too(&dependent)) {
+        // Perhaps they own each other in a circle, and would wait for each other for ever.
+        plan.push(unblocked(item));
+    }
     let propagation = if waiting > 0 && !view.dependents.is_empty() {
         Propagation::Foreground
     } else if item.finalizers.iter().any(|own| own == ORPHAN) {
@@ -123,6 +128,13 @@ fn judge(view: &View<'_>) -> Plan {
         announce: None,
     });
     plan
+}
+
+/// No owner waits for the object any more.
+fn unblocked(item: &Item) -> Action {
+    let owners: Vec<Value> =
+        item.owners.iter().map(|owner| owner_json(&Owner { blocks: false, ..owner.clone() })).collect();
+    patch(item, json!({ "ownerReferences": owners }))
 }
 
 fn without_owners(item: &Item, gone: impl Fn(&Owner) -> bool) -> Action {
@@ -219,7 +231,11 @@ mod tests {
                     let metadata = &patch["metadata"];
                     let owners = metadata.get("ownerReferences").map(|owners| {
                         let uids = owners.as_array().into_iter().flatten();
-                        uids.map(|owner| owner["uid"].as_str().unwrap()).collect::<Vec<_>>().join(",")
+                        let text = |owner: &Value| {
+                            let free = if owner["blockOwnerDeletion"] == true { "" } else { "!" };
+                            format!("{}{free}", owner["uid"].as_str().unwrap())
+                        };
+                        uids.map(text).collect::<Vec<_>>().join(",")
                     });
                     match owners {
                         Some(owners) => format!("{} owned by [{owners}]", target.name),
@@ -257,6 +273,16 @@ mod tests {
         let mut free = child.clone();
         free.owners[0].blocks = false;
         check(&owner, &[&free], &["p finalizers [\"other\"]"]);
+    }
+
+    #[test]
+    fn objects_that_own_each_other_do_not_wait_for_each_other() {
+        let mut first = item("first", &["p"]);
+        check(&item("p", &["waiting"]), &[&first], &["delete p Foreground"]);
+        first.deleting = true;
+        first.finalizers = vec![FOREGROUND.into()];
+        check(&item("p", &["waiting"]), &[&first], &["p owned by [waiting!]", "delete p Foreground"]);
+        check(&item("p", &["absent"]), &[&first], &["delete p Background"]);
     }
 
     #[test]

@@ -151,9 +151,14 @@ fn quotas(cache: &Cache, at: &Positions, change: &Change, wanted: &mut Vec<Wante
 fn garbage(cache: &Cache, change: &Change, wanted: &mut Vec<Wanted>) {
     let want = |item: &Item| now(Key::Garbage(item.target.uid.clone()));
     match (&change.before, &change.after) {
-        (_, Some(after)) => {
+        (before, Some(after)) => {
             if is_suspect(cache, &after.item) {
                 wanted.push(want(&after.item));
+            }
+            if let Some(before) = before.as_ref().filter(|before| before.item.owners != after.item.owners) {
+                // What waited for it may wait no longer.
+                let owners = before.item.owners.iter().filter_map(|owner| cache.by_uid(&owner.id.uid));
+                wanted.extend(owners.filter(|known| known.item.deleting).map(|known| want(&known.item)));
             }
             // An owner that waits for what it owns: those are looked at, not only it.
             let waits = after.item.deleting && after.item.finalizers.iter().any(|own| own == FOREGROUND);
@@ -246,7 +251,8 @@ fn owner_key(owner: &OwnerReference, namespace: &str) -> Option<Key> {
 
 /// All that may want a pod of that namespace which nobody controls.
 fn owners_of_pods(cache: &Cache, at: &Positions, namespace: &str) -> impl Iterator<Item = Wanted> {
-    let kinds: [(usize, fn(Place) -> Key); 5] = [
+    type MakeKey = fn(Place) -> Key;
+    let kinds: [(usize, MakeKey); 5] = [
         (at.replica_sets, Key::ReplicaSet),
         (at.controllers, Key::Controller),
         (at.daemon_sets, Key::DaemonSet),
