@@ -48,14 +48,15 @@ pub(crate) fn name(group: &str, version: &str, kind: &str) -> String {
 
 /// The schema of one object.
 pub(crate) fn object(schema: &Value, group: &str, version: &str, kind: &str, edition: Edition) -> Value {
+    let free = schema["x-kubernetes-preserve-unknown-fields"] == true;
+    let kind = json!([{"group": group, "kind": kind, "version": version}]);
+    if edition == Edition::V2 && (free || !schema.is_object()) {
+        // What is free at its root is told as free as a whole: old clients refuse what they do not know.
+        return json!({"type": "object", "x-kubernetes-group-version-kind": kind});
+    }
     let mut schema = match (schema, edition) {
         (Value::Object(_), Edition::V3) => schema.clone(),
-        // What is free at its root is told as free as a whole: old clients would refuse what they do not know.
-        (Value::Object(map), Edition::V2)
-            if map.get("x-kubernetes-preserve-unknown-fields") != Some(&Value::Bool(true)) =>
-        {
-            v2(schema)
-        }
+        (Value::Object(_), Edition::V2) => v2(schema),
         _ => json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true}),
     };
     let properties = &mut schema["properties"];
@@ -66,7 +67,7 @@ pub(crate) fn object(schema: &Value, group: &str, version: &str, kind: &str, edi
     properties["kind"] = json!({"type": "string", "description": KIND_TEXT});
     properties["metadata"] = edition.described(OBJECT_META, METADATA_TEXT);
     embedded(&mut schema, edition, true);
-    schema["x-kubernetes-group-version-kind"] = json!([{"group": group, "kind": kind, "version": version}]);
+    schema["x-kubernetes-group-version-kind"] = kind;
     schema
 }
 
@@ -166,5 +167,8 @@ mod tests {
         assert_eq!(v2["properties"]["spec"]["properties"]["size"], json!({}));
         assert_eq!(v2["properties"]["spec"]["properties"]["port"], json!({"x-kubernetes-int-or-string": true}));
         assert_eq!(v2["properties"]["metadata"]["$ref"], format!("#/definitions/{OBJECT_META}"));
+        let free = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true, "properties": {"spec": {}}});
+        let whole = json!({"type": "object", "x-kubernetes-group-version-kind": gvk});
+        assert_eq!(object(&free, "example.com", "v1", "Widget", Edition::V2), whole, "nothing in it is refused");
     }
 }

@@ -81,6 +81,13 @@ impl Kind {
         self.version().openapi()
     }
 
+    /// The kind's schema and its list's as OpenAPI v2 publishes them, each with its name.
+    pub fn openapi_v2(&self) -> Vec<(String, &Value)> {
+        let version = self.version();
+        let name = version.openapi_name();
+        vec![(name.to_owned(), version.openapi_v2()), (format!("{name}List"), version.openapi_v2_list())]
+    }
+
     /// Whether the definition is being deleted: nothing is created any more.
     pub fn is_terminating(&self) -> bool {
         self.terminating

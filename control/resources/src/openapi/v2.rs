@@ -1,47 +1,91 @@
 //! The OpenAPI v2 document, in JSON and in the protobuf that older clients and fall-backs ask for (gnostic's
 //! `openapi.v2.Document`).
 //!
-//! It names what can be patched and with which parameters, which is what kubectl looks up before it writes a kind that no
-//! v3 document has. Schemas are in the v3 documents alone.
+//! Both are made of what the v3 documents say: all kinds' schemas and, in JSON, all operations. Of these protobuf names only
+//! what can be patched and with which parameters, which is what kubectl looks up before it writes a kind that no v3 document
+//! has.
+
+mod definitions;
 
 use serde_json::{Map, Value, json};
 
 use super::{Document, VERSION, hash, indexed, paths};
-use crate::resource::ResourceRef;
+use crate::resource::{Resource, ResourceRef};
+use definitions::definitions;
 
-const DESCRIPTION: &str = "What can be patched, and how. Schemas are served as OpenAPI v3 alone.";
+/// Tells a custom resource's schemas, its kind's and its list's, as `definitions` has them, each with its name.
+pub type Definitions<'a> = &'a dyn for<'r> Fn(&'r Resource) -> Vec<(String, &'r Value)>;
 
 /// `/openapi/v2` as JSON.
-pub fn json(resources: &[ResourceRef]) -> Document {
-    let mut paths = Map::new();
-    for patch in patches(resources) {
-        let mut operation = Map::new();
-        operation.insert("operationId".to_owned(), patch.id.clone().into());
-        operation.insert("consumes".to_owned(), patch.consumes.clone().into());
-        operation.insert("produces".to_owned(), json!([PRODUCED]));
-        let parameters: Vec<Value> = patch.parameters.iter().map(Parameter::json).collect();
-        operation.insert("parameters".to_owned(), parameters.into());
-        operation.insert("responses".to_owned(), json!({"200": {"description": "OK"}}));
-        operation.insert(ACTION.to_owned(), "patch".into());
-        operation.insert(KIND.to_owned(), patch.kind.clone());
-        paths.insert(patch.path, json!({"patch": operation}));
-    }
+pub fn json(resources: &[ResourceRef], custom: Definitions<'_>) -> Document {
+    let all: Vec<&Resource> = resources.iter().map(AsRef::as_ref).collect();
+    let paths: Map<String, Value> =
+        paths::paths(&all).into_iter().map(|(path, item)| (path, operations(&item))).collect();
     indexed(&json!({
         "swagger": "2.0",
-        "info": {"title": "Kubernetes", "version": VERSION, "description": DESCRIPTION},
+        "info": {"title": "Kubernetes", "version": VERSION},
         "paths": paths,
+        "definitions": definitions(&all, custom),
     }))
 }
 
+/// The operations of one path, and the parameters that they share.
+fn operations(item: &Value) -> Value {
+    let mut found = Map::new();
+    for (key, value) in item.as_object().into_iter().flatten() {
+        let value = if key == "parameters" { parameters(value, "path").into() } else { operation(value) };
+        found.insert(key.clone(), value);
+    }
+    found.into()
+}
+
+fn parameters(list: &Value, place: &'static str) -> Vec<Value> {
+    list.as_array().into_iter().flatten().map(|value| Parameter::read(value, place).json()).collect()
+}
+
+fn operation(operation: &Value) -> Value {
+    let mut of = Map::new();
+    of.insert("operationId".to_owned(), operation["operationId"].clone());
+    let body = &operation["requestBody"];
+    let content = body["content"].as_object();
+    let consumes: Vec<&str> = content.into_iter().flat_map(Map::keys).map(String::as_str).collect();
+    of.insert("consumes".to_owned(), if consumes.is_empty() { json!(["*/*"]) } else { json!(consumes) });
+    of.insert("produces".to_owned(), json!([PRODUCED, "application/yaml"]));
+    let mut all = parameters(&operation["parameters"], "query");
+    if let Some(media) = content.and_then(|content| content.values().next()) {
+        let mut parameter = json!({"name": "body", "in": "body", "schema": definitions::convert(&media["schema"])});
+        if body["required"] == true {
+            parameter["required"] = true.into();
+        }
+        all.push(parameter);
+    }
+    of.insert("parameters".to_owned(), all.into());
+    let responses = operation["responses"].as_object().into_iter().flatten().map(|(code, response)| {
+        let mut told = json!({"description": response["description"]});
+        let schema = &response["content"][PRODUCED]["schema"];
+        if !schema.is_null() {
+            told["schema"] = definitions::convert(schema);
+        }
+        (code.clone(), told)
+    });
+    of.insert("responses".to_owned(), Value::Object(responses.collect()));
+    for key in [ACTION, KIND] {
+        of.insert(key.to_owned(), operation[key].clone());
+    }
+    of.into()
+}
+
 /// `/openapi/v2` as `application/com.github.proto-openapi.spec.v2@v1.0+protobuf`.
-pub fn protobuf(resources: &[ResourceRef]) -> Document {
-    let info = Message::default().text(1, "Kubernetes").text(2, VERSION).text(3, DESCRIPTION);
+pub fn protobuf(resources: &[ResourceRef], custom: Definitions<'_>) -> Document {
+    let all: Vec<&Resource> = resources.iter().map(AsRef::as_ref).collect();
+    let info = Message::default().text(1, "Kubernetes").text(2, VERSION);
     let paths = patches(resources).iter().fold(Message::default(), |paths, patch| {
         // NamedPathItem{name, value: PathItem{patch}}
         let item = Message::default().message(8, patch.operation());
         paths.message(2, Message::default().text(1, &patch.path).message(2, item))
     });
-    let body = Message::default().text(1, "2.0").message(2, info).message(8, paths).0;
+    let named = definitions::properties(&definitions(&all, custom));
+    let body = Message::default().text(1, "2.0").message(2, info).message(8, paths).message(9, named).0;
     Document { hash: hash(&[&body]), body }
 }
 
@@ -114,9 +158,7 @@ impl Patch {
         let named = Message::default().text(1, "200").message(2, response);
         operation = operation.message(9, Message::default().message(1, named));
         for (name, value) in [(ACTION, &Value::from("patch")), (KIND, &self.kind)] {
-            // NamedAny{name, value: Any{yaml}}; JSON is YAML.
-            let any = Message::default().text(2, &value.to_string());
-            operation = operation.message(13, Message::default().text(1, name).message(2, any));
+            operation = operation.message(13, Message::named_any(name, value));
         }
         operation
     }
@@ -164,6 +206,11 @@ impl Message {
         self
     }
 
+    /// `NamedAny{name, value: Any{yaml}}`; JSON is YAML.
+    fn named_any(name: &str, value: &Value) -> Self {
+        Self::default().text(1, name).message(2, Self::default().text(2, &value.to_string()))
+    }
+
     fn bytes(mut self, field: u32, bytes: &[u8]) -> Self {
         const LENGTH_DELIMITED: u64 = 2;
         self.varint(u64::from(field) << 3 | LENGTH_DELIMITED);
@@ -183,6 +230,8 @@ impl Message {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use super::*;
     use crate::resource::builtin;
 
@@ -213,18 +262,23 @@ mod tests {
         }
     }
 
+    fn none(_resource: &Resource) -> Vec<(String, &Value)> {
+        Vec::new()
+    }
+
     #[test]
     fn both_forms_tell_how_kinds_are_patched() {
-        let document: Value = serde_json::from_slice(&json(builtin()).body).expect("documents are JSON");
+        let document: Value = serde_json::from_slice(&json(builtin(), &none).body).expect("documents are JSON");
         assert_eq!(document["swagger"], "2.0");
         let path = "/api/v1/namespaces/{namespace}/configmaps/{name}";
         let patch = &document["paths"][path]["patch"];
         assert_eq!(patch[KIND], json!({"group": "", "kind": "ConfigMap", "version": "v1"}));
         let parameters = patch["parameters"].as_array().expect("parameters");
         assert!(parameters.iter().any(|p| p["name"] == "fieldValidation" && p["in"] == "query"));
-        assert!(parameters.iter().any(|p| p["name"] == "namespace" && p["in"] == "path" && p["required"] == true));
+        let shared = document["paths"][path]["parameters"].as_array().expect("parameters");
+        assert!(shared.iter().any(|p| p["name"] == "namespace" && p["in"] == "path" && p["required"] == true));
 
-        let bytes = protobuf(builtin()).body;
+        let bytes = protobuf(builtin(), &none).body;
         assert_eq!(field(&bytes, 1), b"2.0");
         assert_eq!(field(field(&bytes, 2), 1), b"Kubernetes");
         let named = field(field(&bytes, 8), 2);
@@ -235,5 +289,47 @@ mod tests {
         assert_eq!((field(query, 2), field(query, 4)), (&b"query"[..], &b"pretty"[..]));
         let extension = field(operation, 13);
         assert_eq!((field(extension, 1), field(field(extension, 2), 2)), (ACTION.as_bytes(), &b"\"patch\""[..]));
+    }
+
+    #[test]
+    fn both_forms_tell_what_kinds_are_made_of() {
+        static OWN: LazyLock<Value> = LazyLock::new(|| json!({"type": "object", "description": "mine"}));
+        fn custom(resource: &Resource) -> Vec<(String, &Value)> {
+            // It stands in for a resource of a definition.
+            if &*resource.kind == "Lease" { vec![("com.example.v1.Own".to_owned(), &*OWN)] } else { Vec::new() }
+        }
+        let document: Value = serde_json::from_slice(&json(builtin(), &custom).body).expect("documents are JSON");
+        let definitions = &document["definitions"];
+        assert_eq!(definitions["com.example.v1.Own"], *OWN);
+        let pod = &definitions["io.k8s.api.core.v1.Pod"];
+        assert_eq!(pod["properties"]["spec"]["$ref"], "#/definitions/io.k8s.api.core.v1.PodSpec");
+        assert!(pod["properties"]["spec"]["description"].is_string());
+        assert_eq!(pod[KIND], json!([{"group": "", "kind": "Pod", "version": "v1"}]));
+        let quantity = &definitions["io.k8s.apimachinery.pkg.api.resource.Quantity"];
+        assert_eq!((&quantity["type"], &quantity["oneOf"]), (&json!("string"), &Value::Null));
+        let int_or_string = &definitions["io.k8s.apimachinery.pkg.util.intstr.IntOrString"];
+        assert_eq!((&int_or_string["type"], &int_or_string["format"]), (&json!("string"), &json!("int-or-string")));
+        let post = &document["paths"]["/api/v1/namespaces/{namespace}/pods"]["post"];
+        let body = post["parameters"].as_array().expect("parameters").last().expect("a body");
+        assert_eq!(body["schema"], json!({"$ref": "#/definitions/io.k8s.api.core.v1.Pod"}));
+        assert_eq!(post["responses"]["201"]["schema"], body["schema"]);
+
+        assert!(!document.to_string().contains("#/components"), "of OpenAPI v3");
+        let mut pending = vec![&document];
+        while let Some(value) = pending.pop() {
+            if let Some(target) = value.get("$ref").and_then(Value::as_str) {
+                let name = target.trim_start_matches("#/definitions/");
+                assert!(definitions.get(name).is_some(), "{name}");
+            }
+            // Some kinds have fields that are called so; those are objects.
+            assert!(!value["oneOf"].is_array() && !value["nullable"].is_boolean(), "of OpenAPI v3: {value}");
+            pending.extend(value.as_object().into_iter().flat_map(Map::values));
+            pending.extend(value.as_array().into_iter().flatten());
+        }
+
+        // Definitions{NamedSchema{name, value: Schema{description}}}, in the order of their names.
+        let bytes = protobuf(builtin(), &custom).body;
+        let first = field(field(&bytes, 9), 1);
+        assert_eq!((field(first, 1), field(field(first, 2), 4)), (&b"com.example.v1.Own"[..], &b"mine"[..]));
     }
 }

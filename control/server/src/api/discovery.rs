@@ -62,6 +62,11 @@ fn schema_of(resource: &Resource) -> Option<&Value> {
     custom::kind_of(resource).map(custom::Kind::openapi)
 }
 
+/// The schemas of a custom resource's kind and of its list in OpenAPI v2.
+fn schemas_v2_of(resource: &Resource) -> Vec<(String, &Value)> {
+    custom::kind_of(resource).map(custom::Kind::openapi_v2).unwrap_or_default()
+}
+
 fn takes_v2_protobuf(headers: &HeaderMap) -> bool {
     [OPENAPI_V2_PROTOBUF, OPENAPI_V2_ASKED].iter().any(|media| names(headers, media))
 }
@@ -210,12 +215,12 @@ async fn schemas_v2(call: &Call<'_>) -> Result<Response<Body>, Status> {
     let definitions = call.registry().definitions();
     let number = definitions.number();
     if !takes_v2_protobuf(&call.parts.headers) {
-        let make = move || Some(openapi::v2::json(definitions.everything()));
+        let make = move || Some(openapi::v2::json(definitions.everything(), &schemas_v2_of));
         let document = call.api.documents.get("openapi v2", number, make).await?;
         let document = document.ok_or_else(Status::unknown_path)?;
         return cached(call, &document, &headers);
     }
-    let make = move || Some(openapi::v2::protobuf(definitions.everything()));
+    let make = move || Some(openapi::v2::protobuf(definitions.everything(), &schemas_v2_of));
     let document =
         call.api.documents.get("openapi v2 protobuf", number, make).await?.ok_or_else(Status::unknown_path)?;
     let body = reply::whole(document.body.clone());
