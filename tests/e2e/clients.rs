@@ -1,4 +1,5 @@
-//! Clients other than kubectl, each driven as its users do: the Python client, Helm 4, a kopf operator, kube-rs.
+//! Clients other than kubectl, each driven as its users do: the Python and JavaScript clients, Helm 4, a kopf operator,
+//! kube-rs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,7 +11,7 @@ use kube::runtime::watcher::{self, Event};
 use serde_json::json;
 
 use crate::{LIMIT, pal, repository};
-use pal_tests::{Python, wait_until};
+use pal_tests::{Node, Python, wait_until};
 
 #[tokio::test]
 async fn the_python_client_and_its_dynamic_one() {
@@ -18,6 +19,15 @@ async fn the_python_client_and_its_dynamic_one() {
     let cluster = pal().server(&[]).await;
     let kubeconfig = cluster.kubeconfig();
     python.run("python_client.py", &[kubeconfig.to_str().expect("a plain path")]).await.ok();
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn the_javascript_client_with_informers_programs_files_and_ports() {
+    let Some(node) = Node::find() else { return };
+    let cluster = pal().up(&[]).await;
+    let kubeconfig = cluster.kubeconfig();
+    node.run("javascript_client.mjs", &[kubeconfig.to_str().expect("a plain path")]).await.ok();
     cluster.stop().await;
 }
 

@@ -19,7 +19,7 @@ pub use http_client::{Answer, get, request};
 pub use kubectl::{Kubectl, Ran};
 pub use load::{Endpoints, Load, Much, Summary};
 pub use process::{Cluster, Pal, Process, loopback};
-pub use python::Python;
+pub use python::{Node, Python};
 pub use relay::{Link, Network, Relay};
 pub use seed::Seed;
 pub use servers::{Forming, Server, Servers};

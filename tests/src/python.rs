@@ -1,7 +1,7 @@
-//! Python with the client libraries that the suites drive.
+//! Python and Node with the client libraries that the suites drive.
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -25,37 +25,68 @@ impl Python {
     pub fn find() -> Option<Self> {
         let found = std::env::var_os("PAL_TEST_PYTHON").map(PathBuf::from);
         if found.is_none() {
-            assert!(std::env::var_os("CI").is_none(), "PAL_TEST_PYTHON is not set");
-            // Past the test runner's capture, which would keep it from whoever runs the suites.
-            let _ = writeln!(
-                std::io::stderr(),
-                "not run: PAL_TEST_PYTHON names no Python (python3 -m venv clients && \
-                 clients/bin/pip install -r tests/clients/requirements.txt; PAL_TEST_PYTHON=clients/bin/python)"
+            not_run(
+                "PAL_TEST_PYTHON names no Python (python3 -m venv clients && \
+                 clients/bin/pip install -r tests/clients/requirements.txt; PAL_TEST_PYTHON=clients/bin/python)",
             );
         }
         found.map(|program| Self { program })
     }
 
-    /// A script of `tests/clients` as a process to start, for those that go on.
-    pub fn command(&self, script: &str, words: &[&str]) -> Command {
-        let mut command = Command::new(&self.program);
-        command.arg(repository("tests/clients").join(script)).args(words).env_remove("KUBECONFIG");
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-        command
-    }
-
     /// Runs a script of `tests/clients` to its end.
     pub async fn run(&self, script: &str, words: &[&str]) -> Ran {
-        let child = self.command(script, words).spawn().expect("Python starts");
-        let output = tokio::time::timeout(LIMIT, child.wait_with_output())
-            .await
-            .unwrap_or_else(|_| panic!("{script}: no end"))
-            .expect("Python ran");
-        Ran {
-            command: format!("{script} {}", words.join(" ")),
-            code: output.status.code(),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        run(&self.program, script, words).await
+    }
+}
+
+/// A Node that has what `tests/clients/package.json` names.
+#[derive(Clone, Debug)]
+pub struct Node {
+    program: PathBuf,
+    modules: String,
+}
+
+impl Node {
+    /// The Node that `PAL_TEST_NODE` names, with the modules in the folder that `PAL_TEST_NODE_MODULES` names. Without them
+    /// it is as with [`Python::find`].
+    pub fn find() -> Option<Self> {
+        let named = |name: &str| std::env::var_os(name).map(PathBuf::from);
+        let found = named("PAL_TEST_NODE").zip(named("PAL_TEST_NODE_MODULES"));
+        if found.is_none() {
+            not_run(
+                "PAL_TEST_NODE and PAL_TEST_NODE_MODULES name no Node with modules (npm install --prefix clients \
+                 ./tests/clients; PAL_TEST_NODE=node PAL_TEST_NODE_MODULES=clients/node_modules)",
+            );
         }
+        found.map(|(program, modules)| Self { program, modules: modules.to_string_lossy().into_owned() })
+    }
+
+    /// Runs a script of `tests/clients` to its end. Its first word is the folder with the modules.
+    pub async fn run(&self, script: &str, words: &[&str]) -> Ran {
+        let words: Vec<&str> = [self.modules.as_str()].into_iter().chain(words.iter().copied()).collect();
+        run(&self.program, script, &words).await
+    }
+}
+
+/// Says past the test runner's capture that a suite was not run, and why; in CI that is a failure.
+fn not_run(why: &str) {
+    assert!(std::env::var_os("CI").is_none(), "not run: {why}");
+    let _ = writeln!(std::io::stderr(), "not run: {why}");
+}
+
+async fn run(program: &Path, script: &str, words: &[&str]) -> Ran {
+    let mut command = Command::new(program);
+    command.arg(repository("tests/clients").join(script)).args(words).env_remove("KUBECONFIG");
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let child = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", program.display()));
+    let output = tokio::time::timeout(LIMIT, child.wait_with_output())
+        .await
+        .unwrap_or_else(|_| panic!("{script}: no end"))
+        .unwrap_or_else(|error| panic!("{script}: {error}"));
+    Ran {
+        command: format!("{script} {}", words.join(" ")),
+        code: output.status.code(),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
     }
 }
