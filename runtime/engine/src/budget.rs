@@ -10,9 +10,9 @@ use wasmtime::ResourceLimiter;
 /// How much memory live instances have, and how much they may have: those of one workload, or those of all.
 #[derive(Debug)]
 pub(crate) struct Budget {
-    limit: u64,
+    limit: AtomicU64,
     /// What one instance may have.
-    instance_limit: u64,
+    instance_limit: AtomicU64,
     used: AtomicU64,
     freed: Notify,
     /// Of all workloads; what is taken here is taken there as well.
@@ -29,30 +29,52 @@ pub(crate) enum Exhausted {
 impl Budget {
     /// The budget of a node: `limit` bytes for all workloads.
     pub(crate) fn node(limit: u64) -> Arc<Self> {
-        Arc::new(Self { limit, instance_limit: u64::MAX, used: AtomicU64::new(0), freed: Notify::new(), node: None })
+        Arc::new(Self {
+            limit: AtomicU64::new(limit),
+            instance_limit: AtomicU64::new(u64::MAX),
+            used: AtomicU64::new(0),
+            freed: Notify::new(),
+            node: None,
+        })
     }
 
     /// The budget of a workload: `limit` bytes for all of its instances or, without a limit, `unlimited_instance` bytes
     /// for each of them.
     pub(crate) fn workload(node: Arc<Self>, limit: Option<u64>, unlimited_instance: u64) -> Arc<Self> {
         Arc::new(Self {
-            limit: limit.unwrap_or(u64::MAX),
-            instance_limit: if limit.is_some() { u64::MAX } else { unlimited_instance },
+            limit: AtomicU64::new(limit.unwrap_or(u64::MAX)),
+            instance_limit: AtomicU64::new(if limit.is_some() { u64::MAX } else { unlimited_instance }),
             used: AtomicU64::new(0),
             freed: Notify::new(),
             node: Some(node),
         })
     }
 
+    /// Another limit for all instances from now on, unless they have more than that; then what they have is the error.
+    pub(crate) fn set_limit(&self, limit: u64) -> Result<(), u64> {
+        let used = self.used();
+        if used > limit {
+            return Err(used);
+        }
+        self.limit.store(limit, Ordering::Relaxed);
+        self.instance_limit.store(u64::MAX, Ordering::Relaxed);
+        self.freed.notify_waiters();
+        Ok(())
+    }
+
+    fn limit(&self) -> u64 {
+        self.limit.load(Ordering::Relaxed)
+    }
+
     /// Whether `bytes` could be taken now.
     fn fits(&self, bytes: u64) -> bool {
-        self.used.load(Ordering::Relaxed).checked_add(bytes).is_some_and(|sum| sum <= self.limit)
+        self.used.load(Ordering::Relaxed).checked_add(bytes).is_some_and(|sum| sum <= self.limit())
     }
 
     /// Takes `bytes`, or nothing.
     fn take(&self, bytes: u64) -> Result<(), Exhausted> {
         let taken = self.used.try_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
-            used.checked_add(bytes).filter(|sum| *sum <= self.limit)
+            used.checked_add(bytes).filter(|sum| *sum <= self.limit())
         });
         let Some(node) = &self.node else { return taken.map(drop).map_err(|_| Exhausted::Node) };
         taken.map_err(|_| Exhausted::Workload)?;
@@ -71,7 +93,7 @@ impl Budget {
     fn give_back_own(&self, bytes: u64) {
         // Nobody gives back more than was taken, so this cannot wrap.
         self.used.fetch_sub(bytes, Ordering::Relaxed);
-        if self.limit != u64::MAX {
+        if self.limit() != u64::MAX {
             self.freed.notify_waiters();
         }
     }
@@ -141,7 +163,7 @@ impl Share {
         let bytes = (desired.saturating_sub(current) as u64).saturating_mul(unit);
         self.last = 0;
         let beyond = maximum.is_some_and(|maximum| desired > maximum)
-            || self.held.saturating_add(bytes) > self.budget.instance_limit;
+            || self.held.saturating_add(bytes) > self.budget.instance_limit.load(Ordering::Relaxed);
         let taken = if beyond { Err(Exhausted::Workload) } else { self.budget.take(bytes) };
         if let Err(whose) = taken {
             (self.denied, self.node_was_full) = (true, whose == Exhausted::Node);
@@ -214,6 +236,18 @@ mod tests {
         assert_eq!(budget.used(), PAGE as u64);
         drop(second);
         assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn another_limit_holds_at_once_and_is_not_below_what_is_held() {
+        let budget = limited(PAGE as u64);
+        let mut share = Share::new(budget.clone());
+        assert!(share.memory_growing(0, PAGE, None).unwrap());
+        assert!(!share.memory_growing(PAGE, 2 * PAGE, None).unwrap());
+        assert_eq!(budget.set_limit(2 * PAGE as u64), Ok(()));
+        assert!(share.memory_growing(PAGE, 2 * PAGE, None).unwrap());
+        assert_eq!(budget.set_limit(PAGE as u64), Err(2 * PAGE as u64));
+        assert!(!share.memory_growing(2 * PAGE, 3 * PAGE, None).unwrap());
     }
 
     #[test]

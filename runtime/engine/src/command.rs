@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use crate::budget::Budget;
 use crate::failure::Failure;
 use crate::meter::metered;
 use crate::program::Pre;
@@ -14,6 +15,7 @@ use crate::{Exit, Program, StartError};
 /// A command that was started. Dropping it cancels it.
 #[derive(Debug)]
 pub struct Running {
+    budget: Arc<Budget>,
     cancel: CancellationToken,
     exit: watch::Receiver<Option<Exit>>,
     _ends_with_this: DropGuard,
@@ -23,6 +25,11 @@ impl Running {
     /// Ends the command soon, wherever it is; [`wait`](Self::wait) tells when it is gone.
     pub fn cancel(&self) {
         self.cancel.cancel();
+    }
+
+    /// Another memory limit from now on; refused with the bytes that it has, where those are more.
+    pub fn set_memory_limit(&self, bytes: u64) -> Result<(), u64> {
+        self.budget.set_limit(bytes)
     }
 
     /// Waits until it has ended. It may be called again, and by several.
@@ -53,6 +60,7 @@ pub(crate) fn start(program: Arc<Program>, workload: Arc<Workload>) -> Result<Ru
     let (ended, exit) = watch::channel(None);
     let guests = workload.engine.guests().clone();
     let meter = workload.spec.meter.clone();
+    let budget = workload.budget.clone();
     guests.spawn({
         let cancel = cancel.clone();
         metered(meter, async move {
@@ -63,7 +71,7 @@ pub(crate) fn start(program: Arc<Program>, workload: Arc<Workload>) -> Result<Ru
             ended.send_replace(Some(exit));
         })
     });
-    Ok(Running { _ends_with_this: cancel.clone().drop_guard(), cancel, exit })
+    Ok(Running { budget, _ends_with_this: cancel.clone().drop_guard(), cancel, exit })
 }
 
 async fn run(program: Arc<Program>, workload: Arc<Workload>, room: OwnedSemaphorePermit) -> Exit {

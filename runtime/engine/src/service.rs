@@ -193,6 +193,11 @@ impl Service {
         (self.inner.max_requests as usize).saturating_sub(self.inner.turns.available_permits())
     }
 
+    /// Another memory limit for all instances from now on; refused with the bytes that they have, where those are more.
+    pub fn set_memory_limit(&self, bytes: u64) -> Result<(), u64> {
+        self.inner.workload.budget.set_limit(bytes)
+    }
+
     /// Ends all instances; further requests get 503.
     pub fn stop(&self) {
         self.inner.stop.cancel();

@@ -97,6 +97,7 @@ impl PodState {
             StopCause::Unhealthy(_) => format!("Container {name} failed liveness probe, will be restarted"),
             StopCause::Unhooked => "FailedPostStartHook".to_owned(),
             StopCause::Changed => format!("Container {name} definition changed, will be restarted"),
+            StopCause::Resized => format!("Container {name} resize requires restart"),
         };
         out.normal(Some(index), "Killing", message);
         out.push(Effect::Stop { run, grace });
@@ -126,7 +127,10 @@ impl PodState {
                 self.containers[i].stage = Stage::Starting { stop: None };
                 out.push(Effect::Start(Run { container: i, attempt: self.containers[i].attempt }));
             }
-            Stage::Running { stop: None, .. } => self.probe(i, now, out),
+            Stage::Running { stop: None, .. } => {
+                self.probe(i, now, out);
+                self.retry_resize(i, now, out);
+            }
             _ => {}
         }
     }

@@ -44,6 +44,11 @@ impl PodState {
             Event::Exited(run, exit) => self.exited(run, exit, now, out),
             Event::Probed { run, probe, outcome } => self.probed(run, probe, outcome, now, out),
             Event::Hooked { run, hook, outcome } => self.hooked(run, hook, outcome, now, out),
+            Event::Resized { run, outcome } => {
+                if self.current(run) {
+                    self.resized(run, outcome, now, out);
+                }
+            }
             Event::Updated(plan) => self.updated(plan, now, out),
             Event::Gates(gates) => {
                 if gates.len() == self.gates.len() {
@@ -127,6 +132,7 @@ impl PodState {
         out.normal(Some(run.container), "Created", format!("Created container: {}", plan.name));
         out.normal(Some(run.container), "Started", format!("Started container {}", plan.name));
         state.creations = crate::backoff::Backoff::attempts();
+        state.resources.clone_from(&plan.resources);
         state.stage = Stage::Running { since: now.wall, since_mono: now.mono, stop };
         state.hooking = stop.is_none() && plan.hook(HookKind::PostStart).is_some();
         match state.hooking {
@@ -216,7 +222,7 @@ impl PodState {
         let again = match (must_end, plan.kind) {
             (true, _) => false,
             (_, ContainerKind::Ephemeral) => false,
-            _ if stop == Some(StopCause::Changed) => true,
+            _ if matches!(stop, Some(StopCause::Changed | StopCause::Resized)) => true,
             (_, ContainerKind::Sidecar) => true,
             (_, ContainerKind::Init) => code != 0 && self.plan.restart_policy != RestartPolicy::Never,
             (_, ContainerKind::Main) => match self.plan.restart_policy {
@@ -230,7 +236,7 @@ impl PodState {
             return;
         }
         let delay = match stop {
-            Some(StopCause::Changed) => Duration::ZERO,
+            Some(StopCause::Changed | StopCause::Resized) => Duration::ZERO,
             _ => state.crashes.after_run(length),
         };
         state.stage = Stage::Crashed { until: now.mono + delay, delay };
@@ -276,6 +282,9 @@ impl PodState {
         let old = std::mem::replace(&mut self.plan, plan);
         for i in 0..known {
             if old.containers[i].image == self.plan.containers[i].image {
+                if old.containers[i].resources != self.plan.containers[i].resources {
+                    self.look_at_resources(i, out);
+                }
                 continue;
             }
             match self.containers[i].stage {

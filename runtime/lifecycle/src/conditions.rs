@@ -66,6 +66,7 @@ impl PodState {
             all.push(condition(name, holds, since, reason, message, self.plan.generation));
         }
         all.push(condition("PodScheduled", true, scheduled, None, None, None));
+        all.extend(self.resize_condition());
         all
     }
 
@@ -108,7 +109,7 @@ impl PodState {
     }
 }
 
-fn condition(
+pub(crate) fn condition(
     name: &str,
     holds: bool,
     since: Timestamp,

@@ -9,6 +9,7 @@ use crate::backoff::Backoff;
 use crate::event::{Cause, Exit};
 use crate::plan::{ContainerPlan, ProbeKind};
 use crate::probe::ProbeState;
+use crate::resize::{Resources, Unresized};
 
 /// A run that is over.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +44,8 @@ pub(crate) enum StopCause {
     Unhooked,
     /// The manifest has another image now.
     Changed,
+    /// It is to use what it cannot be given while it runs.
+    Resized,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,6 +101,10 @@ pub(crate) struct ContainerState {
     pub(crate) probes: [Option<Box<ProbeState>>; 3],
     /// The hook after the start is under way.
     pub(crate) hooking: bool,
+    /// What it may use as it runs, or ran last.
+    pub(crate) resources: Option<Arc<Resources>>,
+    /// The manifest says otherwise, and why that is not so yet.
+    pub(crate) unresized: Option<Box<Unresized>>,
 }
 
 impl ContainerState {
@@ -113,6 +120,8 @@ impl ContainerState {
             creations: Backoff::attempts(),
             probes: [None, None, None],
             hooking: false,
+            resources: None,
+            unresized: None,
         }
     }
 
@@ -128,8 +137,10 @@ impl ContainerState {
 
     /// Whether traffic may go to it.
     pub(crate) fn ready(&self, plan: &ContainerPlan) -> bool {
-        let unhealthy =
-            matches!(self.stage, Stage::Running { stop: Some(StopCause::Unhealthy(_) | StopCause::Changed), .. });
+        let unhealthy = matches!(
+            self.stage,
+            Stage::Running { stop: Some(StopCause::Unhealthy(_) | StopCause::Changed | StopCause::Resized), .. }
+        );
         self.started(plan)
             && !unhealthy
             && (plan.probe(ProbeKind::Readiness).is_none() || self.verdict(ProbeKind::Readiness) == Some(true))
@@ -156,5 +167,6 @@ impl ContainerState {
         self.before = self.last.replace(ended);
         self.probes = [None, None, None];
         self.hooking = false;
+        self.unresized = None;
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::hook::HookKind;
 use crate::plan::{PodPlan, ProbeKind};
+use crate::resize::ResizeFailure;
 
 /// One run of one container. Answers that carry an older attempt are of a run that is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -156,7 +157,14 @@ pub enum Event {
         /// What failed, if it failed.
         outcome: Result<(), String>,
     },
-    /// The manifest changed (of a running pod, images may).
+    /// What a run may use was changed, or why not.
+    Resized {
+        /// Of which run.
+        run: Run,
+        /// Why not.
+        outcome: Result<(), ResizeFailure>,
+    },
+    /// The manifest changed (of a running pod, images and resources may).
     Updated(Arc<PodPlan>),
     /// The conditions that the readiness gates name, in their order.
     Gates(Vec<bool>),
@@ -198,6 +206,8 @@ pub enum Effect {
         /// How long it may take.
         grace: Duration,
     },
+    /// Give the run what the manifest says now that it may use: `Resized`.
+    Resize(Run),
     /// Probe once: `Probed`.
     Probe {
         /// Which run.

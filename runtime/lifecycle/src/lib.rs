@@ -17,6 +17,7 @@ mod event;
 mod hook;
 mod plan;
 mod probe;
+mod resize;
 mod restore;
 mod state;
 mod status;
@@ -32,6 +33,7 @@ pub use hook::{Hook, HookKind};
 pub use plan::{
     ContainerKind, ContainerPlan, PodPlan, ProbeAction, ProbeKind, ProbePlan, PullPolicy, RestartPolicy, as_container,
 };
+pub use resize::ResizeFailure;
 pub use state::PodState;
 pub use status::Report;
 

@@ -1,11 +1,13 @@
 //! What a manifest asks for, as far as the pod's life depends on it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Container, ContainerPort, EphemeralContainer, HTTPGetAction, Pod, PodSpec, Probe};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use crate::hook::{Hook, HookKind, Hooks};
+use crate::resize::Resources;
 
 /// `restartPolicy`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,6 +136,8 @@ pub struct ContainerPlan {
     pub pull: PullPolicy,
     /// What part it plays.
     pub kind: ContainerKind,
+    /// What it may use.
+    pub(crate) resources: Option<Arc<Resources>>,
     /// Startup, readiness, liveness.
     pub(crate) probes: [Option<Box<ProbePlan>>; 3],
     /// After the start and before the end.
@@ -310,7 +314,7 @@ fn container(c: &Container, kind: ContainerKind) -> ContainerPlan {
         refusal.get_or_insert(why);
         Hooks::default()
     });
-    ContainerPlan { name: c.name.clone(), image, pull, kind, probes, hooks, refusal }
+    ContainerPlan { name: c.name.clone(), image, pull, kind, resources: Resources::of(c), probes, hooks, refusal }
 }
 
 fn probe(p: &Probe, ports: &[ContainerPort]) -> Result<ProbePlan, String> {

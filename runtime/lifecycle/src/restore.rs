@@ -11,6 +11,7 @@ use crate::backoff::Backoff;
 use crate::container::{ContainerState, Ended, Stage};
 use crate::event::Exit;
 use crate::plan::{ContainerKind, ContainerPlan, PodPlan, RestartPolicy};
+use crate::resize::Resources;
 use crate::state::PodState;
 
 /// Why a run ended that was going on when the agent stopped: no crash.
@@ -60,6 +61,7 @@ fn recall(
 ) {
     container.attempt = u32::try_from(old.restart_count).unwrap_or(0);
     container.image_id = Some(old.image_id.as_str()).filter(|id| !id.is_empty()).map(Arc::from);
+    container.resources = Resources::reported(old);
     let previous = old.last_state.as_ref().and_then(|s| s.terminated.as_ref());
     let Some(state) = &old.state else { return };
     // In a back-off the run that failed is over and the next one has not got its number yet.

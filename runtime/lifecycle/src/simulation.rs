@@ -145,6 +145,7 @@ impl World {
                 };
                 self.answer(event);
             }
+            Effect::Resize(run) => self.answer(Event::Resized { run, outcome: Ok(()) }),
             Effect::FindImage { container } => {
                 let found = self.dice.one_in(2);
                 self.answer(if found {

@@ -155,7 +155,8 @@ impl PodState {
                 Stage::NoImage { shown_until, until, .. } => consider(shown_until.unwrap_or(*until).min(*until)),
                 Stage::NotCreated { until, .. } | Stage::Crashed { until, .. } if self.eligible(i) => consider(*until),
                 Stage::Running { stop: None, .. } => {
-                    c.probes.iter().flatten().filter_map(|p| p.due()).for_each(&mut consider)
+                    c.probes.iter().flatten().filter_map(|p| p.due()).for_each(&mut consider);
+                    c.unresized.iter().filter_map(|u| u.again).for_each(&mut consider);
                 }
                 _ => {}
             }

@@ -60,7 +60,7 @@ impl PodState {
             Stage::Done => state.before.as_ref(),
             _ => state.last.as_ref(),
         };
-        ContainerStatus {
+        let mut status = ContainerStatus {
             name: plan.name.clone(),
             image: plan.image.clone(),
             image_id: state.image_id.as_deref().unwrap_or_default().to_owned(),
@@ -79,7 +79,11 @@ impl PodState {
             state: Some(self.container_state(plan, state)),
             last_state: Some(last_state.map(|ended| terminated(ended, id(ended.attempt))).unwrap_or_default()),
             ..ContainerStatus::default()
+        };
+        if let Some(resources) = &state.resources {
+            resources.show(&mut status);
         }
+        status
     }
 
     fn container_state(&self, plan: &ContainerPlan, state: &ContainerState) -> ApiState {

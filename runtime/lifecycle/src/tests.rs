@@ -18,6 +18,8 @@ mod ephemeral;
 mod hooks;
 #[path = "probe_tests.rs"]
 mod probes;
+#[path = "resize_tests.rs"]
+mod resized;
 #[path = "restore_tests.rs"]
 mod restored;
 

@@ -137,6 +137,9 @@ pub(crate) trait Workload: Send + Sync {
         false
     }
 
+    /// Another memory limit in bytes from now on; refused with what it has, where that is more.
+    fn set_memory_limit(&self, bytes: u64) -> Result<(), u64>;
+
     /// Waits until it has ended.
     async fn wait(&self) -> Exit;
 

@@ -274,6 +274,10 @@ impl Workload for Command {
         self.heeds_interrupts
     }
 
+    fn set_memory_limit(&self, bytes: u64) -> Result<(), u64> {
+        self.running.set_memory_limit(bytes)
+    }
+
     async fn wait(&self) -> Exit {
         ended(self.running.wait().await)
     }
@@ -305,6 +309,10 @@ struct Reach {
 impl Workload for Served {
     fn ends(&self) -> bool {
         false
+    }
+
+    fn set_memory_limit(&self, bytes: u64) -> Result<(), u64> {
+        self.service.set_memory_limit(bytes)
     }
 
     async fn wait(&self) -> Exit {

@@ -51,6 +51,10 @@ impl Worker {
             Effect::Start(run) => self.start(run),
             Effect::Stop { run, grace } => self.stop(run, grace),
             Effect::PostStart(run) => self.post_start(run),
+            Effect::Resize(run) => {
+                let event = Event::Resized { run, outcome: self.resize(run) };
+                self.jobs.push(Box::pin(std::future::ready(Done::Event(event))));
+            }
             Effect::Probe { run, probe } => self.probe(run, probe),
             Effect::Note(note) => self.note(note),
             Effect::CleanUp => self.clean_up(),

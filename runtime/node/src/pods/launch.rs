@@ -189,7 +189,8 @@ fn mounts(pod_dir: &Path, pod: &Pod, container: &Container, env: &[(String, Stri
     volumes::mounts(&pod_dir.join("volumes"), &files, pod, container, env)
 }
 
-fn memory_limit(container: &Container) -> Result<Option<u64>, String> {
+/// `limits.memory`, in bytes.
+pub(super) fn memory_limit(container: &Container) -> Result<Option<u64>, String> {
     let limit = container.resources.as_ref().and_then(|r| r.limits.as_ref()).and_then(|l| l.get("memory"));
     let limit = limit.map(|q| Quantity::try_from(q).map_err(|e| format!("limits.memory: {e}"))).transpose()?;
     Ok(limit.and_then(|q| u64::try_from(q.units()).ok()).filter(|bytes| *bytes > 0))

@@ -8,6 +8,7 @@ mod manager;
 mod records;
 mod report;
 mod reporting;
+mod resize;
 mod root;
 pub(crate) mod services;
 mod sources;

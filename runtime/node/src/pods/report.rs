@@ -41,12 +41,17 @@ fn outcome(result: Result<Result<u64, kube::Error>, tokio::time::error::Elapsed>
     }
 }
 
-/// Writes the status. It is the pod with this uid or none.
-pub(super) async fn write_status(shared: &Shared, pod: &Pod, status: &PodStatus) -> Written {
+/// Writes the status; `before` is what was written last. It is the pod with this uid or none.
+pub(super) async fn write_status(
+    shared: &Shared,
+    pod: &Pod,
+    status: &PodStatus,
+    before: Option<&PodStatus>,
+) -> Written {
     let Ok(_permit) = shared.writes.acquire().await else { return Written::Failed("stopping".to_owned()) };
     let api = api(shared, pod);
     let name = pod.metadata.name.as_deref().unwrap_or_default();
-    let (params, patch) = (PatchParams::default(), Patch::Strategic(status_patch(pod, status)));
+    let (params, patch) = (PatchParams::default(), Patch::Strategic(status_patch(pod, status, before)));
     let write = api.patch_status(name, &params, &patch).map_ok(|object| version(&object.metadata));
     outcome(tokio::time::timeout(LIMIT, write).await)
 }
@@ -69,7 +74,14 @@ fn api(shared: &Shared, pod: &Pod) -> Api<kube::core::PartialObjectMeta<Pod>> {
     Api::namespaced(shared.client.clone(), namespace)
 }
 
-fn status_patch(pod: &Pod, status: &PodStatus) -> Value {
+/// Conditions that go when they hold no more, instead of becoming false.
+const PASSING: [&str; 2] = ["PodResizePending", "PodResizeInProgress"];
+
+fn has(status: &PodStatus, condition: &str) -> bool {
+    status.conditions.iter().flatten().any(|c| c.type_ == condition)
+}
+
+fn status_patch(pod: &Pod, status: &PodStatus, before: Option<&PodStatus>) -> Value {
     let mut value = serde_json::to_value(status).unwrap_or_default();
     if let Some(map) = value.as_object_mut() {
         // What is not said is not removed by a patch.
@@ -84,6 +96,13 @@ fn status_patch(pod: &Pod, status: &PodStatus) -> Value {
                 }
             }
         }
+    }
+    let gone = PASSING.iter().filter(|kind| {
+        let known = [pod.status.as_ref(), before].into_iter().flatten();
+        known.into_iter().any(|status| has(status, kind)) && !has(status, kind)
+    });
+    if let Some(conditions) = value["conditions"].as_array_mut() {
+        conditions.extend(gone.map(|kind| json!({"$patch": "delete", "type": kind})));
     }
     json!({"metadata": {"uid": pod.metadata.uid}, "status": value})
 }
@@ -127,13 +146,18 @@ mod tests {
             {"type": "Ready", "status": "False", "reason": "PodCompleted"}, {"type": "Initialized", "status": "True"},
         ]}))
         .unwrap();
-        let patch = status_patch(&Pod::default(), &status);
+        let patch = status_patch(&Pod::default(), &status, None);
         let said = |i: usize| {
             let condition = patch["status"]["conditions"][i].as_object().unwrap();
             (condition.get("reason").cloned(), condition.get("message").cloned())
         };
         assert_eq!(said(0), (Some(json!("PodCompleted")), Some(Value::Null)));
         assert_eq!(said(1), (Some(Value::Null), Some(Value::Null)));
+        assert_eq!(patch["status"]["conditions"].as_array().unwrap().len(), 2);
+        let before: PodStatus =
+            serde_json::from_value(json!({"conditions": [{"type": "PodResizePending", "status": "True"}]})).unwrap();
+        let gone = status_patch(&Pod::default(), &status, Some(&before));
+        assert_eq!(gone["status"]["conditions"][2], json!({"$patch": "delete", "type": "PodResizePending"}));
         assert_eq!((&patch["status"]["reason"], &patch["status"]["phase"]), (&Value::Null, &json!("Succeeded")));
     }
 }

@@ -98,9 +98,10 @@ impl Reporting {
             return Some(Box::pin(async move { Reported::Removal(report::remove(&shared, &pod).await) }));
         }
         let status = self.latest.clone().filter(|_| self.due.is_some_and(|due| due <= now))?;
+        let before = self.written.clone();
         (self.under_way, self.due) = (true, None);
         Some(Box::pin(async move {
-            let written = report::write_status(&shared, &pod, &status).await;
+            let written = report::write_status(&shared, &pod, &status, before.as_deref()).await;
             save(&shared, pod, &status).await;
             Reported::Status(status, written)
         }))

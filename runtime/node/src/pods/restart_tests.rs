@@ -3,6 +3,34 @@
 use super::*;
 
 #[tokio::test]
+async fn a_container_gets_another_limit_while_it_runs() {
+    let bench = Bench::new();
+    let using = |memory: &'static str| {
+        move |p: &mut Value| p["spec"]["containers"][0]["resources"] = json!({"limits": {"memory": memory}})
+    };
+    bench.manager.apply(pod("web", 1, using("2000")));
+    bench.api.until("ready", last_ready).await;
+    bench.manager.apply(pod("web", 2, using("3000")));
+    let limit = |a: &Api| {
+        a.statuses
+            .last()
+            .map(|s| s["containerStatuses"][0]["resources"]["limits"]["memory"].clone())
+            .unwrap_or_default()
+    };
+    bench.api.until("it has more", |a| limit(a) == "3000").await;
+    assert_eq!(*bench.runtime.calls.lock().unwrap(), ["limit 3000"]);
+    bench.manager.apply(pod("web", 3, using("10")));
+    let api = bench
+        .api
+        .until("refused", |a| a.statuses.last().is_some_and(|s| !condition(s, "PodResizeInProgress").is_empty()));
+    let status = api.await.statuses.pop().expect("a status");
+    assert_eq!(status["containerStatuses"][0]["resources"]["limits"]["memory"], "3000");
+    let conditions = status["conditions"].as_array().unwrap();
+    let said = conditions.iter().find(|c| c["type"] == "PodResizeInProgress").unwrap();
+    assert_eq!(said["message"], "attempting to set container memory limit (10) below current usage (1000)");
+}
+
+#[tokio::test]
 async fn without_a_server_pods_run_and_are_reported_later() {
     let bench = Bench::new();
     bench.api.0.send_modify(|a| a.down = true);

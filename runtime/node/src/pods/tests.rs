@@ -130,6 +130,11 @@ impl Workload for FakeWorkload {
         !self.service
     }
 
+    fn set_memory_limit(&self, bytes: u64) -> Result<(), u64> {
+        self.calls.lock().unwrap().push(format!("limit {bytes}"));
+        if bytes < 1000 { Err(1000) } else { Ok(()) }
+    }
+
     async fn wait(&self) -> Exit {
         let mut end = self.end.subscribe();
         end.wait_for(Option::is_some).await.unwrap().clone().unwrap()
