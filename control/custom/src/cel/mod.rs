@@ -5,6 +5,7 @@
 
 mod bounds;
 mod check;
+mod cost;
 mod eval;
 mod expr;
 mod functions;
@@ -22,6 +23,7 @@ use cel::parser::PrattParser;
 use serde_json::Value;
 
 use check::{Checker, Names, show_error};
+pub(crate) use cost::most_values;
 use expr::Expr;
 pub(crate) use run::{validate, validate_value};
 pub(crate) use ty::Meta;
@@ -95,6 +97,16 @@ impl Rule {
             program,
             message_program,
         })
+    }
+
+    /// What an evaluation costs at most, with the largest values that the schema allows and a request can hold.
+    pub(crate) fn cost(&self, node: &Node, meta: Meta) -> u64 {
+        cost::most(&self.program, node, meta)
+    }
+
+    /// The same for the expression that makes its message.
+    pub(crate) fn message_cost(&self, node: &Node, meta: Meta) -> u64 {
+        self.message_program.as_ref().map_or(0, |program| cost::most(program, node, meta))
     }
 
     /// What the rule is called where it fails.

@@ -9,6 +9,7 @@ mod list_rules;
 mod openapi_rules;
 mod parts;
 mod places;
+mod rule_costs;
 pub(crate) mod rule_rules;
 mod status;
 mod structural;

@@ -43,12 +43,13 @@ const NOT_AT_ROOT: &[&str] = &[
     "x-kubernetes-map-type",
 ];
 
-/// Judges a whole schema.
-pub(super) fn validate(schema: &Value, has_status: bool, path: &FieldPath, errors: &mut Errors) {
+/// Judges a whole schema, and compiles one with which nothing is wrong.
+pub(super) fn validate(schema: &Value, has_status: bool, path: &FieldPath, errors: &mut Errors) -> Option<Node> {
     let before = errors.len();
     if deeper_than(schema, MAX_JSON_DEPTH) {
         let why = format!("schemas must not be nested deeper than {MAX_JSON_DEPTH} levels of JSON");
-        return errors.push(FieldError::forbidden(path, &why));
+        errors.push(FieldError::forbidden(path, &why));
+        return None;
     }
     if has_status {
         at_root(schema, path, errors);
@@ -74,12 +75,12 @@ pub(super) fn validate(schema: &Value, has_status: bool, path: &FieldPath, error
         errors.extend(unfit);
     }
     walk(schema, At { path: path.clone(), root: true, ..At::default() }, errors);
-    if let Some(mut node) = node.filter(|_| errors.len() == before) {
-        rule_rules::compile(&mut node, schema, path, errors);
-        if errors.len() == before {
-            errors.extend(default_rules::validate_by_rules(&node, path));
-        }
+    let mut node = node.filter(|_| errors.len() == before)?;
+    rule_rules::compile(&mut node, schema, path, errors);
+    if errors.len() == before {
+        errors.extend(default_rules::validate_by_rules(&node, path));
     }
+    (errors.len() == before).then_some(node)
 }
 
 /// Whether values stand deeper in one another; looks without recursion.

@@ -9,7 +9,8 @@ use crate::field_path::{self, Notation};
 use crate::schema::Node;
 use crate::schema::node::Additional;
 
-const RULES: &str = "x-kubernetes-validations";
+/// The rules of a schema.
+pub(super) const RULES: &str = "x-kubernetes-validations";
 const REASONS: &[&str] = &["FieldValueDuplicate", "FieldValueForbidden", "FieldValueInvalid", "FieldValueRequired"];
 
 /// The form of the rules of one schema.

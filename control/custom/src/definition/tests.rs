@@ -2,7 +2,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
-fn definition(schema: Value) -> Value {
+pub(super) fn definition(schema: Value) -> Value {
     let mut crd = json!({
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
@@ -18,7 +18,7 @@ fn definition(schema: Value) -> Value {
     crd
 }
 
-fn told(crd: &Value, old: Option<&Value>) -> Vec<String> {
+pub(super) fn told(crd: &Value, old: Option<&Value>) -> Vec<String> {
     validate_definition(crd, old).iter().map(ToString::to_string).collect()
 }
 

@@ -7,7 +7,7 @@ use pal_resources::{FieldError, FieldPath};
 use serde_json::Value;
 
 use super::places::{Part, versions};
-use super::{approval, conversion, openapi_rules, parts};
+use super::{approval, conversion, openapi_rules, parts, rule_costs};
 
 type Errors = Vec<FieldError>;
 
@@ -19,7 +19,7 @@ pub fn validate_definition(crd: &Value, old: Option<&Value>) -> Errors {
     let mut errors = Vec::new();
     let spec = &crd["spec"];
     validate_name(crd, &mut errors);
-    validate_spec(spec, &mut errors);
+    validate_spec(spec, old.map(|old| &old["spec"]), &mut errors);
     if let Some(old) = old {
         validate_unchanged(spec, old, &mut errors);
     }
@@ -57,7 +57,7 @@ fn validate_name(crd: &Value, errors: &mut Errors) {
     errors.extend(faults.iter().map(|fault| FieldError::invalid(&path, name, fault)));
 }
 
-fn validate_spec(spec: &Value, errors: &mut Errors) {
+fn validate_spec(spec: &Value, old: Option<&Value>, errors: &mut Errors) {
     let path = FieldPath::new("spec");
     validate_group(text(&spec["group"]), &path.child("group"), errors);
     match text(&spec["scope"]) {
@@ -87,7 +87,12 @@ fn validate_spec(spec: &Value, errors: &mut Errors) {
                 false => versions(spec)[index]["subresources"]["status"].is_object(),
             };
             let at = place.path.child("openAPIV3Schema");
-            openapi_rules::validate(schema, has_status, &at, errors);
+            // What was accepted before stays so.
+            let stored = old.map(|old| Part::Schema.places(old)).unwrap_or_default();
+            let known = stored.iter().any(|place| place.value["openAPIV3Schema"] == *schema);
+            if let Some(node) = openapi_rules::validate(schema, has_status, &at, errors).filter(|_| !known) {
+                rule_costs::validate(&node, &at, errors);
+            }
         }
     }
     for place in Part::Subresources.places(spec) {
