@@ -47,6 +47,7 @@ const fn row(group: &'static str, plural: &'static str, kind: &'static str, name
 }
 
 const ROWS: &[Row] = &[
+    Row { verbs: CREATE, ..row("", "bindings", "Binding", true) },
     Row { short_names: &["cs"], verbs: GET_LIST, ..row("", "componentstatuses", "ComponentStatus", false) },
     Row { short_names: &["cm"], ..row("", "configmaps", "ConfigMap", true) },
     Row { short_names: &["ep"], ..row("", "endpoints", "Endpoints", true) },

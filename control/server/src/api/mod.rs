@@ -283,6 +283,7 @@ async fn stream_answer(call: &Call<'_>, at: &At, stream: Streaming, body: Incomi
 async fn dispatch(call: &Call<'_>, at: &At, body: Incoming) -> Result<Response<Body>, Status> {
     match (at.verb, at.subresource()) {
         ("create", Some("binding")) => subresources::bind(call, at, body).await,
+        ("create", None) if subresources::binds(&at.resource) => subresources::bind(call, at, body).await,
         ("create", Some("eviction")) => subresources::evict(call, at, body).await,
         ("create", Some("token")) => token::request(call, at, body).await,
         ("create", None) if reviews::reviewed(&at.resource) => reviews::answer(call, at, body).await,

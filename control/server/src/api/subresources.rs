@@ -4,19 +4,33 @@ use http::{Response, StatusCode};
 use hyper::body::Incoming;
 use pal_registry::Binding;
 use pal_resources::codec::{self, FieldValidation};
-use pal_resources::{Status, Uid};
+use pal_resources::{Resource, Status, Uid};
 use serde_json::{Value, json};
 
 use super::{At, Call, deletion, reply};
 use crate::Body;
 
-/// `POST pods/NAME/binding`: what a scheduler decides.
+/// Whether the resource is the other way to bind pods, `bindings`.
+pub(super) fn binds(resource: &Resource) -> bool {
+    resource.group.is_empty() && resource.plural == "bindings"
+}
+
+/// `POST pods/NAME/binding` or `bindings`: what a scheduler decides.
 pub(super) async fn bind(call: &Call<'_>, at: &At, body: Incoming) -> Result<Response<Body>, Status> {
     let query = call.query.write("CreateOptions")?;
     let media = call.media()?;
     let body = call.body(body).await?;
     let value = codec::decode_as(media, &body, Some(("", "v1", "Binding")), query.validation)?.value;
-    same_name(at, &value)?;
+    let name = match at.subresource() {
+        Some(_) => {
+            same_name(at, &value)?;
+            at.name()?
+        }
+        None => value["metadata"]["name"].as_str().unwrap_or_default(),
+    };
+    if name.is_empty() {
+        return Err(Status::bad_request("resource name may not be empty"));
+    }
     let target = &value["target"];
     if let Some(kind) = target["kind"].as_str().filter(|kind| !matches!(*kind, "" | "Node")) {
         return Err(Status::bad_request(format!(
@@ -32,7 +46,7 @@ pub(super) async fn bind(call: &Call<'_>, at: &At, body: Incoming) -> Result<Res
             .collect(),
     };
     let namespace = at.namespace().unwrap_or_default();
-    call.registry().bind(namespace, at.name()?, &binding, &call.write_options(at, &query)).await?;
+    call.registry().bind(namespace, name, &binding, &call.write_options(at, &query)).await?;
     done(call)
 }
 

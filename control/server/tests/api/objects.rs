@@ -63,6 +63,14 @@ async fn pods_are_bound_evicted_and_deleted() {
     let leaving = admin.get(&format!("{PODS}/a")).await.ok();
     assert!(leaving["metadata"]["deletionTimestamp"].is_string(), "the node ends it");
 
+    admin.post(PODS, &pod("c")).await.ok();
+    let mut binding = binding;
+    admin.post("/api/v1/namespaces/default/bindings", &binding).await.refused(409, "already assigned to node");
+    binding["metadata"]["name"] = json!("c");
+    admin.post("/api/v1/namespaces/default/bindings", &binding).await.ok();
+    assert_eq!(admin.get(&format!("{PODS}/c")).await.ok()["spec"]["nodeName"], "n1");
+    admin.get("/api/v1/namespaces/default/bindings").await.refused(405, "does not allow this method");
+
     admin.post(PODS, &pod("b")).await.ok();
     let gone = admin.send(Method::DELETE, &format!("{PODS}/b"), "").await.ok();
     assert_eq!((&gone["kind"], &gone["metadata"]["name"]), (&json!("Pod"), &json!("b")));
