@@ -51,6 +51,15 @@ impl CertificateSigner for Signer {
     }
 }
 
+/// What the controllers count, for who asks the server.
+pub struct Counted(pub Arc<pal_controllers::Figures>);
+
+impl pal_server::Figures for Counted {
+    fn told(&self, text: &mut String) {
+        self.0.told(text);
+    }
+}
+
 /// The image registries of the other servers.
 pub struct OtherRegistries(pub Arc<Peers>);
 

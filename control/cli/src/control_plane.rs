@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use pal_controllers::{Options, Timing};
+use pal_controllers::{Figures, Options, Timing};
 use pal_image::{Blobs, RegistryV2};
 use pal_registry::{Config, Registry};
 use pal_server::{Mount, PeerLinks, Peers, Server, ServerConfig};
@@ -25,7 +25,7 @@ use self::leadership::{Duties, Leadership};
 pub use self::record::Record;
 use self::record::{Begin, Member};
 use crate::args::{JoinArgs, ServeArgs, ServerArgs};
-use crate::bridge::{Images, Liveness, OtherRegistries, Signer};
+use crate::bridge::{Counted, Images, Liveness, OtherRegistries, Signer};
 use crate::error::CliError;
 use crate::progress::Progress;
 use crate::{out, paths, signals};
@@ -144,6 +144,8 @@ impl ControlPlane {
         server.links = Some(links);
         server.peers = Some(peers);
         server.mounts = vec![Mount { prefix: "/v2/".to_owned(), handler: Arc::new(Images(images)) }];
+        let figures = Arc::new(Figures::default());
+        server.figures = vec![Arc::new(Counted(figures.clone()))];
         let server = Server::start_on(listener, server, registry.clone()).map_err(CliError::other)?;
         let url = listen::local_url(local);
         let kubeconfig = paths::kubeconfig(&data_dir);
@@ -158,6 +160,7 @@ impl ControlPlane {
                 ..Timing::default()
             },
             reserved_addresses: reserved(&record.advertise, &registry),
+            figures,
         };
         let leadership = Leadership::start(Duties {
             registry: registry.clone(),

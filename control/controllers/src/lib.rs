@@ -23,6 +23,7 @@ pub mod daemonset;
 pub mod definition;
 pub mod deployment;
 pub mod endpointslice;
+mod figures;
 pub mod garbage;
 mod hash;
 pub mod job;
@@ -49,6 +50,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use driver::MissingResource;
+pub use figures::Figures;
 pub use ports::{CertificateSigner, CsrSubject, NodeLiveness, Timing};
 
 /// What the controllers are given.
@@ -61,6 +63,8 @@ pub struct Options {
     pub timing: Timing,
     /// Names and addresses that are the API's: no node may be called so, or have a serving certificate for one.
     pub reserved_addresses: Vec<String>,
+    /// What is counted goes there.
+    pub figures: Arc<Figures>,
 }
 
 /// The running controllers. Dropping them stops them too, without waiting.

@@ -11,6 +11,7 @@ pub mod field;
 pub mod forms;
 pub mod kinds;
 pub mod meta;
+pub mod metrics;
 pub mod openapi;
 pub mod quantity;
 pub mod resource;

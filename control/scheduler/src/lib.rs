@@ -24,5 +24,5 @@ pub use amount::Amounts;
 pub use candidate::Candidate;
 pub use cluster::{Cluster, NodeState};
 pub use filter::Refusal;
-pub use queue::{Failure, Queue};
+pub use queue::{Failure, Queue, QueueLengths};
 pub use schedule::{Placement, Unschedulable, schedule};

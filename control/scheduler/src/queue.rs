@@ -42,6 +42,17 @@ struct Item {
     attempts: u32,
 }
 
+/// How many pods wait for what.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QueueLengths {
+    /// Nothing but their turn.
+    pub active: usize,
+    /// The end of their back-off.
+    pub backoff: usize,
+    /// A change of the cluster.
+    pub waiting: usize,
+}
+
 /// The pods that wait for a node, by key.
 #[derive(Clone, Debug)]
 pub struct Queue<K> {
@@ -67,6 +78,12 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
     /// How many pods are known here, in whatever state.
     pub fn len(&self) -> usize {
         self.items.len()
+    }
+
+    /// How many pods wait for what.
+    pub fn lengths(&self) -> QueueLengths {
+        let timed = self.timed.len();
+        QueueLengths { active: self.active.len(), backoff: timed.saturating_sub(self.waiting), waiting: self.waiting }
     }
 
     /// Whether no pod waits.
@@ -232,8 +249,10 @@ mod tests {
         queue.add("a", 0);
         queue.pop(now);
         queue.failed(&"a", Failure::Unschedulable, now);
+        assert_eq!(queue.lengths(), QueueLengths { waiting: 1, ..QueueLengths::default() });
         assert_eq!(queue.pop(after(now, 299)), None);
         queue.cluster_changed();
+        assert_eq!(queue.lengths(), QueueLengths { backoff: 1, ..QueueLengths::default() });
         assert_eq!(queue.pop(now), None, "the back-off holds");
         assert_eq!(queue.pop(after(now, 1)), Some("a"));
     }

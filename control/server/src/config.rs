@@ -28,6 +28,12 @@ pub trait Mounted: Send + Sync {
     fn call(&self, request: Request<Incoming>) -> BoxFuture<'static, Response<Body>>;
 }
 
+/// Somebody who counts.
+pub trait Figures: Send + Sync {
+    /// Adds what was counted, in the text form that Prometheus reads.
+    fn told(&self, text: &mut String);
+}
+
 /// Where and how the API is served.
 #[derive(Clone)]
 pub struct ServerConfig {
@@ -51,6 +57,8 @@ pub struct ServerConfig {
     /// A request that is not a stream is answered within this time.
     pub request_timeout: Duration,
     pub mounts: Vec<Mount>,
+    /// Who else in this process has something to tell at `/metrics`.
+    pub figures: Vec<Arc<dyn Figures>>,
     /// Who may come in beside those whom the cluster knows by itself.
     pub access: Access,
     /// What is told of requests; nothing without.
@@ -75,6 +83,7 @@ impl ServerConfig {
             max_streams: 10_000,
             request_timeout: Duration::from_secs(60),
             mounts: Vec::new(),
+            figures: Vec::new(),
             access: Access::default(),
             audit: None,
             links: None,

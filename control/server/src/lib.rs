@@ -27,7 +27,7 @@ mod wire;
 pub use access::Access;
 pub use audit::AuditConfig;
 pub use auth::OidcFlags;
-pub use config::{Mount, Mounted, ServerConfig, VERSION};
+pub use config::{Figures, Mount, Mounted, ServerConfig, VERSION};
 pub use error::ServerError;
 pub use kubeconfig::kubeconfig;
 pub use peer_http::{PeerError, Peers};

@@ -8,6 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 
 use super::cache::{Address, Cache, Change, Known, Place, Whole};
 use super::positions::Positions;
+use super::queue::Named;
 use crate::endpointslice;
 use crate::garbage::{FOREGROUND, Item, ORPHAN, Presence};
 use crate::node::pod::{concerns_pods, is_worth_a_look};
@@ -44,6 +45,28 @@ pub(super) enum Key {
     Definition(String),
     /// Old Events.
     Events,
+}
+
+impl Named for Key {
+    /// As Kubernetes calls the controller's queue, where it has one.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::ReplicaSet(_) => "replicaset",
+            Self::Deployment(_) => "deployment",
+            Self::Service(_) => "endpoint_slice",
+            Self::Namespace(_) => "namespace",
+            Self::Accounts(_) => "serviceaccount",
+            Self::Node(_) => "node_lifecycle_controller",
+            Self::Blocks => "node_ipam",
+            Self::Pod(_) => "node_lifecycle_controller_pods",
+            Self::Garbage(_) => "garbage_collector_attempt_to_delete",
+            Self::Request(_) => "certificate",
+            Self::Roles => "ClusterRoleAggregator",
+            Self::Quotas(_) => "resourcequota_primary",
+            Self::Definition(_) => "crd_naming_condition_controller",
+            Self::Events => "events",
+        }
+    }
 }
 
 /// A wanted look, and how long it can wait for others of its kind to join it.

@@ -43,7 +43,7 @@ use key::{Key, Wanted, wanted};
 use look::{Looker, Moment};
 use place::{Next, Placer};
 use positions::Positions;
-use queue::WorkQueue;
+use queue::{Named, WorkQueue};
 use watch::Told;
 
 pub use positions::MissingResource;
@@ -105,8 +105,8 @@ pub(crate) fn start(registry: Registry, options: Options, tasks: &Tasks<'_>) -> 
     let options = Arc::new(options);
     let driver = Driver {
         cache: Cache::new(&resources),
-        queue: WorkQueue::new(),
-        placer: Placer::new(registry.clone(), recorder.clone()),
+        queue: WorkQueue::new(options.figures.clone()),
+        placer: Placer::new(registry.clone(), recorder.clone(), options.figures.clone()),
         looker: Looker {
             at,
             options: options.clone(),
@@ -294,6 +294,11 @@ impl Driver {
     /// Deals with pods that want a node, before anything else: somebody waits for them.
     fn place_pods(&mut self) {
         let now = Instant::now();
+        self.place_pods_while_there_is_room(now);
+        self.placer.tell_pending();
+    }
+
+    fn place_pods_while_there_is_room(&mut self, now: Instant) {
         while self.jobs.has_room_for_binding() {
             let (cache, pods) = (&self.cache, self.looker.at.pods);
             let pod_at = |place: &cache::Place| match cache.get(&(pods, place.clone()))?.whole {
@@ -329,14 +334,17 @@ impl Driver {
             if std::mem::take(&mut self.looker.resumed) {
                 self.look_at_pods_of_lost_nodes();
             }
+            let (name, figures) = (key.name(), &self.looker.options.figures);
             if plan.actions.is_empty() {
+                figures.worked(name, now.monotonic.elapsed());
                 self.queue.done(&key);
                 self.look_again(key, plan.again);
                 continue;
             }
-            let executor = self.executor.clone();
+            let (executor, figures) = (self.executor.clone(), figures.clone());
             self.jobs.spawn(Subject::Plan(key), async move {
                 let outcome = executor.execute(plan.actions).await;
+                figures.worked(name, now.monotonic.elapsed());
                 Done::Plan { again: plan.again, outcome }
             });
         }

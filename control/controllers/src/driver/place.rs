@@ -1,18 +1,19 @@
 //! Runs the scheduler: feeds it what changes, binds what it places, tells of what it can not place.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
 use k8s_openapi::api::core::v1::Pod;
 use pal_registry::{Binding, Object, Registry, WriteOptions};
 use pal_resources::{Status, Uid};
-use pal_scheduler::{Candidate, Cluster, Failure, Queue, schedule};
+use pal_scheduler::{Candidate, Cluster, Failure, Queue, QueueLengths, schedule};
 use serde_json::json;
 
 use super::cache::{Change, Known, Place, Whole};
 use super::recorder::Recorder;
 use crate::action::{Action, Note, Severity, Target, reference};
+use crate::figures::{Attempt, Figures, Pending};
 use crate::object::{as_seen, is_deleting, name, namespace, uid};
 use crate::pods::{self, condition, is_finished};
 
@@ -24,8 +25,17 @@ pub(super) struct Placer {
     queue: Queue<Place>,
     /// Pods that fitted nowhere and care where other pods are: they may fit when one of those changes.
     minding: HashSet<Place>,
+    /// When each pod that waits began to, and how often it was tried.
+    waiting: HashMap<Place, Waiting>,
+    figures: Arc<Figures>,
     registry: Registry,
     recorder: Recorder,
+}
+
+#[derive(Clone, Copy)]
+struct Waiting {
+    since: Instant,
+    attempts: u32,
 }
 
 /// A pod whose binding is to be written.
@@ -34,6 +44,8 @@ pub(super) struct ToBind {
     place: Place,
     pod: Arc<Pod>,
     node: String,
+    /// When the attempt began.
+    begun: Instant,
 }
 
 /// What became of a binding.
@@ -41,6 +53,7 @@ pub(super) struct Bound {
     place: Place,
     pod: Arc<Pod>,
     node: String,
+    begun: Instant,
     pub(super) result: Result<Object, Status>,
 }
 
@@ -52,8 +65,9 @@ pub(super) enum Next {
 }
 
 impl Placer {
-    pub(super) fn new(registry: Registry, recorder: Recorder) -> Self {
-        Self { cluster: Cluster::new(), queue: Queue::new(), minding: HashSet::new(), registry, recorder }
+    pub(super) fn new(registry: Registry, recorder: Recorder, figures: Arc<Figures>) -> Self {
+        let (minding, waiting) = (HashSet::new(), HashMap::new());
+        Self { cluster: Cluster::new(), queue: Queue::new(), minding, waiting, figures, registry, recorder }
     }
 
     /// Takes in a change of a pod, a node or a namespace.
@@ -92,6 +106,8 @@ impl Placer {
         if is_waiting(pod) {
             let priority = pod.spec.as_ref().and_then(|spec| spec.priority).unwrap_or(0);
             self.queue.add(place.clone(), priority);
+            let begun = || Waiting { since: Instant::now(), attempts: 0 };
+            self.waiting.entry(place.clone()).or_insert_with(begun);
         } else {
             self.forget(place);
         }
@@ -102,6 +118,13 @@ impl Placer {
     fn forget(&mut self, place: &Place) {
         self.queue.remove(place);
         self.minding.remove(place);
+        self.waiting.remove(place);
+    }
+
+    /// Tells how many pods wait.
+    pub(super) fn tell_pending(&self) {
+        let QueueLengths { active, backoff, waiting } = self.queue.lengths();
+        self.figures.wait(Pending { active, backoff, unschedulable: waiting });
     }
 
     /// The next pod that can be dealt with now. `pod_at` finds the pod as it now is.
@@ -112,13 +135,18 @@ impl Placer {
                 self.forget(&place);
                 continue;
             };
+            if let Some(waiting) = self.waiting.get_mut(&place) {
+                waiting.attempts = waiting.attempts.saturating_add(1);
+            }
+            let begun = Instant::now();
             let candidate = Candidate::of(pod.clone());
             match schedule(&self.cluster, &candidate, rand::random()) {
                 Ok(placement) => {
                     self.cluster.assume(&candidate, &placement.node);
-                    return Some(Next::Bind(ToBind { place, pod, node: placement.node }));
+                    return Some(Next::Bind(ToBind { place, pod, node: placement.node, begun }));
                 }
                 Err(why) => {
+                    self.figures.attempted(Attempt::Unschedulable, begun.elapsed());
                     if candidate.minds_others() {
                         self.minding.insert(place.clone());
                     }
@@ -171,9 +199,13 @@ impl Placer {
 
     /// What a binding's result means for the pod.
     pub(super) fn bound(&mut self, bound: &Bound, now: Instant) {
-        let Bound { place, pod, node, result } = bound;
+        let Bound { place, pod, node, begun, result } = bound;
         match result {
             Ok(_) => {
+                self.figures.attempted(Attempt::Scheduled, begun.elapsed());
+                if let Some(Waiting { since, attempts }) = self.waiting.get(place) {
+                    self.figures.placed(*attempts, since.elapsed());
+                }
                 self.forget(place);
                 let (space, pod_name) = (namespace(&pod.metadata), name(&pod.metadata));
                 self.recorder.tell(Note {
@@ -185,6 +217,7 @@ impl Placer {
                 });
             }
             Err(status) => {
+                self.figures.attempted(Attempt::Error, begun.elapsed());
                 tracing::debug!(pod = %pod.metadata.name.as_deref().unwrap_or_default(), %status, "not bound");
                 if self.cluster.remove_pod(uid(&pod.metadata)) {
                     self.queue.cluster_changed();
@@ -202,20 +235,20 @@ impl Placer {
     pub(super) fn bind(&self, to_bind: ToBind) -> impl Future<Output = Bound> + Send + 'static + use<> {
         let registry = self.registry.clone();
         async move {
-            let ToBind { place, pod, node } = to_bind;
+            let ToBind { place, pod, node, begun } = to_bind;
             let mut binding = Binding::to(node.clone());
             binding.uid = pod.metadata.uid.clone().map(Uid);
             let options = WriteOptions::system("scheduler");
             let result = registry.bind(&place.0, &place.1, &binding, &options).await;
-            Bound { place, pod, node, result }
+            Bound { place, pod, node, begun, result }
         }
     }
 
     /// A binding's writer failed, and nobody knows what became of it.
     pub(super) fn lost(&mut self, to_bind: ToBind, now: Instant) {
-        let ToBind { place, pod, node } = to_bind;
+        let ToBind { place, pod, node, begun } = to_bind;
         let result = Err(Status::internal("the binding was not finished"));
-        self.bound(&Bound { place, pod, node, result }, now);
+        self.bound(&Bound { place, pod, node, begun, result }, now);
     }
 
     /// When a pod that waits can be tried again.

@@ -2,10 +2,19 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::hash::Hash;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use crate::figures::Figures;
 
 const FIRST_BACK_OFF: Duration = Duration::from_millis(5);
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(30);
+
+/// What is counted together.
+pub(super) trait Named {
+    /// The name of the controller whose look it is.
+    fn name(&self) -> &'static str;
+}
 
 /// The keys that want a look. Pure: the time is an argument.
 #[derive(Debug)]
@@ -17,10 +26,12 @@ pub(super) struct WorkQueue<K> {
     timed: BTreeSet<(Instant, K)>,
     due: HashMap<K, Instant>,
     failures: HashMap<K, u32>,
+    figures: Arc<Figures>,
 }
 
-impl<K: Clone + Eq + Hash + Ord> WorkQueue<K> {
-    pub(super) fn new() -> Self {
+impl<K: Clone + Eq + Hash + Ord + Named> WorkQueue<K> {
+    pub(super) fn new(figures: Arc<Figures>) -> Self {
+        figures.begin();
         Self {
             ready: VecDeque::new(),
             queued: HashSet::new(),
@@ -28,6 +39,7 @@ impl<K: Clone + Eq + Hash + Ord> WorkQueue<K> {
             timed: BTreeSet::new(),
             due: HashMap::new(),
             failures: HashMap::new(),
+            figures,
         }
     }
 
@@ -37,6 +49,7 @@ impl<K: Clone + Eq + Hash + Ord> WorkQueue<K> {
             *again = true;
         } else if self.queued.insert(key.clone()) {
             self.unschedule(&key);
+            self.figures.added(key.name());
             self.ready.push_back(key);
         }
     }
@@ -64,6 +77,7 @@ impl<K: Clone + Eq + Hash + Ord> WorkQueue<K> {
         }
         let key = self.ready.pop_front()?;
         self.queued.remove(&key);
+        self.figures.taken(key.name());
         self.busy.insert(key.clone(), false);
         Some(key)
     }
@@ -82,6 +96,7 @@ impl<K: Clone + Eq + Hash + Ord> WorkQueue<K> {
         let wait = FIRST_BACK_OFF.saturating_mul(1 << (*failures).min(20)).min(LONGEST_BACK_OFF);
         *failures = failures.saturating_add(1);
         self.busy.remove(key);
+        self.figures.retried(key.name());
         // A change that wants it meanwhile has it at once: what failed may not fail any more.
         self.add_at(key.clone(), now + wait);
     }
@@ -108,6 +123,12 @@ impl<K: Clone + Eq + Hash + Ord> WorkQueue<K> {
 mod tests {
     use super::*;
 
+    impl Named for &str {
+        fn name(&self) -> &'static str {
+            "tests"
+        }
+    }
+
     fn ms(start: Instant, milliseconds: u64) -> Instant {
         start + Duration::from_millis(milliseconds)
     }
@@ -115,7 +136,7 @@ mod tests {
     #[test]
     fn a_key_is_out_once_and_comes_again_when_it_was_wanted_meanwhile() {
         let now = Instant::now();
-        let mut queue = WorkQueue::new();
+        let mut queue = WorkQueue::new(Arc::default());
         queue.add("a");
         queue.add("a");
         queue.add("b");
@@ -133,7 +154,7 @@ mod tests {
     #[test]
     fn the_earliest_of_the_wanted_times_counts() {
         let now = Instant::now();
-        let mut queue = WorkQueue::new();
+        let mut queue = WorkQueue::new(Arc::default());
         queue.add_at("a", ms(now, 50));
         queue.add_at("a", ms(now, 20));
         queue.add_at("a", ms(now, 70));
@@ -147,7 +168,7 @@ mod tests {
     #[test]
     fn failures_wait_twice_as_long_each_time_and_success_forgets_them() {
         let mut now = Instant::now();
-        let mut queue = WorkQueue::new();
+        let mut queue = WorkQueue::new(Arc::default());
         queue.add("a");
         for wait in [5, 10, 20, 40] {
             assert_eq!(queue.pop(now), Some("a"));
@@ -166,7 +187,7 @@ mod tests {
     #[test]
     fn the_longest_wait_is_half_a_minute() {
         let now = Instant::now();
-        let mut queue = WorkQueue::new();
+        let mut queue = WorkQueue::new(Arc::default());
         for _ in 0..100 {
             queue.add("a");
             queue.pop(now);

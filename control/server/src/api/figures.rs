@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode};
+use pal_resources::metrics::{Histogram, head, single};
 use pal_resources::resource;
 use pal_store::Role;
 
@@ -23,7 +24,7 @@ use crate::Body;
 
 const CONTENT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 /// Upper bounds of the duration's buckets in seconds, as kube-apiserver has them.
-const BUCKETS: [f64; 23] = [
+static BUCKETS: [f64; 23] = [
     0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0, 30.0,
     45.0, 60.0,
 ];
@@ -106,12 +107,15 @@ fn verb(verb: &'static str, apply: bool) -> &'static str {
     }
 }
 
-#[derive(Default)]
 struct Series {
     codes: Vec<(u16, u64)>,
-    /// Not cumulated; the last is beyond all bounds.
-    buckets: [u64; BUCKETS.len() + 1],
-    total: Duration,
+    took: Histogram,
+}
+
+impl Default for Series {
+    fn default() -> Self {
+        Self { codes: Vec::new(), took: Histogram::new(&BUCKETS) }
+    }
 }
 
 /// Counters since the server started.
@@ -156,9 +160,7 @@ impl Figures {
             Some((_, count)) => *count += 1,
             None => series.codes.push((code, 1)),
         }
-        let seconds = took.as_secs_f64();
-        series.buckets[BUCKETS.iter().position(|bound| seconds <= *bound).unwrap_or(BUCKETS.len())] += 1;
-        series.total += took;
+        series.took.observe(took);
     }
 
     /// What was answered, as text.
@@ -176,29 +178,10 @@ impl Figures {
         let name = "apiserver_request_duration_seconds";
         head(&mut text, name, "histogram", "Response latency distribution in seconds.");
         for (labels, series) in &kinds {
-            let mut sum = 0;
-            for (bound, count) in BUCKETS.iter().zip(series.buckets) {
-                sum += count;
-                let _ = writeln!(text, "{name}_bucket{{{labels},le=\"{bound}\"}} {sum}");
-            }
-            sum += series.buckets[BUCKETS.len()];
-            let _ = writeln!(text, "{name}_bucket{{{labels},le=\"+Inf\"}} {sum}");
-            let _ = writeln!(text, "{name}_sum{{{labels}}} {}", series.total.as_secs_f64());
-            let _ = writeln!(text, "{name}_count{{{labels}}} {sum}");
+            series.took.told(&mut text, name, labels);
         }
         text
     }
-}
-
-/// What introduces a metric. Writing to a String cannot fail.
-fn head(text: &mut String, name: &str, kind: &str, help: &str) {
-    let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
-}
-
-/// A metric of one value.
-fn single(text: &mut String, name: &str, kind: &str, help: &str, value: impl std::fmt::Display) {
-    head(text, name, kind, help);
-    let _ = writeln!(text, "{name} {value}");
 }
 
 /// `/metrics`
@@ -217,6 +200,7 @@ pub(super) async fn metrics(api: &Api) -> Response<Body> {
     head(&mut text, "kubernetes_build_info", "gauge", "The version that the server is of.");
     let _ = writeln!(text, "kubernetes_build_info{{git_version=\"{}\"}} 1", api.config.version);
     process::told(&mut text);
+    api.config.figures.iter().for_each(|more| more.told(&mut text));
     let mut response = reply::text(StatusCode::OK, text);
     response.headers_mut().insert(CONTENT_TYPE, CONTENT);
     response

@@ -106,6 +106,7 @@ impl Cluster {
                 ..Timing::default()
             },
             reserved_addresses: Vec::new(),
+            figures: Arc::default(),
         };
         let controllers = start(registry.clone(), options, CancellationToken::new());
         let cluster = Self {

@@ -1,6 +1,6 @@
 //! What the operating system says of this process, as Prometheus' client libraries tell it.
 
-use super::single;
+use pal_resources::metrics::single;
 
 /// Ticks of the clock by which Linux tells processes' times to their users, whatever its own is.
 const TICKS_PER_SECOND: f64 = 100.0;
