@@ -143,7 +143,14 @@ fn without_owners(item: &Item, gone: impl Fn(&Owner) -> bool) -> Action {
     patch(item, json!({ "ownerReferences": owners }))
 }
 
-fn without_finalizer(item: &Item, finalizer: &str) -> Action {
+/// One finalizer more.
+pub(crate) fn with_finalizer(item: &Item, finalizer: &str) -> Action {
+    let all: Vec<&str> = item.finalizers.iter().map(String::as_str).chain([finalizer]).collect();
+    patch(item, json!({ "finalizers": all }))
+}
+
+/// The object without that finalizer.
+pub(crate) fn without_finalizer(item: &Item, finalizer: &str) -> Action {
     let left: Vec<&String> = item.finalizers.iter().filter(|own| *own != finalizer).collect();
     let finalizers = if left.is_empty() { Value::Null } else { json!(left) };
     patch(item, json!({ "finalizers": finalizers }))

@@ -15,6 +15,7 @@
 //! | `csr` | certificates of nodes and users |
 //! | `definition` | the names of custom resources, and that they go with their definitions |
 //! | `cluster_role` | roles that are put together from others |
+//! | `storage_protection` | that claims and volumes in use stay |
 
 pub mod action;
 pub mod cluster_role;
@@ -37,6 +38,7 @@ pub mod replicaset;
 pub mod revision;
 pub mod service_account;
 pub mod statefulset;
+pub mod storage_protection;
 
 mod driver;
 

@@ -35,6 +35,11 @@ impl Scene<'_> {
                 if unnamed {
                     storage::fill_claim(&self.all("storage.k8s.io", "storageclasses", None), object);
                 }
+                storage::protect(object, storage::CLAIM_PROTECTION);
+                Ok(())
+            }
+            ("", "persistentvolumes") => {
+                storage::protect(object, storage::VOLUME_PROTECTION);
                 Ok(())
             }
             ("networking.k8s.io", "ingresses") => {

@@ -51,6 +51,9 @@ pub(super) enum Whole {
     RootCa(Arc<ConfigMap>),
     ClusterRole(Arc<ClusterRole>),
     Definition(Arc<Value>),
+    Volume {
+        bound: bool,
+    },
     /// Its references are all that matters.
     Other,
 }
@@ -372,6 +375,9 @@ impl Cache {
                     Whole::Other
                 }
             },
+            ("", "PersistentVolume") => {
+                Whole::Volume { bound: object.value().is_ok_and(|volume| volume["status"]["phase"] == "Bound") }
+            }
             ("", "ConfigMap") if object.name() == ROOT_CA => whole(object, Whole::RootCa),
             _ => Whole::Other,
         }

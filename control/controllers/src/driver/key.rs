@@ -13,6 +13,8 @@ use crate::endpointslice;
 use crate::garbage::{FOREGROUND, Item, ORPHAN, Presence};
 use crate::node::pod::{concerns_pods, is_worth_a_look};
 use crate::object::controller;
+use crate::pods::is_finished;
+use crate::storage_protection::claims;
 
 /// One look's subject.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -43,6 +45,9 @@ pub(super) enum Key {
     Quotas(String),
     /// A CustomResourceDefinition.
     Definition(String),
+    /// A PersistentVolumeClaim, and who uses it.
+    Claim(Place),
+    Volume(String),
     /// Old Events.
     Events,
 }
@@ -64,6 +69,8 @@ impl Named for Key {
             Self::Roles => "ClusterRoleAggregator",
             Self::Quotas(_) => "resourcequota_primary",
             Self::Definition(_) => "crd_naming_condition_controller",
+            Self::Claim(_) => "pvcprotection",
+            Self::Volume(_) => "pvprotection",
             Self::Events => "events",
         }
     }
@@ -125,6 +132,8 @@ pub(super) fn wanted(cache: &Cache, at: &Positions, change: &Change) -> Vec<Want
         Some(Whole::Other) if change.address.0 == at.service_accounts && change.after.is_none() => {
             wanted.push(now(Key::Accounts(place.0.clone())));
         }
+        Some(Whole::Volume { .. }) => wanted.push(now(Key::Volume(place.1.clone()))),
+        Some(Whole::Other) if change.address.0 == at.claims => wanted.push(now(Key::Claim(place.clone()))),
         Some(Whole::Other) | None => {}
     }
     content(cache, at, change, &mut wanted);
@@ -246,6 +255,10 @@ fn pod(cache: &Cache, at: &Positions, change: &Change, wanted: &mut Vec<Wanted>)
         }
     }
     services(cache, at, place, [before.as_ref(), after.as_ref()], wanted);
+    if let Some(before) = before.as_ref().filter(|_| after.as_ref().is_none_or(|after| is_finished(after))) {
+        let key = |claim: String| now(Key::Claim((place.0.clone(), claim)));
+        wanted.extend(claims(before).map(key));
+    }
     if let Some(pod) = &after {
         let node = crate::pods::node(pod)
             .and_then(|node| cache.get(&(at.nodes, (String::new(), node.to_owned()))))

@@ -20,7 +20,10 @@ use crate::garbage::{self, Item};
 use crate::node::disruption::{self, Disruption, State};
 use crate::node::{Life, cidr, life, lifecycle, pod as node_pod};
 use crate::object::{annotation, is_deleting, name, uid};
-use crate::{cluster_role, csr, definition, deployment, endpointslice, namespace, pods, replicaset, service_account};
+use crate::{
+    cluster_role, csr, definition, deployment, endpointslice, namespace, pods, replicaset, service_account,
+    storage_protection,
+};
 
 /// The annotation by which a Service asks for other slices than of [`endpointslice::DEFAULT_PER_SLICE`] endpoints.
 const PER_SLICE: &str = "palinurus.dev/max-endpoints-per-slice";
@@ -87,6 +90,8 @@ impl Looker {
             Key::Roles => self.roles(cache),
             Key::Quotas(namespace) => Plan::of(Action::CountQuotas { namespace: namespace.clone() }),
             Key::Definition(name) => self.definition(cache, name, now),
+            Key::Claim(place) => self.claim(cache, place),
+            Key::Volume(name) => self.volume(cache, name),
             // The registry knows which are old.
             Key::Events => Plan::idle(),
         }
@@ -182,6 +187,25 @@ impl Looker {
             instances: cache.instances(name),
         };
         definition::reconcile(&view, now.wall)
+    }
+
+    fn claim(&self, cache: &Cache, place: &Place) -> Plan {
+        let Some(known) = cache.get(&(self.at.claims, place.clone())) else { return Plan::idle() };
+        // Only of a claim that is to go it matters.
+        let used = known.item.deleting
+            && cache
+                .all(self.at.pods, Some(&place.0))
+                .filter_map(|known| whole!(Some(known), Pod))
+                .any(|pod| storage_protection::claims(&pod).any(|claim| claim == place.1));
+        let kind = storage_protection::Kind::Claim;
+        storage_protection::reconcile(&storage_protection::View { kind, item: &known.item, used })
+    }
+
+    fn volume(&self, cache: &Cache, name: &str) -> Plan {
+        let Some(known) = cache.get(&(self.at.volumes, (String::new(), name.to_owned()))) else { return Plan::idle() };
+        let Whole::Volume { bound: used } = known.whole else { return Plan::idle() };
+        let kind = storage_protection::Kind::Volume;
+        storage_protection::reconcile(&storage_protection::View { kind, item: &known.item, used })
     }
 
     fn accounts(&self, cache: &Cache, name: &str) -> Plan {

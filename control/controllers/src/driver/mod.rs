@@ -263,6 +263,8 @@ impl Driver {
             Whole::Pod(_) => Key::Pod(place),
             Whole::Request(_) => Key::Request(place.1),
             Whole::Definition(_) => Key::Definition(place.1),
+            Whole::Volume { .. } => Key::Volume(place.1),
+            Whole::Other if address.0 == self.looker.at.claims => Key::Claim(place),
             Whole::Namespace(_) => {
                 self.looker.said.remove(&place.1);
                 return;

@@ -24,6 +24,8 @@ pub(super) struct Positions {
     pub(super) cluster_roles: usize,
     pub(super) resource_quotas: usize,
     pub(super) definitions: usize,
+    pub(super) claims: usize,
+    pub(super) volumes: usize,
 }
 
 /// A resource that the controllers can not do without is not served.
@@ -70,6 +72,8 @@ impl Positions {
             requests: at("certificates.k8s.io", "certificatesigningrequests")?,
             cluster_roles: at("rbac.authorization.k8s.io", "clusterroles")?,
             resource_quotas: at("", "resourcequotas")?,
+            claims: at("", "persistentvolumeclaims")?,
+            volumes: at("", "persistentvolumes")?,
             definitions: at("apiextensions.k8s.io", "customresourcedefinitions")?,
         })
     }

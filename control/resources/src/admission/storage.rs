@@ -11,6 +11,23 @@ const INGRESS_CLASS: &[&str] = &["ingressclass.kubernetes.io/is-default-class"];
 const OLD_CLASS_OF_CLAIM: &str = "volume.beta.kubernetes.io/storage-class";
 const OLD_CLASS_OF_INGRESS: &str = "kubernetes.io/ingress.class";
 
+/// The finalizer of claims, which stay while pods use them.
+pub const CLAIM_PROTECTION: &str = "kubernetes.io/pvc-protection";
+/// The finalizer of volumes, which stay while they are bound.
+pub const VOLUME_PROTECTION: &str = "kubernetes.io/pv-protection";
+
+/// Protects a new claim or volume (the StorageObjectInUseProtection admission plugin).
+pub fn protect(object: &mut Value, finalizer: &str) {
+    let Some(metadata) = self::object(object, "metadata") else { return };
+    let finalizers = metadata.entry("finalizers").or_insert_with(|| Value::Array(Vec::new()));
+    if finalizers.is_null() {
+        *finalizers = Value::Array(Vec::new());
+    }
+    if let Some(list) = finalizers.as_array_mut().filter(|list| list.iter().all(|own| own != finalizer)) {
+        list.push(finalizer.into());
+    }
+}
+
 /// The default class: of several the one made last, of those the first by name.
 fn default_name<'a>(classes: &'a [Value], marks: &[&str]) -> Option<&'a str> {
     let is_default =
@@ -69,6 +86,19 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn what_is_new_is_protected_once() {
+        let check = |metadata: Value, expected: Value| {
+            let mut claim = json!({"metadata": metadata});
+            protect(&mut claim, CLAIM_PROTECTION);
+            assert_eq!(claim["metadata"]["finalizers"], expected);
+        };
+        check(json!({}), json!([CLAIM_PROTECTION]));
+        check(json!({"finalizers": null}), json!([CLAIM_PROTECTION]));
+        check(json!({"finalizers": ["x"]}), json!(["x", CLAIM_PROTECTION]));
+        check(json!({"finalizers": [CLAIM_PROTECTION]}), json!([CLAIM_PROTECTION]));
+    }
 
     #[test]
     fn claims_get_the_default_class() {
