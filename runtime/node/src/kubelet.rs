@@ -49,6 +49,7 @@ impl Kubelet {
         let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
         let answer = match (request.method(), parts.as_slice()) {
             (&Method::GET, ["healthz"]) => Ok(text("ok".to_owned())),
+            (&Method::GET, ["metrics", "resource"]) => Ok(text(self.stats.figures())),
             (&Method::GET, ["stats", "summary"]) => Ok(json(&self.stats.summary(&self.node).await)),
             (&Method::GET, ["containerLogs", namespace, pod, container]) => {
                 self.log(namespace, pod, container, request.uri().query().unwrap_or_default())

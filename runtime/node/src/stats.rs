@@ -4,12 +4,13 @@
 //! A rate needs two looks. The last one is kept for the next question; where there is none that is recent, two are made a
 //! second apart.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use pal_engine::Meter;
+use pal_resources::metrics::{head, sample, single};
 use serde_json::{Value, json};
 
 /// What lies between two looks at least.
@@ -78,6 +79,11 @@ impl Stats {
         summary(node, &before, now, Timestamp::now())
     }
 
+    /// The same for Prometheus, as kubelet's `/metrics/resource` has it.
+    pub(crate) fn figures(&self) -> String {
+        figures(&self.look())
+    }
+
     fn look(&self) -> Look {
         let meters = self.meters.lock().unwrap_or_else(PoisonError::into_inner);
         let used = |meter: Arc<Meter>| Used {
@@ -140,6 +146,40 @@ fn summary(node: &str, before: &Look, now: &Look, time: Timestamp) -> Value {
     json!({"node": machine, "pods": pods, "windowSeconds": took.as_secs_f64()})
 }
 
+fn figures(look: &Look) -> String {
+    let seconds = |used: &Used| Duration::from_nanos(used.cpu_nanos).as_secs_f64();
+    let label = |place: &Place| {
+        let Place { namespace, pod, container } = place;
+        format!("container=\"{container}\",namespace=\"{namespace}\",pod=\"{pod}\"")
+    };
+    let mut text = String::new();
+    let name = "container_cpu_usage_seconds_total";
+    head(&mut text, name, "counter", "Cumulative cpu time consumed by the container in core-seconds");
+    look.containers.iter().for_each(|(place, used)| sample(&mut text, name, &label(place), seconds(used)));
+    let name = "container_memory_working_set_bytes";
+    head(&mut text, name, "gauge", "Current working set of the container in bytes");
+    look.containers.iter().for_each(|(place, used)| sample(&mut text, name, &label(place), used.memory_bytes));
+    let mut pods: BTreeMap<String, Used> = BTreeMap::new();
+    for (Place { namespace, pod, .. }, used) in &look.containers {
+        let whole = pods.entry(format!("namespace=\"{namespace}\",pod=\"{pod}\"")).or_default();
+        whole.cpu_nanos = whole.cpu_nanos.saturating_add(used.cpu_nanos);
+        whole.memory_bytes = whole.memory_bytes.saturating_add(used.memory_bytes);
+    }
+    let help = "Cumulative cpu time consumed by the node in core-seconds";
+    single(&mut text, "node_cpu_usage_seconds_total", "counter", help, seconds(&look.machine));
+    let help = "Current working set of the node in bytes";
+    single(&mut text, "node_memory_working_set_bytes", "gauge", help, look.machine.memory_bytes);
+    let name = "pod_cpu_usage_seconds_total";
+    head(&mut text, name, "counter", "Cumulative cpu time consumed by the pod in core-seconds");
+    pods.iter().for_each(|(labels, used)| sample(&mut text, name, labels, seconds(used)));
+    let name = "pod_memory_working_set_bytes";
+    head(&mut text, name, "gauge", "Current working set of the pod in bytes");
+    pods.iter().for_each(|(labels, used)| sample(&mut text, name, labels, used.memory_bytes));
+    let help = "1 if there was an error while getting container metrics, 0 otherwise";
+    single(&mut text, "resource_scrape_error", "gauge", help, 0);
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -161,6 +201,14 @@ mod tests {
         assert_eq!(told["node"]["cpu"]["usageNanoCores"], 1_000_000_000);
         let containers = &told["pods"][0]["containers"];
         assert_eq!(containers[0]["cpu"]["usageNanoCores"], 1_000_000);
+        let text = figures(&after);
+        for line in [
+            "container_cpu_usage_seconds_total{container=\"b\",namespace=\"n\",pod=\"p\"} 0.004",
+            "pod_memory_working_set_bytes{namespace=\"n\",pod=\"p\"} 8192",
+            "node_cpu_usage_seconds_total 3",
+        ] {
+            assert!(text.lines().any(|told| told == line), "{line} in {text}");
+        }
         // It has begun anew since.
         assert_eq!(containers[1]["cpu"]["usageNanoCores"], 2_000_000);
         assert_eq!((&containers[1]["name"], &containers[1]["memory"]["workingSetBytes"]), (&json!("b"), &json!(4096)));
