@@ -58,6 +58,10 @@ impl Named for Key {
         match self {
             Self::ReplicaSet(_) => "replicaset",
             Self::Deployment(_) => "deployment",
+            Self::Controller(_) => "replicationmanager",
+            Self::DaemonSet(_) => "daemonset",
+            Self::StatefulSet(_) => "statefulset",
+            Self::Job(_) => "job",
             Self::Service(_) => "endpoint_slice",
             Self::Namespace(_) => "namespace",
             Self::Accounts(_) => "serviceaccount",

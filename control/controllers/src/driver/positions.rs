@@ -24,7 +24,6 @@ pub(super) struct Positions {
     pub(super) cluster_roles: usize,
     pub(super) resource_quotas: usize,
     pub(super) definitions: usize,
-    pub(super) claims: usize,
     pub(super) volumes: usize,
 }
 
@@ -72,7 +71,6 @@ impl Positions {
             requests: at("certificates.k8s.io", "certificatesigningrequests")?,
             cluster_roles: at("rbac.authorization.k8s.io", "clusterroles")?,
             resource_quotas: at("", "resourcequotas")?,
-            claims: at("", "persistentvolumeclaims")?,
             volumes: at("", "persistentvolumes")?,
             definitions: at("apiextensions.k8s.io", "customresourcedefinitions")?,
         })
