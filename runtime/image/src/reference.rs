@@ -207,6 +207,7 @@ mod tests {
         check("busybox", Some("pal.local/busybox:latest"));
         check("busybox:1.36", Some("pal.local/busybox:1.36"));
         check("docker.io/library/busybox:stable", Some("pal.local/busybox:stable"));
+        check("ubuntu:latest", Some("pal.local/ubuntu:latest"));
         check("alpine:3", Some("pal.local/alpine:3"));
         check("nginx:1.29-alpine", Some("pal.local/nginx:1.29-alpine"));
         check("registry.k8s.io/pause:3.10", Some("pal.local/pause:3.10"));

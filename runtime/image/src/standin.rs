@@ -52,6 +52,14 @@ const ALL: &[StandIn] = &[
         names: &[("docker.io", "library/alpine"), ("docker.io", "alpine")],
     },
     StandIn {
+        name: "ubuntu",
+        packed: BUSYBOX,
+        entrypoint: &[],
+        cmd: &["/bin/bash"],
+        port: None,
+        names: &[("docker.io", "library/ubuntu"), ("docker.io", "ubuntu")],
+    },
+    StandIn {
         name: "pause",
         packed: BUSYBOX,
         entrypoint: &["/pause"],

@@ -118,7 +118,7 @@ impl Kind for StatefulSet {
         }
     }
 
-    has_status!(StatefulSetStatus::default());
+    has_status!(StatefulSetStatus { available_replicas: Some(0), ..StatefulSetStatus::default() });
 
     fn validate(&self, errors: &mut Errors) {
         if let Some(spec) = &self.spec {

@@ -26,7 +26,13 @@ impl Kind for PodDisruptionBudget {
 
     has_meta!();
 
-    has_status!(PodDisruptionBudgetStatus::default());
+    has_status!(PodDisruptionBudgetStatus {
+        current_healthy: Some(0),
+        desired_healthy: Some(0),
+        disruptions_allowed: Some(0),
+        expected_pods: Some(0),
+        ..PodDisruptionBudgetStatus::default()
+    });
 
     fn validate(&self, errors: &mut Errors) {
         let Some(spec) = &self.spec else { return };

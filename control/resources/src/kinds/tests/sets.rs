@@ -77,3 +77,13 @@ fn a_stateful_set_changes_only_in_what_it_can_follow() {
            forbidden"],
     );
 }
+
+#[test]
+fn what_is_new_counts_nothing_and_says_so() {
+    let check =
+        |kind: &str, object: Value, status: Value| assert_eq!(created(kind, object)["status"], status, "{kind}");
+    check("StatefulSet", set(json!({})), json!({"replicas": 0, "availableReplicas": 0}));
+    let budget = json!({"metadata": {"name": "b", "namespace": "default"}, "spec": {"maxUnavailable": 1}});
+    let zeros = json!({"currentHealthy": 0, "desiredHealthy": 0, "disruptionsAllowed": 0, "expectedPods": 0});
+    check("PodDisruptionBudget", budget, zeros);
+}
