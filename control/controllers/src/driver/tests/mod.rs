@@ -1,6 +1,7 @@
 mod cluster;
 mod customs;
 mod nodes;
+mod workloads;
 
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::{ConfigMap, Event, Namespace, Pod, ServiceAccount};

@@ -1,0 +1,106 @@
+//! What controls pods, beside Deployments.
+
+use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, StatefulSet};
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{Pod, ReplicationController};
+use serde_json::{Value, json};
+
+use super::NS;
+use super::cluster::Cluster;
+use crate::pods::{is_ready, node};
+
+/// An object of a kind whose spec has a selector and a template.
+fn workload(api_version: &str, kind: &str, name: &str, spec: Value) -> Value {
+    let mut object = json!({
+        "apiVersion": api_version, "kind": kind,
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {
+            "selector": {"matchLabels": {"app": name}},
+            "template": {
+                "metadata": {"labels": {"app": name}},
+                "spec": {"containers": [{"name": "main", "image": "pal.local/a:1"}]}
+            }
+        }
+    });
+    let fields = spec.as_object().expect("an object").clone();
+    object["spec"].as_object_mut().expect("an object").extend(fields);
+    object
+}
+
+#[tokio::test]
+async fn a_daemon_set_follows_the_nodes() {
+    let cluster = Cluster::start().await;
+    cluster.add_node("n1").await;
+    cluster.create(workload("apps/v1", "DaemonSet", "d", json!({}))).await;
+    let ready =
+        |found: &[DaemonSet], pods: i32| found[0].status.as_ref().is_some_and(|status| status.number_ready == pods);
+    cluster.until::<DaemonSet>("one pod", NS, |found| ready(found, 1)).await;
+    cluster.add_node("n2").await;
+    cluster.until::<DaemonSet>("one more", NS, |found| ready(found, 2)).await;
+    let mut nodes: Vec<_> =
+        cluster.list::<Pod>(NS).await.iter().filter_map(|pod| node(pod).map(str::to_owned)).collect();
+    nodes.sort();
+    assert_eq!(nodes, ["n1", "n2"]);
+    cluster.delete::<DaemonSet>(NS, "d").await;
+    cluster.until::<Pod>("no pods", NS, <[_]>::is_empty).await;
+    cluster.until::<ControllerRevision>("no templates", NS, <[_]>::is_empty).await;
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_stateful_set_and_a_replication_controller_come_up_and_go() {
+    let cluster = Cluster::start().await;
+    cluster.add_node("n1").await;
+    cluster.create(workload("apps/v1", "StatefulSet", "s", json!({"serviceName": "s", "replicas": 2}))).await;
+    let selector = json!({"replicas": 1, "selector": {"app": "r"}});
+    cluster.create(workload("v1", "ReplicationController", "r", selector)).await;
+    cluster
+        .until::<StatefulSet>("two available", NS, |found| {
+            found[0].status.as_ref().and_then(|status| status.available_replicas) == Some(2)
+        })
+        .await;
+    cluster
+        .until::<ReplicationController>("one available", NS, |found| {
+            found[0].status.as_ref().and_then(|status| status.available_replicas) == Some(1)
+        })
+        .await;
+    let names: Vec<_> = cluster.list::<Pod>(NS).await.iter().filter_map(|pod| pod.metadata.name.clone()).collect();
+    assert!(names.iter().any(|name| name == "s-0") && names.iter().any(|name| name == "s-1"), "{names:?}");
+    cluster.delete::<StatefulSet>(NS, "s").await;
+    cluster.delete::<ReplicationController>(NS, "r").await;
+    cluster.until::<Pod>("no pods", NS, <[_]>::is_empty).await;
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_job_ends_with_its_pods_and_one_that_is_deleted_takes_them_along() {
+    let cluster = Cluster::start().await;
+    cluster.add_node("n1").await;
+    let job = |name: &str| {
+        let mut job = workload("batch/v1", "Job", name, json!({"completions": 2, "parallelism": 2}));
+        job["spec"].as_object_mut().expect("an object").remove("selector");
+        job["spec"]["template"]["spec"]["restartPolicy"] = json!("Never");
+        job
+    };
+    cluster.create(job("done")).await;
+    let run = |found: &[Pod]| found.len() == 2 && found.iter().all(is_ready);
+    for pod in cluster.until::<Pod>("two pods", NS, run).await {
+        let name = pod.metadata.name.expect("a name");
+        let ended = json!({"status": {"phase": "Succeeded"}});
+        cluster.registry.client::<Pod>().patch_merge(Some("status"), NS, &name, ended).await.expect("a patch");
+    }
+    let complete = |found: &[Job]| {
+        let status = found[0].status.as_ref();
+        let conditions = status.and_then(|status| status.conditions.clone()).unwrap_or_default();
+        status.and_then(|status| status.succeeded) == Some(2)
+            && conditions.iter().any(|condition| condition.type_ == "Complete" && condition.status == "True")
+    };
+    cluster.until::<Job>("it is complete", NS, complete).await;
+    cluster.delete::<Job>(NS, "done").await;
+    cluster.until::<Pod>("no pods", NS, <[_]>::is_empty).await;
+    cluster.create(job("gone")).await;
+    cluster.until::<Pod>("two pods", NS, run).await;
+    cluster.delete::<Job>(NS, "gone").await;
+    cluster.until::<Pod>("no pods", NS, <[_]>::is_empty).await;
+    cluster.stop().await;
+}
