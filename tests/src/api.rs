@@ -14,6 +14,7 @@ use hyper_util::rt::TokioIo;
 use kube::client::ConfigExt;
 use rustls::pki_types::ServerName;
 use serde_json::Value;
+use tokio::io::BufReader;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
@@ -21,6 +22,8 @@ use tokio_rustls::client::TlsStream;
 
 /// How long connecting may take.
 const CONNECT_LIMIT: Duration = Duration::from_secs(2);
+/// So much is read from a socket at once.
+const READ: usize = 32 * 1024;
 
 /// Where an API is, and how a client shows itself there.
 #[derive(Clone)]
@@ -136,6 +139,8 @@ impl Access {
         let connect = async {
             let stream = TcpStream::connect(&self.authority).await.map_err(|error| error.to_string())?;
             stream.set_nodelay(true).map_err(|error| error.to_string())?;
+            // rustls reads 4 KiB at a time, which would be several calls for what came together.
+            let stream = BufReader::with_capacity(READ, stream);
             let stream = self.connector.connect(self.name.clone(), stream).await.map_err(|error| error.to_string())?;
             handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())
         };
@@ -234,11 +239,26 @@ impl Stream {
             if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
                 return Ok(self.buffer.split_to(end + 1).freeze());
             }
-            let frame = self.body.frame().await.ok_or("the stream has ended")?;
-            let frame = frame.map_err(|error| error.to_string())?;
-            if let Some(data) = frame.data_ref() {
-                self.buffer.extend_from_slice(data);
-            }
+            self.read().await?;
         }
+    }
+
+    /// The next events that came together, as whole lines, or why there are none.
+    pub async fn lines(&mut self) -> Result<Bytes, String> {
+        loop {
+            if let Some(end) = self.buffer.iter().rposition(|byte| *byte == b'\n') {
+                return Ok(self.buffer.split_to(end + 1).freeze());
+            }
+            self.read().await?;
+        }
+    }
+
+    async fn read(&mut self) -> Result<(), String> {
+        let frame = self.body.frame().await.ok_or("the stream has ended")?;
+        let frame = frame.map_err(|error| error.to_string())?;
+        if let Some(data) = frame.data_ref() {
+            self.buffer.extend_from_slice(data);
+        }
+        Ok(())
     }
 }

@@ -132,6 +132,11 @@ impl Selection {
         self.label.is_none() && self.field.is_none()
     }
 
+    /// Whether every object is shown, and as it is stored.
+    pub(crate) fn is_stored(&self) -> bool {
+        self.is_all() && self.custom.is_none()
+    }
+
     /// Lets others run now and then: matching may parse what was never selected from before.
     pub(crate) async fn breathe(&self, seen: usize) {
         const TOGETHER: usize = 256;

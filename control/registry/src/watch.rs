@@ -214,7 +214,8 @@ impl Watch {
         let mut seen = Vec::new();
         match watcher.visit(most, |event| seen.push(event.clone())) {
             Ok(more) => {
-                events.extend(seen.iter().filter_map(|event| self.selection.view(event)));
+                let selected = seen.iter().filter_map(|event| self.selection.view(event));
+                events.extend(selected.map(|event| shown(&self.form, event)));
                 let version = ResourceVersion(watcher.revision().0);
                 let due = |bookmarks: &&mut Bookmarks| !more && bookmarks.next <= Instant::now();
                 // Nothing is left to tell, so the watch stands where the store does.
@@ -228,10 +229,32 @@ impl Watch {
         }
     }
 
+    /// Shows the next changes that are there already, so many at most, as they lie in the history: what happened to an object,
+    /// and the whole of it. Shows none where objects must be looked at first, selected or made into another form. Returns
+    /// whether there may be more; if not, [`try_some`](Watch::try_some) has the rest. `tell` should be brief: the history does
+    /// not grow meanwhile.
+    pub fn visit_stored(&mut self, most: usize, mut tell: impl FnMut(&'static str, &Bytes)) -> bool {
+        let at_hand = self.initial.len() > 0 || self.initial_end.is_some();
+        if at_hand || self.form.is_some() || !self.selection.is_stored() {
+            return false;
+        }
+        let Source::Live(watcher) = &mut self.source else { return false };
+        let visited = watcher.visit(most, |event| {
+            let kind = match &event.change {
+                Change::Put { previous: None, .. } => "ADDED",
+                Change::Put { previous: Some(_), .. } => "MODIFIED",
+                Change::Delete { .. } => "DELETED",
+            };
+            tell(kind, event.entry().value());
+        });
+        // What went wrong goes wrong again.
+        visited.unwrap_or(false)
+    }
+
     /// What needs no waiting: the initial state, its end, a failure.
     fn at_hand(&mut self) -> Option<WatchEvent> {
         if let Some(entry) = self.initial.next() {
-            return Some(self.shown(WatchEvent::Added(self.selection.shown(entry))));
+            return Some(shown(&self.form, WatchEvent::Added(self.selection.shown(entry))));
         }
         if let Some(version) = self.initial_end.take() {
             return Some(WatchEvent::Bookmark { version, initial_events_end: true });
@@ -244,16 +267,9 @@ impl Watch {
         None
     }
 
-    fn shown(&self, event: WatchEvent) -> WatchEvent {
-        match &self.form {
-            Some(form) => form.event(event),
-            None => event,
-        }
-    }
-
     fn received(&mut self, received: Result<Arc<Event>, WatchError>) -> Option<WatchEvent> {
         match received {
-            Ok(event) => self.selection.view(&event).map(|event| self.shown(event)),
+            Ok(event) => self.selection.view(&event).map(|event| shown(&self.form, event)),
             Err(WatchError::Closed) => {
                 self.source = Source::Ended;
                 None
@@ -267,6 +283,14 @@ impl Watch {
                 Some(WatchEvent::Error(too_old(reached, error)))
             }
         }
+    }
+}
+
+/// An event in the form that is served.
+fn shown(form: &Option<Served>, event: WatchEvent) -> WatchEvent {
+    match form {
+        Some(form) => form.event(event),
+        None => event,
     }
 }
 

@@ -22,16 +22,19 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use serde_json::json;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
+type Secured = TlsStream<BufReader<TcpStream>>;
 
 const CONFIGS: &str = "/api/v1/namespaces/default/configmaps";
 const WRITERS: u32 = 20;
+/// So much is read from a socket at once.
+const READ: usize = 32 * 1024;
 /// Written before the time at which an event's write was sent, in microseconds.
 const MARK: &[u8] = b"\"sent\":\"";
 /// For the last events to come.
@@ -149,9 +152,11 @@ fn tls(pki: &Path) -> Result<Arc<ClientConfig>, Failure> {
     Ok(Arc::new(builder.with_client_auth_cert(chain, PrivateKeyDer::from_pem_file(&admin)?)?))
 }
 
-async fn secured(address: SocketAddr, tls: &Arc<ClientConfig>) -> Result<TlsStream<TcpStream>, Failure> {
+async fn secured(address: SocketAddr, tls: &Arc<ClientConfig>) -> Result<Secured, Failure> {
     let tcp = TcpStream::connect(address).await?;
     tcp.set_nodelay(true)?;
+    // rustls reads 4 KiB at a time, which would be several calls for what came together.
+    let tcp = BufReader::with_capacity(READ, tcp);
     Ok(TlsConnector::from(tls.clone()).connect(ServerName::try_from("localhost")?, tcp).await?)
 }
 
@@ -163,7 +168,7 @@ async fn connect(address: SocketAddr, tls: &Arc<ClientConfig>) -> Result<SendReq
 }
 
 /// Notes how old the events are that come, without a client library: the load has to leave the processors to the server.
-async fn follow(mut stream: TlsStream<TcpStream>, shared: Arc<Shared>, times: Times) -> Result<(), Failure> {
+async fn follow(mut stream: Secured, shared: Arc<Shared>, times: Times) -> Result<(), Failure> {
     let mut held = Vec::with_capacity(32 * 1024);
     let marks = memmem::Finder::new(MARK);
     loop {

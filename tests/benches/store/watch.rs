@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use http::{Method, StatusCode};
+use memchr::memmem;
 use pal_tests::{Access, Forming, NoEvent, Pal, Servers};
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -74,19 +75,21 @@ async fn measure(access: &Access, time: Duration, every: u64) -> (Vec<Duration>,
 }
 
 async fn follow(mut stream: pal_tests::Stream, shared: Arc<Shared>) -> Vec<Duration> {
-    let mut times = Vec::new();
+    let (mut times, marks) = (Vec::new(), memmem::Finder::new(MARK));
     loop {
-        let line = match tokio::time::timeout(QUIET, stream.line()).await {
-            Ok(line) => line,
+        let lines = match tokio::time::timeout(QUIET, stream.lines()).await {
+            Ok(lines) => lines,
             Err(_) if shared.stop.load(Ordering::Relaxed) => return times,
             Err(_) => continue,
         };
-        let line = line.map_err(NoEvent::Ended).expect("the watch goes on");
-        let sent = line.windows(MARK.len()).position(|window| window == MARK).map(|at| &line[at + MARK.len()..]);
-        let digits = sent.and_then(|rest| rest.split(|byte| *byte == b'"').next());
-        let micros = digits.and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
-        let Some(micros) = micros.map(Duration::from_micros) else { continue };
-        times.push(shared.begun.elapsed().saturating_sub(micros));
+        let lines = lines.map_err(NoEvent::Ended).expect("the watch goes on");
+        let now = shared.begun.elapsed();
+        for at in marks.find_iter(&lines) {
+            let digits = lines[at + MARK.len()..].split(|byte| *byte == b'"').next();
+            let micros = digits.and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
+            let micros = micros.map(Duration::from_micros).expect("a time");
+            times.push(now.saturating_sub(micros));
+        }
     }
 }
 

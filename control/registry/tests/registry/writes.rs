@@ -1,6 +1,6 @@
 //! Creating and updating.
 
-use pal_registry::{Config, ListOptions, Patch, PatchKind, Read};
+use pal_registry::{Config, ListOptions, Patch, PatchKind, Read, WatchEvent, WatchOptions};
 use pal_resources::codec::FieldValidation;
 use serde_json::{Value, json};
 
@@ -304,9 +304,12 @@ async fn one_object_is_served_in_two_forms() {
         "regarding": {"kind": "Pod", "name": "p", "namespace": "default"}, "reason": "Said", "action": "Say",
         "eventTime": "2026-01-01T00:00:00.000000Z", "reportingController": "c", "reportingInstance": "c-1"
     });
+    let watching = cluster.registry.watch(&served, Some("default"), WatchOptions::default()).await;
     let made = cluster.registry.create(&served, Some("default"), body, &by_test()).await.expect("created");
     let made = made.value().expect("parses");
     assert_eq!((&made["apiVersion"], &made["note"]), (&json!("events.k8s.io/v1"), &json!("hello")));
+    let Some(WatchEvent::Added(seen)) = watching.expect("a watch").try_next() else { panic!("nothing was seen") };
+    assert_eq!(seen.value().expect("parses"), made);
     let stored = cluster.value("events", "e").await;
     assert_eq!((&stored["message"], &stored["involvedObject"]["name"]), (&json!("hello"), &json!("p")));
 

@@ -14,11 +14,12 @@ use pal_resources::{Status, codec};
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::accept::Encoding;
+use super::accept::{Encoding, Form};
 use super::gate::{Streams, Ticket};
 use super::render::Shown;
 use super::{At, Call, reply};
 use crate::rarely::Rarely;
+use crate::wire::Endless;
 use crate::{Body, BoxError};
 
 /// A watch that names no end is ended after this time and up to as much again, so that clients spread over servers.
@@ -30,6 +31,8 @@ const BATCH: usize = 64 * 1024;
 const SHARED: usize = 16 * 1024;
 /// So many events are taken from the history in one look.
 const AT_ONCE: usize = 64;
+/// So many are copied out of it in one look: nothing is added to it meanwhile.
+const COPIED: usize = 16;
 /// What serving one watcher costs, about: waking it, a frame, a record of TLS, a write to its socket.
 const COST: Duration = Duration::from_micros(10);
 /// Shorter pauses save nothing.
@@ -51,17 +54,11 @@ const PROTOBUF_STREAM: &str = "application/vnd.kubernetes.protobuf;stream=watch"
 /// A running watch with what ends it: the body of its answer.
 struct Running {
     watch: Watch,
-    shown: Shown,
-    encoding: Encoding,
-    /// A table's columns were told.
-    headed: bool,
+    telling: Telling,
     /// Fires when its time is over, or the server stops.
     over: Rarely,
-    ended: bool,
     /// Taken from the history and not made lines of yet.
     taken: std::vec::IntoIter<WatchEvent>,
-    /// Made and not sent yet.
-    ready: VecDeque<Bytes>,
     /// How much came last time.
     usual: usize,
     waits: Waits,
@@ -70,6 +67,17 @@ struct Running {
     /// How many streams the server has.
     streams: Streams,
     _ticket: Ticket,
+}
+
+/// How events are told.
+struct Telling {
+    shown: Shown,
+    encoding: Encoding,
+    /// A table's columns were told.
+    headed: bool,
+    ended: bool,
+    /// Made and not sent yet.
+    ready: VecDeque<Bytes>,
 }
 
 /// What a watch waits for before it looks again.
@@ -93,26 +101,25 @@ pub(super) async fn watch(call: &Call<'_>, at: &At) -> Result<Response<Body>, St
     let watch = call.registry().watch(&at.resource, at.namespace(), options).await?;
     let until = Instant::now() + lifetime;
     let retired = custom::kind_of(&at.resource).map(|kind| kind.retired().clone());
+    let encoding = call.accepted.encoding;
     let running = Running {
         watch,
-        shown,
-        encoding: call.accepted.encoding,
-        headed: false,
+        telling: Telling { shown, encoding, headed: false, ended: false, ready: VecDeque::new() },
         over: Rarely::new(over(call.api.stop.clone(), retired, until)),
-        ended: false,
         taken: Vec::new().into_iter(),
-        ready: VecDeque::new(),
         usual: 0,
         waits: Waits::Nothing,
         rest: Box::pin(tokio::time::sleep(Duration::ZERO)),
         streams: call.api.gate.streams(),
         _ticket: ticket,
     };
-    let content_type = match running.encoding {
+    let content_type = match encoding {
         Encoding::Protobuf => HeaderValue::from_static(PROTOBUF_STREAM),
         Encoding::Json | Encoding::Yaml => reply::JSON,
     };
-    Ok(reply::answer(StatusCode::OK, content_type, reply::boxed(running)))
+    let mut response = reply::answer(StatusCode::OK, content_type, reply::boxed(running));
+    response.extensions_mut().insert(Endless);
+    Ok(response)
 }
 
 /// The selector of a watch whose path names one object.
@@ -147,11 +154,11 @@ impl http_body::Body for Running {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = self.get_mut();
         loop {
-            if let Some(frame) = this.ready.pop_front() {
+            if let Some(frame) = this.telling.ready.pop_front() {
                 return Poll::Ready(Some(Ok(Frame::data(frame))));
             }
             let told = this.watch.is_over() && this.taken.len() == 0;
-            if this.ended || told || this.over.poll(cx).is_ready() {
+            if this.telling.ended || told || this.over.poll(cx).is_ready() {
                 return Poll::Ready(None);
             }
             match &mut this.waits {
@@ -167,22 +174,28 @@ impl http_body::Body for Running {
 impl Running {
     /// Takes what is there, up to a bound, and says what to wait for before the next time.
     fn gather(&mut self) {
-        let mut lines = BytesMut::with_capacity(self.usual);
+        let Self { watch, telling, taken, .. } = self;
+        let mut lines = Lines { bytes: BytesMut::new(), usual: self.usual };
         let mut more = true;
-        while more && !self.ended && lines.len() < BATCH && self.ready.is_empty() {
-            match self.taken.next() {
-                Some(event) => self.line(&mut lines, &event),
-                None => {
-                    let mut events = Vec::new();
-                    more = self.watch.try_some(AT_ONCE, &mut events) || !events.is_empty();
-                    self.taken = events.into_iter();
-                }
+        while more && !telling.ended && lines.bytes.len() < BATCH && telling.ready.is_empty() {
+            if let Some(event) = taken.next() {
+                telling.event(&mut lines, &event);
+                continue;
+            }
+            let stored = telling.tells_stored();
+            let line = |kind, object: &Bytes| telling.line(&mut lines, kind, object);
+            let more_stored = stored && watch.visit_stored(COPIED, line);
+            if !more_stored {
+                let mut events = Vec::new();
+                more = watch.try_some(AT_ONCE, &mut events) || !events.is_empty();
+                *taken = events.into_iter();
             }
         }
+        let lines = lines.bytes;
         self.usual = lines.len().min(BATCH);
-        let none = lines.is_empty() && self.ready.is_empty();
+        let none = lines.is_empty() && telling.ready.is_empty();
         if !lines.is_empty() {
-            self.ready.push_back(lines.freeze());
+            telling.ready.push_back(lines.freeze());
         }
         let rest = rest(self.streams.count());
         self.waits = match more {
@@ -194,9 +207,31 @@ impl Running {
             }
         };
     }
+}
+
+/// What is sent next, in the making.
+struct Lines {
+    bytes: BytesMut,
+    /// So much there was last time.
+    usual: usize,
+}
+
+impl Lines {
+    /// Makes room for what comes next, the first time for all that usually comes.
+    fn reserve(&mut self, next: usize) {
+        let usual = std::mem::take(&mut self.usual);
+        self.bytes.reserve(next.max(usual));
+    }
+}
+
+impl Telling {
+    /// Whether objects are sent as they are stored.
+    fn tells_stored(&self) -> bool {
+        self.encoding != Encoding::Protobuf && matches!(self.shown.form, Form::Object)
+    }
 
     /// Adds an event to what is sent next.
-    fn line(&mut self, lines: &mut BytesMut, event: &WatchEvent) {
+    fn event(&mut self, lines: &mut Lines, event: &WatchEvent) {
         let shown = match event {
             WatchEvent::Added(object) => self.object("ADDED", object),
             WatchEvent::Modified(object) => self.object("MODIFIED", object),
@@ -215,21 +250,26 @@ impl Running {
             let event = serde_json::from_slice(&object).ok().and_then(|object| codec::to_protobuf_event(kind, &object));
             // What has no message ends the stream: nothing else can be told in it.
             self.ended |= event.is_none();
-            lines.extend_from_slice(&event.unwrap_or_default());
+            lines.bytes.extend_from_slice(&event.unwrap_or_default());
             return;
         }
+        self.line(lines, kind, &object);
+    }
+
+    /// The same as JSON.
+    fn line(&mut self, lines: &mut Lines, kind: &'static str, object: &Bytes) {
         let shared = object.len() >= SHARED;
         lines.reserve(32 + if shared { 0 } else { object.len() });
         for part in [b"{\"type\":\"", kind.as_bytes(), b"\",\"object\":"] {
-            lines.extend_from_slice(part);
+            lines.bytes.extend_from_slice(part);
         }
         if shared {
-            self.ready.push_back(lines.split().freeze());
-            self.ready.push_back(object);
+            self.ready.push_back(lines.bytes.split().freeze());
+            self.ready.push_back(object.clone());
         } else {
-            lines.extend_from_slice(&object);
+            lines.bytes.extend_from_slice(object);
         }
-        lines.extend_from_slice(b"}\n");
+        lines.bytes.extend_from_slice(b"}\n");
     }
 
     fn object(&mut self, kind: &'static str, object: &pal_registry::Object) -> Result<(&'static str, Bytes), Status> {

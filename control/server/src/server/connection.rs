@@ -4,9 +4,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
 use pal_store::Peer;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -15,26 +12,15 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::idle::Activity;
+use super::client::Client;
 use crate::api::{Api, Caller};
 use crate::auth::{AUTHENTICATED, User};
 use crate::rarely::unless;
-use crate::wire::{Guarded, Patience};
 use crate::{Tunnels, peers, pki, tunnel};
 
 const TLS_HANDSHAKE: Duration = Duration::from_secs(10);
-/// The first request's head must begin within this time.
-const FIRST_BYTE: Duration = Duration::from_secs(10);
-/// A request's head must be whole, and an idle connection used again, within this time.
-const HEAD: Duration = Duration::from_secs(120);
-/// How long a stranger's connection that is shut down may take to end: what was answered is still sent.
-const STRANGERS_END: Duration = Duration::from_secs(30);
-/// A client that takes nothing for this long is gone.
-const WRITE_STALL: Duration = Duration::from_secs(60);
 /// What the kernel could not give (file descriptors, mostly) is asked for again after this time.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
-const HEADERS_LIMIT: usize = 64 * 1024;
-const STREAMS_LIMIT: u32 = 250;
 
 pub(crate) struct Accept {
     pub listener: TcpListener,
@@ -84,17 +70,8 @@ impl Accept {
     }
 
     async fn serve(&self, tcp: TcpStream, from: SocketAddr, _permit: OwnedSemaphorePermit) {
-        // Small answers should not wait for more to come.
-        let _ = tcp.set_nodelay(true);
-        let handshake = tokio::time::timeout(TLS_HANDSHAKE, self.acceptor.accept(tcp));
-        let tls = tokio::select! {
-            () = self.stop.cancelled() => return,
-            outcome = handshake => match outcome {
-                Ok(Ok(tls)) => tls,
-                Ok(Err(error)) => return tracing::debug!(%error, "TLS handshake"),
-                Err(_) => return tracing::debug!("no TLS handshake in time"),
-            },
-        };
+        // In boxes, each: a connection lasts, and should not keep room for what is over or never came.
+        let Some(tls) = Box::pin(self.handshake(tcp)).await else { return };
         let session = tls.get_ref().1;
         let certificate = session.peer_certificates().and_then(|chain| chain.first());
         let name = certificate.and_then(pki::peer_name);
@@ -104,14 +81,14 @@ impl Accept {
         let protocol = session.alpn_protocol().map(<[u8]>::to_vec);
         if protocol.as_deref() == Some(tunnel::ALPN) {
             match name.as_ref().and_then(pki::PeerName::node) {
-                Some(node) => self.tunnels.serve(node, tls, self.stop.clone()).await,
+                Some(node) => Box::pin(self.tunnels.serve(node, *tls, self.stop.clone())).await,
                 None => tracing::info!("a tunnel without a node's certificate was refused"),
             }
             return;
         }
         if protocol.as_deref() == Some(peers::ALPN) {
             match name.as_ref().and_then(pki::PeerName::store_peer) {
-                Some(peer) => self.hand_over(peer, tls),
+                Some(peer) => self.hand_over(peer, *tls),
                 None => tracing::info!("a connection to the store without a server's certificate was refused"),
             }
             return;
@@ -129,7 +106,24 @@ impl Accept {
             Arc::new(user)
         });
         let http2 = matches!(protocol.as_deref(), Some(b"h2" | peers::HTTP_ALPN));
-        self.http(tls, http2, Caller { user, from }).await;
+        let caller = Caller { user, from };
+        let client = Client::new(self.api.clone(), caller, self.stop.clone(), self.stranger_idle);
+        if http2 { Box::pin(client.http2(tls)).await } else { client.http1(tls).await }
+    }
+
+    async fn handshake(&self, tcp: TcpStream) -> Option<Box<TlsStream<TcpStream>>> {
+        // Small answers should not wait for more to come.
+        let _ = tcp.set_nodelay(true);
+        let handshake = tokio::time::timeout(TLS_HANDSHAKE, self.acceptor.accept(tcp));
+        tokio::select! {
+            () = self.stop.cancelled() => {}
+            outcome = handshake => match outcome {
+                Ok(Ok(tls)) => return Some(Box::new(tls)),
+                Ok(Err(error)) => tracing::debug!(%error, "TLS handshake"),
+                Err(_) => tracing::debug!("no TLS handshake in time"),
+            },
+        }
+        None
     }
 
     /// Leaves a connection to the store, with which it ends: it outlasts the API, because a server that stops still hands
@@ -145,64 +139,5 @@ impl Accept {
                 () = cut.cancelled() => {}
             }
         });
-    }
-
-    async fn http(&self, tls: TlsStream<TcpStream>, http2: bool, peer: Caller) {
-        let mut builder = auto::Builder::new(TokioExecutor::new());
-        // The protocol was agreed on in the handshake, so no byte is waited for to tell it.
-        builder = if http2 { builder.http2_only() } else { builder.http1_only() };
-        let stranger = peer.user.is_none();
-        let head = if stranger { self.stranger_idle } else { HEAD };
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(head).max_buf_size(HEADERS_LIMIT);
-        builder
-            .http2()
-            .timer(TokioTimer::new())
-            .keep_alive_interval(Duration::from_secs(30))
-            .keep_alive_timeout(Duration::from_secs(20))
-            .max_concurrent_streams(STREAMS_LIMIT)
-            .max_header_list_size(HEADERS_LIMIT as u32)
-            .initial_stream_window_size(256 * 1024)
-            .initial_connection_window_size(2 * 1024 * 1024);
-        let activity = Activity::new();
-        let patience = Patience::new(WRITE_STALL);
-        let service = service_fn(|mut request: http::Request<hyper::body::Incoming>| {
-            let (api, peer, under_way) = (self.api.clone(), peer.clone(), activity.begin());
-            // A connection that becomes streams may pause for longer.
-            if !http2 {
-                request.extensions_mut().insert(patience.clone());
-            }
-            async move {
-                let response = api.handle(&peer, request).await;
-                Ok::<_, std::convert::Infallible>(under_way.until_taken(response))
-            }
-        });
-        let io = TokioIo::new(Guarded::new(tls, FIRST_BYTE, patience.clone()));
-        let connection = builder.serve_connection_with_upgrades(io, service).into_owned();
-        tokio::pin!(connection);
-        let (stop, idle) = (self.stop.clone(), activity.idle(self.stranger_idle));
-        let end = async move {
-            tokio::select! {
-                () = stop.cancelled() => {}
-                // Pings keep a connection alive, and anybody can send those.
-                () = idle, if stranger => {}
-            }
-        };
-        let outcome = match unless(end, connection.as_mut()).await {
-            Some(outcome) => outcome,
-            None if self.stop.is_cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
-            None => {
-                connection.as_mut().graceful_shutdown();
-                match tokio::time::timeout(STRANGERS_END, connection).await {
-                    Ok(outcome) => outcome,
-                    Err(_) => return tracing::debug!("a connection without requests did not end in time"),
-                }
-            }
-        };
-        if let Err(error) = outcome {
-            tracing::debug!(%error, "connection");
-        }
     }
 }

@@ -1,5 +1,6 @@
 //! The listening server: connections in, and how they end.
 
+mod client;
 mod connection;
 mod idle;
 mod tls;

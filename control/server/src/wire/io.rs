@@ -3,10 +3,11 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
@@ -79,30 +80,45 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Noted<T> {
     }
 }
 
-/// How long a peer may take nothing of what is sent; it can be changed while the connection goes on.
-#[derive(Clone)]
-pub(crate) struct Patience(Arc<AtomicU64>);
+/// How long a peer may take nothing of what is sent, which can be changed while the connection goes on; and whether something
+/// waits for it.
+#[derive(Clone, Default)]
+pub(crate) struct Patience(Arc<Waiting>);
+
+#[derive(Default)]
+struct Waiting {
+    /// In milliseconds.
+    limit: AtomicU64,
+    now: AtomicBool,
+}
 
 impl Patience {
     pub(crate) fn new(limit: Duration) -> Self {
-        let patience = Self(Arc::default());
+        let patience = Self::default();
         patience.set(limit);
         patience
     }
 
     /// From the next write on.
     pub(crate) fn set(&self, limit: Duration) {
-        self.0.store(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.0.limit.store(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// Whether the peer has not taken what was last written to it.
+    pub(crate) fn is_tried(&self) -> bool {
+        self.0.now.load(Ordering::Relaxed)
     }
 
     fn limit(&self) -> Duration {
-        Duration::from_millis(self.0.load(Ordering::Relaxed))
+        Duration::from_millis(self.0.limit.load(Ordering::Relaxed))
     }
 }
 
 /// A stream that fails when the peer sends nothing at first, or later takes nothing of what is sent, for too long.
 pub(crate) struct Guarded<T> {
     inner: T,
+    /// Read already, by somebody who had no use for it.
+    early: Bytes,
     first: Option<Pin<Box<Sleep>>>,
     stall: Patience,
     stalled: Option<Pin<Box<Sleep>>>,
@@ -110,11 +126,18 @@ pub(crate) struct Guarded<T> {
 
 impl<T> Guarded<T> {
     pub(crate) fn new(inner: T, first_byte: Duration, stall: Patience) -> Self {
-        Self { inner, first: Some(Box::pin(tokio::time::sleep(first_byte))), stall, stalled: None }
+        let first = Some(Box::pin(tokio::time::sleep(first_byte)));
+        Self { inner, early: Bytes::new(), first, stall, stalled: None }
+    }
+
+    /// Gives back what was read from here, to be read again.
+    pub(crate) fn give_back(&mut self, early: Bytes) {
+        self.early = if self.early.is_empty() { early } else { [early, self.early.split_off(0)].concat().into() };
     }
 
     /// Lets a write through that made progress; one that did not must make some before the time is up.
     fn progress<R>(&mut self, cx: &mut Context<'_>, outcome: Poll<io::Result<R>>) -> Poll<io::Result<R>> {
+        self.stall.0.now.store(outcome.is_pending(), Ordering::Relaxed);
         if outcome.is_ready() {
             self.stalled = None;
             return outcome;
@@ -130,6 +153,11 @@ impl<T> Guarded<T> {
 
 impl<T: AsyncRead + Unpin> AsyncRead for Guarded<T> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.early.is_empty() {
+            let some = self.early.len().min(buf.remaining());
+            buf.put_slice(&self.early.split_to(some));
+            return Poll::Ready(Ok(()));
+        }
         match Pin::new(&mut self.inner).poll_read(cx, buf) {
             Poll::Ready(outcome) => {
                 self.first = None;
@@ -200,6 +228,19 @@ mod tests {
         let (_full, server) = tokio::io::duplex(4);
         let written = Guarded::new(server, LONG, Patience::new(SHORT)).write_all(b"more than fits").await;
         assert_eq!(written.map_err(|error| error.kind()), Err(io::ErrorKind::TimedOut));
+    }
+
+    #[tokio::test]
+    async fn what_was_given_back_is_read_first() {
+        let (mut peer, server) = tokio::io::duplex(64);
+        peer.write_all(b"last").await.expect("room");
+        drop(peer);
+        let mut guarded = Guarded::new(server, LONG, Patience::new(LONG));
+        guarded.give_back("second ".into());
+        guarded.give_back("first ".into());
+        let mut all = String::new();
+        guarded.read_to_string(&mut all).await.expect("an end");
+        assert_eq!(all, "first second last");
     }
 
     #[tokio::test]

@@ -1,11 +1,13 @@
 //! Bytes and connections: limits on slow peers, bodies, compression.
 
+mod chunked;
 mod compress;
 mod held;
 mod io;
 mod reading;
 mod splice;
 
+pub(crate) use chunked::{Endless, write_in_chunks};
 pub(crate) use compress::compressed;
 pub(crate) use held::Held;
 pub(crate) use io::{Guarded, LastRead, Patience};

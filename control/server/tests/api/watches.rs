@@ -4,6 +4,7 @@ use http::Method;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::cluster::{Client, Cluster, PATIENCE};
 
@@ -148,6 +149,29 @@ async fn a_watch_ends_when_its_time_is_over() {
     assert!(lines.next().await.is_none());
     let refused = admin.get(&format!("{CONFIGS}?watch=true&sendInitialEvents=true")).await;
     refused.refused(422, "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan");
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_watch_leaves_its_connection_to_the_next_request() {
+    let cluster = Cluster::start().await;
+    let admin = cluster.admin();
+    admin.post(CONFIGS, &json!({"metadata": {"name": "a"}})).await.ok();
+    let mut stream = admin.dial().await;
+    // All at once, so that what follows a watch has been read before that ends.
+    let watch = format!("{CONFIGS}?watch=true&resourceVersion=0&timeoutSeconds=1");
+    for path in ["/version", &watch, &watch, "/version"] {
+        let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.expect("it is taken");
+    }
+    let last = format!("GET {CONFIGS}/a HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+    stream.write_all(last.as_bytes()).await.expect("it is taken");
+    let mut answers = String::new();
+    tokio::time::timeout(PATIENCE, stream.read_to_string(&mut answers)).await.expect("an end").expect("answers");
+    let ends = answers.matches("}\n\r\n0\r\n\r\nHTTP/1.1 200 OK\r\n").count();
+    let (heads, events) = (answers.matches("HTTP/1.1 200 OK").count(), answers.matches(r#"{"type":"ADDED""#).count());
+    assert_eq!((heads, events, ends), (5, 2, 2), "{answers}");
+    assert!(answers.ends_with("}\n") && answers.contains("transfer-encoding: chunked\r\n"), "{answers}");
     cluster.stop().await;
 }
 
