@@ -71,12 +71,17 @@ pub(crate) struct Ring {
     floor: Revision,
     bytes: usize,
     limits: Limits,
+    /// What was pushed since every reader was last told.
+    untold: Limits,
 }
+
+/// Every reader is told when this part of what fits has been pushed.
+const TOLD_PART: usize = 8;
 
 impl Ring {
     /// An empty ring that knows nothing of what happened up to `floor`.
     pub fn new(floor: Revision, limits: Limits) -> Ring {
-        Ring { events: VecDeque::new(), first: 0, floor, bytes: 0, limits }
+        Ring { events: VecDeque::new(), first: 0, floor, bytes: 0, limits, untold: Limits { events: 0, bytes: 0 } }
     }
 
     /// Nothing up to here is known.
@@ -87,6 +92,8 @@ impl Ring {
     /// Adds an event, dropping the oldest ones that no longer fit. The newest one always stays.
     pub fn push(&mut self, event: Arc<Event>) {
         self.bytes += event.weight();
+        self.untold.bytes += event.weight();
+        self.untold.events += 1;
         self.events.push_back(event);
         while self.events.len() > 1 && (self.events.len() > self.limits.events || self.bytes > self.limits.bytes) {
             if let Some(oldest) = self.events.pop_front() {
@@ -95,6 +102,17 @@ impl Ring {
                 self.floor = oldest.revision;
             }
         }
+    }
+
+    /// Whether so much was pushed that readers of whatever prefix must follow, or they would fall behind without having
+    /// missed anything. Begins to count anew if so.
+    pub fn must_tell_all(&mut self) -> bool {
+        let Limits { events, bytes } = &self.untold;
+        let much = *events > self.limits.events / TOLD_PART || *bytes > self.limits.bytes / TOLD_PART;
+        if much {
+            self.untold = Limits { events: 0, bytes: 0 };
+        }
+        much
     }
 
     /// Forgets everything up to `floor`, some of which never came here: whoever reads the ring has missed something.

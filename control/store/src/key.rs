@@ -41,6 +41,12 @@ pub(crate) fn bucket_of(text: &str) -> &str {
     text.find('/').map_or(text, |slash| &text[..=slash])
 }
 
+/// The place in its bucket that a key or a prefix lies in: up to and including the second `/`. `None` when there is none.
+pub(crate) fn place_of(text: &str) -> Option<&str> {
+    let bucket = bucket_of(text).len();
+    text[bucket..].find('/').map(|slash| &text[..=bucket + slash])
+}
+
 impl Borrow<str> for Key {
     fn borrow(&self) -> &str {
         &self.0
@@ -92,5 +98,17 @@ mod tests {
         check("deployments.apps/x/y", "deployments.apps/");
         check("bare", "bare");
         check("", "");
+    }
+
+    #[test]
+    fn the_place_ends_with_the_second_slash() {
+        fn check(text: &str, expected: Option<&str>) {
+            assert_eq!(place_of(text), expected, "{text}");
+        }
+        check("pods/default/web-0", Some("pods/default/"));
+        check("pods/default/", Some("pods/default/"));
+        check("pods/default", None);
+        check("nodes/a", None);
+        check("bare", None);
     }
 }

@@ -2,18 +2,21 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
 use tokio::sync::Notify;
 
 use crate::error::WatchError;
 use crate::history::{Event, Limits, Ring};
-use crate::key::{Revision, bucket_of};
+use crate::key::{Revision, bucket_of, place_of};
 
 /// One bucket's history and who waits for it to grow.
 struct Bucket {
     ring: RwLock<Ring>,
-    grown: Notify,
+    /// For those who read all of the bucket.
+    grown: Arc<Notify>,
+    /// For those who read one place in it: others' events do not wake them.
+    places: Mutex<HashMap<Box<str>, Weak<Notify>>>,
 }
 
 /// The name of no bucket. Its revision is the floor of every bucket that is not named, which a restored backup needs: what
@@ -32,15 +35,15 @@ pub(crate) struct Hub {
     limits: Limits,
 }
 
-/// The buckets that grew, to be announced when the writers have their answers.
+/// Who has something to read, to be woken when the writers have their answers.
 #[must_use]
-pub(crate) struct Grown(Vec<Arc<Bucket>>);
+pub(crate) struct Grown(Vec<Arc<Notify>>);
 
 impl Grown {
     /// Wakes the watchers.
     pub fn announce(self) {
-        for bucket in self.0 {
-            bucket.grown.notify_waiters();
+        for grown in self.0 {
+            grown.notify_waiters();
         }
     }
 }
@@ -79,9 +82,11 @@ impl Hub {
             let bucket = self.bucket(name);
             // Under one lock, so that nobody sees half of a commit's events in this bucket.
             let mut ring = bucket.ring.write().unwrap_or_else(PoisonError::into_inner);
-            events.into_iter().for_each(|event| ring.push(event.clone()));
+            events.iter().for_each(|event| ring.push((*event).clone()));
+            let all = ring.must_tell_all();
             drop(ring);
-            grown.push(bucket);
+            grown.push(bucket.grown.clone());
+            if all { bucket.every_place(&mut grown) } else { bucket.places_of(&events, &mut grown) }
         }
         // Watchers load this before they look at a ring, so that they never claim more than they saw.
         self.complete.store(revision.0, Ordering::Release);
@@ -105,7 +110,8 @@ impl Hub {
         for (name, floor) in floors {
             let bucket = buckets.entry(name).or_insert_with(|| Bucket::new(floor, self.limits));
             bucket.ring.write().unwrap_or_else(PoisonError::into_inner).reset(floor);
-            grown.push(bucket.clone());
+            grown.push(bucket.grown.clone());
+            bucket.every_place(&mut grown);
         }
         drop(buckets);
         self.complete.store(revision.0, Ordering::Release);
@@ -115,15 +121,21 @@ impl Hub {
     /// Ends all watches when they have read what is there.
     pub fn close(&self) {
         self.closed.store(true, Ordering::Release);
-        let buckets = self.buckets.read().unwrap_or_else(PoisonError::into_inner);
-        buckets.values().for_each(|bucket| bucket.grown.notify_waiters());
+        let mut grown = Vec::new();
+        for bucket in self.buckets.read().unwrap_or_else(PoisonError::into_inner).values() {
+            grown.push(bucket.grown.clone());
+            bucket.every_place(&mut grown);
+        }
+        Grown(grown).announce();
     }
 
     /// A watcher of the keys that begin with `prefix`, from behind `after`.
     pub fn watch(self: &Arc<Self>, prefix: &str, after: Revision) -> Result<Watcher, WatchError> {
         let bucket = self.bucket(bucket_of(prefix));
+        // Before the look at the history: what is pushed later wakes this watcher.
+        let grown = place_of(prefix).map_or_else(|| bucket.grown.clone(), |place| bucket.place(place));
         let position = bucket.ring.read().unwrap_or_else(PoisonError::into_inner).position_after(after)?;
-        Ok(Watcher { hub: self.clone(), bucket, prefix: prefix.into(), position, after, revision: after })
+        Ok(Watcher { hub: self.clone(), bucket, grown, prefix: prefix.into(), position, after, revision: after })
     }
 
     fn bucket(&self, name: &str) -> Arc<Bucket> {
@@ -139,7 +151,40 @@ impl Hub {
 
 impl Bucket {
     fn new(floor: Revision, limits: Limits) -> Arc<Bucket> {
-        Arc::new(Bucket { ring: RwLock::new(Ring::new(floor, limits)), grown: Notify::new() })
+        let ring = RwLock::new(Ring::new(floor, limits));
+        Arc::new(Bucket { ring, grown: Arc::default(), places: Mutex::default() })
+    }
+
+    /// What wakes those who read that place.
+    fn place(&self, place: &str) -> Arc<Notify> {
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(grown) = places.get(place).and_then(Weak::upgrade) {
+            return grown;
+        }
+        // Those that nobody reads any more make room.
+        places.retain(|_, grown| grown.strong_count() > 0);
+        let grown = Arc::new(Notify::new());
+        places.insert(place.into(), Arc::downgrade(&grown));
+        grown
+    }
+
+    fn every_place(&self, grown: &mut Vec<Arc<Notify>>) {
+        let places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        grown.extend(places.values().filter_map(Weak::upgrade));
+    }
+
+    fn places_of(&self, events: &[&Arc<Event>], grown: &mut Vec<Arc<Notify>>) {
+        let places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        if places.is_empty() {
+            return;
+        }
+        let mut told: Vec<&str> = Vec::new();
+        for place in events.iter().filter_map(|event| place_of(event.key().as_str())) {
+            if !told.contains(&place) {
+                told.push(place);
+                grown.extend(places.get(place).and_then(Weak::upgrade));
+            }
+        }
     }
 
     fn floor(&self) -> Revision {
@@ -156,6 +201,8 @@ impl Bucket {
 pub struct Watcher {
     hub: Arc<Hub>,
     bucket: Arc<Bucket>,
+    /// Wakes it.
+    grown: Arc<Notify>,
     prefix: Box<str>,
     position: u64,
     after: Revision,
@@ -165,10 +212,10 @@ pub struct Watcher {
 impl Watcher {
     /// The next event; waits for it.
     pub async fn next(&mut self) -> Result<Arc<Event>, WatchError> {
-        let bucket = self.bucket.clone();
+        let news = self.grown.clone();
         loop {
             // Registered before looking, so that nothing can arrive between the look and the wait.
-            let mut grown = std::pin::pin!(bucket.grown.notified());
+            let mut grown = std::pin::pin!(news.notified());
             grown.as_mut().enable();
             if let Some(event) = self.try_next()? {
                 return Ok(event);
@@ -178,11 +225,12 @@ impl Watcher {
     }
 
     /// Ends when [`try_next`](Watcher::try_next), as the watcher stands now, may have something to say beside `None`. Others'
-    /// events of the bucket end the wait too: who serves many watchers chooses how soon it looks again.
+    /// events of the same place end the wait too, and from time to time those of the whole bucket do: who serves many watchers
+    /// chooses how soon it looks again.
     pub fn stirred(&self) -> impl Future<Output = ()> + Send + use<> {
-        let (hub, bucket, position) = (self.hub.clone(), self.bucket.clone(), self.position);
+        let (hub, bucket, news, position) = (self.hub.clone(), self.bucket.clone(), self.grown.clone(), self.position);
         async move {
-            let mut grown = std::pin::pin!(bucket.grown.notified());
+            let mut grown = std::pin::pin!(news.notified());
             grown.as_mut().enable();
             if !bucket.has_news(position) && !hub.closed.load(Ordering::Acquire) {
                 grown.await;

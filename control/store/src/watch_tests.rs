@@ -176,22 +176,50 @@ async fn waiting_watchers_wake_for_events_and_for_the_end() {
 }
 
 #[tokio::test]
-async fn a_watcher_is_stirred_by_all_of_its_bucket_and_by_its_end() {
-    let hub = hub(&[event("a/x/1", 1)], 1);
+async fn a_watcher_is_stirred_by_its_place_by_its_end_and_before_it_falls_behind() {
+    let limits = Limits { events: 24, bytes: usize::MAX };
+    let hub = Arc::new(Hub::new(limits, Revision(0), std::iter::empty()));
+    let push = |key: &str, revision: u64| hub.push(&[event(key, revision)], Revision(revision)).announce();
     let mut watcher = hub.watch("a/x/", Revision(0)).unwrap();
+    let mut whole = hub.watch("a/", Revision(0)).unwrap();
+    push("a/x/1", 1);
     watcher.stirred().await;
     assert_eq!(drain(&mut watcher), [("a/x/1".to_owned(), 1)]);
+    assert_eq!(drain(&mut whole), [("a/x/1".to_owned(), 1)]);
     {
-        let mut stirred = std::pin::pin!(watcher.stirred());
-        assert!(futures::poll!(&mut stirred).is_pending());
-        hub.push(&[event("b/1", 2)], Revision(2)).announce();
-        assert!(futures::poll!(&mut stirred).is_pending());
-        hub.push(&[event("a/y/1", 3)], Revision(3)).announce();
+        let (mut stirred, mut all) = (std::pin::pin!(watcher.stirred()), std::pin::pin!(whole.stirred()));
+        assert!(futures::poll!(&mut stirred).is_pending() && futures::poll!(&mut all).is_pending());
+        push("b/x/1", 2);
+        assert!(futures::poll!(&mut stirred).is_pending() && futures::poll!(&mut all).is_pending());
+        push("a/y/1", 3);
+        assert!(futures::poll!(&mut stirred).is_pending() && futures::poll!(&mut all).is_ready());
+        push("a/x/2", 4);
         assert!(futures::poll!(&mut stirred).is_ready());
     }
-    assert_eq!(drain(&mut watcher), []);
-    let mut stirred = std::pin::pin!(watcher.stirred());
-    assert!(futures::poll!(&mut stirred).is_pending());
+    assert_eq!(drain(&mut watcher), [("a/x/2".to_owned(), 4)]);
+    // More of others' events than the history holds: whoever looks when it is stirred misses nothing.
+    let (mut stirred, mut looks) = (Box::pin(watcher.stirred()), 0);
+    for revision in 5..=100 {
+        assert!(futures::poll!(&mut stirred).is_pending());
+        push("a/y/1", revision);
+        if futures::poll!(&mut stirred).is_ready() {
+            assert_eq!(drain(&mut watcher), []);
+            stirred = Box::pin(watcher.stirred());
+            looks += 1;
+        }
+    }
+    assert!((4..=24).contains(&looks), "{looks}");
     hub.close();
     assert!(futures::poll!(&mut stirred).is_ready());
+}
+
+#[test]
+fn places_that_nobody_reads_are_forgotten() {
+    let hub = hub(&[], 0);
+    for number in 0..100 {
+        drop(hub.watch(&format!("a/{number}/"), Revision(0)).unwrap());
+    }
+    let kept = [hub.watch("a/x/", Revision(0)).unwrap(), hub.watch("a/x/", Revision(0)).unwrap()];
+    assert!(Arc::ptr_eq(&kept[0].grown, &kept[1].grown));
+    assert_eq!(kept[0].bucket.places.lock().unwrap().len(), 1);
 }

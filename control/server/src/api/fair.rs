@@ -47,11 +47,6 @@ impl<C: Clone + Eq + Hash> Places<C> {
         Self { total, taken: 0, waiting: 0, next: 0, clients: HashMap::new() }
     }
 
-    /// Places that somebody has.
-    pub(super) fn taken(&self) -> usize {
-        self.taken
-    }
-
     /// Places that nobody has.
     pub(super) fn free(&self) -> usize {
         self.total - self.taken

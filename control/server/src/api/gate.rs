@@ -82,16 +82,6 @@ struct State {
 /// The right to be worked on; given back when it is dropped.
 pub(crate) struct Ticket(Option<(Arc<Level>, Client)>);
 
-/// The count of streams, for who holds nothing else of the server.
-#[derive(Clone)]
-pub(crate) struct Streams(Arc<Level>);
-
-impl Streams {
-    pub(crate) fn count(&self) -> usize {
-        self.0.lock().places.taken()
-    }
-}
-
 impl Gate {
     pub(crate) fn new(requests: usize, streams: usize) -> Self {
         let nodes = (requests / NODES_PART).max(1);
@@ -112,11 +102,6 @@ impl Gate {
     pub(crate) fn stream(&self, client: &Client) -> Result<Ticket, Status> {
         let taken = self.streams.lock().places.take(client);
         if taken { Ok(Ticket(Some((self.streams.clone(), client.clone())))) } else { Err(busy()) }
-    }
-
-    /// Tells how many streams there are.
-    pub(crate) fn streams(&self) -> Streams {
-        Streams(self.streams.clone())
     }
 
     /// Places for users' requests that nobody has.

@@ -19,6 +19,7 @@ mod log;
 mod manager;
 mod metrics;
 mod nodes;
+mod pace;
 mod proxy;
 mod query;
 mod read;
@@ -33,6 +34,7 @@ mod watch;
 mod write;
 
 use std::net::SocketAddr;
+use std::num::NonZero;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Instant;
@@ -93,6 +95,7 @@ pub(crate) struct Api {
     authenticator: Authenticator,
     rbac: Rbac,
     gate: gate::Gate,
+    pace: Arc<pace::Pace>,
     documents: discovery::Documents,
     figures: figures::Figures,
     summaries: metrics::Summaries,
@@ -113,6 +116,8 @@ impl Api {
         let Keys { ca, key, known, auditor } = keys;
         let authenticator = Authenticator::new(registry.clone(), ca.fingerprint().to_owned(), key.clone(), known);
         let gate = gate::Gate::new(config.max_requests, config.max_streams);
+        let processors = std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
+        let pace = Arc::new(pace::Pace::new(processors));
         let (documents, figures) = (discovery::Documents::default(), figures::Figures::default());
         let rbac = Rbac::new(&registry);
         let summaries = metrics::Summaries::default();
@@ -128,6 +133,7 @@ impl Api {
             authenticator,
             rbac,
             gate,
+            pace,
             documents,
             figures,
             summaries,

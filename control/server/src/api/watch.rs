@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -15,7 +16,8 @@ use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::accept::{Encoding, Form};
-use super::gate::{Streams, Ticket};
+use super::gate::Ticket;
+use super::pace::{LONGEST, Pace};
 use super::render::Shown;
 use super::{At, Call, reply};
 use crate::rarely::Rarely;
@@ -33,21 +35,6 @@ const SHARED: usize = 16 * 1024;
 const AT_ONCE: usize = 64;
 /// So many are copied out of it in one look: nothing is added to it meanwhile.
 const COPIED: usize = 16;
-/// What serving one watcher costs, about: waking it, a frame, a record of TLS, a write to its socket.
-const COST: Duration = Duration::from_micros(10);
-/// Shorter pauses save nothing.
-const SHORTEST: Duration = Duration::from_micros(500);
-/// Watchers wait no longer than this for events that are there.
-const LONGEST: Duration = Duration::from_millis(100);
-
-/// How long a watcher that was just looked after rests before it is looked after again. With many watchers of the same kind of
-/// object, waking each at every event would be all that the server does; so each gets together what came in the time that one
-/// round over all of them takes. An event after a quiet time is not held up.
-fn rest(streams: usize) -> Duration {
-    let round = COST.saturating_mul(u32::try_from(streams).unwrap_or(u32::MAX));
-    if round < SHORTEST { Duration::ZERO } else { round.min(LONGEST) }
-}
-
 /// How a watch in protobuf names itself.
 const PROTOBUF_STREAM: &str = "application/vnd.kubernetes.protobuf;stream=watch";
 
@@ -64,8 +51,7 @@ struct Running {
     waits: Waits,
     /// The rests that this watcher takes.
     rest: Pin<Box<Sleep>>,
-    /// How many streams the server has.
-    streams: Streams,
+    pace: Arc<Pace>,
     _ticket: Ticket,
 }
 
@@ -110,7 +96,7 @@ pub(super) async fn watch(call: &Call<'_>, at: &At) -> Result<Response<Body>, St
         usual: 0,
         waits: Waits::Nothing,
         rest: Box::pin(tokio::time::sleep(Duration::ZERO)),
-        streams: call.api.gate.streams(),
+        pace: call.api.pace.clone(),
         _ticket: ticket,
     };
     let content_type = match encoding {
@@ -197,15 +183,24 @@ impl Running {
         if !lines.is_empty() {
             telling.ready.push_back(lines.freeze());
         }
-        let rest = rest(self.streams.count());
         self.waits = match more {
             true => Waits::Nothing,
-            false if none || rest.is_zero() => Waits::News(Box::pin(self.watch.stirred())),
+            false if none => self.news(),
             false => {
-                self.rest.as_mut().reset(Instant::now() + rest);
-                Waits::Rest
+                let now = Instant::now();
+                let rest = self.pace.rest(now);
+                if rest.is_zero() {
+                    self.news()
+                } else {
+                    self.rest.as_mut().reset(now + rest);
+                    Waits::Rest
+                }
             }
         };
+    }
+
+    fn news(&self) -> Waits {
+        Waits::News(Box::pin(self.watch.stirred()))
     }
 }
 
@@ -275,21 +270,5 @@ impl Telling {
     fn object(&mut self, kind: &'static str, object: &pal_registry::Object) -> Result<(&'static str, Bytes), Status> {
         let first = !std::mem::replace(&mut self.headed, true);
         Ok((kind, self.shown.event(object, first)?))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn few_watchers_are_served_at_once_and_many_in_rounds() {
-        let check = |streams: usize, micros: u64| assert_eq!(rest(streams), Duration::from_micros(micros), "{streams}");
-        check(0, 0);
-        check(40, 0);
-        check(100, 1_000);
-        check(1_000, 10_000);
-        check(10_000, 100_000);
-        check(1_000_000, 100_000);
     }
 }
