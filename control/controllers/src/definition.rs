@@ -49,27 +49,21 @@ pub fn reconcile(view: &View<'_>, now: Timestamp) -> Plan {
 fn empty(view: &View<'_>, now: Timestamp, plan: &mut Plan) {
     let conditions = view.definition["status"]["conditions"].as_array().into_iter().flatten();
     let established = conditions.filter(|one| one["type"] == "Established").any(|one| one["status"] == "True");
-    match view.instances {
-        Some((resource, content)) if content.staying > 0 => {
-            plan.push(Action::DeleteAll { resource: resource.clone(), namespace: None });
-            plan.look_again(PATIENCE);
-        }
-        Some((_, content)) if content.all > 0 => plan.look_again(PATIENCE),
-        Some((resource, _)) => {
-            let patch = released(view, now);
-            plan.push(Action::FinalizeDefinition {
-                target: view.target.clone(),
-                instances: Some(resource.clone()),
-                patch,
-            });
-        }
+    let instances = match view.instances {
+        // As kube-apiserver has it: what is not served now has nothing that could be deleted.
+        _ if !established => None,
         // It is looked at again when they have been listed.
-        None if established => plan.look_again(PATIENCE),
-        None => {
-            let patch = released(view, now);
-            plan.push(Action::FinalizeDefinition { target: view.target.clone(), instances: None, patch });
+        None => return plan.look_again(PATIENCE),
+        Some((resource, content)) if content.all > 0 => {
+            if content.staying > 0 {
+                plan.push(Action::DeleteAll { resource: resource.clone(), namespace: None });
+            }
+            return plan.look_again(PATIENCE);
         }
-    }
+        Some((resource, _)) => Some(resource.clone()),
+    };
+    let patch = released(view, now);
+    plan.push(Action::FinalizeDefinition { target: view.target.clone(), instances, patch });
 }
 
 /// The write of the status that says that nothing is left, and takes away the finalizer that waited for that.
@@ -184,6 +178,7 @@ mod tests {
         check(true, Some((3, 0)), &[], true);
         check(true, Some((0, 0)), &["finalize"], false);
         check(false, None, &["let go"], false);
+        check(false, Some((2, 2)), &["let go"], false);
     }
 
     #[test]
