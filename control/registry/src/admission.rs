@@ -2,13 +2,15 @@
 //! decide is in `pal_resources::admission`; quotas, which count, are in `quota`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use pal_resources::admission::pod_security::{self, Level, Policy};
 use pal_resources::admission::{limits, pod, priority, storage};
 use pal_resources::{Resource, Status, resource};
-use pal_store::Snapshot;
+use pal_store::{Entry, Snapshot};
 use serde_json::Value;
 
+use crate::object::index_of;
 use crate::options::WriteOptions;
 use crate::{key, meta};
 
@@ -66,7 +68,7 @@ impl Scene<'_> {
             return refused(object, why);
         }
         let class = pod::runtime_class(object).and_then(|name| self.one("node.k8s.io", "runtimeclasses", None, name));
-        match pod::fill_runtime(class.as_ref(), object) {
+        match pod::fill_runtime(class, object) {
             Ok(()) => Ok(()),
             Err(why) => refused(object, why),
         }
@@ -81,7 +83,7 @@ impl Scene<'_> {
             let why = format!("error looking up service account {namespace}/{name}: serviceaccount {name:?} not found");
             return Err(self.forbidden(object, &why));
         }
-        pod::fill_account(&name, account.as_ref(), object);
+        pod::fill_account(&name, account, object);
         Ok(())
     }
 
@@ -90,7 +92,7 @@ impl Scene<'_> {
         match (&*self.resource.group, &*self.resource.plural, self.subresource) {
             ("", "pods", None) if old.is_none() => {
                 for range in self.all("", "limitranges", self.namespace) {
-                    limits::check_pod(&range, new).map_err(|why| self.forbidden(new, &why))?;
+                    limits::check_pod(range, new).map_err(|why| self.forbidden(new, &why))?;
                 }
                 self.check_security(new, new, true, options)
             }
@@ -114,11 +116,11 @@ impl Scene<'_> {
 
     fn check_claim(&self, old: Option<&Value>, new: &Value) -> Result<(), Status> {
         for range in self.all("", "limitranges", self.namespace) {
-            limits::check_claim(&range, new).map_err(|why| self.forbidden(new, &why))?;
+            limits::check_claim(range, new).map_err(|why| self.forbidden(new, &why))?;
         }
         let Some(old) = old else { return Ok(()) };
         let class = storage::class_of(old).and_then(|name| self.one("storage.k8s.io", "storageclasses", None, name));
-        storage::check_growth(class.as_ref(), old, new).map_err(|why| self.forbidden(new, &why))
+        storage::check_growth(class, old, new).map_err(|why| self.forbidden(new, &why))
     }
 
     /// Judges a pod, or a template of pods, by its namespace's standard.
@@ -130,7 +132,7 @@ impl Scene<'_> {
         options: &WriteOptions,
     ) -> Result<(), Status> {
         let Some(home) = self.namespace.and_then(|name| self.snapshot.get(key::namespace(name))) else { return Ok(()) };
-        let (policy, _) = Policy::of_labels(&crate::object::index_of(home).labels);
+        let (policy, _) = Policy::of_labels(&index_of(home).sorted_labels());
         if [policy.enforce, policy.warn].iter().all(|standard| standard.level == Level::Privileged) {
             return Ok(());
         }
@@ -161,12 +163,20 @@ impl Scene<'_> {
             return Ok(());
         }
         let name = meta::text(new, "name");
-        let pods = self.all_of("", "pods", Some(name), PODS_CHECKED);
+        let pods = self.pods(name);
         let named = pods.iter().map(|pod| (meta::text(pod, "name"), pod));
         for warning in pod_security::existing(name, is, named) {
             options.warn(warning);
         }
         Ok(())
+    }
+
+    /// Pods of a namespace, not kept as values: there are many.
+    fn pods(&self, namespace: &str) -> Vec<Value> {
+        let Some(pods) = resource::find("", "v1", "pods") else { return Vec::new() };
+        let prefix = key::prefix(&pods, Some(namespace));
+        let entries = self.snapshot.range(&prefix, None).take(PODS_CHECKED);
+        entries.filter_map(|entry| serde_json::from_slice(entry.value()).ok()).collect()
     }
 
     fn forbidden(&self, object: &Value, why: &str) -> Status {
@@ -177,24 +187,22 @@ impl Scene<'_> {
         Status::invalid(self.resource, meta::text(object, "name"), errors)
     }
 
-    /// One object of another resource.
-    fn one(&self, group: &str, plural: &str, namespace: Option<&str>, name: &str) -> Option<Value> {
+    /// One object of another resource, parsed once for all who look at it.
+    fn one(&self, group: &str, plural: &str, namespace: Option<&str>, name: &str) -> Option<&Value> {
         let resource = resource::find(group, "v1", plural)?;
-        let entry = self.snapshot.get(key::of(&resource, namespace, name))?;
-        serde_json::from_slice(entry.value()).ok()
+        value(self.snapshot.get(key::of(&resource, namespace, name))?)
     }
 
     /// All objects of another resource.
-    fn all(&self, group: &str, plural: &str, namespace: Option<&str>) -> Vec<Value> {
-        self.all_of(group, plural, namespace, usize::MAX)
-    }
-
-    fn all_of(&self, group: &str, plural: &str, namespace: Option<&str>, most: usize) -> Vec<Value> {
+    fn all(&self, group: &str, plural: &str, namespace: Option<&str>) -> Vec<&Value> {
         let Some(resource) = resource::find(group, "v1", plural) else { return Vec::new() };
-        let prefix = key::prefix(&resource, namespace);
-        let entries = self.snapshot.range(&prefix, None).take(most);
-        entries.filter_map(|entry| serde_json::from_slice(entry.value()).ok()).collect()
+        self.snapshot.range(&key::prefix(&resource, namespace), None).filter_map(value).collect()
     }
+}
+
+/// A stored object, if it can be read.
+fn value(entry: &Arc<Entry>) -> Option<&Value> {
+    Some(index_of(entry).value(entry.value())).filter(|value| !value.is_null())
 }
 
 fn labels(object: &Value) -> BTreeMap<String, String> {

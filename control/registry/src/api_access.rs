@@ -6,7 +6,7 @@ use pal_resources::{Resource, resource};
 use pal_store::Snapshot;
 use serde_json::{Value, json};
 
-use crate::stored::Stored;
+use crate::object::index_of;
 use crate::{key, names};
 
 /// Where client libraries look.
@@ -37,13 +37,7 @@ fn automounts(snapshot: &Snapshot, namespace: &str, account: &str) -> bool {
     let accounts = resource::find("", "v1", "serviceaccounts");
     let entry = accounts.and_then(|accounts| snapshot.get(key::of(&accounts, Some(namespace), account)).cloned());
     let Some(entry) = entry else { return true };
-    // Few accounts say anything of it, and only those are read.
-    const FIELD: &[u8] = b"\"automountServiceAccountToken\"";
-    if !entry.value().windows(FIELD.len()).any(|window| window == FIELD) {
-        return true;
-    }
-    let stored = Stored::read(entry.value()).ok();
-    stored.and_then(|stored| stored.value["automountServiceAccountToken"].as_bool()).unwrap_or(true)
+    index_of(&entry).value(entry.value())["automountServiceAccountToken"].as_bool().unwrap_or(true)
 }
 
 /// Adds the volume and its mounts where there are none. A volume of that name that is there already is the one to mount.

@@ -1,15 +1,16 @@
 //! Creating objects.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use pal_resources::status::{StatusCause, StatusDetails};
 use pal_resources::{Reason, Resource, ResourceVersion, Status};
-use pal_store::{Guard, Key, Op, Snapshot};
+use pal_store::{Entry, Guard, Key, Op, Snapshot};
 use serde_json::Value;
 
 use crate::admission::Scene;
 use crate::form::Served;
-use crate::object::{Object, index_of};
+use crate::object::{Object, index_of, keep_index};
 use crate::options::WriteOptions;
 use crate::ownership::{self, Tracker};
 use crate::quota::Use;
@@ -185,7 +186,9 @@ impl Registry {
             ops.push(quota::changed(namespace));
         }
         match self.commit(guards, ops).await? {
-            Tried::Committed { entries, .. } => Ok(Inserted::Done(custom::shown(resource, first(entries)?))),
+            Tried::Committed { entries, .. } => {
+                Ok(Inserted::Done(custom::shown(resource, first(entries, resource, &object)?)))
+            }
             Tried::Refused { guard: OBJECT_GUARD } => Ok(Inserted::Taken(key)),
             Tried::Refused { .. } => Ok(Inserted::Raced),
         }
@@ -218,10 +221,12 @@ impl Registry {
     }
 }
 
-/// The entry of a transaction's first put.
-pub(crate) fn first(entries: Vec<Option<std::sync::Arc<pal_store::Entry>>>) -> Result<Object, Status> {
+/// The entry of a transaction's first put, which wrote that value of the resource.
+pub(crate) fn first(entries: Vec<Option<Arc<Entry>>>, resource: &Resource, written: &Value) -> Result<Object, Status> {
     let entry = entries.into_iter().next().flatten();
-    entry.map(Object::stored).ok_or_else(|| Status::internal("the store returned no entry for a write"))
+    let entry = entry.ok_or_else(|| Status::internal("the store returned no entry for a write"))?;
+    keep_index(&entry, resource, written);
+    Ok(Object::stored(entry))
 }
 
 /// Gives the object a name if it only has the beginning of one. Whether it did.

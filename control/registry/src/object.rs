@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use bytes::Bytes;
 use jiff::Timestamp;
 use pal_resources::admission::quota::{self, Measure};
-use pal_resources::{Resource, ResourceVersion, Status, Uid, kinds, resource};
+use pal_resources::{Resource, ResourceRef, ResourceVersion, Status, Uid, kinds, resource};
 use pal_store::Entry;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -80,7 +80,7 @@ impl Object {
     /// What a server shows of it, made at most once and kept with the object as long as that is stored. There is one such
     /// type: for a second one `None` is returned.
     pub fn shown<T: Any + Send + Sync>(&self, make: impl FnOnce() -> T) -> Option<&T> {
-        self.index().shown.0.get_or_init(|| Arc::new(make())).downcast_ref()
+        self.index().seldom.get().shown.get_or_init(|| Arc::new(make())).downcast_ref()
     }
 
     /// `metadata.name`
@@ -132,6 +132,14 @@ pub(crate) fn index_of(entry: &Entry) -> &Index {
     })
 }
 
+/// Gives an entry that was written a moment ago its index, so that nobody has to parse it for that. Events are left out: they
+/// are many, and their index is seldom asked for.
+pub(crate) fn keep_index(entry: &Entry, resource: &Resource, written: &Value) {
+    if resource.custom.is_none() && resource.kind != "Event" {
+        entry.memo(|_| Index::of(Some(resource), written));
+    }
+}
+
 /// One of an object's owners.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Owner {
@@ -151,7 +159,8 @@ pub struct Index {
     pub name: Box<str>,
     pub namespace: Option<Box<str>>,
     pub uid: Uid,
-    pub labels: BTreeMap<String, String>,
+    /// In no order, see [`Index::label`].
+    pub labels: Box<[(Box<str>, Box<str>)]>,
     /// What field selectors can ask for beside name and namespace, see [`Index::field`].
     pub fields: Box<[(&'static str, Box<str>)]>,
     pub owners: Box<[Owner]>,
@@ -164,29 +173,35 @@ pub struct Index {
     pub last_seen: Option<Timestamp>,
     /// Whether the stored bytes could be read at all.
     pub readable: bool,
-    shown: Shown,
-    measure: OnceLock<Measure>,
-    presented: Presented,
+    seldom: Seldom,
 }
 
-/// See [`Object::shown`].
+/// What is made of few objects, and kept with them.
 #[derive(Clone, Default)]
-struct Shown(OnceLock<Arc<dyn Any + Send + Sync>>);
+struct Seldom(OnceLock<Arc<Derived>>);
 
-impl fmt::Debug for Shown {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.get().is_some() { "made" } else { "not made" })
+#[derive(Default)]
+struct Derived {
+    /// See [`Object::shown`].
+    shown: OnceLock<Arc<dyn Any + Send + Sync>>,
+    measure: OnceLock<Measure>,
+    /// How a custom resource's object looks in the version in which it was shown last, if that differs from how it is
+    /// stored.
+    presented: Mutex<LastShown>,
+    /// The object without its managers.
+    value: OnceLock<Value>,
+}
+
+impl Seldom {
+    fn get(&self) -> &Derived {
+        self.0.get_or_init(Arc::default)
     }
 }
-
-/// How a custom resource's object looks in the version in which it was shown last, if that differs from how it is stored.
-#[derive(Clone, Default)]
-struct Presented(OnceLock<Arc<Mutex<LastShown>>>);
 
 /// By which definition it was shown last, and how; nothing where its bytes are those that are stored.
 type LastShown = Option<(Stamp, Option<Bytes>)>;
 
-impl fmt::Debug for Presented {
+impl fmt::Debug for Seldom {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.0.get().is_some() { "made" } else { "not made" })
     }
@@ -195,8 +210,7 @@ impl fmt::Debug for Presented {
 impl Index {
     /// The object's bytes as the definition of that stamp shows them, made once as long as nobody asks for others.
     pub(crate) fn presented(&self, stamp: Stamp, make: impl FnOnce() -> Option<Bytes>) -> Option<Bytes> {
-        let kept = self.presented.0.get_or_init(Arc::default);
-        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.seldom.get().presented.lock().unwrap_or_else(PoisonError::into_inner);
         match &*kept {
             Some((known, bytes)) if *known == stamp => bytes.clone(),
             _ => {
@@ -217,6 +231,16 @@ impl Index {
         self.fields.iter().find(|(field, _)| *field == name).map(|(_, value)| &**value)
     }
 
+    /// The value of a label.
+    pub fn label(&self, key: &str) -> Option<&str> {
+        self.labels.iter().find(|(own, _)| **own == *key).map(|(_, value)| &**value)
+    }
+
+    /// The labels in the order of their keys.
+    pub fn sorted_labels(&self) -> BTreeMap<String, String> {
+        self.labels.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect()
+    }
+
     /// The owner that manages the object.
     pub fn controller(&self) -> Option<&Owner> {
         self.owners.iter().find(|owner| owner.controller)
@@ -224,16 +248,28 @@ impl Index {
 
     /// What quotas count of the object, whose bytes are `json`; measured once.
     pub(crate) fn measure(&self, resource: &Resource, json: &[u8]) -> &Measure {
-        self.measure.get_or_init(|| {
+        self.seldom.get().measure.get_or_init(|| {
             let object = Stored::read(json).map(|stored| stored.value).unwrap_or_default();
             quota::measure(resource, &object)
         })
     }
 
+    /// The object, whose bytes are `json`, without its managers; null if it cannot be read. It is parsed once and kept: for
+    /// the few objects that are looked at whenever others are written.
+    pub(crate) fn value(&self, json: &[u8]) -> &Value {
+        let read = || Stored::read(json).map(|stored| stored.value).unwrap_or_default();
+        self.seldom.get().value.get_or_init(read)
+    }
+
     fn read(json: &[u8]) -> Self {
-        let parsed = Stored::read(json);
-        let readable = parsed.is_ok();
-        let object = parsed.map(|stored| stored.value).unwrap_or_default();
+        match Stored::read(json) {
+            Ok(stored) => Self::of(resource_of(&stored.value).as_deref(), &stored.value),
+            Err(_) => Self { readable: false, ..Self::of(None, &Value::Null) },
+        }
+    }
+
+    /// What is asked of an object of that resource.
+    fn of(resource: Option<&Resource>, object: &Value) -> Self {
         let metadata = &object["metadata"];
         let text = |value: &Value| Box::<str>::from(value.as_str().unwrap_or_default());
         let labels = metadata["labels"].as_object().into_iter().flatten();
@@ -243,8 +279,8 @@ impl Index {
             name: text(&metadata["name"]),
             namespace: metadata["namespace"].as_str().map(Into::into),
             uid: Uid(metadata["uid"].as_str().unwrap_or_default().to_owned()),
-            labels: labels.map(|(key, value)| (key.clone(), value.as_str().unwrap_or_default().to_owned())).collect(),
-            fields: fields(&object),
+            labels: labels.map(|(key, value)| (key.as_str().into(), text(value))).collect(),
+            fields: resource.map(|resource| fields(resource, object)).unwrap_or_default(),
             owners: owners
                 .map(|owner| Owner {
                     api_version: text(&owner["apiVersion"]),
@@ -259,22 +295,22 @@ impl Index {
             deleting: metadata["deletionTimestamp"].is_string(),
             generation: metadata["generation"].as_i64().unwrap_or_default(),
             created: metadata["creationTimestamp"].as_str().and_then(|time| time.parse().ok()),
-            last_seen: last_seen(&object),
-            readable,
-            shown: Shown::default(),
-            measure: OnceLock::new(),
-            presented: Presented::default(),
+            last_seen: resource.filter(|resource| resource.kind == "Event").and_then(|_| last_seen(object)),
+            readable: true,
+            seldom: Seldom::default(),
         }
     }
 }
 
-fn fields(object: &Value) -> Box<[(&'static str, Box<str>)]> {
+/// The built-in resource of the kind that an object says it is of.
+fn resource_of(object: &Value) -> Option<ResourceRef> {
     let api_version = object["apiVersion"].as_str().unwrap_or_default();
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-    let Some(resource) = resource::by_kind(group, version, object["kind"].as_str().unwrap_or_default()) else {
-        return Box::default();
-    };
-    kinds::field_labels(&resource, object)
+    resource::by_kind(group, version, object["kind"].as_str().unwrap_or_default())
+}
+
+fn fields(resource: &Resource, object: &Value) -> Box<[(&'static str, Box<str>)]> {
+    kinds::field_labels(resource, object)
         .into_iter()
         .filter(|(field, value)| !field.starts_with("metadata.") && !value.is_empty())
         .map(|(field, value)| (field, value.into_boxed_str()))
@@ -282,10 +318,7 @@ fn fields(object: &Value) -> Box<[(&'static str, Box<str>)]> {
 }
 
 /// When an Event was last told, by its own account: clients write these times.
-fn last_seen(object: &Value) -> Option<Timestamp> {
-    if object["kind"] != "Event" {
-        return None;
-    }
-    let times = [&object["lastTimestamp"], &object["eventTime"], &object["series"]["lastObservedTime"]];
+fn last_seen(event: &Value) -> Option<Timestamp> {
+    let times = [&event["lastTimestamp"], &event["eventTime"], &event["series"]["lastObservedTime"]];
     times.into_iter().filter_map(|time| time.as_str()?.parse().ok()).max()
 }

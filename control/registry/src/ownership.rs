@@ -1,5 +1,6 @@
 //! Who owns the fields of what is written: `metadata.managedFields` kept by every write.
 
+use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use jiff::Timestamp;
@@ -142,17 +143,20 @@ pub(crate) fn reset_fields(resource: &Resource, subresource: Option<&str>) -> &'
     }
 }
 
+const POD_FIELDS: &[&[&str]] = &[
+    &["spec", "priority"],
+    &["spec", "preemptionPolicy"],
+    &["spec", "serviceAccount"],
+    &["spec", "serviceAccountName"],
+    &["spec", "tolerations"],
+];
+static OF_PODS: LazyLock<FieldSet> = LazyLock::new(|| FieldSet::of_fields(POD_FIELDS));
+
 /// Fields that the server gives to new objects of a kind: admission's and allocated ones. Their owner is whoever names
 /// them in the body; else they have none.
 fn given_by_server(resource: &Resource) -> &'static [&'static [&'static str]] {
     match (&*resource.group, &*resource.plural) {
-        ("", "pods") => &[
-            &["spec", "priority"],
-            &["spec", "preemptionPolicy"],
-            &["spec", "serviceAccount"],
-            &["spec", "serviceAccountName"],
-            &["spec", "tolerations"],
-        ],
+        ("", "pods") => POD_FIELDS,
         ("", "services") => &[
             &["spec", "clusterIP"],
             &["spec", "clusterIPs"],
@@ -166,7 +170,7 @@ fn given_by_server(resource: &Resource) -> &'static [&'static [&'static str]] {
 }
 
 /// Those of them that the body does not have.
-pub(crate) fn absent(resource: &Resource, body: &Value) -> FieldSet {
+pub(crate) fn absent(resource: &Resource, body: &Value) -> Cow<'static, FieldSet> {
     let has = |path: &[&str]| {
         let found = path.iter().try_fold(body, |value, name| value.get(name));
         // A pod may name its account by either field.
@@ -174,6 +178,14 @@ pub(crate) fn absent(resource: &Resource, body: &Value) -> FieldSet {
             || path.last() == Some(&"serviceAccountName") && body["spec"].get("serviceAccount").is_some();
         other || found.is_some_and(|value| !value.is_null())
     };
-    let paths: Vec<&[&str]> = given_by_server(resource).iter().copied().filter(|path| !has(path)).collect();
-    FieldSet::of_fields(&paths)
+    let given = given_by_server(resource);
+    let paths: Vec<&[&str]> = given.iter().copied().filter(|path| !has(path)).collect();
+    if paths.is_empty() {
+        return Cow::Borrowed(&NOTHING);
+    }
+    // Most pods name none of it.
+    if paths.len() == given.len() && resource.kind == "Pod" {
+        return Cow::Borrowed(&OF_PODS);
+    }
+    Cow::Owned(FieldSet::of_fields(&paths))
 }

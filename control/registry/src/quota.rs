@@ -17,7 +17,6 @@ use pal_store::{Entry, Guard, Key, Op, Revision, Snapshot};
 use serde_json::{Map, Value, json};
 use tokio::sync::{Mutex, MutexGuard};
 
-use crate::create::first;
 use crate::object::{Object, index_of};
 use crate::registry::{ATTEMPTS, Registry, Tried, contended};
 use crate::service::Claims;
@@ -270,7 +269,7 @@ impl Registry {
             let Some(Claims { guards, ops }) = self.correction(state)? else { return Ok(written) };
             drop(snapshot);
             if let Tried::Committed { entries, .. } = self.commit(guards, ops).await? {
-                written.push(first(entries)?);
+                written.extend(entries.into_iter().next().flatten().map(Object::stored));
             }
             drop(turn);
         }

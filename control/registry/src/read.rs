@@ -194,7 +194,7 @@ impl Selection {
         fields_match
             && self.label.as_ref().is_none_or(|selector| {
                 let index = index_of(entry);
-                index.readable && selector.matches(&index.labels)
+                index.readable && selector.selects(&|key| index.label(key))
             })
     }
 }

@@ -245,7 +245,7 @@ impl Registry {
         }
         match self.commit(guards, ops).await? {
             Tried::Committed { entries, .. } => {
-                Ok(Some(Deletion { object: custom::shown(resource, first(entries)?), gone: false }))
+                Ok(Some(Deletion { object: custom::shown(resource, first(entries, resource, &new)?), gone: false }))
             }
             Tried::Refused { .. } => Ok(None),
         }

@@ -43,11 +43,11 @@ impl Snapshot {
     }
 
     /// The entries whose keys begin with `prefix`, in the order of their keys, from behind `after` if given.
-    pub fn range<'a>(
+    pub fn range<'a, 'p>(
         &'a self,
-        prefix: &'a str,
-        after: Option<&'a Key>,
-    ) -> impl Iterator<Item = &'a Arc<Entry>> + use<'a> {
+        prefix: &'p str,
+        after: Option<&'p Key>,
+    ) -> impl Iterator<Item = &'a Arc<Entry>> + use<'a, 'p> {
         let from = match after {
             Some(key) if key.as_str() >= prefix => Bound::Excluded(key.as_str()),
             _ => Bound::Included(prefix),

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Pod, ReplicationController, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Container, Namespace, Node, Pod, ReplicationController, Service, Volume};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use pal_registry::Object;
@@ -23,6 +23,25 @@ use crate::action::{OwnerId, ResourceId, Target};
 use crate::garbage::{self, Item, Owner, Presence};
 use crate::namespace::Content;
 use crate::service_account::ROOT_CA;
+
+/// A uid as a key of a map that holds very many.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Uid {
+    /// As the registry writes them.
+    Uuid([u8; 16]),
+    Text(Box<str>),
+}
+
+impl Uid {
+    fn of(text: &str) -> Self {
+        let parsed = uuid::Uuid::try_parse(text).ok().filter(|uuid| {
+            let mut buffer = uuid::Uuid::encode_buffer();
+            // Only one text is the same uid.
+            *uuid.hyphenated().encode_lower(&mut buffer) == *text
+        });
+        parsed.map_or_else(|| Self::Text(text.into()), |uuid| Self::Uuid(uuid.into_bytes()))
+    }
+}
 
 /// Namespace (empty for objects of the cluster) and name.
 pub(super) type Place = (String, String);
@@ -58,12 +77,47 @@ pub(super) enum Whole {
     Other,
 }
 
-/// What is known of one object.
+/// What is known of one object. Most is read from what the store keeps of it anyway.
 #[derive(Clone, Debug)]
 pub(super) struct Known {
-    pub(super) version: ResourceVersion,
-    pub(super) item: Arc<Item>,
+    object: Object,
     pub(super) whole: Whole,
+}
+
+impl Known {
+    pub(super) fn name(&self) -> &str {
+        self.object.name()
+    }
+
+    /// Empty for objects of the cluster.
+    pub(super) fn namespace(&self) -> &str {
+        self.object.namespace().unwrap_or_default()
+    }
+
+    pub(super) fn uid(&self) -> &str {
+        &self.object.index().uid.0
+    }
+
+    pub(super) fn place(&self) -> Place {
+        (self.namespace().to_owned(), self.name().to_owned())
+    }
+
+    pub(super) fn is_deleting(&self) -> bool {
+        self.object.index().deleting
+    }
+
+    pub(super) fn finalizers(&self) -> &[Box<str>] {
+        &self.object.index().finalizers
+    }
+
+    pub(super) fn has_finalizer(&self, name: &str) -> bool {
+        self.finalizers().iter().any(|own| **own == *name)
+    }
+
+    /// Its owners, as it names them.
+    pub(super) fn owners(&self) -> &[pal_registry::Owner] {
+        &self.object.index().owners
+    }
 }
 
 /// What became of an object.
@@ -80,15 +134,16 @@ pub(super) struct Cache {
     definitions: Arc<Definitions>,
     resources: Vec<ResourceRef>,
     ids: Vec<ResourceId>,
-    objects: BTreeMap<Address, Known>,
-    by_uid: HashMap<String, Address>,
+    /// By resource, namespace and name.
+    objects: Vec<BTreeMap<String, BTreeMap<Box<str>, Known>>>,
+    by_uid: HashMap<Uid, (usize, Object)>,
     /// By the uid of an owner.
     dependents: HashMap<String, HashSet<Address>>,
     /// Objects that nobody controls, by resource and namespace.
     free: HashMap<(usize, String), BTreeSet<Address>>,
     /// Pods by the node to which they are bound.
     on_node: HashMap<String, HashSet<Place>>,
-    content: HashMap<String, BTreeMap<ResourceId, Content>>,
+    content: HashMap<String, BTreeMap<usize, Content>>,
     /// Up to which version each resource's watch has told its changes.
     told: Vec<ResourceVersion>,
     /// Own deletions that the watch has not told yet.
@@ -102,6 +157,7 @@ impl Cache {
         Self {
             ids: resources.iter().map(id).collect(),
             told: vec![ResourceVersion(0); resources.len()],
+            objects: vec![BTreeMap::new(); resources.len()],
             resources: resources.to_vec(),
             ..Self::default()
         }
@@ -122,17 +178,14 @@ impl Cache {
         self.resources.push(resource.clone());
         self.ids.push(id(resource));
         self.told.push(ResourceVersion(0));
+        self.objects.push(BTreeMap::new());
         self.resources.len() - 1
     }
 
     /// Forgets all objects of a resource that is no longer served.
     pub(super) fn drop_all(&mut self, resource: usize) -> Vec<Change> {
         self.gone.retain(|(of, _), _| *of != resource);
-        let addresses: Vec<Address> = self
-            .objects
-            .range((resource, Place::default())..(resource + 1, Place::default()))
-            .map(|(address, _)| address.clone())
-            .collect();
+        let addresses: Vec<Address> = self.all(resource, None).map(|known| (resource, known.place())).collect();
         addresses.into_iter().filter_map(|address| self.remove(address)).collect()
     }
 
@@ -146,7 +199,7 @@ impl Cache {
         let mut content = Content::default();
         for known in self.all(position, None) {
             content.all += 1;
-            content.staying += usize::from(!known.item.deleting);
+            content.staying += usize::from(!known.is_deleting());
         }
         Some((&self.ids[position], content))
     }
@@ -170,10 +223,10 @@ impl Cache {
         if deleted {
             let change = self.remove(address)?;
             if let Some(before) = &change.before
-                && self.dependents.contains_key(&before.item.target.uid)
+                && self.dependents.contains_key(before.uid())
             {
                 // The kind may no longer be served when somebody asks for it.
-                self.is_absent(before.item.target.uid.clone());
+                self.is_absent(before.uid().to_owned());
             }
             return Some(change);
         }
@@ -186,11 +239,9 @@ impl Cache {
             *told = version.max(*told);
         }
         let present: HashSet<Address> = objects.iter().map(|object| address(resource, object)).collect();
-        let known = self.objects.range((resource, Place::default())..(resource + 1, Place::default()));
-        let lost: Vec<Address> = known
-            .filter(|(address, known)| known.version <= version && !present.contains(*address))
-            .map(|(address, _)| address.clone())
-            .collect();
+        let older = self.all(resource, None).filter(|known| known.object.version() <= version);
+        let lost: Vec<Address> =
+            older.map(|known| (resource, known.place())).filter(|address| !present.contains(address)).collect();
         self.gone.retain(|(of, _), gone| *of != resource || *gone > version);
         let mut changes: Vec<Change> = lost.into_iter().filter_map(|address| self.remove(address)).collect();
         for object in objects {
@@ -215,7 +266,7 @@ impl Cache {
         }
         if gone {
             self.gone.insert(address.clone(), version);
-            if self.objects.get(&address).is_some_and(|known| known.version > version) {
+            if self.get(&address).is_some_and(|known| known.object.version() > version) {
                 return None;
             }
             return self.remove(address);
@@ -224,33 +275,42 @@ impl Cache {
     }
 
     fn insert(&mut self, address: Address, object: &Object) -> Option<Change> {
-        let known = self.objects.get(&address);
-        if known.is_some_and(|known| object.version() <= known.version) {
+        let known = self.get(&address);
+        if known.is_some_and(|known| object.version() <= known.object.version()) {
             return None;
         }
-        let item = Arc::new(self.item(address.0, object));
-        let whole = self.parse(address.0, object);
+        let after = Known { object: object.clone(), whole: self.parse(address.0, object) };
         let before = self.remove(address.clone()).and_then(|change| change.before);
-        let after = Known { version: object.version(), item, whole };
         self.link(&address, &after);
-        self.objects.insert(address.clone(), after.clone());
+        let (resource, (namespace, name)) = &address;
+        let homes = self.objects.get_mut(*resource)?;
+        let home = match homes.get_mut(namespace) {
+            Some(home) => home,
+            None => homes.entry(namespace.clone()).or_default(),
+        };
+        home.insert(name.as_str().into(), after.clone());
         Some(Change { address, before, after: Some(after) })
     }
 
     fn remove(&mut self, address: Address) -> Option<Change> {
-        let before = self.objects.remove(&address)?;
+        let (resource, (namespace, name)) = &address;
+        let homes = self.objects.get_mut(*resource)?;
+        let home = homes.get_mut(namespace)?;
+        let before = home.remove(name.as_str())?;
+        if home.is_empty() {
+            homes.remove(namespace);
+        }
         self.unlink(&address, &before);
         Some(Change { address, before: Some(before), after: None })
     }
 
     fn link(&mut self, address: &Address, known: &Known) {
-        let item = &known.item;
-        self.by_uid.insert(item.target.uid.clone(), address.clone());
-        for owner in &item.owners {
-            self.dependents.entry(owner.id.uid.clone()).or_default().insert(address.clone());
+        self.by_uid.insert(Uid::of(known.uid()), (address.0, known.object.clone()));
+        for owner in known.owners() {
+            self.dependents.entry(owner.uid.0.clone()).or_default().insert(address.clone());
         }
         let namespace = &address.1.0;
-        if !item.owners.iter().any(|owner| owner.controller)
+        if !known.owners().iter().any(|owner| owner.controller)
             && matches!(known.whole, Whole::Pod(_) | Whole::ReplicaSet(_) | Whole::Revision(_))
         {
             self.free.entry((address.0, namespace.clone())).or_default().insert(address.clone());
@@ -259,21 +319,24 @@ impl Cache {
             self.on_node.entry(node.to_owned()).or_default().insert(address.1.clone());
         }
         if !namespace.is_empty() {
-            let content = self.content.entry(namespace.clone()).or_default();
-            let content = content.entry(item.target.resource.clone()).or_default();
-            content.all += 1;
-            content.staying += usize::from(!item.deleting);
+            if !self.content.contains_key(namespace) {
+                self.content.insert(namespace.clone(), BTreeMap::new());
+            }
+            let content = self.content.get_mut(namespace).map(|content| content.entry(address.0).or_default());
+            if let Some(content) = content {
+                content.all += 1;
+                content.staying += usize::from(!known.is_deleting());
+            }
         }
     }
 
     fn unlink(&mut self, address: &Address, known: &Known) {
-        let item = &known.item;
-        self.by_uid.remove(&item.target.uid);
-        for owner in &item.owners {
-            if let Some(set) = self.dependents.get_mut(&owner.id.uid) {
+        self.by_uid.remove(&Uid::of(known.uid()));
+        for owner in known.owners() {
+            if let Some(set) = self.dependents.get_mut(&owner.uid.0) {
                 set.remove(address);
                 if set.is_empty() {
-                    self.dependents.remove(&owner.id.uid);
+                    self.dependents.remove(&owner.uid.0);
                 }
             }
         }
@@ -294,12 +357,12 @@ impl Cache {
             }
         }
         if let Some(content) = self.content.get_mut(namespace)
-            && let Some(of) = content.get_mut(&item.target.resource)
+            && let Some(of) = content.get_mut(&address.0)
         {
             of.all = of.all.saturating_sub(1);
-            of.staying = of.staying.saturating_sub(usize::from(!item.deleting));
+            of.staying = of.staying.saturating_sub(usize::from(!known.is_deleting()));
             if of.all == 0 {
-                content.remove(&item.target.resource);
+                content.remove(&address.0);
             }
             if content.is_empty() {
                 self.content.remove(namespace);
@@ -307,45 +370,54 @@ impl Cache {
         }
     }
 
-    fn item(&self, position: usize, object: &Object) -> Item {
-        let index = object.index();
-        let namespace = index.namespace.as_deref().map(str::to_owned);
-        let owners = index
-            .owners
-            .iter()
-            .map(|owner| Owner {
-                id: OwnerId {
-                    api_version: owner.api_version.to_string(),
-                    kind: owner.kind.to_string(),
-                    namespace: self
-                        .owner_resource(&owner.api_version, &owner.kind)
-                        .filter(|resource| resource.namespaced)
-                        .and(namespace.clone()),
-                    name: owner.name.to_string(),
-                    uid: owner.uid.0.clone(),
-                },
-                controller: owner.controller,
-                blocks: owner.block_owner_deletion,
-            })
-            .collect();
+    /// The id of the resource at a position.
+    pub(super) fn id(&self, position: usize) -> &ResourceId {
+        &self.ids[position]
+    }
+
+    /// An object at a position as an action names it.
+    pub(super) fn target(&self, position: usize, known: &Known) -> Target {
+        Target {
+            resource: self.ids[position].clone(),
+            namespace: known.object.namespace().map(str::to_owned),
+            name: known.name().to_owned(),
+            uid: known.uid().to_owned(),
+        }
+    }
+
+    /// An object at a position as the garbage collector sees it.
+    pub(super) fn item(&self, position: usize, known: &Known) -> Item {
+        let owner = |owner: &pal_registry::Owner| Owner {
+            id: self.owner_id(known, owner),
+            controller: owner.controller,
+            blocks: owner.block_owner_deletion,
+        };
         Item {
-            target: Target {
-                resource: self.ids[position].clone(),
-                namespace,
-                name: index.name.to_string(),
-                uid: index.uid.0.clone(),
-            },
-            resource_version: object.version().to_string(),
-            owners,
-            finalizers: index.finalizers.iter().map(|finalizer| finalizer.to_string()).collect(),
-            deleting: index.deleting,
+            target: self.target(position, known),
+            resource_version: known.object.version().to_string(),
+            owners: known.owners().iter().map(owner).collect(),
+            finalizers: known.finalizers().iter().map(|finalizer| finalizer.to_string()).collect(),
+            deleting: known.is_deleting(),
+        }
+    }
+
+    /// Whom an object means by an owner that it names.
+    pub(super) fn owner_id(&self, known: &Known, owner: &pal_registry::Owner) -> OwnerId {
+        let resource = self.owner_resource(&owner.api_version, &owner.kind);
+        let home = resource.filter(|resource| resource.namespaced).and_then(|_| known.object.namespace());
+        OwnerId {
+            api_version: owner.api_version.to_string(),
+            kind: owner.kind.to_string(),
+            namespace: home.map(str::to_owned),
+            name: owner.name.to_string(),
+            uid: owner.uid.0.clone(),
         }
     }
 
     fn parse(&self, position: usize, object: &Object) -> Whole {
-        fn whole<K: DeserializeOwned>(object: &Object, make: fn(Arc<K>) -> Whole) -> Whole {
+        fn whole<K: DeserializeOwned>(object: &Object, make: fn(K) -> Whole) -> Whole {
             match object.parse::<K>() {
-                Ok(parsed) => make(Arc::new(parsed)),
+                Ok(parsed) => make(parsed),
                 Err(status) => {
                     tracing::error!(name = object.name(), %status, "a stored object cannot be read");
                     Whole::Other
@@ -354,20 +426,24 @@ impl Cache {
         }
         let resource = &self.resources[position];
         match (&*resource.group, &*resource.kind) {
-            ("", "Pod") => whole(object, Whole::Pod),
-            ("apps", "ReplicaSet") => whole(object, Whole::ReplicaSet),
-            ("apps", "Deployment") => whole(object, Whole::Deployment),
-            ("", "ReplicationController") => whole(object, Whole::Controller),
-            ("apps", "DaemonSet") => whole(object, Whole::DaemonSet),
-            ("apps", "StatefulSet") => whole(object, Whole::StatefulSet),
-            ("apps", "ControllerRevision") => whole(object, Whole::Revision),
-            ("batch", "Job") => whole(object, Whole::Job),
-            ("", "Service") => whole(object, Whole::Service),
-            ("discovery.k8s.io", "EndpointSlice") => whole(object, Whole::EndpointSlice),
-            ("", "Namespace") => whole(object, Whole::Namespace),
-            ("", "Node") => whole(object, Whole::Node),
-            ("rbac.authorization.k8s.io", "ClusterRole") => whole(object, Whole::ClusterRole),
-            ("certificates.k8s.io", "CertificateSigningRequest") => whole(object, Whole::Request),
+            ("", "Pod") => whole(object, |pod| Whole::Pod(Arc::new(lean(pod)))),
+            ("apps", "ReplicaSet") => whole(object, |parsed| Whole::ReplicaSet(Arc::new(parsed))),
+            ("apps", "Deployment") => whole(object, |parsed| Whole::Deployment(Arc::new(parsed))),
+            ("", "ReplicationController") => whole(object, |parsed| Whole::Controller(Arc::new(parsed))),
+            ("apps", "DaemonSet") => whole(object, |parsed| Whole::DaemonSet(Arc::new(parsed))),
+            ("apps", "StatefulSet") => whole(object, |parsed| Whole::StatefulSet(Arc::new(parsed))),
+            ("apps", "ControllerRevision") => whole(object, |parsed| Whole::Revision(Arc::new(parsed))),
+            ("batch", "Job") => whole(object, |parsed| Whole::Job(Arc::new(parsed))),
+            ("", "Service") => whole(object, |parsed| Whole::Service(Arc::new(parsed))),
+            ("discovery.k8s.io", "EndpointSlice") => whole(object, |parsed| Whole::EndpointSlice(Arc::new(parsed))),
+            ("", "Namespace") => whole(object, |parsed| Whole::Namespace(Arc::new(parsed))),
+            ("", "Node") => whole(object, |parsed| Whole::Node(Arc::new(parsed))),
+            ("rbac.authorization.k8s.io", "ClusterRole") => {
+                whole(object, |parsed| Whole::ClusterRole(Arc::new(parsed)))
+            }
+            ("certificates.k8s.io", "CertificateSigningRequest") => {
+                whole(object, |parsed| Whole::Request(Arc::new(parsed)))
+            }
             ("apiextensions.k8s.io", "CustomResourceDefinition") => match object.value() {
                 Ok(value) => Whole::Definition(Arc::new(value)),
                 Err(status) => {
@@ -378,47 +454,46 @@ impl Cache {
             ("", "PersistentVolume") => {
                 Whole::Volume { bound: object.value().is_ok_and(|volume| volume["status"]["phase"] == "Bound") }
             }
-            ("", "ConfigMap") if object.name() == ROOT_CA => whole(object, Whole::RootCa),
+            ("", "ConfigMap") if object.name() == ROOT_CA => whole(object, |parsed| Whole::RootCa(Arc::new(parsed))),
             _ => Whole::Other,
         }
     }
 
-    pub(super) fn get(&self, address: &Address) -> Option<&Known> {
-        self.objects.get(address)
+    pub(super) fn get(&self, (resource, (namespace, name)): &Address) -> Option<&Known> {
+        self.objects.get(*resource)?.get(namespace)?.get(name.as_str())
     }
 
-    pub(super) fn by_uid(&self, uid: &str) -> Option<&Known> {
-        self.objects.get(self.by_uid.get(uid)?)
+    /// The object with that uid, and the position of its resource.
+    pub(super) fn by_uid(&self, uid: &str) -> Option<(usize, &Known)> {
+        let (position, object) = self.by_uid.get(&Uid::of(uid))?;
+        let home = self.objects.get(*position)?.get(object.namespace().unwrap_or_default())?;
+        Some((*position, home.get(object.name())?))
     }
 
     /// Everything of one resource, in one namespace or in all.
     pub(super) fn all(&self, resource: usize, namespace: Option<&str>) -> impl Iterator<Item = &Known> {
-        let start = (resource, (namespace.unwrap_or_default().to_owned(), String::new()));
-        let namespace = namespace.map(str::to_owned);
-        self.objects
-            .range(start..)
-            .take_while(move |((of, (home, _)), _)| {
-                *of == resource && namespace.as_ref().is_none_or(|namespace| namespace == home)
-            })
-            .map(|(_, known)| known)
+        let homes = self.objects.get(resource);
+        let one = homes.zip(namespace).and_then(|(homes, namespace)| homes.get(namespace));
+        let all = homes.filter(|_| namespace.is_none()).into_iter().flat_map(BTreeMap::values);
+        one.into_iter().chain(all).flat_map(BTreeMap::values)
     }
 
     /// What that owner controls or owns otherwise, of one resource.
     pub(super) fn owned(&self, resource: usize, uid: &str) -> impl Iterator<Item = &Known> {
         let addresses = self.dependents.get(uid).into_iter().flatten();
-        addresses.filter(move |(of, _)| *of == resource).filter_map(|address| self.objects.get(address))
+        addresses.filter(move |(of, _)| *of == resource).filter_map(|address| self.get(address))
     }
 
     /// What nobody controls, of one resource in a namespace.
     pub(super) fn free(&self, resource: usize, namespace: &str) -> impl Iterator<Item = &Known> {
         let addresses = self.free.get(&(resource, namespace.to_owned())).into_iter().flatten();
-        addresses.filter_map(|address| self.objects.get(address))
+        addresses.filter_map(|address| self.get(address))
     }
 
-    /// What names that uid as an owner.
-    pub(super) fn dependents(&self, uid: &str) -> impl Iterator<Item = &Known> {
+    /// What names that uid as an owner, each with the position of its resource.
+    pub(super) fn dependents(&self, uid: &str) -> impl Iterator<Item = (usize, &Known)> {
         let addresses = self.dependents.get(uid).into_iter().flatten();
-        addresses.filter_map(|address| self.objects.get(address))
+        addresses.filter_map(|address| Some((address.0, self.get(address)?)))
     }
 
     /// How many objects name that uid as an owner.
@@ -433,16 +508,15 @@ impl Cache {
 
     /// What is in a namespace.
     pub(super) fn content(&self, namespace: &str) -> BTreeMap<ResourceId, Content> {
-        self.content.get(namespace).cloned().unwrap_or_default()
+        let content = self.content.get(namespace).into_iter().flatten();
+        content.map(|(position, content)| (self.ids[*position].clone(), *content)).collect()
     }
 
     /// What is known of an owner.
     pub(super) fn presence(&self, owner: &OwnerId) -> Presence {
         match self.by_uid(&owner.uid) {
-            Some(known) => {
-                let waits = known.item.finalizers.iter().any(|own| own == garbage::FOREGROUND);
-                if known.item.deleting && waits { Presence::Waiting } else { Presence::Present }
-            }
+            Some((_, known)) if known.is_deleting() && known.has_finalizer(garbage::FOREGROUND) => Presence::Waiting,
+            Some(_) => Presence::Present,
             None if self.absent.contains(&owner.uid) => Presence::Absent,
             None => match self.owner_resource(&owner.api_version, &owner.kind) {
                 Some(resource) if !resource.namespaced || owner.namespace.is_some() => Presence::Unknown,
@@ -480,6 +554,34 @@ fn id(resource: &ResourceRef) -> ResourceId {
 
 fn address(resource: usize, object: &Object) -> Address {
     (resource, (object.namespace().unwrap_or_default().to_owned(), object.name().to_owned()))
+}
+
+/// A pod without what no controller looks at, nor the scheduler: that is most of it.
+fn lean(mut pod: Pod) -> Pod {
+    if let Some(spec) = &mut pod.spec {
+        // Those that stand for claims.
+        let is_claim = |volume: &Volume| volume.persistent_volume_claim.is_some() || volume.ephemeral.is_some();
+        let volumes = spec.volumes.take().into_iter().flatten().filter(is_claim);
+        spec.volumes = Some(volumes.collect()).filter(|volumes: &Vec<Volume>| !volumes.is_empty());
+        spec.ephemeral_containers = None;
+        spec.image_pull_secrets = None;
+        spec.security_context = None;
+        spec.service_account = None;
+        spec.service_account_name = None;
+        spec.dns_policy = None;
+        spec.preemption_policy = None;
+        spec.tolerations.iter_mut().for_each(Vec::shrink_to_fit);
+        for container in spec.containers.iter_mut().chain(spec.init_containers.iter_mut().flatten()) {
+            let Container { name, ports, resources, restart_policy, .. } = std::mem::take(container);
+            *container = Container { name, ports, resources, restart_policy, ..Container::default() };
+        }
+    }
+    if let Some(status) = &mut pod.status {
+        status.conditions.iter_mut().for_each(Vec::shrink_to_fit);
+        let statuses = status.container_statuses.iter_mut().chain(&mut status.init_container_statuses);
+        statuses.for_each(Vec::shrink_to_fit);
+    }
+    pod
 }
 
 fn node_of(whole: &Whole) -> Option<&str> {

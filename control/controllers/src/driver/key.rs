@@ -10,7 +10,7 @@ use super::cache::{Address, Cache, Change, Known, Place, Whole};
 use super::positions::Positions;
 use super::queue::Named;
 use crate::endpointslice;
-use crate::garbage::{FOREGROUND, Item, ORPHAN, Presence};
+use crate::garbage::{FOREGROUND, ORPHAN, Presence};
 use crate::node::pod::{concerns_pods, is_worth_a_look};
 use crate::object::controller;
 use crate::pods::is_finished;
@@ -151,18 +151,20 @@ fn definitions(cache: &Cache, at: &Positions, change: &Change, wanted: &mut Vec<
     let name = &change.address.1.1;
     wanted.push(now(Key::Definition(name.clone())));
     let group = |name: &str| name.split_once('.').map(|(_, group)| group.to_owned());
-    let others = cache.all(at.definitions, None).map(|known| &known.item.target.name);
+    let others = cache.all(at.definitions, None).map(Known::name);
     let others = others.filter(|other| *other != name && group(other) == group(name));
-    wanted.extend(others.map(|other| Wanted { key: Key::Definition(other.clone()), within: Duration::from_millis(5) }));
+    wanted.extend(
+        others.map(|other| Wanted { key: Key::Definition(other.to_owned()), within: Duration::from_millis(5) }),
+    );
 }
 
 /// A namespace, or a definition, that is being emptied is looked at when something of it has gone.
 fn content(cache: &Cache, at: &Positions, change: &Change, wanted: &mut Vec<Wanted>) {
     let namespace = &change.address.1.0;
-    if let (Some(before), None) = (&change.before, &change.after) {
-        let name = before.item.target.resource.to_string();
+    if change.before.is_some() && change.after.is_none() {
+        let name = cache.id(change.address.0).to_string();
         let definition: Address = (at.definitions, (String::new(), name.clone()));
-        if cache.get(&definition).is_some_and(|known| known.item.deleting) {
+        if cache.get(&definition).is_some_and(|known| known.is_deleting()) {
             wanted.push(Wanted { key: Key::Definition(name), within: Duration::from_millis(10) });
         }
     }
@@ -170,7 +172,7 @@ fn content(cache: &Cache, at: &Positions, change: &Change, wanted: &mut Vec<Want
         return;
     }
     let home: Address = (at.namespaces, (String::new(), namespace.clone()));
-    if cache.get(&home).is_some_and(|known| known.item.deleting) {
+    if cache.get(&home).is_some_and(|known| known.is_deleting()) {
         wanted.push(Wanted { key: Key::Namespace(namespace.clone()), within: Duration::from_millis(10) });
     }
 }
@@ -185,40 +187,37 @@ fn quotas(cache: &Cache, at: &Positions, change: &Change, wanted: &mut Vec<Wante
 }
 
 fn garbage(cache: &Cache, change: &Change, wanted: &mut Vec<Wanted>) {
-    let want = |item: &Item| now(Key::Garbage(item.target.uid.clone()));
+    let want = |known: &Known| now(Key::Garbage(known.uid().to_owned()));
     match (&change.before, &change.after) {
         (before, Some(after)) => {
-            if is_suspect(cache, &after.item) {
-                wanted.push(want(&after.item));
+            if is_suspect(cache, after) {
+                wanted.push(want(after));
             }
-            if let Some(before) = before.as_ref().filter(|before| before.item.owners != after.item.owners) {
+            if let Some(before) = before.as_ref().filter(|before| before.owners() != after.owners()) {
                 // What waited for it may wait no longer.
-                let owners = before.item.owners.iter().filter_map(|owner| cache.by_uid(&owner.id.uid));
-                wanted.extend(owners.filter(|known| known.item.deleting).map(|known| want(&known.item)));
+                let owners = before.owners().iter().filter_map(|owner| cache.by_uid(&owner.uid.0));
+                wanted.extend(owners.filter(|(_, known)| known.is_deleting()).map(|(_, known)| want(known)));
             }
             // An owner that waits for what it owns: those are looked at, not only it.
-            let waits = after.item.deleting && after.item.finalizers.iter().any(|own| own == FOREGROUND);
-            if waits {
-                let dependents = cache.dependents(&after.item.target.uid);
-                wanted.extend(dependents.map(|known| want(&known.item)));
+            if after.is_deleting() && after.has_finalizer(FOREGROUND) {
+                wanted.extend(cache.dependents(after.uid()).map(|(_, known)| want(known)));
             }
         }
         (Some(before), None) => {
-            let dependents = cache.dependents(&before.item.target.uid);
-            wanted.extend(dependents.map(|known| want(&known.item)));
-            let owners = before.item.owners.iter().filter_map(|owner| cache.by_uid(&owner.id.uid));
-            wanted.extend(owners.filter(|known| known.item.deleting).map(|known| want(&known.item)));
+            wanted.extend(cache.dependents(before.uid()).map(|(_, known)| want(known)));
+            let owners = before.owners().iter().filter_map(|owner| cache.by_uid(&owner.uid.0));
+            wanted.extend(owners.filter(|(_, known)| known.is_deleting()).map(|(_, known)| want(known)));
         }
         (None, None) => {}
     }
 }
 
 /// Whether the collector has anything to do with an object.
-fn is_suspect(cache: &Cache, item: &Item) -> bool {
-    if item.deleting {
-        return item.finalizers.iter().any(|own| own == FOREGROUND || own == ORPHAN);
+fn is_suspect(cache: &Cache, known: &Known) -> bool {
+    if known.is_deleting() {
+        return known.has_finalizer(FOREGROUND) || known.has_finalizer(ORPHAN);
     }
-    item.owners.iter().any(|owner| cache.presence(&owner.id) != Presence::Present)
+    known.owners().iter().any(|owner| cache.presence(&cache.owner_id(known, owner)) != Presence::Present)
 }
 
 fn owners(cache: &Cache, at: &Positions, change: &Change, wanted: &mut Vec<Wanted>) {
@@ -231,7 +230,7 @@ fn owners(cache: &Cache, at: &Positions, change: &Change, wanted: &mut Vec<Wante
             None => {
                 // Any deployment of the namespace may want it.
                 let deployments = cache.all(at.deployments, Some(namespace));
-                wanted.extend(deployments.map(|known| now(Key::Deployment(place_of(&known.item)))));
+                wanted.extend(deployments.map(|known| now(Key::Deployment(known.place()))));
                 continue;
             }
         };
@@ -299,9 +298,9 @@ fn owners_of_pods(cache: &Cache, at: &Positions, namespace: &str) -> impl Iterat
         (at.stateful_sets, Key::StatefulSet),
         (at.jobs, Key::Job),
     ];
-    kinds.into_iter().flat_map(move |(position, key)| {
-        cache.all(position, Some(namespace)).map(move |known| now(key(place_of(&known.item))))
-    })
+    kinds
+        .into_iter()
+        .flat_map(move |(position, key)| cache.all(position, Some(namespace)).map(move |known| now(key(known.place()))))
 }
 
 /// The Services whose selectors choose the pod, or chose it.
@@ -314,14 +313,14 @@ fn services(cache: &Cache, at: &Positions, place: &Place, pods: [Option<&Arc<Pod
     for known in cache.all(at.services, Some(&place.0)) {
         let Whole::Service(service) = &known.whole else { continue };
         if pods.iter().flatten().any(|pod| selects(service, pod)) {
-            let slices = cache.owned(at.endpoint_slices, &known.item.target.uid);
+            let slices = cache.owned(at.endpoint_slices, known.uid());
             let endpoints: usize = slices
                 .filter_map(|known| match &known.whole {
                     Whole::EndpointSlice(slice) => slice.endpoints.as_ref().map(Vec::len),
                     _ => None,
                 })
                 .sum();
-            let key = Key::Service(place_of(&known.item));
+            let key = Key::Service(known.place());
             wanted.push(Wanted { key, within: Duration::from_millis(10) + window(endpoints) });
         }
     }
@@ -362,7 +361,7 @@ fn node(cache: &Cache, at: &Positions, change: &Change, wanted: &mut Vec<Wanted>
     if daemon_facts(before.as_deref()) != daemon_facts(after.as_deref()) {
         let sets = cache.all(at.daemon_sets, None);
         let within = Duration::from_millis(10);
-        wanted.extend(sets.map(|known| Wanted { key: Key::DaemonSet(place_of(&known.item)), within }));
+        wanted.extend(sets.map(|known| Wanted { key: Key::DaemonSet(known.place()), within }));
     }
     // A node that goes leaves its block to one that waits for it.
     if before.is_none() || after.is_none() {
@@ -383,8 +382,4 @@ fn daemon_facts(node: Option<&Node>) -> Option<impl PartialEq + use<'_>> {
 /// change of one costs a look at all.
 fn window(objects: usize) -> Duration {
     Duration::from_micros(250).saturating_mul(u32::try_from(objects.min(4000)).unwrap_or(4000))
-}
-
-fn place_of(item: &Item) -> Place {
-    (item.target.namespace.clone().unwrap_or_default(), item.target.name.clone())
 }

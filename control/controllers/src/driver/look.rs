@@ -181,7 +181,7 @@ impl Looker {
             .map(|other| TakenNames::of(&other))
             .collect();
         let view = definition::View {
-            target: &known.item.target,
+            target: &cache.target(self.at.definitions, known),
             definition: &value,
             taken: &taken,
             instances: cache.instances(name),
@@ -192,20 +192,20 @@ impl Looker {
     fn claim(&self, cache: &Cache, place: &Place) -> Plan {
         let Some(known) = cache.get(&(self.at.claims, place.clone())) else { return Plan::idle() };
         // Only of a claim that is to go it matters.
-        let used = known.item.deleting
+        let used = known.is_deleting()
             && cache
                 .all(self.at.pods, Some(&place.0))
                 .filter_map(|known| whole!(Some(known), Pod))
                 .any(|pod| storage_protection::claims(&pod).any(|claim| claim == place.1));
-        let kind = storage_protection::Kind::Claim;
-        storage_protection::reconcile(&storage_protection::View { kind, item: &known.item, used })
+        let (kind, item) = (storage_protection::Kind::Claim, cache.item(self.at.claims, known));
+        storage_protection::reconcile(&storage_protection::View { kind, item: &item, used })
     }
 
     fn volume(&self, cache: &Cache, name: &str) -> Plan {
         let Some(known) = cache.get(&(self.at.volumes, (String::new(), name.to_owned()))) else { return Plan::idle() };
         let Whole::Volume { bound: used } = known.whole else { return Plan::idle() };
-        let kind = storage_protection::Kind::Volume;
-        storage_protection::reconcile(&storage_protection::View { kind, item: &known.item, used })
+        let (kind, item) = (storage_protection::Kind::Volume, cache.item(self.at.volumes, known));
+        storage_protection::reconcile(&storage_protection::View { kind, item: &item, used })
     }
 
     fn accounts(&self, cache: &Cache, name: &str) -> Plan {
@@ -324,18 +324,19 @@ impl Looker {
 fn finalizers(cache: &Cache, namespace: &str) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     for position in cache.content(namespace).keys().filter_map(|resource| cache.position(resource)) {
-        for finalizer in cache.all(position, Some(namespace)).flat_map(|known| &known.item.finalizers) {
-            *counts.entry(finalizer.clone()).or_default() += 1;
+        for finalizer in cache.all(position, Some(namespace)).flat_map(Known::finalizers) {
+            *counts.entry(finalizer.to_string()).or_default() += 1;
         }
     }
     counts
 }
 
 fn garbage_of(cache: &Cache, uid: &str) -> Plan {
-    let Some(known) = cache.by_uid(uid) else { return Plan::idle() };
-    let dependents: Vec<&Item> = cache.dependents(uid).map(|known| &*known.item).collect();
+    let Some((position, known)) = cache.by_uid(uid) else { return Plan::idle() };
+    let dependents: Vec<Item> = cache.dependents(uid).map(|(position, known)| cache.item(position, known)).collect();
+    let dependents: Vec<&Item> = dependents.iter().collect();
     garbage::reconcile(&garbage::View {
-        item: &known.item,
+        item: &cache.item(position, known),
         presence: &|owner| cache.presence(owner),
         dependents: &dependents,
     })

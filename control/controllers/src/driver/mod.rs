@@ -273,7 +273,7 @@ impl Driver {
         };
         self.looker.failures.remove(&key);
         self.queue.forget(&key);
-        self.queue.forget(&Key::Garbage(known.item.target.uid.clone()));
+        self.queue.forget(&Key::Garbage(known.uid().to_owned()));
     }
 
     fn look_at_all_nodes(&mut self) {

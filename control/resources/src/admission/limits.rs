@@ -9,7 +9,7 @@ const ANNOTATION: &str = "kubernetes.io/limit-ranger";
 
 /// Gives the containers of a new pod the defaults of the namespace's LimitRanges, each in its turn, and notes on the pod
 /// which it got.
-pub fn fill_pod(ranges: &[Value], pod: &mut Value) {
+pub fn fill_pod(ranges: &[&Value], pod: &mut Value) {
     // What is limited is requested as much: that is decided before, for what the pod itself says.
     for_each_container(pod, &mut |container| {
         let limits = container["resources"]["limits"].clone();
@@ -209,7 +209,7 @@ mod tests {
     fn containers_get_what_they_do_not_say() {
         fn check(limits: Value, resources: Value, expected: Value, note: &str) {
             let mut pod = pod(resources);
-            fill_pod(&[range(limits)], &mut pod);
+            fill_pod(&[&range(limits)], &mut pod);
             assert_eq!(pod["spec"]["containers"][0]["resources"], expected);
             assert_eq!(pod["metadata"]["annotations"][ANNOTATION].as_str().unwrap_or_default(), note);
         }

@@ -5,19 +5,19 @@ use serde_json::Value;
 use super::pod::object;
 
 /// The class whose value pods have that name none. Of several the one with the least value.
-fn default_class(classes: &[Value]) -> Option<&Value> {
-    let defaults = classes.iter().filter(|class| class["globalDefault"] == true);
+fn default_class<'a>(classes: &[&'a Value]) -> Option<&'a Value> {
+    let defaults = classes.iter().copied().filter(|class| class["globalDefault"] == true);
     defaults.min_by_key(|class| class["value"].as_i64().unwrap_or_default())
 }
 
 /// Gives a new pod its number, and what it may do to pods of less. The refusal's words.
-pub fn fill_pod(classes: &[Value], pod: &mut Value) -> Result<(), String> {
+pub fn fill_pod(classes: &[&Value], pod: &mut Value) -> Result<(), String> {
     let Some(spec) = object(pod, "spec") else { return Ok(()) };
     let named = spec.get("priorityClassName").and_then(Value::as_str).filter(|name| !name.is_empty());
     let class = match named {
         None => default_class(classes),
         Some(name) => {
-            let found = classes.iter().find(|class| class["metadata"]["name"] == name);
+            let found = classes.iter().copied().find(|class| class["metadata"]["name"] == name);
             Some(found.ok_or_else(|| format!("no PriorityClass with name {name} was found"))?)
         }
     };
@@ -48,7 +48,7 @@ pub fn fill_pod(classes: &[Value], pod: &mut Value) -> Result<(), String> {
 }
 
 /// There is one default at most.
-pub fn check_class(classes: &[Value], class: &Value) -> Result<(), String> {
+pub fn check_class(classes: &[&Value], class: &Value) -> Result<(), String> {
     let other = classes
         .iter()
         .find(|other| other["globalDefault"] == true && other["metadata"]["name"] != class["metadata"]["name"]);
@@ -73,7 +73,8 @@ mod tests {
             json!({"metadata": {"name": "high"}, "value": 1000, "preemptionPolicy": "Never"}),
             json!({"metadata": {"name": "usual"}, "value": 10, "globalDefault": true}),
         ];
-        let check = |classes: &[Value], spec: Value, expected: Result<Value, &str>| {
+        let classes: Vec<&Value> = classes.iter().collect();
+        let check = |classes: &[&Value], spec: Value, expected: Result<Value, &str>| {
             let mut pod = json!({"spec": spec});
             let outcome = fill_pod(classes, &mut pod).map(|()| pod["spec"].clone());
             assert_eq!(outcome, expected.map_err(str::to_owned));
@@ -94,6 +95,6 @@ mod tests {
         let other = json!({"metadata": {"name": "other"}, "globalDefault": true});
         let refusal = "PriorityClass usual is already marked as default. Only one default can exist";
         assert_eq!(check_class(&classes, &other), Err(refusal.to_owned()));
-        assert_eq!(check_class(&classes, &classes[1]), Ok(()));
+        assert_eq!(check_class(&classes, classes[1]), Ok(()));
     }
 }

@@ -29,23 +29,24 @@ pub fn protect(object: &mut Value, finalizer: &str) {
 }
 
 /// The default class: of several the one made last, of those the first by name.
-fn default_name<'a>(classes: &'a [Value], marks: &[&str]) -> Option<&'a str> {
+fn default_name<'a>(classes: &[&'a Value], marks: &[&str]) -> Option<&'a str> {
     let is_default =
-        |class: &&Value| marks.iter().any(|mark| class["metadata"]["annotations"][*mark].as_str() == Some("true"));
+        |class: &&'a Value| marks.iter().any(|mark| class["metadata"]["annotations"][*mark].as_str() == Some("true"));
     let made = |class: &Value| class["metadata"]["creationTimestamp"].as_str().unwrap_or_default().to_owned();
     let name = |class: &'a Value| class["metadata"]["name"].as_str().unwrap_or_default();
-    let newest = classes.iter().filter(is_default).max_by(|a, b| made(a).cmp(&made(b)).then(name(b).cmp(name(a))));
+    let newest =
+        classes.iter().copied().filter(is_default).max_by(|a, b| made(a).cmp(&made(b)).then(name(b).cmp(name(a))));
     newest.map(name)
 }
 
 /// Gives a new claim that names no class the default one. `""` is a name: that of none.
-pub fn fill_claim(classes: &[Value], claim: &mut Value) {
+pub fn fill_claim(classes: &[&Value], claim: &mut Value) {
     let old_style = claim["metadata"]["annotations"].get(OLD_CLASS_OF_CLAIM).is_some();
     fill(claim, "storageClassName", old_style, || default_name(classes, CLASS));
 }
 
 /// Gives a new Ingress that names no class the default one.
-pub fn fill_ingress(classes: &[Value], ingress: &mut Value) {
+pub fn fill_ingress(classes: &[&Value], ingress: &mut Value) {
     let old_style = ingress["metadata"]["annotations"].get(OLD_CLASS_OF_INGRESS).is_some();
     fill(ingress, "ingressClassName", old_style, || default_name(classes, INGRESS_CLASS));
 }
@@ -109,6 +110,7 @@ mod tests {
             class("a", "2026-01-02T00:00:00Z", "true"),
             class("no", "2026-01-03T00:00:00Z", "false"),
         ];
+        let classes: Vec<&Value> = classes.iter().collect();
         let check = |claim: Value, expected: Value| {
             let mut filled = claim.clone();
             fill_claim(&classes, &mut filled);

@@ -74,7 +74,12 @@ impl LabelSelector {
 
     /// Whether an object with these labels is selected.
     pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
-        self.requirements.iter().all(|requirement| requirement.matches(labels))
+        self.selects(&|key| labels.get(key).map(String::as_str))
+    }
+
+    /// Whether an object is selected whose labels have these values.
+    pub fn selects<'a>(&self, label: &dyn Fn(&str) -> Option<&'a str>) -> bool {
+        self.requirements.iter().all(|requirement| requirement.holds(label(&requirement.key)))
     }
 
     /// Whether everything is selected.
@@ -111,10 +116,15 @@ impl Requirement {
 
     /// Whether the condition holds for these labels.
     pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
-        let value = labels.get(&self.key);
+        self.holds(labels.get(&self.key).map(String::as_str))
+    }
+
+    /// Whether the condition holds for that value of its label.
+    fn holds(&self, value: Option<&str>) -> bool {
+        let is_one = |value: &str| self.values.contains(value);
         match self.operator {
-            Operator::Equals | Operator::In => value.is_some_and(|v| self.values.contains(v)),
-            Operator::NotEquals | Operator::NotIn => value.is_none_or(|v| !self.values.contains(v)),
+            Operator::Equals | Operator::In => value.is_some_and(is_one),
+            Operator::NotEquals | Operator::NotIn => value.is_none_or(|value| !is_one(value)),
             Operator::Exists => value.is_some(),
             Operator::DoesNotExist => value.is_none(),
             Operator::GreaterThan => self.compares(value, |label, bound| label > bound),
@@ -122,7 +132,7 @@ impl Requirement {
         }
     }
 
-    fn compares(&self, value: Option<&String>, holds: impl Fn(i64, i64) -> bool) -> bool {
+    fn compares(&self, value: Option<&str>, holds: impl Fn(i64, i64) -> bool) -> bool {
         let label = value.and_then(|v| v.parse().ok());
         let bound = self.values.first().and_then(|v| v.parse().ok());
         matches!((label, bound), (Some(label), Some(bound)) if holds(label, bound))

@@ -146,7 +146,7 @@ fn metadata(object: &Object, time: Timestamp) -> Value {
     if let Some(namespace) = object.namespace() {
         metadata["namespace"] = namespace.into();
     }
-    let labels = &object.index().labels;
+    let labels = object.index().sorted_labels();
     if !labels.is_empty() {
         metadata["labels"] = json!(labels);
     }
