@@ -15,7 +15,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("pal-registry", &["pal-resources", "pal-patch", "pal-custom", "pal-store"]),
     ("pal-scheduler", &["pal-resources"]),
     ("pal-controllers", &["pal-resources", "pal-custom", "pal-registry", "pal-scheduler"]),
-    ("pal-server", &["pal-resources", "pal-registry", "pal-store"]),
+    ("pal-server", &["pal-custom", "pal-resources", "pal-registry", "pal-store"]),
     ("pal-lifecycle", &[]),
     ("pal-proxy", &[]),
     ("pal-network", &["pal-proxy"]),

@@ -15,6 +15,8 @@ use crate::schema::go_regex;
 #[derive(Clone)]
 pub(super) struct Names<'n> {
     pub(super) self_: Ty<'n>,
+    /// What `self_` is called: `self` in rules.
+    pub(super) variable: &'static str,
     /// `None` where `oldSelf` means nothing.
     pub(super) old_self: Option<Ty<'n>>,
 }
@@ -66,7 +68,7 @@ impl<'n, 's> Checker<'n, 's> {
             return (Expr::Local(at), self.locals[at].1.clone());
         }
         match (name, &self.names.old_self) {
-            ("self", _) => return (Expr::Self_, self.names.self_.clone()),
+            (name, _) if name == self.names.variable => return (Expr::Self_, self.names.self_.clone()),
             ("oldSelf", Some(ty)) => {
                 self.uses_old_self = true;
                 return (Expr::OldSelf, ty.clone());

@@ -8,6 +8,7 @@ mod check;
 mod cost;
 mod eval;
 mod expr;
+mod free;
 mod functions;
 mod meter;
 mod operators;
@@ -25,6 +26,7 @@ use serde_json::Value;
 use check::{Checker, Names, show_error};
 pub(crate) use cost::most_values;
 use expr::Expr;
+pub use free::{Expression, Found, Wanted};
 pub(crate) use run::{validate, validate_value};
 pub(crate) use ty::Meta;
 use ty::Ty;
@@ -66,7 +68,7 @@ impl Rule {
             return Err(fault("rule", "compilation failed: the type of self is not known"));
         };
         let old = if optional_old { Ty::Optional(std::rc::Rc::new(self_.clone())) } else { self_.clone() };
-        let names = Names { self_, old_self: Some(old) };
+        let names = Names { self_, variable: "self", old_self: Some(old) };
         let source = text("rule");
         let (program, ty, uses_old) = compile(source, names.clone()).map_err(|why| fault("rule", &why))?;
         if !matches!(ty, Ty::Bool | Ty::Any) {

@@ -65,7 +65,7 @@ async fn pods_are_bound_evicted_and_deleted() {
 
     admin.post(PODS, &pod("c")).await.ok();
     let mut binding = binding;
-    admin.post("/api/v1/namespaces/default/bindings", &binding).await.refused(409, "already assigned to node");
+    admin.post("/api/v1/namespaces/default/bindings", &binding).await.refused(409, "pod a is being deleted");
     binding["metadata"]["name"] = json!("c");
     admin.post("/api/v1/namespaces/default/bindings", &binding).await.ok();
     assert_eq!(admin.get(&format!("{PODS}/c")).await.ok()["spec"]["nodeName"], "n1");

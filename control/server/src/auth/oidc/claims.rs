@@ -5,6 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde_json::{Map, Value};
 
 use super::config::{IssuerConfig, Mapping};
+use super::expressions;
 use crate::auth::{AUTHENTICATED, User};
 
 /// Clocks may differ by this many seconds.
@@ -14,10 +15,19 @@ const LEEWAY: u64 = 10;
 pub(super) fn user(config: &IssuerConfig, claims: &Map<String, Value>, now: SystemTime) -> Result<User, String> {
     check_times(claims, now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs())?;
     check_audience(config, claims)?;
-    let name = username(&config.username, claims)?;
-    let mut groups = match &config.groups {
-        Some(mapping) => groups(mapping, claims)?,
-        None => Vec::new(),
+    let by_expression = &config.expressions;
+    let whole = expressions::whole(claims);
+    let name = match &by_expression.username {
+        Some(expression) => match expressions::text(expression, &whole, "username claim")? {
+            name if name.is_empty() => return Err("oidc: the username expression came to nothing".to_owned()),
+            name => name,
+        },
+        None => username(&config.username, claims)?,
+    };
+    let mut groups = match (&by_expression.groups, &config.groups) {
+        (Some(expression), _) => expressions::texts(expression, &whole, "group claim")?,
+        (None, Some(mapping)) => groups(mapping, claims)?,
+        (None, None) => Vec::new(),
     };
     for rule in &config.rules {
         let claim = &rule.claim;
@@ -32,8 +42,11 @@ pub(super) fn user(config: &IssuerConfig, claims: &Map<String, Value>, now: Syst
             return Err(format!("oidc: required claim {claim} value does not match. Got = {value}, want = {wanted}"));
         }
     }
-    let mut user = User { name, ..User::default() };
-    if let Some(claim) = &config.uid {
+    by_expression.check_claims(&whole)?;
+    let mut user = User { name, extra: by_expression.extra(&whole)?, ..User::default() };
+    if let Some(expression) = &by_expression.uid {
+        user.uid = expressions::text(expression, &whole, "uid claim")?;
+    } else if let Some(claim) = &config.uid {
         user.uid = text(claims, claim).map_err(|why| format!("oidc: parse uid claim {claim:?}: {why}"))?;
     }
     if let Some(id) = claims.get("jti").and_then(Value::as_str).filter(|id| !id.is_empty()) {
@@ -43,6 +56,7 @@ pub(super) fn user(config: &IssuerConfig, claims: &Map<String, Value>, now: Syst
         groups.push(AUTHENTICATED.to_owned());
     }
     user.groups = groups;
+    by_expression.check_user(&user)?;
     Ok(user)
 }
 
@@ -165,6 +179,34 @@ mod tests {
         check(json!({"groups": []}), Ok(("oidc:jane@x", &[])));
         check(json!({"email_verified": true, "aud": ["x", "kubernetes"]}), Ok(("oidc:jane@x", &[])));
         check(json!({"exp": 995, "nbf": 1_005}), Ok(("oidc:jane@x", &[])));
+    }
+
+    #[test]
+    fn expressions_make_a_user_of_claims() {
+        let text = "apiVersion: apiserver.config.k8s.io/v1\nkind: AuthenticationConfiguration\njwt:\n\
+            - issuer: {url: 'https://a', audiences: [k]}\n  claimMappings:\n    username: {expression: \"'x:' + claims.sub\"}\n\
+            \x20   groups: {expression: 'claims.roles.map(r, \"of:\" + r)'}\n    uid: {expression: claims.sub}\n\
+            \x20   extra: [{key: example.com/tenant, valueExpression: claims.tenant}]\n\
+            \x20 claimValidationRules: [{expression: 'claims.exp - claims.nbf <= 3600', message: too long}]\n\
+            \x20 userValidationRules: [{expression: \"!user.username.startsWith('x:system')\", message: reserved}]\n";
+        let config = super::super::config::from_file(text).expect("a configuration").issuers.remove(0);
+        let check = |sub: Value, nbf: u64, expected: Result<&str, &str>| {
+            let claims = json!({"aud": "k", "exp": 2_000, "nbf": nbf, "sub": sub, "roles": ["a", ""], "tenant": "t"});
+            let claims = claims.as_object().expect("claims").clone();
+            match (user(&config, &claims, UNIX_EPOCH + Duration::from_secs(1_500)), expected) {
+                (Ok(user), Ok(name)) => {
+                    assert_eq!((user.name.as_str(), user.uid.as_str()), (name, &name[2..]));
+                    assert_eq!(user.groups, ["of:a", "of:", AUTHENTICATED]);
+                    assert_eq!(user.extra["example.com/tenant"], ["t"]);
+                }
+                (Err(why), Err(words)) => assert!(why.contains(words), "{sub}: {why}"),
+                (got, _) => panic!("{sub}: {got:?}"),
+            }
+        };
+        check(json!("jane"), 1_000, Ok("x:jane"));
+        check(json!(5), 1_000, Err("oidc: error evaluating username claim expression: no such overload"));
+        check(json!("system:x"), 1_000, Err("user info validation rule: validation expression '!user.username"));
+        check(json!("jane"), 0, Ok("x:jane"));
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! Which issuers are trusted, by flags as kube-apiserver has them or by a file (AuthenticationConfiguration of
-//! `apiserver.config.k8s.io`). Pure: texts in, values out. What would need expressions (CEL) is refused.
+//! `apiserver.config.k8s.io`). Pure: texts in, values out.
 
 use std::path::PathBuf;
 
 use serde::Deserialize;
 use url::Url;
 
+use super::expressions::{self, Expressions};
 use crate::auth::jose::Algorithm;
 
 /// A claim, and what stands before its value.
@@ -37,6 +38,7 @@ pub(crate) struct IssuerConfig {
     /// The claim that holds the uid.
     pub uid: Option<String>,
     pub rules: Vec<Rule>,
+    pub expressions: Expressions,
 }
 
 /// Who may ask without credentials.
@@ -129,6 +131,7 @@ pub(crate) fn from_flags(flags: &OidcFlags, ca_pem: Option<String>) -> Result<Is
         groups,
         uid: None,
         rules: rules.collect::<Result<_, _>>()?,
+        expressions: Expressions::default(),
     })
 }
 
@@ -165,15 +168,15 @@ struct File {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Jwt {
+pub(super) struct Jwt {
     #[serde(default)]
     issuer: Issuer,
     #[serde(default)]
-    claim_validation_rules: Vec<ClaimRule>,
+    pub(super) claim_validation_rules: Vec<ClaimRule>,
     #[serde(default)]
-    claim_mappings: ClaimMappings,
+    pub(super) claim_mappings: ClaimMappings,
     #[serde(default)]
-    user_validation_rules: Vec<serde_json::Value>,
+    pub(super) user_validation_rules: Vec<UserRule>,
 }
 
 #[derive(Default, Deserialize)]
@@ -195,39 +198,57 @@ struct Issuer {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct ClaimRule {
+pub(super) struct ClaimRule {
     #[serde(default)]
-    claim: String,
+    pub(super) claim: String,
     #[serde(default)]
-    required_value: String,
+    pub(super) required_value: String,
     #[serde(default)]
-    expression: String,
-    #[serde(default, rename = "message")]
-    _message: String,
+    pub(super) expression: String,
+    #[serde(default)]
+    pub(super) message: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct UserRule {
+    #[serde(default)]
+    pub(super) expression: String,
+    #[serde(default)]
+    pub(super) message: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct ExtraMapping {
+    #[serde(default)]
+    pub(super) key: String,
+    #[serde(default)]
+    pub(super) value_expression: String,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct ClaimMappings {
+pub(super) struct ClaimMappings {
     #[serde(default)]
-    username: ClaimMapping,
+    pub(super) username: ClaimMapping,
     #[serde(default)]
-    groups: ClaimMapping,
+    pub(super) groups: ClaimMapping,
     #[serde(default)]
-    uid: ClaimMapping,
+    pub(super) uid: ClaimMapping,
     #[serde(default)]
-    extra: Vec<serde_json::Value>,
+    pub(super) extra: Vec<ExtraMapping>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct ClaimMapping {
+pub(super) struct ClaimMapping {
     #[serde(default)]
-    claim: String,
+    pub(super) claim: String,
     #[serde(default)]
-    prefix: Option<String>,
+    pub(super) prefix: Option<String>,
     #[serde(default)]
-    expression: String,
+    pub(super) expression: String,
 }
 
 #[derive(Deserialize)]
@@ -243,8 +264,6 @@ struct AnonymousConfig {
 struct Condition {
     path: String,
 }
-
-const NO_EXPRESSIONS: &str = "Forbidden: expressions (CEL) are not supported here: use a claim";
 
 /// What the text of an AuthenticationConfiguration says.
 pub(crate) fn from_file(text: &str) -> Result<Configured, String> {
@@ -316,46 +335,35 @@ fn issuer(jwt: &Jwt) -> Result<IssuerConfig, String> {
     if !issuer.egress_selector_type.is_empty() {
         return Err("issuer.egressSelectorType: Forbidden: there are no egress selectors here".to_owned());
     }
-    if !jwt.user_validation_rules.is_empty() {
-        return Err(format!("userValidationRules[0].expression: {NO_EXPRESSIONS}"));
+    let (mappings, expressions) = (&jwt.claim_mappings, expressions::read(jwt)?);
+    let username = mapping("claimMappings.username", &mappings.username)?;
+    if username.is_none() && expressions.username.is_none() {
+        return Err("claimMappings.username: Required value: claim or expression is required".to_owned());
     }
-    let mappings = &jwt.claim_mappings;
-    if !mappings.extra.is_empty() {
-        return Err(format!("claimMappings.extra[0].valueExpression: {NO_EXPRESSIONS}"));
-    }
-    let username = mapping("claimMappings.username", &mappings.username)?
-        .ok_or("claimMappings.username: Required value: claim or expression is required")?;
-    let rules = jwt.claim_validation_rules.iter().enumerate().map(|(index, rule)| {
-        if !rule.expression.is_empty() {
-            return Err(format!("claimValidationRules[{index}].expression: {NO_EXPRESSIONS}"));
-        }
+    let by_claim = jwt.claim_validation_rules.iter().enumerate().filter(|(_, rule)| rule.expression.is_empty());
+    let rules = by_claim.map(|(index, rule)| {
         if rule.claim.is_empty() {
             return Err(format!("claimValidationRules[{index}]: Required value: claim or expression is required"));
         }
         Ok(Rule { claim: rule.claim.clone(), required_value: rule.required_value.clone() })
     });
     let given = |text: &String| (!text.is_empty()).then(|| text.clone());
-    if !mappings.uid.expression.is_empty() {
-        return Err(format!("claimMappings.uid.expression: {NO_EXPRESSIONS}"));
-    }
     Ok(IssuerConfig {
         url: issuer.url.clone(),
         discovery_url: given(&issuer.discovery_url),
         ca_pem: given(&issuer.certificate_authority),
         audiences: issuer.audiences.clone(),
         algorithms: Algorithm::ALL.iter().map(|(_, algorithm)| *algorithm).collect(),
-        username,
+        username: username.unwrap_or_default(),
         groups: mapping("claimMappings.groups", &mappings.groups)?,
         uid: given(&mappings.uid.claim),
         rules: rules.collect::<Result<_, _>>()?,
+        expressions,
     })
 }
 
 /// A mapping that may not be there at all; one with a claim must say its prefix, if only that there is none.
 fn mapping(field: &str, mapping: &ClaimMapping) -> Result<Option<Mapping>, String> {
-    if !mapping.expression.is_empty() {
-        return Err(format!("{field}.expression: {NO_EXPRESSIONS}"));
-    }
     match (mapping.claim.is_empty(), &mapping.prefix) {
         (true, None) => Ok(None),
         (true, Some(_)) => {
@@ -426,6 +434,12 @@ mod tests {
             ..IssuerConfig::default()
         };
         assert_eq!(configured.issuers, [expected]);
+        let expressions = from_file(&file(&format!(
+            "{ISSUER}\n  claimMappings: {{username: {{expression: \"'x:' + claims.sub\"}}, uid: {{expression: claims.id}}}}"
+        )));
+        let expressions = expressions.expect("a configuration").issuers.remove(0).expressions;
+        assert_eq!(expressions.username.expect("an expression").source(), "'x:' + claims.sub");
+        assert!(expressions.uid.is_some() && expressions.groups.is_none());
         assert!(configured.anonymous.allows("/livez") && !configured.anonymous.allows("/version"));
     }
 
@@ -445,18 +459,27 @@ mod tests {
             &format!("{ISSUER}\n  claimMappings: {{username: {{claim: sub}}}}"),
             "claimMappings.username.prefix: Required",
         );
+        let username = |fields: &str| format!("{ISSUER}\n  claimMappings: {{username: {{{fields}}}}}");
+        let at = "jwt[0].claimMappings.username";
+        check(&username("expression: claims., "), &format!("{at}.expression: Invalid value: \"claims.\": compilation"));
+        check(&username("expression: '1'"), "must evaluate to string");
+        check(&username("expression: claims.sub, claim: sub"), &format!("{at}: Invalid value"));
+        check(&username("expression: claims.sub, prefix: x"), &format!("{at}.prefix: Invalid value"));
+        check(&username("expression: claims.email"), "claims.email_verified must be used");
+        let more = |text: &str| format!("{ISSUER}\n  {named}\n  {text}");
+        check(&more("claimValidationRules: [{expression: '1'}]"), "claimValidationRules[0].expression: Invalid value");
         check(
-            &format!("{ISSUER}\n  claimMappings: {{username: {{expression: claims.sub}}}}"),
-            "jwt[0].claimMappings.username.expression: Forbidden: expressions (CEL)",
+            &more("claimValidationRules: [{expression: 'true', claim: a}]"),
+            "claim and expression can't both be set",
         );
-        check(
-            &format!("{ISSUER}\n  {named}\n  claimValidationRules: [{{expression: 'true'}}]"),
-            "jwt[0].claimValidationRules[0].expression: Forbidden",
-        );
-        check(
-            &format!("{ISSUER}\n  {named}\n  userValidationRules: [{{expression: 'true'}}]"),
-            "userValidationRules[0]",
-        );
+        check(&more("userValidationRules: [{expression: claims.sub}]"), "undeclared reference to 'claims'");
+        let extra = |key: &str| {
+            let mappings = "username: {claim: sub, prefix: ''}";
+            format!("{ISSUER}\n  claimMappings: {{{mappings}, extra: [{{key: {key}, valueExpression: claims.a}}]}}")
+        };
+        check(&extra("a"), "extra[0].key: Invalid value: \"a\": must be a domain-prefixed path");
+        check(&extra("A.io/x"), "key must be lowercase");
+        check(&extra("x.k8s.io/x"), "reserved for Kubernetes use");
         check(
             &format!("{ISSUER}\n  {named}\n- {ISSUER}\n  {named}"),
             "jwt[1].issuer.url: Duplicate value: \"https://a\"",

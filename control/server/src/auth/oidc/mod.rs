@@ -4,6 +4,7 @@
 
 mod claims;
 mod config;
+mod expressions;
 mod fetch;
 mod provider;
 
