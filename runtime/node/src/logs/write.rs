@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -74,6 +74,11 @@ impl ContainerLog {
     /// Where the guest's output of that stream goes.
     pub(crate) fn sink(self: &Arc<Self>, stream: Stream) -> Arc<dyn LogSink> {
         Arc::new(Sink { log: self.clone(), stream })
+    }
+
+    /// The file that is written to.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// A receiver that hears of each write.

@@ -71,8 +71,8 @@ impl Worker {
         let handle = &self.handle;
         let dir = self.shared.logs.pod_dir(&handle.namespace, &handle.name, &handle.uid);
         let log = self.shared.logs.begin(&dir, &self.state.plan().containers[run.container].name, run.attempt);
-        let (workload, container, end_by) = (None, None, None);
-        self.runs.push(Active { run, cancel: cancel.clone(), workload, container, log: log.clone(), end_by });
+        let (workload, container, words, end_by) = (None, None, None, None);
+        self.runs.push(Active { run, cancel: cancel.clone(), workload, container, words, log: log.clone(), end_by });
         let (shared, pod) = (self.shared.clone(), self.pod.clone());
         let (image, ip, claims) = (self.images[run.container].clone(), self.address, self.claims.clone());
         let seen = self.seen_by(run);
@@ -98,7 +98,7 @@ impl Worker {
     }
 
     pub(super) fn launched(&mut self, run: Run, result: Result<launch::Launched, StartFailure>) {
-        let launch::Launched { workload, container } = match result {
+        let launch::Launched { workload, container, words } = match result {
             Ok(launched) => launched,
             Err(failure) => {
                 self.end_run(run);
@@ -108,13 +108,16 @@ impl Worker {
         let Some(active) = self.runs.iter_mut().find(|a| a.run == run) else { return };
         active.workload = Some(workload.clone());
         active.container = Some(container.clone());
+        active.words = Some(words.clone());
         self.handle.enter(container);
         let cancelled = active.cancel.is_cancelled();
         self.step(Event::Started(run));
         if cancelled {
             self.stop(run, Duration::ZERO);
         } else if workload.ends() {
-            self.jobs.push(Box::pin(async move { Done::Event(Event::Exited(run, workload.wait().await)) }));
+            self.jobs.push(Box::pin(async move {
+                Done::Event(Event::Exited(run, words.add_to(workload.wait().await).await))
+            }));
         }
     }
 
@@ -147,7 +150,15 @@ impl Worker {
 
     fn end_workload(&self, run: Run, workload: Arc<dyn Workload>, grace: Duration) {
         let notice = if grace > NOTICE { NOTICE } else { Duration::ZERO };
-        self.jobs.push(Box::pin(async move { Done::Event(Event::Exited(run, workload.stop(notice, grace).await)) }));
+        let words = self.runs.iter().find(|active| active.run == run).and_then(|active| active.words.clone());
+        self.jobs.push(Box::pin(async move {
+            let exit = workload.stop(notice, grace).await;
+            let exit = match words {
+                Some(words) => words.add_to(exit).await,
+                None => exit,
+            };
+            Done::Event(Event::Exited(run, exit))
+        }));
     }
 
     /// The hook is through: what is left of the grace is for the run itself.

@@ -13,6 +13,7 @@ use pal_resources::quantity::Quantity;
 
 use super::fields::Facts;
 use super::sources::{self, Origin, Sources};
+use super::termination::LastWords;
 use super::{Shared, env, root, volumes};
 use crate::disk;
 use crate::exec::{self, Asked, Io, Place};
@@ -131,7 +132,7 @@ pub(super) async fn start(shared: Arc<Shared>, pod: Arc<Pod>, start: Start) -> R
         stdin_once: container.stdin_once == Some(true),
         tty: container.tty == Some(true),
     };
-    let (io, stdin) = Io::new(log, asked);
+    let (io, stdin) = Io::new(log.clone(), asked);
     let place = Place {
         namespace: pod.metadata.namespace.clone().unwrap_or_default(),
         pod: pod.metadata.name.clone().unwrap_or_default(),
@@ -156,10 +157,11 @@ pub(super) async fn start(shared: Arc<Shared>, pod: Arc<Pod>, start: Start) -> R
         stdout: io.sink(Stream::Stdout),
         stderr: io.sink(Stream::Stderr),
     };
+    let words = LastWords::of(container, &launch.mounts, log);
     let workload = shared.runtime.launch(&image, launch).await?;
     let heeds = workload.heeds_interrupts();
     let container = Arc::new(exec::Container::new(container.name.clone(), image, place, io, heeds));
-    Ok(Launched { workload, container })
+    Ok(Launched { workload, container, words })
 }
 
 /// A container that was started.
@@ -167,6 +169,8 @@ pub(super) struct Launched {
     pub(super) workload: Arc<dyn Workload>,
     /// For who joins it.
     pub(super) container: Arc<exec::Container>,
+    /// What it leaves to say of its end.
+    pub(super) words: LastWords,
 }
 
 /// Shows another container's files below [`TARGET_ROOT`].

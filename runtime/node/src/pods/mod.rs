@@ -12,6 +12,7 @@ mod resize;
 mod root;
 pub(crate) mod services;
 mod sources;
+mod termination;
 mod tokens;
 mod volumes;
 mod worker;

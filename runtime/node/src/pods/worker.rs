@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::launch::{self, REFRESH};
 use super::report;
 use super::reporting::{Reported, Reporting, save};
+use super::termination::LastWords;
 use super::{PodHandle, Shared, Wanted, sources};
 use crate::exec::Container;
 use crate::logs::ContainerLog;
@@ -45,6 +46,8 @@ pub(super) struct Active {
     pub(super) workload: Option<Arc<dyn Workload>>,
     /// For who joins it, once it runs.
     pub(super) container: Option<Arc<Container>>,
+    /// What it leaves to say of its end, likewise.
+    pub(super) words: Option<LastWords>,
     pub(super) log: Arc<ContainerLog>,
     /// When it has to have ended, once its hook before the end was begun.
     pub(super) end_by: Option<watch::Sender<Instant>>,
