@@ -45,7 +45,8 @@ pub struct ServerConfig {
     pub data_dir: PathBuf,
     /// `gitVersion`.
     pub version: String,
-    /// Connections at once; others wait to be accepted. Clients without a certificate get at most half of them.
+    /// Connections at once; others wait to be accepted. When three quarters are taken, those give way that are not used.
+    /// Clients without a certificate get at most half of them.
     pub max_connections: usize,
     /// A connection of a client without a certificate is closed when it is not used for this long.
     pub stranger_idle: Duration,

@@ -9,6 +9,8 @@ use crate::number;
 
 /// How many faults are told; a list of a million bad entries has a million.
 pub(crate) const MAX_ERRORS: usize = 200;
+/// How long they may be together: each may show every value that would have been right.
+const MAX_ERROR_BYTES: usize = 1 << 20;
 
 /// What was found so far.
 #[derive(Default)]
@@ -20,7 +22,8 @@ pub(crate) struct Findings {
 
 impl Findings {
     fn full(&self) -> bool {
-        self.errors.len() >= MAX_ERRORS
+        let bytes = || self.errors.iter().map(|error| error.message.len()).sum::<usize>();
+        self.errors.len() >= MAX_ERRORS || bytes() >= MAX_ERROR_BYTES
     }
 
     fn invalid(&mut self, path: &Path, value: impl Into<Value>, what: &str) {

@@ -10,6 +10,23 @@ const MAX_COMPILED_BYTES: usize = 1 << 19;
 /// The same for patterns that are made while a rule is evaluated, perhaps a different one for each value.
 const MAX_SMALL_BYTES: usize = 1 << 16;
 
+/// How much of what it has seen a pattern may remember while it is matched, in bytes; it goes on slower then.
+const MAX_REMEMBERED_BYTES: usize = 1 << 18;
+
+/// Compiles one of many patterns, which together may take so many bytes; what it takes is taken off. Patterns do not tell how
+/// large they are, but whether they are larger than that.
+pub(crate) fn compile_of(pattern: &str, bytes: &mut usize) -> Result<Regex, String> {
+    let mut compiled = Err("error parsing regexp: the patterns of the schema are too large".to_owned());
+    for size in [1 << 14, 1 << 16, MAX_COMPILED_BYTES].into_iter().take_while(|size| size <= bytes) {
+        compiled = compile_within(pattern, size);
+        if compiled.is_ok() {
+            *bytes -= size;
+            break;
+        }
+    }
+    compiled
+}
+
 /// Compiles a pattern of Go's syntax.
 pub(crate) fn compile(pattern: &str) -> Result<Regex, String> {
     compile_within(pattern, MAX_COMPILED_BYTES)
@@ -21,7 +38,8 @@ pub(crate) fn compile_small(pattern: &str) -> Result<Regex, String> {
 }
 
 fn compile_within(pattern: &str, size: usize) -> Result<Regex, String> {
-    let built = RegexBuilder::new(&translate(pattern)).size_limit(size).nest_limit(100).build();
+    let mut builder = RegexBuilder::new(&translate(pattern));
+    let built = builder.size_limit(size).dfa_size_limit(MAX_REMEMBERED_BYTES).nest_limit(100).build();
     built.map_err(|error| match error {
         regex::Error::CompiledTooBig(_) => "error parsing regexp: expression too large".to_owned(),
         // The library shows the pattern over several lines; the last one says what is wrong.
@@ -133,6 +151,14 @@ fn escape<'a>(rest: &'a str, in_class: bool, out: &mut String) -> &'a str {
             out.push_str(&regex::escape(literal));
             return after;
         }
+        // `\p{Greek}`, `\x{10FFFF}`: the braces belong to the escape.
+        'p' | 'P' | 'x' if after.starts_with('{') => {
+            out.push('\\');
+            out.push(letter);
+            let (name, after) = after.split_at(after.find('}').map_or(after.len(), |end| end + 1));
+            out.push_str(name);
+            return after;
+        }
         _ => {
             out.push('\\');
             out.push(letter);
@@ -167,9 +193,19 @@ mod tests {
         check(r"^{a}{2}$", &["{a}}"], &["{a}"]);
         check(r"^a{2,3}$", &["aa", "aaa"], &["a", "aaaa"]);
         check(r"^\Qa.b\E$", &["a.b"], &["axb"]);
+        check(r"^\p{L}{2}\x{41}$", &["äßA"], &["a1A", "abB"]);
         check(r"\bend$", &["the end"], &["bend"]);
         check(r"^\<a\>$", &["<a>"], &["a"]);
         check(r"^(https?://)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$", &["a.b"], &["-a"]);
+    }
+
+    #[test]
+    fn many_patterns_take_only_so_much() {
+        let mut left = 1 << 17;
+        let small = (0..).take_while(|number| compile_of(&format!("^a{number}$"), &mut left).is_ok()).count();
+        assert_eq!((small, left), (8, 0));
+        let why = compile_of("a", &mut left).expect_err("nothing is left");
+        assert_eq!(why, "error parsing regexp: the patterns of the schema are too large");
     }
 
     #[test]

@@ -13,6 +13,9 @@ use crate::cel::Rule;
 /// Deeper schemas are refused: every walk along a schema is recursive.
 pub(crate) const MAX_DEPTH: usize = 64;
 
+/// How large the compiled patterns of a schema may be together, in bytes: a definition can have ten thousands of them.
+const MAX_PATTERN_BYTES: usize = 64 << 20;
+
 /// The type of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Type {
@@ -121,9 +124,9 @@ pub(crate) struct Node {
 impl Node {
     /// Reads a schema. Errors name what cannot be built: patterns, types, depth.
     pub(crate) fn read(schema: &Value, path: &mut Path) -> Result<Self, Vec<FieldError>> {
-        let mut errors = Vec::new();
-        let node = read(schema, path, 0, &mut errors);
-        if errors.is_empty() { Ok(node) } else { Err(errors) }
+        let mut reading = Reading { errors: Vec::new(), pattern_bytes: MAX_PATTERN_BYTES };
+        let node = read(schema, path, 0, &mut reading);
+        if reading.errors.is_empty() { Ok(node) } else { Err(reading.errors) }
     }
 
     /// The schema of the entries of a map.
@@ -148,17 +151,24 @@ impl Node {
     }
 }
 
-fn read(schema: &Value, path: &mut Path, depth: usize, errors: &mut Vec<FieldError>) -> Node {
+/// A schema that is being read.
+struct Reading {
+    errors: Vec<FieldError>,
+    /// What its patterns may still take when they are compiled.
+    pattern_bytes: usize,
+}
+
+fn read(schema: &Value, path: &mut Path, depth: usize, reading: &mut Reading) -> Node {
     if depth > MAX_DEPTH {
         let why = format!("schemas must not be nested deeper than {MAX_DEPTH}");
-        errors.push(FieldError::forbidden(&path.field(), &why));
+        reading.errors.push(FieldError::forbidden(&path.field(), &why));
         return Node::default();
     }
     let flag = |name: &str| schema[name] == true;
     let mut properties = BTreeMap::new();
     path.child("properties", |path| {
         for (name, schema) in schema["properties"].as_object().into_iter().flatten() {
-            let node = path.key(name, |path| read(schema, path, depth + 1, errors));
+            let node = path.key(name, |path| read(schema, path, depth + 1, reading));
             properties.insert(name.clone(), node);
         }
     });
@@ -166,14 +176,14 @@ fn read(schema: &Value, path: &mut Path, depth: usize, errors: &mut Vec<FieldErr
         Value::Bool(true) => Some(Additional::Any),
         Value::Bool(false) => Some(Additional::None),
         inner @ Value::Object(_) => {
-            let node = path.child("additionalProperties", |path| read(inner, path, depth + 1, errors));
+            let node = path.child("additionalProperties", |path| read(inner, path, depth + 1, reading));
             Some(Additional::Schema(Box::new(node)))
         }
         _ => None,
     };
     let items = schema["items"]
         .is_object()
-        .then(|| path.child("items", |path| Box::new(read(&schema["items"], path, depth + 1, errors))));
+        .then(|| path.child("items", |path| Box::new(read(&schema["items"], path, depth + 1, reading))));
     let list = match schema["x-kubernetes-list-type"].as_str() {
         Some("set") => Some(ListType::Set),
         Some("map") => Some(ListType::Map(texts(&schema["x-kubernetes-list-map-keys"]))),
@@ -191,35 +201,36 @@ fn read(schema: &Value, path: &mut Path, depth: usize, errors: &mut Vec<FieldErr
         preserve: flag("x-kubernetes-preserve-unknown-fields"),
         embedded: flag("x-kubernetes-embedded-resource"),
         list,
-        checks: checks(schema, path, depth, errors),
+        checks: checks(schema, path, depth, reading),
         rules: schema["x-kubernetes-validations"].as_array().cloned().unwrap_or_default(),
         compiled: Vec::new(),
         ruled: false,
     }
 }
 
-fn checks(schema: &Value, path: &mut Path, depth: usize, errors: &mut Vec<FieldError>) -> Checks {
+fn checks(schema: &Value, path: &mut Path, depth: usize, reading: &mut Reading) -> Checks {
     let pattern_text = schema["pattern"].as_str().unwrap_or_default().to_owned();
-    let pattern = match go_regex::compile(&pattern_text) {
-        _ if pattern_text.is_empty() => None,
-        Ok(regex) => Some(regex),
-        Err(why) => {
+    let compiled = (!pattern_text.is_empty()).then(|| go_regex::compile_of(&pattern_text, &mut reading.pattern_bytes));
+    let pattern = match compiled {
+        None => None,
+        Some(Ok(regex)) => Some(regex),
+        Some(Err(why)) => {
             let why = format!("must be a valid regular expression, but isn't: {why}");
             let field = path.field().child("pattern");
-            errors.push(FieldError::invalid(&field, pattern_text.as_str(), &why));
+            reading.errors.push(FieldError::invalid(&field, pattern_text.as_str(), &why));
             None
         }
     };
     let mut each = |name: &str| -> Vec<Node> {
         let list = schema[name].as_array().into_iter().flatten().enumerate();
         path.child(name, |path| {
-            list.map(|(index, schema)| path.index(index, |path| read(schema, path, depth + 1, errors))).collect()
+            list.map(|(index, schema)| path.index(index, |path| read(schema, path, depth + 1, reading))).collect()
         })
     };
     let (all_of, any_of, one_of) = (each("allOf"), each("anyOf"), each("oneOf"));
     let not = schema["not"]
         .is_object()
-        .then(|| path.child("not", |path| Box::new(read(&schema["not"], path, depth + 1, errors))));
+        .then(|| path.child("not", |path| Box::new(read(&schema["not"], path, depth + 1, reading))));
     Checks {
         format: schema["format"].as_str().and_then(Format::read),
         values: schema["enum"].as_array().cloned().unwrap_or_default(),

@@ -71,10 +71,38 @@ impl<'de> Visitor<'de> for HeadVisitor {
 
 /// Reads an object of the message.
 pub(super) fn object(body: &[u8], message: &'static Message, cx: &mut Context) -> Result<Map<String, Value>, String> {
+    check_depth(body)?;
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let seed = ObjectVisitor { cx: &mut *cx, message, root: true };
     let result = seed.deserialize(&mut deserializer).and_then(|map| deserializer.end().map(|()| map));
     result.map_err(|error| cx.failure.take().unwrap_or_else(|| words(&error, body)))
+}
+
+/// How deep Go's decoder goes, also into what it passes over.
+const MAX_NESTING: usize = 10_000;
+
+/// Refuses what is nested deeper than Go reads. What is read here may be far less deep, but fields that are passed over are
+/// not looked at otherwise.
+fn check_depth(body: &[u8]) -> Result<(), String> {
+    if body.len() <= MAX_NESTING {
+        return Ok(());
+    }
+    let (mut depth, mut quoted, mut escaped) = (0usize, false, false);
+    for byte in body {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            _ if quoted => {}
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > MAX_NESTING {
+            return Err("exceeded max depth".to_owned());
+        }
+    }
+    Ok(())
 }
 
 /// Reads any value.

@@ -26,10 +26,16 @@ pub(super) struct Context {
     pub(super) failure: Option<String>,
     /// Whether unknown and duplicate fields are looked for.
     watchful: bool,
+    /// How many objects lists have so far.
+    listed: usize,
 }
 
 /// Deeper bodies are refused: no kind nests that deep, and the walk is recursive.
 pub(super) const MAX_DEPTH: usize = 100;
+
+/// How many objects the lists of a body may have together. Each of a few bytes becomes one of some hundred; no body with as
+/// many could be stored, for they are longer then.
+const MAX_LISTED: usize = 50_000;
 
 impl Context {
     /// `watchful`: look for unknown and duplicate fields.
@@ -43,6 +49,15 @@ impl Context {
             return Err(self.fail("exceeded max depth"));
         }
         self.path.push(step);
+        Ok(())
+    }
+
+    /// Takes an object into a list.
+    pub(super) fn list<E: serde::de::Error>(&mut self) -> Result<(), E> {
+        self.listed += 1;
+        if self.listed > MAX_LISTED {
+            return Err(self.fail(format!("lists have too many objects: limit is {MAX_LISTED}")));
+        }
         Ok(())
     }
 

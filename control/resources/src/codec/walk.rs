@@ -176,6 +176,9 @@ impl<'de> Visitor<'de> for ValueSeed<'_> {
             self.cx.enter(Step::Index(list.len()))?;
             let Some(value) = items.next_element_seed(ValueSeed { cx: &mut *self.cx, target: item })? else { break };
             self.cx.leave();
+            if matches!(item.ty, Type::Message(_)) {
+                self.cx.list()?;
+            }
             list.push(value.unwrap_or_else(|| zero(item)));
         }
         self.cx.leave();

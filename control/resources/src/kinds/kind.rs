@@ -6,10 +6,9 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{Env, meta, names};
-use crate::{FieldError, Resource, Status};
+use crate::{Resource, Status};
 
-/// What is wrong with an object so far.
-pub(super) type Errors = Vec<FieldError>;
+pub(super) use super::errors::Errors;
 
 /// What one kind decides. The defaults are those of a kind without a status and without rules of its own.
 pub(super) trait Kind: Serialize + DeserializeOwned {
@@ -122,7 +121,7 @@ pub(super) fn create<K: Kind>(resource: &Resource, object: Value, env: &Env) -> 
     metadata.self_link = None;
     metadata.resource_version = None;
     metadata.generation = K::GENERATION.then_some(1);
-    let mut errors = Errors::new();
+    let mut errors = Errors::default();
     meta::validate(resource, object.meta(), K::name_faults, &mut errors);
     object.validate(&mut errors);
     object.validate_create(&mut errors);
@@ -150,7 +149,7 @@ pub(super) fn update<K: Kind>(
         }
     }
     meta::normalize(new.meta_mut());
-    let mut errors = Errors::new();
+    let mut errors = Errors::default();
     meta::keep(new.meta_mut(), old.meta());
     if K::GENERATION && new.wants_other(&old) {
         let generation = old.meta().generation.unwrap_or(0);
@@ -180,15 +179,8 @@ fn unreadable(resource: &Resource, error: &serde_json::Error) -> Status {
     Status::bad_request(format!("{kind} in version {version:?} cannot be handled as a {kind}: {error}"))
 }
 
-fn finish<K: Kind>(resource: &Resource, object: &K, mut errors: Errors) -> Result<Value, Status> {
+fn finish<K: Kind>(resource: &Resource, object: &K, errors: Errors) -> Result<Value, Status> {
     if !errors.is_empty() {
-        let all = std::mem::take(&mut errors);
-        for error in all {
-            // A template that is wrong twice in the same way is told once.
-            if !errors.contains(&error) {
-                errors.push(error);
-            }
-        }
         let name = object.meta().name.as_deref().unwrap_or("");
         return Err(Status::invalid(resource, name, &errors));
     }

@@ -115,6 +115,9 @@ pub(super) fn validate(
 /// What is wrong with labels.
 pub(super) fn validate_labels(labels: &BTreeMap<String, String>, path: &FieldPath, errors: &mut Errors) {
     for (key, value) in labels {
+        if errors.are_many() {
+            return;
+        }
         for fault in names::qualified_name(key) {
             errors.push(FieldError::invalid(path, key.as_str(), &fault));
         }
@@ -128,6 +131,9 @@ pub(super) fn validate_labels(labels: &BTreeMap<String, String>, path: &FieldPat
 pub(super) fn validate_annotations(annotations: &BTreeMap<String, String>, path: &FieldPath, errors: &mut Errors) {
     let mut size = 0;
     for (key, value) in annotations {
+        if errors.are_many() {
+            return;
+        }
         for fault in names::qualified_name(&key.to_lowercase()) {
             errors.push(FieldError::invalid(path, key.as_str(), &fault));
         }
@@ -141,6 +147,9 @@ pub(super) fn validate_annotations(annotations: &BTreeMap<String, String>, path:
 fn validate_owners(owners: &[OwnerReference], path: &FieldPath, errors: &mut Errors) {
     let mut controller: Option<String> = None;
     for owner in owners {
+        if errors.are_many() {
+            return;
+        }
         let mut demand = |field: &str, value: &str, what: &str| {
             if value.is_empty() {
                 errors.push(FieldError::invalid(&path.child(field), value, what));
@@ -173,6 +182,9 @@ fn validate_owners(owners: &[OwnerReference], path: &FieldPath, errors: &mut Err
 
 fn validate_finalizers(finalizers: &[String], path: &FieldPath, errors: &mut Errors) {
     for finalizer in finalizers {
+        if errors.are_many() {
+            return;
+        }
         for fault in names::qualified_name(finalizer) {
             errors.push(FieldError::invalid(path, finalizer.as_str(), &fault));
         }

@@ -11,6 +11,7 @@ mod cluster;
 mod config;
 mod cron;
 mod endpoint_slice;
+mod errors;
 mod event;
 mod fields;
 mod kind;

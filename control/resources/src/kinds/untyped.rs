@@ -4,6 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::errors::Errors;
 use super::{Env, meta, names};
 use crate::{FieldError, Resource, Status};
 
@@ -31,7 +32,7 @@ pub fn create(resource: &Resource, mut object: Value, env: &Env, judge: Judge<'_
     metadata.deletion_grace_period_seconds = None;
     metadata.resource_version = None;
     metadata.generation = Some(1);
-    let mut errors = Vec::new();
+    let mut errors = Errors::default();
     meta::validate(resource, &metadata, names::dns1123_subdomain, &mut errors);
     put_metadata(&mut object, &metadata)?;
     errors.extend(judge(&object, None));
@@ -54,7 +55,7 @@ pub fn update(resource: &Resource, part: Part, old: &Value, new: Value, judge: J
     if part != Part::Status && content(&object) != content(old) {
         metadata.generation = Some(old_metadata.generation.unwrap_or(0) + 1);
     }
-    let mut errors = Vec::new();
+    let mut errors = Errors::default();
     meta::validate(resource, &metadata, names::dns1123_subdomain, &mut errors);
     meta::validate_update(&metadata, &old_metadata, &mut errors);
     put_metadata(&mut object, &metadata)?;
@@ -100,7 +101,7 @@ fn content(object: &Value) -> Map<String, Value> {
     own.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
-fn finish(resource: &Resource, metadata: &ObjectMeta, object: Value, errors: Vec<FieldError>) -> Result<Value, Status> {
+fn finish(resource: &Resource, metadata: &ObjectMeta, object: Value, errors: Errors) -> Result<Value, Status> {
     if errors.is_empty() {
         return Ok(object);
     }

@@ -15,7 +15,7 @@ use pal_resources::{ResourceRef, resource};
 use super::accept::Accepted;
 use super::query::{Query, WriteQuery};
 use super::route::ResourcePath;
-use super::{Api, admit, allow, gate, manager, method_not_allowed, unsupported_media};
+use super::{Api, admit, allow, gate, large, manager, method_not_allowed, unsupported_media};
 use crate::audit::Trail;
 use crate::auth::{Attributes, Target, User};
 use crate::wire::{BodyError, read_body};
@@ -35,6 +35,8 @@ pub(super) struct Call<'a> {
     pub(super) accepted: Accepted,
     /// What is told of the request.
     pub(super) trail: Option<&'a Trail>,
+    /// Its place among those with large bodies.
+    pub(super) place: large::Place<'a>,
 }
 
 /// The resource that a request is about.
@@ -92,6 +94,7 @@ impl Call<'_> {
         if let Some(trail) = self.trail {
             trail.body(&body);
         }
+        self.place.take(&self.api.large, body.len()).await;
         Ok(body)
     }
 

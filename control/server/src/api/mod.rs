@@ -15,6 +15,7 @@ mod health;
 mod impersonate;
 mod issuer;
 mod kinds;
+mod large;
 mod log;
 mod manager;
 mod metrics;
@@ -96,6 +97,7 @@ pub(crate) struct Api {
     rbac: Rbac,
     gate: gate::Gate,
     pace: Arc<pace::Pace>,
+    large: large::Places,
     documents: discovery::Documents,
     figures: figures::Figures,
     summaries: metrics::Summaries,
@@ -134,6 +136,7 @@ impl Api {
             rbac,
             gate,
             pace,
+            large: large::Places::default(),
             documents,
             figures,
             summaries,
@@ -224,7 +227,8 @@ impl Api {
         }
         let ticket = self.gate.request(&client).await?;
         let route = Route::parse(parts.uri.path());
-        let mut call = Call { api: self, user, client, parts, query, accepted: Accepted::default(), trail };
+        let (accepted, place) = (Accepted::default(), large::Place::default());
+        let mut call = Call { api: self, user, client, parts, query, accepted, trail, place };
         match route {
             Route::Other(path) => {
                 let verb = parts.method.as_str().to_ascii_lowercase();
@@ -267,7 +271,7 @@ impl Api {
                     drop(ticket);
                     return Ok(reply::warn(stream_answer(&call, &at, stream, body).await?, &warnings));
                 }
-                let work = dispatch(&call, &at, body);
+                let work = call.place.beside(dispatch(&call, &at, body));
                 let done = tokio::time::timeout(call.time_limit(), work).await.unwrap_or_else(|_| Err(timed_out()));
                 Ok(reply::warn(done?, &warnings))
             }

@@ -83,13 +83,15 @@ async fn apply(
     query: &WriteQuery,
     body: &[u8],
 ) -> Result<Response<Body>, Status> {
-    // JSON is YAML, and read faster as what it is.
-    let media = if body.trim_ascii_start().starts_with(b"{") { Media::Json } else { Media::Yaml };
     let warned = match query.validation {
         FieldValidation::Ignore => FieldValidation::Ignore,
         FieldValidation::Warn | FieldValidation::Strict => FieldValidation::Warn,
     };
-    let Decoded { value, mut warnings } = codec::decode_raw(media, body, warned)
+    // JSON is YAML, and read faster as what it is; what begins like it may be YAML all the same.
+    let json = body.trim_ascii_start().starts_with(b"{").then(|| codec::decode_raw(Media::Json, body, warned));
+    let Decoded { value, mut warnings } = json
+        .and_then(Result::ok)
+        .map_or_else(|| codec::decode_raw(Media::Yaml, body, warned), Ok)
         .map_err(|status| Status::bad_request(format!("error decoding YAML: {}", status.message)))?;
     if query.validation == FieldValidation::Strict && !warnings.is_empty() {
         return Err(Status::bad_request(format!("error strict decoding YAML: {}", warnings.join(", "))));

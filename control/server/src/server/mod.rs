@@ -2,6 +2,7 @@
 
 mod client;
 mod connection;
+mod crowd;
 mod idle;
 mod tls;
 
@@ -72,7 +73,7 @@ impl Server {
         let (stop, kill) = (CancellationToken::new(), CancellationToken::new());
         let fetching = known.issuers.run(&stop);
         let tunnels = Arc::new(Tunnels::default());
-        let limit = Arc::new(Semaphore::new(config.max_connections));
+        let crowd = crowd::Crowd::new(config.max_connections);
         let stranger_idle = config.stranger_idle;
         let strangers = Arc::new(Semaphore::new((config.max_connections / 2).max(1)));
         let (leased, defined) = (registry.clone(), registry.clone());
@@ -91,7 +92,7 @@ impl Server {
             acceptor,
             api,
             tunnels: tunnels.clone(),
-            limit,
+            crowd,
             strangers,
             stranger_idle,
             tasks: connections.clone(),
