@@ -50,6 +50,17 @@ async fn a_kopf_operator_keeps_what_it_makes_of_custom_resources() {
     cluster.stop().await;
 }
 
+#[tokio::test]
+async fn schemathesis_finds_no_server_error_and_no_answer_that_its_schema_refuses() {
+    let Some(python) = Python::find() else { return };
+    let cluster = pal().server(&[]).await;
+    let kubeconfig = cluster.kubeconfig();
+    let documents = ["apis/scheduling.k8s.io/v1", "apis/coordination.k8s.io/v1", "apis/policy/v1"];
+    let words = [&[kubeconfig.to_str().expect("a plain path"), "15"], &documents[..]].concat();
+    python.run("openapi_conformance.py", &words).await.ok();
+    cluster.stop().await;
+}
+
 /// What an informer was told: how often it began anew, and each object's versions in order.
 #[derive(Default)]
 struct Told {

@@ -5,6 +5,7 @@ mod clients;
 mod customs;
 mod durability;
 mod hello;
+mod hostile;
 mod images;
 mod kubectl;
 mod nodes;

@@ -184,12 +184,20 @@ impl Api {
         body: Option<&Value>,
         limit: Duration,
     ) -> Result<Json, NoAnswer> {
+        let request = self.access.request(method, path, body).map_err(NoAnswer::NotSent)?;
+        self.send(request, limit).await
+    }
+
+    /// The same for any request; without a host it gets the server's.
+    pub async fn send(&mut self, mut request: Request<Full<Bytes>>, limit: Duration) -> Result<Json, NoAnswer> {
+        if let Ok(host) = self.access.authority.parse() {
+            request.headers_mut().entry("host").or_insert(host);
+        }
         while self.connections.try_join_next().is_some() {}
         let mut sender = match self.sender.take().filter(|sender| !sender.is_closed()) {
             Some(sender) => sender,
             None => self.access.connect(&mut self.connections).await.map_err(NoAnswer::NotSent)?,
         };
-        let request = self.access.request(method, path, body).map_err(NoAnswer::NotSent)?;
         let exchange = async {
             let ready = sender.ready().await;
             ready.map_err(|error| NoAnswer::NotSent(error.to_string()))?;

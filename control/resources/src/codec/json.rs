@@ -207,4 +207,15 @@ mod tests {
         check("{} x", "invalid character 'x' after top-level value");
         check(&"[".repeat(200), "exceeded max depth");
     }
+
+    #[test]
+    fn what_is_passed_over_is_no_deeper_than_go_reads() {
+        let check = |body: String, expected: Result<(), &str>| {
+            assert_eq!(check_depth(body.as_bytes()), expected.map_err(str::to_owned), "{}", &body[..20]);
+        };
+        check("[".repeat(MAX_NESTING), Ok(()));
+        check("{\"a\":".repeat(MAX_NESTING + 1), Err("exceeded max depth"));
+        check("[]{}".repeat(MAX_NESTING), Ok(()));
+        check(format!("\"\\\"{}\"", "[".repeat(MAX_NESTING + 1)), Ok(()));
+    }
 }

@@ -19,11 +19,14 @@ pub(super) struct Errors {
 impl Errors {
     /// Tells a fault, unless it was told already, as of a template that is wrong twice in the same way, or there are too many.
     pub(super) fn push(&mut self, error: FieldError) {
-        if self.are_many() || self.told.contains(&error) {
+        if self.are_many() {
             return;
         }
+        // What is told already counts too: it was made.
         self.bytes += error.message.len();
-        self.told.push(error);
+        if !self.told.contains(&error) {
+            self.told.push(error);
+        }
     }
 
     /// Whether there are so many that no more are told: who would look for more need not.
@@ -68,5 +71,6 @@ mod tests {
         check(&mut (0..).map(|place| FieldError::required(&at(place), "")), MOST);
         let long = "x".repeat(256 * 1024);
         check(&mut (0..).map(|place| FieldError::invalid(&at(place), long.as_str(), "")), MOST_BYTES / long.len());
+        check(&mut (0..).map(|_| FieldError::invalid(&at(0), long.as_str(), "")), 1);
     }
 }

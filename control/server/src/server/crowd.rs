@@ -44,10 +44,11 @@ impl Crowd {
     }
 
     /// Returns when a connection should end for others: when it is crowded, and `unused` has come while it was.
-    pub(super) fn gives_way<F: Future<Output = ()> + Send>(
-        &self,
-        unused: impl Fn() -> F + Send,
-    ) -> impl Future<Output = ()> + Send {
+    pub(super) fn gives_way<F, U>(&self, unused: U) -> impl Future<Output = ()> + Send + use<F, U>
+    where
+        F: Future<Output = ()> + Send,
+        U: Fn() -> F + Send,
+    {
         let mut felt = self.crowded.subscribe();
         async move {
             // The sender lives as long as there are connections.
