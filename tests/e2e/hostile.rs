@@ -60,9 +60,11 @@ impl Victim {
     }
 
     async fn ask(&mut self, method: Method, path: &str, kind: &str, body: impl Into<Bytes>) -> Json {
+        let body = body.into();
+        let shown = String::from_utf8_lossy(&body[..body.len().min(60)]).into_owned();
         let request = Request::builder().method(method).uri(path).header("content-type", kind);
-        let request = request.body(Full::new(body.into())).expect("a request");
-        self.api.send(request, LIMIT).await.unwrap_or_else(|error| panic!("{path}: {error}"))
+        let request = request.body(Full::new(body)).expect("a request");
+        self.api.send(request, LIMIT).await.unwrap_or_else(|error| panic!("{path} {kind} {shown}: {error}"))
     }
 
     /// That must be the status, and a part of the message.
@@ -238,6 +240,8 @@ async fn patterns_rules_and_schemas_that_are_bombs_cost_little() {
         let properties = json!({"l": {"type": "array", "items": {"type": "integer"}}, "s": {"type": "string"}});
         json!({"type": "object", "properties": properties, "x-kubernetes-validations": [{"rule": rule}]})
     };
+    let all = "self.l.all(a, self.l.all(b, self.l.all(c, self.l.all(d, a + b + c + d > 0))))";
+    let replaced = format!("self.s{}.size() > 0", r#".replace("a", "aaaaaaaaaaaaaaaaaaaa")"#.repeat(5));
     let pattern = |pattern: &str| json!({"type": "string", "pattern": pattern});
     let large = |n: usize| (format!("p{n}"), pattern(&format!("(?:a{{0,1000}}){{0,3}}x{n}")));
     let larges: serde_json::Map<String, Value> = (0..1_000).map(large).collect();
@@ -246,23 +250,18 @@ async fn patterns_rules_and_schemas_that_are_bombs_cost_little() {
         (pattern(&format!("{}{}", "(".repeat(1_000), ")".repeat(1_000))), 422, "must be a valid regular expression"),
         (rule(&format!("{}true{}", "(".repeat(20_000), ")".repeat(20_000))), 422, "rule"),
         (rule(&format!("{}true", "!".repeat(20_000))), 422, "rule"),
+        (rule(all), 422, "estimated rule cost exceeds budget"),
+        (rule(&replaced), 422, "estimated rule cost exceeds budget"),
         (json!({"type": "object", "properties": larges}), 422, "the patterns of the schema are too large"),
         (deep, 400, "exceeded max depth"),
     ] {
         victim.check(Method::POST, DEFINITIONS, JSON, definition("refused", &spec), code, part).await;
     }
-    let all = "self.l.all(a, self.l.all(b, self.l.all(c, self.l.all(d, a + b + c + d > 0))))";
-    let (ones, letters) = (many("1", 300_000), "a".repeat(500_000));
-    let object = format!(r#"{{"l":{ones},"s":"{letters}!"}}"#);
+    let letters = "a".repeat(500_000);
     let values: Vec<String> = (0..20_000).map(|n| format!("value{n}")).collect();
-    let cost = "actual cost limit exceeded";
-    let replaced = format!("self.s{}.size() > 0", r#".replace("a", "aaaaaaaaaaaaaaaaaaaa")"#.repeat(5));
     for (number, (spec, value, part)) in [
         (pattern("(a+)+$"), format!("\"{letters}!\""), "should match"),
         (pattern("^(([a-z])+.)+[A-Z]([a-z])+$"), format!("\"{letters}!\""), "should match"),
-        (rule(all), object.clone(), cost),
-        (rule(&replaced), object.clone(), cost),
-        (rule("self.l.map(a, self.s).size() > 0 && self.l.map(a, self.l.map(b, a)).size() > 0"), object, cost),
         (json!({"type": "array", "items": {"type": "string"}}), many("1", 1_000_000), "must be of type string"),
         (
             json!({"type": "array", "items": {"type": "string", "enum": values}}),
@@ -314,14 +313,12 @@ async fn parameters_and_paths_that_are_absurd_are_told() {
         ("watch=1&timeoutSeconds=-99999999999999999999".to_owned(), 400, "strconv.ParseInt"),
         (times("%", 50_000), 200, ""),
         (times("a=1&", 15_000), 200, ""),
-        (times("a", 100_000), 431, ""),
     ] {
         victim.check(Method::GET, &format!("{CONFIGS}?{query}"), JSON, "", code, part).await;
     }
     for (path, code) in [
         (format!("{CONFIGS}/{}", times("a", 50_000)), 404),
         (format!("/{}", times("a/", 30_000)), 404),
-        (format!("/{}", times("a", 100_000)), 431),
         ("/api/v1/namespaces/%00/pods/%2e%2e%2f%ff".to_owned(), 404),
         ("/api/v1/../../etc/passwd".to_owned(), 404),
     ] {
@@ -362,11 +359,13 @@ async fn bodies_whose_length_is_a_lie_end_the_connection() {
         (post("content-length: 2\r\ncontent-length: 3\r\n\r\n{}"), "HTTP/1.1 400"),
         (post("transfer-encoding: chunked\r\n\r\nzz\r\n{}\r\n"), "HTTP/1.1 400"),
         (post("expect: 100-continue\r\ncontent-length: 99999999\r\n\r\n"), "HTTP/1.1 413"),
+        (format!("GET /{} HTTP/1.1\r\nhost: a\r\n\r\n", "a".repeat(100_000)), "HTTP/1.1 431"),
         ("GET / HTTP/9.9\r\n\r\n".to_owned(), "HTTP/1.1 400"),
         ("\0\0\0\0\r\n\r\n".to_owned(), "HTTP/1.1 400"),
     ] {
         let answer = spoken(&victim.access, &request).await;
-        assert!(answer.starts_with(code), "{request:?}: {code}, not {answer:?}");
+        let shown: String = request.chars().take(200).collect();
+        assert!(answer.starts_with(code), "{shown:?}: {code}, not {answer:?}");
     }
     victim.end().await;
 }
