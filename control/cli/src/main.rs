@@ -36,6 +36,9 @@ use clap::{CommandFactory, Parser};
 use crate::args::{Args, Command};
 use crate::error::CliError;
 
+/// Of each thread. What clients send is read along how deep it is nested, up to a hundred levels; an overflow would be the end.
+const STACK_BYTES: usize = 8 * 1024 * 1024;
+
 fn main() -> ExitCode {
     let args = Args::parse();
     // The compiler process comes before all else: it has a memory limit and wants nothing of what follows.
@@ -48,7 +51,8 @@ fn main() -> ExitCode {
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         tracing::debug!("a TLS provider was installed already");
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().thread_stack_size(STACK_BYTES).enable_all().build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("error: cannot start threads: {error}");
