@@ -102,7 +102,7 @@ fn many(item: &str, count: usize) -> String {
 }
 
 fn alias_bomb() -> String {
-    let line = |name: char, item: &str| format!("{name}: &{name} [{}]\n", vec![item; 9].join(","));
+    let line = |name: char, item: &str| format!("{name}: &{name} [{}]\n", [item; 9].join(","));
     let lines = ('b'..='i').map(|name| line(name, &format!("*{}", char::from(name as u8 - 1))));
     std::iter::once(line('a', "lol")).chain(lines).collect()
 }

@@ -1,7 +1,7 @@
 //! The requests of one client's connection.
 
 use std::convert::Infallible;
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
@@ -18,6 +18,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
+use super::crowd::{self, Crowd};
 use super::idle::Activity;
 use crate::Body;
 use crate::api::{Api, Caller};
@@ -28,7 +29,7 @@ use crate::wire::{Endless, Guarded, Patience, write_in_chunks};
 const FIRST_BYTE: Duration = Duration::from_secs(10);
 /// A request's head must be whole, and an idle connection used again, within this time.
 const HEAD: Duration = Duration::from_secs(120);
-/// How long a stranger's connection that is shut down may take to end: what was answered is still sent.
+/// How long a connection of no use that is shut down may take to end: what was answered is still sent.
 const STRANGERS_END: Duration = Duration::from_secs(30);
 /// A client that takes nothing for this long is gone.
 const WRITE_STALL: Duration = Duration::from_secs(60);
@@ -44,8 +45,10 @@ pub(super) struct Client {
     api: Arc<Api>,
     caller: Caller,
     stop: CancellationToken,
-    /// Of who showed no certificate: such a one may not leave the connection unused for longer than that.
-    stranger: Option<(Activity, Duration)>,
+    crowd: Arc<Crowd>,
+    activity: Arc<Activity>,
+    /// Who showed no certificate may not leave the connection unused for longer than that.
+    stranger: Option<Duration>,
     patience: Patience,
 }
 
@@ -57,9 +60,16 @@ enum Next {
 }
 
 impl Client {
-    pub(super) fn new(api: Arc<Api>, caller: Caller, stop: CancellationToken, stranger_idle: Duration) -> Self {
-        let stranger = caller.user.is_none().then(|| (Activity::new(), stranger_idle));
-        Self { api, caller, stop, stranger, patience: Patience::new(WRITE_STALL) }
+    pub(super) fn new(
+        api: Arc<Api>,
+        caller: Caller,
+        stop: CancellationToken,
+        crowd: Arc<Crowd>,
+        stranger_idle: Duration,
+    ) -> Self {
+        let stranger = caller.user.is_none().then_some(stranger_idle);
+        let (activity, patience) = (Arc::new(Activity::new()), Patience::new(WRITE_STALL));
+        Self { api, caller, stop, crowd, activity, stranger, patience }
     }
 
     fn guarded(&self, tls: Box<TlsStream<TcpStream>>) -> Io {
@@ -68,28 +78,29 @@ impl Client {
 
     fn answer(&self, request: Request<Incoming>) -> Answering {
         let (api, caller) = (self.api.clone(), self.caller.clone());
-        let under_way = self.stranger.as_ref().map(|(activity, _)| activity.begin());
-        Box::pin(async move {
-            let response = api.handle(&caller, request).await;
-            Ok(match under_way {
-                Some(under_way) => under_way.until_taken(response),
-                None => response,
-            })
-        })
+        let under_way = self.activity.begin();
+        Box::pin(async move { Ok(under_way.until_taken(api.handle(&caller, request).await)) })
     }
 
     /// When no further requests are taken.
     fn end(&self) -> impl Future<Output = ()> + Send + use<> {
         let stop = self.stop.clone();
         // Pings keep a connection alive, and anybody can send those.
-        let idle = self.stranger.as_ref().map(|(activity, limit)| activity.idle(*limit));
+        let idle = self.stranger.map(|limit| self.activity.idle(limit));
+        let activity = self.activity.clone();
+        let crowded = self.crowd.gives_way(move || activity.idle(crowd::PATIENCE));
         async move {
-            match idle {
-                None => stop.cancelled().await,
-                Some(idle) => tokio::select! {
-                    () = stop.cancelled() => {}
-                    () = idle => {}
-                },
+            let idle = async {
+                match idle {
+                    None => pending().await,
+                    Some(idle) => idle.await,
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = idle => {}
+                // Who is known is only asked to come again when there is need of the place.
+                () = crowded => {}
             }
         }
     }
@@ -167,7 +178,7 @@ impl Client {
             }
         });
         let mut builder = http1::Builder::new();
-        let head = self.stranger.as_ref().map_or(HEAD, |(_, limit)| *limit);
+        let head = self.stranger.unwrap_or(HEAD);
         builder.timer(TokioTimer::new()).header_read_timeout(head).max_buf_size(HEADERS_LIMIT);
         let mut connection = builder.serve_connection(TokioIo::new(io), service).with_upgrades();
         let (mut end, mut limit) = (Rarely::new(self.end()), None);

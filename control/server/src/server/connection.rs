@@ -12,12 +12,8 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-<<<<<<< HEAD
 use super::client::Client;
-=======
 use super::crowd::{self, Crowd, Held};
-use super::idle::Activity;
->>>>>>> 098758f (Large and hostile bodies cost little: faults told are bounded, large bodies have places of their own)
 use crate::api::{Api, Caller};
 use crate::auth::{AUTHENTICATED, User};
 use crate::rarely::unless;
@@ -73,27 +69,9 @@ impl Accept {
         }
     }
 
-<<<<<<< HEAD
-    async fn serve(&self, tcp: TcpStream, from: SocketAddr, _permit: OwnedSemaphorePermit) {
+    async fn serve(&self, tcp: TcpStream, from: SocketAddr, _held: Held) {
         // In boxes, each: a connection lasts, and should not keep room for what is over or never came.
         let Some(tls) = Box::pin(self.handshake(tcp)).await else { return };
-=======
-    async fn serve(&self, tcp: TcpStream, from: SocketAddr, _held: Held) {
-        // Small answers should not wait for more to come.
-        let _ = tcp.set_nodelay(true);
-        let handshake = tokio::time::timeout(TLS_HANDSHAKE, self.acceptor.accept(tcp));
-        let tls = tokio::select! {
-            () = self.stop.cancelled() => return,
-            () = self.crowd.gives_way(|| tokio::time::sleep(crowd::PATIENCE)) => {
-                return tracing::debug!("a TLS handshake gave way to other connections");
-            }
-            outcome = handshake => match outcome {
-                Ok(Ok(tls)) => tls,
-                Ok(Err(error)) => return tracing::debug!(%error, "TLS handshake"),
-                Err(_) => return tracing::debug!("no TLS handshake in time"),
-            },
-        };
->>>>>>> 098758f (Large and hostile bodies cost little: faults told are bounded, large bodies have places of their own)
         let session = tls.get_ref().1;
         let certificate = session.peer_certificates().and_then(|chain| chain.first());
         let name = certificate.and_then(pki::peer_name);
@@ -129,7 +107,8 @@ impl Accept {
         });
         let http2 = matches!(protocol.as_deref(), Some(b"h2" | peers::HTTP_ALPN));
         let caller = Caller { user, from };
-        let client = Client::new(self.api.clone(), caller, self.stop.clone(), self.stranger_idle);
+        let crowd = self.crowd.clone();
+        let client = Client::new(self.api.clone(), caller, self.stop.clone(), crowd, self.stranger_idle);
         if http2 { Box::pin(client.http2(tls)).await } else { client.http1(tls).await }
     }
 
@@ -139,6 +118,9 @@ impl Accept {
         let handshake = tokio::time::timeout(TLS_HANDSHAKE, self.acceptor.accept(tcp));
         tokio::select! {
             () = self.stop.cancelled() => {}
+            () = self.crowd.gives_way(|| tokio::time::sleep(crowd::PATIENCE)) => {
+                tracing::debug!("a TLS handshake gave way to other connections");
+            }
             outcome = handshake => match outcome {
                 Ok(Ok(tls)) => return Some(Box::new(tls)),
                 Ok(Err(error)) => tracing::debug!(%error, "TLS handshake"),
@@ -162,70 +144,4 @@ impl Accept {
             }
         });
     }
-<<<<<<< HEAD
-=======
-
-    async fn http(&self, tls: TlsStream<TcpStream>, http2: bool, peer: Caller) {
-        let mut builder = auto::Builder::new(TokioExecutor::new());
-        // The protocol was agreed on in the handshake, so no byte is waited for to tell it.
-        builder = if http2 { builder.http2_only() } else { builder.http1_only() };
-        let stranger = peer.user.is_none();
-        let head = if stranger { self.stranger_idle } else { HEAD };
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(head).max_buf_size(HEADERS_LIMIT);
-        builder
-            .http2()
-            .timer(TokioTimer::new())
-            .keep_alive_interval(Duration::from_secs(30))
-            .keep_alive_timeout(Duration::from_secs(20))
-            .max_concurrent_streams(STREAMS_LIMIT)
-            .max_header_list_size(HEADERS_LIMIT as u32)
-            .initial_stream_window_size(256 * 1024)
-            .initial_connection_window_size(2 * 1024 * 1024);
-        let activity = Arc::new(Activity::new());
-        let begun = activity.clone();
-        let patience = Patience::new(WRITE_STALL);
-        let service = service_fn(|mut request: http::Request<hyper::body::Incoming>| {
-            let (api, peer, under_way) = (self.api.clone(), peer.clone(), begun.begin());
-            // A connection that becomes streams may pause for longer.
-            if !http2 {
-                request.extensions_mut().insert(patience.clone());
-            }
-            async move {
-                let response = api.handle(&peer, request).await;
-                Ok::<_, std::convert::Infallible>(under_way.until_taken(response))
-            }
-        });
-        let io = TokioIo::new(Guarded::new(tls, FIRST_BYTE, patience.clone()));
-        let connection = builder.serve_connection_with_upgrades(io, service).into_owned();
-        tokio::pin!(connection);
-        let (stop, idle) = (self.stop.clone(), activity.idle(self.stranger_idle));
-        let crowded = self.crowd.gives_way(move || activity.idle(crowd::PATIENCE));
-        let end = async move {
-            tokio::select! {
-                () = stop.cancelled() => {}
-                // Pings keep a connection alive, and anybody can send those.
-                () = idle, if stranger => {}
-                // Who is known is only asked to come again when there is need of the place.
-                () = crowded => {}
-            }
-        };
-        let outcome = match unless(end, connection.as_mut()).await {
-            Some(outcome) => outcome,
-            None if self.stop.is_cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
-            None => {
-                connection.as_mut().graceful_shutdown();
-                match tokio::time::timeout(STRANGERS_END, connection).await {
-                    Ok(outcome) => outcome,
-                    Err(_) => return tracing::debug!("a connection without requests did not end in time"),
-                }
-            }
-        };
-        if let Err(error) = outcome {
-            tracing::debug!(%error, "connection");
-        }
-    }
->>>>>>> 098758f (Large and hostile bodies cost little: faults told are bounded, large bodies have places of their own)
 }
