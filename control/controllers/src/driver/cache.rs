@@ -7,41 +7,14 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet};
-use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
-use k8s_openapi::api::core::v1::{ConfigMap, Container, Namespace, Node, Pod, ReplicationController, Service, Volume};
-use k8s_openapi::api::discovery::v1::EndpointSlice;
-use k8s_openapi::api::rbac::v1::ClusterRole;
 use pal_registry::Object;
 use pal_registry::custom::Definitions;
 use pal_resources::{ResourceRef, ResourceVersion, resource};
-use serde::de::DeserializeOwned;
-use serde_json::Value;
 
+use super::known::{Known, Uid, Whole};
 use crate::action::{OwnerId, ResourceId, Target};
 use crate::garbage::{self, Item, Owner, Presence};
 use crate::namespace::Content;
-use crate::service_account::ROOT_CA;
-
-/// A uid as a key of a map that holds very many.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Uid {
-    /// As the registry writes them.
-    Uuid([u8; 16]),
-    Text(Box<str>),
-}
-
-impl Uid {
-    fn of(text: &str) -> Self {
-        let parsed = uuid::Uuid::try_parse(text).ok().filter(|uuid| {
-            let mut buffer = uuid::Uuid::encode_buffer();
-            // Only one text is the same uid.
-            *uuid.hyphenated().encode_lower(&mut buffer) == *text
-        });
-        parsed.map_or_else(|| Self::Text(text.into()), |uuid| Self::Uuid(uuid.into_bytes()))
-    }
-}
 
 /// Namespace (empty for objects of the cluster) and name.
 pub(super) type Place = (String, String);
@@ -50,75 +23,6 @@ pub(super) type Address = (usize, Place);
 
 /// Confirmed absences that are remembered; the registry is asked again for those that were forgotten.
 const ABSENT_KEPT: usize = 10_000;
-
-/// A whole object of a kind that some controller looks at.
-#[derive(Clone, Debug)]
-pub(super) enum Whole {
-    Pod(Arc<Pod>),
-    ReplicaSet(Arc<ReplicaSet>),
-    Deployment(Arc<Deployment>),
-    Controller(Arc<ReplicationController>),
-    DaemonSet(Arc<DaemonSet>),
-    StatefulSet(Arc<StatefulSet>),
-    Revision(Arc<ControllerRevision>),
-    Job(Arc<Job>),
-    Service(Arc<Service>),
-    EndpointSlice(Arc<EndpointSlice>),
-    Namespace(Arc<Namespace>),
-    Node(Arc<Node>),
-    Request(Arc<CertificateSigningRequest>),
-    RootCa(Arc<ConfigMap>),
-    ClusterRole(Arc<ClusterRole>),
-    Definition(Arc<Value>),
-    Volume {
-        bound: bool,
-    },
-    /// Its references are all that matters.
-    Other,
-}
-
-/// What is known of one object. Most is read from what the store keeps of it anyway.
-#[derive(Clone, Debug)]
-pub(super) struct Known {
-    object: Object,
-    pub(super) whole: Whole,
-}
-
-impl Known {
-    pub(super) fn name(&self) -> &str {
-        self.object.name()
-    }
-
-    /// Empty for objects of the cluster.
-    pub(super) fn namespace(&self) -> &str {
-        self.object.namespace().unwrap_or_default()
-    }
-
-    pub(super) fn uid(&self) -> &str {
-        &self.object.index().uid.0
-    }
-
-    pub(super) fn place(&self) -> Place {
-        (self.namespace().to_owned(), self.name().to_owned())
-    }
-
-    pub(super) fn is_deleting(&self) -> bool {
-        self.object.index().deleting
-    }
-
-    pub(super) fn finalizers(&self) -> &[Box<str>] {
-        &self.object.index().finalizers
-    }
-
-    pub(super) fn has_finalizer(&self, name: &str) -> bool {
-        self.finalizers().iter().any(|own| **own == *name)
-    }
-
-    /// Its owners, as it names them.
-    pub(super) fn owners(&self) -> &[pal_registry::Owner] {
-        &self.object.index().owners
-    }
-}
 
 /// What became of an object.
 #[derive(Debug)]
@@ -239,7 +143,7 @@ impl Cache {
             *told = version.max(*told);
         }
         let present: HashSet<Address> = objects.iter().map(|object| address(resource, object)).collect();
-        let older = self.all(resource, None).filter(|known| known.object.version() <= version);
+        let older = self.all(resource, None).filter(|known| known.version() <= version);
         let lost: Vec<Address> =
             older.map(|known| (resource, known.place())).filter(|address| !present.contains(address)).collect();
         self.gone.retain(|(of, _), gone| *of != resource || *gone > version);
@@ -266,7 +170,7 @@ impl Cache {
         }
         if gone {
             self.gone.insert(address.clone(), version);
-            if self.get(&address).is_some_and(|known| known.object.version() > version) {
+            if self.get(&address).is_some_and(|known| known.version() > version) {
                 return None;
             }
             return self.remove(address);
@@ -276,10 +180,10 @@ impl Cache {
 
     fn insert(&mut self, address: Address, object: &Object) -> Option<Change> {
         let known = self.get(&address);
-        if known.is_some_and(|known| object.version() <= known.object.version()) {
+        if known.is_some_and(|known| object.version() <= known.version()) {
             return None;
         }
-        let after = Known { object: object.clone(), whole: self.parse(address.0, object) };
+        let after = Known::of(&self.resources[address.0], object);
         let before = self.remove(address.clone()).and_then(|change| change.before);
         self.link(&address, &after);
         let (resource, (namespace, name)) = &address;
@@ -305,7 +209,7 @@ impl Cache {
     }
 
     fn link(&mut self, address: &Address, known: &Known) {
-        self.by_uid.insert(Uid::of(known.uid()), (address.0, known.object.clone()));
+        self.by_uid.insert(Uid::of(known.uid()), (address.0, known.object().clone()));
         for owner in known.owners() {
             self.dependents.entry(owner.uid.0.clone()).or_default().insert(address.clone());
         }
@@ -315,7 +219,7 @@ impl Cache {
         {
             self.free.entry((address.0, namespace.clone())).or_default().insert(address.clone());
         }
-        if let Some(node) = node_of(&known.whole) {
+        if let Some(node) = known.whole.node() {
             self.on_node.entry(node.to_owned()).or_default().insert(address.1.clone());
         }
         if !namespace.is_empty() {
@@ -348,7 +252,7 @@ impl Cache {
                 self.free.remove(&place);
             }
         }
-        if let Some(node) = node_of(&known.whole)
+        if let Some(node) = known.whole.node()
             && let Some(set) = self.on_node.get_mut(node)
         {
             set.remove(&address.1);
@@ -379,7 +283,7 @@ impl Cache {
     pub(super) fn target(&self, position: usize, known: &Known) -> Target {
         Target {
             resource: self.ids[position].clone(),
-            namespace: known.object.namespace().map(str::to_owned),
+            namespace: known.object().namespace().map(str::to_owned),
             name: known.name().to_owned(),
             uid: known.uid().to_owned(),
         }
@@ -394,7 +298,7 @@ impl Cache {
         };
         Item {
             target: self.target(position, known),
-            resource_version: known.object.version().to_string(),
+            resource_version: known.version().to_string(),
             owners: known.owners().iter().map(owner).collect(),
             finalizers: known.finalizers().iter().map(|finalizer| finalizer.to_string()).collect(),
             deleting: known.is_deleting(),
@@ -404,58 +308,13 @@ impl Cache {
     /// Whom an object means by an owner that it names.
     pub(super) fn owner_id(&self, known: &Known, owner: &pal_registry::Owner) -> OwnerId {
         let resource = self.owner_resource(&owner.api_version, &owner.kind);
-        let home = resource.filter(|resource| resource.namespaced).and_then(|_| known.object.namespace());
+        let home = resource.filter(|resource| resource.namespaced).and_then(|_| known.object().namespace());
         OwnerId {
             api_version: owner.api_version.to_string(),
             kind: owner.kind.to_string(),
             namespace: home.map(str::to_owned),
             name: owner.name.to_string(),
             uid: owner.uid.0.clone(),
-        }
-    }
-
-    fn parse(&self, position: usize, object: &Object) -> Whole {
-        fn whole<K: DeserializeOwned>(object: &Object, make: fn(K) -> Whole) -> Whole {
-            match object.parse::<K>() {
-                Ok(parsed) => make(parsed),
-                Err(status) => {
-                    tracing::error!(name = object.name(), %status, "a stored object cannot be read");
-                    Whole::Other
-                }
-            }
-        }
-        let resource = &self.resources[position];
-        match (&*resource.group, &*resource.kind) {
-            ("", "Pod") => whole(object, |pod| Whole::Pod(Arc::new(lean(pod)))),
-            ("apps", "ReplicaSet") => whole(object, |parsed| Whole::ReplicaSet(Arc::new(parsed))),
-            ("apps", "Deployment") => whole(object, |parsed| Whole::Deployment(Arc::new(parsed))),
-            ("", "ReplicationController") => whole(object, |parsed| Whole::Controller(Arc::new(parsed))),
-            ("apps", "DaemonSet") => whole(object, |parsed| Whole::DaemonSet(Arc::new(parsed))),
-            ("apps", "StatefulSet") => whole(object, |parsed| Whole::StatefulSet(Arc::new(parsed))),
-            ("apps", "ControllerRevision") => whole(object, |parsed| Whole::Revision(Arc::new(parsed))),
-            ("batch", "Job") => whole(object, |parsed| Whole::Job(Arc::new(parsed))),
-            ("", "Service") => whole(object, |parsed| Whole::Service(Arc::new(parsed))),
-            ("discovery.k8s.io", "EndpointSlice") => whole(object, |parsed| Whole::EndpointSlice(Arc::new(parsed))),
-            ("", "Namespace") => whole(object, |parsed| Whole::Namespace(Arc::new(parsed))),
-            ("", "Node") => whole(object, |parsed| Whole::Node(Arc::new(parsed))),
-            ("rbac.authorization.k8s.io", "ClusterRole") => {
-                whole(object, |parsed| Whole::ClusterRole(Arc::new(parsed)))
-            }
-            ("certificates.k8s.io", "CertificateSigningRequest") => {
-                whole(object, |parsed| Whole::Request(Arc::new(parsed)))
-            }
-            ("apiextensions.k8s.io", "CustomResourceDefinition") => match object.value() {
-                Ok(value) => Whole::Definition(Arc::new(value)),
-                Err(status) => {
-                    tracing::error!(name = object.name(), %status, "a stored definition cannot be read");
-                    Whole::Other
-                }
-            },
-            ("", "PersistentVolume") => {
-                Whole::Volume { bound: object.value().is_ok_and(|volume| volume["status"]["phase"] == "Bound") }
-            }
-            ("", "ConfigMap") if object.name() == ROOT_CA => whole(object, |parsed| Whole::RootCa(Arc::new(parsed))),
-            _ => Whole::Other,
         }
     }
 
@@ -554,39 +413,4 @@ fn id(resource: &ResourceRef) -> ResourceId {
 
 fn address(resource: usize, object: &Object) -> Address {
     (resource, (object.namespace().unwrap_or_default().to_owned(), object.name().to_owned()))
-}
-
-/// A pod without what no controller looks at, nor the scheduler: that is most of it.
-fn lean(mut pod: Pod) -> Pod {
-    if let Some(spec) = &mut pod.spec {
-        // Those that stand for claims.
-        let is_claim = |volume: &Volume| volume.persistent_volume_claim.is_some() || volume.ephemeral.is_some();
-        let volumes = spec.volumes.take().into_iter().flatten().filter(is_claim);
-        spec.volumes = Some(volumes.collect()).filter(|volumes: &Vec<Volume>| !volumes.is_empty());
-        spec.ephemeral_containers = None;
-        spec.image_pull_secrets = None;
-        spec.security_context = None;
-        spec.service_account = None;
-        spec.service_account_name = None;
-        spec.dns_policy = None;
-        spec.preemption_policy = None;
-        spec.tolerations.iter_mut().for_each(Vec::shrink_to_fit);
-        for container in spec.containers.iter_mut().chain(spec.init_containers.iter_mut().flatten()) {
-            let Container { name, ports, resources, restart_policy, .. } = std::mem::take(container);
-            *container = Container { name, ports, resources, restart_policy, ..Container::default() };
-        }
-    }
-    if let Some(status) = &mut pod.status {
-        status.conditions.iter_mut().for_each(Vec::shrink_to_fit);
-        let statuses = status.container_statuses.iter_mut().chain(&mut status.init_container_statuses);
-        statuses.for_each(Vec::shrink_to_fit);
-    }
-    pod
-}
-
-fn node_of(whole: &Whole) -> Option<&str> {
-    match whole {
-        Whole::Pod(pod) => crate::pods::node(pod),
-        _ => None,
-    }
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::{Node, Pod, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 
-use super::cache::{Address, Cache, Change, Known, Place, Whole};
+use super::cache::{Address, Cache, Change, Place};
+use super::known::{Known, Whole};
 use super::positions::Positions;
 use super::queue::Named;
 use crate::endpointslice;

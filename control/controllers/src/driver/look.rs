@@ -11,8 +11,9 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use pal_custom::TakenNames;
 
-use super::cache::{Cache, Known, Place, Whole};
+use super::cache::{Cache, Place};
 use super::key::{Key, selects};
+use super::known::{Known, Whole};
 use super::positions::Positions;
 use crate::Options;
 use crate::action::{Action, Plan};

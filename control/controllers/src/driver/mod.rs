@@ -10,6 +10,7 @@ mod events;
 mod execute;
 mod job;
 mod key;
+mod known;
 mod look;
 mod place;
 mod positions;
@@ -35,11 +36,12 @@ use crate::Options;
 use crate::node::condition;
 use crate::node::disruption::Disruption;
 use crate::object::name;
-use cache::{Address, Cache, Change, Whole};
+use cache::{Address, Cache, Change};
 use customs::Customs;
 use execute::Executor;
 use job::{Done, Jobs, Subject};
 use key::{Key, Wanted, wanted};
+use known::{Known, Whole};
 use look::{Looker, Moment};
 use place::{Next, Placer};
 use positions::Positions;
@@ -249,7 +251,7 @@ impl Driver {
     }
 
     /// Forgets what was remembered of an object that is gone.
-    fn forget(&mut self, address: &Address, known: &cache::Known) {
+    fn forget(&mut self, address: &Address, known: &Known) {
         let place = address.1.clone();
         let key = match &known.whole {
             Whole::ReplicaSet(_) => Key::ReplicaSet(place),

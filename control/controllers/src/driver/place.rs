@@ -10,7 +10,8 @@ use pal_resources::{Status, Uid};
 use pal_scheduler::{Candidate, Cluster, Failure, Queue, QueueLengths, schedule};
 use serde_json::json;
 
-use super::cache::{Change, Known, Place, Whole};
+use super::cache::{Change, Place};
+use super::known::{Known, Whole};
 use super::recorder::Recorder;
 use crate::action::{Action, Note, Severity, Target, reference};
 use crate::figures::{Attempt, Figures, Pending};

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::core::v1::Pod;
 
-use super::cache::{Cache, Known, Place, Whole};
+use super::cache::{Cache, Place};
 use super::key::Key;
+use super::known::{Known, Whole};
 use super::look::{Looker, Moment, whole};
 use crate::action::{Action, Plan};
 use crate::members::Owner;
