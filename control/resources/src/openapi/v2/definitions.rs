@@ -6,13 +6,14 @@ use super::{Definitions, Message};
 use crate::openapi::schemas;
 use crate::resource::Resource;
 
-/// `definitions`: every type of every kind.
+/// `definitions`: every type of every kind, in the order of their names.
 pub(super) fn definitions(resources: &[&Resource], custom: Definitions<'_>) -> Map<String, Value> {
     let found = schemas::schemas(resources, &|_| None);
     let mut found: Map<String, Value> = found.into_iter().map(|(name, schema)| (name, convert(&schema))).collect();
     for (name, schema) in resources.iter().flat_map(|resource| custom(resource)) {
         found.insert(name, schema.clone());
     }
+    found.sort_keys();
     found
 }
 
