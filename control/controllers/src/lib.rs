@@ -15,6 +15,7 @@
 //! | `csr` | certificates of nodes and users |
 //! | `definition` | the names of custom resources, and that they go with their definitions |
 //! | `cluster_role` | roles that are put together from others |
+//! | `disruption_budget` | how many pods may be evicted |
 //! | `storage_protection` | that claims and volumes in use stay |
 
 pub mod action;
@@ -23,6 +24,7 @@ pub mod csr;
 pub mod daemonset;
 pub mod definition;
 pub mod deployment;
+pub mod disruption_budget;
 pub mod endpointslice;
 mod figures;
 pub mod garbage;

@@ -24,6 +24,7 @@ mod create;
 pub mod custom;
 mod delete;
 mod events;
+mod eviction;
 mod form;
 mod held;
 mod key;

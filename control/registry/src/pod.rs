@@ -1,10 +1,10 @@
-//! What pods have beside other objects: the binding to a node, eviction.
+//! What pods have beside other objects: the binding to a node.
 
 use pal_resources::{Resource, ResourceRef, Status, Uid, resource};
 use serde_json::{Map, Value, json};
 
 use crate::object::Object;
-use crate::options::{Binding, DeleteOptions, Deletion, WriteOptions};
+use crate::options::{Binding, WriteOptions};
 use crate::registry::Registry;
 use crate::{lifecycle, meta};
 
@@ -33,12 +33,6 @@ impl Registry {
             Ok(lifecycle::Outcome::Keep(pod))
         });
         Ok(bound.await?.object)
-    }
-
-    /// Takes a pod off its node as a delete does.
-    pub async fn evict(&self, namespace: &str, name: &str, options: &DeleteOptions) -> Result<Deletion, Status> {
-        let pods = pods()?;
-        self.delete(&pods, Some(namespace), name, options).await
     }
 }
 

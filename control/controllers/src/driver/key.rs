@@ -10,6 +10,7 @@ use super::cache::{Address, Cache, Change, Place};
 use super::known::{Known, Whole};
 use super::positions::Positions;
 use super::queue::Named;
+use crate::disruption_budget;
 use crate::endpointslice;
 use crate::garbage::{FOREGROUND, ORPHAN, Presence};
 use crate::node::pod::{concerns_pods, is_worth_a_look};
@@ -49,6 +50,8 @@ pub(super) enum Key {
     /// A PersistentVolumeClaim, and who uses it.
     Claim(Place),
     Volume(String),
+    /// A PodDisruptionBudget.
+    Budget(Place),
     /// Old Events.
     Events,
 }
@@ -76,6 +79,7 @@ impl Named for Key {
             Self::Definition(_) => "crd_naming_condition_controller",
             Self::Claim(_) => "pvcprotection",
             Self::Volume(_) => "pvprotection",
+            Self::Budget(_) => "disruption",
             Self::Events => "events",
         }
     }
@@ -137,6 +141,7 @@ pub(super) fn wanted(cache: &Cache, at: &Positions, change: &Change) -> Vec<Want
         Some(Whole::Other) if change.address.0 == at.service_accounts && change.after.is_none() => {
             wanted.push(now(Key::Accounts(place.0.clone())));
         }
+        Some(Whole::Budget(_)) => wanted.push(now(Key::Budget(place.clone()))),
         Some(Whole::Volume { .. }) => wanted.push(now(Key::Volume(place.1.clone()))),
         Some(Whole::Other) if change.address.0 == at.claims => wanted.push(now(Key::Claim(place.clone()))),
         Some(Whole::Other) | None => {}
@@ -259,6 +264,7 @@ fn pod(cache: &Cache, at: &Positions, change: &Change, wanted: &mut Vec<Wanted>)
         }
     }
     services(cache, at, place, [before.as_ref(), after.as_ref()], wanted);
+    budgets(cache, at, place, [before.as_deref(), after.as_deref()], wanted);
     if let Some(before) = before.as_ref().filter(|_| after.as_ref().is_none_or(|after| is_finished(after))) {
         let key = |claim: String| now(Key::Claim((place.0.clone(), claim)));
         wanted.extend(claims(before).map(key));
@@ -325,6 +331,26 @@ fn services(cache: &Cache, at: &Positions, place: &Place, pods: [Option<&Arc<Pod
             wanted.push(Wanted { key, within: Duration::from_millis(10) + window(endpoints) });
         }
     }
+}
+
+/// The budgets that choose the pod, or chose it.
+fn budgets(cache: &Cache, at: &Positions, place: &Place, pods: [Option<&Pod>; 2], wanted: &mut Vec<Wanted>) {
+    let facts = |pod: &Pod| {
+        let meta = &pod.metadata;
+        let owner = controller(meta).map(|owner| owner.uid.clone());
+        (meta.labels.clone(), meta.deletion_timestamp.is_some(), crate::pods::is_ready(pod), owner)
+    };
+    let all = cache.all(at.budgets, Some(&place.0));
+    let chosen = all.filter(|known| match &known.whole {
+        Whole::Budget(budget) => pods.into_iter().flatten().any(|pod| disruption_budget::chooses(budget, pod)),
+        _ => false,
+    });
+    let mut chosen = chosen.peekable();
+    if chosen.peek().is_none() || pods[0].map(facts) == pods[1].map(facts) {
+        return;
+    }
+    // Others of its pods often change at the same time.
+    wanted.extend(chosen.map(|known| Wanted { key: Key::Budget(known.place()), within: Duration::from_millis(10) }));
 }
 
 /// Whether a Service chooses a pod.

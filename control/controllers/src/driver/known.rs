@@ -7,6 +7,7 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use k8s_openapi::api::core::v1::{ConfigMap, Container, Namespace, Node, Pod, ReplicationController, Service, Volume};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use pal_registry::Object;
 use pal_resources::{Resource, ResourceVersion};
@@ -54,6 +55,7 @@ pub(super) enum Whole {
     RootCa(Arc<ConfigMap>),
     ClusterRole(Arc<ClusterRole>),
     Definition(Arc<Value>),
+    Budget(Arc<PodDisruptionBudget>),
     Volume {
         bound: bool,
     },
@@ -81,6 +83,7 @@ impl Whole {
             ("apps", "DaemonSet") => whole(object, |parsed| Whole::DaemonSet(Arc::new(parsed))),
             ("apps", "StatefulSet") => whole(object, |parsed| Whole::StatefulSet(Arc::new(parsed))),
             ("apps", "ControllerRevision") => whole(object, |parsed| Whole::Revision(Arc::new(parsed))),
+            ("policy", "PodDisruptionBudget") => whole(object, |parsed| Whole::Budget(Arc::new(parsed))),
             ("batch", "Job") => whole(object, |parsed| Whole::Job(Arc::new(parsed))),
             ("", "Service") => whole(object, |parsed| Whole::Service(Arc::new(parsed))),
             ("discovery.k8s.io", "EndpointSlice") => whole(object, |parsed| Whole::EndpointSlice(Arc::new(parsed))),

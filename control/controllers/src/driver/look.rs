@@ -80,6 +80,7 @@ impl Looker {
             Key::DaemonSet(place) => self.daemon_set(cache, place, now),
             Key::StatefulSet(place) => self.stateful_set(cache, place, now),
             Key::Job(place) => self.job(cache, place, now),
+            Key::Budget(place) => self.budget(cache, place, now),
             Key::Service(place) => self.service(cache, place),
             Key::Namespace(name) => self.namespace(cache, name, now),
             Key::Accounts(name) => self.accounts(cache, name),

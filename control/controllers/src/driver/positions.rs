@@ -25,6 +25,7 @@ pub(super) struct Positions {
     pub(super) resource_quotas: usize,
     pub(super) definitions: usize,
     pub(super) volumes: usize,
+    pub(super) budgets: usize,
 }
 
 /// A resource that the controllers can not do without is not served.
@@ -72,6 +73,7 @@ impl Positions {
             cluster_roles: at("rbac.authorization.k8s.io", "clusterroles")?,
             resource_quotas: at("", "resourcequotas")?,
             volumes: at("", "persistentvolumes")?,
+            budgets: at("policy", "poddisruptionbudgets")?,
             definitions: at("apiextensions.k8s.io", "customresourcedefinitions")?,
         })
     }

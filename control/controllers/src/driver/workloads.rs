@@ -4,15 +4,17 @@ use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 
 use super::cache::{Cache, Place};
 use super::key::Key;
 use super::known::{Known, Whole};
 use super::look::{Looker, Moment, whole};
 use crate::action::{Action, Plan};
+use crate::disruption_budget::Scale;
 use crate::members::Owner;
 use crate::object::{controller, uid};
-use crate::{daemonset, job, replicaset, statefulset};
+use crate::{daemonset, disruption_budget, job, replicaset, statefulset};
 
 impl Looker {
     pub(super) fn replica_set(&mut self, cache: &Cache, place: &Place, now: Moment) -> Plan {
@@ -95,6 +97,48 @@ impl Looker {
         };
         plan.actions.splice(0..0, job::abandoned(&abandoned));
         plan
+    }
+
+    pub(super) fn budget(&self, cache: &Cache, place: &Place, now: Moment) -> Plan {
+        let Some(budget) = whole!(cache.get(&(self.at.budgets, place.clone())), Budget) else { return Plan::idle() };
+        let pods: Vec<Arc<Pod>> = cache
+            .all(self.at.pods, Some(&place.0))
+            .filter_map(|known| whole!(Some(known), Pod))
+            .filter(|pod| disruption_budget::chooses(&budget, pod))
+            .collect();
+        let scale = |owner: &OwnerReference| self.scale(cache, &place.0, owner);
+        disruption_budget::reconcile(&disruption_budget::View { budget: &budget, pods: &pods, scale: &scale }, now.wall)
+    }
+
+    /// How many pods a controller wants: of a Deployment's set the Deployment.
+    fn scale(&self, cache: &Cache, namespace: &str, owner: &OwnerReference) -> Option<Scale> {
+        let at = |position: usize| {
+            let known = cache.get(&(position, (namespace.to_owned(), owner.name.clone())));
+            known.filter(|known| known.uid() == owner.uid)
+        };
+        let (uid, replicas) = match owner.kind.as_str() {
+            "ReplicaSet" => {
+                let set = whole!(at(self.at.replica_sets), ReplicaSet)?;
+                if let Some(above) = controller(&set.metadata).filter(|above| above.kind == "Deployment") {
+                    return self.scale(cache, namespace, above);
+                }
+                (set.metadata.uid.clone(), set.spec.as_ref().and_then(|spec| spec.replicas))
+            }
+            "Deployment" => {
+                let found = whole!(at(self.at.deployments), Deployment)?;
+                (found.metadata.uid.clone(), found.spec.as_ref().and_then(|spec| spec.replicas))
+            }
+            "StatefulSet" => {
+                let found = whole!(at(self.at.stateful_sets), StatefulSet)?;
+                (found.metadata.uid.clone(), found.spec.as_ref().and_then(|spec| spec.replicas))
+            }
+            "ReplicationController" => {
+                let found = whole!(at(self.at.controllers), Controller)?;
+                (found.metadata.uid.clone(), found.spec.as_ref().and_then(|spec| spec.replicas))
+            }
+            _ => return None,
+        };
+        Some(Scale { uid: uid.unwrap_or_default(), replicas: replicas.unwrap_or(1) })
     }
 
     /// The pods of an owner, and those of its namespace that nobody controls.

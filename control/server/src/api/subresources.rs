@@ -50,7 +50,7 @@ pub(super) async fn bind(call: &Call<'_>, at: &At, body: Incoming) -> Result<Res
     done(call)
 }
 
-/// `POST pods/NAME/eviction`: a delete that asks first. Nothing refuses one yet.
+/// `POST pods/NAME/eviction`: a delete that asks the disruption budgets first.
 pub(super) async fn evict(call: &Call<'_>, at: &At, body: Incoming) -> Result<Response<Body>, Status> {
     let media = call.media()?;
     let body = call.body(body).await?;

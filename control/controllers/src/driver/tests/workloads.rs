@@ -3,6 +3,8 @@
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, StatefulSet};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Pod, ReplicationController};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use pal_registry::DeleteOptions;
 use serde_json::{Value, json};
 
 use super::NS;
@@ -102,5 +104,37 @@ async fn a_job_ends_with_its_pods_and_one_that_is_deleted_takes_them_along() {
     cluster.until::<Pod>("two pods", NS, run).await;
     cluster.delete::<Job>(NS, "gone").await;
     cluster.until::<Pod>("no pods", NS, <[_]>::is_empty).await;
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn of_many_evictions_a_budget_allows_as_many_as_it_can_spare() {
+    let cluster = Cluster::start().await;
+    cluster.add_node("n1").await;
+    for name in ["a", "b", "c"] {
+        let metadata = json!({"name": name, "namespace": "default", "labels": {"app": "a"}});
+        let spec = json!({"containers": [{"name": "main", "image": "pal.local/a:1"}]});
+        cluster.create(json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})).await;
+    }
+    let spec = json!({"minAvailable": 2, "selector": {"matchLabels": {"app": "a"}}});
+    let metadata = json!({"name": "b", "namespace": "default"});
+    let budget = json!({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": metadata, "spec": spec});
+    cluster.create(budget).await;
+    let allowed = |found: &[PodDisruptionBudget]| found[0].status.as_ref()?.disruptions_allowed;
+    cluster.until::<PodDisruptionBudget>("one can be spared", NS, |found| allowed(found) == Some(1)).await;
+    let options = DeleteOptions::system("test");
+    let evictions = ["a", "b", "c"].map(|name| cluster.registry.evict("default", name, &options));
+    let outcomes = futures::future::join_all(evictions).await;
+    let mut codes: Vec<u16> =
+        outcomes.iter().map(|outcome| outcome.as_ref().map_or_else(|s| s.code, |_| 200)).collect();
+    codes.sort_unstable();
+    assert_eq!(codes, [200, 429, 429]);
+    cluster.until::<Pod>("two pods", NS, |found| found.len() == 2).await;
+    cluster
+        .until::<PodDisruptionBudget>("it knows", NS, |found| {
+            let status = found[0].status.clone().unwrap_or_default();
+            status.disrupted_pods.is_none_or(|pods| pods.is_empty()) && status.disruptions_allowed == Some(0)
+        })
+        .await;
     cluster.stop().await;
 }
