@@ -325,7 +325,6 @@ async fn parameters_and_paths_that_are_absurd_are_told() {
         victim.check(Method::GET, &path, JSON, "", code, "").await;
     }
     for (name, value, code) in [
-        ("x-large", times("a", 200_000), 431),
         ("accept", times(";", 30_000), 406),
         ("accept", times("application/json;q=0.1,", 2_000), 200),
         ("impersonate-user", times("a", 30_000), 403),
@@ -333,6 +332,11 @@ async fn parameters_and_paths_that_are_absurd_are_told() {
         let request = Request::get(CONFIGS).header(name, value).body(Full::default()).expect("a request");
         let answer = victim.api.send(request, LIMIT).await.expect("an answer");
         assert_eq!(answer.status, code, "{name}: {answer}");
+    }
+    let request = Request::get(CONFIGS).header("x-large", times("a", 200_000)).body(Full::default());
+    // A client that is still sending may find the connection closed before it reads why.
+    if let Ok(answer) = victim.api.send(request.expect("a request"), LIMIT).await {
+        assert_eq!(answer.status, 431, "{answer}");
     }
     victim.end().await;
 }
