@@ -42,13 +42,6 @@ pub struct Scale {
     pub replicas: i32,
 }
 
-/// Whether a budget chooses a pod.
-pub fn chooses(budget: &PodDisruptionBudget, pod: &Pod) -> bool {
-    let selector = budget.spec.as_ref().and_then(|spec| spec.selector.as_ref());
-    let found = selector.and_then(|selector| pal_resources::selector::LabelSelector::from_object(selector).ok());
-    found.is_some_and(|found| found.matches(pod.metadata.labels.as_ref().unwrap_or(&BTreeMap::new())))
-}
-
 /// Brings the status to what the pods are.
 pub fn reconcile(view: &View<'_>, now: Timestamp) -> Plan {
     let mut plan = Plan::idle();

@@ -57,7 +57,7 @@ impl Registry {
                 return Ok(());
             }
             let (_, all) = budgets.list(Some(namespace), ListOptions::default()).await?;
-            let found: Vec<&PodDisruptionBudget> = all.iter().filter(|budget| chooses(budget, &pod)).collect();
+            let found: Vec<&PodDisruptionBudget> = all.iter().filter(|budget| budget_chooses(budget, &pod)).collect();
             let budget = match found.as_slice() {
                 [] => return Ok(()),
                 [budget] => budget,
@@ -88,7 +88,8 @@ fn is_protected(pod: &Pod) -> bool {
     pod.metadata.deletion_timestamp.is_none() && !matches!(phase, "Succeeded" | "Failed" | "Pending")
 }
 
-fn chooses(budget: &PodDisruptionBudget, pod: &Pod) -> bool {
+/// Whether a budget chooses a pod: one without a selector none, one with an empty selector all.
+pub fn budget_chooses(budget: &PodDisruptionBudget, pod: &Pod) -> bool {
     let selector = budget.spec.as_ref().and_then(|spec| spec.selector.as_ref());
     let none = BTreeMap::new();
     let labels = pod.metadata.labels.as_ref().unwrap_or(&none);
@@ -251,7 +252,11 @@ mod tests {
     #[test]
     fn a_budget_without_a_selector_chooses_nothing_and_an_empty_one_everything() {
         let check = |selector: Value, expected: bool| {
-            assert_eq!(chooses(&budget(json!({"selector": selector}), json!({})), &pod(true)), expected, "{selector}");
+            assert_eq!(
+                budget_chooses(&budget(json!({"selector": selector}), json!({})), &pod(true)),
+                expected,
+                "{selector}"
+            );
         };
         check(json!(null), false);
         check(json!({}), true);

@@ -51,6 +51,7 @@ mod wire;
 
 pub use bootstrap::Bootstrap;
 pub use config::{Cidr, Config};
+pub use eviction::budget_chooses;
 pub use held::Held;
 pub use object::{Index, Object, Owner};
 pub use options::{

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Node, Pod, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use pal_registry::budget_chooses;
 
 use super::cache::{Address, Cache, Change, Place};
 use super::known::{Known, Whole};
 use super::positions::Positions;
 use super::queue::Named;
-use crate::disruption_budget;
 use crate::endpointslice;
 use crate::garbage::{FOREGROUND, ORPHAN, Presence};
 use crate::node::pod::{concerns_pods, is_worth_a_look};
@@ -342,7 +342,7 @@ fn budgets(cache: &Cache, at: &Positions, place: &Place, pods: [Option<&Pod>; 2]
     };
     let all = cache.all(at.budgets, Some(&place.0));
     let chosen = all.filter(|known| match &known.whole {
-        Whole::Budget(budget) => pods.into_iter().flatten().any(|pod| disruption_budget::chooses(budget, pod)),
+        Whole::Budget(budget) => pods.into_iter().flatten().any(|pod| budget_chooses(budget, pod)),
         _ => false,
     });
     let mut chosen = chosen.peekable();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use pal_registry::budget_chooses;
 
 use super::cache::{Cache, Place};
 use super::key::Key;
@@ -104,7 +105,7 @@ impl Looker {
         let pods: Vec<Arc<Pod>> = cache
             .all(self.at.pods, Some(&place.0))
             .filter_map(|known| whole!(Some(known), Pod))
-            .filter(|pod| disruption_budget::chooses(&budget, pod))
+            .filter(|pod| budget_chooses(&budget, pod))
             .collect();
         let scale = |owner: &OwnerReference| self.scale(cache, &place.0, owner);
         disruption_budget::reconcile(&disruption_budget::View { budget: &budget, pods: &pods, scale: &scale }, now.wall)
