@@ -27,7 +27,7 @@ pub struct Pal {
 pub struct Process {
     child: Child,
     output: Arc<Mutex<String>>,
-    _readers: JoinSet<()>,
+    readers: JoinSet<()>,
 }
 
 /// One process that serves a cluster (`pal up` or `pal server`) on a data directory of its own.
@@ -82,7 +82,7 @@ impl Pal {
         let mut readers = JoinSet::new();
         readers.spawn(keep(child.stdout.take().expect("piped"), output.clone()));
         readers.spawn(keep(child.stderr.take().expect("piped"), output.clone()));
-        Process { child, output, _readers: readers }
+        Process { child, output, readers }
     }
 
     /// Starts `pal up` with further arguments, and waits until all that it was to bring up is there.
@@ -182,9 +182,14 @@ impl Process {
         self.child.kill().await.expect("the process is ours");
     }
 
-    /// Waits until it has ended by itself; whether it ended well.
+    /// Waits until it has ended by itself and all that it printed is known; whether it ended well.
     pub async fn ended(&mut self) -> bool {
-        match tokio::time::timeout(STOP_LIMIT, self.child.wait()).await {
+        let end = async {
+            let status = self.child.wait().await;
+            while self.readers.join_next().await.is_some() {}
+            status
+        };
+        match tokio::time::timeout(STOP_LIMIT, end).await {
             Ok(status) => status.expect("the process is ours").success(),
             Err(_) => panic!("pal did not end within {} s:\n{}", STOP_LIMIT.as_secs(), self.output()),
         }
