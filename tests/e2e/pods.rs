@@ -188,8 +188,11 @@ async fn a_pod_that_cannot_start_says_why_in_status_and_events() {
     })
     .await;
     assert_ne!(needs["status"]["phase"], "Running", "{needs}");
-    let events = cluster.pal("get events").await.ok();
-    assert!(events.contains("needs") && events.contains("Failed"), "{events}");
+    wait_until(LIMIT, "events say so too", async || {
+        let events = cluster.pal("get events").await.ok();
+        if events.contains("needs") && events.contains("Failed") { Ok(()) } else { Err(events) }
+    })
+    .await;
     cluster.stop().await;
 }
 

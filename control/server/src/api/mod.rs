@@ -41,7 +41,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use futures::FutureExt as _;
-use http::header::{CACHE_CONTROL, HeaderValue, WWW_AUTHENTICATE};
+use http::header::{CACHE_CONTROL, EXPECT, HeaderValue, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::{Method, Request, Response};
 use hyper::body::Incoming;
@@ -63,6 +63,7 @@ use self::route::Route;
 use crate::audit::{self, Auditor, Trail};
 use crate::auth::rbac::Rbac;
 use crate::auth::{Attributes, Authenticator, Known, Target, TokenKey, User};
+use crate::wire::discard;
 use crate::{Body, ClusterCa, ServerConfig, Tunnels};
 
 /// What a connection says about its client.
@@ -152,6 +153,7 @@ impl Api {
     pub(crate) async fn handle(&self, peer: &Caller, request: Request<Incoming>) -> Response<Body> {
         let started = Instant::now();
         let (parts, body) = request.into_parts();
+        let mut unread = Some(body);
         let query = Query::parse(parts.uri.query());
         let id = audit::id_of(&parts.headers);
         let trail = self.auditor.as_ref().map(|auditor| {
@@ -161,8 +163,8 @@ impl Api {
         // A fault in one request is that request's alone.
         let mut kind = figures::Kind::path(&parts.method, parts.uri.path());
         let working = self.figures.begin(&parts.method);
-        let answering =
-            AssertUnwindSafe(self.answer(peer, &parts, &query, trail.as_deref(), body, &mut kind)).catch_unwind();
+        let answering = AssertUnwindSafe(self.answer(peer, &parts, &query, trail.as_deref(), &mut unread, &mut kind))
+            .catch_unwind();
         let outcome = answering.await.unwrap_or_else(|_| {
             tracing::error!(method = %parts.method, path = parts.uri.path(), "a request failed by a fault in the server");
             if let Some(trail) = &trail {
@@ -170,6 +172,10 @@ impl Api {
             }
             Err(Status::internal("the request met a fault in the server"))
         });
+        // Who waits to be told to go on sends nothing now.
+        if let Some(body) = unread.take_if(|_| !parts.headers.contains_key(EXPECT)) {
+            discard(body).await;
+        }
         let mut response = outcome.unwrap_or_else(|status| {
             let served = |group: &str| {
                 resource::builtin().iter().chain(resource::measured()).any(|resource| resource.group == group)
@@ -206,7 +212,7 @@ impl Api {
         parts: &Parts,
         query: &Query<'_>,
         trail: Option<&Trail>,
-        body: Incoming,
+        unread: &mut Option<Incoming>,
         kind: &mut figures::Kind,
     ) -> Result<Response<Body>, Status> {
         let proved = self.authenticator.user(peer.user.as_ref(), &parts.headers, parts.uri.path()).await;
@@ -234,12 +240,12 @@ impl Api {
                 let verb = parts.method.as_str().to_ascii_lowercase();
                 allow::check(&call, &Attributes::Path(&verb, &path)).await?;
                 if let Some(mount) = self.config.mounts.iter().find(|mount| path.starts_with(&mount.prefix)) {
-                    let mut request = Request::from_parts(parts.clone(), body);
+                    let mut request = Request::from_parts(parts.clone(), take(unread)?);
                     request.extensions_mut().insert(call.user.clone());
                     return Ok(mount.handler.call(request).await);
                 }
                 if cluster::answers(&path) {
-                    return cluster::answer(&call, peer.from, &path, body).await;
+                    return cluster::answer(&call, peer.from, &path, take(unread)?).await;
                 }
                 call.accepted = match accept::accept(&parts.headers, query.pretty(), Offers::Documents) {
                     // Plain text is one form only: whoever asks for it gets it.
@@ -269,14 +275,19 @@ impl Api {
                 if let Some(stream) = call.streaming(&at) {
                     // A stream has limits of its own.
                     drop(ticket);
-                    return Ok(reply::warn(stream_answer(&call, &at, stream, body).await?, &warnings));
+                    return Ok(reply::warn(stream_answer(&call, &at, stream, take(unread)?).await?, &warnings));
                 }
-                let work = call.place.beside(dispatch(&call, &at, body));
+                let work = call.place.beside(dispatch(&call, &at, take(unread)?));
                 let done = tokio::time::timeout(call.time_limit(), work).await.unwrap_or_else(|_| Err(timed_out()));
                 Ok(reply::warn(done?, &warnings))
             }
         }
     }
+}
+
+/// The body, which one place alone reads.
+fn take(unread: &mut Option<Incoming>) -> Result<Incoming, Status> {
+    unread.take().ok_or_else(|| Status::internal("the body was read before"))
 }
 
 async fn stream_answer(call: &Call<'_>, at: &At, stream: Streaming, body: Incoming) -> Result<Response<Body>, Status> {

@@ -36,8 +36,8 @@ pub(super) fn reviewed(resource: &Resource) -> bool {
 /// `POST` of a review: it comes back with its answer as `status`.
 pub(super) async fn answer(call: &Call<'_>, at: &At, body: Incoming) -> Result<Response<Body>, Status> {
     let query = call.query.write("CreateOptions")?;
-    let media = call.media()?;
     let body = call.body(body).await?;
+    let media = call.media()?;
     let mut review = codec::decode(media, &body, Some(&at.resource), query.validation)?.value;
     let spec = &review["spec"];
     let status = match &*at.resource.plural {

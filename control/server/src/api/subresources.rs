@@ -18,8 +18,8 @@ pub(super) fn binds(resource: &Resource) -> bool {
 /// `POST pods/NAME/binding` or `bindings`: what a scheduler decides.
 pub(super) async fn bind(call: &Call<'_>, at: &At, body: Incoming) -> Result<Response<Body>, Status> {
     let query = call.query.write("CreateOptions")?;
-    let media = call.media()?;
     let body = call.body(body).await?;
+    let media = call.media()?;
     let value = codec::decode_as(media, &body, Some(("", "v1", "Binding")), query.validation)?.value;
     let name = match at.subresource() {
         Some(_) => {
@@ -52,8 +52,8 @@ pub(super) async fn bind(call: &Call<'_>, at: &At, body: Incoming) -> Result<Res
 
 /// `POST pods/NAME/eviction`: a delete that asks the disruption budgets first.
 pub(super) async fn evict(call: &Call<'_>, at: &At, body: Incoming) -> Result<Response<Body>, Status> {
-    let media = call.media()?;
     let body = call.body(body).await?;
+    let media = call.media()?;
     let expect = Some(("policy", "v1", "Eviction"));
     let value = codec::decode_as(media, &body, expect, FieldValidation::Ignore)?.value;
     same_name(at, &value)?;

@@ -25,8 +25,8 @@ const MOST_SECONDS: i64 = 1 << 32;
 /// `POST` of a `TokenRequest`.
 pub(super) async fn request(call: &Call<'_>, at: &At, body: Incoming) -> Result<Response<Body>, Status> {
     let query = call.query.write("CreateOptions")?;
-    let media = call.media()?;
     let body = call.body(body).await?;
+    let media = call.media()?;
     let mut value = codec::decode_as(media, &body, Some((GROUP, "v1", KIND)), query.validation)?.value;
     let (namespace, name) = (at.namespace().unwrap_or_default(), at.name()?);
     settle_place(&value["metadata"], namespace, name)?;

@@ -14,8 +14,8 @@ use crate::auth::{Attributes, Target};
 /// `POST` of an object.
 pub(super) async fn create(call: &Call<'_>, at: &At, body: Incoming) -> Result<Response<Body>, Status> {
     let query = call.query.write("CreateOptions")?;
-    let media = call.media()?;
     let body = call.body(body).await?;
+    let media = call.media()?;
     let Decoded { value, mut warnings } = custom::decode(media, &body, &at.resource, query.validation)?;
     admit::create(call, at, &value)?;
     let options = call.write_options(at, &query);
@@ -27,8 +27,8 @@ pub(super) async fn create(call: &Call<'_>, at: &At, body: Incoming) -> Result<R
 /// `PUT` of an object or a subresource.
 pub(super) async fn update(call: &Call<'_>, at: &At, body: Incoming) -> Result<Response<Body>, Status> {
     let query = call.query.write("UpdateOptions")?;
-    let media = call.media()?;
     let body = call.body(body).await?;
+    let media = call.media()?;
     let Decoded { value, mut warnings } = decode(at, media, &body, query.validation)?;
     let options = call.write_options(at, &query);
     let (namespace, name) = (at.namespace(), at.name()?);

@@ -11,5 +11,5 @@ pub(crate) use chunked::{Endless, write_in_chunks};
 pub(crate) use compress::compressed;
 pub(crate) use held::Held;
 pub(crate) use io::{Guarded, LastRead, Patience};
-pub(crate) use reading::{BodyError, read_body};
+pub(crate) use reading::{BodyError, discard, read_body};
 pub(crate) use splice::{Size, Spliced};

@@ -36,7 +36,7 @@ pub(crate) async fn read_body(
     let reading = async {
         let outcome = if oversized { Err(BodyError::TooLarge(limit)) } else { collect(&mut body, limit).await };
         if matches!(outcome, Err(BodyError::TooLarge(_))) {
-            drain(&mut body).await;
+            drain(&mut body, DRAINED).await;
         }
         outcome
     };
@@ -65,8 +65,17 @@ async fn collect(body: &mut Incoming, limit: usize) -> Result<Bytes, BodyError> 
     Ok(if more.is_empty() { first } else { more.freeze() })
 }
 
-async fn drain(body: &mut Incoming) {
-    let mut left = DRAINED;
+/// Reads a body that nobody wants, a little of it and not for long: a client that still sends when its connection is closed
+/// may not see what it was answered.
+pub(crate) async fn discard(mut body: Incoming) {
+    const MOST: usize = 256 * 1024;
+    const WITHIN: Duration = Duration::from_secs(1);
+    // Of who sends on, the rest is lost as it would have been.
+    let _ = tokio::time::timeout(WITHIN, drain(&mut body, MOST)).await;
+}
+
+async fn drain(body: &mut Incoming, most: usize) {
+    let mut left = most;
     while let Some(Ok(frame)) = body.frame().await {
         match left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) {
             Some(rest) => left = rest,
