@@ -21,72 +21,12 @@ use tokio::time::timeout;
 use crate::artifact::{DOCKER_LIST, DOCKER_MANIFEST, INDEX, MANIFEST};
 use crate::lead;
 use crate::reference::Reference;
+use crate::site::{ANSWER_LIMIT, ClientError, ClusterRegistry};
 
-const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 /// How long a server of the cluster may take to accept a connection: there may be another.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 const STALL_LIMIT: Duration = Duration::from_secs(30);
 const DOCUMENT_BYTES: usize = 4 * 1024 * 1024;
-
-/// Where the cluster's servers are: each as `https://10.0.0.1:6443`, without a path, best first. They may change.
-#[derive(Clone)]
-pub struct Urls(Arc<dyn Fn() -> Vec<String> + Send + Sync>);
-
-impl Urls {
-    /// What `urls` returns at each request.
-    pub fn new(urls: impl Fn() -> Vec<String> + Send + Sync + 'static) -> Self {
-        Self(Arc::new(urls))
-    }
-
-    /// Always these.
-    pub fn fixed(urls: Vec<String>) -> Self {
-        Self::new(move || urls.clone())
-    }
-}
-
-impl std::fmt::Debug for Urls {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries((self.0)()).finish()
-    }
-}
-
-/// The cluster's own registry, which `pal.local` means. Every server has all of it: the first that answers is asked.
-#[derive(Clone, Debug)]
-pub struct ClusterRegistry {
-    pub urls: Urls,
-    /// How to trust the server and, for a node, how to show oneself to it.
-    pub tls: Arc<rustls::ClientConfig>,
-    /// A bearer token, for who has no certificate.
-    pub bearer: Option<String>,
-}
-
-/// What can go wrong on the way to a registry.
-#[derive(Debug, thiserror::Error)]
-pub enum ClientError {
-    #[error("no cluster registry is configured here, so {0} names nothing")]
-    NoCluster(String),
-    #[error("cannot reach {url}: {why}")]
-    Unreachable { url: String, why: String },
-    #[error("{url} gave no answer within {} s", ANSWER_LIMIT.as_secs())]
-    Timeout { url: String },
-    #[error("{url}: not found")]
-    NotFound { url: String },
-    #[error("{url}: access denied ({status})")]
-    Denied { url: String, status: StatusCode },
-    #[error("{url} answered {status}: {body}")]
-    Unexpected { url: String, status: StatusCode, body: String },
-}
-
-impl ClientError {
-    /// Whether the fault is that server's, so that another of the cluster's may do better.
-    fn is_the_servers(&self) -> bool {
-        match self {
-            Self::Unreachable { .. } | Self::Timeout { .. } => true,
-            Self::Unexpected { status, .. } => status.is_server_error(),
-            Self::NoCluster(_) | Self::NotFound { .. } | Self::Denied { .. } => false,
-        }
-    }
-}
 
 type Https = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
@@ -246,7 +186,7 @@ impl RegistryClient {
         if reference.in_cluster() {
             let (cluster, _) = self.cluster.as_ref().ok_or_else(|| ClientError::NoCluster(reference.to_string()))?;
             let mut bases: Vec<String> =
-                (cluster.urls.0)().iter().map(|url| url.trim_end_matches('/').to_owned()).collect();
+                cluster.urls.now().iter().map(|url| url.trim_end_matches('/').to_owned()).collect();
             let answered = self.answered.lock().unwrap_or_else(PoisonError::into_inner).clone();
             if let Some(at) = bases.iter().position(|base| Some(base) == answered.as_ref()) {
                 bases.rotate_left(at);

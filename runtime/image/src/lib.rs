@@ -18,18 +18,20 @@ mod refusal;
 mod registry;
 mod share;
 mod siblings;
+mod site;
 mod standin;
 mod uploads;
 
 pub use artifact::{Defaults, Descriptor, Manifest, WasmConfig};
 pub use blobs::{BlobError, Blobs};
-pub use client::{ClientError, ClusterRegistry, RegistryClient, Urls};
+pub use client::RegistryClient;
 pub use digest::Digest;
 pub use pull::{Artifact, PullError, PullPolicy, Puller, PullerConfig};
 pub use push::{PushError, Pushed, push};
 pub use reference::{CLUSTER_HOST, Reference, ReferenceError};
 pub use registry::{Origin, RegistryV2};
 pub use siblings::Siblings;
+pub use site::{ClientError, ClusterRegistry, Urls};
 
 /// What goes wrong while a body streams.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

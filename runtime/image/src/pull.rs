@@ -10,9 +10,10 @@ use tokio::sync::Mutex;
 use crate::MAX_BLOB_BYTES;
 use crate::artifact::{Content, Defaults, Descriptor, Manifest};
 use crate::blobs::{BlobError, Blobs};
-use crate::client::{ClientError, ClusterRegistry, RegistryClient};
+use crate::client::RegistryClient;
 use crate::digest::Digest;
 use crate::reference::{Reference, ReferenceError};
+use crate::site::{ClientError, ClusterRegistry};
 
 /// What a puller works with.
 #[derive(Clone, Debug)]

@@ -4,9 +4,10 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, header};
 
 use crate::artifact::{Descriptor, MANIFEST, Manifest, WASM_CONFIG, WASM_LAYER, WasmConfig};
-use crate::client::{ClientError, RegistryClient};
+use crate::client::RegistryClient;
 use crate::digest::Digest;
 use crate::reference::{CLUSTER_HOST, Reference, ReferenceError};
+use crate::site::ClientError;
 
 /// What was pushed.
 #[derive(Clone, Debug, PartialEq, Eq)]

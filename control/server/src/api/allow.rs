@@ -5,7 +5,7 @@ use pal_registry::{ListOptions, Read};
 use pal_resources::selector::FieldSelector;
 use pal_resources::{Status, resource};
 
-use super::{Api, Call};
+use super::{Api, At, Call};
 use crate::auth::{Attributes, Question, Target, User, Verdict, decide, forbidden};
 
 /// Whether a user may, and why or why not; empty when there is no more to say.
@@ -25,6 +25,19 @@ pub(super) async fn check(call: &Call<'_>, attributes: &Attributes<'_>) -> Resul
         trail.authorized(allowed, why);
     }
     if allowed { Ok(()) } else { Err(forbidden(&call.user, attributes, why)) }
+}
+
+/// Refuses who may not create what the path names, its subresource included.
+pub(super) async fn create(call: &Call<'_>, at: &At) -> Result<(), Status> {
+    let target = Target {
+        group: &at.resource.group,
+        resource: &at.resource.plural,
+        subresource: at.subresource().unwrap_or_default(),
+        namespace: at.namespace().unwrap_or_default(),
+        name: at.name()?,
+        field_selector: "",
+    };
+    check(call, &Attributes::Resource("create", target)).await
 }
 
 /// What the request alone decides, then what stored objects say of nodes, then roles and their bindings.

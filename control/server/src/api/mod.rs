@@ -62,7 +62,7 @@ use self::query::Query;
 use self::route::Route;
 use crate::audit::{self, Auditor, Trail};
 use crate::auth::rbac::Rbac;
-use crate::auth::{Attributes, Authenticator, Known, Target, TokenKey, User};
+use crate::auth::{Attributes, Authenticator, Known, TokenKey, User};
 use crate::wire::discard;
 use crate::{Body, ClusterCa, ServerConfig, Tunnels};
 

@@ -11,8 +11,7 @@ use pal_resources::status::{StatusCause, StatusDetails};
 
 use super::gate::Ticket;
 use super::query::Query;
-use super::{At, Call, Target, allow, log, reply};
-use crate::auth::Attributes;
+use super::{At, Call, allow, log, reply};
 use crate::stream::{self, Asked, Chosen, EXEC_PROTOCOLS, FORWARD_PROTOCOLS, Forwarding, Node, NodeError, Programs};
 use crate::wire::Patience;
 use crate::{Body, TunnelError};
@@ -72,15 +71,7 @@ pub(super) async fn forward(call: &Call<'_>, at: &At) -> Result<Response<Body>, 
 /// What all have in common: that the user may, and that the pod is there. Whoever may only read may not stream, though
 /// WebSocket asks with GET (KEP-4006).
 async fn begin(call: &Call<'_>, at: &At) -> Result<(Ticket, Pod), Status> {
-    let target = Target {
-        group: &at.resource.group,
-        resource: &at.resource.plural,
-        subresource: at.subresource().unwrap_or_default(),
-        namespace: at.namespace().unwrap_or_default(),
-        name: at.name()?,
-        field_selector: "",
-    };
-    allow::check(call, &Attributes::Resource("create", target)).await?;
+    allow::create(call, at).await?;
     let ticket = call.api.gate.stream(&call.client)?;
     let pod = call.registry().get(&at.resource, at.namespace(), at.name()?, Read::Consistent).await?.parse()?;
     Ok((ticket, pod))

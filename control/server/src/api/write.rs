@@ -9,7 +9,6 @@ use pal_resources::codec::{self, Decoded, FieldValidation, Media};
 use super::query::WriteQuery;
 use super::{At, Call, admit, allow, read, reply, unsupported_media};
 use crate::Body;
-use crate::auth::{Attributes, Target};
 
 /// `POST` of an object.
 pub(super) async fn create(call: &Call<'_>, at: &At, body: Incoming) -> Result<Response<Body>, Status> {
@@ -102,7 +101,7 @@ async fn apply(
         return Err(Status::bad_request(words));
     }
     let mut options = call.write_options(at, query);
-    let may_create = match may_create(call, at).await {
+    let may_create = match allow::create(call, at).await {
         Ok(()) => admit::create(call, at, &value),
         refused => refused,
     };
@@ -114,19 +113,6 @@ async fn apply(
     warnings.extend(left(&options));
     let code = if patched.created { StatusCode::CREATED } else { StatusCode::OK };
     Ok(reply::warn(read::one(call, at, code, &patched.object)?, &warnings))
-}
-
-/// Whether the user may make the object that it applies to.
-async fn may_create(call: &Call<'_>, at: &At) -> Result<(), Status> {
-    let target = Target {
-        group: &at.resource.group,
-        resource: &at.resource.plural,
-        subresource: at.subresource().unwrap_or_default(),
-        namespace: at.namespace().unwrap_or_default(),
-        name: at.name()?,
-        field_selector: "",
-    };
-    allow::check(call, &Attributes::Resource("create", target)).await
 }
 
 fn patch_kind(content_type: &str, force: bool) -> Result<PatchKind, Status> {

@@ -189,7 +189,7 @@ mod tests {
             \x20   extra: [{key: example.com/tenant, valueExpression: claims.tenant}]\n\
             \x20 claimValidationRules: [{expression: 'claims.exp - claims.nbf <= 3600', message: too long}]\n\
             \x20 userValidationRules: [{expression: \"!user.username.startsWith('x:system')\", message: reserved}]\n";
-        let config = super::super::config::from_file(text).expect("a configuration").issuers.remove(0);
+        let config = super::super::from_file(text).expect("a configuration").issuers.remove(0);
         let check = |sub: Value, nbf: u64, expected: Result<&str, &str>| {
             let claims = json!({"aud": "k", "exp": 2_000, "nbf": nbf, "sub": sub, "roles": ["a", ""], "tenant": "t"});
             let claims = claims.as_object().expect("claims").clone();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use pal_custom::{Expression, Found, Wanted};
 use serde_json::{Map, Value, json};
 
-use super::config::{ClaimMapping, Jwt};
+use super::file::{ClaimMapping, Jwt};
 use crate::auth::User;
 
 /// What one issuer's configuration says by expressions.

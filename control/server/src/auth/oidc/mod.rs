@@ -1,11 +1,12 @@
 //! Tokens of other issuers (OpenID Connect): which issuers are trusted, what their claims mean, and their keys.
 //!
-//! `config` and `claims` decide over values; `provider` keeps one issuer's keys, fetched by `fetch` in the background.
+//! `config`, `file` and `claims` decide over values; `provider` keeps one issuer's keys, fetched by `fetch` in the background.
 
 mod claims;
 mod config;
 mod expressions;
 mod fetch;
+mod file;
 mod provider;
 
 use std::time::SystemTime;
@@ -17,7 +18,8 @@ use self::provider::Provider;
 use super::jose::Token;
 use super::{TokenError, User};
 pub use config::OidcFlags;
-pub(crate) use config::{Anonymous, Configured, IssuerConfig, from_file, from_flags};
+pub(crate) use config::{Anonymous, Configured, IssuerConfig, from_flags};
+pub(crate) use file::from_file;
 
 /// A token that an issuer vouches for.
 pub(crate) struct Vouched {
