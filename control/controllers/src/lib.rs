@@ -8,7 +8,7 @@
 //! | `deployment`, `replicaset` | rollouts and the number of pods |
 //! | `daemonset`, `statefulset`, `job` | a pod on every node, pods with names of their own, pods that run to their end |
 //! | `members`, `revision` | what these have in common: whose pods are whose, and the templates that there were |
-//! | `endpointslice` | which pods stand behind a Service |
+//! | `endpointslice`, `endpoints` | which pods stand behind a Service, or what people say does |
 //! | `namespace`, `service_account` | what namespaces have, and that they go with all that is in them |
 //! | `garbage` | what owners leave behind |
 //! | `node` | nodes that are lost, when that moves their pods, and the addresses of pods |
@@ -25,6 +25,7 @@ pub mod daemonset;
 pub mod definition;
 pub mod deployment;
 pub mod disruption_budget;
+pub mod endpoints;
 pub mod endpointslice;
 mod figures;
 pub mod garbage;

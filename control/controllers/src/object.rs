@@ -1,5 +1,6 @@
 //! Small questions to any object, and the owner references between objects.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -75,6 +76,15 @@ pub fn as_seen(meta: &ObjectMeta) -> Value {
 /// What makes a patch conditional on the object being the same one.
 pub fn same_object(target: &Target) -> Value {
     json!({ "uid": target.uid })
+}
+
+/// Labels or annotations as a merge patch: what the object has beyond those that are wanted goes.
+pub fn entries_patch(current: Option<&BTreeMap<String, String>>, wanted: &BTreeMap<String, String>) -> Value {
+    let mut patch = json!(wanted);
+    for key in current.into_iter().flat_map(BTreeMap::keys).filter(|key| !wanted.contains_key(*key)) {
+        patch[key] = Value::Null;
+    }
+    patch
 }
 
 /// How an object that an owner's selector may choose relates to that owner.

@@ -6,7 +6,7 @@ mod roles;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
-use k8s_openapi::api::core::v1::{Namespace, Service};
+use k8s_openapi::api::core::v1::{Endpoints, Namespace, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use pal_resources::selector::LabelSelector;
 use pal_resources::{Resource, Status, resource};
@@ -28,8 +28,8 @@ pub struct Bootstrap {
 }
 
 impl Registry {
-    /// Makes what is missing of the objects that clients expect in every cluster: namespaces, the `kubernetes` Service
-    /// and its EndpointSlice, the default roles. What is there already stays as it is, but for the servers' addresses.
+    /// Makes what is missing of the objects that clients expect in every cluster: namespaces, the `kubernetes` Service,
+    /// its Endpoints and EndpointSlice, the default roles. What is there already stays as it is, but for the servers' addresses.
     pub async fn bootstrap(&self, bootstrap: &Bootstrap) -> Result<(), Status> {
         let namespaces: Typed<Namespace> = self.client();
         let resource = namespaces.resource()?;
@@ -96,6 +96,8 @@ impl Registry {
             }
         });
         self.ensure_current(services.resource()?, service, &["spec", "ports", "0", "targetPort"]).await?;
+        let endpoints: Typed<Endpoints> = self.client();
+        self.ensure_current(endpoints.resource()?, endpoints_of(servers), &["subsets"]).await?;
         let wanted = slices(servers);
         let client: Typed<EndpointSlice> = self.client();
         let resource = client.resource()?;
@@ -142,13 +144,16 @@ impl Registry {
         let wanted = at(&body, path).cloned();
         self.ensure(resource, Some("default"), body).await?;
         let stored = self.get(resource, Some("default"), &name, Read::Any).await?.value()?;
-        if at(&stored, path) == wanted.as_ref() {
+        let is_empty = |value: Option<&Value>| value.is_none_or(|value| value.as_array().is_some_and(Vec::is_empty));
+        let current = at(&stored, path);
+        if current == wanted.as_ref() || is_empty(current) && is_empty(wanted.as_ref()) {
             return Ok(());
         }
         let change = |mut object: Value| {
-            let pointer = format!("/{}", path.join("/"));
-            if let (Some(place), Some(wanted)) = (object.pointer_mut(&pointer), &wanted) {
-                *place = wanted.clone();
+            let Some((last, path)) = path.split_last() else { return Ok(object) };
+            let home = path.iter().fold(String::new(), |pointer, part| format!("{pointer}/{part}"));
+            if let (Some(Value::Object(home)), Some(wanted)) = (object.pointer_mut(&home), &wanted) {
+                home.insert((*last).to_owned(), wanted.clone());
             }
             Ok(object)
         };
@@ -157,13 +162,35 @@ impl Registry {
     }
 }
 
-/// The slices of `kubernetes`: one for each port and family of addresses, because a slice has one of each. Addresses of a
-/// host's own are no endpoints; an API that listens on nothing else has none.
-fn slices(servers: &[SocketAddr]) -> Vec<Value> {
+/// Addresses of servers by their family (whether it is that of IPv6) and port. Addresses of a host's own are no endpoints;
+/// an API that listens on nothing else has none.
+fn grouped(servers: &[SocketAddr]) -> BTreeMap<(bool, u16), BTreeSet<IpAddr>> {
     let mut groups: BTreeMap<(bool, u16), BTreeSet<IpAddr>> = BTreeMap::new();
     for server in servers.iter().filter(|server| !server.ip().is_loopback() && !server.ip().is_unspecified()) {
         groups.entry((server.is_ipv6(), server.port())).or_default().insert(server.ip());
     }
+    groups
+}
+
+/// The Endpoints of `kubernetes`, which nobody has to mirror.
+fn endpoints_of(servers: &[SocketAddr]) -> Value {
+    let subset = |((_, port), addresses): ((bool, u16), BTreeSet<IpAddr>)| {
+        let addresses: Vec<Value> = addresses.iter().map(|ip| json!({"ip": ip.to_string()})).collect();
+        json!({"addresses": addresses, "ports": [{"name": "https", "port": port, "protocol": "TCP"}]})
+    };
+    let subsets: Vec<Value> = grouped(servers).into_iter().map(subset).collect();
+    json!({
+        "apiVersion": "v1", "kind": "Endpoints",
+        "metadata": {
+            "name": "kubernetes", "namespace": "default",
+            "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"}
+        },
+        "subsets": subsets
+    })
+}
+
+/// The slices of `kubernetes`: one for each port and family of addresses, because a slice has one of each.
+fn slices(servers: &[SocketAddr]) -> Vec<Value> {
     let slice = |(number, ((is_ipv6, port), addresses)): (usize, ((bool, u16), BTreeSet<IpAddr>))| {
         let family = if is_ipv6 { "IPv6" } else { "IPv4" };
         let name = match number {
@@ -180,7 +207,7 @@ fn slices(servers: &[SocketAddr]) -> Vec<Value> {
             "ports": [{"name": "https", "protocol": "TCP", "port": port}]
         })
     };
-    groups.into_iter().enumerate().map(slice).collect()
+    grouped(servers).into_iter().enumerate().map(slice).collect()
 }
 
 fn at<'a>(object: &'a Value, path: &[&str]) -> Option<&'a Value> {

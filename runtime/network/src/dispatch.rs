@@ -66,7 +66,8 @@ impl Inner {
         if let Some(backend) = self.attached(address) {
             return Ok(Ready::Here(backend));
         }
-        match node.map(Arc::clone).or_else(|| self.node_of_block(*address.ip())) {
+        // Of endpoints that somebody wrote by hand the node may be unsaid.
+        match node.filter(|node| !node.is_empty()).cloned().or_else(|| self.node_of_block(*address.ip())) {
             Some(node) if *node != *self.config.node_name => Ok(Ready::There(self.peers.sender(&node).await?)),
             _ => Err(Failure::Refused(address)),
         }

@@ -33,7 +33,7 @@ pub struct PortRoute {
 pub struct Endpoint {
     pub ip: Ipv4Addr,
     pub port: u16,
-    /// The node that runs it.
+    /// The node that runs it; empty when it is the one in whose block the address is.
     pub node: String,
 }
 
@@ -128,7 +128,9 @@ impl Table {
             Some(live) => live.clone(),
             None => Arc::new(LiveEndpoint { address, node: node.clone(), under_way: AtomicU32::new(0) }),
         };
-        self.nodes.entry(address).and_modify(|known| *known = None).or_insert(Some(node));
+        if !node.is_empty() {
+            self.nodes.entry(address).and_modify(|known| *known = None).or_insert(Some(node));
+        }
         self.endpoints.insert(key, live.clone());
         live
     }

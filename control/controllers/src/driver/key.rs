@@ -11,12 +11,12 @@ use super::cache::{Address, Cache, Change, Place};
 use super::known::{Known, Whole};
 use super::positions::Positions;
 use super::queue::Named;
-use crate::endpointslice;
 use crate::garbage::{FOREGROUND, ORPHAN, Presence};
 use crate::node::pod::{concerns_pods, is_worth_a_look};
 use crate::object::controller;
 use crate::pods::is_finished;
 use crate::storage_protection::claims;
+use crate::{endpoints, endpointslice};
 
 /// One look's subject.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -30,6 +30,8 @@ pub(super) enum Key {
     Job(Place),
     /// A Service's endpoints.
     Service(Place),
+    /// The Endpoints of that name, and what mirrors them.
+    Endpoints(Place),
     Namespace(String),
     /// What a namespace has by itself.
     Accounts(String),
@@ -67,6 +69,7 @@ impl Named for Key {
             Self::StatefulSet(_) => "statefulset",
             Self::Job(_) => "job",
             Self::Service(_) => "endpoint_slice",
+            Self::Endpoints(_) => "endpoint",
             Self::Namespace(_) => "namespace",
             Self::Accounts(_) => "serviceaccount",
             Self::Node(_) => "node_lifecycle_controller",
@@ -84,6 +87,9 @@ impl Named for Key {
         }
     }
 }
+
+/// What is mostly a controller's own write is looked at after that; somebody else's is mended soon enough.
+const MEND: Duration = Duration::from_millis(500);
 
 /// A wanted look, and how long it can wait for others of its kind to join it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,14 +123,21 @@ pub(super) fn wanted(cache: &Cache, at: &Positions, change: &Change) -> Vec<Want
             // Mostly it is the set's own write.
             wanted.extend(owner.map(|key| Wanted { key, within: Duration::from_millis(500) }));
         }
-        Some(Whole::Service(_)) => wanted.push(now(Key::Service(place.clone()))),
+        Some(Whole::Service(_)) => {
+            wanted.push(now(Key::Service(place.clone())));
+            wanted.push(now(Key::Endpoints(place.clone())));
+        }
+        Some(Whole::Endpoints(endpoints)) => {
+            let labels = endpoints.metadata.labels.as_ref();
+            let own = labels.is_some_and(|labels| labels.contains_key(endpoints::MANAGED_BY));
+            wanted.push(Wanted { key: Key::Endpoints(place.clone()), within: if own { MEND } else { Duration::ZERO } });
+        }
         Some(Whole::EndpointSlice(slice)) => {
-            let labels = slice.metadata.labels.as_ref();
-            let service = labels.and_then(|labels| labels.get(endpointslice::SERVICE_NAME));
-            // Mostly it is this controller's own write; somebody else's is mended soon enough.
-            let within = Duration::from_millis(500);
-            let key = |service: &String| Key::Service((place.0.clone(), service.clone()));
-            wanted.extend(service.map(|service| Wanted { key: key(service), within }));
+            let label = |key| slice.metadata.labels.as_ref().and_then(|labels| labels.get(key));
+            let mirrors = label(endpointslice::MANAGED_BY).is_some_and(|by| by == endpoints::MIRRORER);
+            let key = if mirrors { Key::Endpoints } else { Key::Service };
+            let service = label(endpointslice::SERVICE_NAME).map(|service| (place.0.clone(), service.clone()));
+            wanted.extend(service.map(|service| Wanted { key: key(service), within: MEND }));
         }
         Some(Whole::Namespace(_)) => {
             wanted.push(now(Key::Namespace(place.1.clone())));
@@ -327,8 +340,10 @@ fn services(cache: &Cache, at: &Positions, place: &Place, pods: [Option<&Arc<Pod
                     _ => None,
                 })
                 .sum();
-            let key = Key::Service(known.place());
-            wanted.push(Wanted { key, within: Duration::from_millis(10) + window(endpoints) });
+            let within = Duration::from_millis(10) + window(endpoints);
+            wanted.push(Wanted { key: Key::Service(known.place()), within });
+            // All addresses are in one object, and the network does not wait for it.
+            wanted.push(Wanted { key: Key::Endpoints(known.place()), within: within * 2 });
         }
     }
 }

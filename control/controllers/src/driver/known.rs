@@ -5,7 +5,9 @@ use std::sync::Arc;
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
-use k8s_openapi::api::core::v1::{ConfigMap, Container, Namespace, Node, Pod, ReplicationController, Service, Volume};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Container, Endpoints, Namespace, Node, Pod, ReplicationController, Service, Volume,
+};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::ClusterRole;
@@ -48,6 +50,7 @@ pub(super) enum Whole {
     Revision(Arc<ControllerRevision>),
     Job(Arc<Job>),
     Service(Arc<Service>),
+    Endpoints(Arc<Endpoints>),
     EndpointSlice(Arc<EndpointSlice>),
     Namespace(Arc<Namespace>),
     Node(Arc<Node>),
@@ -86,6 +89,7 @@ impl Whole {
             ("policy", "PodDisruptionBudget") => whole(object, |parsed| Whole::Budget(Arc::new(parsed))),
             ("batch", "Job") => whole(object, |parsed| Whole::Job(Arc::new(parsed))),
             ("", "Service") => whole(object, |parsed| Whole::Service(Arc::new(parsed))),
+            ("", "Endpoints") => whole(object, |parsed| Whole::Endpoints(Arc::new(parsed))),
             ("discovery.k8s.io", "EndpointSlice") => whole(object, |parsed| Whole::EndpointSlice(Arc::new(parsed))),
             ("", "Namespace") => whole(object, |parsed| Whole::Namespace(Arc::new(parsed))),
             ("", "Node") => whole(object, |parsed| Whole::Node(Arc::new(parsed))),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::ReplicaSet;
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::{Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use pal_custom::TakenNames;
@@ -22,7 +22,7 @@ use crate::node::disruption::{self, Disruption, State};
 use crate::node::{Life, cidr, life, lifecycle, pod as node_pod};
 use crate::object::{annotation, is_deleting, name, uid};
 use crate::{
-    cluster_role, csr, definition, deployment, endpointslice, namespace, pods, replicaset, service_account,
+    cluster_role, csr, definition, deployment, endpoints, endpointslice, namespace, pods, replicaset, service_account,
     storage_protection,
 };
 
@@ -45,6 +45,13 @@ pub(super) struct Looker {
     pub(super) disruption: Disruption,
     /// A disruption has ended, and the pods that it kept have not been looked at yet.
     pub(super) resumed: bool,
+}
+
+/// The pods that a Service chooses, and the address blocks of their nodes.
+#[derive(Default)]
+struct Chosen {
+    pods: Vec<Arc<Pod>>,
+    blocks: BTreeMap<String, String>,
 }
 
 /// One moment, on both clocks.
@@ -82,6 +89,7 @@ impl Looker {
             Key::Job(place) => self.job(cache, place, now),
             Key::Budget(place) => self.budget(cache, place, now),
             Key::Service(place) => self.service(cache, place),
+            Key::Endpoints(place) => self.endpoints(cache, place),
             Key::Namespace(name) => self.namespace(cache, name, now),
             Key::Accounts(name) => self.accounts(cache, name),
             Key::Node(name) => self.node(cache, name, now),
@@ -115,19 +123,37 @@ impl Looker {
     fn service(&self, cache: &Cache, place: &Place) -> Plan {
         let known = cache.get(&(self.at.services, place.clone()));
         let Some(service) = whole!(known, Service) else { return Plan::idle() };
+        let Chosen { pods, blocks } = self.chosen(cache, &place.0, &service);
+        let slices = self.slices(cache, place, endpointslice::MANAGER);
+        let per_slice = annotation(&service.metadata, PER_SLICE).and_then(|text| text.parse().ok());
+        endpointslice::reconcile(&endpointslice::View {
+            service: &service,
+            pods: &pods,
+            slices: &slices,
+            per_slice: per_slice.unwrap_or(endpointslice::DEFAULT_PER_SLICE),
+            blocks: &blocks,
+        })
+    }
+
+    fn endpoints(&self, cache: &Cache, place: &Place) -> Plan {
+        let service = whole!(cache.get(&(self.at.services, place.clone())), Service);
+        let known = whole!(cache.get(&(self.at.endpoints, place.clone())), Endpoints);
+        let chosen = service.as_ref().map(|service| self.chosen(cache, &place.0, service)).unwrap_or_default();
+        endpoints::reconcile(&endpoints::View {
+            service: service.as_deref(),
+            pods: &chosen.pods,
+            endpoints: known.as_deref(),
+            mirrored: &self.slices(cache, place, endpoints::MIRRORER),
+            blocks: &chosen.blocks,
+        })
+    }
+
+    /// The pods that a Service chooses.
+    fn chosen(&self, cache: &Cache, namespace: &str, service: &Service) -> Chosen {
         let pods: Vec<Arc<Pod>> = cache
-            .all(self.at.pods, Some(&place.0))
+            .all(self.at.pods, Some(namespace))
             .filter_map(|known| whole!(Some(known), Pod))
-            .filter(|pod| selects(&service, pod))
-            .collect();
-        let slices: Vec<Arc<EndpointSlice>> = cache
-            .all(self.at.endpoint_slices, Some(&place.0))
-            .filter_map(|known| whole!(Some(known), EndpointSlice))
-            .filter(|slice| {
-                let label = |key| slice.metadata.labels.as_ref().and_then(|labels| labels.get(key));
-                label(endpointslice::SERVICE_NAME) == Some(&place.1)
-                    && label(endpointslice::MANAGED_BY).map(String::as_str) == Some(endpointslice::MANAGER)
-            })
+            .filter(|pod| selects(service, pod))
             .collect();
         let mut blocks = BTreeMap::new();
         for node in pods.iter().filter_map(|pod| pods::node(pod)) {
@@ -137,14 +163,19 @@ impl Looker {
                 blocks.insert(node.to_owned(), block.to_owned());
             }
         }
-        let per_slice = annotation(&service.metadata, PER_SLICE).and_then(|text| text.parse().ok());
-        endpointslice::reconcile(&endpointslice::View {
-            service: &service,
-            pods: &pods,
-            slices: &slices,
-            per_slice: per_slice.unwrap_or(endpointslice::DEFAULT_PER_SLICE),
-            blocks: &blocks,
-        })
+        Chosen { pods, blocks }
+    }
+
+    /// The slices of a Service that `manager` writes.
+    fn slices(&self, cache: &Cache, service: &Place, manager: &str) -> Vec<Arc<EndpointSlice>> {
+        let all = cache.all(self.at.endpoint_slices, Some(&service.0));
+        all.filter_map(|known| whole!(Some(known), EndpointSlice))
+            .filter(|slice| {
+                let label = |key| slice.metadata.labels.as_ref().and_then(|labels| labels.get(key));
+                label(endpointslice::SERVICE_NAME) == Some(&service.1)
+                    && label(endpointslice::MANAGED_BY).map(String::as_str) == Some(manager)
+            })
+            .collect()
     }
 
     fn namespace(&mut self, cache: &Cache, name: &str, now: Moment) -> Plan {

@@ -261,6 +261,7 @@ impl Driver {
             Whole::StatefulSet(_) => Key::StatefulSet(place),
             Whole::Job(_) => Key::Job(place),
             Whole::Service(_) => Key::Service(place),
+            Whole::Endpoints(_) => Key::Endpoints(place),
             Whole::Node(_) => Key::Node(place.1),
             Whole::Pod(_) => Key::Pod(place),
             Whole::Request(_) => Key::Request(place.1),

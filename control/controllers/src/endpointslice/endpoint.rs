@@ -12,7 +12,7 @@ use crate::pods::{is_finished, is_ready, node};
 
 /// The endpoint that a pod is; `None` for one that has no address, or that has ended. Nor is a pod one whose address is
 /// outside its node's block: the node says the address, and with another node's it would draw that one's traffic.
-pub(super) fn of(service: &Service, pod: &Pod, blocks: &BTreeMap<String, String>) -> Option<Endpoint> {
+pub(crate) fn of(service: &Service, pod: &Pod, blocks: &BTreeMap<String, String>) -> Option<Endpoint> {
     let address = pod.status.as_ref()?.pod_ip.as_deref().filter(|ip| !ip.is_empty())?;
     let block = node(pod).and_then(|node| blocks.get(node));
     if is_finished(pod) || block.is_some_and(|block| !contains(block, address)) {
@@ -61,13 +61,13 @@ fn contains(block: &str, address: &str) -> bool {
 }
 
 /// The numbers that the Service's ports have on that pod; `None` for a name that the pod does not have.
-pub(super) fn numbers(service: &Service, pod: &Pod) -> Vec<Option<i32>> {
+pub(crate) fn numbers(service: &Service, pod: &Pod) -> Vec<Option<i32>> {
     let ports = service.spec.as_ref().and_then(|spec| spec.ports.as_ref());
     ports.into_iter().flatten().map(|port| number(port, pod)).collect()
 }
 
 /// The Service's ports with those numbers; those without one are left out.
-pub(super) fn ports(service: &Service, numbers: &[Option<i32>]) -> Vec<EndpointPort> {
+pub(crate) fn ports(service: &Service, numbers: &[Option<i32>]) -> Vec<EndpointPort> {
     let ports = service.spec.as_ref().and_then(|spec| spec.ports.as_ref());
     let resolved = ports.into_iter().flatten().zip(numbers);
     resolved

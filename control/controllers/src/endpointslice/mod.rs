@@ -1,6 +1,6 @@
 //! EndpointSlices: which pods stand behind a Service, in pieces small enough that a change of one pod is a small write.
 
-mod endpoint;
+pub(crate) mod endpoint;
 mod pack;
 
 #[cfg(test)]
@@ -11,10 +11,10 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Pod, Service};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointPort, EndpointSlice};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::action::{Action, Plan, ResourceId, Target};
-use crate::object::{controlled_by, is_deleting, name, same_object};
+use crate::object::{controlled_by, entries_patch, is_deleting, name, same_object};
 
 use pack::{Edit, Existing};
 
@@ -24,7 +24,7 @@ pub const SERVICE_NAME: &str = "kubernetes.io/service-name";
 pub const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
 /// This controller, in that label.
 pub const MANAGER: &str = "endpointslice-controller.k8s.io";
-const HEADLESS: &str = "service.kubernetes.io/headless";
+pub(crate) const HEADLESS: &str = "service.kubernetes.io/headless";
 
 /// Endpoints in one slice unless another number is configured; a thousand is the API's limit.
 pub const DEFAULT_PER_SLICE: usize = 100;
@@ -128,7 +128,7 @@ fn write_group(service: &Service, group: Group<'_>, per_slice: usize, plan: &mut
                 let slice = group.slices[slice];
                 let target = Target::of(slice);
                 let mut metadata = same_object(&target);
-                metadata["labels"] = labels_patch(service, slice);
+                metadata["labels"] = entries_patch(slice.metadata.labels.as_ref(), &labels(service));
                 plan.push(Action::Patch {
                     target,
                     subresource: None,
@@ -182,7 +182,7 @@ fn create(service: &Service, ports: &[EndpointPort], endpoints: &[Endpoint]) -> 
     }
 }
 
-fn delete(slice: &EndpointSlice, plan: &mut Plan) {
+pub(crate) fn delete(slice: &EndpointSlice, plan: &mut Plan) {
     plan.push(Action::Delete { target: Target::of(slice), grace_seconds: None, propagation: None, announce: None });
 }
 
@@ -204,20 +204,8 @@ fn labels_differ(service: &Service, slice: &EndpointSlice) -> bool {
     slice.metadata.labels.as_ref() != Some(&labels(service))
 }
 
-/// The labels as a merge patch: what the slice has beyond them goes.
-fn labels_patch(service: &Service, slice: &EndpointSlice) -> Value {
-    let wanted = labels(service);
-    let mut patch = json!(wanted);
-    for label in slice.metadata.labels.iter().flatten().map(|(label, _)| label) {
-        if !wanted.contains_key(label) {
-            patch[label] = Value::Null;
-        }
-    }
-    patch
-}
-
 /// What tells two sets of ports apart; order and absent defaults do not.
-fn key(ports: &[EndpointPort]) -> String {
+pub(crate) fn key(ports: &[EndpointPort]) -> String {
     let mut parts: Vec<String> = ports
         .iter()
         .map(|port| {

@@ -52,6 +52,12 @@ async fn the_api_is_found_at_all_servers_and_no_longer_at_those_that_went() {
         let expected: Vec<_> =
             expected.iter().map(|(name, ip, port)| ((*name).to_owned(), (*ip).to_owned(), u64::from(*port))).collect();
         assert_eq!(found, expected, "{servers}");
+        let endpoints = cluster.value("endpoints", "kubernetes").await;
+        assert_eq!(endpoints["metadata"]["labels"]["endpointslice.kubernetes.io/skip-mirror"], "true");
+        let subsets = endpoints["subsets"].as_array().cloned().unwrap_or_default();
+        let addresses: usize =
+            subsets.iter().map(|subset| subset["addresses"].as_array().expect("addresses").len()).sum();
+        assert_eq!(addresses, expected.len(), "{endpoints}");
     };
     check("192.168.7.1:6443", &[("kubernetes", "192.168.7.1", 6443)]).await;
     let two = [("kubernetes", "192.168.7.1", 6443), ("kubernetes", "192.168.7.2", 6443)];

@@ -133,7 +133,10 @@ impl Call<'_> {
 
     /// What clients of the resource are warned of, whatever they do.
     pub(super) fn warnings(&self, at: &At) -> Vec<String> {
-        custom::kind_of(&at.resource).and_then(custom::Kind::deprecation).map(str::to_owned).into_iter().collect()
+        let old = at.resource.group.is_empty() && at.resource.plural == "endpoints";
+        let old = old.then_some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice");
+        let custom = custom::kind_of(&at.resource).and_then(custom::Kind::deprecation);
+        custom.or(old).map(str::to_owned).into_iter().collect()
     }
 
     /// What the path names, if that is served and takes the method.

@@ -4,7 +4,7 @@ mod nodes;
 mod workloads;
 
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
-use k8s_openapi::api::core::v1::{ConfigMap, Event, Namespace, Pod, ServiceAccount};
+use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Event, Namespace, Pod, Service, ServiceAccount};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use serde_json::{Value, json};
 
@@ -89,6 +89,11 @@ async fn a_deployment_runs_is_served_and_goes_with_all_that_it_owns() {
     assert_eq!(pods.len(), 4);
     assert_eq!(pods.iter().filter(|pod| node(pod) == Some("n1")).count(), 2, "spread");
     cluster.until::<EndpointSlice>("four endpoints", NS, |found| ready_addresses(found) == 4).await;
+    let addresses = |found: &[Endpoints]| {
+        let subsets = found.iter().flat_map(|found| found.subsets.iter().flatten());
+        subsets.map(|subset| subset.addresses.iter().flatten().count()).collect::<Vec<_>>()
+    };
+    cluster.until::<Endpoints>("the same in one object", NS, |found| addresses(found) == [4]).await;
     let events = cluster
         .until::<Event>("events", NS, |events| {
             told(events, "Scheduled").len() == 4 && told(events, "SuccessfulCreate").len() == 4
@@ -104,6 +109,18 @@ async fn a_deployment_runs_is_served_and_goes_with_all_that_it_owns() {
     cluster.until::<ReplicaSet>("no sets", NS, <[_]>::is_empty).await;
     cluster.until::<Pod>("no pods", NS, <[_]>::is_empty).await;
     cluster.until::<EndpointSlice>("no endpoints", NS, |found| ready_addresses(found) == 0).await;
+    cluster.until::<Endpoints>("no addresses", NS, |found| addresses(found).is_empty()).await;
+    let by_hand = json!({"apiVersion": "v1", "kind": "Endpoints", "metadata": {"name": "db", "namespace": "default"},
+        "subsets": [{"addresses": [{"ip": "100.64.0.9"}], "ports": [{"port": 5432}]}]});
+    cluster.create(by_hand).await;
+    let mut db = service("db");
+    db["spec"] = json!({"ports": [{"port": 5432}]});
+    cluster.create(db).await;
+    cluster.until::<EndpointSlice>("the mirror", NS, |found| ready_addresses(found) == 1).await;
+    cluster.delete::<Service>(NS, "web").await;
+    cluster.delete::<Service>(NS, "db").await;
+    cluster.until::<Endpoints>("all gone with their Services", NS, <[_]>::is_empty).await;
+    cluster.until::<EndpointSlice>("and no slices", NS, <[_]>::is_empty).await;
     cluster.stop().await;
 }
 
