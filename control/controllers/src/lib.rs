@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `deployment`, `replicaset` | rollouts and the number of pods |
 //! | `daemonset`, `statefulset`, `job` | a pod on every node, pods with names of their own, pods that run to their end |
+//! | `cronjob` | jobs that come due |
 //! | `members`, `revision` | what these have in common: whose pods are whose, and the templates that there were |
 //! | `endpointslice`, `endpoints` | which pods stand behind a Service, or what people say does |
 //! | `namespace`, `service_account` | what namespaces have, and that they go with all that is in them |
@@ -20,6 +21,7 @@
 
 pub mod action;
 pub mod cluster_role;
+pub mod cronjob;
 pub mod csr;
 pub mod daemonset;
 pub mod definition;

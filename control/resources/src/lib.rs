@@ -6,6 +6,7 @@
 pub mod admission;
 pub mod channel;
 pub mod codec;
+pub mod cron;
 pub mod discovery;
 pub mod field;
 pub mod forms;

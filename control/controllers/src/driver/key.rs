@@ -28,6 +28,7 @@ pub(super) enum Key {
     DaemonSet(Place),
     StatefulSet(Place),
     Job(Place),
+    CronJob(Place),
     /// A Service's endpoints.
     Service(Place),
     /// The Endpoints of that name, and what mirrors them.
@@ -68,6 +69,7 @@ impl Named for Key {
             Self::DaemonSet(_) => "daemonset",
             Self::StatefulSet(_) => "statefulset",
             Self::Job(_) => "job",
+            Self::CronJob(_) => "cronjob",
             Self::Service(_) => "endpoint_slice",
             Self::Endpoints(_) => "endpoint",
             Self::Namespace(_) => "namespace",
@@ -117,7 +119,12 @@ pub(super) fn wanted(cache: &Cache, at: &Positions, change: &Change) -> Vec<Want
         Some(Whole::Controller(_)) => wanted.push(now(Key::Controller(place.clone()))),
         Some(Whole::DaemonSet(_)) => wanted.push(now(Key::DaemonSet(place.clone()))),
         Some(Whole::StatefulSet(_)) => wanted.push(now(Key::StatefulSet(place.clone()))),
-        Some(Whole::Job(_)) => wanted.push(now(Key::Job(place.clone()))),
+        Some(Whole::Job(job)) => {
+            wanted.push(now(Key::Job(place.clone())));
+            let owner = controller(&job.metadata).and_then(|owner| owner_key(owner, &place.0));
+            wanted.extend(owner.map(now));
+        }
+        Some(Whole::CronJob(_)) => wanted.push(now(Key::CronJob(place.clone()))),
         Some(Whole::Revision(revision)) => {
             let owner = controller(&revision.metadata).and_then(|owner| owner_key(owner, &place.0));
             // Mostly it is the set's own write.
@@ -295,7 +302,7 @@ fn pod(cache: &Cache, at: &Positions, change: &Change, wanted: &mut Vec<Wanted>)
     }
 }
 
-/// The look at a controller of pods or revisions.
+/// The look at a controller of pods, revisions or jobs.
 fn owner_key(owner: &OwnerReference, namespace: &str) -> Option<Key> {
     let key = match owner.kind.as_str() {
         "ReplicaSet" => Key::ReplicaSet,
@@ -303,6 +310,7 @@ fn owner_key(owner: &OwnerReference, namespace: &str) -> Option<Key> {
         "DaemonSet" => Key::DaemonSet,
         "StatefulSet" => Key::StatefulSet,
         "Job" => Key::Job,
+        "CronJob" => Key::CronJob,
         _ => return None,
     };
     Some(key((namespace.to_owned(), owner.name.clone())))

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet};
-use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use k8s_openapi::api::core::v1::{
     ConfigMap, Container, Endpoints, Namespace, Node, Pod, ReplicationController, Service, Volume,
@@ -49,6 +49,7 @@ pub(super) enum Whole {
     StatefulSet(Arc<StatefulSet>),
     Revision(Arc<ControllerRevision>),
     Job(Arc<Job>),
+    CronJob(Arc<CronJob>),
     Service(Arc<Service>),
     Endpoints(Arc<Endpoints>),
     EndpointSlice(Arc<EndpointSlice>),
@@ -88,6 +89,7 @@ impl Whole {
             ("apps", "ControllerRevision") => whole(object, |parsed| Whole::Revision(Arc::new(parsed))),
             ("policy", "PodDisruptionBudget") => whole(object, |parsed| Whole::Budget(Arc::new(parsed))),
             ("batch", "Job") => whole(object, |parsed| Whole::Job(Arc::new(parsed))),
+            ("batch", "CronJob") => whole(object, |parsed| Whole::CronJob(Arc::new(parsed))),
             ("", "Service") => whole(object, |parsed| Whole::Service(Arc::new(parsed))),
             ("", "Endpoints") => whole(object, |parsed| Whole::Endpoints(Arc::new(parsed))),
             ("discovery.k8s.io", "EndpointSlice") => whole(object, |parsed| Whole::EndpointSlice(Arc::new(parsed))),

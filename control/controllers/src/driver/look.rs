@@ -87,6 +87,7 @@ impl Looker {
             Key::DaemonSet(place) => self.daemon_set(cache, place, now),
             Key::StatefulSet(place) => self.stateful_set(cache, place, now),
             Key::Job(place) => self.job(cache, place, now),
+            Key::CronJob(place) => self.cron_job(cache, place, now),
             Key::Budget(place) => self.budget(cache, place, now),
             Key::Service(place) => self.service(cache, place),
             Key::Endpoints(place) => self.endpoints(cache, place),

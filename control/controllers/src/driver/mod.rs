@@ -260,6 +260,7 @@ impl Driver {
             Whole::DaemonSet(_) => Key::DaemonSet(place),
             Whole::StatefulSet(_) => Key::StatefulSet(place),
             Whole::Job(_) => Key::Job(place),
+            Whole::CronJob(_) => Key::CronJob(place),
             Whole::Service(_) => Key::Service(place),
             Whole::Endpoints(_) => Key::Endpoints(place),
             Whole::Node(_) => Key::Node(place.1),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::ControllerRevision;
+use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use pal_registry::budget_chooses;
@@ -15,7 +16,7 @@ use crate::action::{Action, Plan};
 use crate::disruption_budget::Scale;
 use crate::members::Owner;
 use crate::object::{controller, uid};
-use crate::{daemonset, disruption_budget, job, replicaset, statefulset};
+use crate::{cronjob, daemonset, disruption_budget, job, replicaset, statefulset};
 
 impl Looker {
     pub(super) fn replica_set(&mut self, cache: &Cache, place: &Place, now: Moment) -> Plan {
@@ -98,6 +99,17 @@ impl Looker {
         };
         plan.actions.splice(0..0, job::abandoned(&abandoned));
         plan
+    }
+
+    pub(super) fn cron_job(&self, cache: &Cache, place: &Place, now: Moment) -> Plan {
+        let Some(found) = whole!(cache.get(&(self.at.cron_jobs, place.clone())), CronJob) else { return Plan::idle() };
+        let owned = cache.owned(self.at.jobs, uid(&found.metadata)).filter_map(|known| whole!(Some(known), Job));
+        let mut jobs: Vec<Arc<Job>> = owned
+            .filter(|job| controller(&job.metadata).is_some_and(|owner| owner.uid == uid(&found.metadata)))
+            .collect();
+        jobs.sort_by(|a, b| a.metadata.name.cmp(&b.metadata.name));
+        let taken = |job: &str| cache.get(&(self.at.jobs, (place.0.clone(), job.to_owned()))).is_some();
+        cronjob::reconcile(&cronjob::View { cron_job: &found, jobs: &jobs, taken: &taken }, now.wall)
     }
 
     pub(super) fn budget(&self, cache: &Cache, place: &Place, now: Moment) -> Plan {

@@ -9,6 +9,10 @@ use serde_json::{Value, json};
 use super::INDEX;
 use crate::object::annotation;
 
+/// The annotations by which pods hand on how often their index has failed.
+const FAILURES: &str = "batch.kubernetes.io/job-index-failure-count";
+const IGNORED: &str = "batch.kubernetes.io/job-index-ignored-failure-count";
+
 /// A set of indexes, written as `1,3-5`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Indexes(BTreeSet<u32>);
@@ -25,8 +29,13 @@ impl Indexes {
         Self(all)
     }
 
-    pub(super) fn insert(&mut self, index: u32) -> bool {
-        self.0.insert(index)
+    pub(super) fn insert(&mut self, index: u32) {
+        self.0.insert(index);
+    }
+
+    /// How many are in both sets.
+    pub(super) fn common(&self, other: &Self) -> usize {
+        self.0.intersection(&other.0).count()
     }
 
     pub(super) fn contains(&self, index: u32) -> bool {
@@ -61,6 +70,39 @@ impl fmt::Display for Indexes {
 /// The index of a pod.
 pub(super) fn of(pod: &Pod) -> Option<u32> {
     annotation(&pod.metadata, INDEX)?.parse().ok()
+}
+
+/// How often an index has failed before a pod.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Failures {
+    pub(super) counted: i32,
+    pub(super) ignored: i32,
+}
+
+impl Failures {
+    pub(super) fn all(self) -> i32 {
+        self.counted.saturating_add(self.ignored)
+    }
+
+    /// With one failure more.
+    pub(super) fn and(self, ignored: bool) -> Self {
+        let more = |number: i32, so: bool| number.saturating_add(i32::from(so));
+        Self { counted: more(self.counted, !ignored), ignored: more(self.ignored, ignored) }
+    }
+
+    /// Writes them to a pod of that index.
+    pub(super) fn note(self, body: &mut Value) {
+        body["metadata"]["annotations"][FAILURES] = json!(self.counted.to_string());
+        if self.ignored > 0 {
+            body["metadata"]["annotations"][IGNORED] = json!(self.ignored.to_string());
+        }
+    }
+}
+
+/// How often the index of a pod had failed when the pod was made.
+pub(super) fn failures(pod: &Pod) -> Failures {
+    let read = |key| annotation(&pod.metadata, key).and_then(|text| text.parse().ok()).unwrap_or(0);
+    Failures { counted: read(FAILURES), ignored: read(IGNORED) }
 }
 
 /// The pod of that index: named, labelled and told so.

@@ -198,3 +198,131 @@ fn pods_of_a_job_that_goes_are_let_go() {
     cluster.look();
     assert_eq!(cluster.active()[0].metadata.finalizers, Some(Vec::new()));
 }
+
+/// Ends pods of the given indexes with that exit code.
+fn fail(cluster: &mut Cluster, indexes: &[u32], code: i32) {
+    let end = json!({"name": "c", "state": {"terminated": {"exitCode": code, "finishedAt": cluster.world.now}}});
+    for pod in cluster.active().iter().filter(|pod| indexes::of(pod).is_none_or(|index| indexes.contains(&index))) {
+        let status = json!({"status": {"phase": "Failed", "containerStatuses": [end]}});
+        cluster.world.edit_status::<Pod>("a", name(&pod.metadata), status);
+    }
+    cluster.look();
+}
+
+fn succeed(cluster: &mut Cluster, indexes: &[u32]) {
+    for pod in cluster.active().iter().filter(|pod| indexes::of(pod).is_some_and(|index| indexes.contains(&index))) {
+        cluster.world.edit_status::<Pod>("a", name(&pod.metadata), json!({"status": {"phase": "Succeeded"}}));
+    }
+    cluster.look();
+}
+
+#[test]
+fn a_failure_is_what_the_policy_makes_of_it() {
+    let check = |action: &str, operator: &str, failed: Value, conditions: &[&str]| {
+        let rule = json!({"action": action, "onExitCodes": {"operator": operator, "values": [42]}});
+        let policy =
+            json!({"rules": [{"action": "Count", "onPodConditions": [{"type": "X", "status": "True"}]}, rule]});
+        let spec = json!({"completions": 1, "parallelism": 1, "podFailurePolicy": policy,
+            "podReplacementPolicy": "Failed"});
+        let mut cluster = Cluster::new(spec);
+        cluster.look();
+        fail(&mut cluster, &[], 42);
+        let status = cluster.status();
+        assert_eq!(status["failed"], failed, "{action} {operator}: {status}");
+        assert_eq!(cluster.conditions(), conditions, "{action} {operator}");
+        if conditions.is_empty() {
+            assert_eq!(cluster.again, Some(Duration::from_secs(10)), "{action} {operator}: it is tried again");
+        }
+    };
+    check("Ignore", "In", Value::Null, &[]);
+    check("Ignore", "NotIn", json!(1), &[]);
+    check("Count", "In", json!(1), &[]);
+    check("FailJob", "In", json!(1), &["FailureTarget PodFailurePolicy", "Failed PodFailurePolicy"]);
+    check("FailJob", "NotIn", json!(1), &[]);
+}
+
+#[test]
+fn the_words_of_a_failed_job_name_the_rule() {
+    let rules = json!([{"action": "FailJob", "onExitCodes": {"operator": "In", "values": [3], "containerName": "c"}}]);
+    let mut cluster = Cluster::new(json!({"completions": 1, "parallelism": 1, "podFailurePolicy": {"rules": rules}}));
+    cluster.look();
+    let pod = name(&cluster.active()[0].metadata).to_owned();
+    fail(&mut cluster, &[], 3);
+    let expected = format!("Container c for pod a/{pod} failed with exit code 3 matching FailJob rule at index 0");
+    assert_eq!(cluster.status()["conditions"][1]["message"], expected);
+}
+
+#[test]
+fn each_index_may_fail_so_often() {
+    let spec = json!({"completions": 3, "parallelism": 3, "completionMode": "Indexed", "backoffLimitPerIndex": 1,
+        "backoffLimit": 1000});
+    let mut cluster = Cluster::new(spec);
+    cluster.look();
+    fail(&mut cluster, &[0, 1], 1);
+    assert_eq!((cluster.active().len(), cluster.again), (1, Some(Duration::from_secs(10))));
+    cluster.world.pass(10_000);
+    cluster.look();
+    let counts: Vec<i32> = cluster.active().iter().map(|pod| indexes::failures(pod).counted).collect();
+    assert_eq!(counts.iter().sum::<i32>(), 2, "both have failed once: {counts:?}");
+    assert_eq!(cluster.status()["failed"], 2);
+    fail(&mut cluster, &[0], 1);
+    assert_eq!(cluster.status()["failedIndexes"], "0");
+    succeed(&mut cluster, &[1, 2]);
+    assert_eq!(cluster.conditions(), ["FailureTarget FailedIndexes", "Failed FailedIndexes"]);
+    let status = cluster.status();
+    assert_eq!((&status["completedIndexes"], &status["failed"]), (&json!("1,2"), &json!(3)));
+}
+
+#[test]
+fn too_many_failed_indexes_end_a_job() {
+    let rules = json!([{"action": "FailIndex", "onExitCodes": {"operator": "In", "values": [7]}}]);
+    let spec = json!({"completions": 4, "parallelism": 4, "completionMode": "Indexed", "backoffLimitPerIndex": 5,
+        "maxFailedIndexes": 1, "backoffLimit": 1000, "podFailurePolicy": {"rules": rules}});
+    let mut cluster = Cluster::new(spec);
+    cluster.look();
+    fail(&mut cluster, &[3], 7);
+    assert_eq!((cluster.conditions().len(), cluster.active().len()), (0, 3), "one may");
+    fail(&mut cluster, &[0], 7);
+    let expected = ["FailureTarget MaxFailedIndexesExceeded", "Failed MaxFailedIndexesExceeded"];
+    assert_eq!((cluster.conditions(), cluster.active().len()), (expected.map(str::to_owned).to_vec(), 0));
+    assert_eq!(cluster.status()["failedIndexes"], "0,3");
+}
+
+#[test]
+fn a_job_succeeds_when_its_policy_says_so() {
+    let check = |rules: Value, succeeded: &[u32], met: bool| {
+        let spec = json!({"completions": 5, "parallelism": 5, "completionMode": "Indexed",
+            "successPolicy": {"rules": rules}});
+        let mut cluster = Cluster::new(spec);
+        cluster.look();
+        succeed(&mut cluster, succeeded);
+        let expected: &[&str] = if met { &["SuccessCriteriaMet SuccessPolicy", "Complete SuccessPolicy"] } else { &[] };
+        assert_eq!(cluster.conditions(), expected, "{rules} {succeeded:?}");
+        assert_eq!(cluster.active().is_empty(), met, "{rules} {succeeded:?}");
+    };
+    check(json!([{"succeededIndexes": "0"}]), &[1, 2], false);
+    check(json!([{"succeededIndexes": "0"}]), &[0], true);
+    check(json!([{"succeededIndexes": "0-2"}]), &[0, 1], false);
+    check(json!([{"succeededIndexes": "0-2", "succeededCount": 2}]), &[0, 2], true);
+    check(json!([{"succeededIndexes": "0-2", "succeededCount": 2}]), &[0, 3, 4], false);
+    check(json!([{"succeededCount": 3}]), &[0, 3], false);
+    check(json!([{"succeededIndexes": "4"}, {"succeededCount": 2}]), &[0, 3], true);
+}
+
+#[test]
+fn a_pod_that_is_going_is_replaced_when_that_is_asked_for() {
+    let check = |policy: &str, replaced: bool| {
+        let mut cluster = Cluster::new(json!({"completions": 1, "parallelism": 1, "podReplacementPolicy": policy}));
+        cluster.look();
+        let pod = name(&cluster.active()[0].metadata).to_owned();
+        let deleted = cluster.world.now;
+        cluster.world.edit_status::<Pod>("a", &pod, json!({"metadata": {"deletionTimestamp": deleted}}));
+        cluster.look();
+        cluster.world.pass(20_000);
+        cluster.look();
+        assert_eq!(cluster.active().len(), usize::from(replaced), "{policy}");
+        assert_eq!(cluster.status()["terminating"], 1, "{policy}");
+    };
+    check("TerminatingOrFailed", true);
+    check("Failed", false);
+}

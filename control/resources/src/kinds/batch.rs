@@ -7,11 +7,11 @@ use k8s_openapi::api::core::v1::PodTemplateSpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector as SelectorObject;
 
 use super::Env;
-use super::cron;
 use super::kind::{Errors, Kind, has_meta, has_status, keeps_status};
 use super::names;
 use super::optional::{fill, items, non_negative, one_of, plain};
 use super::pod::{fill_template, validate_template_of};
+use crate::cron::{self, Schedule};
 use crate::{FieldError, FieldPath};
 
 /// By these labels a job knows its pods; the old one is what clients still look for.
@@ -232,7 +232,7 @@ fn validate_cron_job(spec: &CronJobSpec, path: &FieldPath, errors: &mut Errors) 
     } else if spec.schedule.contains("TZ") {
         let why = "cannot use TZ or CRON_TZ in schedule, use timeZone field instead";
         errors.push(FieldError::invalid(&schedule(), spec.schedule.as_str(), why));
-    } else if let Err(why) = cron::check(&spec.schedule) {
+    } else if let Err(why) = Schedule::parse(&spec.schedule) {
         errors.push(FieldError::invalid(&schedule(), spec.schedule.as_str(), &why));
     }
     non_negative(spec.starting_deadline_seconds.unwrap_or(0), || path.child("startingDeadlineSeconds"), errors);
@@ -262,7 +262,6 @@ fn validate_cron_job(spec: &CronJobSpec, path: &FieldPath, errors: &mut Errors) 
 }
 
 fn validate_zone(zone: &str, path: &FieldPath, errors: &mut Errors) {
-    let plain_name = zone.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'+' | b'/'));
     if zone.is_empty() {
         errors.push(FieldError::invalid(path, zone, "timeZone must be nil or non-empty string"));
     } else if zone.eq_ignore_ascii_case("local") {
@@ -271,7 +270,7 @@ fn validate_zone(zone: &str, path: &FieldPath, errors: &mut Errors) {
             zone,
             "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones",
         ));
-    } else if !plain_name {
+    } else if cron::zone(zone).is_none() {
         errors.push(FieldError::invalid(path, zone, &format!("unknown time zone {zone}")));
     }
 }

@@ -9,7 +9,6 @@ mod batch;
 mod certificate;
 mod cluster;
 mod config;
-mod cron;
 mod endpoint_slice;
 mod errors;
 mod event;
