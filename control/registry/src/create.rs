@@ -1,23 +1,26 @@
 //! Creating objects.
 
+use std::any::Any;
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use pal_resources::kinds::Created;
 use pal_resources::status::{StatusCause, StatusDetails};
 use pal_resources::{Reason, Resource, ResourceVersion, Status};
 use pal_store::{Entry, Guard, Key, Op, Snapshot};
 use serde_json::Value;
 
 use crate::admission::Scene;
+use crate::api_access::Access;
 use crate::form::Served;
-use crate::object::{Object, index_of, keep_index};
+use crate::object::{Object, index_of, index_to_keep};
 use crate::options::WriteOptions;
 use crate::ownership::{self, Tracker};
 use crate::quota::Use;
 use crate::registry::{ATTEMPTS, Registry, Tried, contended};
 use crate::service::{self, Claims};
 use crate::stored::Managed;
-use crate::{api_access, custom, key, meta, names, quota, restrict, wire};
+use crate::{custom, key, meta, names, quota, restrict, wire};
 
 /// How many generated names are tried before the client is told that none was free.
 const NAME_ATTEMPTS: usize = 8;
@@ -28,7 +31,11 @@ const OBJECT_GUARD: usize = 0;
 /// An object that is to be written.
 struct New {
     object: Value,
+    /// The same as its type, if it is to be handed on.
+    typed: Option<Box<dyn Any + Send + Sync>>,
     managed: Managed,
+    /// What a pod gets beside.
+    access: Option<Access>,
     /// Its name was made up.
     generated: bool,
 }
@@ -92,7 +99,7 @@ impl Registry {
         let scene = Scene { snapshot: &snapshot, resource, subresource: None, namespace };
         scene.fill(&mut body)?;
         let env = self.env();
-        let mut object = custom::create(resource, body, &env)?;
+        let Created { value: object, typed } = custom::create(resource, body, &env)?;
         options.admit(None, &object)?;
         scene.check(None, &object, options)?;
         // What nobody looks at any more, the store need not copy to change.
@@ -100,8 +107,9 @@ impl Registry {
         let managed = owners.unwrap_or_else(|| {
             Tracker::new(resource, None, options, env.now).created(&object, given.as_ref(), &absent)
         });
-        api_access::mount(&self.shared.store.applied(), resource, namespace, &mut object);
-        self.insert(resource, namespace, New { object, managed, generated }, options).await
+        // When everything else about it is settled, because none of it is its creator's.
+        let access = Access::of(&self.shared.store.applied(), resource, namespace, &object);
+        self.insert(resource, namespace, New { object, typed, managed, access, generated }, options).await
     }
 
     /// Writes an object that has passed everything that concerns it alone.
@@ -109,40 +117,42 @@ impl Registry {
         &self,
         resource: &Resource,
         namespace: Option<&str>,
-        new: New,
+        mut new: New,
         options: &WriteOptions,
     ) -> Result<Object, Status> {
-        let New { mut object, managed, generated } = new;
         let mut names_tried = 1;
         for _ in 0..ATTEMPTS {
-            match self.try_insert(resource, namespace, &object, &managed, options).await? {
+            match self.try_insert(resource, namespace, &mut new, options).await? {
                 Inserted::Done(created) => return Ok(created),
                 Inserted::Raced => {}
                 Inserted::Taken(key) => {
-                    let name = meta::text(&object, "name");
-                    if !generated {
+                    let name = meta::text(&new.object, "name");
+                    if !new.generated {
                         return Err(self.already_exists(resource, &key, name));
                     }
                     if names_tried == NAME_ATTEMPTS {
                         return Err(no_free_name(resource, name));
                     }
+                    new.typed = None;
+                    self.shared.made.forget(meta::text(&new.object, "uid"));
                     names_tried += 1;
-                    let next = names::generated(meta::text(&object, "generateName"));
-                    meta::metadata_mut(&mut object)?.insert("name".to_owned(), next.into());
+                    let next = names::generated(meta::text(&new.object, "generateName"));
+                    meta::metadata_mut(&mut new.object)?.insert("name".to_owned(), next.into());
                 }
             }
         }
-        Err(contended(resource, meta::text(&object, "name")))
+        Err(contended(resource, meta::text(&new.object, "name")))
     }
 
     async fn try_insert(
         &self,
         resource: &Resource,
         namespace: Option<&str>,
-        object: &Value,
-        managed: &Managed,
+        new: &mut New,
         options: &WriteOptions,
     ) -> Result<Inserted, Status> {
+        let New { object, typed, managed, access, .. } = new;
+        let object = &*object;
         let name = meta::text(object, "name");
         let key = key::of(resource, namespace, name);
         let mut snapshot = self.shared.store.applied();
@@ -169,10 +179,18 @@ impl Registry {
         };
         // What nobody looks at any more, the store need not copy to change.
         drop(snapshot);
-        let encoded = wire::encode(resource, &object, managed, self.shared.config.object_limit_bytes)?;
+        let encoded =
+            wire::encode_with(resource, &object, managed, access.as_ref(), self.shared.config.object_limit_bytes)?;
         if options.dry_run {
             let version = ResourceVersion(0);
-            let json = wire::present(&resource.kind, &resource.api_version(), &object, managed, version)?;
+            let json = wire::present_with(
+                &resource.kind,
+                &resource.api_version(),
+                &object,
+                managed,
+                access.as_ref(),
+                version,
+            )?;
             return Ok(Inserted::Done(Object::made(json, version)));
         }
         let mut guards = vec![Guard::Absent(key.clone())];
@@ -185,10 +203,11 @@ impl Registry {
         if let Some(namespace) = namespace.filter(|_| quota::is_quota(resource)) {
             ops.push(quota::changed(namespace));
         }
-        match self.commit(guards, ops).await? {
-            Tried::Committed { entries, .. } => {
-                Ok(Inserted::Done(custom::shown(resource, first(entries, resource, &object)?)))
-            }
+        if let Some(typed) = typed.take() {
+            self.shared.made.put(meta::text(&object, "uid"), typed);
+        }
+        match self.commit_known(guards, ops, index_to_keep(resource, &object)).await? {
+            Tried::Committed { entries, .. } => Ok(Inserted::Done(custom::shown(resource, first(entries)?))),
             Tried::Refused { guard: OBJECT_GUARD } => Ok(Inserted::Taken(key)),
             Tried::Refused { .. } => Ok(Inserted::Raced),
         }
@@ -221,12 +240,10 @@ impl Registry {
     }
 }
 
-/// The entry of a transaction's first put, which wrote that value of the resource.
-pub(crate) fn first(entries: Vec<Option<Arc<Entry>>>, resource: &Resource, written: &Value) -> Result<Object, Status> {
+/// The entry of a transaction's first put.
+pub(crate) fn first(entries: Vec<Option<Arc<Entry>>>) -> Result<Object, Status> {
     let entry = entries.into_iter().next().flatten();
-    let entry = entry.ok_or_else(|| Status::internal("the store returned no entry for a write"))?;
-    keep_index(&entry, resource, written);
-    Ok(Object::stored(entry))
+    entry.map(Object::stored).ok_or_else(|| Status::internal("the store returned no entry for a write"))
 }
 
 /// Gives the object a name if it only has the beginning of one. Whether it did.

@@ -12,7 +12,7 @@
 //! | `ownership`, `applying` | who owns the fields, server-side apply |
 //! | `restrict` | what nodes may not write of themselves |
 //! | `bootstrap` | the objects that every cluster begins with |
-//! | `typed` | all of it for a k8s-openapi type |
+//! | `typed`, `made` | all of it for a k8s-openapi type; new objects that need not be parsed |
 //! | `object`, `wire`, `stored`, `key`, `meta`, `names` | objects as bytes, keys and values |
 
 mod admission;
@@ -30,6 +30,7 @@ mod held;
 mod key;
 mod lifecycle;
 mod list;
+mod made;
 mod meta;
 mod names;
 mod object;
@@ -53,6 +54,8 @@ pub use bootstrap::Bootstrap;
 pub use config::{Cidr, Config};
 pub use eviction::budget_chooses;
 pub use held::Held;
+pub use made::Made;
+pub use names::random_uuid;
 pub use object::{Index, Object, Owner};
 pub use options::{
     Actor, Admission, Binding, DeleteOptions, Deletion, List, ListOptions, Patch, PatchKind, Patched, Preconditions,

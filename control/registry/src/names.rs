@@ -23,6 +23,12 @@ pub(crate) fn generated(base: &str) -> String {
     name
 }
 
+/// A random UUID (RFC 9562, version 4). From this thread's generator: a look at the system's costs as much as an object's
+/// defaults.
+pub fn random_uuid() -> String {
+    uuid::Builder::from_random_bytes(rand::random()).into_uuid().to_string()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

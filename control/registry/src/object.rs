@@ -69,6 +69,11 @@ impl Object {
         }
     }
 
+    /// Whether it was stored like this when it was created.
+    pub(crate) fn is_first_version(&self) -> bool {
+        matches!(&self.0, Form::Stored(entry) if entry.created() == entry.modified())
+    }
+
     /// What selectors and controllers ask of it. Read once and kept with the stored object.
     pub fn index(&self) -> &Index {
         match &self.0 {
@@ -132,12 +137,11 @@ pub(crate) fn index_of(entry: &Entry) -> &Index {
     })
 }
 
-/// Gives an entry that was written a moment ago its index, so that nobody has to parse it for that. Events are left out: they
-/// are many, and their index is seldom asked for.
-pub(crate) fn keep_index(entry: &Entry, resource: &Resource, written: &Value) {
-    if resource.custom.is_none() && resource.kind != "Event" {
-        entry.memo(|_| Index::of(Some(resource), written));
-    }
+/// The index of an object that is about to be written, to be kept with it. Events are left out: they are many, and their
+/// index is seldom asked for.
+pub(crate) fn index_to_keep(resource: &Resource, written: &Value) -> Option<Index> {
+    let is_asked_for = resource.custom.is_none() && resource.kind != "Event";
+    is_asked_for.then(|| Index::of(Some(resource), written))
 }
 
 /// One of an object's owners.

@@ -93,13 +93,12 @@ impl<'a> Tracker<'a> {
 
 /// The managers that are stored; none where they cannot be read.
 pub(crate) fn read(managed: &Managed) -> Managers {
-    managed.as_ref().and_then(|text| Managers::from_json(text.get()).ok()).unwrap_or_default()
+    managed.as_ref().and_then(|text| Managers::from_json(text).ok()).unwrap_or_default()
 }
 
 /// Whether both say the same but for times: a write that would change times alone changes nothing.
 pub(crate) fn is_unchanged(old: &Managed, new: &Managed) -> bool {
-    let text = |managed: &Managed| managed.as_ref().map(|text| text.get().to_owned());
-    text(old) == text(new) || old.is_some() == new.is_some() && read(old).owns_same(&read(new))
+    old == new || old.is_some() == new.is_some() && read(old).owns_same(&read(new))
 }
 
 /// Takes from a body what it says of managers.

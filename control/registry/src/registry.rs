@@ -6,13 +6,15 @@ use jiff::Timestamp;
 use pal_resources::kinds::Env;
 use pal_resources::status::StatusDetails;
 use pal_resources::{Reason, Resource, Status, Uid};
-use pal_store::{Entry, Guard, Op, Outcome, Revision, Store, StoreError, Txn};
+use pal_store::{Entry, Guard, Memo, Op, Outcome, Revision, Store, StoreError, Txn};
 
 use crate::config::Config;
 use crate::custom::Keeper;
+use crate::made::Made;
+use crate::object::Index;
 use crate::pages::Pages;
 use crate::quota::Lines;
-use crate::wire;
+use crate::{names, wire};
 
 /// How often a write is tried again because something it depends on was written in between. Each round someone else's
 /// write succeeded, so this many in a row means a storm that the client should wait out.
@@ -30,6 +32,7 @@ pub(crate) struct Shared {
     pub pages: Pages,
     pub lines: Lines,
     pub definitions: Keeper,
+    pub made: Made,
 }
 
 /// What became of a transaction that the store accepted for trial.
@@ -48,8 +51,8 @@ impl Registry {
     /// A registry over that store.
     pub fn new(store: Store, config: Config) -> Self {
         let pages = Pages::new(config.continue_snapshots, config.continue_ttl);
-        let (lines, definitions) = (Lines::default(), Keeper::default());
-        Self { shared: Arc::new(Shared { store, config, pages, lines, definitions }) }
+        let (lines, definitions, made) = (Lines::default(), Keeper::default(), Made::default());
+        Self { shared: Arc::new(Shared { store, config, pages, lines, definitions, made }) }
     }
 
     /// What the registry was told.
@@ -60,6 +63,11 @@ impl Registry {
     /// The store below, for readiness checks and figures.
     pub fn store(&self) -> &Store {
         &self.shared.store
+    }
+
+    /// What was created here a moment ago, as its type.
+    pub fn made(&self) -> &Made {
+        &self.shared.made
     }
 
     /// Whether this server, which stood at `seen`, had not applied all that was answered by then. It has when this returns.
@@ -75,13 +83,25 @@ impl Registry {
     pub(crate) fn env(&self) -> Env {
         Env {
             now: Timestamp::now(),
-            uid: Uid(uuid::Uuid::new_v4().to_string()),
+            uid: Uid(names::random_uuid()),
             toleration_seconds: self.shared.config.toleration_seconds,
         }
     }
 
     pub(crate) async fn commit(&self, guards: Vec<Guard>, ops: Vec<Op>) -> Result<Tried, Status> {
-        match self.shared.store.commit(Txn { guards, ops }).await.map_err(|error| store_failure(&error))? {
+        self.commit_known(guards, ops, None).await
+    }
+
+    /// The same; `index` is that of the object which the first operation writes, so that nobody has to parse it for that.
+    pub(crate) async fn commit_known(
+        &self,
+        guards: Vec<Guard>,
+        ops: Vec<Op>,
+        index: Option<Index>,
+    ) -> Result<Tried, Status> {
+        let memo = index.map(|index| Box::new(index) as Memo);
+        let outcome = self.shared.store.commit_with(Txn { guards, ops }, memo).await;
+        match outcome.map_err(|error| store_failure(&error))? {
             Outcome::Committed { revision, entries } => Ok(Tried::Committed { revision, entries }),
             Outcome::Refused { guard, .. } => Ok(Tried::Refused { guard }),
         }

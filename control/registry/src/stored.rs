@@ -9,8 +9,8 @@ use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-/// An object's `metadata.managedFields` as JSON.
-pub(crate) type Managed = Option<Box<RawValue>>;
+/// An object's `metadata.managedFields` as JSON, read or written by the same code: it is valid.
+pub(crate) type Managed = Option<Box<str>>;
 
 /// The field's name.
 pub(crate) const MANAGED_FIELDS: &str = "managedFields";
@@ -42,7 +42,7 @@ impl Stored {
         let mut value = self.value.clone();
         if let (Some(managed), Some(metadata)) =
             (&self.managed, value.get_mut("metadata").and_then(Value::as_object_mut))
-            && let Ok(managed) = serde_json::from_str(managed.get())
+            && let Ok(managed) = serde_json::from_str(managed)
         {
             metadata.insert(MANAGED_FIELDS.to_owned(), managed);
         }
@@ -52,7 +52,7 @@ impl Stored {
 
 /// The text of managers as it is stored; `None` where there are none.
 pub(crate) fn managed(text: String) -> Managed {
-    if text.is_empty() { None } else { RawValue::from_string(text).ok() }
+    (!text.is_empty()).then(|| text.into_boxed_str())
 }
 
 /// A stored object's bytes without its managers, which are as large as the rest and of no use to most readers.
@@ -171,7 +171,8 @@ impl<'de> Visitor<'de> for Metadata<'_> {
         let mut fields = Map::new();
         while let Some(name) = map.next_key::<String>()? {
             if name == MANAGED_FIELDS {
-                *self.managed = Some(map.next_value::<Box<RawValue>>()?).filter(|text| text.get() != "null");
+                let text = map.next_value::<Box<RawValue>>()?;
+                *self.managed = (text.get() != "null").then(|| text.into());
             } else {
                 fields.insert(name, map.next_value()?);
             }
@@ -192,7 +193,7 @@ mod tests {
             r#"{"kind":"A","metadata":{"name":"a","managedFields":[{"manager":"m" }]},"spec":{"managedFields":[1]}}"#;
         let stored = Stored::read(text.as_bytes()).expect("an object");
         assert_eq!(stored.value, json!({"kind": "A", "metadata": {"name": "a"}, "spec": {"managedFields": [1]}}));
-        assert_eq!(stored.managed.as_ref().map(|managed| managed.get()), Some(r#"[{"manager":"m" }]"#));
+        assert_eq!(stored.managed.as_deref(), Some(r#"[{"manager":"m" }]"#));
         assert_eq!(stored.whole(), serde_json::from_str::<Value>(text).expect("JSON"));
     }
 

@@ -11,7 +11,7 @@ use crate::admission::Scene;
 use crate::create::first;
 use crate::form::Served;
 use crate::lifecycle::{self, Outcome};
-use crate::object::{Object, index_of, unreadable};
+use crate::object::{Object, index_of, index_to_keep, unreadable};
 use crate::options::{Deletion, WriteOptions};
 use crate::ownership::{self, Tracker};
 use crate::quota::Use;
@@ -243,9 +243,9 @@ impl Registry {
         if quota::is_quota(resource) && new["spec"] != old.value["spec"] {
             ops.push(quota::changed(home));
         }
-        match self.commit(guards, ops).await? {
+        match self.commit_known(guards, ops, index_to_keep(resource, &new)).await? {
             Tried::Committed { entries, .. } => {
-                Ok(Some(Deletion { object: custom::shown(resource, first(entries, resource, &new)?), gone: false }))
+                Ok(Some(Deletion { object: custom::shown(resource, first(entries)?), gone: false }))
             }
             Tried::Refused { .. } => Ok(None),
         }

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use pal_resources::{Reason, Resource, ResourceVersion, Status};
 use serde_json::{Map, Value};
 
+use crate::api_access::Access;
 use crate::custom;
 use crate::stored::{MANAGED_FIELDS, Managed};
 
@@ -24,12 +25,23 @@ pub(crate) fn encode(
     managed: &Managed,
     limit_bytes: usize,
 ) -> Result<Encoded, Status> {
+    encode_with(resource, object, managed, None, limit_bytes)
+}
+
+/// [`encode`] with what a new pod gets beside.
+pub(crate) fn encode_with(
+    resource: &Resource,
+    object: &Value,
+    managed: &Managed,
+    access: Option<&Access>,
+    limit_bytes: usize,
+) -> Result<Encoded, Status> {
     let mut bytes = Vec::with_capacity(2048);
     head(&mut bytes, &resource.kind, &custom::stored_version(resource));
     bytes.extend_from_slice(VERSION_FIELD);
     let revision_at = u32::try_from(bytes.len()).map_err(Status::internal)?;
     bytes.push(b'"');
-    tail(&mut bytes, object, managed, true)?;
+    tail(&mut bytes, object, managed, access, true)?;
     if bytes.len() > limit_bytes {
         return Err(too_large(limit_bytes));
     }
@@ -44,6 +56,18 @@ pub(crate) fn present(
     managed: &Managed,
     version: ResourceVersion,
 ) -> Result<Bytes, Status> {
+    present_with(kind, api_version, object, managed, None, version)
+}
+
+/// [`present`] with what a new pod gets beside.
+pub(crate) fn present_with(
+    kind: &str,
+    api_version: &str,
+    object: &Value,
+    managed: &Managed,
+    access: Option<&Access>,
+    version: ResourceVersion,
+) -> Result<Bytes, Status> {
     let mut bytes = Vec::with_capacity(1024);
     head(&mut bytes, kind, api_version);
     let versioned = version != ResourceVersion(0);
@@ -52,7 +76,7 @@ pub(crate) fn present(
         bytes.extend_from_slice(version.to_string().as_bytes());
         bytes.push(b'"');
     }
-    tail(&mut bytes, object, managed, versioned)?;
+    tail(&mut bytes, object, managed, access, versioned)?;
     Ok(bytes.into())
 }
 
@@ -79,7 +103,13 @@ fn head(bytes: &mut Vec<u8>, kind: &str, api_version: &str) {
 }
 
 /// The rest of metadata with the managers last, its brace, and the other fields.
-fn tail(bytes: &mut Vec<u8>, object: &Value, managed: &Managed, mut follows: bool) -> Result<(), Status> {
+fn tail(
+    bytes: &mut Vec<u8>,
+    object: &Value,
+    managed: &Managed,
+    access: Option<&Access>,
+    mut follows: bool,
+) -> Result<(), Status> {
     let empty = Map::new();
     let metadata = object["metadata"].as_object().unwrap_or(&empty);
     for (name, value) in metadata {
@@ -93,19 +123,25 @@ fn tail(bytes: &mut Vec<u8>, object: &Value, managed: &Managed, mut follows: boo
             bytes.push(b',');
         }
         bytes.extend_from_slice(b"\"managedFields\":");
-        bytes.extend_from_slice(managed.get().as_bytes());
+        bytes.extend_from_slice(managed.as_bytes());
     }
     bytes.push(b'}');
     for (name, value) in object.as_object().unwrap_or(&empty) {
-        if !matches!(name.as_str(), "kind" | "apiVersion" | "metadata") {
-            field(bytes, name, value, true)?;
+        match (name.as_str(), value, access) {
+            ("kind" | "apiVersion" | "metadata", ..) => {}
+            ("spec", Value::Object(spec), Some(access)) => {
+                bytes.extend_from_slice(b",\"spec\":");
+                access.write_spec(bytes, spec)?;
+            }
+            _ => field(bytes, name, value, true)?,
         }
     }
     bytes.push(b'}');
     Ok(())
 }
 
-fn field(bytes: &mut Vec<u8>, name: &str, value: &Value, follows: bool) -> Result<(), Status> {
+/// A field and its value.
+pub(crate) fn field(bytes: &mut Vec<u8>, name: &str, value: &Value, follows: bool) -> Result<(), Status> {
     if follows {
         bytes.push(b',');
     }

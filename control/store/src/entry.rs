@@ -8,6 +8,9 @@ use bytes::Bytes;
 
 use crate::key::{Key, Revision};
 
+/// What the store's user keeps with an entry, see [`Entry::memo`].
+pub type Memo = Box<dyn Any + Send + Sync>;
+
 /// One version of one key's value. Always shared behind an `Arc`, never changed.
 pub struct Entry {
     key: Key,
@@ -15,7 +18,7 @@ pub struct Entry {
     created: Revision,
     modified: Revision,
     revision_at: Option<u32>,
-    memo: OnceLock<Box<dyn Any + Send + Sync>>,
+    memo: OnceLock<Memo>,
 }
 
 impl Entry {
@@ -87,6 +90,13 @@ impl Entry {
         let memo = self.memo.get_or_init(|| Box::new(make(&self.value)));
         // The store's user derives one type from its entries, so the stored type is the asked one.
         memo.downcast_ref::<T>().expect("one type of memo per store")
+    }
+}
+
+impl Entry {
+    /// Takes what its writer made of the value before it was written, unless something was made meanwhile.
+    pub(crate) fn keep(&self, memo: Memo) {
+        let _ = self.memo.set(memo);
     }
 }
 

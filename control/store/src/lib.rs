@@ -70,7 +70,7 @@ mod watch;
 
 pub use backup::{Backup, BackupInfo};
 pub use config::{Identity, Start, StoreConfig, Timing};
-pub use entry::Entry;
+pub use entry::{Entry, Memo};
 pub use error::{StoreError, WatchError};
 pub use history::{Change, Event};
 pub use key::{Key, Revision};

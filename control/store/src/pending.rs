@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::core::{LEADERLESS, Reply};
+use crate::entry::Memo;
 use crate::error::StoreError;
 use crate::members::Change;
 use crate::mvcc::State;
@@ -37,7 +38,7 @@ impl Budget {
 
     /// A write's share; one write may always wait, however large.
     pub fn take(self: &Arc<Budget>, bytes: usize) -> Result<Share, StoreError> {
-        let share = Share { budget: self.clone(), bytes };
+        let share = Share { budget: self.clone(), bytes, memo: None };
         let writes = self.writes.fetch_add(1, Ordering::Relaxed);
         let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
         if writes > 0 && (writes >= self.most_writes || before + bytes > self.most_bytes) {
@@ -52,6 +53,8 @@ impl Budget {
 pub(crate) struct Share {
     budget: Arc<Budget>,
     bytes: usize,
+    /// What the writer made of the first value that it puts, to be kept with that.
+    pub memo: Option<Memo>,
 }
 
 impl Drop for Share {

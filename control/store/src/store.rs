@@ -16,6 +16,7 @@ use crate::core::{Core, FOUNDED_AT, Parts, founding_state};
 use crate::directory::Directory;
 use crate::disk::Disk;
 use crate::driver::{Arrival, Driver, Request, reporter};
+use crate::entry::Memo;
 use crate::error::{StoreError, WatchError};
 use crate::files::Files;
 use crate::history::Limits;
@@ -82,13 +83,14 @@ impl Store {
         result.await.map_err(|_| StoreError::Closed)?
     }
 
-    /// Hands a valid transaction's bytes in.
-    pub(crate) fn submit(&self, data: Bytes) -> Result<Receipt, StoreError> {
+    /// Hands a valid transaction's bytes in. `memo` is kept with the first entry that it puts.
+    pub(crate) fn submit(&self, data: Bytes, memo: Option<Memo>) -> Result<Receipt, StoreError> {
         let (size, limit) = (data.len(), self.0.max_txn_bytes);
         if size > limit {
             return Err(StoreError::TooLarge { size, limit });
         }
-        let share = self.0.budget.take(size)?;
+        let mut share = self.0.budget.take(size)?;
+        share.memo = memo;
         let (reply, outcome) = oneshot::channel();
         self.ask(Request::Commit { data, share, reply })?;
         Ok(Receipt(outcome))
@@ -96,8 +98,14 @@ impl Store {
 
     /// Carries out a transaction. It is durable when this returns. Dropping the future does not take the write back.
     pub async fn commit(&self, txn: Txn) -> Result<Outcome, StoreError> {
+        self.commit_with(txn, None).await
+    }
+
+    /// The same; `memo` is kept with the first entry that the transaction puts, before anybody sees that, so that nobody has
+    /// to derive it (see [`Entry::memo`](crate::Entry::memo)).
+    pub async fn commit_with(&self, txn: Txn, memo: Option<Memo>) -> Result<Outcome, StoreError> {
         txn.validate()?;
-        self.submit(encode_txn(&txn).into())?.outcome().await
+        self.submit(encode_txn(&txn).into(), memo)?.outcome().await
     }
 
     /// What this server has applied.

@@ -45,6 +45,22 @@ fn copy(from: &Path, to: &Path) {
 }
 
 #[tokio::test]
+async fn what_a_writer_made_of_its_value_is_there_before_anybody_sees_that() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(config(dir.path())).await.unwrap();
+    let mut watcher = store.watch("a/", Revision(0)).unwrap();
+    let txn = Txn { guards: vec![Guard::Absent("a/1".into())], ops: vec![put("a/1", "one"), put("a/2", "other")] };
+    store.commit_with(txn.clone(), Some(Box::new(7_usize))).await.unwrap();
+    // Refused: what is there keeps what is its own.
+    store.commit_with(txn, Some(Box::new(8_usize))).await.unwrap();
+    for expected in [7, 5] {
+        let event = watcher.next().await.unwrap();
+        assert_eq!(*event.entry().memo(|value| value.len()), expected, "{:?}", event.key());
+    }
+    store.close().await;
+}
+
+#[tokio::test]
 async fn a_commit_can_be_read_at_once_and_carries_its_revision() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(config(dir.path())).await.unwrap();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::entry::Entry;
+use crate::entry::{Entry, Memo};
 use crate::error::StoreError;
 use crate::key::{Key, Revision};
 
@@ -112,6 +112,17 @@ pub enum Outcome {
         /// What its key holds.
         current: Option<Arc<Entry>>,
     },
+}
+
+impl Outcome {
+    /// Has the first entry that was put keep what its writer made of the value.
+    pub(crate) fn keep(&self, memo: Memo) {
+        if let Outcome::Committed { entries, .. } = self
+            && let Some(Some(entry)) = entries.first()
+        {
+            entry.keep(memo);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use pal_registry::Object;
 use pal_registry::custom::Definitions;
+use pal_registry::{Made, Object};
 use pal_resources::{ResourceRef, ResourceVersion, resource};
 
 use super::known::{Known, Uid, Whole};
@@ -34,6 +34,8 @@ pub(super) struct Change {
 
 #[derive(Debug, Default)]
 pub(super) struct Cache {
+    /// What need not be parsed.
+    made: Made,
     /// The custom resources that there are, for what owner references name.
     definitions: Arc<Definitions>,
     resources: Vec<ResourceRef>,
@@ -57,8 +59,9 @@ pub(super) struct Cache {
 }
 
 impl Cache {
-    pub(super) fn new(resources: &[ResourceRef]) -> Self {
+    pub(super) fn new(resources: &[ResourceRef], made: Made) -> Self {
         Self {
+            made,
             ids: resources.iter().map(id).collect(),
             told: vec![ResourceVersion(0); resources.len()],
             objects: vec![BTreeMap::new(); resources.len()],
@@ -180,11 +183,12 @@ impl Cache {
 
     fn insert(&mut self, address: Address, object: &Object) -> Option<Change> {
         let known = self.get(&address);
+        let is_known = known.is_some();
         if known.is_some_and(|known| object.version() <= known.version()) {
             return None;
         }
-        let after = Known::of(&self.resources[address.0], object);
-        let before = self.remove(address.clone()).and_then(|change| change.before);
+        let after = Known::of(&self.resources[address.0], object, &self.made);
+        let before = if is_known { self.remove(address.clone()).and_then(|change| change.before) } else { None };
         self.link(&address, &after);
         let (resource, (namespace, name)) = &address;
         let homes = self.objects.get_mut(*resource)?;

@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::ClusterRole;
-use pal_registry::Object;
+use pal_registry::{Made, Object};
 use pal_resources::{Resource, ResourceVersion};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -69,7 +69,7 @@ pub(super) enum Whole {
 
 impl Whole {
     /// Reads what controllers look at of an object; of one that cannot be read, nothing.
-    fn of(resource: &Resource, object: &Object) -> Self {
+    fn of(resource: &Resource, object: &Object, made: &Made) -> Self {
         fn whole<K: DeserializeOwned>(object: &Object, make: fn(K) -> Whole) -> Whole {
             match object.parse::<K>() {
                 Ok(parsed) => make(parsed),
@@ -80,7 +80,10 @@ impl Whole {
             }
         }
         match (&*resource.group, &*resource.kind) {
-            ("", "Pod") => whole(object, |pod| Whole::Pod(Arc::new(lean(pod)))),
+            ("", "Pod") => match made.take(object) {
+                Some(pod) => Whole::Pod(Arc::new(lean(pod))),
+                None => whole(object, |pod| Whole::Pod(Arc::new(lean(pod)))),
+            },
             ("apps", "ReplicaSet") => whole(object, |parsed| Whole::ReplicaSet(Arc::new(parsed))),
             ("apps", "Deployment") => whole(object, |parsed| Whole::Deployment(Arc::new(parsed))),
             ("", "ReplicationController") => whole(object, |parsed| Whole::Controller(Arc::new(parsed))),
@@ -133,8 +136,8 @@ pub(super) struct Known {
 }
 
 impl Known {
-    pub(super) fn of(resource: &Resource, object: &Object) -> Self {
-        Self { object: object.clone(), whole: Whole::of(resource, object) }
+    pub(super) fn of(resource: &Resource, object: &Object, made: &Made) -> Self {
+        Self { object: object.clone(), whole: Whole::of(resource, object, made) }
     }
 
     pub(super) fn object(&self) -> &Object {

@@ -106,7 +106,7 @@ pub(crate) fn start(registry: Registry, options: Options, tasks: &Tasks<'_>) -> 
     tasks.spawn(writer.run(stop.clone()));
     let options = Arc::new(options);
     let driver = Driver {
-        cache: Cache::new(&resources),
+        cache: Cache::new(&resources, registry.made().clone()),
         queue: WorkQueue::new(options.figures.clone()),
         placer: Placer::new(registry.clone(), recorder.clone(), options.figures.clone()),
         looker: Looker {

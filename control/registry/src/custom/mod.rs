@@ -12,7 +12,7 @@ mod definition;
 mod definitions;
 mod kind;
 
-use pal_resources::kinds::{self, Env};
+use pal_resources::kinds::{self, Created, Env};
 use pal_resources::{Resource, ResourceRef, Status, resource};
 use serde_json::Value;
 
@@ -58,12 +58,13 @@ impl Registry {
 }
 
 /// [`kinds::create`] for any resource.
-pub(crate) fn create(resource: &Resource, object: Value, env: &Env) -> Result<Value, Status> {
-    match kind_of(resource) {
-        Some(kind) => kind.create(resource, object, env),
-        None if is_definition(resource) => definition::create(resource, object, env),
-        None => kinds::create(resource, object, env),
-    }
+pub(crate) fn create(resource: &Resource, object: Value, env: &Env) -> Result<Created, Status> {
+    let value = match kind_of(resource) {
+        Some(kind) => kind.create(resource, object, env)?,
+        None if is_definition(resource) => definition::create(resource, object, env)?,
+        None => return kinds::create_typed(resource, object, env),
+    };
+    Ok(Created { value, typed: None })
 }
 
 /// [`kinds::update`] for any resource.

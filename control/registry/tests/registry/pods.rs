@@ -1,8 +1,9 @@
 //! Pods: admission, binding, eviction.
 
+use k8s_openapi::api::core::v1::Pod;
 use pal_registry::{Binding, DeleteOptions};
 use pal_resources::Uid;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, by_test, pod};
 
@@ -83,4 +84,41 @@ async fn an_eviction_deletes() {
     let deletion = cluster.registry.evict("default", "a", &options).await.expect("evicted");
     assert!(!deletion.gone && deletion.object.index().deleting);
     assert_eq!(cluster.registry.evict("default", "b", &options).await.expect_err("none").code, 404);
+}
+
+#[tokio::test]
+async fn a_new_pod_is_handed_on_once_as_what_its_text_says() {
+    let cluster = Cluster::start().await;
+    let body = |spec: Value| {
+        let metadata = json!({"generateName": "web-", "labels": {"app": "web"}, "annotations": {"a": "b"}});
+        let mut body = json!({"metadata": metadata, "spec": spec});
+        body["spec"]["containers"] = json!([{
+            "name": "web", "image": "web:v1", "ports": [{"containerPort": 80}],
+            "resources": {"requests": {"cpu": "1500m"}, "limits": {"memory": "1Gi"}},
+            "readinessProbe": {"httpGet": {"port": "web"}}
+        }]);
+        body
+    };
+    for spec in [
+        json!({}),
+        json!({"schedulingGates": [{"name": "example.com/wait"}], "restartPolicy": "Never"}),
+        json!({"volumes": [{"name": "v", "emptyDir": {}}], "tolerations": [{"operator": "Exists"}]}),
+    ] {
+        let made = cluster.create("pods", body(spec.clone())).await.expect("a pod");
+        let mut text: Pod = made.parse().expect("a pod");
+        let mut taken: Pod = cluster.registry.made().take(&made).expect("it was not asked for yet");
+        for pod in [&mut text, &mut taken] {
+            let spec = pod.spec.as_mut().expect("a spec");
+            let is_own = |name: &str| name.starts_with("kube-api-access-");
+            spec.volumes.iter_mut().for_each(|volumes| volumes.retain(|volume| !is_own(&volume.name)));
+            spec.volumes.take_if(|volumes| volumes.is_empty());
+            spec.containers.iter_mut().for_each(|container| container.volume_mounts = None);
+        }
+        assert_eq!(taken, text, "{spec}");
+        assert!(cluster.registry.made().take::<Pod>(&made).is_none(), "it is handed out once");
+    }
+    let made = cluster.create("pods", body(json!({}))).await.expect("a pod");
+    let change = json!({"metadata": {"labels": {"app": "other"}}});
+    let changed = cluster.merge("pods", None, made.name(), change).await.expect("a pod");
+    assert!(cluster.registry.made().take::<Pod>(&changed).is_none(), "it is another one now");
 }

@@ -1,5 +1,8 @@
 //! The order in which a write runs through a kind's decisions.
 
+use std::any::Any;
+
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -60,6 +63,18 @@ pub(super) trait Kind: Serialize + DeserializeOwned {
     fn wants_other(&self, _old: &Self) -> bool {
         false
     }
+
+    /// The new object, where somebody has use for it.
+    fn handed_on(self) -> Option<Box<dyn Any + Send + Sync>> {
+        None
+    }
+}
+
+/// A new object, as it is stored.
+pub struct Created {
+    pub value: Value,
+    /// The same as its k8s-openapi type, of a kind that is read again as soon as it is written: a pod.
+    pub typed: Option<Box<dyn Any + Send + Sync>>,
 }
 
 /// The subresources whose writes are writes of the whole object, and may change what an update may not:
@@ -108,14 +123,15 @@ macro_rules! keeps_status {
 pub(super) use keeps_status;
 
 /// A new object, as it is stored.
-pub(super) fn create<K: Kind>(resource: &Resource, object: Value, env: &Env) -> Result<Value, Status> {
+pub(super) fn create<K: Kind>(resource: &Resource, object: Value, env: &Env) -> Result<Created, Status> {
     let mut object: K = typed(resource, object)?;
     object.fill();
     object.prepare_create(env);
     let metadata = object.meta_mut();
     meta::normalize(metadata);
     metadata.uid = Some(env.uid.0.clone());
-    metadata.creation_timestamp = Some(Time(env.now));
+    // As its text will have it.
+    metadata.creation_timestamp = Timestamp::from_second(env.now.as_second()).ok().map(Time);
     metadata.deletion_timestamp = None;
     metadata.deletion_grace_period_seconds = None;
     metadata.self_link = None;
@@ -125,7 +141,8 @@ pub(super) fn create<K: Kind>(resource: &Resource, object: Value, env: &Env) -> 
     meta::validate(resource, object.meta(), K::name_faults, &mut errors);
     object.validate(&mut errors);
     object.validate_create(&mut errors);
-    finish(resource, &object, errors)
+    let value = finish(resource, &object, errors)?;
+    Ok(Created { value, typed: object.handed_on() })
 }
 
 /// An updated object, as it is stored.

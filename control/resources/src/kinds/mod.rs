@@ -58,6 +58,7 @@ use crate::{Resource, Status, Uid};
 use loose::Loose;
 
 pub use fields::{field_labels, selectable};
+pub use kind::Created;
 pub use scale::{apply_scale, scale_of};
 
 /// Everything that a decision may know beside the object.
@@ -155,9 +156,14 @@ macro_rules! by_kind {
 ///
 /// `generateName` is resolved by the caller before, and `metadata.namespace` is filled in from the path.
 pub fn create(resource: &Resource, object: Value, env: &Env) -> Result<Value, Status> {
+    create_typed(resource, object, env).map(|created| created.value)
+}
+
+/// [`create`], and the object as its type where that is handed on.
+pub fn create_typed(resource: &Resource, object: Value, env: &Env) -> Result<Created, Status> {
     if !resource.verbs.contains(&"get") {
         // A review is answered and not stored: it has no name.
-        return Ok(object);
+        return Ok(Created { value: object, typed: None });
     }
     by_kind!(resource, create(resource, object, env))
 }

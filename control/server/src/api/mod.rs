@@ -242,17 +242,17 @@ impl Api {
                 if let Some(mount) = self.config.mounts.iter().find(|mount| path.starts_with(&mount.prefix)) {
                     let mut request = Request::from_parts(parts.clone(), take(unread)?);
                     request.extensions_mut().insert(call.user.clone());
-                    return Ok(mount.handler.call(request).await);
+                    return Ok(Box::pin(mount.handler.call(request)).await);
                 }
                 if cluster::answers(&path) {
-                    return cluster::answer(&call, peer.from, &path, take(unread)?).await;
+                    return Box::pin(cluster::answer(&call, peer.from, &path, take(unread)?)).await;
                 }
                 call.accepted = match accept::accept(&parts.headers, query.pretty(), Offers::Documents) {
                     // Plain text is one form only: whoever asks for it gets it.
                     Err(_) if discovery::plain(&path, &parts.headers) => Accepted::default(),
                     outcome => outcome?,
                 };
-                discovery::answer(&call, &path).await
+                Box::pin(discovery::answer(&call, &path)).await
             }
             Route::Resource(path) => {
                 let watch = path.watch || query.flag("watch");
@@ -275,7 +275,8 @@ impl Api {
                 if let Some(stream) = call.streaming(&at) {
                     // A stream has limits of its own.
                     drop(ticket);
-                    return Ok(reply::warn(stream_answer(&call, &at, stream, take(unread)?).await?, &warnings));
+                    let answer = Box::pin(stream_answer(&call, &at, stream, take(unread)?)).await;
+                    return Ok(reply::warn(answer?, &warnings));
                 }
                 let work = call.place.beside(dispatch(&call, &at, take(unread)?));
                 let done = tokio::time::timeout(call.time_limit(), work).await.unwrap_or_else(|_| Err(timed_out()));
@@ -301,22 +302,24 @@ async fn stream_answer(call: &Call<'_>, at: &At, stream: Streaming, body: Incomi
     }
 }
 
+/// What is seldom asked for has a box of its own: the state of every request is as large as the largest, and is moved some
+/// times.
 async fn dispatch(call: &Call<'_>, at: &At, body: Incoming) -> Result<Response<Body>, Status> {
     match (at.verb, at.subresource()) {
-        ("create", Some("binding")) => subresources::bind(call, at, body).await,
-        ("create", None) if subresources::binds(&at.resource) => subresources::bind(call, at, body).await,
-        ("create", Some("eviction")) => subresources::evict(call, at, body).await,
-        ("create", Some("token")) => token::request(call, at, body).await,
-        ("create", None) if reviews::reviewed(&at.resource) => reviews::answer(call, at, body).await,
+        ("create", Some("binding")) => Box::pin(subresources::bind(call, at, body)).await,
+        ("create", None) if subresources::binds(&at.resource) => Box::pin(subresources::bind(call, at, body)).await,
+        ("create", Some("eviction")) => Box::pin(subresources::evict(call, at, body)).await,
+        ("create", Some("token")) => Box::pin(token::request(call, at, body)).await,
+        ("create", None) if reviews::reviewed(&at.resource) => Box::pin(reviews::answer(call, at, body)).await,
         ("create", None) => write::create(call, at, body).await,
-        ("get" | "list", None) if components::are(&at.resource) => components::answer(call, at).await,
-        ("get" | "list", None) if metrics::are(&at.resource) => metrics::answer(call, at).await,
+        ("get" | "list", None) if components::are(&at.resource) => Box::pin(components::answer(call, at)).await,
+        ("get" | "list", None) if metrics::are(&at.resource) => Box::pin(metrics::answer(call, at)).await,
         ("get", _) => read::get(call, at).await,
-        ("list", None) => read::list(call, at).await,
-        ("update", _) => write::update(call, at, body).await,
-        ("patch", _) => write::patch(call, at, body).await,
-        ("delete", None) => deletion::delete(call, at, body).await,
-        ("deletecollection", None) => deletion::collection(call, at, body).await,
+        ("list", None) => Box::pin(read::list(call, at)).await,
+        ("update", _) => Box::pin(write::update(call, at, body)).await,
+        ("patch", _) => Box::pin(write::patch(call, at, body)).await,
+        ("delete", None) => Box::pin(deletion::delete(call, at, body)).await,
+        ("deletecollection", None) => Box::pin(deletion::collection(call, at, body)).await,
         _ => Err(method_not_allowed()),
     }
 }

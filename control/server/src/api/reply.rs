@@ -50,7 +50,10 @@ pub(crate) fn json(code: StatusCode, json: &[u8], accepted: Accepted) -> Result<
     {
         return Ok(sized(answer(code, HeaderValue::from_static(PROTOBUF), whole(bytes)), accepted));
     }
-    let mut bytes = if accepted.pretty { indented(json)? } else { json.to_vec() };
+    let mut bytes = if accepted.pretty { indented(json)? } else { Vec::with_capacity(json.len() + 1) };
+    if !accepted.pretty {
+        bytes.extend_from_slice(json);
+    }
     bytes.push(b'\n');
     Ok(sized(answer(code, JSON, whole(bytes)), accepted))
 }

@@ -11,6 +11,7 @@ use http::{Response, StatusCode};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use jiff::Timestamp;
+use pal_registry::random_uuid;
 use pal_resources::resource;
 use serde_json::Value;
 
@@ -33,7 +34,7 @@ const LONG_RUNNING: &[&str] = &["attach", "exec", "log", "portforward", "proxy"]
 pub(crate) fn id_of(headers: &HeaderMap) -> HeaderValue {
     let given = headers.get(ID).filter(|id| !id.is_empty() && id.len() <= 128).cloned();
     given.unwrap_or_else(|| {
-        let id = uuid::Uuid::new_v4().to_string();
+        let id = random_uuid();
         // An uuid is letters, digits and dashes.
         HeaderValue::from_str(&id).unwrap_or(HeaderValue::from_static("-"))
     })

@@ -122,7 +122,10 @@ impl<D: Disk> Core<D> {
         if let Some(applied) = self.state.apply(txn, entry.index, entry.term) {
             applied.events.iter().for_each(|event| self.dirty.note(event));
             self.events.extend(applied.events);
-            if let Some(Asker::Writer { reply, share }) = asker {
+            if let Some(Asker::Writer { reply, mut share }) = asker {
+                if let Some(memo) = share.as_mut().and_then(|share| share.memo.take()) {
+                    applied.outcome.keep(memo);
+                }
                 self.answers.push(Answer::Written { reply, outcome: applied.outcome, share });
             }
         }

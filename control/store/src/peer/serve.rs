@@ -114,7 +114,7 @@ fn take<'a, R: AsyncRead + Unpin>(
 fn begin(store: &Store, data: Bytes) -> Result<Receipt, StoreError> {
     let txn = decode_txn(&data).map_err(|error| StoreError::Invalid(error.to_string()))?;
     txn.validate()?;
-    store.submit(data)
+    store.submit(data, None)
 }
 
 async fn committed(receipt: Result<Receipt, StoreError>) -> Answer {

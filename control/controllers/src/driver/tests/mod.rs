@@ -329,7 +329,7 @@ async fn an_object_stays_gone_in_whatever_order_its_last_writes_are_heard_of() {
     let deleted = cluster.registry.delete(&resource, NS, "late", &deleted).await.unwrap();
     assert!(deleted.gone);
 
-    let mut cache = super::cache::Cache::new(&[resource]);
+    let mut cache = super::cache::Cache::new(&[resource], Default::default());
     cache.told(0, &made, false);
     assert!(cache.wrote(0, &deleted.object, true).is_some(), "the deletion is heard of first");
     assert!(cache.wrote(0, &changed, false).is_none(), "then the write before it");

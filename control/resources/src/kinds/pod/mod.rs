@@ -12,6 +12,8 @@ mod template;
 mod update;
 mod volume;
 
+use std::any::Any;
+
 use k8s_openapi::api::core::v1::{Pod, PodCondition, PodSpec, PodStatus, Toleration};
 
 use super::Env;
@@ -121,6 +123,10 @@ impl Kind for Pod {
 
     fn wants_other(&self, old: &Self) -> bool {
         self.spec != old.spec
+    }
+
+    fn handed_on(self) -> Option<Box<dyn Any + Send + Sync>> {
+        Some(Box::new(self))
     }
 }
 
