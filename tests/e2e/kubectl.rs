@@ -133,12 +133,36 @@ async fn every_generator_makes_its_object_and_every_kind_is_explained() {
         // A name that the core group has too is taken for that, and what follows for a field.
         let line = match kind {
             "events.events.k8s.io" => "events --api-version=events.k8s.io/v1",
-            // What is measured has no schema.
-            "nodes.metrics.k8s.io" | "pods.metrics.k8s.io" => continue,
+            "nodes.metrics.k8s.io" => "nodes --api-version=metrics.k8s.io/v1beta1",
+            "pods.metrics.k8s.io" => "pods --api-version=metrics.k8s.io/v1beta1",
             kind => kind,
         };
         has(&kubectl.ok(&format!("explain {line} --recursive")).await, &["KIND:", "VERSION:", "FIELDS:", "metadata"]);
     }
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn what_nodes_use_is_shown_and_described() {
+    let Some((cluster, kubectl)) = cluster().await else { return };
+    wait_until(LIMIT, "the node says what it uses", async || {
+        let run = kubectl.run("get nodes.metrics.k8s.io").await;
+        if run.stdout.contains("CPU") { Ok(()) } else { Err(format!("{run:?}")) }
+    })
+    .await;
+    let table = kubectl.ok("get nodes.metrics.k8s.io").await;
+    has(&table, &["NAME", "CPU", "MEMORY", "WINDOW", "Ki"]);
+    has(
+        &kubectl.ok("get --raw /apis/metrics.k8s.io/v1beta1/nodes").await,
+        &["NodeMetricsList", "\"usage\"", "\"window\""],
+    );
+    has(&kubectl.ok("top nodes").await, &["CPU(cores)", "MEMORY(bytes)"]);
+    let described = kubectl.ok("get --raw /openapi/v3/apis/metrics.k8s.io/v1beta1").await;
+    has(
+        &described,
+        &["io.k8s.metrics.pkg.apis.metrics.v1beta1.NodeMetrics", "/apis/metrics.k8s.io/v1beta1/nodes/{name}"],
+    );
+    has(&kubectl.ok("get --raw /openapi/v2").await, &["io.k8s.metrics.pkg.apis.metrics.v1beta1.PodMetricsList"]);
     cluster.stop().await;
 }
 

@@ -11,6 +11,7 @@ mod kubectl;
 mod nodes;
 mod operations;
 mod pods;
+mod policies;
 mod servers;
 mod streams;
 

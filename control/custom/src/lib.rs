@@ -11,6 +11,7 @@ mod field_path;
 mod jsonpath;
 mod number;
 mod openapi;
+pub mod policy;
 pub mod scale;
 mod schema;
 pub mod version;

@@ -30,7 +30,7 @@ pub fn json_patch(target: &Value, patch: &Value) -> Result<Value, PatchError> {
         bounds.check(operation, &patched)?;
         // The target is not used after a failure, so there is nothing to undo.
         json_patch::patch_unsafe(&mut patched, std::slice::from_ref(operation))
-            .map_err(|error| PatchError::Unfit(words(operation, &error.kind)))?;
+            .map_err(|error| refusal(operation, &error.kind))?;
     }
     Ok(patched)
 }
@@ -105,6 +105,14 @@ fn size(value: &Value) -> usize {
         Value::Object(map) => 2 + map.iter().map(|(key, item)| 4 + key.len() + size(item)).sum::<usize>(),
         Value::String(text) => 2 + text.len(),
         _ => 4,
+    }
+}
+
+fn refusal(operation: &PatchOperation, kind: &PatchErrorKind) -> PatchError {
+    let words = words(operation, kind);
+    match kind {
+        PatchErrorKind::TestFailed => PatchError::TestFailed(words),
+        _ => PatchError::Unfit(words),
     }
 }
 

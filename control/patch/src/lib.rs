@@ -23,6 +23,9 @@ pub enum PatchError {
     /// The patch does not fit the object.
     #[error("{0}")]
     Unfit(String),
+    /// What the patch tests is not so.
+    #[error("{0}")]
+    TestFailed(String),
     /// The patch is too much work.
     #[error("{0}")]
     TooLarge(String),
@@ -33,7 +36,7 @@ impl PatchError {
     pub fn status(&self) -> Status {
         match self {
             Self::Malformed(message) => Status::bad_request(message.clone()),
-            Self::Unfit(message) => {
+            Self::Unfit(message) | Self::TestFailed(message) => {
                 // The real server says no more than the first part.
                 let message = format!("the server rejected our request due to an error in our request: {message}");
                 Status::new(422, Reason::Invalid, message)

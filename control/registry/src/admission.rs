@@ -179,7 +179,7 @@ impl Scene<'_> {
         entries.filter_map(|entry| serde_json::from_slice(entry.value()).ok()).collect()
     }
 
-    fn forbidden(&self, object: &Value, why: &str) -> Status {
+    pub(crate) fn forbidden(&self, object: &Value, why: &str) -> Status {
         Status::forbidden(self.resource, meta::text(object, "name"), why)
     }
 
@@ -188,7 +188,7 @@ impl Scene<'_> {
     }
 
     /// One object of another resource, parsed once for all who look at it.
-    fn one(&self, group: &str, plural: &str, namespace: Option<&str>, name: &str) -> Option<&Value> {
+    pub(crate) fn one(&self, group: &str, plural: &str, namespace: Option<&str>, name: &str) -> Option<&Value> {
         let resource = resource::find(group, "v1", plural)?;
         value(self.snapshot.get(key::of(&resource, namespace, name))?)
     }
@@ -201,11 +201,11 @@ impl Scene<'_> {
 }
 
 /// A stored object, if it can be read.
-fn value(entry: &Arc<Entry>) -> Option<&Value> {
+pub(crate) fn value(entry: &Arc<Entry>) -> Option<&Value> {
     Some(index_of(entry).value(entry.value())).filter(|value| !value.is_null())
 }
 
-fn labels(object: &Value) -> BTreeMap<String, String> {
+pub(crate) fn labels(object: &Value) -> BTreeMap<String, String> {
     let labels = object["metadata"]["labels"].as_object().into_iter().flatten();
     labels.map(|(key, value)| (key.clone(), value.as_str().unwrap_or_default().to_owned())).collect()
 }

@@ -100,8 +100,9 @@ impl Registry {
             let Applied { object, managers } =
                 apply::apply(&tracker.rules(), &old.value, config, &managers, &tracker.writer(), force)
                     .map_err(|error| error.status())?;
-            let outcome =
-                decide(target, &old.value, custom::conform(object, resource, FieldValidation::Ignore)?.value, &env)?;
+            let mut new = custom::conform(object, resource, FieldValidation::Ignore)?.value;
+            self.mutate_update(target, &old.value, &mut new, options)?;
+            let outcome = decide(target, &old.value, new, &env)?;
             if let Outcome::Keep(new) = &outcome {
                 restrict::check(&options.actor, resource, Some(&old.value), new)?;
                 options.admit(Some(&old.value), new)?;

@@ -98,10 +98,12 @@ impl Registry {
         let snapshot = self.shared.store.applied();
         let scene = Scene { snapshot: &snapshot, resource, subresource: None, namespace };
         scene.fill(&mut body)?;
+        self.mutate(&scene, None, &mut body, options)?;
         let env = self.env();
         let Created { value: object, typed } = custom::create(resource, body, &env)?;
         options.admit(None, &object)?;
         scene.check(None, &object, options)?;
+        self.judge(&scene, None, &object, options)?;
         // What nobody looks at any more, the store need not copy to change.
         drop(snapshot);
         let managed = owners.unwrap_or_else(|| {

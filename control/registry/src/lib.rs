@@ -8,7 +8,7 @@
 //! | `create`, `update`, `patch`, `delete`, `lifecycle` | writing; `lifecycle` decides what a delete does |
 //! | `custom` | custom resources, by their definitions |
 //! | `pod`, `service`, `events` | what one kind has beside that |
-//! | `admission`, `quota` | what else in the cluster has a say in a write |
+//! | `admission`, `policies`, `quota` | what else in the cluster has a say in a write |
 //! | `ownership`, `applying` | who owns the fields, server-side apply |
 //! | `restrict` | what nodes may not write of themselves |
 //! | `bootstrap` | the objects that every cluster begins with |
@@ -39,6 +39,7 @@ mod ownership;
 mod pages;
 mod patch;
 mod pod;
+mod policies;
 mod quota;
 mod read;
 mod registry;

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use pal_custom::policy::Policy;
 use pal_resources::admission::quota::{self, Measure};
 use pal_resources::{Resource, ResourceRef, ResourceVersion, Status, Uid, kinds, resource};
 use pal_store::Entry;
@@ -194,6 +195,8 @@ struct Derived {
     presented: Mutex<LastShown>,
     /// The object without its managers.
     value: OnceLock<Value>,
+    /// A policy of admission.
+    policy: OnceLock<Arc<Policy>>,
 }
 
 impl Seldom {
@@ -263,6 +266,11 @@ impl Index {
     pub(crate) fn value(&self, json: &[u8]) -> &Value {
         let read = || Stored::read(json).map(|stored| stored.value).unwrap_or_default();
         self.seldom.get().value.get_or_init(read)
+    }
+
+    /// The policy of admission that the object is, compiled once.
+    pub(crate) fn policy(&self, json: &[u8]) -> Arc<Policy> {
+        self.seldom.get().policy.get_or_init(|| Arc::new(Policy::compile(self.value(json)))).clone()
     }
 
     fn read(json: &[u8]) -> Self {

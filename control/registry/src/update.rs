@@ -114,6 +114,7 @@ impl Registry {
         let written = self.rewrite_owned(resource, namespace, name, options.dry_run, |old| {
             let mut new = change(old)?;
             let given = ownership::take_given(&mut new);
+            self.mutate_update(target, &old.value, &mut new, options)?;
             let outcome = decide(target, &old.value, new, &env)?;
             let mut managed = old.managed.clone();
             if let Outcome::Keep(new) = &outcome {
@@ -137,7 +138,23 @@ impl Registry {
     ) -> Result<(), Status> {
         let Target { resource, subresource, namespace, .. } = target;
         let snapshot = self.shared.store.applied();
-        Scene { snapshot: &snapshot, resource, subresource, namespace }.check(Some(old), new, options)
+        let scene = Scene { snapshot: &snapshot, resource, subresource, namespace };
+        scene.check(Some(old), new, options)?;
+        self.judge(&scene, Some(old), new, options)
+    }
+
+    /// What policies change in an update, before it is looked at.
+    pub(crate) fn mutate_update(
+        &self,
+        target: Target<'_>,
+        old: &Value,
+        new: &mut Value,
+        options: &WriteOptions,
+    ) -> Result<(), Status> {
+        let Target { resource, subresource, namespace, .. } = target;
+        let snapshot = self.shared.store.applied();
+        let scene = Scene { snapshot: &snapshot, resource, subresource, namespace };
+        self.mutate(&scene, Some(old), new, options)
     }
 
     /// Reads, decides and writes until nobody wrote in between.

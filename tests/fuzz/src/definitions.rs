@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::parts;
 
-fn raw(bytes: &[u8]) -> Option<Value> {
+pub(crate) fn raw(bytes: &[u8]) -> Option<Value> {
     codec::decode_raw(Media::Json, bytes, FieldValidation::Ignore).ok().map(|read| read.value)
 }
 

@@ -4,6 +4,7 @@
 mod bodies;
 mod definitions;
 mod patches;
+mod policies;
 mod texts;
 
 /// Runs a target on some input.
@@ -23,6 +24,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("quantities", texts::quantities),
     ("definitions", definitions::definitions),
     ("cel", definitions::cel),
+    ("policies", policies::policies),
 ];
 
 /// The target of that name.

@@ -1,9 +1,14 @@
 //! From what was parsed to what can be evaluated: names and types are checked on the way (cel-go's checker, its words).
 //! What is not known for certain is let pass, and fails when it is evaluated.
 
+mod policy;
+
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use cel::common::ast::{CallExpr, ComprehensionExpr, Expr as Parsed, IdedExpr, LiteralValue, operators as ops};
+
+pub(super) use policy::{PATCH, PolicyNames};
 
 use super::expr::{Entry, Expr, Fold, FoldKind, Item, Literal};
 use super::signatures;
@@ -19,6 +24,8 @@ pub(super) struct Names<'n> {
     pub(super) variable: &'static str,
     /// `None` where `oldSelf` means nothing.
     pub(super) old_self: Option<Ty<'n>>,
+    /// What policies have instead of both.
+    pub(super) policy: Option<PolicyNames<'n>>,
 }
 
 /// Reads expressions.
@@ -28,13 +35,17 @@ pub(super) struct Checker<'n, 's> {
     locals: Vec<(String, Ty<'n>)>,
     pub(super) errors: Vec<String>,
     pub(super) uses_old_self: bool,
+    /// The named expressions of the policy that are asked for.
+    pub(super) variables: BTreeSet<usize>,
 }
 
 type Typed<'n> = (Expr, Ty<'n>);
 
 impl<'n, 's> Checker<'n, 's> {
     pub(super) fn new(names: Names<'n>, source: &'s str) -> Self {
-        Self { names, source, locals: Vec::new(), errors: Vec::new(), uses_old_self: false }
+        let given = names.policy.iter().flat_map(|policy| &policy.given);
+        let locals = given.map(|name| ((*name).to_owned(), Ty::Any)).collect();
+        Self { names, source, locals, errors: Vec::new(), uses_old_self: false, variables: BTreeSet::new() }
     }
 
     /// Notes an error; the word at fault is looked for in the source, as parts do not know where they stood.
@@ -55,10 +66,7 @@ impl<'n, 's> Checker<'n, 's> {
             Parsed::Map(map) => self.map(&map.entries),
             Parsed::Call(call) => self.call(call),
             Parsed::Comprehension(fold) => self.comprehension(fold),
-            Parsed::Struct(built) => {
-                let name = built.type_name.clone();
-                self.fail(&name, format!("undeclared reference to '{name}' (in container '')"))
-            }
+            Parsed::Struct(built) => self.built(built),
             Parsed::Unspecified => self.fail("", "Syntax error: nothing is said".to_owned()),
         }
     }
@@ -85,6 +93,9 @@ impl<'n, 's> Checker<'n, 's> {
         if let Some(name) = dotted(operand, field).and_then(|name| type_name(&name)) {
             return (Expr::Literal(Literal::Type(name)), Ty::Type);
         }
+        if let Some(done) = self.variable(operand, field, test) {
+            return done;
+        }
         let (of, ty) = self.read(operand);
         let (field, found) = match self.field_of(&ty, field) {
             Some(found) => found,
@@ -104,6 +115,7 @@ impl<'n, 's> Checker<'n, 's> {
     fn field_of(&self, ty: &Ty<'n>, field: &str) -> Option<(String, Ty<'n>)> {
         match ty {
             Ty::Any => Some((field.to_owned(), Ty::Any)),
+            Ty::Built(_) => Some((unescape(field), Ty::Any)),
             Ty::Map(_, value) => Some((field.to_owned(), (**value).clone())),
             // A property that is called like a keyword is written `__keyword__`, never plain.
             Ty::Object(..) if KEYWORDS.contains(&field) => None,
@@ -174,7 +186,8 @@ impl<'n, 's> Checker<'n, 's> {
         let is_method = target.is_some();
         let read: Vec<Typed<'n>> = target.into_iter().chain(&call.args).map(|arg| self.read(arg)).collect();
         let (args, types): (Vec<Expr>, Vec<Ty<'n>>) = read.into_iter().unzip();
-        if signatures::named(&name, is_method).next().is_none() {
+        let known = self.names.policy.as_ref().is_some_and(|policy| policy.builds) || name != signatures::ESCAPE_KEY;
+        if !known || signatures::named(&name, is_method).next().is_none() {
             let why = format!("undeclared reference to '{name}' (in container '')");
             return self.fail(&call.func_name, why);
         }

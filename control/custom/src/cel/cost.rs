@@ -15,6 +15,7 @@ const REQUEST: u64 = 3 * 1024 * 1024;
 /// What making a list and a map costs.
 const MAKE_LIST: u64 = 10;
 const MAKE_MAP: u64 = 30;
+const MAKE_OBJECT: u64 = 40;
 /// Bytes of UTF-8 that a sign may take.
 const SIGN: u64 = 4;
 
@@ -165,6 +166,12 @@ impl<'n> Estimate<'n> {
             Expr::Select { of, field } | Expr::OptionalSelect { of, field } => {
                 let (cost, known) = self.of(of);
                 (cost.saturating_add(1), known.field(field))
+            }
+            // Only policies have these; what they cost is seen when they are evaluated.
+            Expr::Variable(_) => (1, Known::SIMPLE),
+            Expr::Built { fields, .. } => {
+                let cost = fields.iter().fold(0, |sum: u64, field| sum.saturating_add(self.of(&field.value).0));
+                (cost.saturating_add(MAKE_OBJECT), Known::Size(fields.len() as u64))
             }
             Expr::Has { of, .. } => (self.of(of).0, Known::SIMPLE),
             Expr::List(items) => {

@@ -16,10 +16,23 @@ pub(super) struct Scope<'a, 'm> {
     pub(super) self_: V<'a>,
     pub(super) old_self: V<'a>,
     pub(super) locals: Vec<V<'a>>,
+    pub(super) variables: Variables<'a>,
     pub(super) meter: &'m mut Meter,
 }
 
 type Outcome<'a> = Result<V<'a>, Fail>;
+
+/// Named expressions, and what those came to that were asked for.
+#[derive(Default)]
+pub(super) struct Variables<'a> {
+    pub(super) programs: Vec<&'a Expr>,
+    pub(super) known: Vec<Option<Outcome<'a>>>,
+    /// How many of the scope's `locals` they see: those that are there from the beginning.
+    pub(super) given: usize,
+    /// What one of them may cost, and all that are still to be evaluated.
+    pub(super) limit: u64,
+    pub(super) left: u64,
+}
 
 impl<'a> Scope<'a, '_> {
     pub(super) fn eval(&mut self, expr: &'a Expr) -> Outcome<'a> {
@@ -30,13 +43,14 @@ impl<'a> Scope<'a, '_> {
             Expr::OldSelf => Ok(self.old_self.clone()),
             // The checker counted the variables that there are here.
             Expr::Local(at) => self.locals.get(*at).cloned().ok_or_else(|| Fail::error("no such variable")),
+            Expr::Variable(at) => self.variable(*at),
             Expr::Select { of, field } => {
                 let of = self.eval(of)?;
                 select(&of, field)
             }
             Expr::Has { of, field } => match self.eval(of)? {
                 V::Optional(inner) => Ok(V::Bool(inner.is_some_and(|inner| inner.field(field).is_some()))),
-                of @ (V::Map(_) | V::JsonMap(..)) => Ok(V::Bool(of.field(field).is_some())),
+                of @ (V::Map(_) | V::JsonMap(..) | V::Built(..)) => Ok(V::Bool(of.field(field).is_some())),
                 _ => Err(Fail::no_overload()),
             },
             Expr::OptionalSelect { of, field } => {
@@ -58,6 +72,7 @@ impl<'a> Scope<'a, '_> {
                 Ok(V::list(list))
             }
             Expr::Map(entries) => self.map(entries),
+            Expr::Built { name, fields } => self.built(name, fields),
             Expr::And(a, b) => self.junction(a, b, false),
             Expr::Or(a, b) => self.junction(a, b, true),
             Expr::If { test, then, other } => match self.eval(test)? {
@@ -102,6 +117,42 @@ impl<'a> Scope<'a, '_> {
         }
         self.meter.charge(30)?;
         Ok(V::Map(Rc::new(map)))
+    }
+
+    fn built(&mut self, name: &'a str, fields: &'a [super::expr::Field]) -> Outcome<'a> {
+        let mut map = BTreeMap::new();
+        for field in fields {
+            let value = match (field.optional, self.eval(&field.value)?) {
+                (true, V::Optional(None)) => continue,
+                (true, V::Optional(Some(inner))) => (*inner).clone(),
+                (_, value) => value,
+            };
+            map.insert(Key::Text(field.name.clone()), value);
+        }
+        self.meter.charge(40)?;
+        Ok(V::Built(name, Rc::new(map)))
+    }
+
+    /// What a named expression came to, or comes to now. Each has its own meter, as in Kubernetes.
+    fn variable(&mut self, at: usize) -> Outcome<'a> {
+        if let Some(Some(known)) = self.variables.known.get(at) {
+            return known.clone();
+        }
+        let (Some(program), limit) =
+            (self.variables.programs.get(at).copied(), self.variables.limit.min(self.variables.left))
+        else {
+            return Err(Fail::error("no such variable"));
+        };
+        let inner = self.locals.split_off(self.variables.given.min(self.locals.len()));
+        let outer = std::mem::replace(self.meter, Meter::new(limit));
+        let outcome = self.eval(program);
+        let spent = std::mem::replace(self.meter, outer).spent();
+        self.variables.left = self.variables.left.saturating_sub(spent);
+        self.locals.extend(inner);
+        if let Some(known) = self.variables.known.get_mut(at) {
+            *known = Some(outcome.clone());
+        }
+        outcome
     }
 
     /// `&&` and `||`: one side that decides forgives the other's error.
@@ -258,7 +309,9 @@ fn constant(literal: &Literal) -> V<'_> {
 fn select<'a>(of: &V<'a>, field: &str) -> Outcome<'a> {
     match of {
         V::Optional(inner) => Ok(V::Optional(inner.as_ref().and_then(|inner| inner.field(field)).map(Rc::new))),
-        V::Map(_) | V::JsonMap(..) => of.field(field).ok_or_else(|| Fail::error(format!("no such key: {field}"))),
+        V::Map(_) | V::JsonMap(..) | V::Built(..) => {
+            of.field(field).ok_or_else(|| Fail::error(format!("no such key: {field}")))
+        }
         _ => Err(Fail::no_overload()),
     }
 }

@@ -8,6 +8,8 @@ pub(super) enum Expr {
     Literal(Literal),
     Self_,
     OldSelf,
+    /// A named expression of the policy, which is evaluated when it is first asked for.
+    Variable(usize),
     Local(usize),
     Select {
         of: Box<Expr>,
@@ -23,6 +25,11 @@ pub(super) enum Expr {
     },
     List(Vec<Item>),
     Map(Vec<Entry>),
+    /// `Object.spec{replicas: 3}`
+    Built {
+        name: Box<str>,
+        fields: Vec<Field>,
+    },
     And(Box<Expr>, Box<Expr>),
     Or(Box<Expr>, Box<Expr>),
     If {
@@ -60,6 +67,14 @@ pub(super) struct Item {
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) key: Expr,
+    pub(super) value: Expr,
+    pub(super) optional: bool,
+}
+
+/// A field of an object that is made.
+#[derive(Debug)]
+pub(super) struct Field {
+    pub(super) name: Box<str>,
     pub(super) value: Expr,
     pub(super) optional: bool,
 }

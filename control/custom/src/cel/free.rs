@@ -6,22 +6,20 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::check::Names;
-use super::compile;
-use super::eval::Scope;
+use super::eval::{Scope, Variables};
 use super::expr::Expr;
 use super::meter::{Fail, Meter};
+use super::run::PER_CALL;
 use super::ty::Ty;
 use super::value::{Key, Text, V};
-
-/// What one evaluation may cost.
-const LIMIT: u64 = 1_000_000;
+use super::{Compiled, compile};
 
 /// An expression that speaks of one value. Clones are the same one, and two are equal that were written alike.
 #[derive(Clone, Debug)]
-pub struct Expression(Arc<Compiled>);
+pub struct Expression(Arc<Ready>);
 
 #[derive(Debug)]
-struct Compiled {
+struct Ready {
     source: String,
     program: Expr,
 }
@@ -59,8 +57,8 @@ impl Expression {
     /// something else than is wanted.
     pub fn compile(source: &str, variable: &'static str, wanted: Wanted) -> Result<Self, String> {
         let map = Ty::Map(Rc::new(Ty::Text), Rc::new(Ty::Any));
-        let names = Names { self_: map, variable, old_self: None };
-        let (program, ty, _) = compile(source, names)?;
+        let names = Names { self_: map, variable, old_self: None, policy: None };
+        let Compiled { program, ty, .. } = compile(source, names)?;
         let text = |ty: &Ty<'_>| matches!(ty, Ty::Text | Ty::Any);
         let (fits, what) = match wanted {
             Wanted::Bool => (matches!(ty, Ty::Bool | Ty::Any), "bool"),
@@ -68,7 +66,7 @@ impl Expression {
             Wanted::Texts => (text(&ty) || matches!(&ty, Ty::List(item) if text(item)), "string or list(string)"),
         };
         match fits {
-            true => Ok(Self(Arc::new(Compiled { source: source.to_owned(), program }))),
+            true => Ok(Self(Arc::new(Ready { source: source.to_owned(), program }))),
             false => Err(format!("must evaluate to {what}")),
         }
     }
@@ -80,8 +78,14 @@ impl Expression {
 
     /// What it comes to for that value.
     pub fn evaluate(&self, value: &Value) -> Result<Found, String> {
-        let mut meter = Meter::new(LIMIT);
-        let mut scope = Scope { self_: loose(value), old_self: V::Null, locals: Vec::new(), meter: &mut meter };
+        let mut meter = Meter::new(PER_CALL);
+        let mut scope = Scope {
+            self_: loose(value),
+            old_self: V::Null,
+            locals: Vec::new(),
+            variables: Variables::default(),
+            meter: &mut meter,
+        };
         match scope.eval(&self.0.program) {
             Ok(found) => Ok(told(&found)),
             Err(Fail::Error(why)) => Err(why),
@@ -91,7 +95,7 @@ impl Expression {
 }
 
 /// A value as JSON has it. The depth is that which JSON is read with.
-fn loose(value: &Value) -> V<'_> {
+pub(super) fn loose(value: &Value) -> V<'_> {
     match value {
         Value::Null => V::Null,
         Value::Bool(yes) => V::Bool(*yes),

@@ -10,8 +10,10 @@ mod eval;
 mod expr;
 mod free;
 mod functions;
+mod json;
 mod meter;
 mod operators;
+pub(crate) mod policy;
 mod run;
 mod signatures;
 #[cfg(test)]
@@ -19,6 +21,8 @@ mod tests;
 mod ty;
 mod typing;
 mod value;
+
+use std::collections::BTreeSet;
 
 use cel::parser::PrattParser;
 use serde_json::Value;
@@ -68,9 +72,10 @@ impl Rule {
             return Err(fault("rule", "compilation failed: the type of self is not known"));
         };
         let old = if optional_old { Ty::Optional(std::rc::Rc::new(self_.clone())) } else { self_.clone() };
-        let names = Names { self_, variable: "self", old_self: Some(old) };
+        let names = Names { self_, variable: "self", old_self: Some(old), policy: None };
         let source = text("rule");
-        let (program, ty, uses_old) = compile(source, names.clone()).map_err(|why| fault("rule", &why))?;
+        let Compiled { program, ty, uses_old, .. } =
+            compile(source, names.clone()).map_err(|why| fault("rule", &why))?;
         if !matches!(ty, Ty::Bool | Ty::Any) {
             return Err(fault("rule", "cel expression must evaluate to a bool"));
         }
@@ -82,7 +87,7 @@ impl Rule {
             None
         } else {
             let failed = |why: String| fault("messageExpression", &format!("messageExpression {why}"));
-            let (program, ty, _) = compile(message_source, names).map_err(failed)?;
+            let Compiled { program, ty, .. } = compile(message_source, names).map_err(failed)?;
             if !matches!(ty, Ty::Text | Ty::Any) {
                 return Err(fault("messageExpression", "messageExpression must evaluate to a string"));
             }
@@ -121,17 +126,31 @@ impl Rule {
     }
 }
 
-fn compile<'n>(source: &str, names: Names<'n>) -> Result<(Expr, Ty<'n>, bool), String> {
+/// What came of an expression's text.
+struct Compiled<'n> {
+    program: Expr,
+    ty: Ty<'n>,
+    uses_old: bool,
+    /// The named expressions that it asks for.
+    variables: BTreeSet<usize>,
+    /// How deep it is nested.
+    depth: usize,
+}
+
+fn compile<'n>(source: &str, names: Names<'n>) -> Result<Compiled<'n>, String> {
     let failed = |errors: &[String]| format!("compilation failed: {}", errors.join("\n"));
-    bounds::check(source).map_err(|why| failed(&[format!("ERROR: <input>:-1:0: {why}")]))?;
+    let depth = bounds::check(source).map_err(|why| failed(&[format!("ERROR: <input>:-1:0: {why}")]))?;
     let parser = PrattParser::new().max_recursion_depth(MAX_DEPTH).enable_optional_syntax(true);
     let parsed = parser.parse(source).map_err(|errors| {
         let shown: Vec<String> = errors.errors.iter().map(|error| place_error(source, error)).collect();
         failed(&shown)
     })?;
     let mut checker = Checker::new(names, source);
-    let (expr, ty) = checker.read(&parsed);
-    if checker.errors.is_empty() { Ok((expr, ty, checker.uses_old_self)) } else { Err(failed(&checker.errors)) }
+    let (program, ty) = checker.read(&parsed);
+    if !checker.errors.is_empty() {
+        return Err(failed(&checker.errors));
+    }
+    Ok(Compiled { program, ty, uses_old: checker.uses_old_self, variables: checker.variables, depth })
 }
 
 /// A parser's error in the form of the checker's.

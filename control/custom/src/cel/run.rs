@@ -5,7 +5,7 @@ use pal_resources::field::FieldErrorKind;
 use serde_json::Value;
 
 use super::Rule;
-use super::eval::Scope;
+use super::eval::{Scope, Variables};
 use super::expr::Expr;
 use super::meter::{Fail, Meter};
 use super::ty::Meta;
@@ -15,10 +15,10 @@ use crate::schema::node::Type;
 use crate::schema::{Node, Path};
 
 /// What one evaluation may cost.
-const PER_CALL: u64 = 1_000_000;
+pub(super) const PER_CALL: u64 = 1_000_000;
 
 /// What all rules of an object together may cost.
-const PER_OBJECT: u64 = 10_000_000;
+pub(super) const PER_OBJECT: u64 = 10_000_000;
 
 const MAX_MESSAGE_BYTES: usize = 5 * 1024;
 
@@ -127,7 +127,8 @@ impl Run {
 
     fn evaluate<'a>(&mut self, program: &'a Expr, self_: V<'a>, old_self: V<'a>) -> Result<V<'a>, Fail> {
         let mut meter = Meter::new(PER_CALL.min(self.left));
-        let mut scope = Scope { self_, old_self, locals: Vec::new(), meter: &mut meter };
+        let mut scope =
+            Scope { self_, old_self, locals: Vec::new(), variables: Variables::default(), meter: &mut meter };
         let outcome = scope.eval(program);
         self.left = self.left.saturating_sub(meter.spent().min(PER_CALL));
         outcome

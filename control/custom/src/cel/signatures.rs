@@ -31,6 +31,9 @@ pub(super) const QUANTITY: &str = "kubernetes.Quantity";
 pub(super) const SEMVER: &str = "kubernetes.Semver";
 pub(super) const FORMAT: &str = "kubernetes.NamedFormat";
 
+/// For the paths of patches, and so only where those are made.
+pub(super) const ESCAPE_KEY: &str = "jsonpatch.escapeKey";
+
 /// One way to call a function.
 #[derive(Debug)]
 pub(super) struct Signature {
@@ -104,6 +107,7 @@ const SIGNATURES: &[Signature] = &[
     method("reverse", &[Text], Text),
     method("format", &[Text, List], Text),
     global("strings.quote", &[Text], Text),
+    global(ESCAPE_KEY, &[Text], Text),
     method("join", &[List], Text),
     method("join", &[List, Text], Text),
     method("find", &[Text, Text], Text),

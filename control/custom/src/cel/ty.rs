@@ -23,6 +23,8 @@ pub(super) enum Ty<'n> {
     Map(Rc<Ty<'n>>, Rc<Ty<'n>>),
     Object(&'n Node, Meta),
     Optional(Rc<Ty<'n>>),
+    /// An object that an expression makes, by the name that it gives.
+    Built(Rc<str>),
     /// A type of a library: `net.IP`, `kubernetes.Quantity`, ...
     Opaque(&'static str),
 }
@@ -100,6 +102,7 @@ impl<'n> Ty<'n> {
             Self::Map(key, value) => format!("map({}, {})", key.name(), value.name()),
             Self::Object(..) => "object".to_owned(),
             Self::Optional(inner) => format!("optional_type({})", inner.name()),
+            Self::Built(name) => name.to_string(),
             Self::Opaque(name) => (*name).to_owned(),
         }
     }

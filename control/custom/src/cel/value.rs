@@ -63,6 +63,8 @@ pub(super) enum V<'a> {
     Bytes(Rc<[u8]>),
     List(Rc<Vec<V<'a>>>),
     Map(Rc<BTreeMap<Key, V<'a>>>),
+    /// An object that was made, with the name of its type.
+    Built(&'a str, Rc<BTreeMap<Key, V<'a>>>),
     JsonList(&'a [Value], &'a Node),
     JsonMap(&'a Map<String, Value>, &'a Node, Meta),
     Time(Timestamp),
@@ -132,6 +134,7 @@ impl<'a> V<'a> {
             Self::Bytes(_) => "bytes",
             Self::List(_) | Self::JsonList(..) => "list",
             Self::Map(_) | Self::JsonMap(..) => "map",
+            Self::Built(..) => "object",
             Self::Time(_) => "google.protobuf.Timestamp",
             Self::Duration(_) => "google.protobuf.Duration",
             Self::Optional(_) => "optional_type",
@@ -193,7 +196,7 @@ impl<'a> V<'a> {
                     map.get(name).map(|value| V::of(value, inner, Meta::of(inner)))
                 }
             },
-            Self::Map(map) => map.get(&Key::Text(name.into())).cloned(),
+            Self::Map(map) | Self::Built(_, map) => map.get(&Key::Text(name.into())).cloned(),
             _ => None,
         }
     }
@@ -209,7 +212,7 @@ impl<'a> V<'a> {
 
     fn list_keys(&self) -> Vec<V<'a>> {
         match self {
-            Self::Map(map) => map.keys().map(Key::value).collect(),
+            Self::Map(map) | Self::Built(_, map) => map.keys().map(Key::value).collect(),
             Self::JsonMap(map, node, meta) => {
                 let seen = |name: &&String| match meta {
                     Meta::Plain => node.under(name).is_some(),
@@ -316,7 +319,8 @@ pub(super) fn equal(a: &V<'_>, b: &V<'_>, meter: &mut Meter) -> Result<bool, Fai
             _ => equal_lists(a, b, meter),
         },
         (V::List(_) | V::JsonList(..), V::List(_) | V::JsonList(..)) => equal_lists(a, b, meter),
-        (V::Map(_) | V::JsonMap(..), V::Map(_) | V::JsonMap(..)) => {
+        (V::Built(a, _), V::Built(b, _)) if a != b => Ok(false),
+        (V::Map(_) | V::JsonMap(..), V::Map(_) | V::JsonMap(..)) | (V::Built(..), V::Built(..)) => {
             let keys = a.keys(meter)?;
             if keys.len() != b.keys(meter)?.len() {
                 return Ok(false);

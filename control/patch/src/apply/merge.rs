@@ -6,7 +6,45 @@ use serde_json::{Map, Value};
 
 use super::element::Element;
 use super::shape::{List, Object, Shape};
+use super::validate::{Twice, validate};
 use super::walk::{Faults, Plan, element, is_bare, items, plan};
+
+/// The object with a configuration merged in that nobody will own: what a policy of admission wants of it. What is owned as a
+/// whole may not be in it, or what is left out of that would be lost.
+pub fn merge_configuration(live: &Value, config: &Value, shape: Shape<'_>) -> Result<Value, String> {
+    validate(config, shape, Twice::Refused)
+        .map_err(|faults| format!("failed to convert patch object to typed object: {faults}"))?;
+    let mut wholes = Vec::new();
+    find_wholes(config, shape, "", &mut wholes);
+    if !wholes.is_empty() {
+        let why = "invalid ApplyConfiguration: may not mutate atomic arrays, maps or structs";
+        return Err(format!("{why}: {}", wholes.join(", ")));
+    }
+    merge(live, config, shape).map_err(|faults| format!("failed to merge patch: {faults}"))
+}
+
+/// Where in a value lists and objects stand that are owned as a whole.
+fn find_wholes(value: &Value, shape: Shape<'_>, path: &str, found: &mut Vec<String>) {
+    match (plan(shape, Some(value)), value) {
+        (Plan::Object(object), Value::Object(fields)) => {
+            if object.atomic {
+                found.push(path.to_owned());
+            }
+            for (name, value) in fields.iter().filter(|(name, _)| object.declares(name)) {
+                find_wholes(value, object.field(name), &format!("{path}.{name}"), found);
+            }
+        }
+        (Plan::List(list), Value::Array(items)) => {
+            if list.is_whole() {
+                found.push(path.to_owned());
+            }
+            for (index, item) in items.iter().enumerate() {
+                find_wholes(item, list.item, &format!("{path}[{index}]"), found);
+            }
+        }
+        _ => {}
+    }
+}
 
 /// The object with the configuration merged in.
 pub(crate) fn merge(live: &Value, config: &Value, shape: Shape<'_>) -> Result<Value, Faults> {

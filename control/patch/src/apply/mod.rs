@@ -33,6 +33,7 @@ pub use custom::Schema;
 pub use element::{BadElement, Element};
 pub use manage::{Applied, ApplyError, Writer, apply, track};
 pub use managers::{BadManagers, Entry, Managers, Operation};
+pub use merge::merge_configuration;
 pub use set::FieldSet;
 pub use shape::{Scalar, Shape};
 pub use update::Rules;

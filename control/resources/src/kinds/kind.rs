@@ -145,6 +145,13 @@ pub(super) fn create<K: Kind>(resource: &Resource, object: Value, env: &Env) -> 
     Ok(Created { value, typed: object.handed_on() })
 }
 
+/// The object with its defaults.
+pub(super) fn fill<K: Kind>(object: Value) -> Value {
+    let Ok(mut filled) = K::deserialize(&object) else { return object };
+    filled.fill();
+    serde_json::to_value(&filled).unwrap_or(object)
+}
+
 /// An updated object, as it is stored.
 pub(super) fn update<K: Kind>(
     resource: &Resource,

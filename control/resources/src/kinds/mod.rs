@@ -2,6 +2,7 @@
 //!
 //! Objects come in and go out as JSON values; decisions are made on k8s-openapi's types.
 
+mod admission_policy;
 mod aggregation;
 mod apps;
 mod autoscaling;
@@ -127,6 +128,12 @@ macro_rules! by_kind {
             ("rbac.authorization.k8s.io", "ClusterRoleBinding") => {
                 kind::$function::<ClusterRoleBinding>($($argument),*)
             }
+            ("admissionregistration.k8s.io", "MutatingAdmissionPolicy") => {
+                kind::$function::<Loose<admission_policy::Mutating>>($($argument),*)
+            }
+            ("admissionregistration.k8s.io", "MutatingAdmissionPolicyBinding") => {
+                kind::$function::<Loose<admission_policy::MutatingBinding>>($($argument),*)
+            }
             ("admissionregistration.k8s.io", "MutatingWebhookConfiguration") => {
                 kind::$function::<Loose<registration::Mutating>>($($argument),*)
             }
@@ -134,10 +141,10 @@ macro_rules! by_kind {
                 kind::$function::<Loose<registration::Validating>>($($argument),*)
             }
             ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy") => {
-                kind::$function::<Loose<registration::Policy>>($($argument),*)
+                kind::$function::<Loose<admission_policy::Validating>>($($argument),*)
             }
             ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding") => {
-                kind::$function::<Loose<registration::PolicyBinding>>($($argument),*)
+                kind::$function::<Loose<admission_policy::ValidatingBinding>>($($argument),*)
             }
             ("apiregistration.k8s.io", "APIService") => kind::$function::<Loose<aggregation::ApiService>>($($argument),*),
             ("flowcontrol.apiserver.k8s.io", "FlowSchema") => {
@@ -166,6 +173,11 @@ pub fn create_typed(resource: &Resource, object: Value, env: &Env) -> Result<Cre
         return Ok(Created { value: object, typed: None });
     }
     by_kind!(resource, create(resource, object, env))
+}
+
+/// The object with what clients left out, as policies see it before it is written. What cannot be read stays as it is.
+pub fn fill(resource: &Resource, object: Value) -> Value {
+    by_kind!(resource, fill(object))
 }
 
 /// The object as it is stored when a client replaces `old`, or writes one of its subresources: `status`; for a

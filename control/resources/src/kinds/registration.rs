@@ -1,5 +1,5 @@
-//! What others register with the API: webhooks and policies of admission (`admissionregistration.k8s.io`). Webhooks are
-//! not called and policies not evaluated; the objects are kept as kube-apiserver keeps them.
+//! What others register with the API: webhooks of admission (`admissionregistration.k8s.io`). They are not called; the
+//! objects are kept as kube-apiserver keeps them.
 
 use std::collections::BTreeSet;
 
@@ -18,11 +18,6 @@ const SIDE_EFFECTS: &[&str] = &["None", "NoneOnDryRun"];
 pub(super) struct Validating;
 /// `MutatingWebhookConfiguration`
 pub(super) struct Mutating;
-/// `ValidatingAdmissionPolicy`
-pub(super) struct Policy;
-/// `ValidatingAdmissionPolicyBinding`
-pub(super) struct PolicyBinding;
-
 impl Rules for Validating {
     fn fill(object: &mut Value) {
         items_mut(object, "webhooks").for_each(fill_webhook);
@@ -50,35 +45,6 @@ impl Rules for Mutating {
     }
 }
 
-impl Rules for Policy {
-    const STATUS: bool = true;
-
-    fn fill(object: &mut Value) {
-        let Some(spec) = object.get_mut("spec").filter(|spec| spec.is_object()) else { return };
-        fill(spec, "failurePolicy", "Fail");
-        if let Some(constraints) = spec.get_mut("matchConstraints").filter(|given| given.is_object()) {
-            fill_match(constraints);
-        }
-    }
-
-    fn validate(_name: &str, object: &Value, errors: &mut Errors) {
-        validate_policy(&object["spec"], &FieldPath::new("spec"), errors);
-    }
-}
-
-impl Rules for PolicyBinding {
-    fn fill(object: &mut Value) {
-        let resources = object.get_mut("spec").and_then(|spec| spec.get_mut("matchResources"));
-        if let Some(resources) = resources.filter(|given| given.is_object()) {
-            fill_match(resources);
-        }
-    }
-
-    fn validate(_name: &str, object: &Value, errors: &mut Errors) {
-        validate_binding(&object["spec"], &FieldPath::new("spec"), errors);
-    }
-}
-
 fn fill_webhook(webhook: &mut Value) {
     fill(webhook, "failurePolicy", "Fail");
     fill(webhook, "matchPolicy", "Equivalent");
@@ -92,22 +58,13 @@ fn fill_webhook(webhook: &mut Value) {
     items_mut(webhook, "rules").for_each(|rule| fill(rule, "scope", "*"));
 }
 
-fn fill_match(resources: &mut Value) {
-    fill(resources, "matchPolicy", "Equivalent");
-    fill(resources, "namespaceSelector", json!({}));
-    fill(resources, "objectSelector", json!({}));
-    for list in ["resourceRules", "excludeResourceRules"] {
-        items_mut(resources, list).for_each(|rule| fill(rule, "scope", "*"));
-    }
-}
-
-fn one_of(object: &Value, field: &str, known: &[&str], path: &FieldPath, errors: &mut Errors) {
+pub(super) fn one_of(object: &Value, field: &str, known: &[&str], path: &FieldPath, errors: &mut Errors) {
     if let Some(given) = object[field].as_str().filter(|given| !known.contains(given)) {
         errors.push(FieldError::not_supported(path, given, known));
     }
 }
 
-fn required(object: &Value, field: &str, path: &FieldPath, errors: &mut Errors) {
+pub(super) fn required(object: &Value, field: &str, path: &FieldPath, errors: &mut Errors) {
     if text(object, field).is_empty() {
         errors.push(FieldError::required(&path.child(field), ""));
     }
@@ -183,7 +140,7 @@ fn validate_client(config: &Value, path: &FieldPath, errors: &mut Errors) {
     }
 }
 
-fn validate_conditions(holder: &Value, path: &FieldPath, errors: &mut Errors) {
+pub(super) fn validate_conditions(holder: &Value, path: &FieldPath, errors: &mut Errors) {
     let mut names = BTreeSet::new();
     for (index, condition) in items(holder, "matchConditions") {
         let path = path.child("matchConditions").index(index);
@@ -221,7 +178,7 @@ fn validate_reviews(webhook: &Value, path: &FieldPath, errors: &mut Errors) {
     }
 }
 
-fn validate_rule(rule: &Value, operations_of_webhooks: bool, path: &FieldPath, errors: &mut Errors) {
+pub(super) fn validate_rule(rule: &Value, operations_of_webhooks: bool, path: &FieldPath, errors: &mut Errors) {
     const OPERATIONS: &[&str] = &["*", "CONNECT", "CREATE", "DELETE", "UPDATE"];
     let list = |field: &str| -> Vec<&str> { items(rule, field).filter_map(|(_, one)| one.as_str()).collect() };
     let operations = list("operations");
@@ -260,95 +217,4 @@ fn validate_rule(rule: &Value, operations_of_webhooks: bool, path: &FieldPath, e
         errors.push(FieldError::invalid(&path.child("resources"), json!(resources), why));
     }
     one_of(rule, "scope", &["*", "Cluster", "Namespaced"], &path.child("scope"), errors);
-}
-
-fn validate_policy(spec: &Value, path: &FieldPath, errors: &mut Errors) {
-    one_of(spec, "failurePolicy", &["Fail", "Ignore"], &path.child("failurePolicy"), errors);
-    if spec["paramKind"].is_object() {
-        for field in ["apiVersion", "kind"] {
-            required(&spec["paramKind"], field, &path.child("paramKind"), errors);
-        }
-    }
-    let constraints = path.child("matchConstraints");
-    if !spec["matchConstraints"].is_object() {
-        errors.push(FieldError::required(&constraints, ""));
-    } else {
-        validate_match(&spec["matchConstraints"], true, &constraints, errors);
-    }
-    validate_conditions(spec, path, errors);
-    for (index, variable) in items(spec, "variables") {
-        let path = path.child("variables").index(index);
-        required(variable, "name", &path, errors);
-        required(variable, "expression", &path, errors);
-    }
-    let (validations, annotations) = (items(spec, "validations").count(), items(spec, "auditAnnotations").count());
-    if validations == 0 && annotations == 0 {
-        let why = "validations or auditAnnotations must contain at least one item";
-        errors.push(FieldError::required(&path.child("validations"), why));
-        errors.push(FieldError::required(&path.child("auditAnnotations"), why));
-    }
-    const REASONS: &[&str] = &["Forbidden", "Invalid", "RequestEntityTooLarge", "Unauthorized"];
-    for (index, validation) in items(spec, "validations") {
-        let path = path.child("validations").index(index);
-        if text(validation, "expression").trim().is_empty() {
-            errors.push(FieldError::required(&path.child("expression"), "expression is not specified"));
-        }
-        one_of(validation, "reason", REASONS, &path.child("reason"), errors);
-    }
-    for (index, annotation) in items(spec, "auditAnnotations") {
-        let path = path.child("auditAnnotations").index(index);
-        required(annotation, "key", &path, errors);
-        required(annotation, "valueExpression", &path, errors);
-    }
-}
-
-fn validate_match(resources: &Value, rules_required: bool, path: &FieldPath, errors: &mut Errors) {
-    one_of(resources, "matchPolicy", &["Equivalent", "Exact"], &path.child("matchPolicy"), errors);
-    if rules_required && items(resources, "resourceRules").count() == 0 {
-        errors.push(FieldError::required(&path.child("resourceRules"), ""));
-    }
-    for list in ["resourceRules", "excludeResourceRules"] {
-        for (index, rule) in items(resources, list) {
-            validate_rule(rule, false, &path.child(list).index(index), errors);
-        }
-    }
-}
-
-fn validate_binding(spec: &Value, path: &FieldPath, errors: &mut Errors) {
-    required(spec, "policyName", path, errors);
-    let param = &spec["paramRef"];
-    if param.is_object() {
-        let path = path.child("paramRef");
-        if text(param, "name").is_empty() == param["selector"].is_null() {
-            errors.push(FieldError::required(&path.child("name"), "one of name or selector must be specified"));
-        }
-        const ACTIONS: &[&str] = &["Allow", "Deny"];
-        let action = path.child("parameterNotFoundAction");
-        if text(param, "parameterNotFoundAction").is_empty() {
-            errors.push(FieldError::required(&action, ""));
-        }
-        one_of(param, "parameterNotFoundAction", ACTIONS, &action, errors);
-    }
-    if spec["matchResources"].is_object() {
-        validate_match(&spec["matchResources"], false, &path.child("matchResources"), errors);
-    }
-    const ACTIONS: &[&str] = &["Audit", "Deny", "Warn"];
-    let list = path.child("validationActions");
-    let actions: Vec<&str> = items(spec, "validationActions").filter_map(|(_, one)| one.as_str()).collect();
-    if actions.is_empty() {
-        errors.push(FieldError::required(&list, ""));
-    }
-    for (index, action) in actions.iter().enumerate() {
-        if !ACTIONS.contains(action) {
-            errors.push(FieldError::not_supported(&list.index(index), *action, ACTIONS));
-        }
-        if actions[..index].contains(action) {
-            errors.push(FieldError::duplicate(&list.index(index), *action));
-        }
-    }
-    if actions.contains(&"Deny") && actions.contains(&"Warn") {
-        let why = "must not contain both Deny and Warn (repeating the same validation failure information in the API \
-                   response and headers serves no purpose)";
-        errors.push(FieldError::invalid(&list, json!(actions), why));
-    }
 }

@@ -238,6 +238,14 @@ const ROWS: &[Row] = &[
     },
     Row {
         categories: &["api-extensions"],
+        ..row(ADMISSION, "mutatingadmissionpolicies", "MutatingAdmissionPolicy", false)
+    },
+    Row {
+        categories: &["api-extensions"],
+        ..row(ADMISSION, "mutatingadmissionpolicybindings", "MutatingAdmissionPolicyBinding", false)
+    },
+    Row {
+        categories: &["api-extensions"],
         ..row(ADMISSION, "mutatingwebhookconfigurations", "MutatingWebhookConfiguration", false)
     },
     Row {
@@ -264,7 +272,7 @@ const ROWS: &[Row] = &[
     },
 ];
 
-/// What is asked of others whenever it is asked for: no object of it is stored or written, and no schema told.
+/// What is asked of others whenever it is asked for: no object of it is stored or written.
 const MEASURED: &[Row] = &[
     Row { version: "v1beta1", verbs: GET_LIST, ..row("metrics.k8s.io", "nodes", "NodeMetrics", false) },
     Row { version: "v1beta1", verbs: GET_LIST, ..row("metrics.k8s.io", "pods", "PodMetrics", true) },
@@ -308,7 +316,7 @@ pub fn builtin() -> &'static [ResourceRef] {
     &RESOURCES[..ROWS.len()]
 }
 
-/// Those of what is measured: discovery tells of them, schemas do not.
+/// Those of what is measured.
 pub fn measured() -> &'static [ResourceRef] {
     &RESOURCES[ROWS.len()..]
 }

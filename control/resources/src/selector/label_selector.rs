@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1 as meta;
+use serde::Deserialize as _;
+use serde_json::Value;
 
 use super::lex::{Context, Lexer, Token};
 use crate::kinds::names;
@@ -64,6 +66,15 @@ impl LabelSelector {
             requirements.push(Requirement { key: expression.key.clone(), operator, values });
         }
         Ok(Self { requirements })
+    }
+
+    /// The same of an object that was not read as its type; null selects everything.
+    pub fn from_value(selector: &Value) -> Result<Self, String> {
+        if selector.is_null() {
+            return Ok(Self::default());
+        }
+        let selector = meta::LabelSelector::deserialize(selector).map_err(|error| error.to_string())?;
+        Self::from_object(&selector).map_err(|error| error.to_string())
     }
 
     /// The selector whose labels must all be there with these values, as of a Service.

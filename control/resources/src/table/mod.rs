@@ -13,6 +13,7 @@ mod policy;
 mod registration;
 mod row;
 mod storage;
+mod usage;
 mod workload;
 
 #[cfg(test)]
@@ -115,8 +116,11 @@ fn printer(resource: &Resource) -> Printer {
         ("admissionregistration.k8s.io", "MutatingWebhookConfiguration" | "ValidatingWebhookConfiguration") => {
             of(registration::WEBHOOKS, registration::webhooks)
         }
+        ("admissionregistration.k8s.io", "MutatingAdmissionPolicy") => {
+            of(registration::MUTATING_POLICY, registration::mutating_policy)
+        }
         ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy") => of(registration::POLICY, registration::policy),
-        ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding") => {
+        ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding" | "MutatingAdmissionPolicyBinding") => {
             of(registration::POLICY_BINDING, registration::policy_binding)
         }
         ("apiregistration.k8s.io", "APIService") => of(registration::API_SERVICE, registration::api_service),
@@ -124,6 +128,7 @@ fn printer(resource: &Resource) -> Printer {
         ("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration") => {
             of(registration::PRIORITY_LEVEL, registration::priority_level)
         }
+        ("metrics.k8s.io", "NodeMetrics" | "PodMetrics") => of(usage::USAGE, usage::usage),
         _ => of(columns::OTHER, plain::other),
     }
 }

@@ -22,12 +22,27 @@ pub(super) const POLICY: &[Column] = &[
 ];
 
 pub(super) fn policy(object: &Value, now: Clock) -> Vec<Value> {
+    of_policy(object, "validations", now)
+}
+
+pub(super) const MUTATING_POLICY: &[Column] = &[
+    NAME,
+    count("Mutations", "How many mutations the policy has."),
+    column("ParamKind", "The kind of its parameters."),
+    AGE,
+];
+
+pub(super) fn mutating_policy(object: &Value, now: Clock) -> Vec<Value> {
+    of_policy(object, "mutations", now)
+}
+
+fn of_policy(object: &Value, counted: &str, now: Clock) -> Vec<Value> {
     let kind = &object["spec"]["paramKind"];
     let shown = match (text(&kind["apiVersion"]), text(&kind["kind"])) {
         ("", "") => "<unset>".to_owned(),
         (version, kind) => format!("{version}/{kind}"),
     };
-    vec![name(object), items(&object["spec"]["validations"]).len().into(), shown.into(), age(object, now)]
+    vec![name(object), items(&object["spec"][counted]).len().into(), shown.into(), age(object, now)]
 }
 
 pub(super) const POLICY_BINDING: &[Column] =

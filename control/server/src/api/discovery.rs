@@ -8,7 +8,7 @@ use http::header::{
 };
 use http::{Method, Response, StatusCode};
 use jiff::{SignedDuration, Timestamp};
-use pal_registry::custom;
+use pal_registry::custom::{self, Definitions};
 use pal_resources::discovery::{self, Document};
 use pal_resources::{Resource, ResourceRef, Status, openapi, resource};
 use serde_json::{Value, json};
@@ -176,6 +176,11 @@ fn paths(resources: &[ResourceRef]) -> Vec<String> {
     paths
 }
 
+/// What clients are told of: what is built in, custom resources, and what is measured.
+fn described(definitions: &Definitions) -> Vec<ResourceRef> {
+    definitions.everything().iter().chain(resource::measured()).cloned().collect()
+}
+
 async fn groups(call: &Call<'_>, path: &str) -> Result<Response<Body>, Status> {
     let combined = aggregated(&call.parts.headers) && matches!(path, "api" | "apis");
     let name = if combined { format!("{path} aggregated") } else { path.to_owned() };
@@ -185,8 +190,7 @@ async fn groups(call: &Call<'_>, path: &str) -> Result<Response<Body>, Status> {
     let number = if own { definitions.number() } else { BUILT_IN };
     let (path, address) = (path.to_owned(), call.api.local.to_string());
     let found = call.api.documents.get(&name, number, move || {
-        let resources = definitions.everything().iter().chain(resource::measured()).cloned();
-        let resources = &*resources.collect::<Vec<_>>();
+        let resources = &*described(&definitions);
         let segments: Vec<&str> = path.split('/').collect();
         match (segments.as_slice(), combined) {
             (["api"], true) => Some(discovery::aggregated_core(resources)),
@@ -215,12 +219,12 @@ async fn schemas_v2(call: &Call<'_>) -> Result<Response<Body>, Status> {
     let definitions = call.registry().definitions();
     let number = definitions.number();
     if !takes_v2_protobuf(&call.parts.headers) {
-        let make = move || Some(openapi::v2::json(definitions.everything(), &schemas_v2_of));
+        let make = move || Some(openapi::v2::json(&described(&definitions), &schemas_v2_of));
         let document = call.api.documents.get("openapi v2", number, make).await?;
         let document = document.ok_or_else(Status::unknown_path)?;
         return cached(call, &document, &headers);
     }
-    let make = move || Some(openapi::v2::protobuf(definitions.everything(), &schemas_v2_of));
+    let make = move || Some(openapi::v2::protobuf(&described(&definitions), &schemas_v2_of));
     let document =
         call.api.documents.get("openapi v2 protobuf", number, make).await?.ok_or_else(Status::unknown_path)?;
     let body = reply::whole(document.body.clone());
@@ -238,7 +242,7 @@ async fn schemas(call: &Call<'_>, path: &str) -> Result<Response<Body>, Status> 
     let definitions = call.registry().definitions();
     if below.is_empty() {
         let number = definitions.number();
-        let make = move || Some(openapi::index(definitions.everything(), &schema_of));
+        let make = move || Some(openapi::index(&described(&definitions), &schema_of));
         let index = call.api.documents.get(&name, number, make).await?;
         let index = index.ok_or_else(Status::unknown_path)?;
         return cached(call, &index, &[(CACHE_CONTROL, "no-cache, private"), (VARY, "Accept")]);
@@ -246,7 +250,7 @@ async fn schemas(call: &Call<'_>, path: &str) -> Result<Response<Body>, Status> 
     let wanted = below.clone();
     let own = below.strip_prefix("apis/").and_then(|rest| rest.split('/').next());
     let number = if own.is_some_and(|group| definitions.has_group(group)) { definitions.number() } else { BUILT_IN };
-    let make = move || openapi::document(definitions.everything(), &schema_of, &wanted);
+    let make = move || openapi::document(&described(&definitions), &schema_of, &wanted);
     let document = call.api.documents.get(&name, number, make).await?.ok_or_else(Status::unknown_path)?;
     match call.query.get("hash") {
         None => cached(call, &document, &[(CACHE_CONTROL, "no-cache, private"), (VARY, "Accept")]),

@@ -3,6 +3,7 @@
 use regex::Regex;
 
 use super::super::meter::{Fail, Meter};
+use super::super::signatures;
 use super::super::value::V;
 use super::{Outcome, int, unsigned};
 use crate::schema::go_regex;
@@ -34,6 +35,7 @@ pub(super) fn call<'a>(name: &str, args: &[V<'a>], meter: &mut Meter) -> Option<
         ("split", [V::Text(text), V::Text(by), limit @ ..]) => split(text, by, limit, meter),
         ("substring", [V::Text(text), V::Int(from), to @ ..]) => substring(text, *from, to),
         ("strings.quote", [V::Text(text)]) => Ok(V::text(format!("{:?}", &**text))),
+        (signatures::ESCAPE_KEY, [V::Text(text)]) => Ok(V::text(text.replace('~', "~0").replace('/', "~1"))),
         ("join", [list @ (V::List(_) | V::JsonList(..)), by @ ..]) => join(list, by, meter),
         ("format", [V::Text(form), list @ (V::List(_) | V::JsonList(..))]) => format(form, list, meter),
         _ => return None,

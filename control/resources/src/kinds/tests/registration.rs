@@ -1,4 +1,4 @@
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{check_refused, created};
 
@@ -83,5 +83,90 @@ fn webhooks_and_policies_are_checked_and_filled() {
         "ValidatingAdmissionPolicyBinding",
         json!({"spec": {"validationActions": ["Deny", "Deny"]}}),
         &["spec.policyName: Required value", "spec.validationActions[1]: Duplicate value: \"Deny\""],
+    );
+}
+
+fn mutating(spec: Value) -> Value {
+    let rule = json!({"operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"]});
+    let mut whole = json!({"matchConstraints": {"resourceRules": [rule]}, "reinvocationPolicy": "Never",
+        "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": "[]"}}]});
+    for (field, value) in spec.as_object().into_iter().flatten() {
+        whole[field] = value.clone();
+    }
+    json!({"spec": whole})
+}
+
+#[test]
+fn mutating_policies_are_filled() {
+    let made = &created("MutatingAdmissionPolicy", mutating(json!({})))["spec"];
+    let constraints = &made["matchConstraints"];
+    assert_eq!((&made["failurePolicy"], &constraints["matchPolicy"]), (&json!("Fail"), &json!("Equivalent")));
+    assert_eq!((&constraints["resourceRules"][0]["scope"], &constraints["objectSelector"]), (&json!("*"), &json!({})));
+}
+
+#[test]
+fn what_is_wrong_with_mutating_policies_is_told() {
+    let kind = "MutatingAdmissionPolicy";
+    check_refused(
+        kind,
+        json!({"spec": {}}),
+        &[
+            "spec.matchConstraints: Required value",
+            "spec.mutations: Required value: mutations must contain at least one item",
+            "spec.reinvocationPolicy: Required value",
+        ],
+    );
+    for (spec, expected) in [
+        (
+            json!({"reinvocationPolicy": "x", "failurePolicy": "y"}),
+            &[
+                "spec.failurePolicy: Unsupported value: \"y\": supported values: \"Fail\", \"Ignore\"",
+                "spec.reinvocationPolicy: Unsupported value: \"x\": supported values: \"IfNeeded\", \"Never\"",
+            ][..],
+        ),
+        (
+            json!({"mutations": [{"patchType": "JSONPatch", "applyConfiguration": {"expression": "Object{}"}}]}),
+            &[
+                "spec.mutations[0].applyConfiguration: Invalid value: \"{applyConfiguration}\": must not be specified when patchType is JSONPatch",
+                "spec.mutations[0].jsonPatch: Required value: must be specified when patchType is JSONPatch",
+            ],
+        ),
+        (
+            json!({"mutations": [{"applyConfiguration": {"expression": "Object{}"}}, {"patchType": "x"}]}),
+            &[
+                "spec.mutations[0].patchType: Required value",
+                "spec.mutations[1].patchType: Unsupported value: \"x\": supported values: \"ApplyConfiguration\", \"JSONPatch\"",
+            ],
+        ),
+        (
+            json!({"mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": " "}}]}),
+            &["spec.mutations[0].jsonPatch.expression: Required value: expression is not specified"],
+        ),
+        (
+            json!({"matchConstraints": {"resourceRules": [{"operations": ["DELETE"], "apiGroups": ["*"],
+                "apiVersions": ["*"], "resources": ["*"]}]}}),
+            &[
+                "spec.matchConstraints.resourceRules.operations: Unsupported value: \"DELETE\": supported values: \"*\", \"CONNECT\", \"CREATE\", \"UPDATE\"",
+            ],
+        ),
+        (
+            json!({"paramKind": {"apiVersion": "v1"}, "variables": [{"name": "for", "expression": "1"}]}),
+            &[
+                "spec.paramKind.kind: Required value",
+                "spec.variables[0].name: Invalid value: \"for\": name is not a valid CEL identifier",
+            ],
+        ),
+    ] {
+        check_refused(kind, mutating(spec), expected);
+    }
+    check_refused(
+        "MutatingAdmissionPolicyBinding",
+        json!({"spec": {"policyName": "", "paramRef": {"name": "a", "selector": {}}}}),
+        &[
+            "spec.policyName: Required value",
+            "spec.paramRef.name: Forbidden: name and selector are mutually exclusive",
+            "spec.paramRef.selector: Forbidden: name and selector are mutually exclusive",
+            "spec.paramRef.parameterNotFoundAction: Required value",
+        ],
     );
 }

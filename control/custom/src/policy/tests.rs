@@ -1,0 +1,240 @@
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::*;
+
+/// A policy with those fields in its `spec`.
+fn policy(spec: Value) -> Policy {
+    Policy::compile(&json!({"metadata": {"name": "p"}, "spec": spec}))
+}
+
+fn patched(expression: &str, variables: Value) -> Policy {
+    let mutation = json!({"patchType": "JSONPatch", "jsonPatch": {"expression": expression}});
+    policy(
+        json!({"mutations": [mutation], "variables": variables, "paramKind": {"apiVersion": "v1", "kind": "ConfigMap"}}),
+    )
+}
+
+fn applied(expression: &str) -> Policy {
+    let mutation = json!({"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": expression}});
+    policy(json!({"mutations": [mutation]}))
+}
+
+/// What the first mutation wants of a Deployment; or what is wrong with the policy or its evaluation.
+fn change(policy: &Policy) -> Result<Change, String> {
+    let object = json!({"apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {"name": "d", "namespace": "n", "labels": {"a/b": "c"}},
+        "spec": {"replicas": 2, "template": {"spec": {"containers": [{"name": "x"}, {"name": "y"}]}}}});
+    let (request, params) =
+        (json!({"operation": "CREATE", "userInfo": {"username": "u"}}), json!({"data": {"k": "5"}}));
+    let namespace = json!({"metadata": {"labels": {"env": "test"}}});
+    if let Some(fault) = policy.faults().first() {
+        return Err(fault.to_string());
+    }
+    let case =
+        Case { object: &object, old_object: &Value::Null, request: &request, namespace: &namespace, params: &params };
+    policy.consider(&case).change(0).map(|change| change.expect("there is a mutation"))
+}
+
+#[test]
+fn configurations_are_made() {
+    let check = |expression: &str, expected: Result<Value, &str>| match (change(&applied(expression)), expected) {
+        (Ok(Change::Apply(found)), Ok(expected)) => assert_eq!(found, expected, "{expression}"),
+        (Err(why), Err(expected)) => assert!(why.contains(expected), "{expression}: {why}"),
+        (found, expected) => panic!("{expression}: {found:?}, not {expected:?}"),
+    };
+    check("Object{}", Ok(json!({})));
+    check("Object{spec: Object.spec{replicas: object.spec.replicas + 3}}", Ok(json!({"spec": {"replicas": 5}})));
+    check(
+        "Object{metadata: Object.metadata{labels: {'env': namespaceObject.metadata.labels.env}}}",
+        Ok(json!({"metadata": {"labels": {"env": "test"}}})),
+    );
+    check(
+        "Object{spec: Object.spec{template: Object.spec.template{spec: Object.spec.template.spec{containers: \
+         object.spec.template.spec.containers.map(c, Object.spec.template.spec.containers{name: c.name, tty: true})}}}}",
+        Ok(json!({"spec": {"template": {"spec": {"containers": [
+            {"name": "x", "tty": true}, {"name": "y", "tty": true}]}}}})),
+    );
+    check(
+        "has(object.spec.x) ? Object{} : Object{spec: Object.spec{?paused: optional.none(), ?replicas: optional.of(1)}}",
+        Ok(json!({"spec": {"replicas": 1}})),
+    );
+    check(
+        "Object{spec: Object.spec{__namespace__: 'n', a__dash__b: 1}}",
+        Ok(json!({"spec": {"namespace": "n", "a-b": 1}})),
+    );
+    check("request.userInfo.username == 'u' ? Object{} : Object{spec: Object.spec{}}", Ok(json!({})));
+    check("\"I'm a teapot!\"", Err("must evaluate to Object but got string"));
+    check("Object.spec{}", Err("must evaluate to Object but got Object.spec"));
+    check("params.data.k", Err("undeclared reference to 'params'"));
+    check(
+        "Object{spec: Object.specx{replicas: 1}}",
+        Err(
+            "type mismatch: unexpected type name \"Object.specx\", expected \"Object.spec\", which matches field name path from root Object type",
+        ),
+    );
+    check("Object{spec: Pod{}}", Err("undeclared reference to 'Pod'"));
+    check("Object{spec: Object.spec{replicas: object.spec.none}}", Err("resulted in error: no such key: none"));
+    check("Object{", Err("Syntax error"));
+    let heavy = "[0,1,2,3,4,5,6,7,8,9]";
+    let nested = (0..7).fold("true".to_owned(), |inner, at| format!("{heavy}.all(x{at}, {inner})"));
+    check(&format!("{nested} ? Object{{}} : Object{{}}"), Err("actual cost limit exceeded"));
+}
+
+#[test]
+fn patches_are_made() {
+    let variables = json!([
+        {"name": "broken", "expression": "object.spec.none"},
+        {"name": "wanted", "expression": "int(params.data['k'])"},
+        {"name": "twice", "expression": "variables.wanted * 2"},
+        {"name": "step", "expression": "JSONPatch{op: 'add', path: '/x', value: variables.twice}"},
+    ]);
+    let check = |expression: &str, expected: Result<Value, &str>| match (
+        change(&patched(expression, variables.clone())),
+        expected,
+    ) {
+        (Ok(Change::Patch(found)), Ok(expected)) => assert_eq!(found, expected, "{expression}"),
+        (Err(why), Err(expected)) => assert!(why.contains(expected), "{expression}: {why}"),
+        (found, expected) => panic!("{expression}: {found:?}, not {expected:?}"),
+    };
+    check("[]", Ok(json!([])));
+    check("[variables.step]", Ok(json!([{"op": "add", "path": "/x", "value": 10}])));
+    check(
+        "[JSONPatch{op: 'test', path: '/spec/replicas', value: object.spec.replicas}] + \
+         [JSONPatch{op: 'move', from: '/a', path: '/metadata/labels/' + jsonpatch.escapeKey('a/b~')}]",
+        Ok(json!([{"op": "test", "path": "/spec/replicas", "value": 2},
+            {"op": "move", "path": "/metadata/labels/a~1b~0", "from": "/a"}])),
+    );
+    check(
+        "[JSONPatch{op: 'add', path: '/spec', value: Object.spec{selector: Object.spec.selector{}}}]",
+        Ok(json!([{"op": "add", "path": "/spec", "value": {"selector": {}}}])),
+    );
+    check(
+        "[JSONPatch{op: 'add', path: '/a', value: {'op': JSONPatch{op: 'o'}.op}}]",
+        Ok(json!([{"op": "add", "path": "/a", "value": {"op": "o"}}])),
+    );
+    check(
+        "object.metadata.labels.exists(k, k == 'x') && variables.broken ? [] : [variables.step]",
+        Ok(json!([{"op": "add", "path": "/x", "value": 10}])),
+    );
+    check("variables.broken", Err("no such key: none"));
+    check("variables.later", Err("undefined field 'later'"));
+    check("[JSONPatch{op: 1, path: '/a'}]", Err("expected type of field 'op' is 'string' but provided type is 'int'"));
+    check("[JSONPatch{operation: 'add'}]", Err("undefined field 'operation'"));
+    check("['a']", Err("must evaluate to list(JSONPatch) but got list(string)"));
+    check(
+        "[JSONPatch{op: 'add', path: '/a', value: Object.spec{a: Object.spec.b{}}}]",
+        Err("unexpected type name \"Object.spec.b\", expected \"Object.spec.a\""),
+    );
+    let doubled: Vec<Value> = (0..200)
+        .map(|n: usize| {
+            json!({"name": format!("v{n}"), "expression": match n {
+                0 => "1".to_owned(),
+                _ => format!("variables.v{0} + variables.v{0}", n - 1),
+            }})
+        })
+        .collect();
+    // Each is evaluated once, and none is deeper than the stack bears.
+    let deep = patched("[JSONPatch{op: 'add', path: '/a', value: variables.v199}]", doubled.into());
+    assert!(change(&deep).is_err_and(|why| why.contains("recursion limit exceeded")), "{:?}", deep.faults());
+}
+
+#[test]
+fn conditions_and_validations_decide() {
+    let object = json!({"spec": {"n": 7}, "metadata": {"name": "a"}});
+    let case = Case {
+        object: &object,
+        old_object: &Value::Null,
+        request: &json!({"operation": "CREATE"}),
+        namespace: &Value::Null,
+        params: &Value::Null,
+    };
+    let conditions = |list: &[&str]| {
+        let list: Vec<Value> = list.iter().map(|it| json!({"name": "c", "expression": it})).collect();
+        policy(json!({"matchConditions": list})).consider(&case).applies()
+    };
+    assert_eq!(conditions(&[]), Ok(true));
+    assert_eq!(conditions(&["object.spec.n == 7", "oldObject == null"]), Ok(true));
+    assert_eq!(conditions(&["object.spec.m == 7", "false"]), Ok(false));
+    assert!(conditions(&["object.spec.m == 7", "true"]).is_err_and(|why| why.contains("no such key: m")));
+    let denials = |validation: Value| policy(json!({"validations": [validation]})).consider(&case).denials();
+    let denied = |message: &str, reason: &str| {
+        vec![Denial { message: message.to_owned(), reason: Some(reason.to_owned()), failed: false }]
+    };
+    assert_eq!(denials(json!({"expression": "object.spec.n > 5"})), []);
+    assert_eq!(
+        denials(json!({"expression": " object.spec.n < 5"})),
+        denied("failed expression: object.spec.n < 5", "Invalid")
+    );
+    assert_eq!(
+        denials(json!({"expression": "false", "message": "no", "messageExpression": "'at ' + string(object.spec.n)",
+            "reason": "Forbidden"})),
+        denied("at 7", "Forbidden")
+    );
+    assert_eq!(
+        denials(json!({"expression": "false", "message": "no", "messageExpression": "object.x"})),
+        denied("no", "Invalid")
+    );
+    assert!(denials(json!({"expression": "object.x"})).iter().all(|denial| denial.failed && denial.reason.is_none()));
+    let faults = policy(
+        json!({"validations": [{"expression": "1"}, {"expression": "x"}], "variables": [{"name": "v", "expression": "("}]}),
+    );
+    let told: Vec<String> = faults.faults().iter().map(ToString::to_string).collect();
+    for (told, expected) in told.iter().zip([
+        "spec.variables[0].expression: Invalid value: \"(\": compilation failed",
+        "spec.validations[0].expression: Invalid value: \"1\": must evaluate to bool but got int",
+        "spec.validations[1].expression: Invalid value: \"x\": compilation failed: ERROR: <input>:1:1: undeclared reference to 'x'",
+    ]) {
+        assert!(told.starts_with(expected), "{told}");
+    }
+    assert_eq!(told.len(), 3);
+}
+
+#[test]
+fn rules_and_selectors_choose_requests() {
+    let labels = [BTreeMap::from([("app".to_owned(), "web".to_owned())])];
+    let home = BTreeMap::from([("env".to_owned(), "test".to_owned())]);
+    let pods = Attributes {
+        version: "v1",
+        resource: "pods",
+        namespace: Some("n"),
+        name: "a",
+        operation: "CREATE",
+        namespace_labels: Some(&home),
+        labels: &labels,
+        ..Attributes::default()
+    };
+    let status = Attributes { subresource: "status", ..pods.clone() };
+    let namespace = Attributes { resource: "namespaces", ..pods.clone() };
+    let rule = |change: Value| {
+        let mut rule = json!({"operations": ["*"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["*"]});
+        for (field, value) in change.as_object().into_iter().flatten() {
+            rule[field] = value.clone();
+        }
+        json!({"resourceRules": [rule]})
+    };
+    for (resources, request, expected) in [
+        (Value::Null, &pods, true),
+        (rule(json!({})), &pods, true),
+        (rule(json!({})), &status, false),
+        (rule(json!({"resources": ["pods/*"]})), &status, true),
+        (rule(json!({"resources": ["*/status"]})), &status, true),
+        (rule(json!({"resources": ["pods/status"]})), &pods, false),
+        (rule(json!({"operations": ["UPDATE"]})), &pods, false),
+        (rule(json!({"apiGroups": ["apps"]})), &pods, false),
+        (rule(json!({"apiVersions": ["v2", "*"]})), &pods, true),
+        (rule(json!({"scope": "Namespaced"})), &pods, true),
+        (rule(json!({"scope": "Namespaced"})), &namespace, false),
+        (rule(json!({"scope": "Cluster"})), &namespace, true),
+        (rule(json!({"resourceNames": ["b"]})), &pods, false),
+        (rule(json!({"resourceNames": ["b", "a"]})), &pods, true),
+        (json!({"excludeResourceRules": rule(json!({}))["resourceRules"]}), &pods, false),
+        (json!({"namespaceSelector": {"matchLabels": {"env": "prod"}}}), &pods, false),
+        (json!({"namespaceSelector": {"matchExpressions": [{"key": "env", "operator": "Exists"}]}}), &pods, true),
+        (json!({"objectSelector": {"matchLabels": {"app": "web"}}}), &pods, true),
+        (json!({"objectSelector": {"matchLabels": {"app": "db"}}}), &pods, false),
+    ] {
+        assert_eq!(matches(&resources, request), Ok(expected), "{resources} {request:?}");
+    }
+}
