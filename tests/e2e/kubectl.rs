@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pal_tests::{Cluster, Kubectl, wait_until};
+use pal_tests::{Cluster, Kubectl, get, wait_until};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
 use crate::{LIMIT, pal, repository};
@@ -260,6 +260,76 @@ async fn a_rollout_from_apply_to_undo() {
         if left.is_empty() { Ok(()) } else { Err(left) }
     })
     .await;
+    cluster.stop().await;
+}
+
+/// Waits until kubectl prints that.
+async fn until(kubectl: &Kubectl, line: &str, part: &str) -> String {
+    wait_until(LIMIT, &format!("{part} of kubectl {line}"), async || {
+        let ran = kubectl.run(line).await;
+        if ran.stdout.contains(part) { Ok(ran.stdout) } else { Err(format!("{}{}", ran.stdout, ran.stderr)) }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn endpoints_by_hand_jobs_that_come_due_and_a_token_in_a_secret() {
+    let Some((cluster, kubectl)) = cluster().await else { return };
+    let manifest = deployment(&cluster, "web", 1).await;
+    kubectl.with_manifest("apply", &manifest).await;
+    kubectl.ok("expose deploy web --port=80 --target-port=8080").await;
+    until(&kubectl, "get endpoints web", ":8080").await;
+    let ip = kubectl.ok("get pods -l app=web -o jsonpath={.items[0].status.podIP}").await;
+    let by_hand = format!(
+        "apiVersion: v1
+kind: Service
+metadata: {{name: by-hand}}
+spec: {{type: NodePort, ports: [{{port: 80, targetPort: 8080}}]}}
+---
+apiVersion: v1
+kind: Endpoints
+metadata: {{name: by-hand}}
+subsets: [{{addresses: [{{ip: {ip}}}], ports: [{{port: 8080}}]}}]
+"
+    );
+    kubectl.with_manifest("apply", &by_hand).await;
+    until(&kubectl, "get endpointslices -l kubernetes.io/service-name=by-hand", "8080").await;
+    let port = kubectl.ok("get svc by-hand -o jsonpath={.spec.ports[0].nodePort}").await;
+    let url = format!("http://{}:{port}/", cluster.node_ip);
+    wait_until(LIMIT, "the pod answers behind the Endpoints written by hand", async || {
+        let answer = get(&url).await?;
+        if answer.status.is_success() { Ok(()) } else { Err(format!("{answer:?}")) }
+    })
+    .await;
+    kubectl.ok("delete svc web by-hand").await;
+    until(&kubectl, "get endpoints -o jsonpath=({.items[*].metadata.name})", "(kubernetes)").await;
+
+    kubectl
+        .words(&["create", "cronjob", "tick", "--image=busybox", "--schedule=@every 1s", "--", "true"], "")
+        .await
+        .ok();
+    until(&kubectl, "get jobs", "Complete").await;
+    has(&kubectl.ok("get cronjobs").await, &["@every 1s"]);
+    kubectl.ok("create job --from=cronjob/tick once").await;
+    kubectl.ok("wait --for=condition=complete job/once --timeout=60s").await;
+    has(&kubectl.ok("describe cronjob tick").await, &["SuccessfulCreate", "Last Schedule Time"]);
+    kubectl.ok("delete cronjob tick").await;
+
+    kubectl.ok("create serviceaccount bot").await;
+    let secret = "apiVersion: v1
+kind: Secret
+metadata: {name: bot, annotations: {kubernetes.io/service-account.name: bot}}
+type: kubernetes.io/service-account-token
+";
+    kubectl.with_manifest("apply", secret).await;
+    let token = until(&kubectl, "get secret bot -o go-template={{.data.token|base64decode}}", "ey").await;
+    // A token counts only where no certificate does.
+    let server = kubectl.ok("config view -o jsonpath={.clusters[0].cluster.server}").await;
+    let as_bot = format!("--kubeconfig=/dev/null --server={server} --insecure-skip-tls-verify --token={token}");
+    has(&kubectl.ok(&format!("auth whoami {as_bot}")).await, &["system:serviceaccount:default:bot"]);
+    has(&kubectl.ok("get secret bot -o jsonpath={.metadata.labels}").await, &["kubernetes.io/legacy-token-last-used"]);
+    kubectl.ok("delete serviceaccount bot").await;
+    until(&kubectl, "get secrets --ignore-not-found -o jsonpath=({.items[*].metadata.name})", "()").await;
     cluster.stop().await;
 }
 

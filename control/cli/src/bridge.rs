@@ -1,15 +1,18 @@
 //! Where a crate of one tree needs something that another provides: adapters, with no decisions in them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use futures::future::BoxFuture;
 use http::{Request, Response};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use pal_controllers::{CertificateSigner, CsrSubject, NodeLiveness};
+use pal_controllers::autoscaler::{ContainerUsage, PodUsage};
+use pal_controllers::{AccountToken, CertificateSigner, CsrSubject, NodeLiveness, PodMetrics, TokenSigner};
 use pal_image::{Origin, RegistryV2, Siblings};
-use pal_server::{Body, BoxError, ClusterCa, Mounted, Peers, Tunnels};
+use pal_server::auth::{LegacyClaims, TokenKey};
+use pal_server::{Body, BoxError, ClusterCa, Mounted, Peers, PodUsed, Tunnels};
 use tokio::sync::watch;
 
 /// The server's view of which nodes are connected, for the controllers.
@@ -47,6 +50,32 @@ impl CertificateSigner for Signer {
             organizations: subject.organizations,
             dns: subject.dns,
             ips: subject.ips,
+        })
+    }
+}
+
+impl TokenSigner for Signer {
+    fn sign(&self, token: AccountToken) -> Result<String, String> {
+        let AccountToken { namespace, secret, account, uid } = token;
+        let key = self.0.service_account_key().map_err(|error| error.to_string())?;
+        TokenKey::from_pkcs8(&key)?.issue_legacy(LegacyClaims { namespace, secret, account, uid })
+    }
+}
+
+/// What pods use, as the server hears it from the nodes.
+pub struct Metrics(pub pal_server::Usage);
+
+impl PodMetrics for Metrics {
+    fn usage(&self, namespace: &str, pods: Vec<(String, String)>) -> BoxFuture<'static, BTreeMap<String, PodUsage>> {
+        let (usage, namespace) = (self.0.clone(), namespace.to_owned());
+        Box::pin(async move {
+            let used = |used: PodUsed| {
+                let container = |(name, cpu_nanos, memory_bytes)| ContainerUsage { name, cpu_nanos, memory_bytes };
+                let containers = used.containers.into_iter().map(container).collect();
+                let window = Duration::try_from_secs_f64(used.window_seconds).unwrap_or_default();
+                (used.pod, PodUsage { at: used.at, window, containers })
+            };
+            usage.pods(&namespace, pods).await.into_iter().map(used).collect()
         })
     }
 }

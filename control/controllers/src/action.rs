@@ -131,6 +131,10 @@ pub enum Action {
     VerifyOwner { owner: OwnerId },
     /// Sign an approved request and write the certificate to its status.
     Sign { target: Target, request: Vec<u8>, signer: String, seconds: i64 },
+    /// Put a token of an account into a Secret, with what the patch has beside it.
+    IssueToken { target: Target, account: String, uid: String, patch: Value },
+    /// Find out what an autoscaler's target has and uses, so that the next look knows.
+    Measure { namespace: String, name: String, generation: i64, api_version: String, kind: String, target: String },
     /// Tell of something that is no write.
     Tell(Note),
 }

@@ -8,9 +8,11 @@
 //! | `deployment`, `replicaset` | rollouts and the number of pods |
 //! | `daemonset`, `statefulset`, `job` | a pod on every node, pods with names of their own, pods that run to their end |
 //! | `cronjob` | jobs that come due |
+//! | `autoscaler` | as many pods as what they use asks for |
 //! | `members`, `revision` | what these have in common: whose pods are whose, and the templates that there were |
 //! | `endpointslice`, `endpoints` | which pods stand behind a Service, or what people say does |
 //! | `namespace`, `service_account` | what namespaces have, and that they go with all that is in them |
+//! | `account_token` | tokens of service accounts in Secrets |
 //! | `garbage` | what owners leave behind |
 //! | `node` | nodes that are lost, when that moves their pods, and the addresses of pods |
 //! | `csr` | certificates of nodes and users |
@@ -19,7 +21,9 @@
 //! | `disruption_budget` | how many pods may be evicted |
 //! | `storage_protection` | that claims and volumes in use stay |
 
+pub mod account_token;
 pub mod action;
+pub mod autoscaler;
 pub mod cluster_role;
 pub mod cronjob;
 pub mod csr;
@@ -58,7 +62,7 @@ use tokio_util::task::TaskTracker;
 
 pub use driver::MissingResource;
 pub use figures::Figures;
-pub use ports::{CertificateSigner, CsrSubject, NodeLiveness, Timing};
+pub use ports::{AccountToken, CertificateSigner, CsrSubject, NodeLiveness, PodMetrics, Timing, TokenSigner};
 
 /// What the controllers are given.
 #[derive(Clone)]
@@ -67,6 +71,8 @@ pub struct Options {
     pub root_ca_pem: String,
     pub liveness: Arc<dyn NodeLiveness>,
     pub signer: Arc<dyn CertificateSigner>,
+    pub tokens: Arc<dyn TokenSigner>,
+    pub metrics: Arc<dyn PodMetrics>,
     pub timing: Timing,
     /// Names and addresses that are the API's: no node may be called so, or have a serving certificate for one.
     pub reserved_addresses: Vec<String>,

@@ -1,9 +1,14 @@
 //! What the controllers need of the rest of the house beside the registry: whether a node's connection lives, and who
-//! signs certificates.
+//! signs certificates and tokens.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use futures::future::BoxFuture;
+
 use tokio::sync::watch;
+
+use crate::autoscaler::PodUsage;
 
 /// Which nodes are connected. The server's tunnels implement it.
 pub trait NodeLiveness: Send + Sync {
@@ -32,6 +37,27 @@ pub trait CertificateSigner: Send + Sync {
 
     /// Whom the request names; an error when it is no request or its signature does not hold.
     fn subject(&self, csr_pem: &[u8]) -> Result<CsrSubject, String>;
+}
+
+/// A token that lies in a Secret: whose it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountToken {
+    pub namespace: String,
+    pub secret: String,
+    pub account: String,
+    pub uid: String,
+}
+
+/// Who signs the tokens of service accounts.
+pub trait TokenSigner: Send + Sync {
+    /// The token; an error says why there is none.
+    fn sign(&self, token: AccountToken) -> Result<String, String>;
+}
+
+/// What pods use, as their nodes tell.
+pub trait PodMetrics: Send + Sync {
+    /// What the given pods of a namespace use, each named with its node; those of which nothing is told are left out.
+    fn usage(&self, namespace: &str, pods: Vec<(String, String)>) -> BoxFuture<'static, BTreeMap<String, PodUsage>>;
 }
 
 /// How the controllers behave. All durations have defaults that suit a cluster in one place.

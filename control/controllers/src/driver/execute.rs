@@ -12,10 +12,13 @@ use pal_resources::codec::FieldValidation;
 use pal_resources::{Reason, ResourceRef, Status, Uid, resource};
 use serde_json::{Value, json};
 
+use super::cache::Place;
+use super::measure::Asked;
 use super::recorder::Recorder;
 use crate::action::{Action, Announce, Note, OwnerId, Propagation, ResourceId, Target, Words};
+use crate::autoscaler::Measured;
 use crate::csr;
-use crate::ports::CertificateSigner;
+use crate::ports::{AccountToken, CertificateSigner, PodMetrics, TokenSigner};
 use crate::replicaset;
 
 /// Creates of one plan that run at once, in the end.
@@ -27,6 +30,8 @@ const COMPONENT: &str = "controller-manager";
 pub(super) struct Executor {
     pub(super) registry: Registry,
     pub(super) signer: Arc<dyn CertificateSigner>,
+    pub(super) tokens: Arc<dyn TokenSigner>,
+    pub(super) metrics: Arc<dyn PodMetrics>,
     pub(super) recorder: Recorder,
 }
 
@@ -39,6 +44,8 @@ pub(super) struct Outcome {
     pub(super) failure: Option<Failed>,
     /// Pods could not be created or deleted, and why.
     pub(super) replicas: Option<replicaset::Failure>,
+    /// What was found for an autoscaler.
+    pub(super) measured: Option<(Place, Measured)>,
 }
 
 /// One object as a write left it.
@@ -59,6 +66,8 @@ pub(super) enum Failed {
     /// Something is left of a namespace.
     #[error("the namespace is not empty yet")]
     NotEmpty,
+    #[error("no token: {0}")]
+    Unsigned(String),
 }
 
 impl From<Status> for Failed {
@@ -73,7 +82,7 @@ impl Failed {
         match self {
             Self::Refused(status) => status.code == 409,
             Self::NotEmpty => true,
-            Self::UnknownResource(_) => false,
+            Self::UnknownResource(_) | Self::Unsigned(_) => false,
         }
     }
 }
@@ -191,6 +200,18 @@ impl Executor {
                 };
                 let patch = json!({ "metadata": { "uid": target.uid }, "status": status });
                 self.patch(target, Some("status"), patch, None, outcome).await
+            }
+            Action::IssueToken { target, account, uid, mut patch } => {
+                let namespace = target.namespace.clone().unwrap_or_default();
+                let token = AccountToken { namespace, secret: target.name.clone(), account, uid };
+                let token = self.tokens.sign(token).map_err(Failed::Unsigned)?;
+                patch["data"]["token"] = json!(ByteString(token.into_bytes()));
+                self.patch(target, None, patch, None, outcome).await
+            }
+            Action::Measure { namespace, name, generation, api_version, kind, target } => {
+                let asked = Asked { namespace: namespace.clone(), api_version, kind, name: target };
+                outcome.measured = Some(((namespace, name), self.measure(&asked, generation).await));
+                Ok(())
             }
             Action::Tell(note) => {
                 self.recorder.tell(note);

@@ -129,6 +129,11 @@ impl Driver {
         for uid in outcome.absent.drain(..) {
             self.cache.is_absent(uid);
         }
+        let measured = outcome.measured.take();
+        let verified = verified || measured.is_some();
+        if let Some((place, found)) = measured {
+            self.looker.autoscalers.entry(place).or_default().0 = Some(found);
+        }
         self.remember_failure(&key, &mut outcome);
         match outcome.failure {
             None => {

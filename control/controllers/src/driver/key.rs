@@ -11,9 +11,10 @@ use super::cache::{Address, Cache, Change, Place};
 use super::known::{Known, Whole};
 use super::positions::Positions;
 use super::queue::Named;
+use crate::account_token::ACCOUNT;
 use crate::garbage::{FOREGROUND, ORPHAN, Presence};
 use crate::node::pod::{concerns_pods, is_worth_a_look};
-use crate::object::controller;
+use crate::object::{annotation, controller};
 use crate::pods::is_finished;
 use crate::storage_protection::claims;
 use crate::{endpoints, endpointslice};
@@ -29,11 +30,15 @@ pub(super) enum Key {
     StatefulSet(Place),
     Job(Place),
     CronJob(Place),
+    /// A HorizontalPodAutoscaler.
+    Autoscaler(Place),
     /// A Service's endpoints.
     Service(Place),
     /// The Endpoints of that name, and what mirrors them.
     Endpoints(Place),
     Namespace(String),
+    /// A Secret with a token of a service account.
+    AccountToken(Place),
     /// What a namespace has by itself.
     Accounts(String),
     Node(String),
@@ -70,10 +75,12 @@ impl Named for Key {
             Self::StatefulSet(_) => "statefulset",
             Self::Job(_) => "job",
             Self::CronJob(_) => "cronjob",
+            Self::Autoscaler(_) => "horizontalpodautoscaler",
             Self::Service(_) => "endpoint_slice",
             Self::Endpoints(_) => "endpoint",
             Self::Namespace(_) => "namespace",
             Self::Accounts(_) => "serviceaccount",
+            Self::AccountToken(_) => "serviceaccount_tokens_secret",
             Self::Node(_) => "node_lifecycle_controller",
             Self::Blocks => "node_ipam",
             Self::Pod(_) => "node_lifecycle_controller_pods",
@@ -125,6 +132,7 @@ pub(super) fn wanted(cache: &Cache, at: &Positions, change: &Change) -> Vec<Want
             wanted.extend(owner.map(now));
         }
         Some(Whole::CronJob(_)) => wanted.push(now(Key::CronJob(place.clone()))),
+        Some(Whole::Autoscaler(_)) => wanted.push(now(Key::Autoscaler(place.clone()))),
         Some(Whole::Revision(revision)) => {
             let owner = controller(&revision.metadata).and_then(|owner| owner_key(owner, &place.0));
             // Mostly it is the set's own write.
@@ -158,8 +166,19 @@ pub(super) fn wanted(cache: &Cache, at: &Positions, change: &Change) -> Vec<Want
         }
         Some(Whole::Definition(_)) => definitions(cache, at, change, &mut wanted),
         Some(Whole::RootCa(_)) => wanted.push(now(Key::Accounts(place.0.clone()))),
-        Some(Whole::Other) if change.address.0 == at.service_accounts && change.after.is_none() => {
-            wanted.push(now(Key::Accounts(place.0.clone())));
+        Some(Whole::AccountToken(_)) => wanted.push(now(Key::AccountToken(place.clone()))),
+        Some(Whole::Other) if change.address.0 == at.service_accounts => {
+            if change.after.is_none() {
+                wanted.push(now(Key::Accounts(place.0.clone())));
+            }
+            if change.before.is_none() || change.after.is_none() {
+                let secrets = cache.all(at.secrets, Some(&place.0));
+                let tokens = secrets.filter(|known| match &known.whole {
+                    Whole::AccountToken(secret) => annotation(&secret.metadata, ACCOUNT) == Some(&place.1),
+                    _ => false,
+                });
+                wanted.extend(tokens.map(|known| now(Key::AccountToken(known.place()))));
+            }
         }
         Some(Whole::Budget(_)) => wanted.push(now(Key::Budget(place.clone()))),
         Some(Whole::Volume { .. }) => wanted.push(now(Key::Volume(place.1.clone()))),

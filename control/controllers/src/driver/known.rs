@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet};
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use k8s_openapi::api::core::v1::{
-    ConfigMap, Container, Endpoints, Namespace, Node, Pod, ReplicationController, Service, Volume,
+    ConfigMap, Container, Endpoints, Namespace, Node, Pod, ReplicationController, Secret, Service, Volume,
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
@@ -17,6 +18,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::cache::Place;
+use crate::account_token;
 use crate::service_account::ROOT_CA;
 
 /// A uid as a key of a map that holds very many.
@@ -50,6 +52,7 @@ pub(super) enum Whole {
     Revision(Arc<ControllerRevision>),
     Job(Arc<Job>),
     CronJob(Arc<CronJob>),
+    Autoscaler(Arc<HorizontalPodAutoscaler>),
     Service(Arc<Service>),
     Endpoints(Arc<Endpoints>),
     EndpointSlice(Arc<EndpointSlice>),
@@ -57,6 +60,7 @@ pub(super) enum Whole {
     Node(Arc<Node>),
     Request(Arc<CertificateSigningRequest>),
     RootCa(Arc<ConfigMap>),
+    AccountToken(Arc<Secret>),
     ClusterRole(Arc<ClusterRole>),
     Definition(Arc<Value>),
     Budget(Arc<PodDisruptionBudget>),
@@ -93,6 +97,7 @@ impl Whole {
             ("policy", "PodDisruptionBudget") => whole(object, |parsed| Whole::Budget(Arc::new(parsed))),
             ("batch", "Job") => whole(object, |parsed| Whole::Job(Arc::new(parsed))),
             ("batch", "CronJob") => whole(object, |parsed| Whole::CronJob(Arc::new(parsed))),
+            ("autoscaling", "HorizontalPodAutoscaler") => whole(object, |parsed| Whole::Autoscaler(Arc::new(parsed))),
             ("", "Service") => whole(object, |parsed| Whole::Service(Arc::new(parsed))),
             ("", "Endpoints") => whole(object, |parsed| Whole::Endpoints(Arc::new(parsed))),
             ("discovery.k8s.io", "EndpointSlice") => whole(object, |parsed| Whole::EndpointSlice(Arc::new(parsed))),
@@ -115,6 +120,9 @@ impl Whole {
                 Whole::Volume { bound: object.value().is_ok_and(|volume| volume["status"]["phase"] == "Bound") }
             }
             ("", "ConfigMap") if object.name() == ROOT_CA => whole(object, |parsed| Whole::RootCa(Arc::new(parsed))),
+            ("", "Secret") if object.index().field("type") == Some(account_token::TYPE) => {
+                whole(object, |parsed| Whole::AccountToken(Arc::new(parsed)))
+            }
             _ => Whole::Other,
         }
     }

@@ -22,8 +22,8 @@ use crate::node::disruption::{self, Disruption, State};
 use crate::node::{Life, cidr, life, lifecycle, pod as node_pod};
 use crate::object::{annotation, is_deleting, name, uid};
 use crate::{
-    cluster_role, csr, definition, deployment, endpoints, endpointslice, namespace, pods, replicaset, service_account,
-    storage_protection,
+    account_token, autoscaler, cluster_role, csr, definition, deployment, endpoints, endpointslice, namespace, pods,
+    replicaset, service_account, storage_protection,
 };
 
 /// The annotation by which a Service asks for other slices than of [`endpointslice::DEFAULT_PER_SLICE`] endpoints.
@@ -41,6 +41,8 @@ pub(super) struct Looker {
     pub(super) missing: HashMap<String, Instant>,
     /// When namespaces that go were last written what they wait for.
     pub(super) said: HashMap<String, Instant>,
+    /// What was found for autoscalers, and what is remembered of them.
+    pub(super) autoscalers: HashMap<Place, (Option<autoscaler::Measured>, autoscaler::Memory)>,
     /// Whether nodes are gone in numbers.
     pub(super) disruption: Disruption,
     /// A disruption has ended, and the pods that it kept have not been looked at yet.
@@ -88,11 +90,13 @@ impl Looker {
             Key::StatefulSet(place) => self.stateful_set(cache, place, now),
             Key::Job(place) => self.job(cache, place, now),
             Key::CronJob(place) => self.cron_job(cache, place, now),
+            Key::Autoscaler(place) => self.autoscaler(cache, place, now),
             Key::Budget(place) => self.budget(cache, place, now),
             Key::Service(place) => self.service(cache, place),
             Key::Endpoints(place) => self.endpoints(cache, place),
             Key::Namespace(name) => self.namespace(cache, name, now),
             Key::Accounts(name) => self.accounts(cache, name),
+            Key::AccountToken(place) => self.account_token(cache, place, now),
             Key::Node(name) => self.node(cache, name, now),
             Key::Blocks => cidr::reconcile(&self.nodes(cache)),
             Key::Pod(place) => self.pod(cache, place, now),
@@ -253,6 +257,19 @@ impl Looker {
             root_ca: map.as_deref(),
             root_ca_pem: &self.options.root_ca_pem,
         })
+    }
+
+    fn account_token(&self, cache: &Cache, place: &Place, now: Moment) -> Plan {
+        let known = cache.get(&(self.at.secrets, place.clone()));
+        let Some(secret) = whole!(known, AccountToken) else { return Plan::idle() };
+        let account = annotation(&secret.metadata, account_token::ACCOUNT).unwrap_or_default();
+        let account = cache.get(&(self.at.service_accounts, (place.0.clone(), account.to_owned())));
+        let view = account_token::View {
+            secret: &secret,
+            account: account.map(Known::uid),
+            root_ca_pem: &self.options.root_ca_pem,
+        };
+        account_token::reconcile(&view, now.wall)
     }
 
     /// Judges all nodes together.

@@ -12,6 +12,7 @@ mod job;
 mod key;
 mod known;
 mod look;
+mod measure;
 mod place;
 mod positions;
 mod queue;
@@ -116,10 +117,17 @@ pub(crate) fn start(registry: Registry, options: Options, tasks: &Tasks<'_>) -> 
             failures: HashMap::new(),
             missing: HashMap::new(),
             said: HashMap::new(),
+            autoscalers: HashMap::new(),
             disruption: Disruption::default(),
             resumed: false,
         },
-        executor: Executor { registry, signer: options.signer.clone(), recorder },
+        executor: Executor {
+            registry,
+            signer: options.signer.clone(),
+            tokens: options.tokens.clone(),
+            metrics: options.metrics.clone(),
+            recorder,
+        },
         unlisted: resources.len(),
         listed: vec![false; resources.len()],
         jobs: Jobs::default(),
@@ -263,6 +271,11 @@ impl Driver {
             Whole::CronJob(_) => Key::CronJob(place),
             Whole::Service(_) => Key::Service(place),
             Whole::Endpoints(_) => Key::Endpoints(place),
+            Whole::AccountToken(_) => Key::AccountToken(place),
+            Whole::Autoscaler(_) => {
+                self.looker.autoscalers.remove(&place);
+                Key::Autoscaler(place)
+            }
             Whole::Node(_) => Key::Node(place.1),
             Whole::Pod(_) => Key::Pod(place),
             Whole::Request(_) => Key::Request(place.1),

@@ -1,5 +1,6 @@
 //! Looks at what controls pods: gathers the pods, and asks the reconcile of their kind.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::ControllerRevision;
@@ -7,6 +8,7 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use pal_registry::budget_chooses;
+use pal_resources::selector::LabelSelector;
 
 use super::cache::{Cache, Place};
 use super::key::Key;
@@ -16,7 +18,7 @@ use crate::action::{Action, Plan};
 use crate::disruption_budget::Scale;
 use crate::members::Owner;
 use crate::object::{controller, uid};
-use crate::{cronjob, daemonset, disruption_budget, job, replicaset, statefulset};
+use crate::{autoscaler, cronjob, daemonset, disruption_budget, job, replicaset, statefulset};
 
 impl Looker {
     pub(super) fn replica_set(&mut self, cache: &Cache, place: &Place, now: Moment) -> Plan {
@@ -110,6 +112,23 @@ impl Looker {
         jobs.sort_by(|a, b| a.metadata.name.cmp(&b.metadata.name));
         let taken = |job: &str| cache.get(&(self.at.jobs, (place.0.clone(), job.to_owned()))).is_some();
         cronjob::reconcile(&cronjob::View { cron_job: &found, jobs: &jobs, taken: &taken }, now.wall)
+    }
+
+    pub(super) fn autoscaler(&mut self, cache: &Cache, place: &Place, now: Moment) -> Plan {
+        let known = cache.get(&(self.at.autoscalers, place.clone()));
+        let Some(found) = whole!(known, Autoscaler) else { return Plan::idle() };
+        let (measured, memory) = self.autoscalers.entry(place.clone()).or_default();
+        let scale = measured.as_ref().and_then(|measured| measured.scale.as_ref().ok());
+        let selector = scale.and_then(|scale| LabelSelector::parse(&scale.selector).ok());
+        let none = BTreeMap::new();
+        let chosen = |pod: &Arc<Pod>| {
+            let labels = pod.metadata.labels.as_ref().unwrap_or(&none);
+            selector.as_ref().is_some_and(|selector| selector.matches(labels))
+        };
+        let pods = cache.all(self.at.pods, Some(&place.0)).filter_map(|known| whole!(Some(known), Pod));
+        let pods: Vec<Arc<Pod>> = pods.filter(chosen).collect();
+        let view = autoscaler::View { autoscaler: &found, measured: measured.as_ref(), pods: &pods };
+        autoscaler::reconcile(&view, memory, now.wall)
     }
 
     pub(super) fn budget(&self, cache: &Cache, place: &Place, now: Moment) -> Plan {

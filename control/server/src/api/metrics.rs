@@ -51,6 +51,50 @@ impl Summaries {
     }
 }
 
+/// What a pod uses.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PodUsed {
+    pub pod: String,
+    /// When the node said so, and over how many seconds it is the average.
+    pub at: Timestamp,
+    pub window_seconds: f64,
+    /// Of each container its name, billionths of a core, and bytes.
+    pub containers: Vec<(String, u64, u64)>,
+}
+
+/// What pods use, for those who ask within the process.
+#[derive(Clone)]
+pub struct Usage(pub(crate) Arc<Api>);
+
+impl Usage {
+    /// What the given pods of a namespace use, each named with its node.
+    pub async fn pods(&self, namespace: &str, pods: Vec<(String, String)>) -> Vec<PodUsed> {
+        let summaries = ask(&self.0, pods.iter().map(|(_, node)| node.clone()).collect()).await;
+        let used = |(pod, node): &(String, String)| used(namespace, pod, summaries.get(node)?);
+        pods.iter().filter_map(used).collect()
+    }
+}
+
+fn used(namespace: &str, pod: &str, summary: &Summary) -> Option<PodUsed> {
+    let number = |of: &Value| of.as_u64().unwrap_or(0);
+    let container = |of: &Value| {
+        let (nanos, bytes) = (number(&of["cpu"]["usageNanoCores"]), number(&of["memory"]["workingSetBytes"]));
+        Some((of["name"].as_str()?.to_owned(), nanos, bytes))
+    };
+    Some(PodUsed {
+        pod: pod.to_owned(),
+        at: summary.time,
+        window_seconds: summary.said["windowSeconds"].as_f64().unwrap_or(0.0),
+        containers: told_of(namespace, pod, summary)?["containers"].as_array()?.iter().filter_map(container).collect(),
+    })
+}
+
+/// What a node says of a pod.
+fn told_of<'a>(namespace: &str, pod: &str, summary: &'a Summary) -> Option<&'a Value> {
+    let is = |told: &&Value| told["podRef"]["name"] == pod && told["podRef"]["namespace"] == namespace;
+    summary.said["pods"].as_array()?.iter().find(is)
+}
+
 /// Whether the resource is one of what is used.
 pub(super) fn are(resource: &Resource) -> bool {
     resource.group == GROUP
@@ -179,10 +223,7 @@ fn node(object: &Object, summary: &Summary) -> Option<Value> {
 }
 
 fn pod(object: &Object, summary: &Summary) -> Option<Value> {
-    let is = |pod: &&Value| {
-        pod["podRef"]["name"] == object.name() && pod["podRef"]["namespace"].as_str() == object.namespace()
-    };
-    let found = summary.said["pods"].as_array()?.iter().find(is)?;
+    let found = told_of(object.namespace()?, object.name(), summary)?;
     let containers: Vec<Value> = found["containers"]
         .as_array()?
         .iter()

@@ -53,6 +53,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub(crate) use self::cluster::SERVERS;
+pub use self::metrics::{PodUsed, Usage};
 pub(crate) use self::nodes::NODES;
 pub(crate) use self::reply::{failure, whole};
 

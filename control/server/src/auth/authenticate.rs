@@ -3,22 +3,31 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use jiff::Timestamp;
-use pal_registry::{Read, Registry};
+use pal_registry::{Object, Patch, PatchKind, Read, Registry, WriteOptions};
+use pal_resources::codec::FieldValidation;
 use pal_resources::status::{Reason, Status, StatusDetails};
 use pal_resources::{ResourceRef, resource};
+use serde_json::{Value, json};
 
 use super::jose::Token;
 use super::jwt::Verified;
 use super::oidc::{Anonymous, Issuers, Vouched};
 use super::static_tokens::StaticTokens;
-use super::{AUTHENTICATED, Bound, Claims, ISSUER, TokenError, TokenKey, User};
+use super::{AUTHENTICATED, Bound, Claims, ISSUER, LEGACY_ISSUER, LegacyClaims, TokenError, TokenKey, User};
 use crate::tokens;
 
 /// What is being deleted vouches for its tokens for this long, as kube-apiserver has it.
 const GOING: Duration = Duration::from_secs(60);
+
+/// The labels of a Secret that say when its token was last used, and that it is no longer taken.
+const LAST_USED: &str = "kubernetes.io/legacy-token-last-used";
+const INVALID_SINCE: &str = "kubernetes.io/legacy-token-invalid-since";
+const INVALIDATED: &str = "service account token has been invalidated";
 
 /// Knows who is who.
 pub(crate) struct Authenticator {
@@ -91,8 +100,13 @@ impl Authenticator {
             let user = tokens::verify(&self.registry, &self.fingerprint, token).await?;
             return Ok(Proved { user: Arc::new(user), audiences });
         }
-        let Some(token) = Token::parse(token) else { return Err(TokenError::Invalid) };
+        let text = token;
+        let Some(token) = Token::parse(text) else { return Err(TokenError::Invalid) };
         match token.issuer().as_deref() {
+            Some(LEGACY_ISSUER) => {
+                let user = self.of_secret(&token, text).await?;
+                Ok(Proved { user: Arc::new(user), audiences: for_api()? })
+            }
             Some(ISSUER) => self.service_account(&token, audiences).await,
             _ => {
                 let Vouched { user, audiences } = self.known.issuers.token(&token, audiences).await?;
@@ -121,8 +135,43 @@ impl Authenticator {
         Ok(Proved { user, audiences: verified.audiences })
     }
 
+    /// Whose a token is that lies in a Secret.
+    async fn of_secret(&self, token: &Token<'_>, text: &str) -> Result<User, TokenError> {
+        let claims = self.key.verify_legacy(token)?;
+        let resource = known("secrets")?;
+        let namespace = claims.namespace.as_str();
+        let secret = match self.registry.get(&resource, Some(namespace), &claims.secret, Read::Consistent).await {
+            Ok(secret) => secret,
+            Err(status) if status.code == 404 => return Err(TokenError::refused(INVALIDATED)),
+            Err(_) => return Err(TokenError::Unavailable),
+        };
+        let value = secret.value().map_err(|_| TokenError::Unavailable)?;
+        judge_secret(&secret, &value, text)?;
+        let LegacyClaims { namespace, account, uid, .. } = claims;
+        let of = Claims { namespace, serviceaccount: Bound { name: account, uid }, ..Claims::default() };
+        let found = self.look("serviceaccounts", Some(&of.namespace), &of.serviceaccount).await?;
+        judge_account(&found, &of)?;
+        self.note_use(&resource, &of.namespace, &secret, &value).await;
+        Ok(account_user(&of))
+    }
+
+    /// Writes to a Secret that its token was used today.
+    async fn note_use(&self, resource: &ResourceRef, namespace: &str, secret: &Object, value: &Value) {
+        let today = Timestamp::now().strftime("%Y-%m-%d").to_string();
+        if value["metadata"]["labels"][LAST_USED] == today.as_str() {
+            return;
+        }
+        let body = json!({"metadata": {"uid": secret.index().uid.0, "labels": {LAST_USED: today}}});
+        let patch = Patch { kind: PatchKind::Merge, body, validation: FieldValidation::Ignore };
+        let options = WriteOptions::system("apiserver");
+        let patched = self.registry.patch(resource, None, Some(namespace), secret.name(), &patch, &options).await;
+        if let Err(status) = patched {
+            tracing::warn!(%status, "that a token was used could not be written to its Secret");
+        }
+    }
+
     async fn look(&self, plural: &str, namespace: Option<&str>, bound: &Bound) -> Result<Found, TokenError> {
-        let resource: ResourceRef = resource::find("", "v1", plural).ok_or(TokenError::Invalid)?;
+        let resource = known(plural)?;
         match self.registry.get(&resource, namespace, &bound.name, Read::Consistent).await {
             Ok(object) => {
                 let index = object.index();
@@ -141,6 +190,10 @@ impl Authenticator {
     }
 }
 
+fn known(plural: &str) -> Result<ResourceRef, TokenError> {
+    resource::find("", "v1", plural).ok_or(TokenError::Invalid)
+}
+
 /// What there is of an object that a token names.
 enum Found {
     /// With that uid.
@@ -148,6 +201,17 @@ enum Found {
     /// It has been going for long.
     Deleted,
     Absent,
+}
+
+fn judge_secret(secret: &Object, value: &Value, token: &str) -> Result<(), TokenError> {
+    if secret.index().deleting || !value["metadata"]["labels"][INVALID_SINCE].is_null() {
+        return Err(TokenError::refused(INVALIDATED));
+    }
+    let kept = value["data"]["token"].as_str().and_then(|text| BASE64.decode(text).ok());
+    if kept.as_deref() != Some(token.as_bytes()) {
+        return Err(TokenError::refused("service account token does not match server's copy"));
+    }
+    Ok(())
 }
 
 fn judge_account(found: &Found, claims: &Claims) -> Result<(), TokenError> {
@@ -177,18 +241,24 @@ fn judge_bound(kind: &str, found: &Found, bound: &Bound) -> Result<(), TokenErro
             let why = format!("{shown} ({uid}) does not match service account {kind} ref claim ({})", bound.uid);
             Err(TokenError::Refused(why))
         }
-        Found::Deleted | Found::Absent => Err(TokenError::refused("service account token has been invalidated")),
+        Found::Deleted | Found::Absent => Err(TokenError::refused(INVALIDATED)),
     }
 }
 
-fn service_account_user(verified: &Verified) -> User {
-    let claims = &verified.claims;
+/// The user that an account is.
+fn account_user(claims: &Claims) -> User {
     let namespace = &claims.namespace;
     let mut user = User::new(
         format!("system:serviceaccount:{namespace}:{}", claims.serviceaccount.name),
         &["system:serviceaccounts", &format!("system:serviceaccounts:{namespace}"), AUTHENTICATED],
     );
     user.uid = claims.serviceaccount.uid.clone();
+    user
+}
+
+fn service_account_user(verified: &Verified) -> User {
+    let claims = &verified.claims;
+    let mut user = account_user(claims);
     let mut extra = |key: &str, value: &str| {
         user.extra.insert(format!("authentication.kubernetes.io/{key}"), vec![value.to_owned()]);
     };

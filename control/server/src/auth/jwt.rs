@@ -1,5 +1,7 @@
 //! The tokens of service accounts: signed claims (RFC 7519, ES256) of Kubernetes' form, and what makes them hold.
 
+mod legacy;
+
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
@@ -10,6 +12,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::jose::{Algorithm, PublicKey, Token};
+
+pub use legacy::{LEGACY_ISSUER, LegacyClaims};
 
 /// Who issues the tokens, and whom they are meant for by default.
 pub const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
@@ -153,11 +157,6 @@ impl TokenKey {
         now: SystemTime,
         life: Duration,
     ) -> Result<String, String> {
-        #[derive(Serialize)]
-        struct Header<'a> {
-            alg: &'a str,
-            kid: &'a str,
-        }
         let start = seconds(now);
         let audiences = if audiences.is_empty() { vec![ISSUER.to_owned()] } else { audiences.to_vec() };
         let payload = Payload {
@@ -170,23 +169,39 @@ impl TokenKey {
             nbf: start,
             sub: format!("system:serviceaccount:{}:{}", claims.namespace, claims.serviceaccount.name),
         };
+        self.signed(&payload)
+    }
+
+    /// A token that says that.
+    fn signed(&self, payload: &impl Serialize) -> Result<String, String> {
+        #[derive(Serialize)]
+        struct Header<'a> {
+            alg: &'a str,
+            kid: &'a str,
+        }
         let encode = |json: Result<Vec<u8>, serde_json::Error>| {
             json.map(|json| BASE64.encode(json)).map_err(|error| error.to_string())
         };
         let header = encode(serde_json::to_vec(&Header { alg: "ES256", kid: &self.id }))?;
-        let signed = format!("{header}.{}", encode(serde_json::to_vec(&payload))?);
+        let signed = format!("{header}.{}", encode(serde_json::to_vec(payload))?);
         let signature = self.pair.sign(&self.random, signed.as_bytes()).map_err(|error| error.to_string())?;
         Ok(format!("{signed}.{}", BASE64.encode(signature)))
     }
 
-    /// What a token says that this key signed, that is valid now and meant for one of `wanted`.
-    pub(crate) fn verify(&self, token: &Token<'_>, wanted: &[String], now: SystemTime) -> Result<Verified, TokenError> {
+    /// Whether this key signed the token.
+    fn check(&self, token: &Token<'_>) -> Result<(), TokenError> {
         if token.header.alg != "ES256" || !token.header.kid.is_empty() && token.header.kid != self.id {
             return Err(TokenError::refused("invalid signature, no keys found"));
         }
         if !token.signed_by(&self.public, Algorithm::Es256) {
             return Err(TokenError::refused("square/go-jose: error in cryptographic primitive"));
         }
+        Ok(())
+    }
+
+    /// What a token says that this key signed, that is valid now and meant for one of `wanted`.
+    pub(crate) fn verify(&self, token: &Token<'_>, wanted: &[String], now: SystemTime) -> Result<Verified, TokenError> {
+        self.check(token)?;
         let payload: Payload = token.claims().ok_or(TokenError::Invalid)?;
         if payload.iss != ISSUER {
             return Err(TokenError::refused(format!("token issuer {:?} is invalid", payload.iss)));

@@ -11,7 +11,7 @@ mod static_tokens;
 pub(crate) use authenticate::{Authenticator, Known, own_audiences};
 pub use authorize::{Attributes, Question, Target, Verdict, decide, forbidden};
 pub(crate) use jwt::quoted;
-pub use jwt::{Bound, Claims, ISSUER, TokenError, TokenKey};
+pub use jwt::{Bound, Claims, ISSUER, LEGACY_ISSUER, LegacyClaims, TokenError, TokenKey};
 pub use oidc::OidcFlags;
 pub(crate) use static_tokens::StaticTokens;
 

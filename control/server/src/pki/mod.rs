@@ -169,7 +169,7 @@ impl ClusterCa {
     }
 
     /// The key that signs service accounts' tokens, in PKCS#8's DER form; made when there is none.
-    pub(crate) fn service_account_key(&self) -> Result<Vec<u8>, PkiError> {
+    pub fn service_account_key(&self) -> Result<Vec<u8>, PkiError> {
         let pem = self.service_account_pem()?;
         let path = self.dir.join(keys::SERVICE_ACCOUNTS);
         let key = PrivatePkcs8KeyDer::from_pem_slice(pem.as_bytes());

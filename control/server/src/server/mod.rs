@@ -19,7 +19,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::api::{Api, Keys};
+use crate::api::{Api, Keys, Usage};
 use crate::audit::Auditor;
 use crate::auth::TokenKey;
 use crate::pki::{ClusterCa, Identity, PkiError};
@@ -35,6 +35,7 @@ const ADMIN: &str = "admin";
 pub struct Server {
     local: SocketAddr,
     ca: Arc<ClusterCa>,
+    api: Arc<Api>,
     tunnels: Arc<Tunnels>,
     stop: CancellationToken,
     kill: CancellationToken,
@@ -90,7 +91,7 @@ impl Server {
         let accept = connection::Accept {
             listener,
             acceptor,
-            api,
+            api: api.clone(),
             tunnels: tunnels.clone(),
             crowd,
             strangers,
@@ -108,6 +109,7 @@ impl Server {
         Ok(Self {
             local,
             ca,
+            api,
             tunnels,
             stop,
             kill,
@@ -130,6 +132,11 @@ impl Server {
     /// The cluster's certificate authority.
     pub fn ca(&self) -> &Arc<ClusterCa> {
         &self.ca
+    }
+
+    /// What pods use.
+    pub fn usage(&self) -> Usage {
+        Usage(self.api.clone())
     }
 
     /// Which nodes are connected.

@@ -1,11 +1,12 @@
 //! Controllers on a real registry in a temporary directory, with nodes that are made of a watch.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Debug;
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use futures::future::BoxFuture;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -19,7 +20,11 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::{CertificateSigner, Controllers, CsrSubject, NodeLiveness, Options, Timing, start};
+use crate::autoscaler::{ContainerUsage, PodUsage};
+use crate::{
+    AccountToken, CertificateSigner, Controllers, CsrSubject, NodeLiveness, Options, PodMetrics, Timing, TokenSigner,
+    start,
+};
 
 /// Nodes whose connection lives, and when that of others last did.
 pub(super) struct Connections {
@@ -78,6 +83,23 @@ impl CertificateSigner for Signer {
     }
 }
 
+impl TokenSigner for Signer {
+    fn sign(&self, token: AccountToken) -> Result<String, String> {
+        Ok(format!("{} of {}", token.account, token.uid))
+    }
+}
+
+/// Every pod uses a whole core.
+struct Busy;
+
+impl PodMetrics for Busy {
+    fn usage(&self, _: &str, pods: Vec<(String, String)>) -> BoxFuture<'static, BTreeMap<String, PodUsage>> {
+        let container = ContainerUsage { name: "main".to_owned(), cpu_nanos: 1_000_000_000, memory_bytes: 1 };
+        let used = PodUsage { at: Timestamp::now(), window: Duration::ZERO, containers: vec![container] };
+        Box::pin(async move { pods.into_iter().map(|(pod, _)| (pod, used.clone())).collect() })
+    }
+}
+
 pub(super) struct Cluster {
     pub(super) registry: Registry,
     connections: Arc<Connections>,
@@ -98,6 +120,8 @@ impl Cluster {
             root_ca_pem: "ROOT".to_owned(),
             liveness: connections.clone(),
             signer: Arc::new(Signer),
+            tokens: Arc::new(Signer),
+            metrics: Arc::new(Busy),
             timing: Timing {
                 node_grace: Duration::from_millis(600),
                 node_first_contact: Duration::from_secs(30),

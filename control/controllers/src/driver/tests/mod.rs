@@ -4,7 +4,7 @@ mod nodes;
 mod workloads;
 
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
-use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Event, Namespace, Pod, Service, ServiceAccount};
+use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Event, Namespace, Pod, Secret, Service, ServiceAccount};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use serde_json::{Value, json};
 
@@ -68,7 +68,22 @@ async fn a_namespace_gets_its_account_and_the_root_certificate() {
             found.iter().any(|map| map.data.as_ref().is_some_and(|data| data["ca.crt"] == "ROOT"))
         })
         .await;
+    cluster
+        .create(json!({
+            "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/service-account-token",
+            "metadata": {"name": "token", "namespace": "default",
+                "annotations": {"kubernetes.io/service-account.name": "default"}},
+        }))
+        .await;
+    cluster
+        .until::<Secret>("a token", NS, |found| {
+            let data = found.first().and_then(|secret| secret.data.as_ref());
+            let token = data.and_then(|data| data.get("token"));
+            token.is_some_and(|token| token.0.starts_with(b"default of ")) && data.is_some_and(|data| data.len() == 3)
+        })
+        .await;
     cluster.delete::<ServiceAccount>(NS, "default").await;
+    cluster.until::<Secret>("no token of an account that is gone", NS, <[_]>::is_empty).await;
     cluster.until::<ServiceAccount>("the account again", NS, |found| found.len() == 1).await;
     cluster.stop().await;
 }

@@ -1,6 +1,7 @@
 //! What controls pods, beside Deployments.
 
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, StatefulSet};
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Pod, ReplicationController};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
@@ -136,5 +137,33 @@ async fn of_many_evictions_a_budget_allows_as_many_as_it_can_spare() {
             status.disrupted_pods.is_none_or(|pods| pods.is_empty()) && status.disruptions_allowed == Some(0)
         })
         .await;
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_deployment_whose_pods_are_busy_grows() {
+    let cluster = Cluster::start().await;
+    cluster.add_node("n1").await;
+    let mut body = workload("apps/v1", "Deployment", "d", json!({"replicas": 1}));
+    body["spec"]["template"]["spec"]["containers"][0]["resources"] = json!({"requests": {"cpu": "10m"}});
+    cluster.create(body).await;
+    cluster.until::<Pod>("it runs", NS, |found| found.len() == 1 && is_ready(&found[0])).await;
+    let metric = json!({"type": "Resource", "resource": {"name": "cpu",
+        "target": {"type": "AverageValue", "averageValue": "500m"}}});
+    cluster
+        .create(json!({
+            "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler",
+            "metadata": {"name": "h", "namespace": "default"},
+            "spec": {"scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "d"},
+                "minReplicas": 2, "maxReplicas": 3, "metrics": [metric]},
+        }))
+        .await;
+    let shown = cluster
+        .until::<HorizontalPodAutoscaler>("it has acted", NS, |found| {
+            found[0].status.as_ref().is_some_and(|status| status.desired_replicas == 2)
+        })
+        .await;
+    assert!(shown[0].status.as_ref().is_some_and(|status| status.last_scale_time.is_some()), "{shown:?}");
+    cluster.until::<Pod>("two pods", NS, |found| found.len() == 2).await;
     cluster.stop().await;
 }
