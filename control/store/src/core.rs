@@ -91,6 +91,8 @@ pub(crate) struct Core<D: Disk> {
     show: apply::Shown,
     /// The others say that this server is no member any more.
     removed: bool,
+    /// The log has no room even for the voter's state: until it has, this server is as if it were cut off.
+    cramped: bool,
     #[cfg(any(test, feature = "simulation"))]
     planted: Option<Planted>,
     #[cfg(any(test, feature = "simulation"))]
@@ -157,6 +159,7 @@ impl<D: Disk> Core<D> {
             answers: Vec::new(),
             show: apply::Shown::default(),
             removed: false,
+            cramped: false,
             #[cfg(any(test, feature = "simulation"))]
             planted: parts.planted,
             #[cfg(any(test, feature = "simulation"))]
@@ -201,17 +204,10 @@ impl<D: Disk> Core<D> {
 
     /// Notes that a unit of time has passed.
     pub fn tick(&mut self) -> Result<(), StoreError> {
-        let raft = &mut self.node.raft;
-        let waits = raft.state != StateRole::Leader && raft.promotable();
-        if waits && raft.election_elapsed + 1 >= self.patience.ticks() {
-            if self.may_vote() {
-                let raft = &mut self.node.raft;
-                raft.election_elapsed = raft.randomized_election_timeout();
-                self.node.tick();
-                self.draw_patience();
-            }
-        } else {
-            self.node.tick();
+        self.look_for_room()?;
+        // Raft's clock can have this server stand for election, and its vote for itself must be noted.
+        if !self.cramped {
+            self.tick_raft();
         }
         self.note_leaderless();
         self.lead.unblock();
@@ -225,9 +221,37 @@ impl<D: Disk> Core<D> {
         self.hand_on_overdue()
     }
 
+    fn tick_raft(&mut self) {
+        let raft = &mut self.node.raft;
+        let waits = raft.state != StateRole::Leader && raft.promotable();
+        if waits && raft.election_elapsed + 1 >= self.patience.ticks() {
+            if self.may_vote() {
+                let raft = &mut self.node.raft;
+                raft.election_elapsed = raft.randomized_election_timeout();
+                self.node.tick();
+                self.draw_patience();
+            }
+        } else {
+            self.node.tick();
+        }
+    }
+
+    /// Looks whether what raft wants noted of a message or a tick would find room.
+    fn look_for_room(&mut self) -> Result<(), StoreError> {
+        self.cramped = match self.log.reserve_small() {
+            Ok(()) => false,
+            Err(StoreError::Full { .. }) => true,
+            Err(error) => return Err(error),
+        };
+        Ok(())
+    }
+
     /// Takes a message from another server. Whole states go through [`Core::install`].
     pub fn step(&mut self, mut message: Message) -> Result<(), StoreError> {
-        if message.msg_type == MessageType::MsgSnapshot || !self.may_take(&message) {
+        if !self.cramped {
+            self.look_for_room()?;
+        }
+        if self.cramped || message.msg_type == MessageType::MsgSnapshot || !self.may_take(&message) {
             return Ok(());
         }
         self.note_vow(&mut message);

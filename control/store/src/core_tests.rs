@@ -202,6 +202,29 @@ fn a_follower_with_a_full_disk_goes_on_when_there_is_room() {
 }
 
 #[test]
+fn a_server_whose_disk_has_long_been_full_is_as_if_cut_off_until_there_is_room() {
+    let mut cluster = Cluster::led(3);
+    cluster.disks[2].limit(Some(0));
+    // Each election is noted, in what room is left.
+    for turn in 0..100 {
+        let leader = cluster.elect(&[1, 2, 3]);
+        let next = if leader == 1 { 2 } else { 1 };
+        let answer = cluster.change(leader, Change::Lead(ServerId(next)));
+        cluster.pass(5, &[1, 2, 3]);
+        drop(answer);
+        assert!(cluster.core(3).view.failure().is_none(), "turn {turn}");
+    }
+    assert!(cluster.core(3).cramped);
+    let (ahead, behind) = (cluster.core(1).node.raft.term, cluster.core(3).node.raft.term);
+    assert!(behind < ahead, "term {behind} was noted, of {ahead}");
+    cluster.disks[2].limit(None);
+    let mut write = cluster.propose(1, "a/1");
+    cluster.pass(60, &[1, 2, 3]);
+    assert!(revision(&mut write).is_some());
+    assert_eq!(cluster.keys(&[3])[0], ["a/1"]);
+}
+
+#[test]
 fn reads_on_followers_hold_what_was_answered_before() {
     let mut cluster = Cluster::led(3);
     let mut write = cluster.propose(1, "a/1");

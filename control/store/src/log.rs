@@ -85,6 +85,14 @@ impl<D: Disk> Log<D> {
         self.make_room(frame_len(BATCH_OVERHEAD + entries * ENTRY_OVERHEAD + bytes) as u64)
     }
 
+    /// Makes sure that a few records of the voter's state alone can be appended, in the margin if need be. On a disk that
+    /// has long been full this is an error, and the log is as it was.
+    pub fn reserve_small(&mut self) -> Result<(), StoreError> {
+        const FEW: u64 = 8;
+        let few = (FEW * frame_len(BATCH_OVERHEAD) as u64).min(self.margin() / 2);
+        if self.offset + few + SEAL_LEN <= self.room { Ok(()) } else { self.make_room(few) }
+    }
+
     /// Room at a segment's end that is kept for small records: a server whose disk is full still votes, and notes terms.
     fn margin(&self) -> u64 {
         (self.segment_bytes / 16).min(64 << 10)

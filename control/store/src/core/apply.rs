@@ -199,7 +199,8 @@ impl<D: Disk> Core<D> {
     pub fn wants(&self, message: &Message) -> bool {
         let raft = &self.node.raft;
         let metadata = message.get_snapshot().get_metadata();
-        message.term >= raft.term
+        !self.cramped
+            && message.term >= raft.term
             && metadata.index > raft.raft_log.committed
             && !raft.raft_log.match_term(metadata.index, metadata.term)
             && crate::members::is_in(metadata.get_conf_state(), self.me())
@@ -219,6 +220,9 @@ impl<D: Disk> Core<D> {
 
     /// Tells raft of a state that is not taken, so that its sender learns how far this server is.
     pub fn decline(&mut self, message: Message) {
+        if self.cramped {
+            return;
+        }
         if let Err(error) = self.node.step(message) {
             tracing::debug!(%error, "a peer's state was refused");
         }

@@ -4,12 +4,13 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use protobuf::Message as _;
-use raft::eraftpb::{Entry, EntryType, Message, MessageType};
+use raft::eraftpb::{ConfState, Entry, EntryType, Message, MessageType};
 
 use super::{Core, Reply};
 use crate::disk::Disk;
 use crate::error::StoreError;
 use crate::members::{Change, is_settled};
+use crate::membership::ServerId;
 use crate::pending::{Asker, Share};
 use crate::proposals::{Context, Forward, Refusal, Why};
 use crate::txn::Outcome;
@@ -233,6 +234,8 @@ impl<D: Disk> Core<D> {
                 self.give_up_lead();
                 return Err(NotProposed::NotYet);
             }
+            // With too few left that answer, the change would end everything: not even the joint state could be left.
+            Change::Remove(id) if !self.could_spare(*id, &conf) => return Err(NotProposed::NotYet),
             _ => {}
         }
         let for_raft = change.for_raft(&conf).filter(|_| !is_settled(change, self.state.members(), &conf));
@@ -254,6 +257,14 @@ impl<D: Disk> Core<D> {
         // Raft makes an empty entry of a change that it does not want now.
         let taken = for_raft.is_none() || raft.pending_conf_index == raft.raft_log.last_index();
         if taken { Ok(()) } else { Err(NotProposed::NotYet) }
+    }
+
+    /// Whether most of the voters that are left without this one were heard of lately.
+    fn could_spare(&self, id: ServerId, conf: &ConfState) -> bool {
+        let raft = &self.node.raft;
+        let answers = |voter: u64| voter == raft.id || raft.prs().get(voter).is_some_and(|peer| peer.recent_active);
+        let left: Vec<u64> = conf.voters.iter().copied().filter(|voter| *voter != id.0).collect();
+        2 * left.iter().filter(|voter| answers(**voter)).count() > left.len()
     }
 
     /// Takes other servers' proposals as the leader.

@@ -119,7 +119,9 @@ impl World {
         let over = self.faults.over && self.operator.asked.is_none();
         let stays = |id: &&u64| **id != server && (over || !self.operator.leaving.contains(id));
         let voters: Vec<u64> = conf.voters.iter().filter(stays).copied().collect();
-        let well = voters.iter().filter(|id| !matches!(self.machines[id].state, State::Broken | State::Gone)).count();
+        let is_well =
+            |machine: &Machine| !matches!(machine.state, State::Broken | State::Gone) && !machine.was_damaged();
+        let well = voters.iter().filter(|id| is_well(&self.machines[id])).count();
         // Neither the present voters nor those that are left may lack a majority.
         well >= 2 && 2 * well > voters.len() && 2 * well > conf.voters.len()
     }
