@@ -33,6 +33,8 @@ pub(crate) struct Log<D: Disk> {
     last: u64,
     segment_bytes: u64,
     hard_state: HardState,
+    /// The commit index that a start will find at least.
+    noted_commit: u64,
     buffer: Vec<u8>,
 }
 
@@ -64,9 +66,21 @@ impl<D: Disk> Log<D> {
         let Current { segment, offset, size, sealed, last } = current;
         // A file that was cut short has no room; the seal is written all the same.
         let room = size.max(offset + SEAL_LEN);
-        let buffer = Vec::new();
-        let mut log =
-            Log { disk, finished, segment, file, offset, room, sealed, last, segment_bytes, hard_state, buffer };
+        let (buffer, noted_commit) = (Vec::new(), hard_state.commit);
+        let mut log = Log {
+            disk,
+            finished,
+            segment,
+            file,
+            offset,
+            room,
+            sealed,
+            last,
+            segment_bytes,
+            hard_state,
+            noted_commit,
+            buffer,
+        };
         if !unfinished {
             return Ok((log, recovered));
         }
@@ -123,6 +137,7 @@ impl<D: Disk> Log<D> {
         self.admit(frame_len(BATCH_OVERHEAD + entries.len() * ENTRY_OVERHEAD + bytes) as u64)?;
         self.hard_state.clone_from(hard_state);
         self.write(|buffer| record::write_batch(buffer, hard_state, entries))?;
+        self.noted_commit = hard_state.commit;
         self.sealed = false;
         if let Some(entry) = entries.last() {
             self.last = self.last.max(entry.index);
@@ -130,11 +145,17 @@ impl<D: Disk> Log<D> {
         Ok(())
     }
 
+    /// Makes durable that the entries up to this one are committed. What was known of it before takes no room again.
+    pub fn append_commit(&mut self, hard_state: &HardState) -> Result<(), StoreError> {
+        if self.noted_commit >= hard_state.commit { Ok(()) } else { self.append(hard_state, &[]) }
+    }
+
     /// Begins anew behind entry `index`, durably: everything before means nothing any more.
     pub fn reset(&mut self, index: u64, term: u64, hard_state: &HardState) -> Result<(), StoreError> {
         self.admit(frame_len(BATCH_OVERHEAD) as u64)?;
         self.hard_state.clone_from(hard_state);
         self.write(|buffer| record::write_reset(buffer, hard_state, index, term))?;
+        self.noted_commit = hard_state.commit;
         self.sealed = false;
         self.last = index;
         self.finished.iter_mut().for_each(|finished| finished.last = 0);

@@ -173,7 +173,7 @@ impl<D: Disk> Core<D> {
         // A start must not stand for election among the members of before: that this entry is committed must be known
         // then. Of other entries, what is known of the commit index may be lost.
         let hard_state = HardState { commit: index, ..self.node.store().hard_state.clone() };
-        self.log.append(&hard_state, &[])?;
+        self.log.append_commit(&hard_state)?;
         // All servers have the same members here, so all of them refuse the same.
         let conf_state = match self.node.apply_conf_change(change) {
             Ok(conf_state) => conf_state,
