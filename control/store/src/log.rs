@@ -53,9 +53,7 @@ impl<D: Disk> Log<D> {
             Some(current) => {
                 let number = current.segment;
                 let mut file = disk.open(number).map_err(|error| StoreError::io(&disk.path(number), &error))?;
-                if !current.sealed {
-                    confirm(&disk, &mut file, &current).map_err(|error| StoreError::io(&disk.path(number), &error))?;
-                }
+                confirm(&disk, &mut file, &current).map_err(|error| StoreError::io(&disk.path(number), &error))?;
                 (current, file)
             }
             None => {
@@ -215,11 +213,13 @@ impl<D: Disk> Log<D> {
 
 /// Makes durable what was read. A process that died between a write and its flush, or whose flush failed, leaves records
 /// that the next one reads and that the machine may lose all the same. After a failed flush another one alone would not
-/// help: the system takes the pages for written. So they are written again.
+/// help: the system takes the pages for written. So they are written again; what is before a seal was durable before the
+/// seal was written.
 fn confirm<D: Disk>(disk: &D, file: &mut D::File, current: &Current) -> io::Result<()> {
     let bytes = disk.read(current.segment)?;
-    let used = usize::try_from(current.offset).unwrap_or(usize::MAX).min(bytes.len());
-    file.write_at(&bytes[..used], 0)?;
+    let begin = if current.sealed { current.offset.saturating_sub(SEAL_LEN) } else { 0 };
+    let place = |offset: u64| usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
+    file.write_at(&bytes[place(begin)..place(current.offset)], begin)?;
     file.sync()
 }
 

@@ -312,3 +312,21 @@ fn what_was_read_at_a_start_is_there_after_the_machine_dies() {
     disk.cut_power();
     assert_eq!(open(&disk, 0).unwrap().1.hard_state, read, "a start acts on what it has read");
 }
+
+#[test]
+fn a_mark_of_the_end_that_was_not_flushed_is_flushed_before_anything_follows_it() {
+    let disk = written(&[10; 3]);
+    let (mut log, _) = open(&disk, 1).unwrap();
+    disk.break_down();
+    assert!(log.seal().is_err());
+    drop(log);
+    assert_eq!(refusal(&disk, 1), "log/1: the disk is broken");
+    disk.repair();
+    drop(open(&disk, 1).unwrap());
+    disk.cut_power();
+    let (mut log, recovered) = open(&disk, 1).unwrap();
+    assert!(log.sealed);
+    assert_eq!(indexes(&recovered), [(2, 1), (3, 1), (4, 1)]);
+    log.append(&state(1), &[entry(5, 1, 10)]).unwrap();
+    assert_eq!(indexes(&open(&disk, 1).unwrap().1).len(), 4);
+}
