@@ -1,7 +1,7 @@
 //! Pods: admission, binding, eviction.
 
 use k8s_openapi::api::core::v1::Pod;
-use pal_registry::{Binding, DeleteOptions};
+use pal_registry::{Binding, DeleteOptions, WriteOptions};
 use pal_resources::Uid;
 use serde_json::{Value, json};
 
@@ -84,6 +84,24 @@ async fn an_eviction_deletes() {
     let deletion = cluster.registry.evict("default", "a", &options).await.expect("evicted");
     assert!(!deletion.gone && deletion.object.index().deleting);
     assert_eq!(cluster.registry.evict("default", "b", &options).await.expect_err("none").code, 404);
+}
+
+#[tokio::test]
+async fn a_new_pod_shows_the_volume_with_its_token_stored_or_not() {
+    let cluster = Cluster::start().await;
+    let mut body = pod("a");
+    body["metadata"]["namespace"] = "default".into();
+    let pods = pal_resources::resource::find("", "v1", "pods").expect("pods are built in");
+    let dry = WriteOptions { dry_run: true, ..by_test() };
+    let dry = cluster.registry.create(&pods, Some("default"), body.clone(), &dry).await.expect("it would be made");
+    let made = cluster.create("pods", body).await.expect("created");
+    for object in [dry, made] {
+        let spec = object.value().expect("JSON")["spec"].take();
+        let volume = &spec["volumes"][0];
+        assert_eq!(volume["projected"]["sources"][1]["configMap"]["name"], "kube-root-ca.crt", "{spec}");
+        let mount = &spec["containers"][0]["volumeMounts"][0];
+        assert_eq!((&mount["name"], &mount["readOnly"]), (&volume["name"], &json!(true)), "{spec}");
+    }
 }
 
 #[tokio::test]
