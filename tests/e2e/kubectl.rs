@@ -302,7 +302,8 @@ subsets: [{{addresses: [{{ip: {ip}}}], ports: [{{port: 8080}}]}}]
     })
     .await;
     kubectl.ok("delete svc web by-hand").await;
-    until(&kubectl, "get endpoints -o jsonpath=({.items[*].metadata.name})", "(kubernetes)").await;
+    // One Service is of the Deployment that brought the image.
+    until(&kubectl, "get endpoints -o jsonpath=({.items[*].metadata.name})", "(image-source kubernetes)").await;
 
     kubectl
         .words(&["create", "cronjob", "tick", "--image=busybox", "--schedule=@every 1s", "--", "true"], "")
