@@ -38,7 +38,13 @@ fn least_bytes(node: &Node) -> u64 {
     match node.ty {
         Some(Type::Integer | Type::Number) => 1,
         Some(Type::Boolean) => 4,
-        Some(Type::String | Type::Array) => 2,
+        Some(Type::String) => match format(node) {
+            Some("duration") => 3,
+            Some("date") => 12,
+            Some("date-time") => 21,
+            _ => 2,
+        },
+        Some(Type::Array) => 2,
         Some(Type::Object) => {
             let needed = node
                 .properties
@@ -50,7 +56,11 @@ fn least_bytes(node: &Node) -> u64 {
     }
 }
 
-/// How large a value is at most: bytes of a text, items of a list, entries of a map; one for what is simple.
+fn format(node: &Node) -> Option<&str> {
+    node.checks.format.as_ref().map(|format| format.name())
+}
+
+/// How large a value is at most: bytes of a text, items of a list, entries of a map; nothing for what is simple.
 fn most_elements(node: &Node) -> u64 {
     if node.int_or_string {
         return REQUEST - 2;
@@ -64,18 +74,17 @@ fn most_elements(node: &Node) -> u64 {
         }
         Some(Type::Object) => match node.entries() {
             Some(entry) => checks.max_properties.unwrap_or((REQUEST - 2) / (least_bytes(entry) + 6)),
-            None => 1,
+            None => 0,
         },
-        _ => 1,
+        _ => 0,
     }
 }
 
 fn most_bytes(node: &Node) -> u64 {
     let checks = &node.checks;
-    match checks.format.as_ref().map(|format| format.name()) {
-        Some("duration") => return 32,
+    match format(node) {
+        Some("duration" | "date-time") => return 32,
         Some("date") => return 12,
-        Some("date-time") => return 21,
         _ => {}
     }
     let longest = checks.texts.iter().map(|text| text.len() as u64).max();
@@ -116,6 +125,15 @@ impl<'n> Known<'n> {
         }
     }
 
+    /// How many bytes of text it is at most; nothing for anything else.
+    fn text(&self) -> u64 {
+        match self {
+            Self::Schema(node, Meta::Plain) if node.ty != Some(Type::String) => 0,
+            Self::Items { .. } => 0,
+            other => other.size(),
+        }
+    }
+
     fn is_list(&self) -> bool {
         match self {
             Self::Schema(node, _) => node.items.is_some(),
@@ -128,6 +146,8 @@ impl<'n> Known<'n> {
         match self {
             Self::Schema(_, Meta::Metadata) => Self::Size(REQUEST - 2),
             Self::Schema(node, Meta::Resource) if name == "metadata" => Self::Schema(node, Meta::Metadata),
+            // Of what a field selects in a map Kubernetes' estimate knows no more than that it is there.
+            Self::Schema(node, _) if node.entries().is_some_and(|entry| most_elements(entry) == 0) => Self::SIMPLE,
             Self::Schema(node, meta) => match node.under(name) {
                 Some(inner) => Self::Schema(inner, Meta::of(inner)),
                 None if *meta == Meta::Resource => Self::Size(REQUEST - 2),
@@ -229,8 +249,8 @@ impl<'n> Estimate<'n> {
     fn fold(&mut self, fold: &Fold) -> Costs<'n> {
         let (range, known) = self.of(&fold.range);
         let (count, before) = (known.size(), self.locals.len());
-        // What a map's keys are like no schema says.
-        let first = if known.is_list() { Known::SIMPLE } else { Known::Size(REQUEST - 2) };
+        // What a map's keys are like no schema says; Kubernetes takes them for short.
+        let first = if known.is_list() { Known::SIMPLE } else { Known::Size(0) };
         match (fold.two, known.is_list()) {
             (true, _) => self.locals.extend([first, known.item()]),
             (false, true) => self.locals.push(known.item()),
@@ -282,19 +302,23 @@ fn call<'n>(name: &str, args: &[Known<'n>]) -> Costs<'n> {
         ops::INDEX | ops::OPT_INDEX => (1, first().item()),
         "isSorted" | "sum" | "min" | "max" => {
             let item = first().item();
-            (size(0).saturating_mul(along(item.size()).max(1)), item)
+            (size(0).saturating_mul(along(item.text()).saturating_add(1)), item)
         }
         "indexOf" | "lastIndexOf" if first().is_list() => {
-            (size(0).saturating_mul(along(first().item().size().min(size(1))).max(1)), Known::SIMPLE)
+            (size(0).saturating_mul(along(first().item().text()).saturating_add(1)), Known::SIMPLE)
         }
-        "indexOf" | "lastIndexOf" => (along(size(0)).saturating_mul(along(size(1)).max(1)), Known::SIMPLE),
+        "indexOf" | "lastIndexOf" => (along(size(0)), Known::SIMPLE),
         "sets.contains" | "sets.equivalent" | "sets.intersects" => (size(0).saturating_mul(size(1)), Known::SIMPLE),
         "lowerAscii" | "upperAscii" | "trim" | "substring" | "reverse" | "string" | "bytes" => {
             (along(size(0)), text(size(0)))
         }
         "replace" => (along(size(0)).saturating_mul(2), text(size(0).saturating_add(size(2)))),
-        "split" => (along(size(0)), Known::Items { count: size(0), item: Rc::new(text(size(0))) }),
-        "join" => (joined(&first(), size(1)), text(joined(&first(), size(1)))),
+        "split" => (along(size(0)).saturating_mul(2), Known::Items { count: size(0), item: Rc::new(text(size(0))) }),
+        "join" => {
+            let separator = if args.len() > 1 { size(1) } else { 0 };
+            let whole = joined(&first(), separator);
+            (along(whole), text(whole))
+        }
         "url" | "isURL" | "ip" | "isIP" | "ip.isCanonical" | "cidr" | "isCIDR" | "quantity" | "isQuantity"
         | "semver" | "isSemver" => (along(size(0)), Known::SIMPLE),
         "validate" => (along(size(1)), Known::SIMPLE),
@@ -309,7 +333,8 @@ fn matching(text: u64, pattern: u64) -> u64 {
     along(text.saturating_add(1)).saturating_mul(pattern.div_ceil(4))
 }
 
-/// How long what is joined becomes, at most as long as a request.
+/// How long what is joined becomes.
 fn joined(list: &Known<'_>, separator: u64) -> u64 {
-    list.size().saturating_mul(list.item().size().saturating_add(separator)).min(REQUEST)
+    let count = list.size();
+    count.saturating_mul(list.item().size()).saturating_add(count.saturating_sub(1).saturating_mul(separator))
 }

@@ -6,6 +6,8 @@
 mod bounds;
 mod check;
 mod cost;
+#[cfg(test)]
+mod cost_tests;
 mod eval;
 mod expr;
 mod free;
