@@ -330,7 +330,7 @@ type: kubernetes.io/service-account-token
     has(&kubectl.ok(&format!("auth whoami {as_bot}")).await, &["system:serviceaccount:default:bot"]);
     has(&kubectl.ok("get secret bot -o jsonpath={.metadata.labels}").await, &["kubernetes.io/legacy-token-last-used"]);
     kubectl.ok("delete serviceaccount bot").await;
-    until(&kubectl, "get secrets --ignore-not-found -o jsonpath=({.items[*].metadata.name})", "()").await;
+    until(&kubectl, "get secrets -o jsonpath=({.items[*].metadata.name})", "()").await;
     cluster.stop().await;
 }
 
