@@ -22,6 +22,13 @@ spec:
     )
 }
 
+/// Fields and patterns, variables, functions and arrays, formats.
+const AWK: &str = r#"printf 'a\nb\n' > /tmp/f; wc -l /tmp/f | awk {'print $1'}
+printf 'a 3\nb 4\n' | awk '{ sum += $2 } /b/ { last = $1 } END { print sum, last }'
+awk -F: 'function twice(n) { return n * 2 } BEGIN { split("x:y", p, ":"); print p[1], twice(4) }'
+awk 'BEGIN { printf "%05d|%.2f\n", 42, 5 / 2 }'
+"#;
+
 #[tokio::test]
 async fn pods_with_a_shell_run_as_containers_do() {
     let cluster = pal().up(&[]).await;
@@ -33,6 +40,8 @@ async fn pods_with_a_shell_run_as_containers_do() {
         busybox("nothing", ""),
         busybox("waits", "    command: [sleep, infinity]\n"),
         busybox("dir", "    command: [pwd]\n    workingDir: /work/deep\n"),
+        busybox("awk", &format!("    command: [sh, -c, {}]\n", serde_json::json!(AWK))),
+        busybox("dd", "    command: [sh, -c, 'dd if=/dev/zero bs=1k count=3 status=none | wc -c; printf abc | md5sum']\n"),
     ];
     cluster.apply(&all.concat()).await.ok();
     for (name, phase, code, printed) in [
@@ -42,6 +51,8 @@ async fn pods_with_a_shell_run_as_containers_do() {
         ("missing", "Failed", 127, "exec: \"nosuch\": executable file not found in $PATH\n"),
         ("nothing", "Succeeded", 0, ""),
         ("dir", "Succeeded", 0, "/work/deep\n"),
+        ("awk", "Succeeded", 0, "2\n7 b\nx 8\n00042|2.50\n"),
+        ("dd", "Succeeded", 0, "3072\n900150983cd24fb0d6963f7d28e17f72  -\n"),
     ] {
         let ended = until(&cluster, name, "/status/phase", phase).await;
         assert_eq!(ended["status"]["containerStatuses"][0]["state"]["terminated"]["exitCode"], code, "{ended}");
@@ -141,6 +152,48 @@ spec: {{type: NodePort, selector: {{app: {name}}}, ports: [{{port: 80}}]}}
     let logs = cluster.pal("logs asks").await.ok();
     assert_eq!(logs.trim(), "<title>Welcome to nginx!</title>");
     until(&cluster, "idle", "/status/phase", "Running").await;
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn what_kubernetes_own_tests_run_in_pods_runs() {
+    let cluster = pal().up(&[]).await;
+    let agnhost = |name: &str, args: &str, more: &str| {
+        let image = busybox(name, &format!("    args: [{args}]\n{more}"));
+        image.replace("busybox:1.36", "registry.k8s.io/e2e-test-images/agnhost:2.53")
+    };
+    let mounted = "    volumeMounts: [{name: v, mountPath: /v}]\n  volumes:\n  - name: v\n    configMap: {name: c, defaultMode: 0400}\n";
+    let memory = "    volumeMounts: [{name: v, mountPath: /v}]\n  volumes: [{name: v, emptyDir: {medium: Memory}}]\n";
+    let asks = "    command: [sh, -c, 'until curl -sf http://net:8080/hostname; do sleep 0.2; done; \
+                curl -s \"http://net:8080/echo?msg=hi&code=404\"; curl -s http://net:8080/exit?code=4']\n";
+    let all = [
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: {k: value}\n---\n".to_owned(),
+        "apiVersion: v1\nkind: Service\nmetadata: {name: net}\nspec: {selector: {app: net}, ports: [{port: 8080}]}\n---\n"
+            .to_owned(),
+        agnhost("mode", "mounttest, --file_content=/v/k, --file_mode=/v/k", mounted),
+        agnhost("memory", "mounttest, --fs_type=/v, --new_file_0666=/v/f, --file_perm=/v/f", memory),
+        agnhost("words", "entrypoint-tester, a, b", ""),
+        agnhost("net", "netexec", "    ports: [{containerPort: 8080}]\n").replace("{name: net}", "{name: net, labels: {app: net}}"),
+        busybox("asks", asks),
+    ];
+    cluster.apply(&all.concat()).await.ok();
+    for (name, code, printed) in [
+        ("mode", 0, "mode of file \"/v/k\": -r--------\ncontent of file \"/v/k\": value\n\n"),
+        (
+            "memory",
+            0,
+            "mount type of \"/v\": tmpfs\ncontent of file \"/v/f\": mount-tester new file\n\nperms of file \"/v/f\": -rw-rw-rw-\n",
+        ),
+        ("words", 0, "[/agnhost entrypoint-tester a b]\n"),
+        ("asks", 0, "nethi"),
+        ("net", 4, "Started netexec on port 8080\n"),
+    ] {
+        let phase = if code == 0 { "Succeeded" } else { "Failed" };
+        let ended = until(&cluster, name, "/status/phase", phase).await;
+        assert_eq!(ended["status"]["containerStatuses"][0]["state"]["terminated"]["exitCode"], code, "{ended}");
+        let logs = cluster.pal(&format!("logs {name}")).await.ok();
+        assert!(logs.starts_with(printed), "{name}: {logs}");
+    }
     cluster.stop().await;
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use pal_resources::admission::pod_security::{self, Level, Policy};
 use pal_resources::admission::{limits, pod, priority, storage};
-use pal_resources::{Resource, Status, resource};
+use pal_resources::{Resource, Status, kinds, resource};
 use pal_store::{Entry, Snapshot};
 use serde_json::Value;
 
@@ -89,6 +89,9 @@ impl Scene<'_> {
 
     /// What is refused of an object as it is to be stored, and what its writer is warned of.
     pub(crate) fn check(&self, old: Option<&Value>, new: &Value, options: &WriteOptions) -> Result<(), Status> {
+        if options.warnings.is_some() && self.subresource.is_none() {
+            kinds::warnings::of(self.resource, old, new).into_iter().for_each(|warning| options.warn(warning));
+        }
         match (&*self.resource.group, &*self.resource.plural, self.subresource) {
             ("", "pods", None) if old.is_none() => {
                 for range in self.all("", "limitranges", self.namespace) {

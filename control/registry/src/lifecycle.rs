@@ -118,7 +118,7 @@ fn again(object: &Value, options: &DeleteOptions) -> Result<Outcome, Status> {
 fn delete_namespace(object: &Value, options: &DeleteOptions, now: Timestamp) -> Result<Outcome, Status> {
     let mut object = object.clone();
     if !is_deleting(&object) {
-        if let Some(finalizers) = finalizers_asked(&object, options) {
+        if let Some(finalizers) = finalizers_asked(&object, options, false) {
             meta::set_finalizers(&mut object, &finalizers)?;
         }
         let metadata = meta::metadata_mut(&mut object)?;
@@ -157,16 +157,19 @@ fn shift(time: Timestamp, seconds: i64) -> Timestamp {
 /// The finalizers that the propagation policy leaves the object with, if they differ from those it has.
 fn finalizers_for(resource: &Resource, object: &Value, options: &DeleteOptions) -> Option<Vec<String>> {
     // Nothing is owned by an Event, and there are too many of them to ask.
-    if resource.plural == "events" { None } else { finalizers_asked(object, options) }
+    if resource.plural == "events" { None } else { finalizers_asked(object, options, kinds::orphans(resource)) }
 }
 
-fn finalizers_asked(object: &Value, options: &DeleteOptions) -> Option<Vec<String>> {
+fn finalizers_asked(object: &Value, options: &DeleteOptions, orphans: bool) -> Option<Vec<String>> {
     let old = meta::finalizers(object);
     let wanted = match options.propagation {
         Some(Propagation::Background) => None,
         Some(Propagation::Foreground) => Some(FOREGROUND),
         Some(Propagation::Orphan) => Some(ORPHAN),
-        None => old.iter().find_map(|&finalizer| [ORPHAN, FOREGROUND].into_iter().find(|&one| one == finalizer)),
+        None => old
+            .iter()
+            .find_map(|&finalizer| [ORPHAN, FOREGROUND].into_iter().find(|&one| one == finalizer))
+            .or(orphans.then_some(ORPHAN)),
     };
     let kept = old.iter().filter(|finalizer| !matches!(**finalizer, ORPHAN | FOREGROUND));
     let new: Vec<&str> = kept.copied().chain(wanted).collect();

@@ -102,6 +102,11 @@ fn finalizers_hold_an_object() {
     check("deployments", deployment(&[ORPHAN]), &with_policy(Propagation::Background), None);
     check("deployments", deployment(&[ORPHAN]), &DeleteOptions::default(), marked(&[ORPHAN]));
     check("events", json!({"metadata": {"name": "a"}}), &with_policy(Propagation::Foreground), None);
+    for plural in ["replicationcontrollers", "jobs"] {
+        check(plural, deployment(&[]), &DeleteOptions::default(), marked(&[ORPHAN]));
+        check(plural, deployment(&[FOREGROUND]), &DeleteOptions::default(), marked(&[FOREGROUND]));
+        check(plural, deployment(&[]), &with_policy(Propagation::Background), None);
+    }
 }
 
 #[test]

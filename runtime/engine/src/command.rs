@@ -79,7 +79,7 @@ async fn run(program: Arc<Program>, workload: Arc<Workload>, room: OwnedSemaphor
     let _room = room;
     let _alive = workload.engine.alive();
     let mut store = workload.store();
-    let returned = call(program.pre(), &mut store).await;
+    let returned = call(program.entry(), &mut store).await;
     match returned {
         Ok(Ok(())) => Exit::Code(0),
         Ok(Err(())) => Exit::Code(1),

@@ -191,6 +191,8 @@ fn link(engine: &Engine, component: Component, digest: String) -> Result<Arc<Pro
     // The names are provided; what is left are functions or types in them that differ.
     let unlinked = |e: wasmtime::Error| PrepareError::MissingImports(vec![format!("{e:#}")]);
     let pre = engine.linker().instantiate_pre(&component).map_err(unlinked)?;
+    let serves = matches!(kind, ProgramKind::HttpService { .. });
+    let run = if serves { command(pre.clone()).ok() } else { None };
     let pre = match kind {
         ProgramKind::HttpService { version: HttpVersion::P2 } => {
             Pre::ServiceP2(wasmtime_wasi_http::p2::bindings::ProxyPre::new(pre).map_err(unlinked)?)
@@ -200,7 +202,7 @@ fn link(engine: &Engine, component: Component, digest: String) -> Result<Arc<Pro
         }
         ProgramKind::Command | ProgramKind::Library => command(pre)?,
     };
-    Ok(Arc::new(Program::new(engine.clone(), kind, digest, slots, pre)))
+    Ok(Arc::new(Program::new(engine.clone(), kind, digest, slots, pre, run)))
 }
 
 fn command(pre: wasmtime::component::InstancePre<crate::workload::Guest>) -> Result<Pre, PrepareError> {

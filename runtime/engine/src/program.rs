@@ -23,6 +23,8 @@ pub struct Program {
     /// How many slots of the pool an instance takes.
     slots: u32,
     pre: Pre,
+    /// The entry point of a service that has one beside.
+    run: Option<Pre>,
     /// The memory that an instance has before anything is called, once one has been made.
     initial_bytes: AtomicU64,
 }
@@ -36,8 +38,15 @@ pub(crate) enum Pre {
 }
 
 impl Program {
-    pub(crate) fn new(engine: Engine, kind: ProgramKind, digest: String, slots: u32, pre: Pre) -> Self {
-        Self { engine, kind, digest, slots, pre, initial_bytes: AtomicU64::new(0) }
+    pub(crate) fn new(
+        engine: Engine,
+        kind: ProgramKind,
+        digest: String,
+        slots: u32,
+        pre: Pre,
+        run: Option<Pre>,
+    ) -> Self {
+        Self { engine, kind, digest, slots, pre, run, initial_bytes: AtomicU64::new(0) }
     }
 
     /// How it is run.
@@ -59,6 +68,11 @@ impl Program {
         &self.pre
     }
 
+    /// What is called to run it from start to exit.
+    pub(crate) fn entry(&self) -> &Pre {
+        self.run.as_ref().unwrap_or(&self.pre)
+    }
+
     pub(crate) fn initial_bytes(&self) -> u64 {
         self.initial_bytes.load(Ordering::Relaxed)
     }
@@ -67,9 +81,10 @@ impl Program {
         self.initial_bytes.store(bytes, Ordering::Relaxed);
     }
 
-    /// Starts a command on the guests' threads.
+    /// Starts a command on the guests' threads, or a service that exports `wasi:cli/run` too, as a command. Toolchains leave
+    /// that in services where it does nothing: the caller knows that it is meant.
     pub async fn run(self: &std::sync::Arc<Self>, spec: InstanceSpec) -> Result<Running, StartError> {
-        if self.kind != ProgramKind::Command {
+        if self.kind != ProgramKind::Command && self.run.is_none() {
             return Err(self.wrong_kind(ProgramKind::Command));
         }
         let workload = Workload::new(self.engine.clone(), spec, MAX_COMMAND_HANDLES)?;

@@ -53,11 +53,24 @@ pub struct Defaults {
     pub cmd: Vec<String>,
     /// Where an HTTP service listens.
     pub port: Option<u16>,
+    /// Of a program that runs and answers requests too: the first arguments with which it does the latter. `None`: what it
+    /// is, its exports say.
+    pub serves: Option<Vec<String>>,
+}
+
+impl Defaults {
+    /// Whether a program of that kind answers requests when it is run so, its name being the first of the words; `None`:
+    /// its exports decide.
+    pub fn serving(&self, args: &[String]) -> Option<bool> {
+        let words = self.serves.as_ref()?;
+        Some(args.get(1).is_some_and(|first| words.contains(first)))
+    }
 }
 
 const ENTRYPOINT: &str = "palinurus.dev/entrypoint";
 const CMD: &str = "palinurus.dev/cmd";
 const PORT: &str = "palinurus.dev/port";
+const SERVES: &str = "palinurus.dev/serves";
 
 impl Defaults {
     /// Those of a manifest that has some.
@@ -65,10 +78,11 @@ impl Defaults {
         let words = |key| manifest.annotations.get(key).and_then(|text| serde_json::from_str::<Vec<String>>(text).ok());
         let (entrypoint, cmd) = (words(ENTRYPOINT), words(CMD));
         let port = manifest.annotations.get(PORT).and_then(|text| text.parse().ok());
-        if entrypoint.is_none() && cmd.is_none() && port.is_none() {
+        let serves = words(SERVES);
+        if entrypoint.is_none() && cmd.is_none() && port.is_none() && serves.is_none() {
             return None;
         }
-        Some(Self { entrypoint: entrypoint.unwrap_or_default(), cmd: cmd.unwrap_or_default(), port })
+        Some(Self { entrypoint: entrypoint.unwrap_or_default(), cmd: cmd.unwrap_or_default(), port, serves })
     }
 
     pub(crate) fn annotations(&self) -> BTreeMap<String, String> {
@@ -78,6 +92,9 @@ impl Defaults {
             BTreeMap::from([(ENTRYPOINT.to_owned(), words(&self.entrypoint)), (CMD.to_owned(), words(&self.cmd))]);
         if let Some(port) = self.port {
             all.insert(PORT.to_owned(), port.to_string());
+        }
+        if let Some(serves) = &self.serves {
+            all.insert(SERVES.to_owned(), words(serves));
         }
         all
     }

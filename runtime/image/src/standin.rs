@@ -24,9 +24,15 @@ struct StandIn {
     entrypoint: &'static [&'static str],
     cmd: &'static [&'static str],
     port: Option<u16>,
+    /// With which first arguments it answers requests; nothing where its exports say what it is.
+    serves: Option<&'static [&'static str]>,
     /// What it stands in for: hosts and repositories.
     names: &'static [(&'static str, &'static str)],
 }
+
+/// The commands of `agnhost` that answer requests.
+const SERVERS: &[&str] =
+    &["netexec", "serve-hostname", "test-webserver", "liveness", "porter", "nettest", "update-demo"];
 
 const ALL: &[StandIn] = &[
     StandIn {
@@ -35,11 +41,14 @@ const ALL: &[StandIn] = &[
         entrypoint: &[],
         cmd: &["sh"],
         port: None,
+        serves: Some(&[]),
         names: &[
             ("docker.io", "library/busybox"),
             ("docker.io", "busybox"),
             ("registry.k8s.io", "busybox"),
             ("registry.k8s.io", "e2e-test-images/busybox"),
+            ("k8s.gcr.io", "e2e-test-images/busybox"),
+            ("k8s.gcr.io", "busybox"),
             ("gcr.io", "google-containers/busybox"),
         ],
     },
@@ -49,6 +58,7 @@ const ALL: &[StandIn] = &[
         entrypoint: &[],
         cmd: &["/bin/sh"],
         port: None,
+        serves: Some(&[]),
         names: &[("docker.io", "library/alpine"), ("docker.io", "alpine")],
     },
     StandIn {
@@ -57,6 +67,7 @@ const ALL: &[StandIn] = &[
         entrypoint: &[],
         cmd: &["/bin/bash"],
         port: None,
+        serves: Some(&[]),
         names: &[("docker.io", "library/ubuntu"), ("docker.io", "ubuntu")],
     },
     StandIn {
@@ -65,6 +76,7 @@ const ALL: &[StandIn] = &[
         entrypoint: &["/pause"],
         cmd: &[],
         port: None,
+        serves: Some(&[]),
         names: &[
             ("registry.k8s.io", "pause"),
             ("k8s.gcr.io", "pause"),
@@ -78,7 +90,44 @@ const ALL: &[StandIn] = &[
         entrypoint: &["/agnhost"],
         cmd: &["pause"],
         port: None,
-        names: &[("registry.k8s.io", "e2e-test-images/agnhost"), ("registry.k8s.io", "agnhost")],
+        serves: Some(SERVERS),
+        names: &[
+            ("registry.k8s.io", "e2e-test-images/agnhost"),
+            ("registry.k8s.io", "agnhost"),
+            ("k8s.gcr.io", "e2e-test-images/agnhost"),
+        ],
+    },
+    StandIn {
+        name: "nautilus",
+        packed: BUSYBOX,
+        entrypoint: &["/agnhost", "update-demo", "nautilus.jpg"],
+        cmd: &[],
+        port: Some(80),
+        serves: Some(SERVERS),
+        names: &[("registry.k8s.io", "e2e-test-images/nautilus"), ("gcr.io", "kubernetes-e2e-test-images/nautilus")],
+    },
+    StandIn {
+        name: "kitten",
+        packed: BUSYBOX,
+        entrypoint: &["/agnhost", "update-demo", "kitten.jpg"],
+        cmd: &[],
+        port: Some(80),
+        serves: Some(SERVERS),
+        names: &[("registry.k8s.io", "e2e-test-images/kitten"), ("gcr.io", "kubernetes-e2e-test-images/kitten")],
+    },
+    StandIn {
+        name: "httpd",
+        packed: NGINX,
+        entrypoint: &["httpd-foreground"],
+        cmd: &[],
+        port: Some(80),
+        serves: None,
+        names: &[
+            ("docker.io", "library/httpd"),
+            ("docker.io", "httpd"),
+            ("registry.k8s.io", "e2e-test-images/httpd"),
+            ("k8s.gcr.io", "e2e-test-images/httpd"),
+        ],
     },
     StandIn {
         name: "nginx",
@@ -86,11 +135,14 @@ const ALL: &[StandIn] = &[
         entrypoint: &["/docker-entrypoint.sh"],
         cmd: &["nginx", "-g", "daemon off;"],
         port: Some(80),
+        serves: None,
         names: &[
             ("docker.io", "library/nginx"),
             ("docker.io", "nginx"),
             ("registry.k8s.io", "nginx-slim"),
             ("registry.k8s.io", "e2e-test-images/nginx"),
+            ("k8s.gcr.io", "e2e-test-images/nginx"),
+            ("k8s.gcr.io", "nginx-slim"),
         ],
     },
 ];
@@ -128,7 +180,12 @@ pub(crate) async fn provide(blobs: &Blobs, repository: &str) -> Result<Option<Di
         (describe(WASM_CONFIG, blobs.put(&config).await?, config.len()), describe(WASM_LAYER, layer, wasm.len()));
     let mut manifest = Manifest::of_wasm(config, layer);
     let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
-    let defaults = Defaults { entrypoint: words(image.entrypoint), cmd: words(image.cmd), port: image.port };
+    let defaults = Defaults {
+        entrypoint: words(image.entrypoint),
+        cmd: words(image.cmd),
+        port: image.port,
+        serves: image.serves.map(words),
+    };
     manifest.annotations = defaults.annotations();
     let digest = blobs.put(&serde_json::to_vec(&manifest).unwrap_or_default()).await?;
     blobs.record(repository, &digest, MANIFEST).await?;

@@ -62,14 +62,20 @@ impl Runtime for WasmRuntime {
     async fn launch(&self, image: &LocalImage, spec: LaunchSpec) -> Result<Arc<dyn Workload>, StartFailure> {
         let program = self.engine.prepare(&image.path, &image.digest).await.map_err(|e| prepare_failure(&e))?;
         let instance = self.instance(&spec);
-        match program.kind() {
-            ProgramKind::Command => {
+        let serving = image.defaults.as_ref().and_then(|defaults| defaults.serving(&spec.args));
+        match (program.kind(), serving) {
+            (ProgramKind::Command, _) | (ProgramKind::HttpService { .. }, Some(false)) => {
                 let heeds_interrupts = spec.terminal && self.is_tools(&program).await;
                 let running = program.run(instance).await.map_err(start_failure)?;
                 Ok(Arc::new(Command { running, heeds_interrupts }))
             }
-            ProgramKind::HttpService { .. } => self.serve(&program, instance, &spec).await,
-            ProgramKind::Library => Err(not_created(
+            (ProgramKind::HttpService { .. }, Some(true)) => {
+                let served = self.serve(&program, instance.clone(), &spec).await?;
+                let running = program.run(instance).await.map_err(start_failure)?;
+                Ok(Arc::new(Both { command: Command { running, heeds_interrupts: false }, served }))
+            }
+            (ProgramKind::HttpService { .. }, None) => Ok(Arc::new(self.serve(&program, instance, &spec).await?)),
+            (ProgramKind::Library, _) => Err(not_created(
                 "the component is a library: it exports neither wasi:cli/run nor a wasi:http handler, \
                  and linking libraries is not supported yet"
                     .to_owned(),
@@ -197,14 +203,14 @@ impl WasmRuntime {
         program: &Arc<Program>,
         instance: InstanceSpec,
         spec: &LaunchSpec,
-    ) -> Result<Arc<dyn Workload>, StartFailure> {
+    ) -> Result<Served, StartFailure> {
         let claim = spec.claims.claim(&spec.container, &spec.ports).map_err(not_created)?;
         let permit = self.trials.acquire().await;
         let service = program.serve(instance).await.map_err(start_failure)?;
         drop(permit);
         let backend = Arc::new(ServiceBackend(service.clone()));
         let attachments = spec.ports.iter().map(|port| self.network.attach(spec.ip, *port, backend.clone())).collect();
-        Ok(Arc::new(Served { service, reach: Mutex::new(Some(Reach { _attachments: attachments, _claim: claim })) }))
+        Ok(Served { service, reach: Mutex::new(Some(Reach { _attachments: attachments, _claim: claim })) })
     }
 }
 
@@ -331,6 +337,35 @@ impl Workload for Served {
             }
             _ => exit(0, ""),
         }
+    }
+}
+
+/// A program that runs and answers requests too; it ends with what runs.
+struct Both {
+    command: Command,
+    served: Served,
+}
+
+#[async_trait]
+impl Workload for Both {
+    fn ends(&self) -> bool {
+        true
+    }
+
+    fn set_memory_limit(&self, bytes: u64) -> Result<(), u64> {
+        self.command.set_memory_limit(bytes)?;
+        self.served.set_memory_limit(bytes)
+    }
+
+    async fn wait(&self) -> Exit {
+        let exit = self.command.wait().await;
+        self.served.stop(Duration::ZERO, Duration::ZERO).await;
+        exit
+    }
+
+    async fn stop(&self, notice: Duration, grace: Duration) -> Exit {
+        self.served.stop(notice, grace).await;
+        self.command.stop(notice, grace).await
     }
 }
 

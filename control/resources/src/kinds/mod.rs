@@ -30,6 +30,7 @@ mod scale;
 mod service;
 mod storage;
 pub mod untyped;
+pub mod warnings;
 mod workload;
 
 #[cfg(test)]
@@ -193,6 +194,12 @@ pub fn update(
     env: &Env,
 ) -> Result<Value, Status> {
     by_kind!(resource, update(resource, subresource, old, new, env))
+}
+
+/// Whether what the resource's objects own stays when they are deleted by somebody who says nothing about it: clients of
+/// these two have relied on it since before there was garbage collection.
+pub fn orphans(resource: &Resource) -> bool {
+    matches!((&*resource.group, &*resource.plural), ("", "replicationcontrollers") | ("batch", "jobs"))
 }
 
 /// The grace period in seconds that a delete of the object gets unless it names one; `None`: it goes at once.

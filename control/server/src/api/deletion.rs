@@ -15,18 +15,29 @@ const KIND: &str = "DeleteOptions";
 /// Resources whose deletion is answered with the object even when it is gone, as kube-apiserver does.
 const RETURNED: &[&str] = &["pods", "services", "serviceaccounts", "persistentvolumeclaims", "resourcequotas"];
 
+const PRESERVED: &str = "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to \
+                         remove them or set propagationPolicy=Orphan to suppress this warning";
+
 /// `DELETE` of one object.
 pub(super) async fn delete(call: &Call<'_>, at: &At, body: Incoming) -> Result<Response<Body>, Status> {
     let options = options(call, body).await?;
     let name = at.name()?;
     let deletion = call.registry().delete(&at.resource, at.namespace(), name, &options).await?;
     let returned = at.resource.group.is_empty() && RETURNED.contains(&&*at.resource.plural);
-    if !deletion.gone || returned {
-        return read::one(call, at, StatusCode::OK, &deletion.object);
-    }
-    let index = deletion.object.index();
-    let status = reply::success(name, &at.resource.group, &at.resource.plural, &index.uid.0);
-    reply::value(StatusCode::OK, &status, call.accepted)
+    let answer = if !deletion.gone || returned {
+        read::one(call, at, StatusCode::OK, &deletion.object)?
+    } else {
+        let index = deletion.object.index();
+        let status = reply::success(name, &at.resource.group, &at.resource.plural, &index.uid.0);
+        reply::value(StatusCode::OK, &status, call.accepted)?
+    };
+    Ok(reply::warn(answer, &warnings(at, &options)))
+}
+
+/// What somebody is told who may not expect what becomes of the dependents.
+fn warnings(at: &At, options: &DeleteOptions) -> Vec<String> {
+    let unsaid = options.propagation.is_none() && at.resource.group == "batch" && at.resource.plural == "jobs";
+    unsaid.then(|| PRESERVED.to_owned()).into_iter().collect()
 }
 
 /// `DELETE` of all that is selected.
@@ -35,7 +46,7 @@ pub(super) async fn collection(call: &Call<'_>, at: &At, body: Incoming) -> Resu
     let list = call.query.list()?;
     let shown = call.shown(at)?;
     let deleted = call.registry().delete_collection(&at.resource, at.namespace(), list, &options).await?;
-    shown.list(deleted, call.accepted)
+    Ok(reply::warn(shown.list(deleted, call.accepted)?, &warnings(at, &options)))
 }
 
 /// The body's options, or the query's when there is no body.

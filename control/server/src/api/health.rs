@@ -18,16 +18,64 @@ const STORE_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Check {
     Ping,
+    /// Whether it can log: a server that could not would not run.
+    Log,
+    /// Whether the store works at all, whatever the other servers do.
+    StoreLives,
+    /// Whether it answers and takes writes.
     Store,
+    StoreReady,
+    /// What is over before the first request can come.
+    Begun(&'static str),
     Shutdown,
+}
+
+/// kube-apiserver's names for what it begins when it listens already; clients look for them. Here nothing of the kind is
+/// left to be done by then.
+const BEGUN: &[&str] = &[
+    "poststarthook/start-apiserver-admission-initializer",
+    "poststarthook/generic-apiserver-start-informers",
+    "poststarthook/start-apiextensions-informers",
+    "poststarthook/start-apiextensions-controllers",
+    "poststarthook/crd-informer-synced",
+    "poststarthook/start-system-namespaces-controller",
+    "poststarthook/start-cluster-authentication-info-controller",
+    "poststarthook/rbac/bootstrap-roles",
+    "poststarthook/scheduling/bootstrap-system-priority-classes",
+    "poststarthook/bootstrap-controller",
+    "poststarthook/start-kube-aggregator-informers",
+    "poststarthook/apiservice-registration-controller",
+    "poststarthook/apiservice-status-available-controller",
+    "poststarthook/apiservice-discovery-controller",
+    "poststarthook/kube-apiserver-autoregistration",
+    "autoregister-completion",
+    "poststarthook/apiservice-openapi-controller",
+    "poststarthook/apiservice-openapiv3-controller",
+];
+
+/// The checks of an endpoint, in their order.
+fn checks(endpoint: &str) -> Vec<Check> {
+    let begun = BEGUN.iter().map(|name| Check::Begun(name));
+    match endpoint {
+        "livez" => [Check::Ping, Check::Log, Check::StoreLives].into_iter().chain(begun).collect(),
+        "healthz" => [Check::Ping, Check::Log, Check::Store].into_iter().chain(begun).collect(),
+        _ => [Check::Ping, Check::Log, Check::Store, Check::StoreReady, Check::Begun("informer-sync")]
+            .into_iter()
+            .chain(begun)
+            .chain([Check::Shutdown])
+            .collect(),
+    }
 }
 
 impl Check {
     fn name(self) -> &'static str {
         match self {
             Self::Ping => "ping",
+            Self::Log => "log",
             // The store goes by the name that clients know.
-            Self::Store => "etcd",
+            Self::StoreLives | Self::Store => "etcd",
+            Self::StoreReady => "etcd-readiness",
+            Self::Begun(name) => name,
             Self::Shutdown => "shutdown",
         }
     }
@@ -35,7 +83,9 @@ impl Check {
     /// Why it does not pass, if it does not.
     async fn fails(self, api: &Api) -> Option<String> {
         match self {
-            Self::Ping => None,
+            Self::Ping | Self::Log | Self::Begun(_) => None,
+            // Whether it is ready is asked, and waited for, by the check of the store beside.
+            Self::StoreLives | Self::StoreReady => api.store().failure().map(|failure| failure.to_string()),
             Self::Store => store_fails(api).await,
             Self::Shutdown => api.stop.is_cancelled().then(|| "the server is shutting down".to_owned()),
         }
@@ -102,11 +152,7 @@ fn told(endpoint: &str, outcomes: &[Outcome], unmatched: &[&str], reasons: bool)
 pub(super) async fn answer(call: &Call<'_>, path: &str) -> Result<Response<Body>, Status> {
     let mut segments = path.trim_matches('/').splitn(2, '/');
     let (endpoint, only) = (segments.next().unwrap_or_default(), segments.next());
-    let checks: &[Check] = match endpoint {
-        "livez" => &[Check::Ping],
-        "healthz" => &[Check::Ping, Check::Store],
-        _ => &[Check::Ping, Check::Store, Check::Shutdown],
-    };
+    let checks = checks(endpoint);
     let reasons = call.user.is_in(MASTERS);
     if let Some(only) = only {
         let check = checks.iter().find(|check| check.name() == only).ok_or_else(Status::unknown_path)?;
@@ -120,7 +166,7 @@ pub(super) async fn answer(call: &Call<'_>, path: &str) -> Result<Response<Body>
     }
     let excludes: Vec<&str> = call.query.all("exclude").collect();
     let mut outcomes = Vec::new();
-    for check in checks {
+    for check in &checks {
         let excluded = excludes.contains(&check.name());
         let failure = if excluded { None } else { check.fails(call.api).await };
         if let Some(why) = &failure {

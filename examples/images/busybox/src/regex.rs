@@ -1,5 +1,7 @@
 //! Regular expressions, basic and extended (POSIX), by backtracking with a limit.
 
+use std::rc::Rc;
+
 /// Steps before a match is given up.
 const MAX_STEPS: usize = 2_000_000;
 
@@ -261,5 +263,29 @@ impl Regex {
             groups[0] = end.map(|end| (at, end));
             found.then_some(groups)
         })
+    }
+
+    /// Whether it matches anywhere.
+    pub fn matches(&self, text: &str) -> bool {
+        self.find(&text.chars().collect::<Vec<_>>(), 0).is_some()
+    }
+
+    /// What lies between its matches.
+    pub fn split(&self, text: &str) -> Vec<Rc<str>> {
+        let text: Vec<char> = text.chars().collect();
+        let (mut parts, mut begun, mut at) = (Vec::new(), 0, 0);
+        let part = |from: usize, to: usize| Rc::from(text[from..to].iter().collect::<String>());
+        while let Some((from, to)) = self.find(&text, at).and_then(|groups| groups[0]).filter(|_| at < text.len()) {
+            if from == to {
+                at = to + 1;
+                continue;
+            }
+            parts.push(part(begun, from));
+            (begun, at) = (to, to);
+        }
+        if !text.is_empty() {
+            parts.push(part(begun, text.len()));
+        }
+        parts
     }
 }

@@ -6,9 +6,24 @@ use std::time::UNIX_EPOCH;
 
 use wasip2::http::types::{Fields, IncomingRequest, Method, OutgoingBody, OutgoingResponse, ResponseOutparam};
 
-/// Where the files are that are served.
-const ROOT: &str = "/usr/share/nginx/html";
-const SERVER: &str = "nginx/1.29.3";
+/// What it stands in for: its name, where its files are, and the page that is there where nobody has put another.
+struct Likeness {
+    server: &'static str,
+    root: &'static str,
+    welcome: &'static str,
+}
+
+const NGINX: Likeness = Likeness { server: "nginx/1.29.3", root: "/usr/share/nginx/html", welcome: WELCOME };
+const HTTPD: Likeness = Likeness {
+    server: "Apache/2.4.66 (Unix)",
+    root: "/usr/local/apache2/htdocs",
+    welcome: "<html><body><h1>It works!</h1></body></html>\n",
+};
+
+fn likeness() -> &'static Likeness {
+    let name = std::env::args().next().unwrap_or_default();
+    if name.contains("httpd") { &HTTPD } else { &NGINX }
+}
 
 const WELCOME: &str = "<!DOCTYPE html>
 <html>
@@ -79,7 +94,7 @@ fn answer(out: ResponseOutparam, page: &Page, head: bool, now: u64) {
         // These names and values are valid, but for a location with odd signs in it, which is then left out.
         let _ = headers.append(name, value.as_bytes());
     };
-    add("server", SERVER);
+    add("server", likeness().server);
     add("date", &date(now, false));
     add("content-type", page.kind);
     add("content-length", &page.bytes.len().to_string());
@@ -113,14 +128,18 @@ fn page(path: &str) -> Page {
     if relative.components().any(|part| !matches!(part, Component::Normal(_) | Component::CurDir)) {
         return error(400, "Bad Request");
     }
-    let mut file = PathBuf::from(ROOT).join(relative);
+    let Likeness { root, welcome, .. } = likeness();
+    // The page is a file, which may be moved away; only where the files may not be written it is not.
+    if fs::metadata(root).is_err() && fs::create_dir_all(root).is_ok() {
+        let _ = fs::write(Path::new(root).join("index.html"), welcome);
+    }
+    let mut file = PathBuf::from(root).join(relative);
     if fs::metadata(&file).is_ok_and(|found| found.is_dir()) {
         if !decoded.ends_with('/') {
             return Page { location: Some(format!("{decoded}/")), ..error(301, "Moved Permanently") };
         }
         file.push("index.html");
-        let empty = || fs::read_dir(ROOT).map_or(true, |mut entries| entries.next().is_none());
-        if decoded == "/" && fs::metadata(&file).is_err() && !empty() {
+        if decoded == "/" && fs::metadata(&file).is_err() && fs::metadata(root).is_ok() {
             return error(403, "Forbidden");
         }
     }
@@ -130,8 +149,9 @@ fn page(path: &str) -> Page {
             let changed = changed.and_then(|at| at.duration_since(UNIX_EPOCH).ok()).map_or(0, |since| since.as_secs());
             Page { status: 200, kind: kind(&file), bytes, changed: Some(changed), location: None }
         }
-        Err(_) if decoded == "/" || decoded == "/index.html" => {
-            Page { status: 200, kind: "text/html", bytes: WELCOME.into(), changed: Some(1_761_609_600), location: None }
+        Err(_) if fs::metadata(root).is_err() && (decoded == "/" || decoded == "/index.html") => {
+            let bytes = welcome.as_bytes().into();
+            Page { status: 200, kind: "text/html", bytes, changed: Some(1_761_609_600), location: None }
         }
         Err(_) => error(404, "Not Found"),
     }
@@ -140,7 +160,8 @@ fn page(path: &str) -> Page {
 fn error(status: u16, words: &str) -> Page {
     let text = format!(
         "<html>\r\n<head><title>{status} {words}</title></head>\r\n<body>\r\n<center><h1>{status} {words}</h1></center>\r\n\
-         <hr><center>{SERVER}</center>\r\n</body>\r\n</html>\r\n"
+         <hr><center>{}</center>\r\n</body>\r\n</html>\r\n",
+        likeness().server
     );
     Page { status, kind: "text/html", bytes: text.into(), changed: None, location: None }
 }

@@ -2,12 +2,13 @@
 
 /// Their names; `busybox` prints the same list.
 const NAMES: &[&str] = &[
-    "[", "agnhost", "ash", "base64", "basename", "bash", "busybox", "cat", "chgrp", "chmod", "chown", "cmp", "cp",
-    "cut", "date", "df", "dirname", "du", "echo", "egrep", "env", "expr", "false", "fgrep", "find", "grep", "gunzip",
-    "gzip", "head", "hostname", "id", "ln", "ls", "mkdir", "mktemp", "mv", "nl", "nohup", "nproc", "pause", "printenv",
-    "printf", "ps", "pwd", "readlink", "realpath", "rev", "rm", "rmdir", "sed", "seq", "sh", "sleep", "sort", "stat",
-    "sync", "tac", "tail", "tar", "tee", "test", "time", "timeout", "touch", "tr", "true", "tty", "uname", "uniq",
-    "uptime", "usleep", "wc", "wget", "which", "whoami", "xargs", "yes", "zcat",
+    "[", "agnhost", "ash", "awk", "base64", "basename", "bash", "busybox", "cat", "chgrp", "chmod", "chown", "cmp",
+    "cp", "curl", "cut", "date", "dd", "df", "dirname", "du", "echo", "egrep", "env", "expr", "false", "fgrep", "find",
+    "grep", "gunzip", "gzip", "head", "hexdump", "hostname", "id", "ln", "ls", "md5sum", "mkdir", "mktemp", "mount",
+    "mv", "nl", "nohup", "nproc", "od", "pause", "printenv", "printf", "ps", "pwd", "readlink", "realpath", "rev", "rm",
+    "rmdir", "sed", "seq", "sh", "sha256sum", "sleep", "sort", "stat", "sync", "tac", "tail", "tar", "tee", "test",
+    "time", "timeout", "touch", "tr", "true", "tty", "uname", "uniq", "uptime", "usleep", "wc", "wget", "which",
+    "whoami", "xargs", "yes", "zcat",
 ];
 
 const DIRS: [&str; 6] = ["/bin", "/usr/bin", "/sbin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin"];

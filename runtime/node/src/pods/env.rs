@@ -254,6 +254,7 @@ mod tests {
             entrypoint: entrypoint.iter().map(|word| (*word).to_owned()).collect(),
             cmd: cmd.iter().map(|word| (*word).to_owned()).collect(),
             port: None,
+            serves: None,
         };
         let check = |manifest: serde_json::Value, defaults: &Defaults, expected: &[&str]| {
             let mut manifest = manifest;

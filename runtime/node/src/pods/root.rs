@@ -3,21 +3,89 @@
 use std::fs;
 use std::io;
 use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use k8s_openapi::api::core::v1::{Container, Pod};
+use k8s_openapi::api::core::v1::{Container, Pod, Volume};
 use pal_engine::Mount;
 
 use crate::disk;
 
 /// Directories that programs expect.
-const DIRS: [&str; 7] = ["tmp", "root", "home", "etc", "dev", "var/tmp", "var/run"];
+const DIRS: [&str; 8] = ["tmp", "root", "home", "etc", "dev", "proc", "var/tmp", "var/run"];
+/// Files whose permissions are told.
+const MAX_MODES: usize = 1000;
 
 /// Makes the files anew, with a place for each of the container's mounts, and says how the container sees them.
-pub(super) fn set_up(dir: &Path, pod: &Pod, container: &Container, ip: IpAddr) -> Result<Mount, String> {
-    make(dir, pod, container, ip).map_err(|error| format!("the container's own files: {error}"))?;
+pub(super) fn set_up(
+    dir: &Path,
+    pod: &Pod,
+    container: &Container,
+    ip: IpAddr,
+    mounts: &[Mount],
+) -> Result<Mount, String> {
+    let told = |error: io::Error| format!("the container's own files: {error}");
+    make(dir, pod, container, ip).map_err(told)?;
+    fs::write(dir.join("proc/mounts"), mount_table(pod, container)).map_err(told)?;
+    fs::write(dir.join("proc/modes"), mode_table(pod, container, mounts)).map_err(told)?;
     let read_only = container.security_context.as_ref().and_then(|s| s.read_only_root_filesystem) == Some(true);
     Ok(Mount { host: dir.to_owned(), sub_path: PathBuf::new(), guest: "/".to_owned(), read_only })
+}
+
+/// `/proc/mounts`: of emptyDirs it says whether they are in memory, as far as pods ask for that.
+fn mount_table(pod: &Pod, container: &Container) -> String {
+    let volumes = pod.spec.as_ref().and_then(|s| s.volumes.as_deref()).unwrap_or_default();
+    let in_memory = |volume: &Volume| match &volume.empty_dir {
+        Some(dir) => dir.medium.as_deref() == Some("Memory"),
+        // What shows objects is in memory with kubelet too.
+        None => volume.config_map.is_none(),
+    };
+    let line = |guest: &str, kind: &str, options: &str| format!("{kind} {guest} {kind} {options} 0 0\n");
+    let mut table = line("/", "overlay", "rw,relatime");
+    for mount in container.volume_mounts.iter().flatten() {
+        let Some(volume) = volumes.iter().find(|volume| volume.name == mount.name) else { continue };
+        let kind = if in_memory(volume) { "tmpfs" } else { "ext4" };
+        let options = if mount.read_only == Some(true) { "ro,relatime" } else { "rw,relatime" };
+        table.push_str(&line(&mount.mount_path, kind, options));
+    }
+    table
+}
+
+/// `/proc/modes`: the permissions of the volumes' files, line by line, for the tools that show them. A component is not
+/// told of them otherwise, and nothing hangs on them: all that a container sees it may read.
+fn mode_table(pod: &Pod, container: &Container, mounts: &[Mount]) -> String {
+    let volumes = pod.spec.as_ref().and_then(|s| s.volumes.as_deref()).unwrap_or_default();
+    // Where guests write, links may lead anywhere.
+    let ours = |guest: &str| {
+        let mut all = container.volume_mounts.iter().flatten();
+        let name = all.find(|mount| mount.mount_path == guest).map(|mount| &mount.name);
+        volumes.iter().any(|volume| Some(&volume.name) == name && volume.empty_dir.is_none())
+    };
+    let (mut table, mut found) = (String::new(), 0);
+    for mount in mounts {
+        table.push_str(&format!("0777 {}\n", mount.guest.trim_end_matches('/')));
+        if ours(&mount.guest) {
+            modes_below(&mount.host.join(&mount.sub_path), mount.guest.trim_end_matches('/'), &mut found, &mut table);
+        }
+    }
+    table
+}
+
+fn modes_below(dir: &Path, guest: &str, found: &mut usize, table: &mut String) {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let (Some(name), Ok(target)) = (name.to_str(), fs::metadata(entry.path())) else { continue };
+        *found += 1;
+        if name.starts_with("..") || *found > MAX_MODES {
+            continue;
+        }
+        let guest = format!("{guest}/{name}");
+        if target.is_dir() {
+            modes_below(&entry.path(), &guest, found, table);
+        } else {
+            table.push_str(&format!("{:04o} {guest}\n", target.permissions().mode() & 0o777));
+        }
+    }
 }
 
 fn make(dir: &Path, pod: &Pod, container: &Container, ip: IpAddr) -> io::Result<()> {
@@ -71,14 +139,53 @@ mod tests {
         .unwrap();
         let container = &pod.spec.as_ref().unwrap().containers[0];
         let ip = "100.64.0.7".parse().unwrap();
-        let mount = set_up(&root, &pod, container, ip).unwrap();
+        let mount = set_up(&root, &pod, container, ip, &[]).unwrap();
         assert_eq!((mount.guest.as_str(), mount.read_only), ("/", true));
         fs::write(root.join("tmp/left"), "x").unwrap();
-        set_up(&root, &pod, container, ip).unwrap();
+        set_up(&root, &pod, container, ip, &[]).unwrap();
         assert!(!root.join("tmp/left").exists() && root.join("data/deep").is_dir() && root.join("x").is_dir());
         let hosts = fs::read_to_string(root.join("etc/hosts")).unwrap();
         let own = "100.64.0.7\tweb-0.web.ns.svc.cluster.local\tweb-0\n10.1.1.1\ta\tb\n";
         assert!(hosts.ends_with(own), "{hosts}");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is made outside");
+    }
+
+    #[test]
+    fn tools_are_told_how_volumes_are_mounted_and_what_their_files_permit() {
+        let dir = tempfile::tempdir().unwrap();
+        let volume = dir.path().join("v");
+        fs::create_dir_all(volume.join("..v0/deep")).unwrap();
+        for (name, mode) in [("..v0/a", 0o400), ("..v0/deep/b", 0o640)] {
+            fs::write(volume.join(name), "x").unwrap();
+            fs::set_permissions(volume.join(name), fs::Permissions::from_mode(mode)).unwrap();
+        }
+        for name in ["a", "deep"] {
+            std::os::unix::fs::symlink(Path::new("..v0").join(name), volume.join(name)).unwrap();
+        }
+        let pod: Pod = serde_json::from_value(serde_json::json!({"spec": {
+            "volumes": [
+                {"name": "m", "emptyDir": {"medium": "Memory"}}, {"name": "d", "emptyDir": {}},
+                {"name": "s", "secret": {"secretName": "s"}},
+            ],
+            "containers": [{"name": "c", "volumeMounts": [
+                {"name": "m", "mountPath": "/m"}, {"name": "d", "mountPath": "/d", "readOnly": true},
+                {"name": "s", "mountPath": "/s"},
+            ]}],
+        }}))
+        .unwrap();
+        let container = &pod.spec.as_ref().unwrap().containers[0];
+        let at = |guest: &str| Mount {
+            host: volume.clone(),
+            sub_path: PathBuf::new(),
+            guest: guest.to_owned(),
+            read_only: true,
+        };
+        let table = mode_table(&pod, container, &[at("/s"), at("/d")]);
+        let mut lines: Vec<&str> = table.lines().collect();
+        lines.sort_unstable();
+        assert_eq!(lines, ["0400 /s/a", "0640 /s/deep/b", "0777 /d", "0777 /s"]);
+        let expected = "overlay / overlay rw,relatime 0 0\ntmpfs /m tmpfs rw,relatime 0 0\next4 /d ext4 ro,relatime 0 0\n\
+                        tmpfs /s tmpfs rw,relatime 0 0\n";
+        assert_eq!(mount_table(&pod, container), expected);
     }
 }

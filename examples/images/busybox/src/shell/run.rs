@@ -422,6 +422,10 @@ impl Shell {
     pub(crate) fn fds(&self) -> &Fds {
         &self.fds
     }
+
+    pub(crate) fn put_fd(&mut self, number: u32, fd: Fd) {
+        self.fds.insert(number, fd);
+    }
 }
 
 fn runs_commands(part: &Part) -> bool {

@@ -6,23 +6,47 @@ use wasip2::io::streams::StreamError;
 
 use super::{Call, Failure, Outcome, base, failed};
 use crate::files::How;
+use crate::stream::Fd;
 use crate::task;
 
-struct Target {
+/// Where a URL leads.
+pub struct Target {
     scheme: Scheme,
     host: String,
     path: String,
 }
 
-fn target(url: &str) -> Option<Target> {
-    let (scheme, rest) = match url.split_once("://") {
-        Some(("http", rest)) => (Scheme::Http, rest),
-        Some(("https", rest)) => (Scheme::Https, rest),
-        Some(_) => return None,
-        None => (Scheme::Http, url),
-    };
-    let (host, path) = rest.split_once('/').map_or((rest, String::new()), |(host, path)| (host, path.to_owned()));
-    (!host.is_empty()).then(|| Target { scheme, host: host.to_owned(), path: format!("/{path}") })
+impl Target {
+    pub fn of(url: &str) -> Option<Self> {
+        let (scheme, rest) = match url.split_once("://") {
+            Some(("http", rest)) => (Scheme::Http, rest),
+            Some(("https", rest)) => (Scheme::Https, rest),
+            Some(_) => return None,
+            None => (Scheme::Http, url),
+        };
+        let at = rest.find(['/', '?']).unwrap_or(rest.len());
+        let (host, path) = rest.split_at(at);
+        let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
+        (!host.is_empty()).then(|| Self { scheme, host: host.to_owned(), path })
+    }
+
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// Where a redirect from here leads.
+    pub fn joined(&self, location: &str) -> String {
+        let scheme = if matches!(self.scheme, Scheme::Https) { "https" } else { "http" };
+        if location.starts_with('/') { format!("{scheme}://{}{location}", self.host) } else { location.to_owned() }
+    }
+}
+
+/// What is asked.
+pub struct Asked<'a> {
+    pub method: &'a Method,
+    /// `Name: value`.
+    pub headers: &'a [String],
+    pub body: Option<&'a str>,
 }
 
 pub async fn run(call: &Call) -> Outcome {
@@ -49,20 +73,20 @@ pub async fn run(call: &Call) -> Outcome {
     let Some(url) = options.rest.first() else { return failed("missing URL") };
     let mut url = url.clone();
     for _ in 0..5 {
-        let Some(target) = target(&url) else { return failed(format!("not an http or ftp url: {url}")) };
+        let Some(target) = Target::of(&url) else { return failed(format!("not an http or ftp url: {url}")) };
         let quiet = options.has('q');
         if !quiet {
             let _ = call.fd(2).write(format!("Connecting to {}\n", target.host).as_bytes()).await;
         }
-        let asked = crate::files::within(seconds, ask(&target, &headers, post.as_deref())).await;
+        let method = if post.is_some() { Method::Post } else { Method::Get };
+        let what = Asked { method: &method, headers: &headers, body: post.as_deref() };
+        let asked = crate::files::within(seconds, ask(&target, what)).await;
         let Some(asked) = asked else { return failed("download timed out") };
         let response = asked?;
         let status = response.status();
         let location = response.headers().get("location").into_iter().next();
         if let (300..=399, Some(location)) = (status, location) {
-            let location = String::from_utf8_lossy(&location).into_owned();
-            let scheme = if matches!(target.scheme, Scheme::Https) { "https" } else { "http" };
-            url = if location.starts_with('/') { format!("{scheme}://{}{location}", target.host) } else { location };
+            url = target.joined(&String::from_utf8_lossy(&location));
             continue;
         }
         if options.has('S') {
@@ -94,23 +118,26 @@ fn reason(status: u16) -> &'static str {
     }
 }
 
-async fn ask(target: &Target, headers: &[String], post: Option<&str>) -> Result<IncomingResponse, Failure> {
+/// Sends the request; what comes is the head of the answer.
+pub async fn ask(target: &Target, asked: Asked<'_>) -> Result<IncomingResponse, Failure> {
     let bad = |what: &str| Failure::Told(1, format!("bad {what}"));
     let fields = Fields::new();
-    fields.append("user-agent", b"Wget").map_err(|_| bad("header"))?;
-    for header in headers {
+    if !asked.headers.iter().any(|header| header.to_lowercase().starts_with("user-agent:")) {
+        fields.append("user-agent", b"Wget").map_err(|_| bad("header"))?;
+    }
+    for header in asked.headers {
         let Some((name, value)) = header.split_once(':') else { return failed(format!("bad header '{header}'")) };
         fields.append(&name.trim().to_lowercase(), value.trim().as_bytes()).map_err(|_| bad("header"))?;
     }
     let request = OutgoingRequest::new(fields);
-    request.set_method(if post.is_some() { &Method::Post } else { &Method::Get }).map_err(|()| bad("method"))?;
+    request.set_method(asked.method).map_err(|()| bad("method"))?;
     request.set_scheme(Some(&target.scheme)).map_err(|()| bad("scheme"))?;
     request.set_authority(Some(&target.host)).map_err(|()| bad("address"))?;
     request.set_path_with_query(Some(&target.path)).map_err(|()| bad("path"))?;
     let body = request.body().map_err(|()| bad("body"))?;
     let sent = outgoing_handler::handle(request, Some(RequestOptions::new()));
     let sent = sent.map_err(|code| Failure::Told(1, told(target, &code)))?;
-    if let Some(text) = post {
+    if let Some(text) = asked.body {
         let stream = body.write().map_err(|()| bad("body"))?;
         for piece in text.as_bytes().chunks(4096) {
             task::ready(stream.subscribe()).await;
@@ -148,6 +175,12 @@ async fn save(call: &Call, options: &super::Options, target: &Target, response: 
         },
     };
     let output = if name == "-" { call.fd(1) } else { call.open(&name, How::Write)? };
+    copy(response, &output).await?;
+    Ok(0)
+}
+
+/// Writes an answer's body there.
+pub async fn copy(response: IncomingResponse, output: &Fd) -> Result<(), Failure> {
     let Ok(body) = response.consume() else { return failed("no body") };
     let Ok(stream) = body.stream() else { return failed("no body") };
     loop {
@@ -158,5 +191,5 @@ async fn save(call: &Call, options: &super::Options, target: &Target, response: 
             Err(StreamError::LastOperationFailed(error)) => return failed(error.to_debug_string()),
         }
     }
-    Ok(0)
+    Ok(())
 }

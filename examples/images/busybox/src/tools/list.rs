@@ -1,5 +1,7 @@
-//! ls, stat, du, df.
+//! ls, stat, du, df, mount.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::fs::{self, Metadata};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -13,6 +15,15 @@ pub async fn run(call: &Call) -> Outcome {
         "ls" => ls(call).await,
         "stat" => stat(call).await,
         "du" => du(call).await,
+        "mount" => {
+            let table = crate::files::read_text("/proc/mounts").unwrap_or_default();
+            let shown = table.lines().filter_map(|line| match line.split(' ').collect::<Vec<_>>().as_slice() {
+                [what, place, kind, options, ..] => Some(format!("{what} on {place} type {kind} ({options})\n")),
+                _ => None,
+            });
+            call.print(shown.collect::<String>()).await?;
+            Ok(0)
+        }
         _ => {
             call.print("Filesystem           1K-blocks      Used Available Use% Mounted on\n").await?;
             Ok(0)
@@ -109,17 +120,60 @@ fn lines(call: &Call, dir: &str, files: &[(String, Metadata)], options: &Options
         let to = to.map(|to| format!(" -> {}", to.to_string_lossy())).unwrap_or_default();
         let when = Date::new(seconds(found)).format("%b %e %H:%M");
         let size = if options.has('h') { human(found.len()) } else { found.len().to_string() };
-        format!("{} {:>4} root     root     {size:>9} {when} {name}{mark}{to}\n", mode(found), 1)
+        format!("{} {:>4} root     root     {size:>9} {when} {name}{mark}{to}\n", mode(&call.path(&path), found), 1)
     };
     files.iter().map(line).collect()
 }
 
-pub fn mode(found: &Metadata) -> &'static str {
-    match found {
-        m if m.is_dir() => "drwxr-xr-x",
-        m if m.is_symlink() => "lrwxrwxrwx",
-        _ => "-rw-r--r--",
-    }
+/// What a component is told of its files says nothing of permissions. Those that its pod gives to a volume's files the node
+/// leaves here, line by line: `0400 /path`.
+const MODES: &str = "/proc/modes";
+
+thread_local! {
+    static KNOWN: RefCell<Option<HashMap<String, u32>>> = const { RefCell::new(None) };
+}
+
+fn with_modes<T>(look: impl FnOnce(&mut HashMap<String, u32>) -> T) -> T {
+    KNOWN.with_borrow_mut(|known| {
+        look(known.get_or_insert_with(|| {
+            let text = crate::files::read_text(MODES).unwrap_or_default();
+            let pairs = text.lines().filter_map(|line| line.split_once(' '));
+            pairs.filter_map(|(bits, path)| Some((path.to_owned(), u32::from_str_radix(bits, 8).ok()?))).collect()
+        }))
+    })
+}
+
+/// From now on the file at that path has these.
+pub fn set_bits(path: &str, bits: u32) {
+    with_modes(|known| known.insert(path.to_owned(), bits));
+}
+
+/// The permissions of the file at an absolute path.
+fn bits(path: &str, found: &Metadata) -> u32 {
+    with_modes(|known| known.get(path).copied()).unwrap_or(match found {
+        m if m.is_dir() => 0o755,
+        m if m.is_symlink() => 0o777,
+        _ => 0o644,
+    })
+}
+
+/// `drwxr-xr-x`.
+fn mode(path: &str, found: &Metadata) -> String {
+    let kind = if found.is_dir() {
+        'd'
+    } else if found.is_symlink() {
+        'l'
+    } else {
+        '-'
+    };
+    let bits = bits(path, found);
+    let flags = "rwxrwxrwx".chars().enumerate();
+    std::iter::once(kind).chain(flags.map(|(i, flag)| if bits >> (8 - i) & 1 == 1 { flag } else { '-' })).collect()
+}
+
+/// The same of what a path leads to.
+pub fn mode_of(path: &str) -> std::io::Result<String> {
+    fs::metadata(path).map(|found| mode(path, &found))
 }
 
 pub fn seconds(found: &Metadata) -> i64 {
@@ -145,28 +199,29 @@ async fn stat(call: &Call) -> Outcome {
     }
     for name in &options.rest {
         let path = call.path(name);
-        let found = match fs::symlink_metadata(&path) {
+        let found = match if options.has('L') { fs::metadata(&path) } else { fs::symlink_metadata(&path) } {
             Ok(found) => found,
             Err(error) => return failed(format!("can't stat '{name}': {}", why(&error))),
         };
-        let (kind, bits) = match &found {
-            m if m.is_dir() => ("directory", "755"),
-            m if m.is_symlink() => ("symbolic link", "777"),
-            _ => ("regular file", "644"),
+        let kind = match &found {
+            m if m.is_dir() => "directory",
+            m if m.is_symlink() => "symbolic link",
+            _ => "regular file",
         };
+        let (bits, mode) = (format!("{:o}", bits(&path, &found)), mode(&path, &found));
         let date = Date::new(seconds(&found)).format("%Y-%m-%d %H:%M:%S.000000000 +0000");
         let text = match options.value('c') {
             None => format!(
                 "  File: {name}\n  Size: {}\t{kind}\nAccess: (0{bits}/{})  Uid: (    0/    root)   Gid: (    0/    root)\nModify: {date}\n",
                 found.len(),
-                mode(&found)
+                mode
             ),
             Some(format) => {
                 let pairs = [
                     ("%n", name.clone()),
                     ("%s", found.len().to_string()),
-                    ("%a", bits.to_owned()),
-                    ("%A", mode(&found).to_owned()),
+                    ("%a", bits),
+                    ("%A", mode),
                     ("%F", kind.to_owned()),
                     ("%Y", seconds(&found).to_string()),
                     ("%y", date),

@@ -1,10 +1,15 @@
 //! The programs beside the shell.
 
+pub mod agnhost;
 mod archive;
+mod awk;
 mod columns;
 mod copy;
+mod curl;
 mod date;
+mod dd;
 mod dir;
+mod dump;
 mod find;
 mod grep;
 mod http;
@@ -12,6 +17,7 @@ mod launch;
 mod list;
 pub mod print;
 mod sed;
+mod sums;
 mod system;
 mod tar;
 mod test;
@@ -157,12 +163,92 @@ pub fn base(name: &str) -> &str {
 }
 
 const NAMES: &[&str] = &[
-    "[", "agnhost", "ash", "base64", "basename", "bash", "busybox", "cat", "chgrp", "chmod", "chown", "cmp", "cp",
-    "cut", "date", "df", "dirname", "du", "echo", "egrep", "env", "expr", "false", "fgrep", "find", "grep", "gunzip",
-    "gzip", "head", "hostname", "id", "ln", "ls", "mkdir", "mktemp", "mv", "nl", "nohup", "nproc", "pause", "printenv",
-    "printf", "ps", "pwd", "readlink", "realpath", "rev", "rm", "rmdir", "sed", "seq", "sh", "sleep", "sort", "stat",
-    "sync", "tac", "tail", "tar", "tee", "test", "time", "timeout", "touch", "tr", "true", "tty", "uname", "uniq",
-    "uptime", "usleep", "wc", "wget", "which", "whoami", "xargs", "yes", "zcat",
+    "[",
+    "agnhost",
+    "ash",
+    "awk",
+    "base64",
+    "basename",
+    "bash",
+    "busybox",
+    "cat",
+    "chgrp",
+    "chmod",
+    "chown",
+    "cmp",
+    "cp",
+    "curl",
+    "cut",
+    "date",
+    "dd",
+    "df",
+    "dirname",
+    "du",
+    "echo",
+    "egrep",
+    "env",
+    "expr",
+    "false",
+    "fgrep",
+    "find",
+    "grep",
+    "gunzip",
+    "gzip",
+    "head",
+    "hexdump",
+    "hostname",
+    "id",
+    "ln",
+    "ls",
+    "md5sum",
+    "mkdir",
+    "mktemp",
+    "mount",
+    "mv",
+    "nl",
+    "nohup",
+    "nproc",
+    "od",
+    "pause",
+    "printenv",
+    "printf",
+    "ps",
+    "pwd",
+    "readlink",
+    "realpath",
+    "rev",
+    "rm",
+    "rmdir",
+    "sed",
+    "seq",
+    "sh",
+    "sha256sum",
+    "sleep",
+    "sort",
+    "stat",
+    "sync",
+    "tac",
+    "tail",
+    "tar",
+    "tee",
+    "test",
+    "time",
+    "timeout",
+    "touch",
+    "tr",
+    "true",
+    "tty",
+    "uname",
+    "uniq",
+    "uptime",
+    "usleep",
+    "wc",
+    "wget",
+    "which",
+    "whoami",
+    "xargs",
+    "yes",
+    "zcat",
 ];
 
 /// The program of that name.
@@ -182,7 +268,7 @@ pub async fn run(call: &mut Call) -> i32 {
         "sort" | "uniq" | "cut" | "tr" => Box::pin(columns::run(call)).await,
         "grep" | "egrep" | "fgrep" => Box::pin(grep::run(call)).await,
         "sed" => Box::pin(sed::run(call)).await,
-        "ls" | "stat" | "du" | "df" => Box::pin(list::run(call)).await,
+        "ls" | "stat" | "du" | "df" | "mount" => Box::pin(list::run(call)).await,
         "mkdir" | "rmdir" | "rm" | "touch" | "ln" | "basename" | "dirname" | "readlink" | "realpath" | "mktemp" => {
             Box::pin(dir::run(call)).await
         }
@@ -192,6 +278,12 @@ pub async fn run(call: &mut Call) -> i32 {
         "gzip" | "gunzip" | "zcat" | "base64" => Box::pin(archive::run(call)).await,
         "date" => Box::pin(date::run(call)).await,
         "wget" => Box::pin(http::run(call)).await,
+        "curl" => Box::pin(curl::run(call)).await,
+        "awk" => Box::pin(awk::run(call)).await,
+        "agnhost" => Box::pin(agnhost::run(call)).await,
+        "dd" => Box::pin(dd::run(call)).await,
+        "hexdump" | "od" => Box::pin(dump::run(call)).await,
+        "md5sum" | "sha256sum" => Box::pin(sums::run(call)).await,
         "env" | "xargs" | "timeout" | "nohup" | "time" | "which" | "busybox" => Box::pin(launch::run(call)).await,
         _ => Box::pin(system::run(call)).await,
     };

@@ -209,17 +209,51 @@ fn one(kind: char, arg: Option<&str>, flags: &str, precision: Option<usize>, sta
         'x' => padded(format!("{:x}", number())),
         'X' => padded(format!("{:X}", number())),
         'o' => padded(format!("{:o}", number())),
-        'f' | 'F' | 'e' | 'g' => {
+        'f' | 'F' | 'e' | 'E' | 'g' | 'G' => {
             let value: f64 = text.trim().parse().unwrap_or(0.0);
-            match kind {
-                'g' if precision.is_none() => sign(value.to_string()),
-                'e' => sign(format!("{value:.*e}", precision.unwrap_or(6))),
-                _ => sign(format!("{value:.*}", precision.unwrap_or(6))),
-            }
+            let precision = precision.unwrap_or(6);
+            let digits = match kind.to_ascii_lowercase() {
+                'g' => general(value, precision),
+                'e' => scientific(value, precision),
+                _ => format!("{value:.precision$}"),
+            };
+            sign(if kind.is_ascii_uppercase() { digits.to_uppercase() } else { digits })
         }
         other => format!("%{other}"),
     };
     (text.into_bytes(), false)
+}
+
+/// A number as `%e` has it: one digit before the point, at least two in the power.
+fn scientific(value: f64, precision: usize) -> String {
+    let text = format!("{value:.precision$e}");
+    let Some((digits, power)) = text.split_once('e') else { return text };
+    let (sign, power) = power.strip_prefix('-').map_or(('+', power), |power| ('-', power));
+    format!("{digits}e{sign}{power:0>2}")
+}
+
+/// A number as `%g` has it: so many digits that mean something, and no zeros behind them.
+pub fn general(value: f64, precision: usize) -> String {
+    let precision = precision.max(1);
+    let text = scientific(value, precision - 1);
+    let Some((digits, power)) = text.split_once('e') else { return text };
+    let trimmed = |text: &str| match text.contains('.') {
+        true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
+        false => text.to_owned(),
+    };
+    match power.parse::<i32>() {
+        Ok(power) if power >= -4 && power < precision as i32 => {
+            trimmed(&format!("{value:.*}", (precision as i32 - 1 - power) as usize))
+        }
+        _ => format!("{}e{power}", trimmed(digits)),
+    }
+}
+
+/// The format with its arguments put in, once.
+pub fn formatted(format: &str, mut args: &[String]) -> Vec<u8> {
+    let mut out = Vec::new();
+    once(format, &mut args, &mut out, &mut 0);
+    out
 }
 
 async fn seq(call: &Call) -> Outcome {

@@ -29,10 +29,6 @@ pub async fn run(call: &Call) -> Outcome {
             return Ok(0);
         }
         "pause" => return pause().await,
-        "agnhost" => match call.args.first().map(String::as_str) {
-            Some("pause") => return pause().await,
-            other => return failed(format!("{} is not provided; pause is", other.unwrap_or("no command"))),
-        },
         "pwd" => call.shell.cwd().to_owned(),
         "whoami" => "root".to_owned(),
         "id" => match call.args.first().map(String::as_str) {
