@@ -109,7 +109,10 @@ fn files_in(folder: &Path, recursive: bool) -> Result<Vec<PathBuf>, CliError> {
 /// The objects of one text; a `List` is its items.
 pub fn parse(file: &str, folder: &Path, text: &str) -> Result<Vec<Document>, CliError> {
     let broken = |why: String| CliError::Other(format!("error parsing {file}: {why}").replacen("error ", "", 1));
-    let values: Vec<Value> = serde_saphyr::from_multiple(text).map_err(|error| broken(error.to_string()))?;
+    // The modes of files are written `0644`.
+    let options = serde_saphyr::options! { legacy_octal_numbers: true };
+    let values: Vec<Value> =
+        serde_saphyr::from_multiple_with_options(text, options).map_err(|error| broken(error.to_string()))?;
     let mut documents = Vec::new();
     for (index, value) in values.into_iter().enumerate() {
         let origin = Origin { file: file.to_owned(), document: index + 1, folder: folder.to_owned() };

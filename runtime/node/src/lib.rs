@@ -22,6 +22,7 @@ mod join;
 mod kubelet;
 mod logs;
 mod pods;
+mod reach;
 mod register;
 mod retry;
 mod routes;

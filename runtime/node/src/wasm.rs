@@ -17,6 +17,7 @@ use pal_network::{Attachment, Backend, Network, PodOrigin, PodOutbound, SendErro
 use tokio::sync::{OnceCell, Semaphore};
 
 use crate::exec::tools;
+use crate::reach;
 use crate::runtime::{
     self, CANCELLED, ExecFailure, KILLED, LaunchSpec, LocalImage, PortClaim, Runtime, TRAPPED, Workload, exit,
 };
@@ -104,39 +105,7 @@ impl Runtime for WasmRuntime {
     }
 
     async fn reach(&self, ip: Ipv4Addr, action: &ProbeAction) -> Result<Option<StatusCode>, String> {
-        match action {
-            ProbeAction::Exec { .. } => Err("a command reaches nothing".to_owned()),
-            ProbeAction::TcpSocket { host, port } => {
-                own_host(host.as_deref(), ip)?;
-                let refused = || format!("dial tcp {ip}:{port}: connect: connection refused");
-                self.network.listens(ip, *port).then_some(None).ok_or_else(refused)
-            }
-            ProbeAction::HttpGet { host, port, path, headers } => {
-                own_host(host.as_deref(), ip)?;
-                let url = format!("http://{ip}:{port}{path}");
-                let refused = || format!("Get {url:?}: dial tcp {ip}:{port}: connect: connection refused");
-                let backend = self.network.backend(ip, *port).ok_or_else(refused)?;
-                let mut request = Request::get(&url).header(http::header::USER_AGENT, "kube-probe/1.36");
-                for (name, value) in headers {
-                    request = request.header(name, value);
-                }
-                if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
-                    request = request.header(http::header::HOST, format!("{ip}:{port}"));
-                }
-                let request = request.body(pal_network::full("")).map_err(|e| e.to_string())?;
-                Ok(Some(backend.call(request).await.status()))
-            }
-        }
-    }
-}
-
-/// Probes go to the pod itself: the node has no way of its own to other hosts.
-fn own_host(host: Option<&str>, ip: Ipv4Addr) -> Result<(), String> {
-    match host {
-        Some(host) if host != ip.to_string() && host != "localhost" && host != "127.0.0.1" => {
-            Err(format!("probes of another host ({host}) are not supported"))
-        }
-        _ => Ok(()),
+        reach::reach(&self.network, ip, action).await
     }
 }
 

@@ -22,6 +22,8 @@ pub(super) fn value(body: &[u8], cx: &mut Context) -> Result<Value, String> {
         with_snippet: false,
         // `y` and `no` are text, as in YAML 1.2.
         strict_booleans: true,
+        // The modes of files are written `0644`.
+        legacy_octal_numbers: true,
         // The depth limit of the walk tells it better; this one guards what the walk passes over.
         budget: serde_saphyr::budget! { max_depth: 4 * MAX_DEPTH },
     };
@@ -83,10 +85,11 @@ mod tests {
 
     #[test]
     fn scalars_have_their_json_types() {
-        let text = b"s: abc\nq: \"1\"\ni: 12\nf: 1.5\nt: true\nn: null\ne:\nl: [1, x]\n80: p\ny: no\n";
+        let text = b"s: abc\nq: \"1\"\ni: 12\nf: 1.5\nt: true\nn: null\ne:\nl: [1, x]\n80: p\ny: no\nm: 0644\no: 0o644\nd: 089\n";
         let value = value(text, &mut Context::default()).expect("it is YAML");
         let expected = serde_json::json!({
             "s": "abc", "q": "1", "i": 12, "f": 1.5, "t": true, "n": null, "e": null, "l": [1, "x"], "80": "p", "y": "no",
+            "m": 420, "o": 420, "d": 89.0,
         });
         assert_eq!(value, expected);
     }

@@ -178,9 +178,12 @@ fn variables(path: &str, container: &Value, found: &mut Vec<String>) {
     }
 }
 
+/// A port's place, and where on the node it is to be.
+type Place<'a> = (String, i64, &'a str);
+
 /// Ports of all containers that are said twice. The prefix ends with a dot.
 fn ports(prefix: &str, spec: &Value, found: &mut Vec<String>) {
-    let mut all: BTreeMap<(i64, &str), Vec<(String, i64, &str)>> = BTreeMap::new();
+    let mut all: BTreeMap<(i64, &str), Vec<Place<'_>>> = BTreeMap::new();
     for (place, container) in containers(spec) {
         for (i, port) in items(&container["ports"]) {
             let place = format!("{prefix}{place}.ports[{i}]");
