@@ -41,7 +41,10 @@ async fn pods_with_a_shell_run_as_containers_do() {
         busybox("waits", "    command: [sleep, infinity]\n"),
         busybox("dir", "    command: [pwd]\n    workingDir: /work/deep\n"),
         busybox("awk", &format!("    command: [sh, -c, {}]\n", serde_json::json!(AWK))),
-        busybox("dd", "    command: [sh, -c, 'dd if=/dev/zero bs=1k count=3 status=none | wc -c; printf abc | md5sum']\n"),
+        busybox(
+            "dd",
+            "    command: [sh, -c, 'dd if=/dev/zero bs=1k count=3 status=none | wc -c; printf abc | md5sum']\n",
+        ),
     ];
     cluster.apply(&all.concat()).await.ok();
     for (name, phase, code, printed) in [
@@ -178,7 +181,7 @@ async fn what_kubernetes_own_tests_run_in_pods_runs() {
     ];
     cluster.apply(&all.concat()).await.ok();
     for (name, code, printed) in [
-        ("mode", 0, "mode of file \"/v/k\": -r--------\ncontent of file \"/v/k\": value\n\n"),
+        ("mode", 0, "mode of file \"/v/k\": -r--------\ncontent of file \"/v/k\": value\n"),
         (
             "memory",
             0,
