@@ -253,7 +253,7 @@ mod tests {
     use super::super::jose::key_set;
     use super::*;
 
-    fn key() -> TokenKey {
+    pub(super) fn key() -> TokenKey {
         let document = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new());
         TokenKey::from_pkcs8(document.expect("a key").as_ref()).expect("the key")
     }

@@ -60,3 +60,31 @@ impl TokenKey {
 fn subject(claims: &LegacyClaims) -> String {
     format!("system:serviceaccount:{}:{}", claims.namespace, claims.account)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::key;
+    use super::*;
+
+    #[test]
+    fn a_token_of_a_secret_says_whose_it_is() {
+        let key = key();
+        let claims = |namespace: &str, account: &str| LegacyClaims {
+            namespace: namespace.to_owned(),
+            secret: "s".to_owned(),
+            account: account.to_owned(),
+            uid: "1".to_owned(),
+        };
+        let verified = |text: &str, key: &TokenKey| key.verify_legacy(&Token::parse(text).expect("a token"));
+        let text = key.issue_legacy(claims("a", "bot")).expect("signed");
+        assert_eq!(Token::parse(&text).and_then(|token| token.issuer()).as_deref(), Some(LEGACY_ISSUER));
+        assert_eq!(verified(&text, &key), Ok(claims("a", "bot")));
+        let other = super::super::tests::key();
+        assert_eq!(verified(&text, &other), Err(TokenError::refused("invalid signature, no keys found")));
+        let nobody = key.issue_legacy(claims("a", "")).expect("signed");
+        assert_eq!(verified(&nobody, &key), Err(TokenError::refused("serviceAccountName claim is missing")));
+        let payload = Payload { iss: LEGACY_ISSUER.to_owned(), claims: claims("a", "bot"), sub: "x".to_owned() };
+        let forged = key.signed(&payload).expect("signed");
+        assert_eq!(verified(&forged, &key), Err(TokenError::refused("sub claim is invalid")));
+    }
+}
