@@ -25,6 +25,9 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 /// So much is read from a socket at once.
 const READ: usize = 32 * 1024;
 
+/// A connection of TLS.
+pub type Secured = TlsStream<BufReader<TcpStream>>;
+
 /// Where an API is, and how a client shows itself there.
 #[derive(Clone)]
 pub struct Access {
@@ -127,21 +130,23 @@ impl Access {
     }
 
     /// A connection for another protocol than HTTP, which TLS names.
-    pub async fn stream(&self, protocol: &[u8]) -> Result<TlsStream<TcpStream>, String> {
+    pub async fn stream(&self, protocol: &[u8]) -> Result<Secured, String> {
         let mut tls = rustls::ClientConfig::clone(self.connector.config());
         tls.alpn_protocols = vec![protocol.to_vec()];
+        self.secured(&TlsConnector::from(Arc::new(tls))).await
+    }
+
+    async fn secured(&self, connector: &TlsConnector) -> Result<Secured, String> {
         let stream = TcpStream::connect(&self.authority).await.map_err(|error| error.to_string())?;
         stream.set_nodelay(true).map_err(|error| error.to_string())?;
-        TlsConnector::from(Arc::new(tls)).connect(self.name.clone(), stream).await.map_err(|error| error.to_string())
+        // rustls reads 4 KiB at a time, which would be several calls for what came together.
+        let stream = BufReader::with_capacity(READ, stream);
+        connector.connect(self.name.clone(), stream).await.map_err(|error| error.to_string())
     }
 
     async fn connect(&self, connections: &mut JoinSet<()>) -> Result<SendRequest<Full<Bytes>>, String> {
         let connect = async {
-            let stream = TcpStream::connect(&self.authority).await.map_err(|error| error.to_string())?;
-            stream.set_nodelay(true).map_err(|error| error.to_string())?;
-            // rustls reads 4 KiB at a time, which would be several calls for what came together.
-            let stream = BufReader::with_capacity(READ, stream);
-            let stream = self.connector.connect(self.name.clone(), stream).await.map_err(|error| error.to_string())?;
+            let stream = self.secured(&self.connector).await?;
             handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())
         };
         let connected = tokio::time::timeout(CONNECT_LIMIT, connect).await;

@@ -14,7 +14,7 @@ mod seed;
 mod servers;
 mod wait;
 
-pub use api::{Access, Api, Json, NoAnswer, NoEvent, Stream};
+pub use api::{Access, Api, Json, NoAnswer, NoEvent, Secured, Stream};
 pub use http_client::{Answer, get, request};
 pub use kubectl::{Kubectl, Ran};
 pub use load::{Endpoints, Load, Much, Summary};

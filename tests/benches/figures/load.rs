@@ -56,8 +56,8 @@ where
     }
 }
 
-/// A quantile of sorted times; zero of none.
-pub fn quantile(sorted: &[Duration], q: f64) -> Duration {
+/// A quantile of sorted figures; zero of none.
+pub fn quantile<T: Copy + Default>(sorted: &[T], q: f64) -> T {
     let index = ((sorted.len() as f64 * q) as usize).min(sorted.len().saturating_sub(1));
     sorted.get(index).copied().unwrap_or_default()
 }

@@ -93,6 +93,13 @@ impl Etcd {
     }
 }
 
+impl Etcd {
+    /// Where it is asked.
+    pub fn authority(&self) -> &str {
+        self.url.trim_start_matches("http://")
+    }
+}
+
 impl Side for Etcd {
     fn connect(&self) -> BoxFuture<'_, Box<dyn Conn>> {
         Box::pin(async { Box::new(connect(&self.url).await.expect("etcd answers")) as Box<dyn Conn> })

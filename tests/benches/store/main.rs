@@ -21,6 +21,7 @@ mod ours;
 mod overwrite;
 mod processes;
 mod puts;
+mod streams;
 mod watch;
 
 use pal_tests::Pal;

@@ -60,3 +60,19 @@ pub struct StatusResponse {
     #[prost(uint64, tag = "4")]
     pub leader: u64,
 }
+
+/// `etcdserverpb.WatchRequest`: to begin one.
+#[derive(Clone, PartialEq, Message)]
+pub struct WatchRequest {
+    #[prost(message, optional, tag = "1")]
+    pub create: Option<WatchCreateRequest>,
+}
+
+/// `etcdserverpb.WatchCreateRequest`
+#[derive(Clone, PartialEq, Message)]
+pub struct WatchCreateRequest {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub key: bytes::Bytes,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub range_end: bytes::Bytes,
+}

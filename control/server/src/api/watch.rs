@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderValue, Response, StatusCode};
+use http::{HeaderValue, Response, StatusCode, Version};
 use http_body::Frame;
 use pal_registry::{Watch, WatchEvent, bookmark, custom};
 use pal_resources::selector::FieldSelector;
@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::accept::{Encoding, Form};
 use super::gate::Ticket;
-use super::pace::{LONGEST, Pace};
+use super::pace::{ALONE, LONGEST, Pace, SHARING};
 use super::render::Shown;
 use super::{At, Call, reply};
 use crate::rarely::Rarely;
@@ -35,6 +35,8 @@ const SHARED: usize = 16 * 1024;
 const AT_ONCE: usize = 64;
 /// So many are copied out of it in one look: nothing is added to it meanwhile.
 const COPIED: usize = 16;
+/// Who is told more than so many events at a time watches what is busy.
+const FEW: usize = 3;
 /// How a watch in protobuf names itself.
 const PROTOBUF_STREAM: &str = "application/vnd.kubernetes.protobuf;stream=watch";
 
@@ -52,6 +54,8 @@ struct Running {
     /// The rests that this watcher takes.
     rest: Pin<Box<Sleep>>,
     pace: Arc<Pace>,
+    /// What it costs each time to tell it something.
+    cost: Duration,
     _ticket: Ticket,
 }
 
@@ -97,6 +101,7 @@ pub(super) async fn watch(call: &Call<'_>, at: &At) -> Result<Response<Body>, St
         waits: Waits::Nothing,
         rest: Box::pin(tokio::time::sleep(Duration::ZERO)),
         pace: call.api.pace.clone(),
+        cost: if call.parts.version == Version::HTTP_2 { SHARING } else { ALONE },
         _ticket: ticket,
     };
     let content_type = match encoding {
@@ -161,7 +166,7 @@ impl Running {
     /// Takes what is there, up to a bound, and says what to wait for before the next time.
     fn gather(&mut self) {
         let Self { watch, telling, taken, .. } = self;
-        let mut lines = Lines { bytes: BytesMut::new(), usual: self.usual };
+        let mut lines = Lines { bytes: BytesMut::new(), usual: self.usual, count: 0 };
         let mut more = true;
         while more && !telling.ended && lines.bytes.len() < BATCH && telling.ready.is_empty() {
             if let Some(event) = taken.next() {
@@ -177,7 +182,7 @@ impl Running {
                 *taken = events.into_iter();
             }
         }
-        let lines = lines.bytes;
+        let Lines { bytes: lines, count, .. } = lines;
         self.usual = lines.len().min(BATCH);
         let none = lines.is_empty() && telling.ready.is_empty();
         if !lines.is_empty() {
@@ -188,7 +193,8 @@ impl Running {
             false if none => self.news(),
             false => {
                 let now = Instant::now();
-                let rest = self.pace.rest(now);
+                // Where much happens, the fewer pieces the better for everybody.
+                let rest = self.pace.rest(now, if count > FEW { ALONE } else { self.cost });
                 if rest.is_zero() {
                     self.news()
                 } else {
@@ -209,6 +215,8 @@ struct Lines {
     bytes: BytesMut,
     /// So much there was last time.
     usual: usize,
+    /// How many were added.
+    count: usize,
 }
 
 impl Lines {
@@ -254,6 +262,7 @@ impl Telling {
     /// The same as JSON.
     fn line(&mut self, lines: &mut Lines, kind: &'static str, object: &Bytes) {
         let shared = object.len() >= SHARED;
+        lines.count += 1;
         lines.reserve(32 + if shared { 0 } else { object.len() });
         for part in [b"{\"type\":\"", kind.as_bytes(), b"\",\"object\":"] {
             lines.bytes.extend_from_slice(part);

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::future::{pending, poll_fn};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::header::CONNECTION;
@@ -15,6 +15,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
+use tokio::time::Sleep;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
@@ -22,8 +23,8 @@ use super::crowd::{self, Crowd};
 use super::idle::Activity;
 use crate::Body;
 use crate::api::{Api, Caller};
-use crate::rarely::{Rarely, unless};
-use crate::wire::{Endless, Guarded, Patience, write_in_chunks};
+use crate::rarely::Rarely;
+use crate::wire::{Corked, Endless, Guarded, Patience, write_in_chunks};
 
 /// The first request's head must begin within this time.
 const FIRST_BYTE: Duration = Duration::from_secs(10);
@@ -51,6 +52,9 @@ pub(super) struct Client {
     stranger: Option<Duration>,
     patience: Patience,
 }
+
+/// Until a connection that ends is cut, if it is.
+type TimeLeft = Option<Pin<Box<Sleep>>>;
 
 /// What comes after some requests.
 enum Next {
@@ -106,8 +110,8 @@ impl Client {
     }
 
     /// How long what is under way may take after that: a server that stops has a limit of its own.
-    fn rest(&self) -> Option<Duration> {
-        (!self.stop.is_cancelled()).then_some(STRANGERS_END)
+    fn time_left(&self) -> TimeLeft {
+        (!self.stop.is_cancelled()).then(|| Box::pin(tokio::time::sleep(STRANGERS_END)))
     }
 
     pub(super) async fn http2(self, tls: Box<TlsStream<TcpStream>>) {
@@ -120,24 +124,27 @@ impl Client {
             .max_header_list_size(HEADERS_LIMIT as u32)
             .initial_stream_window_size(256 * 1024)
             .initial_connection_window_size(2 * 1024 * 1024);
-        let (end, io) = (self.end(), TokioIo::new(self.guarded(tls)));
+        let corked = Corked::new(self.guarded(tls));
+        let io = TokioIo::new(corked.handle());
         let connection = builder.serve_connection(io, service_fn(|request| self.answer(request)));
         tokio::pin!(connection);
-        let outcome = match unless(end, connection.as_mut()).await {
-            Some(outcome) => outcome,
-            None => {
+        let (mut end, mut limit) = (Rarely::new(self.end()), None);
+        let outcome = poll_fn(|cx| {
+            if limit.is_none() && end.poll(cx).is_ready() {
                 connection.as_mut().graceful_shutdown();
-                match self.rest() {
-                    None => connection.await,
-                    Some(limit) => match tokio::time::timeout(limit, connection).await {
-                        Ok(outcome) => outcome,
-                        Err(_) => return late(),
-                    },
-                }
+                limit = Some(self.time_left());
             }
-        };
-        if let Err(error) = outcome {
-            tracing::debug!(%error, "connection");
+            if let Poll::Ready(outcome) = connection.as_mut().poll(cx) {
+                return Poll::Ready(Some(outcome));
+            }
+            corked.send(cx);
+            over(&mut limit, cx).map(|()| None)
+        })
+        .await;
+        match outcome {
+            Some(Ok(())) => {}
+            Some(Err(error)) => tracing::debug!(%error, "connection"),
+            None => late(),
         }
     }
 
@@ -185,7 +192,7 @@ impl Client {
         let outcome = poll_fn(|cx| {
             if limit.is_none() && end.poll(cx).is_ready() {
                 Pin::new(&mut connection).graceful_shutdown();
-                limit = Some(self.rest().map(|limit| Box::pin(tokio::time::sleep(limit))));
+                limit = Some(self.time_left());
             }
             if let Poll::Ready(outcome) = Pin::new(&mut connection).poll(cx) {
                 return Poll::Ready(Some(outcome));
@@ -194,10 +201,7 @@ impl Client {
             if taken().is_some() && !self.patience.is_tried() {
                 return Poll::Ready(Some(Ok(())));
             }
-            match &mut limit {
-                Some(Some(limit)) => limit.as_mut().poll(cx).map(|()| None),
-                Some(None) | None => Poll::Pending,
-            }
+            over(&mut limit, cx).map(|()| None)
         })
         .await;
         match outcome {
@@ -219,6 +223,14 @@ fn is_all(request: &Request<Incoming>) -> bool {
     request.version() == Version::HTTP_11
         && request.body().is_end_stream()
         && connection.all(|value| value.as_bytes().eq_ignore_ascii_case(b"keep-alive"))
+}
+
+/// Ready when the time is up that a connection had to end, once it had to.
+fn over(left: &mut Option<TimeLeft>, cx: &mut Context<'_>) -> Poll<()> {
+    match left {
+        Some(Some(left)) => left.as_mut().poll(cx),
+        Some(None) | None => Poll::Pending,
+    }
 }
 
 fn late() {
