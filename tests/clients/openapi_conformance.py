@@ -21,7 +21,7 @@ CONNECTS = ("/proxy", "/exec", "/attach", "/portforward")
 STATUS = "io.k8s.apimachinery.pkg.apis.meta.v1.Status"
 METHODS = ("get", "put", "post", "patch", "delete", "options", "head")
 # What `some` takes of each document, and of how many types a body may be made: those of pods take minutes.
-READS, WRITES, TYPES = 1, 1, 40
+READS, WRITES, TYPES = 1, 1, 20
 
 
 def prepare(document):
@@ -106,7 +106,9 @@ def main():
             words = [sys.executable, "-m", "schemathesis.cli", "run", str(file), "--url", access.host]
             words += ["--request-cert", access.cert_file, "--request-cert-key", access.key_file]
             words += ["--tls-verify", access.ssl_ca_cert, "--checks", CHECKS, "--request-timeout", "20"]
-            words += ["--phases", "examples,coverage,fuzzing,stateful", "--max-examples", examples, "--seed", "1"]
+            # The systematic phase makes hundreds of requests for an operation.
+            phases = "examples,fuzzing,stateful" if name == "some" else "examples,coverage,fuzzing,stateful"
+            words += ["--phases", phases, "--max-examples", examples, "--seed", "1"]
             words += ["--suppress-health-check", "all", "--generation-database", "none", "--no-color", "--warnings", "off"]
             ran = subprocess.run(words, cwd=directory, env={**os.environ, "PYTHONWARNINGS": "ignore"}, capture_output=True, text=True)
         print(f"== {name}: {ran.returncode}\n{ran.stdout}\n{ran.stderr}")
