@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use pal_tests::Access;
+use pal_tests::{Access, Secured};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use tokio_rustls::client::TlsStream;
 
 use super::{CONFIGS, Victim};
 use crate::LIMIT;
@@ -17,7 +15,7 @@ const CLIENTS: usize = 20;
 const SLOWLY: usize = 10;
 const PACE: Duration = Duration::from_secs(1);
 
-async fn begun(access: &Access, bytes: &[u8]) -> TlsStream<TcpStream> {
+async fn begun(access: &Access, bytes: &[u8]) -> Secured {
     let mut stream = access.stream(b"http/1.1").await.expect("a connection");
     stream.write_all(bytes).await.expect("sent");
     stream
@@ -53,7 +51,7 @@ async fn listened(access: Access, request: String) -> String {
     String::from_utf8_lossy(&read).into_owned()
 }
 
-async fn answered(stream: &mut TlsStream<TcpStream>) -> String {
+async fn answered(stream: &mut Secured) -> String {
     let mut read = [0; SLOWLY + 2];
     tokio::time::timeout(LIMIT, stream.read_exact(&mut read)).await.expect("in time").expect("an answer");
     String::from_utf8_lossy(&read).into_owned()
