@@ -200,8 +200,19 @@ impl SledState {
             Ok(Err(error)) => return Err(self.error(error)),
             Err(_) => return Err(failed(&self.dir, "sled panicked")),
         }
+        release_memory();
         self.sync().map_err(|error| StoreError::io(&self.dir, &error))?;
         Ok(self)
+    }
+}
+
+/// Frees what a batch has left behind. sled puts off freeing until all its threads have moved on, a little at each use; but a
+/// batch is one use, however large, and what it leaves would stay until the next ones.
+fn release_memory() {
+    /// Each round frees at most 512 things, of which an object leaves a few.
+    const ROUNDS: usize = 512;
+    for _ in 0..ROUNDS {
+        crossbeam_epoch::pin().flush();
     }
 }
 
