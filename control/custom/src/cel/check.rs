@@ -7,12 +7,13 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use cel::common::ast::{CallExpr, ComprehensionExpr, Expr as Parsed, IdedExpr, LiteralValue, operators as ops};
+use pal_resources::kinds::names::CEL_KEYWORDS;
 
 pub(super) use policy::{PATCH, PolicyNames};
 
 use super::expr::{Entry, Expr, Fold, FoldKind, Item, Literal};
 use super::signatures;
-use super::ty::{KEYWORDS, Ty, unescape};
+use super::ty::{Ty, unescape};
 use super::typing::{fits, inner, known_operator, operator_type, optional, result, sign_of};
 use crate::schema::go_regex;
 
@@ -118,7 +119,7 @@ impl<'n, 's> Checker<'n, 's> {
             Ty::Built(_) => Some((unescape(field), Ty::Any)),
             Ty::Map(_, value) => Some((field.to_owned(), (**value).clone())),
             // A property that is called like a keyword is written `__keyword__`, never plain.
-            Ty::Object(..) if KEYWORDS.contains(&field) => None,
+            Ty::Object(..) if CEL_KEYWORDS.contains(&field) => None,
             Ty::Object(node, meta) => {
                 let name = unescape(field);
                 Ty::field(node, *meta, &name).map(|ty| (name, ty))

@@ -2,6 +2,8 @@
 
 use std::rc::Rc;
 
+use pal_resources::kinds::names::CEL_KEYWORDS;
+
 use crate::schema::Node;
 use crate::schema::node::Type;
 
@@ -133,37 +135,13 @@ impl<'n> Ty<'n> {
     }
 }
 
-pub(super) const KEYWORDS: &[&str] = &[
-    "true",
-    "false",
-    "null",
-    "in",
-    "as",
-    "break",
-    "const",
-    "continue",
-    "else",
-    "for",
-    "function",
-    "if",
-    "import",
-    "let",
-    "loop",
-    "package",
-    "namespace",
-    "return",
-    "var",
-    "void",
-    "while",
-];
-
 /// The name of the property that an expression writes like that: `__dash__` for `-`, `__namespace__` for a keyword.
 pub(super) fn unescape(name: &str) -> String {
     if !name.contains("__") {
         return name.to_owned();
     }
     let inner = name.strip_prefix("__").and_then(|rest| rest.strip_suffix("__"));
-    if let Some(keyword) = inner.filter(|inner| KEYWORDS.contains(inner)) {
+    if let Some(keyword) = inner.filter(|inner| CEL_KEYWORDS.contains(inner)) {
         return keyword.to_owned();
     }
     let mut out = String::new();

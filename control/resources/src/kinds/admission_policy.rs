@@ -122,31 +122,8 @@ fn validate_policy(spec: &Value, operations: Option<&[&str]>, path: &FieldPath, 
 }
 
 fn is_identifier(name: &str) -> bool {
-    const RESERVED: &[&str] = &[
-        "true",
-        "false",
-        "null",
-        "in",
-        "as",
-        "break",
-        "const",
-        "continue",
-        "else",
-        "for",
-        "function",
-        "if",
-        "import",
-        "let",
-        "loop",
-        "package",
-        "namespace",
-        "return",
-        "var",
-        "void",
-        "while",
-    ];
     let first = name.chars().next().is_some_and(|c| c == '_' || c.is_ascii_alphabetic());
-    first && name.chars().all(|c| c == '_' || c.is_ascii_alphanumeric()) && !RESERVED.contains(&name)
+    first && name.chars().all(|c| c == '_' || c.is_ascii_alphanumeric()) && !names::CEL_KEYWORDS.contains(&name)
 }
 
 fn validate_validations(spec: &Value, path: &FieldPath, errors: &mut Errors) {

@@ -213,3 +213,28 @@ fn is_label_text(text: &str) -> bool {
     let inner = |b: &u8| b.is_ascii_alphanumeric() || b"-_.".contains(b);
     ends(bytes.first()) && ends(bytes.last()) && bytes.iter().all(inner)
 }
+
+/// What no name in CEL may be: the language's own words, and those that it reserves.
+pub const CEL_KEYWORDS: &[&str] = &[
+    "true",
+    "false",
+    "null",
+    "in",
+    "as",
+    "break",
+    "const",
+    "continue",
+    "else",
+    "for",
+    "function",
+    "if",
+    "import",
+    "let",
+    "loop",
+    "package",
+    "namespace",
+    "return",
+    "var",
+    "void",
+    "while",
+];

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use pal_registry::{
-    Config, DeleteOptions, Kind, ListOptions, Object, Registry, WatchEvent, WatchOptions, WriteOptions,
+    Config, DeleteOptions, Kind, ListOptions, Object, Propagation, Registry, WatchEvent, WatchOptions, WriteOptions,
 };
 use pal_resources::ResourceRef;
 use pal_store::{Store, StoreConfig};
@@ -169,9 +169,11 @@ impl Cluster {
             .expect("the object is valid")
     }
 
+    /// Deletes an object as kubectl does, with what it owns.
     pub(super) async fn delete<K: Kind>(&self, namespace: Option<&str>, name: &str) {
         let client = self.registry.client::<K>();
-        client.delete(namespace, name, &DeleteOptions::system("test")).await.expect("it exists");
+        let options = DeleteOptions { propagation: Some(Propagation::Background), ..DeleteOptions::system("test") };
+        client.delete(namespace, name, &options).await.expect("it exists");
     }
 
     pub(super) async fn list<K: Kind>(&self, namespace: Option<&str>) -> Vec<K> {
