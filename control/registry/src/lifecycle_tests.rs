@@ -11,7 +11,11 @@ fn now() -> Timestamp {
 }
 
 fn resource_of(plural: &str) -> ResourceRef {
-    let group = if plural == "deployments" { "apps" } else { "" };
+    let group = match plural {
+        "deployments" => "apps",
+        "jobs" => "batch",
+        _ => "",
+    };
     resource::find(group, "v1", plural).expect("a built-in resource")
 }
 

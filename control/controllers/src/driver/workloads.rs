@@ -6,7 +6,7 @@ use std::sync::Arc;
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use pal_registry::budget_chooses;
 use pal_resources::selector::LabelSelector;
 
@@ -70,12 +70,12 @@ impl Looker {
         let Some(set) = whole!(cache.get(&(self.at.stateful_sets, place.clone())), StatefulSet) else {
             return Plan::idle();
         };
-        let has_claim = |claim: &str| cache.get(&(self.at.claims, (place.0.clone(), claim.to_owned()))).is_some();
+        let claim = |claim: &str| Some(owned(cache.get(&(self.at.claims, (place.0.clone(), claim.to_owned())))?));
         let view = statefulset::View {
             set: &set,
             pods: &self.pods(cache, place, uid(&set.metadata)),
             revisions: &self.revisions(cache, place, uid(&set.metadata)),
-            has_claim: &has_claim,
+            claim: &claim,
         };
         statefulset::reconcile(&view, now.wall)
     }
@@ -182,5 +182,25 @@ impl Looker {
     fn revisions(&self, cache: &Cache, place: &Place, owner: &str) -> Vec<Arc<ControllerRevision>> {
         let owned = cache.owned(self.at.revisions, owner);
         owned.chain(cache.free(self.at.revisions, &place.0)).filter_map(|known| whole!(Some(known), Revision)).collect()
+    }
+}
+
+/// Which object that is, and whose.
+fn owned(known: &Known) -> ObjectMeta {
+    let owner = |owner: &pal_registry::Owner| OwnerReference {
+        api_version: owner.api_version.to_string(),
+        kind: owner.kind.to_string(),
+        name: owner.name.to_string(),
+        uid: owner.uid.0.to_string(),
+        controller: owner.controller.then_some(true),
+        block_owner_deletion: owner.block_owner_deletion.then_some(true),
+    };
+    ObjectMeta {
+        name: Some(known.name().to_owned()),
+        namespace: Some(known.namespace().to_owned()),
+        uid: Some(known.uid().to_owned()),
+        resource_version: Some(known.version().to_string()),
+        owner_references: Some(known.owners().iter().map(owner).collect()),
+        ..ObjectMeta::default()
     }
 }

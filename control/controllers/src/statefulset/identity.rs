@@ -2,6 +2,7 @@
 
 use k8s_openapi::api::apps::v1::StatefulSetSpec;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use serde_json::{Value, json};
 
 use super::Versioned;
@@ -51,12 +52,11 @@ pub(super) fn claims(
     owner: &Owner<'_>,
     spec: &StatefulSetSpec,
     ordinal: i32,
-    has_claim: &dyn Fn(&str) -> bool,
+    owners: &[OwnerReference],
+    is_missing: impl Fn(&str) -> bool,
 ) -> Vec<Action> {
-    let templates = spec.volume_claim_templates.iter().flatten();
-    let named = templates.map(|template| (claim_name(owner, template, ordinal), template));
-    named
-        .filter(|(name, _)| !has_claim(name))
+    claim_names(owner, spec, ordinal)
+        .filter(|(name, _)| is_missing(name))
         .map(|(name, template)| {
             let mut labels = template.metadata.labels.clone().unwrap_or_default();
             labels.extend(spec.selector.match_labels.clone().unwrap_or_default());
@@ -71,6 +71,7 @@ pub(super) fn claims(
                         "namespace": owner.meta.namespace,
                         "labels": labels,
                         "annotations": template.metadata.annotations,
+                        "ownerReferences": owners,
                     },
                     "spec": template.spec,
                 }),
@@ -78,6 +79,16 @@ pub(super) fn claims(
             }
         })
         .collect()
+}
+
+/// The claims of that number by their names, with what they are made from.
+pub(super) fn claim_names<'a>(
+    owner: &'a Owner<'_>,
+    spec: &'a StatefulSetSpec,
+    ordinal: i32,
+) -> impl Iterator<Item = (String, &'a PersistentVolumeClaim)> {
+    let templates = spec.volume_claim_templates.iter().flatten();
+    templates.map(move |template| (claim_name(owner, template, ordinal), template))
 }
 
 fn claim_name(owner: &Owner<'_>, template: &PersistentVolumeClaim, ordinal: i32) -> String {

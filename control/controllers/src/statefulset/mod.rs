@@ -1,6 +1,7 @@
 //! StatefulSets: pods that are somebody, with a number, a name and claims of their own.
 
 mod identity;
+mod retention;
 mod status;
 mod step;
 
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet, StatefulSetSpec};
 use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use pal_resources::selector::LabelSelector;
 use serde_json::json;
 
@@ -32,8 +34,8 @@ pub struct View<'a> {
     pub pods: &'a [Arc<Pod>],
     /// Likewise its revisions.
     pub revisions: &'a [Arc<ControllerRevision>],
-    /// Whether a claim of that name is in the namespace.
-    pub has_claim: &'a dyn Fn(&str) -> bool,
+    /// The claim of that name in the namespace: its name, uid, version and owners.
+    pub claim: &'a dyn Fn(&str) -> Option<ObjectMeta>,
 }
 
 /// Moves the set one step on, and the status to what there is.
@@ -60,7 +62,8 @@ pub fn reconcile(view: &View<'_>, now: Timestamp) -> Plan {
     };
     let update = Versioned { name: update.name, template: spec.template.clone() };
     let members = Members::sort(name(&set.metadata), spec, &pods);
-    let look = Look { set, spec, owner, current, update, members, now, has_claim: view.has_claim };
+    let look = Look { set, spec, owner, current, update, members, now, claim: view.claim };
+    look.retain(&mut plan);
     look.step(&mut plan);
     look.status(&mut plan);
     let is_live = |revision: &ControllerRevision| {
@@ -114,7 +117,7 @@ struct Look<'a> {
     update: Versioned,
     members: Members<'a>,
     now: Timestamp,
-    has_claim: &'a dyn Fn(&str) -> bool,
+    claim: &'a dyn Fn(&str) -> Option<ObjectMeta>,
 }
 
 impl Look<'_> {

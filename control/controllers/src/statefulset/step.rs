@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Pod;
 
-use super::{Look, Versioned, identity, revision_of};
+use super::{Look, Versioned, identity, retention, revision_of};
 use crate::action::Plan;
 use crate::object::is_deleting;
 use crate::pods::{Availability, is_finished, phase};
@@ -22,6 +22,19 @@ impl Look<'_> {
         }
     }
 
+    /// Says of each claim with whom it goes, before any pod does.
+    pub(super) fn retain(&self, plan: &mut Plan) {
+        let wanted = self.members.wanted.iter().filter_map(|(ordinal, pod)| Some((*ordinal, (*pod)?, true)));
+        let condemned = self.members.condemned.iter().map(|(ordinal, pod)| (*ordinal, *pod, false));
+        for (ordinal, pod, is_wanted) in wanted.chain(condemned) {
+            for (name, _) in identity::claim_names(&self.owner, self.spec, ordinal) {
+                let claim = (self.claim)(&name);
+                let kept = claim.and_then(|claim| retention::keep(self.set, self.spec, pod, is_wanted, &claim));
+                plan.actions.extend(kept);
+            }
+        }
+    }
+
     /// Makes what is missing; whether the step can go on.
     fn fill(&self, ordered: bool, plan: &mut Plan) -> bool {
         let mut complete = true;
@@ -29,7 +42,9 @@ impl Look<'_> {
         for (&ordinal, pod) in &self.members.wanted {
             match pod {
                 None => {
-                    plan.actions.extend(identity::claims(&self.owner, self.spec, ordinal, self.has_claim));
+                    let owners = retention::of_new(self.set, self.spec);
+                    let is_missing = |name: &str| (self.claim)(name).is_none();
+                    plan.actions.extend(identity::claims(&self.owner, self.spec, ordinal, &owners, is_missing));
                     let body = identity::pod(&self.owner, self.spec, self.version(ordinal), ordinal);
                     creates.push(self.owner.create(body));
                     complete = false;

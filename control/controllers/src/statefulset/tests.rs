@@ -32,8 +32,8 @@ impl Cluster {
     fn look(&mut self) -> usize {
         let set = self.world.list::<StatefulSet>().remove(0);
         let claims = self.world.list::<PersistentVolumeClaim>();
-        let has_claim = |wanted: &str| claims.iter().any(|claim| name(&claim.metadata) == wanted);
-        let view = View { set: &set, pods: &self.world.list(), revisions: &self.world.list(), has_claim: &has_claim };
+        let claim = |wanted: &str| claims.iter().map(|claim| claim.metadata.clone()).find(|meta| name(meta) == wanted);
+        let view = View { set: &set, pods: &self.world.list(), revisions: &self.world.list(), claim: &claim };
         let plan = reconcile(&view, self.world.now);
         let actions = plan.actions.len();
         self.world.apply(plan);
@@ -167,6 +167,37 @@ fn a_pod_knows_who_it_is_and_has_its_claims() {
     cluster.settle(&[]);
     let claims = cluster.world.list::<PersistentVolumeClaim>();
     assert_eq!(claims.iter().map(|claim| name(&claim.metadata)).collect::<Vec<_>>(), ["data-s-0"], "it is kept");
+}
+
+#[test]
+fn claims_go_with_whom_the_policy_says() {
+    let check = |scaled: &str, deleted: &str, expected: [&str; 2]| {
+        let templates = json!([{"metadata": {"name": "data"}, "spec": {"accessModes": ["ReadWriteOnce"]}}]);
+        let mut cluster = Cluster::new(json!({
+            "replicas": 2, "volumeClaimTemplates": templates,
+            "persistentVolumeClaimRetentionPolicy": {"whenScaled": scaled, "whenDeleted": deleted}
+        }));
+        cluster.settle(&[]);
+        let owners = |cluster: &Cluster| -> Vec<String> {
+            let owners = |claim: &Arc<PersistentVolumeClaim>| {
+                let owners = claim.metadata.owner_references.iter().flatten();
+                owners.map(|owner| format!("{} {}", owner.kind, owner.name)).collect::<Vec<_>>().join(",")
+            };
+            cluster.world.list::<PersistentVolumeClaim>().iter().map(owners).collect()
+        };
+        assert_eq!(owners(&cluster), [expected[0]; 2], "{scaled} {deleted}");
+        cluster.edit(json!({"replicas": 1}));
+        cluster.look();
+        assert_eq!(owners(&cluster), expected, "{scaled} {deleted}, one less");
+        // It is wanted again before its claim is gone.
+        cluster.edit(json!({"replicas": 2}));
+        cluster.settle(&[]);
+        assert_eq!(owners(&cluster), [expected[0]; 2], "{scaled} {deleted}, one more");
+    };
+    check("Retain", "Retain", ["", ""]);
+    check("Retain", "Delete", ["StatefulSet s", "StatefulSet s"]);
+    check("Delete", "Retain", ["", "Pod s-1"]);
+    check("Delete", "Delete", ["StatefulSet s", "Pod s-1"]);
 }
 
 #[test]

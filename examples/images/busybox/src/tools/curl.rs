@@ -3,7 +3,7 @@
 use wasip2::http::types::Method;
 
 use super::http::{Asked, Target, ask, copy};
-use super::{Call, Failure, Outcome, base};
+use super::{Call, Failure, Options, Outcome, base};
 use crate::files::{How, within};
 
 /// Redirects that are followed.
@@ -12,6 +12,13 @@ const REDIRECTS: usize = 10;
 pub async fn run(call: &Call) -> Outcome {
     let options = super::Call { name: call.name, args: shortened(&call.args), shell: call.shell.clone() };
     let options = options.options("sSfkLqgiIvNO46", "omwHXdTAueb")?;
+    match transfer(call, &options).await {
+        Err(Failure::Told(code, _)) if options.has('s') && !options.has('S') => Ok(code),
+        outcome => outcome,
+    }
+}
+
+async fn transfer(call: &Call, options: &Options) -> Outcome {
     let Some(url) = options.rest.first() else { return told(2, "no URL specified") };
     let data = options.values.iter().filter(|(flag, _)| *flag == 'd').map(|(_, value)| value.as_str());
     let data = data.collect::<Vec<_>>().join("&");
