@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
 
@@ -13,6 +13,12 @@ use crate::disk;
 #[derive(Clone)]
 pub(crate) struct Records {
     dir: PathBuf,
+}
+
+/// Whether a pod is kept on disk at all: what was forgotten is not written again by a write that was under way.
+#[derive(Clone, Default)]
+pub(crate) struct Kept {
+    forgotten: Arc<Mutex<bool>>,
 }
 
 impl Records {
@@ -39,9 +45,13 @@ impl Records {
         Ok(pods)
     }
 
-    /// Keeps a pod.
-    pub(crate) fn save(&self, pod: &Pod, status: Option<&Arc<PodStatus>>) -> io::Result<()> {
+    /// Keeps a pod, unless it was forgotten.
+    pub(crate) fn save(&self, kept: &Kept, pod: &Pod, status: Option<&Arc<PodStatus>>) -> io::Result<()> {
         let Some(uid) = &pod.metadata.uid else { return Ok(()) };
+        let forgotten = kept.forgotten.lock().unwrap_or_else(PoisonError::into_inner);
+        if *forgotten {
+            return Ok(());
+        }
         let mut value = serde_json::to_value(pod).map_err(io::Error::other)?;
         if let Some(status) = status {
             value["status"] = serde_json::to_value(&**status).map_err(io::Error::other)?;
@@ -51,7 +61,9 @@ impl Records {
     }
 
     /// Forgets a pod.
-    pub(crate) fn remove(&self, uid: &str) -> io::Result<()> {
+    pub(crate) fn remove(&self, kept: &Kept, uid: &str) -> io::Result<()> {
+        let mut forgotten = kept.forgotten.lock().unwrap_or_else(PoisonError::into_inner);
+        *forgotten = true;
         match fs::remove_file(self.path(uid)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
@@ -61,5 +73,27 @@ impl Records {
     fn path(&self, uid: &str) -> PathBuf {
         // A uid is made by a server; one that is none must not lead out of the directory.
         self.dir.join(format!("{}.json", uid.replace(['/', '\0'], "_")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_forgotten_is_not_written_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let records = Records::open(dir.path().join("pods")).unwrap();
+        let mut pod = Pod::default();
+        pod.metadata.uid = Some("u".to_owned());
+        let kept = Kept::default();
+        records.save(&kept, &pod, None).unwrap();
+        assert_eq!(records.load().unwrap().len(), 1);
+        records.remove(&kept, "u").unwrap();
+        records.save(&kept, &pod, None).unwrap();
+        assert_eq!(records.load().unwrap().len(), 0);
+        // Another worker of the same pod keeps it anew.
+        records.save(&Kept::default(), &pod, None).unwrap();
+        assert_eq!(records.load().unwrap().len(), 1);
     }
 }

@@ -9,6 +9,7 @@ use pal_lifecycle::{Urgency, urgency};
 use tokio::time::Instant;
 
 use super::Shared;
+use super::records::Kept;
 use super::report::{self, SharedStatus, Written};
 use crate::retry::Retry;
 
@@ -28,6 +29,7 @@ pub(super) struct Reporting {
     retry: Retry,
     /// The object is to be deleted.
     remove: bool,
+    kept: Kept,
 }
 
 /// How a report ended.
@@ -47,7 +49,13 @@ impl Reporting {
             not_before: None,
             retry: Retry::new(Duration::from_millis(500), Duration::from_secs(10)),
             remove: false,
+            kept: Kept::default(),
         }
+    }
+
+    /// Whether the pod is kept on disk.
+    pub(super) fn kept(&self) -> &Kept {
+        &self.kept
     }
 
     /// The object is to be deleted, after the last status where somebody may want to see it.
@@ -98,11 +106,11 @@ impl Reporting {
             return Some(Box::pin(async move { Reported::Removal(report::remove(&shared, &pod).await) }));
         }
         let status = self.latest.clone().filter(|_| self.due.is_some_and(|due| due <= now))?;
-        let before = self.written.clone();
+        let (before, kept) = (self.written.clone(), self.kept.clone());
         (self.under_way, self.due) = (true, None);
         Some(Box::pin(async move {
             let written = report::write_status(&shared, &pod, &status, before.as_deref()).await;
-            save(&shared, pod, &status).await;
+            save(&shared, &kept, pod, &status).await;
             Reported::Status(status, written)
         }))
     }
@@ -146,9 +154,9 @@ impl Reporting {
 }
 
 /// Keeps the pod with that status on disk.
-pub(super) async fn save(shared: &Arc<Shared>, pod: Arc<Pod>, status: &SharedStatus) {
-    let (records, status) = (shared.records.clone(), status.clone());
-    match tokio::task::spawn_blocking(move || records.save(&pod, Some(&status))).await {
+pub(super) async fn save(shared: &Arc<Shared>, kept: &Kept, pod: Arc<Pod>, status: &SharedStatus) {
+    let (records, kept, status) = (shared.records.clone(), kept.clone(), status.clone());
+    match tokio::task::spawn_blocking(move || records.save(&kept, &pod, Some(&status))).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::warn!(%error, "pod not kept on disk"),
         Err(error) => tracing::warn!(%error, "pod not kept on disk"),

@@ -269,16 +269,16 @@ impl Worker {
             active.log.close();
         }
         if let Some(status) = self.handle.status() {
-            save(&self.shared, self.pod, &status).await;
+            save(&self.shared, self.reporting.kept(), self.pod, &status).await;
         }
     }
 
     /// Nothing is left of the pod but what is on disk.
     async fn forget(self) {
-        let (shared, handle) = (self.shared, self.handle);
+        let (shared, handle, kept) = (self.shared, self.handle, self.reporting.kept().clone());
         let work = move || {
             let dir = shared.logs.pod_dir(&handle.namespace, &handle.name, &handle.uid);
-            shared.logs.remove(&dir).and(shared.records.remove(&handle.uid))
+            shared.logs.remove(&dir).and(shared.records.remove(&kept, &handle.uid))
         };
         if let Ok(Err(error)) = tokio::task::spawn_blocking(work).await {
             tracing::warn!(%error, "pod's files not removed");
