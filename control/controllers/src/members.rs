@@ -21,6 +21,8 @@ pub struct Owner<'a> {
     reference: OwnerReference,
     /// Who tells of it in Events.
     pub component: &'static str,
+    /// The finalizer that its objects carry.
+    mark: Option<&'static str>,
 }
 
 impl<'a> Owner<'a> {
@@ -31,7 +33,12 @@ impl<'a> Owner<'a> {
     {
         let meta = object.metadata();
         let (target, about) = (Target::of(object), reference(object));
-        Self { meta, target, about, reference: controlled_by::<K>(meta), component }
+        Self { meta, target, about, reference: controlled_by::<K>(meta), component, mark: None }
+    }
+
+    /// With a finalizer that goes on what is taken and off what is released.
+    pub fn marking(self, finalizer: &'static str) -> Self {
+        Self { mark: Some(finalizer), ..self }
     }
 
     /// The objects that belong to the owner; takes and releases what its selector says. `worth_taking` says of what nobody
@@ -51,7 +58,7 @@ impl<'a> Owner<'a> {
             let meta = candidate.metadata();
             let none = BTreeMap::new();
             let selected = selector.matches(meta.labels.as_ref().unwrap_or(&none));
-            let patch = match claim(self.meta, selected, meta) {
+            let (mut patch, taken) = match claim(self.meta, selected, meta) {
                 Claim::Keep => {
                     owned.push(candidate);
                     continue;
@@ -60,10 +67,14 @@ impl<'a> Owner<'a> {
                 Claim::Adopt if !worth_taking(candidate) => continue,
                 Claim::Adopt => {
                     owned.push(candidate);
-                    adoption(self.reference.clone(), meta)
+                    (adoption(self.reference.clone(), meta), true)
                 }
-                Claim::Release => release(self.meta, meta),
+                Claim::Release => (release(self.meta, meta), false),
             };
+            if let Some(mark) = self.mark {
+                let others = meta.finalizers.iter().flatten().map(String::as_str).filter(|other| *other != mark);
+                patch["metadata"]["finalizers"] = others.chain(taken.then_some(mark)).collect();
+            }
             plan.push(Action::Patch { target: Target::of(&**candidate), subresource: None, patch, announce: None });
         }
         owned

@@ -98,13 +98,28 @@ pub fn clean(
     }));
 }
 
-/// A template as `kubectl rollout undo` patches it back.
+/// A template as `kubectl rollout undo` patches it back; in the order of its names, since there are clients that compare
+/// the bytes.
 fn data(template: &PodTemplateSpec) -> Value {
     let mut template = json!(template);
     template["$patch"] = json!("replace");
+    template.sort_all_objects();
     json!({ "spec": { "template": template } })
 }
 
 fn is(revision: &ControllerRevision, data: &Value) -> bool {
     revision.data.as_ref().is_some_and(|known| known.0 == *data)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_template_is_kept_in_the_order_of_its_names() {
+        let template = json!({"spec": {"containers": [{"name": "c", "image": "i"}]}, "metadata": {"labels": {"b": "c", "a": "b"}}});
+        let text = data(&serde_json::from_value(template).unwrap()).to_string();
+        let expected = r#"{"$patch":"replace","metadata":{"labels":{"a":"b","b":"c"}},"spec":{"containers":[{"image":"i","name":"c"}]}}"#;
+        assert_eq!(text, format!(r#"{{"spec":{{"template":{expected}}}}}"#));
+    }
 }

@@ -10,6 +10,7 @@ use crate::hook::HookKind;
 use crate::plan::{AGES, ContainerKind, PodPlan, ProbeKind, PullPolicy, RestartPolicy};
 use crate::probe::ProbeState;
 use crate::state::{Effects, Ending, Ground, PodState};
+use crate::status::duration;
 
 impl PodState {
     pub(crate) fn apply(&mut self, event: Event, now: Now, out: &mut Effects) {
@@ -28,11 +29,11 @@ impl PodState {
                 }
             }
             Event::ImageFound { container, image } => {
-                let text = || {
-                    format!("Container image {:?} already present on machine", self.plan.containers[container].image)
-                };
                 if self.awaits(container, &Stage::Finding) {
-                    out.normal(Some(container), "Pulled", text());
+                    let name = &self.plan.containers[container].image;
+                    let text =
+                        format!("Container image {name:?} already present on machine and can be accessed by the pod");
+                    out.normal(Some(container), "Pulled", text);
                     self.image_ready(container, image);
                 }
             }
@@ -91,8 +92,10 @@ impl PodState {
     fn image_pulled(&mut self, container: usize, image: Image, took: Duration, out: &mut Effects) {
         if self.awaits(container, &Stage::Pulling) {
             let name = &self.plan.containers[container].image;
-            let ms = took.as_millis();
-            let text = format!("Successfully pulled image {name:?} in {ms}ms. Image size: {} bytes.", image.size);
+            let (took, size) = (duration(took), image.size);
+            let text = format!(
+                "Successfully pulled image {name:?} in {took} ({took} including waiting). Image size: {size} bytes."
+            );
             out.normal(Some(container), "Pulled", text);
             self.image_ready(container, image);
         }
@@ -129,8 +132,8 @@ impl PodState {
         let plan = &self.plan.containers[run.container];
         let state = &mut self.containers[run.container];
         let Stage::Starting { stop } = state.stage else { return };
-        out.normal(Some(run.container), "Created", format!("Created container: {}", plan.name));
-        out.normal(Some(run.container), "Started", format!("Started container {}", plan.name));
+        out.normal(Some(run.container), "Created", "Container created".to_owned());
+        out.normal(Some(run.container), "Started", "Container started".to_owned());
         state.creations = crate::backoff::Backoff::attempts();
         state.resources.clone_from(&plan.resources);
         state.stage = Stage::Running { since: now.wall, since_mono: now.mono, stop };

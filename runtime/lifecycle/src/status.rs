@@ -1,6 +1,7 @@
 //! What the API is told of a pod.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
@@ -109,7 +110,7 @@ impl PodState {
                 waiting(cause.as_str(), Some(message.clone()))
             }
             Stage::Crashed { delay, .. } => {
-                let time = duration(delay.as_secs());
+                let time = duration(*delay);
                 let message =
                     format!("back-off {time} restarting failed container={} pod={}", plan.name, self.plan.label);
                 waiting("CrashLoopBackOff", Some(message))
@@ -148,10 +149,36 @@ fn terminated(ended: &Ended, container_id: String) -> ApiState {
     }
 }
 
-/// As Go prints a duration: `10s`, `1m20s`, `5m0s`.
-fn duration(seconds: u64) -> String {
-    match seconds / 60 {
-        0 => format!("{seconds}s"),
-        minutes => format!("{minutes}m{}s", seconds % 60),
+/// As Go prints a duration, to the millisecond: `10s`, `1m20s`, `2.534s`, `43ms`.
+pub(crate) fn duration(length: Duration) -> String {
+    let (minutes, ms) = (length.as_secs() / 60, length.as_millis() % 60_000);
+    if minutes == 0 && (1..1000).contains(&ms) {
+        return format!("{ms}ms");
+    }
+    let seconds = match ms % 1000 {
+        0 => format!("{}s", ms / 1000),
+        rest => format!("{}.{}s", ms / 1000, format!("{rest:03}").trim_end_matches('0')),
+    };
+    match (minutes / 60, minutes % 60) {
+        (0, 0) => seconds,
+        (0, minutes) => format!("{minutes}m{seconds}"),
+        (hours, minutes) => format!("{hours}h{minutes}m{seconds}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_written_as_go_does() {
+        let check = |ms, expected: &str| assert_eq!(duration(Duration::from_millis(ms)), expected);
+        check(0, "0s");
+        check(43, "43ms");
+        check(2_534, "2.534s");
+        check(10_500, "10.5s");
+        check(300_000, "5m0s");
+        check(60_020, "1m0.02s");
+        check(3_605_000, "1h0m5s");
     }
 }

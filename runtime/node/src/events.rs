@@ -45,7 +45,7 @@ impl Recorder {
         cancel: CancellationToken,
     ) -> (Self, impl Future<Output = ()>) {
         let (sender, receiver) = mpsc::channel(QUEUE);
-        let writer = Writer { client, node, known: HashMap::new(), budget: BURST };
+        let writer = Writer { client, node, known: HashMap::new(), named: 0, budget: BURST };
         (Self(sender), writer.run(receiver, cancel))
     }
 
@@ -66,6 +66,8 @@ struct Writer {
     node: String,
     /// By uid, reason and message.
     known: HashMap<(String, &'static str, String), Known>,
+    /// The number in the last Event's name, nanoseconds since 1970: names sort as what happened.
+    named: u64,
     budget: f64,
 }
 
@@ -120,6 +122,7 @@ impl Writer {
         if self.known.len() >= REMEMBERED {
             self.known.clear();
         }
+        self.named = number_after(self.named, o.at);
         let event = self.object(&o, &namespace);
         let name = event.metadata.name.clone().unwrap_or_default();
         api.create(&PostParams::default(), &event).await?;
@@ -131,7 +134,7 @@ impl Writer {
         let about = o.about.name.as_deref().unwrap_or_default();
         Event {
             metadata: ObjectMeta {
-                name: Some(format!("{about}.{:016x}", rand::random::<u64>())),
+                name: Some(format!("{about}.{:x}", self.named)),
                 namespace: Some(namespace.to_owned()),
                 labels: None::<BTreeMap<_, _>>,
                 ..ObjectMeta::default()
@@ -148,5 +151,26 @@ impl Writer {
             reporting_instance: Some(self.node.clone()),
             ..Event::default()
         }
+    }
+}
+
+/// The number that names what happened at a time: that time, but later than the one before.
+fn number_after(before: u64, at: Timestamp) -> u64 {
+    u64::try_from(at.as_nanosecond()).unwrap_or(0).max(before.saturating_add(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_sort_as_what_happened_even_within_a_moment() {
+        let at = |nanoseconds| Timestamp::from_nanosecond(nanoseconds).unwrap();
+        let check = |before, now, expected| assert_eq!(number_after(before, at(now)), expected);
+        check(0, 1_700, 1_700);
+        check(1_700, 1_700, 1_701);
+        check(1_701, 1_650, 1_702);
+        check(1_702, 1_800, 1_800);
+        check(0, -5, 1);
     }
 }

@@ -22,8 +22,8 @@ use crate::node::disruption::{self, Disruption, State};
 use crate::node::{Life, cidr, life, lifecycle, pod as node_pod};
 use crate::object::{annotation, is_deleting, name, uid};
 use crate::{
-    account_token, autoscaler, cluster_role, csr, definition, deployment, endpoints, endpointslice, namespace, pods,
-    replicaset, service_account, storage_protection,
+    account_token, autoscaler, cluster_role, csr, definition, deployment, endpoints, endpointslice, job, namespace,
+    pods, replicaset, service_account, storage_protection,
 };
 
 /// The annotation by which a Service asks for other slices than of [`endpointslice::DEFAULT_PER_SLICE`] endpoints.
@@ -327,7 +327,11 @@ impl Looker {
         let last_seen = node_name.and_then(|name| self.last_seen(name, now));
         let evictions = self.disruption.evictions(last_seen, self.started, timing);
         let view = node_pod::View { pod: &pod, host, started: self.started, evictions, timing };
-        node_pod::reconcile(&view, now.wall)
+        let mut plan = node_pod::reconcile(&view, now.wall);
+        if job::is_orphan(&pod) {
+            plan.actions.extend(job::abandoned([&pod]));
+        }
+        plan
     }
 
     fn request(&self, cache: &Cache, name: &str, now: Moment) -> Plan {

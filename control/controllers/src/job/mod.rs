@@ -59,7 +59,7 @@ pub fn reconcile(view: &View<'_>, now: Timestamp) -> Plan {
         return plan;
     }
     let Some(Ok(selector)) = spec.selector.as_ref().map(LabelSelector::from_object) else { return plan };
-    let owner = Owner::of(job, COMPONENT);
+    let owner = Owner::of(job, COMPONENT).marking(TRACKING);
     let status = job.status.clone().unwrap_or_default();
     if let Some(end) = ended(Some(&status)) {
         plan.actions.extend(abandoned(view.pods.iter().filter(|pod| is_of(pod, &owner))));
@@ -75,9 +75,14 @@ pub fn reconcile(view: &View<'_>, now: Timestamp) -> Plan {
     plan
 }
 
-/// Lets pods go whose job is gone, is going or has ended: nobody counts them any more.
+/// Lets pods go that are no job's, or whose job is gone, is going or has ended: nobody counts them any more.
 pub fn abandoned<'a>(pods: impl IntoIterator<Item = &'a Arc<Pod>>) -> Vec<Action> {
     pods.into_iter().filter(|pod| is_tracked(pod)).map(|pod| untrack(pod)).collect()
+}
+
+/// Whether the pod waits to be counted, but belongs to nobody who would.
+pub fn is_orphan(pod: &Pod) -> bool {
+    crate::object::controller(&pod.metadata).is_none() && is_tracked(pod)
 }
 
 /// One look at a job that has not ended.

@@ -326,3 +326,24 @@ fn a_pod_that_is_going_is_replaced_when_that_is_asked_for() {
     check("TerminatingOrFailed", true);
     check("Failed", false);
 }
+
+#[test]
+fn what_a_job_takes_is_tracked_and_what_it_lets_go_is_not() {
+    let mut cluster = Cluster::new(json!({"completions": 1, "parallelism": 1}));
+    cluster.look();
+    let pod = cluster.active().remove(0);
+    assert!(is_tracked(&pod) && !is_orphan(&pod));
+    let relabel = |cluster: &mut Cluster, label: &str| {
+        let edit = json!({"metadata": {"labels": {"job": label}}});
+        cluster.world.edit::<Pod>("a", name(&pod.metadata), edit);
+        cluster.look();
+        let pods = cluster.world.list::<Pod>();
+        pods.into_iter().find(|other| name(&other.metadata) == name(&pod.metadata)).expect("it stays")
+    };
+    let released = relabel(&mut cluster, "other");
+    assert!(!is_tracked(&released));
+    assert_eq!(released.metadata.owner_references, None);
+    cluster.world.edit::<Job>("a", "j", json!({"spec": {"completions": 2, "parallelism": 2}}));
+    let taken = relabel(&mut cluster, "j");
+    assert!(is_tracked(&taken) && !is_orphan(&taken));
+}

@@ -11,6 +11,7 @@ use super::{Key, Wanted, now, window};
 use crate::driver::cache::{Cache, Change, Place};
 use crate::driver::known::{Known, Whole};
 use crate::driver::positions::Positions;
+use crate::job::is_orphan;
 use crate::node::pod::is_worth_a_look;
 use crate::object::controller;
 use crate::pods::is_finished;
@@ -47,7 +48,7 @@ pub(super) fn pod(cache: &Cache, at: &Positions, change: &Change, wanted: &mut V
                 Whole::Node(node) => Some(node.clone()),
                 _ => None,
             });
-        if is_worth_a_look(pod, node.as_deref()) {
+        if is_worth_a_look(pod, node.as_deref()) || is_orphan(pod) {
             wanted.push(now(Key::Pod(place.clone())));
         }
     }
