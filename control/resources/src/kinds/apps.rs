@@ -1,9 +1,12 @@
 //! DaemonSets, StatefulSets and ControllerRevisions.
 
+use std::borrow::Cow;
+
 use k8s_openapi::api::apps::v1::{
     ControllerRevision, DaemonSet, DaemonSetSpec, DaemonSetStatus, DaemonSetUpdateStrategy, StatefulSet,
     StatefulSetPersistentVolumeClaimRetentionPolicy, StatefulSetSpec, StatefulSetStatus, StatefulSetUpdateStrategy,
 };
+use k8s_openapi::api::core::v1::{PersistentVolumeClaimVolumeSource, PodTemplateSpec, Volume};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::kind::{Errors, Kind, has_meta, has_status};
@@ -55,7 +58,7 @@ impl Kind for DaemonSet {
 
 fn validate_daemon_set(spec: &DaemonSetSpec, path: &FieldPath, errors: &mut Errors) {
     validate_selector(&spec.selector, &path.child("selector"), "daemonset", errors);
-    validate_template(&spec.template, &spec.selector, &path.child("template"), errors);
+    validate_template("DaemonSet", &spec.template, &spec.selector, &path.child("template"), errors);
     non_negative(i64::from(spec.min_ready_seconds.unwrap_or(0)), || path.child("minReadySeconds"), errors);
     if let Some(strategy) = &spec.update_strategy {
         validate_daemon_strategy(strategy, &path.child("updateStrategy"), errors);
@@ -176,7 +179,7 @@ fn validate_stateful_set(spec: &StatefulSetSpec, path: &FieldPath, errors: &mut 
     let history = spec.revision_history_limit.unwrap_or(0);
     non_negative(i64::from(history), || path.child("revisionHistoryLimit"), errors);
     validate_selector(&spec.selector, &path.child("selector"), "statefulset", errors);
-    validate_template(&spec.template, &spec.selector, &path.child("template"), errors);
+    validate_template("StatefulSet", &with_claims(spec), &spec.selector, &path.child("template"), errors);
     if let Some(service) = spec.service_name.as_deref().filter(|name| !name.is_empty()) {
         faults(names::dns1123_label(service), service, || path.child("serviceName"), errors);
     }
@@ -184,6 +187,26 @@ fn validate_stateful_set(spec: &StatefulSetSpec, path: &FieldPath, errors: &mut 
         let path = path.child("volumeClaimTemplates").index(index);
         validate_claim_spec(claim.spec.as_ref(), &path.child("spec"), errors);
     }
+}
+
+/// The template as pods have it: with a volume for each claim's template, which takes the place of one of its name.
+fn with_claims(spec: &StatefulSetSpec) -> Cow<'_, PodTemplateSpec> {
+    let claims = items(&spec.volume_claim_templates);
+    if claims.is_empty() {
+        return Cow::Borrowed(&spec.template);
+    }
+    let mut template = spec.template.clone();
+    let volumes = template.spec.get_or_insert_default().volumes.get_or_insert_default();
+    for claim in claims {
+        let name = claim.metadata.name.clone().unwrap_or_default();
+        let source = PersistentVolumeClaimVolumeSource { claim_name: name.clone(), ..Default::default() };
+        let volume = Volume { name, persistent_volume_claim: Some(source), ..Default::default() };
+        match volumes.iter_mut().find(|known| known.name == volume.name) {
+            Some(known) => *known = volume,
+            None => volumes.push(volume),
+        }
+    }
+    Cow::Owned(template)
 }
 
 fn validate_stateful_strategy(strategy: &StatefulSetUpdateStrategy, path: &FieldPath, errors: &mut Errors) {

@@ -44,7 +44,7 @@ impl Kind for ReplicationController {
             None => errors.push(FieldError::required(&path.child("template"), "")),
             Some(template) => {
                 let selector = SelectorObject { match_labels: Some(labels), ..SelectorObject::default() };
-                validate_template(template, &selector, &path.child("template"), errors);
+                validate_template("ReplicationController", template, &selector, &path.child("template"), errors);
             }
         }
     }

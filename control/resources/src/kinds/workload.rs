@@ -68,7 +68,7 @@ fn validate_deployment(spec: &DeploymentSpec, path: &FieldPath, errors: &mut Err
     let replicas = spec.replicas.unwrap_or(0);
     non_negative(i64::from(replicas), || path.child("replicas"), errors);
     validate_selector(&spec.selector, &path.child("selector"), "deployment", errors);
-    validate_template(&spec.template, &spec.selector, &path.child("template"), errors);
+    validate_template("ReplicaSet", &spec.template, &spec.selector, &path.child("template"), errors);
     if let Some(strategy) = &spec.strategy {
         validate_strategy(strategy, &path.child("strategy"), errors);
     }
@@ -183,7 +183,7 @@ fn validate_replica_set(spec: &ReplicaSetSpec, path: &FieldPath, errors: &mut Er
     validate_selector(&spec.selector, &path.child("selector"), "deployment", errors);
     match &spec.template {
         Some(template) => {
-            validate_template(template, &spec.selector, &path.child("template"), errors);
+            validate_template("ReplicaSet", template, &spec.selector, &path.child("template"), errors);
         }
         None => errors.push(FieldError::required(&path.child("template"), "")),
     }

@@ -14,6 +14,7 @@ use crate::{FieldError, FieldPath};
 
 /// The template of pods that are replaced when they end, and that `selector` must find again.
 pub(in crate::kinds) fn validate_template(
+    kind: &str,
     template: &PodTemplateSpec,
     selector: &SelectorObject,
     path: &FieldPath,
@@ -21,8 +22,8 @@ pub(in crate::kinds) fn validate_template(
 ) {
     validate_template_of(template, selector, path, &["Always"], errors);
     if template.spec.as_ref().is_some_and(|pod| pod.active_deadline_seconds.is_some()) {
-        let why = "activeDeadlineSeconds in ReplicaSet is not Supported";
-        errors.push(FieldError::forbidden(&path.child("spec").child("activeDeadlineSeconds"), why));
+        let why = format!("activeDeadlineSeconds in {kind} is not Supported");
+        errors.push(FieldError::forbidden(&path.child("spec").child("activeDeadlineSeconds"), &why));
     }
 }
 

@@ -58,6 +58,37 @@ fn what_is_wrong_with_a_set_is_told_by_field() {
 }
 
 #[test]
+fn what_a_stateful_set_claims_may_be_mounted() {
+    let mounting = |name: &str| {
+        let containers = json!([{"name": "a", "image": "x:1", "volumeMounts": [{"name": name, "mountPath": "/data"}]}]);
+        let claim = json!({"metadata": {"name": "data"}, "spec": {
+            "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}});
+        set(json!({"spec": {"template": {"spec": {"containers": containers}}, "volumeClaimTemplates": [claim]}}))
+    };
+    let made = created("StatefulSet", mounting("data"));
+    assert_eq!(made["spec"]["template"]["spec"].get("volumes"), None, "the template stays as it was sent");
+    let refused = |change: Value, expected: &str| {
+        let mut object = mounting("data");
+        super::merge(&mut object, change);
+        check_refused("StatefulSet", object, &[expected]);
+    };
+    check_refused(
+        "StatefulSet",
+        mounting("other"),
+        &["spec.template.spec.containers[0].volumeMounts[0].name: Not found: \"other\""],
+    );
+    refused(
+        json!({"spec": {"template": {"spec": {"activeDeadlineSeconds": 1}}}}),
+        "spec.template.spec.activeDeadlineSeconds: Forbidden: activeDeadlineSeconds in StatefulSet is not Supported",
+    );
+    // A claim takes the place of a volume of its name.
+    let volumes = json!({"spec": {"template": {"spec": {"volumes": [{"name": "data", "emptyDir": {}}]}}}});
+    let mut object = mounting("data");
+    super::merge(&mut object, volumes);
+    created("StatefulSet", object);
+}
+
+#[test]
 fn a_stateful_set_changes_only_in_what_it_can_follow() {
     let old = created("StatefulSet", set(json!({})));
     for allowed in [
