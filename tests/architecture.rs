@@ -24,7 +24,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("pal-node", &["pal-resources", "pal-lifecycle", "pal-proxy", "pal-network", "pal-image", "pal-engine"]),
     ("pal-checker", &[]),
     ("pal-tests", &["pal-checker"]),
-    ("pal-fuzz", &["pal-resources", "pal-patch", "pal-custom"]),
+    ("pal-fuzz", &["pal-resources", "pal-patch", "pal-custom", "pal-store", "pal-registry", "pal-server"]),
     (
         "palinurus",
         &[

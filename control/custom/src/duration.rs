@@ -1,85 +1,67 @@
-//! Spans of time in Go's notation: `1h30m`, `1.5s`, `-3ms`.
+//! Spans of time in the notation of kube-openapi's format `duration`, looser than Go's.
 
-const NANOSECOND: f64 = 1.0;
+use pal_resources::duration;
 
-/// Reads a span and returns nanoseconds. Beside Go's units it takes the days and weeks of kube-openapi's `duration`.
+/// The words for a unit in the looser notation; whatever begins with the last is one too.
+const WORDS: [(&[&str], i64); 8] = [
+    (&["ns", "nano"], 1),
+    (&["us", "µs", "micro"], 1_000),
+    (&["ms", "milli"], 1_000_000),
+    (&["s", "sec"], 1_000_000_000),
+    (&["m", "min"], 60_000_000_000),
+    (&["h", "hr", "hour"], 3_600_000_000_000),
+    (&["d", "day"], 86_400_000_000_000),
+    (&["w", "wk", "week"], 604_800_000_000_000),
+];
+
+/// Reads a span and returns nanoseconds: as Go does, else the sum of all numbers that a unit follows (`3 days`, `2 weeks`),
+/// whatever else stands there.
 pub(crate) fn parse(text: &str) -> Option<i64> {
-    if let Some(nanoseconds) = parse_go(text) {
-        return Some(nanoseconds);
-    }
-    // `3 days`, `2 weeks`, `1 hour`
-    let digits = text.find(|c: char| !c.is_ascii_digit())?;
-    let amount: f64 = text[..digits].parse().ok()?;
-    let unit = text[digits..].trim();
-    let seconds = match unit.strip_suffix('s').unwrap_or(unit) {
-        "w" | "wk" | "week" => 7.0 * 86_400.0,
-        "d" | "day" => 86_400.0,
-        "h" | "hr" | "hour" => 3_600.0,
-        "m" | "min" | "minute" => 60.0,
-        "" | "sec" | "second" if !unit.is_empty() => 1.0,
-        "ms" | "milli" | "millisecond" => 1e-3,
-        "u" | "µ" | "micro" | "microsecond" => 1e-6,
-        "n" | "nano" | "nanosecond" => 1e-9,
-        _ => return None,
-    };
-    whole(amount * seconds * 1e9)
+    duration::parse(text).or_else(|| parse_words(text))
 }
 
-/// As Go's `time.ParseDuration`.
-pub(crate) fn parse_go(text: &str) -> Option<i64> {
-    let (sign, mut rest) = match text.strip_prefix('-') {
-        Some(rest) => (-1.0, rest),
-        None => (1.0, text.strip_prefix('+').unwrap_or(text)),
-    };
-    if rest == "0" {
-        return Some(0);
-    }
-    if rest.is_empty() {
-        return None;
-    }
-    let mut total = 0.0;
-    while !rest.is_empty() {
-        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let amount: f64 = rest[..end].parse().ok()?;
-        let unit = rest[end..].find(|c: char| c.is_ascii_digit() || c == '.').map_or(rest.len(), |length| end + length);
-        total += amount
-            * match &rest[end..unit] {
-                "ns" => NANOSECOND,
-                "us" | "µs" | "μs" => 1e3,
-                "ms" => 1e6,
-                "s" => 1e9,
-                "m" => 60e9,
-                "h" => 3_600e9,
-                _ => return None,
+fn parse_words(text: &str) -> Option<i64> {
+    let mut total = None;
+    let mut rest = text;
+    while let Some(start) = rest.find(|c: char| c.is_ascii_digit()) {
+        rest = &rest[start..];
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+        let after = rest[digits..].trim_start_matches([' ', '\t', '\n', '\r', '\x0c']);
+        let end = after.find(|c: char| !c.is_ascii_alphabetic() && c != 'µ').unwrap_or(after.len());
+        let word = after[..end].to_lowercase();
+        if !word.is_empty() {
+            let amount: i64 = rest[..digits].parse().ok()?;
+            let known = |words: &[&str]| {
+                words.contains(&word.as_str()) || words.last().is_some_and(|last| word.starts_with(last))
             };
-        rest = &rest[unit..];
+            let unit = WORDS.iter().find(|(words, _)| known(words)).map(|(_, unit)| *unit);
+            // What is too large wraps around, as in Go.
+            total = unit.map_or(total, |unit| Some(total.unwrap_or(0_i64).wrapping_add(amount.wrapping_mul(unit))));
+        }
+        rest = &after[end..];
     }
-    whole(sign * total)
+    total
 }
 
-fn whole(nanoseconds: f64) -> Option<i64> {
-    // Below the largest number of nanoseconds that fits, about 292 years.
-    (nanoseconds.abs() < 9.223e18).then_some(nanoseconds.round() as i64)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// As Go's `Duration.String`: `1h30m0s`, `1.5s`, `20ms`.
-pub(crate) fn show(nanoseconds: i64) -> String {
-    let sign = if nanoseconds < 0 { "-" } else { "" };
-    let size = nanoseconds.unsigned_abs();
-    let with = |amount: f64, unit: &str| format!("{sign}{amount}{unit}");
-    match size {
-        0 => "0s".to_owned(),
-        1..1_000 => with(size as f64, "ns"),
-        1_000..1_000_000 => with(size as f64 / 1e3, "µs"),
-        1_000_000..1_000_000_000 => with(size as f64 / 1e6, "ms"),
-        _ => {
-            let (minutes, rest) = (size / 60_000_000_000, size % 60_000_000_000);
-            let seconds = rest as f64 / 1e9;
-            match (minutes / 60, minutes % 60) {
-                (0, 0) => format!("{sign}{seconds}s"),
-                (0, minutes) => format!("{sign}{minutes}m{seconds}s"),
-                (hours, minutes) => format!("{sign}{hours}h{minutes}m{seconds}s"),
-            }
+    #[test]
+    fn the_loose_notation_takes_words() {
+        const DAY: i64 = 86_400_000_000_000;
+        for (text, expected) in [
+            ("3 days", Some(3 * DAY)),
+            ("2 weeks 1 day", Some(15 * DAY)),
+            ("1d", Some(DAY)),
+            ("1 HOUR", Some(DAY / 24)),
+            ("about 1 hr, or 2 minutes", Some(DAY / 24 + 120_000_000_000)),
+            ("7 nanoseconds", Some(7)),
+            ("5 lightyears", None),
+            ("5", None),
+            ("99999999999999999999 days", None),
+        ] {
+            assert_eq!(parse(text), expected, "{text:?}");
         }
     }
 }

@@ -62,6 +62,8 @@ pub use options::{
     Actor, Admission, Binding, DeleteOptions, Deletion, List, ListOptions, Patch, PatchKind, Patched, Preconditions,
     Propagation, Read, VersionMatch, Warnings, WatchOptions, WriteOptions,
 };
+#[cfg(feature = "fuzzing")]
+pub use pages::fuzz as fuzz_continue_token;
 pub use registry::{Registry, store_failure};
 pub use typed::{Kind, Typed};
 pub use watch::{Watch, WatchEvent, bookmark};

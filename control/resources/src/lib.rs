@@ -8,6 +8,7 @@ pub mod channel;
 pub mod codec;
 pub mod cron;
 pub mod discovery;
+pub mod duration;
 pub mod field;
 pub mod forms;
 pub mod kinds;

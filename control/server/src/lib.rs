@@ -15,6 +15,8 @@ mod api;
 mod audit;
 mod config;
 mod error;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod kubeconfig;
 mod leases;
 mod peer_http;

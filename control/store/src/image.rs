@@ -20,6 +20,8 @@ mod writer;
 use raft::eraftpb::ConfState;
 
 pub(crate) use reader::ImageReader;
+#[cfg(feature = "fuzzing")]
+pub(crate) use writer::framed;
 pub(crate) use writer::{Chunks, Label};
 
 use crate::mvcc::State;

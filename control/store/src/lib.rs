@@ -32,6 +32,8 @@ mod entry;
 mod error;
 mod files;
 mod folders;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod history;
 mod image;
 mod inbox;

@@ -7,6 +7,8 @@ mod accept;
 mod answers;
 mod client;
 mod frames;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod handing;
 mod hello;
 mod link;

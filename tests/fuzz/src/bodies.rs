@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use pal_resources::codec::{self, FieldValidation, Media};
 use pal_resources::kinds::{self, Env};
-use pal_resources::{ResourceRef, Uid, resource};
+use pal_resources::{ResourceRef, Uid, resource, table};
 use serde_json::Value;
 
 /// The resource that the first line names, as `apps/v1/deployments`, and what follows that line.
@@ -54,6 +54,8 @@ fn read(media: Media, input: &[u8]) {
 fn store(resource: &ResourceRef, value: Value) {
     let env = Env { now: Timestamp::UNIX_EPOCH, uid: Uid("u".to_owned()), toleration_seconds: 300 };
     let Ok(stored) = kinds::create(resource, value, &env) else { return };
+    let cells = table::cells(resource, &stored, env.now);
+    assert_eq!(cells.len(), table::columns(resource).len(), "a row has a cell for each column");
     let written = kinds::update(resource, None, &stored, stored.clone(), &env);
     if let Ok(written) = written {
         assert_eq!(written, stored, "an update that changes nothing changes something");

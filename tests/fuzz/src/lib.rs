@@ -22,9 +22,23 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("field_sets", patches::field_sets),
     ("selectors", texts::selectors),
     ("quantities", texts::quantities),
+    ("durations", texts::durations),
+    ("schedules", texts::schedules),
+    ("packets", texts::packets),
     ("definitions", definitions::definitions),
     ("cel", definitions::cel),
     ("policies", policies::policies),
+    ("requests", pal_server::fuzzing::requests),
+    ("continue_tokens", pal_registry::fuzz_continue_token),
+    ("credentials", pal_server::fuzzing::credentials),
+    ("audit_policy", pal_server::fuzzing::audit_policy),
+    ("authentication", pal_server::fuzzing::authentication),
+    ("websocket", pal_server::fuzzing::websocket),
+    ("spdy", pal_server::fuzzing::spdy),
+    ("peers", pal_store::fuzzing::peers),
+    ("log", pal_store::fuzzing::log),
+    ("image", pal_store::fuzzing::image),
+    ("stored", pal_store::fuzzing::stored),
 ];
 
 /// The target of that name.

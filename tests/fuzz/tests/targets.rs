@@ -1,4 +1,4 @@
-//! Every target on its corpus, and on what a seeded chance makes of it, for some seconds.
+//! Every target on its corpus, and on what a seeded chance makes of it, for a moment.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use pal_fuzz::{TARGETS, Target};
 
 /// How long each target is tried; `PAL_FUZZ_SECONDS` says otherwise.
-const SECONDS: u64 = 2;
+const MOMENT: Duration = Duration::from_millis(700);
 /// Longer inputs take time and find little.
 const LONGEST: usize = 4096;
 /// What one input may take on a busy machine.
@@ -89,7 +89,8 @@ fn check(targets: &'static [(&'static str, Target)]) {
 }
 
 fn try_each(targets: &[(&str, Target)]) {
-    let seconds = std::env::var("PAL_FUZZ_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(SECONDS);
+    let seconds = std::env::var("PAL_FUZZ_SECONDS").ok().and_then(|text| text.parse().ok());
+    let moment = seconds.map_or(MOMENT, Duration::from_secs);
     let seed = std::env::var("PAL_TEST_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
     for (name, target) in targets {
         let mut inputs = corpus(name);
@@ -98,7 +99,7 @@ fn try_each(targets: &[(&str, Target)]) {
             run(name, *target, input);
         }
         let (mut chance, mut runs, began) = (Chance(seed), 0, Instant::now());
-        while began.elapsed() < Duration::from_secs(seconds) {
+        while began.elapsed() < moment {
             let (one, other) = (chance.below(inputs.len()), chance.below(inputs.len()));
             let input = mutated(&inputs[one], &inputs[other], &mut chance);
             run(name, *target, &input);
@@ -124,5 +125,10 @@ fn patches_of_any_bytes_are_carried_out_or_refused() {
 
 #[test]
 fn texts_and_definitions_of_any_bytes_are_read_or_refused() {
-    check(&TARGETS[8..]);
+    check(&TARGETS[8..16]);
+}
+
+#[test]
+fn requests_streams_and_files_of_any_bytes_are_read_or_refused() {
+    check(&TARGETS[16..]);
 }

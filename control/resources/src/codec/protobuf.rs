@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::problem::MAX_DEPTH;
 use super::scalar;
+use crate::duration;
 use crate::schema::{Field, Many, Message, Shape, Type, Wire};
 
 /// The four bytes before every message.
@@ -173,7 +174,7 @@ fn message(message: &'static Message, bytes: &[u8], previous: Option<Value>, dep
                 _ => scalar::format_micro_time(time),
             })
         }
-        Shape::Duration => Value::String(scalar::format_duration(number("duration"))),
+        Shape::Duration => Value::String(duration::show(number("duration"))),
         Shape::Quantity => match object.remove("string") {
             Some(Value::String(text)) if !text.is_empty() => Value::String(text),
             _ => Value::String("0".to_owned()),

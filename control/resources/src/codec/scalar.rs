@@ -103,63 +103,7 @@ fn check_base64(text: &str) -> Result<(), String> {
 
 /// A duration in Go's notation to nanoseconds.
 pub(super) fn duration(text: &str) -> Result<i64, String> {
-    let invalid = || format!("time: invalid duration {text:?}");
-    let (sign, mut rest) = match text.strip_prefix('-') {
-        Some(rest) => (-1.0, rest),
-        None => (1.0, text.strip_prefix('+').unwrap_or(text)),
-    };
-    if rest == "0" {
-        return Ok(0);
-    }
-    let mut total = 0.0;
-    if rest.is_empty() {
-        return Err(invalid());
-    }
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(invalid)?;
-        let number: f64 = rest[..digits].parse().map_err(|_| invalid())?;
-        rest = &rest[digits..];
-        let unit_end = rest.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len());
-        total += number
-            * match &rest[..unit_end] {
-                "ns" => 1.0,
-                "us" | "µs" | "μs" => 1e3,
-                "ms" => 1e6,
-                "s" => 1e9,
-                "m" => 60e9,
-                "h" => 3600e9,
-                _ => return Err(invalid()),
-            };
-        rest = &rest[unit_end..];
-    }
-    // A cast saturates.
-    Ok((sign * total).round() as i64)
-}
-
-/// Nanoseconds in Go's notation: `1h30m0s`, `1.5s`, `300ms`.
-pub(super) fn format_duration(nanos: i64) -> String {
-    let magnitude = nanos.unsigned_abs();
-    let sign = if nanos < 0 { "-" } else { "" };
-    let fraction = |value: u64, unit: u64, name: &str| {
-        let text = format!("{}.{:0width$}", value / unit, value % unit, width = unit.ilog10() as usize);
-        format!("{sign}{}{name}", text.trim_end_matches('0').trim_end_matches('.'))
-    };
-    match magnitude {
-        0 => "0s".to_owned(),
-        1..1_000 => format!("{sign}{magnitude}ns"),
-        1_000..1_000_000 => fraction(magnitude, 1_000, "µs"),
-        1_000_000..1_000_000_000 => fraction(magnitude, 1_000_000, "ms"),
-        _ => {
-            let (minutes, rest) = (magnitude / 60_000_000_000, magnitude % 60_000_000_000);
-            let seconds = fraction(rest, 1_000_000_000, "s");
-            let seconds = seconds.trim_start_matches('-');
-            match (minutes / 60, minutes % 60) {
-                (0, 0) => format!("{sign}{seconds}"),
-                (0, minutes) => format!("{sign}{minutes}m{seconds}"),
-                (hours, minutes) => format!("{sign}{hours}h{minutes}m{seconds}"),
-            }
-        }
-    }
+    crate::duration::parse(text).ok_or_else(|| format!("time: invalid duration {text:?}"))
 }
 
 #[cfg(test)]
@@ -214,7 +158,7 @@ mod tests {
     fn durations_are_read_and_written_as_in_go() {
         let check = |input: &str, nanos: i64, written: &str| {
             assert_eq!(duration(input), Ok(nanos), "{input}");
-            assert_eq!(format_duration(nanos), written);
+            assert_eq!(crate::duration::show(nanos), written);
         };
         check("0", 0, "0s");
         check("1.5s", 1_500_000_000, "1.5s");

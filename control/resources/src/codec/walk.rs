@@ -7,6 +7,7 @@ use serde_json::{Map, Number, Value};
 use super::problem::{Context, Step, Target};
 use super::raw::{KeySeed, RawSeed};
 use super::scalar;
+use crate::duration;
 use crate::schema::{Field, Many, Message, Shape, Type};
 
 /// A value of a type, as one, a list or a map of it. `None`: it was null.
@@ -153,7 +154,7 @@ impl<'de> Visitor<'de> for ValueSeed<'_> {
             (Some(Type::Bytes), _) => self.checked(scalar::base64(text)),
             (_, Some(Shape::Time)) => self.checked(scalar::time(text)),
             (_, Some(Shape::MicroTime)) => self.checked(scalar::micro_time(&text)),
-            (_, Some(Shape::Duration)) => self.checked(scalar::duration(&text).map(scalar::format_duration)),
+            (_, Some(Shape::Duration)) => self.checked(scalar::duration(&text).map(duration::show)),
             (_, Some(Shape::Quantity)) => self.checked(scalar::quantity(&text)),
             _ => Err(self.wrong("string")),
         }

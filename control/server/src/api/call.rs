@@ -76,13 +76,22 @@ impl At {
     }
 }
 
+/// A request's body until somebody takes it. What nobody took is read before the answer is sent.
+pub(super) type Unread = Option<Incoming>;
+
+/// The body, which one place alone reads.
+pub(super) fn taken(unread: &mut Unread) -> Result<Incoming, Status> {
+    unread.take().ok_or_else(|| Status::internal("the body was read before"))
+}
+
 impl Call<'_> {
     pub(super) fn registry(&self) -> &Registry {
         &self.api.registry
     }
 
     /// The body, as it came.
-    pub(super) async fn body(&self, body: Incoming) -> Result<Bytes, Status> {
+    pub(super) async fn body(&self, body: &mut Unread) -> Result<Bytes, Status> {
+        let body = taken(body)?;
         let waits = self.parts.headers.contains_key(EXPECT);
         let body = read_body(body, BODY_LIMIT, BODY_TIMEOUT, waits).await.map_err(|error| match error {
             BodyError::TooLarge(limit) => {

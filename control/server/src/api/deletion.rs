@@ -1,14 +1,13 @@
 //! Deleting: the options in the body or the query, and the answer by what is left of the object.
 
 use http::{Response, StatusCode};
-use hyper::body::Incoming;
 use pal_registry::{DeleteOptions, Preconditions, Propagation};
 use pal_resources::codec::{self, FieldValidation, Media};
 use pal_resources::{ResourceVersion, Status, Uid};
 use serde_json::Value;
 
 use super::query::{self, Query};
-use super::{At, Call, read, reply};
+use super::{At, Call, Unread, read, reply};
 use crate::Body;
 
 const KIND: &str = "DeleteOptions";
@@ -19,7 +18,7 @@ const PRESERVED: &str = "child pods are preserved by default when jobs are delet
                          remove them or set propagationPolicy=Orphan to suppress this warning";
 
 /// `DELETE` of one object.
-pub(super) async fn delete(call: &Call<'_>, at: &At, body: Incoming) -> Result<Response<Body>, Status> {
+pub(super) async fn delete(call: &Call<'_>, at: &At, body: &mut Unread) -> Result<Response<Body>, Status> {
     let options = options(call, body).await?;
     let name = at.name()?;
     let deletion = call.registry().delete(&at.resource, at.namespace(), name, &options).await?;
@@ -41,7 +40,7 @@ fn warnings(at: &At, options: &DeleteOptions) -> Vec<String> {
 }
 
 /// `DELETE` of all that is selected.
-pub(super) async fn collection(call: &Call<'_>, at: &At, body: Incoming) -> Result<Response<Body>, Status> {
+pub(super) async fn collection(call: &Call<'_>, at: &At, body: &mut Unread) -> Result<Response<Body>, Status> {
     let options = options(call, body).await?;
     let list = call.query.list()?;
     let shown = call.shown(at)?;
@@ -50,7 +49,7 @@ pub(super) async fn collection(call: &Call<'_>, at: &At, body: Incoming) -> Resu
 }
 
 /// The body's options, or the query's when there is no body.
-async fn options(call: &Call<'_>, body: Incoming) -> Result<DeleteOptions, Status> {
+async fn options(call: &Call<'_>, body: &mut Unread) -> Result<DeleteOptions, Status> {
     let body = call.body(body).await?;
     let mut options = if body.is_empty() { from_query(call.query)? } else { from_body(call.media()?, &body)? };
     options.dry_run |= call.query.dry_run(KIND)?;

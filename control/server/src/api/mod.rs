@@ -1,6 +1,6 @@
 //! Requests into answers: who asks, what for, whether they may, and then the work.
 
-mod accept;
+pub(crate) mod accept;
 mod admit;
 mod allow;
 mod call;
@@ -22,12 +22,12 @@ mod metrics;
 mod nodes;
 mod pace;
 mod proxy;
-mod query;
+pub(crate) mod query;
 mod read;
 mod render;
 mod reply;
 mod reviews;
-mod route;
+pub(crate) mod route;
 mod streams;
 mod subresources;
 mod token;
@@ -58,7 +58,7 @@ pub(crate) use self::nodes::NODES;
 pub(crate) use self::reply::{failure, whole};
 
 use self::accept::{Accepted, Offers};
-use self::call::{At, Call, Streaming};
+use self::call::{At, Call, Streaming, Unread, taken};
 use self::query::Query;
 use self::route::Route;
 use crate::audit::{self, Auditor, Trail};
@@ -213,7 +213,7 @@ impl Api {
         parts: &Parts,
         query: &Query<'_>,
         trail: Option<&Trail>,
-        unread: &mut Option<Incoming>,
+        unread: &mut Unread,
         kind: &mut figures::Kind,
     ) -> Result<Response<Body>, Status> {
         let proved = self.authenticator.user(peer.user.as_ref(), &parts.headers, parts.uri.path()).await;
@@ -241,12 +241,12 @@ impl Api {
                 let verb = parts.method.as_str().to_ascii_lowercase();
                 allow::check(&call, &Attributes::Path(&verb, &path)).await?;
                 if let Some(mount) = self.config.mounts.iter().find(|mount| path.starts_with(&mount.prefix)) {
-                    let mut request = Request::from_parts(parts.clone(), take(unread)?);
+                    let mut request = Request::from_parts(parts.clone(), taken(unread)?);
                     request.extensions_mut().insert(call.user.clone());
                     return Ok(Box::pin(mount.handler.call(request)).await);
                 }
                 if cluster::answers(&path) {
-                    return Box::pin(cluster::answer(&call, peer.from, &path, take(unread)?)).await;
+                    return Box::pin(cluster::answer(&call, peer.from, &path, unread)).await;
                 }
                 call.accepted = match accept::accept(&parts.headers, query.pretty(), Offers::Documents) {
                     // Plain text is one form only: whoever asks for it gets it.
@@ -276,10 +276,10 @@ impl Api {
                 if let Some(stream) = call.streaming(&at) {
                     // A stream has limits of its own.
                     drop(ticket);
-                    let answer = Box::pin(stream_answer(&call, &at, stream, take(unread)?)).await;
+                    let answer = Box::pin(stream_answer(&call, &at, stream, unread)).await;
                     return Ok(reply::warn(answer?, &warnings));
                 }
-                let work = call.place.beside(dispatch(&call, &at, take(unread)?));
+                let work = call.place.beside(dispatch(&call, &at, unread));
                 let done = tokio::time::timeout(call.time_limit(), work).await.unwrap_or_else(|_| Err(timed_out()));
                 Ok(reply::warn(done?, &warnings))
             }
@@ -287,25 +287,25 @@ impl Api {
     }
 }
 
-/// The body, which one place alone reads.
-fn take(unread: &mut Option<Incoming>) -> Result<Incoming, Status> {
-    unread.take().ok_or_else(|| Status::internal("the body was read before"))
-}
-
-async fn stream_answer(call: &Call<'_>, at: &At, stream: Streaming, body: Incoming) -> Result<Response<Body>, Status> {
+async fn stream_answer(
+    call: &Call<'_>,
+    at: &At,
+    stream: Streaming,
+    body: &mut Unread,
+) -> Result<Response<Body>, Status> {
     match stream {
         Streaming::Watch => watch::watch(call, at).await,
         Streaming::Log => log::log(call, at).await,
         Streaming::Exec => streams::program(call, at, "exec").await,
         Streaming::Attach => streams::program(call, at, "attach").await,
         Streaming::Forward => streams::forward(call, at).await,
-        Streaming::Proxy => proxy::proxy(call, at, body).await,
+        Streaming::Proxy => proxy::proxy(call, at, taken(body)?).await,
     }
 }
 
 /// What is seldom asked for has a box of its own: the state of every request is as large as the largest, and is moved some
 /// times.
-async fn dispatch(call: &Call<'_>, at: &At, body: Incoming) -> Result<Response<Body>, Status> {
+async fn dispatch(call: &Call<'_>, at: &At, body: &mut Unread) -> Result<Response<Body>, Status> {
     match (at.verb, at.subresource()) {
         ("create", Some("binding")) => Box::pin(subresources::bind(call, at, body)).await,
         ("create", None) if subresources::binds(&at.resource) => Box::pin(subresources::bind(call, at, body)).await,

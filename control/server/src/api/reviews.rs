@@ -1,14 +1,13 @@
 //! Questions about users: who am I, whose is that token, and who may what.
 
 use http::{Response, StatusCode};
-use hyper::body::Incoming;
 use pal_resources::codec;
 use pal_resources::{FieldError, FieldPath, Resource, Status};
 use serde_json::{Map, Value, json};
 
 use super::allow::Decision;
 use super::route::ResourcePath;
-use super::{At, Call, allow, reply};
+use super::{At, Call, Unread, allow, reply};
 use crate::Body;
 use crate::auth::rbac::Rule;
 use crate::auth::{Attributes, Target, User, own_audiences};
@@ -34,7 +33,7 @@ pub(super) fn reviewed(resource: &Resource) -> bool {
 }
 
 /// `POST` of a review: it comes back with its answer as `status`.
-pub(super) async fn answer(call: &Call<'_>, at: &At, body: Incoming) -> Result<Response<Body>, Status> {
+pub(super) async fn answer(call: &Call<'_>, at: &At, body: &mut Unread) -> Result<Response<Body>, Status> {
     let query = call.query.write("CreateOptions")?;
     let body = call.body(body).await?;
     let media = call.media()?;

@@ -1,13 +1,12 @@
 //! Subresources that do something: binding, eviction.
 
 use http::{Response, StatusCode};
-use hyper::body::Incoming;
 use pal_registry::Binding;
 use pal_resources::codec::{self, FieldValidation};
 use pal_resources::{Resource, Status, Uid};
 use serde_json::{Value, json};
 
-use super::{At, Call, deletion, reply};
+use super::{At, Call, Unread, deletion, reply};
 use crate::Body;
 
 /// Whether the resource is the other way to bind pods, `bindings`.
@@ -16,7 +15,7 @@ pub(super) fn binds(resource: &Resource) -> bool {
 }
 
 /// `POST pods/NAME/binding` or `bindings`: what a scheduler decides.
-pub(super) async fn bind(call: &Call<'_>, at: &At, body: Incoming) -> Result<Response<Body>, Status> {
+pub(super) async fn bind(call: &Call<'_>, at: &At, body: &mut Unread) -> Result<Response<Body>, Status> {
     let query = call.query.write("CreateOptions")?;
     let body = call.body(body).await?;
     let media = call.media()?;
@@ -51,7 +50,7 @@ pub(super) async fn bind(call: &Call<'_>, at: &At, body: Incoming) -> Result<Res
 }
 
 /// `POST pods/NAME/eviction`: a delete that asks the disruption budgets first.
-pub(super) async fn evict(call: &Call<'_>, at: &At, body: Incoming) -> Result<Response<Body>, Status> {
+pub(super) async fn evict(call: &Call<'_>, at: &At, body: &mut Unread) -> Result<Response<Body>, Status> {
     let body = call.body(body).await?;
     let media = call.media()?;
     let expect = Some(("policy", "v1", "Eviction"));

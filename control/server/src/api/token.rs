@@ -3,7 +3,6 @@
 use std::time::{Duration, SystemTime};
 
 use http::{Response, StatusCode};
-use hyper::body::Incoming;
 use jiff::Timestamp;
 use pal_registry::{Object, Read};
 use pal_resources::codec;
@@ -12,7 +11,7 @@ use pal_resources::{FieldError, FieldPath, Status, resource};
 use serde_json::{Value, json};
 
 use super::kinds::unserved;
-use super::{At, Call, reply};
+use super::{At, Call, Unread, reply};
 use crate::Body;
 use crate::auth::{Bound, Claims, own_audiences};
 
@@ -23,7 +22,7 @@ const LEAST_SECONDS: i64 = 600;
 const MOST_SECONDS: i64 = 1 << 32;
 
 /// `POST` of a `TokenRequest`.
-pub(super) async fn request(call: &Call<'_>, at: &At, body: Incoming) -> Result<Response<Body>, Status> {
+pub(super) async fn request(call: &Call<'_>, at: &At, body: &mut Unread) -> Result<Response<Body>, Status> {
     let query = call.query.write("CreateOptions")?;
     let body = call.body(body).await?;
     let media = call.media()?;

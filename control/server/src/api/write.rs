@@ -1,17 +1,16 @@
 //! Creating, replacing and patching.
 
 use http::{Response, StatusCode};
-use hyper::body::Incoming;
 use pal_registry::{Admission, Patch, PatchKind, Warnings, WriteOptions, custom};
 use pal_resources::Status;
 use pal_resources::codec::{self, Decoded, FieldValidation, Media};
 
 use super::query::WriteQuery;
-use super::{At, Call, admit, allow, read, reply, unsupported_media};
+use super::{At, Call, Unread, admit, allow, read, reply, unsupported_media};
 use crate::Body;
 
 /// `POST` of an object.
-pub(super) async fn create(call: &Call<'_>, at: &At, body: Incoming) -> Result<Response<Body>, Status> {
+pub(super) async fn create(call: &Call<'_>, at: &At, body: &mut Unread) -> Result<Response<Body>, Status> {
     let query = call.query.write("CreateOptions")?;
     let body = call.body(body).await?;
     let media = call.media()?;
@@ -24,7 +23,7 @@ pub(super) async fn create(call: &Call<'_>, at: &At, body: Incoming) -> Result<R
 }
 
 /// `PUT` of an object or a subresource.
-pub(super) async fn update(call: &Call<'_>, at: &At, body: Incoming) -> Result<Response<Body>, Status> {
+pub(super) async fn update(call: &Call<'_>, at: &At, body: &mut Unread) -> Result<Response<Body>, Status> {
     let query = call.query.write("UpdateOptions")?;
     let body = call.body(body).await?;
     let media = call.media()?;
@@ -51,7 +50,7 @@ fn decode(at: &At, media: codec::Media, body: &[u8], mode: FieldValidation) -> R
 }
 
 /// `PATCH` of an object or a subresource.
-pub(super) async fn patch(call: &Call<'_>, at: &At, body: Incoming) -> Result<Response<Body>, Status> {
+pub(super) async fn patch(call: &Call<'_>, at: &At, body: &mut Unread) -> Result<Response<Body>, Status> {
     let query = call.query.write("PatchOptions")?;
     let kind = patch_kind(call.content_type(), call.query.flag("force"))?;
     if kind == PatchKind::Strategic && at.resource.custom.is_some() {

@@ -5,7 +5,7 @@
 
 mod event;
 mod log;
-mod policy;
+pub(crate) mod policy;
 mod trail;
 
 use std::path::PathBuf;

@@ -2,7 +2,7 @@
 
 mod authenticate;
 mod authorize;
-mod jose;
+pub(crate) mod jose;
 mod jwt;
 pub(crate) mod oidc;
 pub(crate) mod rbac;

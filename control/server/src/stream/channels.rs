@@ -23,7 +23,7 @@ const fn protocol(name: &'static str, base64: bool, closes: bool, status: bool) 
     Channels { name, base64, closes, status }
 }
 
-const ALL: &[Channels] = &[
+pub(super) const ALL: &[Channels] = &[
     protocol("", false, false, false),
     protocol("v5.channel.k8s.io", false, true, true),
     protocol("v4.channel.k8s.io", false, false, true),

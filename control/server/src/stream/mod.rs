@@ -9,6 +9,8 @@ mod channels;
 mod client;
 mod exec;
 mod forward;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod limits;
 mod node;
 mod spdy;

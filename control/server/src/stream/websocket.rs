@@ -19,10 +19,14 @@ const LONGEST: usize = 4 * 1024 * 1024;
 /// How long a connection may take to end after its last message.
 const CLOSING: Duration = Duration::from_secs(10);
 
+/// What is taken of clients.
+pub(super) fn config() -> WebSocketConfig {
+    WebSocketConfig::default().max_message_size(Some(LONGEST)).max_frame_size(Some(LONGEST))
+}
+
 /// A connection that has become a WebSocket.
 pub(super) async fn open<T: AsyncRead + AsyncWrite + Unpin>(io: T) -> WebSocketStream<T> {
-    let config = WebSocketConfig::default().max_message_size(Some(LONGEST)).max_frame_size(Some(LONGEST));
-    WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await
+    WebSocketStream::from_raw_socket(io, Role::Server, Some(config())).await
 }
 
 /// The message with which the server ends.

@@ -69,7 +69,7 @@ async fn collect(body: &mut Incoming, limit: usize) -> Result<Bytes, BodyError> 
 /// may not see what it was answered.
 pub(crate) async fn discard(mut body: Incoming) {
     const MOST: usize = 256 * 1024;
-    const WITHIN: Duration = Duration::from_secs(1);
+    const WITHIN: Duration = Duration::from_secs(5);
     // Of who sends on, the rest is lost as it would have been.
     let _ = tokio::time::timeout(WITHIN, drain(&mut body, MOST)).await;
 }

@@ -125,6 +125,20 @@ impl Chunks {
     }
 }
 
+/// A stream of these parts, each with its kind: well-formed, whatever they say.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn framed<'a>(parts: impl Iterator<Item = (&'a u8, &'a [u8])>) -> Vec<u8> {
+    let (mut chunks, mut stream) = (Image::default().chunks(), Vec::new());
+    for (kind, content) in parts {
+        let mut content = content.to_vec();
+        if *kind == TRAILER {
+            content.extend_from_slice(&chunks.whole.clone().finalize().to_le_bytes());
+        }
+        stream.extend_from_slice(&chunks.frame(*kind, &content));
+    }
+    stream
+}
+
 impl Iterator for Chunks {
     type Item = Bytes;
 

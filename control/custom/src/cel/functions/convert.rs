@@ -2,10 +2,12 @@
 
 use std::rc::Rc;
 
+use pal_resources::duration;
+
 use super::super::meter::{Fail, Meter};
 use super::super::value::{Text, V};
 use super::{Outcome, int};
-use crate::{duration, number};
+use crate::number;
 
 pub(super) fn call<'a>(name: &str, args: &[V<'a>], meter: &mut Meter) -> Option<Outcome<'a>> {
     Some(match (name, args) {

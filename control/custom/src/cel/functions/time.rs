@@ -2,11 +2,11 @@
 
 use jiff::Timestamp;
 use jiff::tz::{Offset, TimeZone};
+use pal_resources::duration;
 
 use super::super::meter::{Fail, Meter};
 use super::super::value::V;
 use super::Outcome;
-use crate::duration;
 
 pub(super) fn call<'a>(name: &str, args: &[V<'a>], _: &mut Meter) -> Option<Outcome<'a>> {
     Some(match (name, args) {
@@ -17,7 +17,7 @@ pub(super) fn call<'a>(name: &str, args: &[V<'a>], _: &mut Meter) -> Option<Outc
         ("timestamp", [V::Int(seconds)]) => {
             Timestamp::from_second(*seconds).map(V::Time).map_err(|_| Fail::error("timestamp overflow"))
         }
-        ("duration", [V::Text(text)]) => duration::parse_go(text)
+        ("duration", [V::Text(text)]) => duration::parse(text)
             .map(V::Duration)
             .ok_or_else(|| Fail::error(format!("time: invalid duration {:?}", &**text))),
         ("duration", [V::Int(nanoseconds)]) => Ok(V::Duration(*nanoseconds)),

@@ -4,12 +4,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use http::{Response, StatusCode};
-use hyper::body::Incoming;
 use pal_resources::{Reason, Status};
 use pal_store::{Member, Membership, Standing, StoreError};
 use tokio::net::TcpStream;
 
-use super::super::{Call, reply};
+use super::super::{Call, Unread, reply};
 use super::refused;
 use crate::Body;
 use crate::auth::MASTERS;
@@ -19,7 +18,7 @@ use crate::join::{Admission, Application, MemberRecord, host_and_port};
 const ANSWER_LIMIT: Duration = Duration::from_secs(3);
 
 /// `POST /cluster/servers`
-pub(super) async fn admit(call: &Call<'_>, from: SocketAddr, body: Incoming) -> Result<Response<Body>, Status> {
+pub(super) async fn admit(call: &Call<'_>, from: SocketAddr, body: &mut Unread) -> Result<Response<Body>, Status> {
     by_token_of_a_server(call)?;
     let body = call.body(body).await?;
     let application: Application = serde_json::from_slice(&body)

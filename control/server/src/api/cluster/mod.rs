@@ -7,13 +7,12 @@ mod snapshot;
 use std::net::SocketAddr;
 
 use http::{Method, Response};
-use hyper::body::Incoming;
 use pal_registry::store_failure;
 use pal_resources::{Reason, Status};
 use pal_store::{Store, StoreError};
 use serde_json::{Value, json};
 
-use super::{Call, method_not_allowed, nodes};
+use super::{Call, Unread, method_not_allowed, nodes, taken};
 use crate::auth::User;
 use crate::{Body, pki};
 
@@ -30,7 +29,7 @@ pub(super) async fn answer(
     call: &Call<'_>,
     from: SocketAddr,
     path: &str,
-    body: Incoming,
+    body: &mut Unread,
 ) -> Result<Response<Body>, Status> {
     let segments: Vec<&str> = path.trim_matches('/').split('/').skip(1).collect();
     let method = &call.parts.method;
@@ -39,7 +38,7 @@ pub(super) async fn answer(
         ["servers"] if method == Method::POST => admission::admit(call, from, body).await,
         ["servers", name] if method == Method::DELETE => members::remove(call, name).await,
         ["servers", name, "lead"] if method == Method::POST => members::lead(call, name).await,
-        ["nodes", node, ..] => nodes::relay(call, node, body).await,
+        ["nodes", node, ..] => nodes::relay(call, node, taken(body)?).await,
         ["snapshot"] if method == Method::GET => snapshot::save(call).await,
         ["servers"] | ["servers", _] | ["servers", _, "lead"] | ["snapshot"] => Err(method_not_allowed()),
         _ => Err(Status::unknown_path()),

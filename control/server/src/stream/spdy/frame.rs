@@ -185,6 +185,38 @@ fn flags_and_length(end: bool, length: usize) -> [u8; 4] {
     [u8::from(end), a, b, c]
 }
 
+/// A connection's bytes: however they are cut, they are the same frames.
+#[cfg(feature = "fuzzing")]
+pub fn fuzz(input: &[u8]) {
+    let read = |piece: usize| {
+        let (mut decoder, mut found) = (Decoder::new(), Vec::<Frame>::new());
+        for bytes in input.chunks(piece.max(1)) {
+            decoder.push(bytes);
+            loop {
+                match (decoder.take(), found.last_mut()) {
+                    (Ok(None), _) => break,
+                    (Err(why), _) => return (found, Some(why)),
+                    // Pieces of what the client sent.
+                    (
+                        Ok(Some(Frame::Data { stream, end, data })),
+                        Some(Frame::Data { stream: s, end: e @ false, data: d }),
+                    ) if stream == *s => {
+                        (*e, *d) = (end, [&**d, &*data].concat().into());
+                    }
+                    (Ok(Some(frame)), _) => found.push(frame),
+                }
+            }
+        }
+        (found, None)
+    };
+    let (whole, pieces) = (read(input.len()), read(1));
+    assert_eq!(whole, pieces, "cut otherwise, it is something else");
+    let mut encoder = Encoder::new();
+    for frame in &whole.0 {
+        assert!(encoder.encode(frame).is_ok(), "a frame that was read can be written");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,5 +7,7 @@ mod frame;
 mod headers;
 mod session;
 
+#[cfg(feature = "fuzzing")]
+pub use frame::fuzz;
 pub(crate) use headers::Headers;
 pub(crate) use session::{OPENING, Outgoing, Session, Stream, start};
