@@ -4,13 +4,15 @@
 //! What the driver itself writes is taken in at once, so that the next look at a key sees it; the watch then tells it
 //! again, and is not listened to.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use pal_registry::custom::Definitions;
 use pal_registry::{Made, Object};
 use pal_resources::{ResourceRef, ResourceVersion, resource};
 
+use super::contents::Contents;
 use super::known::{Known, Uid, Whole};
 use crate::action::{OwnerId, ResourceId, Target};
 use crate::garbage::{self, Item, Owner, Presence};
@@ -45,11 +47,11 @@ pub(super) struct Cache {
     by_uid: HashMap<Uid, (usize, Object)>,
     /// By the uid of an owner.
     dependents: HashMap<String, HashSet<Address>>,
-    /// Objects that nobody controls, by resource and namespace.
-    free: HashMap<(usize, String), BTreeSet<Address>>,
+    /// The names of objects that nobody controls, by resource and namespace.
+    free: HashMap<(usize, String), HashSet<Box<str>>>,
     /// Pods by the node to which they are bound.
     on_node: HashMap<String, HashSet<Place>>,
-    content: HashMap<String, BTreeMap<usize, Content>>,
+    contents: Contents,
     /// Up to which version each resource's watch has told its changes.
     told: Vec<ResourceVersion>,
     /// Own deletions that the watch has not told yet.
@@ -182,21 +184,27 @@ impl Cache {
     }
 
     fn insert(&mut self, address: Address, object: &Object) -> Option<Change> {
-        let known = self.get(&address);
-        let is_known = known.is_some();
-        if known.is_some_and(|known| object.version() <= known.version()) {
-            return None;
-        }
-        let after = Known::of(&self.resources[address.0], object, &self.made);
-        let before = if is_known { self.remove(address.clone()).and_then(|change| change.before) } else { None };
-        self.link(&address, &after);
         let (resource, (namespace, name)) = &address;
         let homes = self.objects.get_mut(*resource)?;
         let home = match homes.get_mut(namespace) {
             Some(home) => home,
             None => homes.entry(namespace.clone()).or_default(),
         };
-        home.insert(name.as_str().into(), after.clone());
+        // Most are new, and very many may be there: one look for the place.
+        let (before, after) = match home.entry(name.as_str().into()) {
+            Entry::Occupied(known) if object.version() <= known.get().version() => return None,
+            Entry::Occupied(mut known) => {
+                let after = Known::of(&self.resources[*resource], object, &self.made);
+                (Some(known.insert(after.clone())), after)
+            }
+            Entry::Vacant(place) => {
+                (None, place.insert(Known::of(&self.resources[*resource], object, &self.made)).clone())
+            }
+        };
+        if let Some(before) = &before {
+            self.unlink(&address, before);
+        }
+        self.link(&address, &after);
         Some(Change { address, before, after: Some(after) })
     }
 
@@ -221,20 +229,13 @@ impl Cache {
         if !known.owners().iter().any(|owner| owner.controller)
             && matches!(known.whole, Whole::Pod(_) | Whole::ReplicaSet(_) | Whole::Revision(_))
         {
-            self.free.entry((address.0, namespace.clone())).or_default().insert(address.clone());
+            self.free.entry((address.0, namespace.clone())).or_default().insert(address.1.1.as_str().into());
         }
         if let Some(node) = known.whole.node() {
             self.on_node.entry(node.to_owned()).or_default().insert(address.1.clone());
         }
         if !namespace.is_empty() {
-            if !self.content.contains_key(namespace) {
-                self.content.insert(namespace.clone(), BTreeMap::new());
-            }
-            let content = self.content.get_mut(namespace).map(|content| content.entry(address.0).or_default());
-            if let Some(content) = content {
-                content.all += 1;
-                content.staying += usize::from(!known.is_deleting());
-            }
+            self.contents.add(namespace, address.0, known.is_deleting());
         }
     }
 
@@ -251,7 +252,7 @@ impl Cache {
         let namespace = &address.1.0;
         let place = (address.0, namespace.clone());
         if let Some(set) = self.free.get_mut(&place) {
-            set.remove(address);
+            set.remove(address.1.1.as_str());
             if set.is_empty() {
                 self.free.remove(&place);
             }
@@ -264,18 +265,7 @@ impl Cache {
                 self.on_node.remove(node);
             }
         }
-        if let Some(content) = self.content.get_mut(namespace)
-            && let Some(of) = content.get_mut(&address.0)
-        {
-            of.all = of.all.saturating_sub(1);
-            of.staying = of.staying.saturating_sub(usize::from(!known.is_deleting()));
-            if of.all == 0 {
-                content.remove(&address.0);
-            }
-            if content.is_empty() {
-                self.content.remove(namespace);
-            }
-        }
+        self.contents.remove(namespace, address.0, known.is_deleting());
     }
 
     /// The id of the resource at a position.
@@ -349,8 +339,9 @@ impl Cache {
 
     /// What nobody controls, of one resource in a namespace.
     pub(super) fn free(&self, resource: usize, namespace: &str) -> impl Iterator<Item = &Known> {
-        let addresses = self.free.get(&(resource, namespace.to_owned())).into_iter().flatten();
-        addresses.filter_map(|address| self.get(address))
+        let names = self.free.get(&(resource, namespace.to_owned())).into_iter().flatten();
+        let home = self.objects.get(resource).and_then(|homes| homes.get(namespace));
+        names.filter_map(move |name| home?.get(name))
     }
 
     /// What names that uid as an owner, each with the position of its resource.
@@ -371,8 +362,7 @@ impl Cache {
 
     /// What is in a namespace.
     pub(super) fn content(&self, namespace: &str) -> BTreeMap<ResourceId, Content> {
-        let content = self.content.get(namespace).into_iter().flatten();
-        content.map(|(position, content)| (self.ids[*position].clone(), *content)).collect()
+        self.contents.of(namespace).map(|(position, content)| (self.ids[position].clone(), content)).collect()
     }
 
     /// What is known of an owner.

@@ -5,6 +5,7 @@
 //! out the writes; what was written is in its cache before the same key is looked at again.
 
 mod cache;
+mod contents;
 mod customs;
 mod events;
 mod execute;

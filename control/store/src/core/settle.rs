@@ -86,6 +86,10 @@ impl<D: Disk> Core<D> {
         self.reads.note(ready.take_read_states());
         self.apply(ready.take_committed_entries())?;
         let entries = ready.take_entries();
+        if !entries.is_empty() {
+            // Whose write a quorum holds need not wait until the next ones are on this disk too.
+            self.publish();
+        }
         let hard_state = self.node.store().hard_state.clone();
         if ready.must_sync() {
             self.append(&hard_state, &entries)?;

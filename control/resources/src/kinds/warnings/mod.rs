@@ -119,10 +119,10 @@ fn expressions(path: &str, list: &Value, found: &mut Vec<String>) {
 }
 
 /// An amount of bytes that is no whole number.
-fn fraction(path: &str, amounts: &Value, name: &str, found: &mut Vec<String>) {
+fn fraction(path: impl Fn() -> String, amounts: &Value, name: &str, found: &mut Vec<String>) {
     let Some(text) = amounts[name].as_str() else { return };
     if text.parse::<Quantity>().is_ok_and(|amount| !amount.is_whole()) {
-        found.push(format!("{path}[{name}]: fractional byte value {text:?} is invalid, must be an integer"));
+        found.push(format!("{}[{name}]: fractional byte value {text:?} is invalid, must be an integer", path()));
     }
 }
 
@@ -189,7 +189,7 @@ fn class_annotation(object: &Value, found: &mut Vec<String>) {
 
 fn claim_spec(path: &str, spec: &Value, found: &mut Vec<String>) {
     for part in ["requests", "limits"] {
-        fraction(&format!("{path}.resources.{part}"), &spec["resources"][part], "storage", found);
+        fraction(|| format!("{path}.resources.{part}"), &spec["resources"][part], "storage", found);
     }
 }
 
@@ -207,5 +207,5 @@ fn volume(object: &Value, found: &mut Vec<String>) {
                 .to_owned(),
         );
     }
-    pod::plugins("spec", spec, found);
+    pod::plugins(|| "spec".to_owned(), spec, found);
 }

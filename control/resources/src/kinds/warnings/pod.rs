@@ -29,20 +29,25 @@ const PLUGINS: [(&str, &str); 9] = [
     ("rbd", "deprecated in v1.28, non-functional in v1.31+"),
 ];
 
+const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
+const PREFERRED: &str = "preferredDuringSchedulingIgnoredDuringExecution";
+
 const SECCOMP: &str = "non-functional in v1.27+; use the \"seccompProfile\" field instead";
 
 /// Of a volume, by its kind.
-pub(super) fn plugins(path: &str, volume: &Value, found: &mut Vec<String>) {
+pub(super) fn plugins(path: impl Fn() -> String, volume: &Value, found: &mut Vec<String>) {
     for (name, message) in PLUGINS {
-        if volume.get(name).is_some() {
+        // Few fields are set: to compare them all is less than to look each name up.
+        if volume.as_object().is_some_and(|volume| volume.keys().any(|field| field == name)) {
             // Its path is spelled as in Kubernetes' own types.
             let name = if name == "storageos" { "storageOS" } else { name };
-            found.push(format!("{path}.{name}: {message}"));
+            found.push(format!("{}.{name}: {message}", path()));
         }
     }
 }
 
-/// Warns of a pod, or of a template at the path.
+/// Warns of a pod, or of a template at the path. Every pod that is created comes by here, nearly always for nothing: paths are
+/// put together only for what is found.
 pub(super) fn warn(path: &str, pod: &Value, found: &mut Vec<String>) {
     let inside = |field: &str| if path.is_empty() { field.to_owned() } else { format!("{path}.{field}") };
     let spec = &pod["spec"];
@@ -52,7 +57,9 @@ pub(super) fn warn(path: &str, pod: &Value, found: &mut Vec<String>) {
             found.push(format!("{}: {message}", at(&format!("nodeSelector[{label}]"))));
         }
     }
-    node_affinity(&at("affinity.nodeAffinity"), &spec["affinity"]["nodeAffinity"], found);
+    if !spec["affinity"].is_null() {
+        node_affinity(&at("affinity.nodeAffinity"), &spec["affinity"]["nodeAffinity"], found);
+    }
     for (i, constraint) in items(&spec["topologySpreadConstraints"]) {
         let path = at(&format!("topologySpreadConstraints[{i}]"));
         let key = constraint["topologyKey"].as_str().unwrap_or_default();
@@ -61,65 +68,92 @@ pub(super) fn warn(path: &str, pod: &Value, found: &mut Vec<String>) {
         }
         no_selector(&path, constraint, found);
     }
-    let annotations = &pod["metadata"]["annotations"];
-    let annotated = |name: &str| annotations.get(name).is_some();
+    let annotations = pod["metadata"]["annotations"].as_object().filter(|annotations| !annotations.is_empty());
+    let annotated = |name: &str| annotations.is_some_and(|annotations| annotations.contains_key(name));
     for (name, message) in ANNOTATIONS {
         if annotated(name) {
             found.push(format!("{}: {message}", inside(&format!("metadata.annotations[{name}]"))));
         }
     }
     for (i, volume) in items(&spec["volumes"]) {
-        plugins(&at(&format!("volumes[{i}]")), volume, found);
+        plugins(|| at(&format!("volumes[{i}]")), volume, found);
     }
-    repeated(&at("hostAliases"), &spec["hostAliases"], "ip", found);
-    repeated(&at("imagePullSecrets"), &spec["imagePullSecrets"], "name", found);
+    repeated(|| at("hostAliases"), &spec["hostAliases"], "ip", found);
+    repeated(|| at("imagePullSecrets"), &spec["imagePullSecrets"], "name", found);
     for (i, secret) in items(&spec["imagePullSecrets"]) {
         if secret["name"].as_str().unwrap_or_default().is_empty() {
             found.push(format!("{}: invalid empty name \"\"", at(&format!("imagePullSecrets[{i}].name"))));
         }
     }
-    for name in ["memory", "ephemeral-storage"] {
-        fraction(&at("overhead"), &spec["overhead"], name, found);
-    }
-    let unset = |holder: &Value, field: &str| holder["securityContext"][field].is_null();
-    if unset(spec, "seccompProfile") && annotated("seccomp.security.alpha.kubernetes.io/pod") {
+    bytes(|| at("overhead"), &spec["overhead"], found);
+    if annotated("seccomp.security.alpha.kubernetes.io/pod") && unset(spec, "seccompProfile") {
         let name = "metadata.annotations[seccomp.security.alpha.kubernetes.io/pod]";
         found.push(format!("{}: {SECCOMP}", inside(name)));
     }
-    for (place, container) in containers(spec) {
-        let name = container["name"].as_str().unwrap_or_default();
-        let seccomp = format!("container.seccomp.security.alpha.kubernetes.io/{name}");
-        if unset(container, "seccompProfile") && annotated(&seccomp) {
-            found.push(format!("{}: {SECCOMP}", inside(&format!("metadata.annotations[{seccomp}]"))));
+    for (list, i, container) in containers(spec) {
+        if annotations.is_some() {
+            container_annotations(path, &annotated, spec, container, found);
         }
-        let apparmor = format!("container.apparmor.security.beta.kubernetes.io/{name}");
-        let without = unset(spec, "appArmorProfile") && unset(container, "appArmorProfile");
-        if !path.is_empty() && without && annotated(&apparmor) {
-            let place = inside(&format!("metadata.annotations[{apparmor}]"));
-            found.push(format!("{place}: deprecated since v1.30; use the \"appArmorProfile\" field instead"));
+        let resources = &container["resources"];
+        for part in ["limits", "requests"] {
+            bytes(|| at(&format!("{list}[{i}].resources.{part}")), &resources[part], found);
         }
-        for resource in ["memory", "ephemeral-storage"] {
-            for part in ["limits", "requests"] {
-                let path = at(&format!("{place}.resources.{part}"));
-                fraction(&path, &container["resources"][part], resource, found);
-            }
-        }
-        variables(&at(&place), container, found);
+        variables(|| at(&format!("{list}[{i}]")), container, found);
     }
-    ports(&at(""), spec, found);
+    ports(|| at(""), spec, found);
     if spec["terminationGracePeriodSeconds"].as_i64().is_some_and(|seconds| seconds < 0) {
         let path = at("terminationGracePeriodSeconds");
         found.push(format!("{path}: must be >= 0; negative values are invalid and will be treated as 1"));
     }
+    if !spec["affinity"].is_null() {
+        pod_affinity(&at("affinity"), &spec["affinity"], found);
+    }
+}
+
+fn unset(holder: &Value, field: &str) -> bool {
+    holder["securityContext"][field].is_null()
+}
+
+/// Annotations for a container that fields have taken the place of.
+fn container_annotations(
+    path: &str,
+    annotated: &impl Fn(&str) -> bool,
+    spec: &Value,
+    container: &Value,
+    found: &mut Vec<String>,
+) {
+    let dot = if path.is_empty() { "" } else { "." };
+    let name = container["name"].as_str().unwrap_or_default();
+    let seccomp = format!("container.seccomp.security.alpha.kubernetes.io/{name}");
+    if unset(container, "seccompProfile") && annotated(&seccomp) {
+        found.push(format!("{path}{dot}metadata.annotations[{seccomp}]: {SECCOMP}"));
+    }
+    let apparmor = format!("container.apparmor.security.beta.kubernetes.io/{name}");
+    let without = unset(spec, "appArmorProfile") && unset(container, "appArmorProfile");
+    if !path.is_empty() && without && annotated(&apparmor) {
+        let place = format!("{path}.metadata.annotations[{apparmor}]");
+        found.push(format!("{place}: deprecated since v1.30; use the \"appArmorProfile\" field instead"));
+    }
+}
+
+/// Amounts that are counted in bytes.
+fn bytes(path: impl Fn() -> String, amounts: &Value, found: &mut Vec<String>) {
+    if amounts.is_null() {
+        return;
+    }
+    for name in ["memory", "ephemeral-storage"] {
+        fraction(&path, amounts, name, found);
+    }
+}
+
+fn pod_affinity(path: &str, affinity: &Value, found: &mut Vec<String>) {
     for side in ["podAffinity", "podAntiAffinity"] {
-        let (path, affinity) = (at(&format!("affinity.{side}")), &spec["affinity"][side]);
-        let (required, preferred) =
-            ("requiredDuringSchedulingIgnoredDuringExecution", "preferredDuringSchedulingIgnoredDuringExecution");
-        for (i, term) in items(&affinity[required]) {
-            no_selector(&format!("{path}.{required}[{i}]"), term, found);
+        let (path, affinity) = (format!("{path}.{side}"), &affinity[side]);
+        for (i, term) in items(&affinity[REQUIRED]) {
+            no_selector(&format!("{path}.{REQUIRED}[{i}]"), term, found);
         }
-        for (i, term) in items(&affinity[preferred]) {
-            no_selector(&format!("{path}.{preferred}[{i}].podAffinityTerm"), &term["podAffinityTerm"], found);
+        for (i, term) in items(&affinity[PREFERRED]) {
+            no_selector(&format!("{path}.{PREFERRED}[{i}].podAffinityTerm"), &term["podAffinityTerm"], found);
         }
     }
 }
@@ -131,38 +165,36 @@ fn no_selector(path: &str, term: &Value, found: &mut Vec<String>) {
 }
 
 fn node_affinity(path: &str, affinity: &Value, found: &mut Vec<String>) {
-    let required = "requiredDuringSchedulingIgnoredDuringExecution";
-    for (i, term) in items(&affinity[required]["nodeSelectorTerms"]) {
-        let path = format!("{path}.{required}.nodeSelectorTerms[{i}].matchExpressions");
+    for (i, term) in items(&affinity[REQUIRED]["nodeSelectorTerms"]) {
+        let path = format!("{path}.{REQUIRED}.nodeSelectorTerms[{i}].matchExpressions");
         expressions(&path, &term["matchExpressions"], found);
     }
-    let preferred = "preferredDuringSchedulingIgnoredDuringExecution";
-    for (i, term) in items(&affinity[preferred]) {
-        let path = format!("{path}.{preferred}[{i}].preference.matchExpressions");
+    for (i, term) in items(&affinity[PREFERRED]) {
+        let path = format!("{path}.{PREFERRED}[{i}].preference.matchExpressions");
         expressions(&path, &term["preference"]["matchExpressions"], found);
     }
 }
 
 /// Items of a list with a value that an earlier one has.
-fn repeated(path: &str, list: &Value, field: &str, found: &mut Vec<String>) {
+fn repeated(path: impl Fn() -> String, list: &Value, field: &str, found: &mut Vec<String>) {
     let mut seen = BTreeSet::new();
     for (i, item) in items(list) {
         let value = item[field].as_str().unwrap_or_default();
         if !seen.insert(value) {
-            found.push(format!("{path}[{i}].{field}: duplicate {field} {value:?}"));
+            found.push(format!("{}[{i}].{field}: duplicate {field} {value:?}", path()));
         }
     }
 }
 
-/// All containers with their places: those that run first, first.
-fn containers(spec: &Value) -> impl Iterator<Item = (String, &Value)> {
+/// All containers with their list and place in it: those that run first, first.
+fn containers(spec: &Value) -> impl Iterator<Item = (&'static str, usize, &Value)> {
     ["initContainers", "containers", "ephemeralContainers"]
         .into_iter()
-        .flat_map(move |list| items(&spec[list]).map(move |(i, container)| (format!("{list}[{i}]"), container)))
+        .flat_map(move |list| items(&spec[list]).map(move |(i, container)| (list, i, container)))
 }
 
 /// Variables that hide earlier ones of their name without building on them.
-fn variables(path: &str, container: &Value, found: &mut Vec<String>) {
+fn variables(path: impl Fn() -> String, container: &Value, found: &mut Vec<String>) {
     let mut seen = BTreeSet::new();
     for (i, variable) in items(&container["env"]) {
         let name = variable["name"].as_str().unwrap_or_default();
@@ -172,7 +204,8 @@ fn variables(path: &str, container: &Value, found: &mut Vec<String>) {
         let (value, own) = (variable["value"].as_str().unwrap_or_default(), format!("$({name})"));
         if !variable["valueFrom"].is_null() || value == own || !value.contains(&own) {
             found.push(format!(
-                "{path}.env[{i}]: hides previous definition of {name:?}, which may be dropped when using apply"
+                "{}.env[{i}]: hides previous definition of {name:?}, which may be dropped when using apply",
+                path()
             ));
         }
     }
@@ -182,11 +215,11 @@ fn variables(path: &str, container: &Value, found: &mut Vec<String>) {
 type Place<'a> = (String, i64, &'a str);
 
 /// Ports of all containers that are said twice. The prefix ends with a dot.
-fn ports(prefix: &str, spec: &Value, found: &mut Vec<String>) {
+fn ports(prefix: impl Fn() -> String, spec: &Value, found: &mut Vec<String>) {
     let mut all: BTreeMap<(i64, &str), Vec<Place<'_>>> = BTreeMap::new();
-    for (place, container) in containers(spec) {
+    for (list, at, container) in containers(spec) {
         for (i, port) in items(&container["ports"]) {
-            let place = format!("{prefix}{place}.ports[{i}]");
+            let place = format!("{}{list}[{at}].ports[{i}]", prefix());
             let protocol = port["protocol"].as_str().unwrap_or_default();
             let (host_port, host) =
                 (port["hostPort"].as_i64().unwrap_or(0), port["hostIP"].as_str().unwrap_or_default());
