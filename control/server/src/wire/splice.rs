@@ -22,7 +22,7 @@ pub(crate) enum Size {
 pub(crate) struct Spliced<I> {
     head: Option<Bytes>,
     pieces: I,
-    /// A piece that was too large to be copied to what came before it.
+    /// A piece for which there was no room behind what came before it.
     held: Option<Bytes>,
     first: bool,
     tail: Option<Bytes>,
@@ -57,13 +57,13 @@ impl<I: Iterator<Item = Bytes>> Spliced<I> {
     }
 
     fn fill(&mut self) -> Option<Bytes> {
-        if let Some(held) = self.held.take() {
-            return Some(held);
-        }
+        let held = match self.held.take() {
+            Some(held) if held.len() >= FRAME => return Some(held),
+            held => held,
+        };
         let mut frame = BytesMut::with_capacity(self.capacity());
-        if let Some(head) = self.head.take() {
-            frame.extend_from_slice(&head);
-        }
+        let first = self.head.take().into_iter().chain(held);
+        first.for_each(|bytes| frame.extend_from_slice(&bytes));
         while frame.len() < FRAME {
             let Some(piece) = self.pieces.next() else {
                 if let Some(tail) = self.tail.take() {
@@ -74,7 +74,8 @@ impl<I: Iterator<Item = Bytes>> Spliced<I> {
             if !std::mem::take(&mut self.first) {
                 frame.extend_from_slice(b",");
             }
-            if piece.len() >= FRAME {
+            // A frame that grew would be copied once more.
+            if frame.len() + piece.len() > FRAME {
                 self.held = Some(piece);
                 break;
             }
