@@ -151,3 +151,53 @@ async fn validating_policies_refuse_and_warn() {
     );
     cluster.stop().await;
 }
+
+#[tokio::test]
+async fn validating_policies_judge_deletes_scales_and_connections() {
+    let Some((cluster, kubectl)) = cluster().await else { return };
+    let policy = |name: &str, resource: &str, part: &str, operation: &str, expression: &str, message: &str| {
+        let spec = format!("  validations:\n  - {{expression: \"{expression}\", messageExpression: \"{message}\"}}");
+        let manifest =
+            bound("ValidatingAdmissionPolicy", name, resource, &spec, "  validationActions: [Deny, Warn, Audit]");
+        let plural = resource.rsplit('/').next().unwrap_or_default();
+        manifest
+            .replace("[CREATE, UPDATE]", &format!("[{operation}]"))
+            .replace(&format!("[\"{plural}\"]"), &format!("[\"{plural}{part}\"]"))
+    };
+    let bot = "authorizer.serviceAccount('default', 'default').group('').resource('configmaps').check('get')";
+    let kept = format!(
+        "object != null || !has(oldObject.metadata.labels) || {bot}.allowed() || !{}.allowed()",
+        "authorizer.requestResource.check('purge')"
+    );
+    for manifest in [
+        policy("kept", "configmaps", "", "DELETE", &kept, "oldObject.metadata.name + ' is kept'"),
+        policy(
+            "few",
+            "apps/deployments",
+            "/scale",
+            "UPDATE",
+            "object.spec.replicas < 3 || request.kind.kind != 'Scale'",
+            "'too many: ' + string(object.spec.replicas)",
+        ),
+        policy("closed", "pods", "/exec", "CONNECT", "object.command[0] != 'sh'", "'no shells in ' + request.name"),
+        config("a", "").replace("{name: a}", "{name: a, labels: {keep: me}}"),
+        config("b", ""),
+        DEPLOYMENT.to_owned(),
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec: {containers: [{name: web, image: web}]}\n".to_owned(),
+    ] {
+        kubectl.with_manifest("apply", &manifest).await;
+    }
+    let refused = async |words: &[&str], part: &str| {
+        has(&kubectl.words(words, "").await.refused(), &[part, "denied request"]);
+    };
+    refused(&["delete", "configmap", "a"], "a is kept").await;
+    refused(&["delete", "configmaps", "-l", "keep"], "a is kept").await;
+    kubectl.ok("delete configmap b").await;
+    kubectl.ok("label configmap a keep-").await;
+    kubectl.ok("delete configmap a").await;
+    refused(&["scale", "deployment", "web", "--replicas=5"], "too many: 5").await;
+    kubectl.ok("scale deployment web --replicas=2").await;
+    refused(&["exec", "web", "--", "sh"], "no shells in web").await;
+    has(&kubectl.words(&["exec", "web", "--", "ls"], "").await.refused(), &["host"]);
+    cluster.stop().await;
+}

@@ -1,5 +1,6 @@
 //! JSON patch.
 
+use json_patch::jsonptr::Pointer;
 use json_patch::{Patch, PatchErrorKind, PatchOperation};
 use serde_json::Value;
 
@@ -25,7 +26,7 @@ pub fn json_patch(target: &Value, patch: &Value) -> Result<Value, PatchError> {
     let patch: Patch = serde_json::from_value(patch.clone())
         .map_err(|error| PatchError::Malformed(format!("error decoding patch: {error}")))?;
     let mut patched = target.clone();
-    let mut bounds = Bounds { copied: 0, depth: depth(&patched), looks: 0 };
+    let mut bounds = Bounds { copied: 0, depth: depth(&patched), looks: 0, shifted: 0 };
     for operation in &patch.0 {
         bounds.check(operation, &patched)?;
         // The target is not used after a failure, so there is nothing to undo.
@@ -41,6 +42,8 @@ const MAX_COPIED: usize = 3 << 20;
 const MAX_DEPTH: usize = 200;
 /// Looking takes time in proportion to the value: no patch that means well needs it that often.
 const MAX_LOOKS: usize = 100;
+/// How many items of lists make room for others, or close up behind them, with all operations together.
+const MAX_SHIFTED: usize = 50_000_000;
 
 /// What the operations may grow the value to: a short patch can copy and move it into a huge or very deep one.
 struct Bounds {
@@ -49,6 +52,8 @@ struct Bounds {
     depth: usize,
     /// How often all of the value was looked at.
     looks: usize,
+    /// How many items were shifted in their lists, at most.
+    shifted: usize,
 }
 
 impl Bounds {
@@ -63,6 +68,12 @@ impl Bounds {
                 )));
             }
         }
+        self.shifted += shifted(operation, value);
+        if self.shifted > MAX_SHIFTED {
+            return Err(PatchError::Unfit(format!(
+                "Unable to complete the patch, its operations shift more than {MAX_SHIFTED} items of lists"
+            )));
+        }
         self.depth = depth_after(operation, self.depth);
         if self.depth > MAX_DEPTH {
             // The bound is only a bound; the truth takes a look at all of the value, so not each time.
@@ -73,6 +84,21 @@ impl Bounds {
             }
         }
         Ok(())
+    }
+}
+
+/// How many items are behind those that the operation puts into lists or takes out, at most.
+fn shifted(operation: &PatchOperation, value: &Value) -> usize {
+    let behind = |pointer: &Pointer| match pointer.split_back() {
+        Some((list, item)) if item.encoded() != "-" => {
+            list.resolve(value).ok().and_then(Value::as_array).map_or(0, Vec::len)
+        }
+        _ => 0,
+    };
+    match operation {
+        PatchOperation::Add(_) | PatchOperation::Copy(_) | PatchOperation::Remove(_) => behind(operation.path()),
+        PatchOperation::Move(step) => behind(operation.path()) + behind(&step.from),
+        PatchOperation::Replace(_) | PatchOperation::Test(_) => 0,
     }
 }
 
@@ -206,6 +232,22 @@ mod tests {
             ],
             "exceeded max depth",
         );
+    }
+
+    #[test]
+    fn patches_that_move_long_lists_about_are_refused() {
+        let list = json!({"a": vec![0; 50_000], "b": 1});
+        let check = |step: Value, refused: bool| {
+            let outcome = json_patch(&list, &Value::Array(vec![step.clone(); 2_000]));
+            let found = outcome.as_ref().is_err_and(|error| error.to_string().contains("shift more than"));
+            assert_eq!(found, refused, "{step}: {:?}", outcome.err());
+        };
+        check(json!({"op": "add", "path": "/a/0", "value": 1}), true);
+        check(json!({"op": "remove", "path": "/a/0"}), true);
+        check(json!({"op": "move", "from": "/a/0", "path": "/a/1"}), true);
+        check(json!({"op": "copy", "from": "/b", "path": "/a/0"}), true);
+        check(json!({"op": "add", "path": "/a/-", "value": 1}), false);
+        check(json!({"op": "replace", "path": "/a/0", "value": 1}), false);
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub(crate) struct Scene<'a> {
     pub resource: &'a Resource,
     pub subresource: Option<&'a str>,
     pub namespace: Option<&'a str>,
+    /// The name of what somebody wants to connect to; nothing is written then.
+    pub connects: Option<&'a str>,
 }
 
 impl Scene<'_> {

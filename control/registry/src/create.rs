@@ -96,7 +96,7 @@ impl Registry {
         admit(resource, &mut body, options)?;
         restrict::check(&options.actor, resource, None, &body)?;
         let snapshot = self.shared.store.applied();
-        let scene = Scene { snapshot: &snapshot, resource, subresource: None, namespace };
+        let scene = Scene { snapshot: &snapshot, resource, subresource: None, namespace, connects: None };
         scene.fill(&mut body)?;
         self.mutate(&scene, None, &mut body, options)?;
         let env = self.env();

@@ -4,8 +4,9 @@ use futures::StreamExt;
 use pal_resources::{Resource, Status};
 use serde_json::Value;
 
+use crate::admission::Scene;
 use crate::form::Served;
-use crate::options::{DeleteOptions, Deletion, List, ListOptions};
+use crate::options::{DeleteOptions, Deletion, List, ListOptions, WriteOptions};
 use crate::read::find;
 use crate::registry::{ATTEMPTS, Registry, contended};
 use crate::{key, lifecycle};
@@ -46,9 +47,26 @@ impl Registry {
         if unreadable {
             return self.delete_unreadable(resource, namespace, name, options.dry_run).await;
         }
-        let now = self.env().now;
-        self.rewrite(resource, namespace, name, options.dry_run, |old| lifecycle::delete(resource, old, options, now))
-            .await
+        let (now, written) = (self.env().now, options.written());
+        let decide = |old: &Value| {
+            let outcome = lifecycle::delete(resource, old, options, now)?;
+            self.judge_deletion(resource, namespace, old, &written)?;
+            Ok(outcome)
+        };
+        self.rewrite(resource, namespace, name, options.dry_run, decide).await
+    }
+
+    /// What policies refuse of a delete.
+    fn judge_deletion(
+        &self,
+        resource: &Resource,
+        namespace: Option<&str>,
+        old: &Value,
+        options: &WriteOptions,
+    ) -> Result<(), Status> {
+        let snapshot = self.shared.store.applied();
+        let scene = Scene { snapshot: &snapshot, resource, subresource: None, namespace, connects: None };
+        self.judge(&scene, Some(old), &Value::Null, options)
     }
 
     /// What cannot be read has no finalizers to wait for, and must not stay for ever.

@@ -59,8 +59,8 @@ pub use made::Made;
 pub use names::random_uuid;
 pub use object::{Index, Object, Owner};
 pub use options::{
-    Actor, Admission, Binding, DeleteOptions, Deletion, List, ListOptions, Patch, PatchKind, Patched, Preconditions,
-    Propagation, Read, VersionMatch, Warnings, WatchOptions, WriteOptions,
+    Actor, Admission, Authority, Binding, DeleteOptions, Deletion, List, ListOptions, Patch, PatchKind, Patched,
+    Preconditions, Propagation, Read, VersionMatch, Warnings, WatchOptions, WriteOptions,
 };
 #[cfg(feature = "fuzzing")]
 pub use pages::fuzz as fuzz_continue_token;

@@ -1,8 +1,9 @@
 //! What callers say with a request, and what they get back beside the object.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use pal_custom::policy::{Answer, Authorize, Question};
 use pal_resources::codec::FieldValidation;
 use pal_resources::selector::{FieldSelector, LabelSelector};
 use pal_resources::{ResourceVersion, Status, Uid};
@@ -61,22 +62,66 @@ impl std::fmt::Debug for Admission {
     }
 }
 
-/// What the writer of an object is to be warned of, besides being answered. All clones are one list.
+/// What is to be said of a write besides its answer: what its writer is to be warned of, and what the audit log is told.
+/// All clones are one.
 #[derive(Clone, Debug, Default)]
-pub struct Warnings(Arc<Mutex<Vec<String>>>);
+pub struct Warnings(Arc<Mutex<Said>>);
+
+#[derive(Debug, Default)]
+struct Said {
+    warnings: Vec<String>,
+    annotations: BTreeMap<String, String>,
+}
 
 impl Warnings {
+    fn said(&self) -> MutexGuard<'_, Said> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Adds a warning, once however often the write is tried.
     fn add(&self, warning: String) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if !all.contains(&warning) {
-            all.push(warning);
+        let warnings = &mut self.said().warnings;
+        if !warnings.contains(&warning) {
+            warnings.push(warning);
         }
     }
 
-    /// All that was left here.
+    /// All warnings that were left here.
     pub fn take(&self) -> Vec<String> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut self.said().warnings)
+    }
+
+    /// All that was left here for the audit log.
+    pub fn take_annotations(&self) -> BTreeMap<String, String> {
+        std::mem::take(&mut self.said().annotations)
+    }
+}
+
+/// Knows what else it may do who makes a request; without more, everything, as the control plane itself.
+#[derive(Clone, Default)]
+pub struct Authority(Option<Arc<Decide>>);
+
+type Decide = dyn Fn(&Question) -> Answer + Send + Sync;
+
+impl Authority {
+    /// Answers what `decide` answers.
+    pub fn new(decide: impl Fn(&Question) -> Answer + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(decide)))
+    }
+}
+
+impl std::fmt::Debug for Authority {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Authority")
+    }
+}
+
+impl Authorize for Authority {
+    fn decide(&self, question: &Question) -> Answer {
+        match &self.0 {
+            Some(decide) => decide(question),
+            None => Answer { allowed: true, ..Answer::default() },
+        }
     }
 }
 
@@ -88,8 +133,10 @@ pub struct WriteOptions {
     pub field_manager: Option<String>,
     pub actor: Actor,
     pub admission: Option<Admission>,
-    /// Where the write leaves what its writer is to be warned of.
+    /// Where the write leaves what is to be said besides its answer.
     pub warnings: Option<Warnings>,
+    /// What policies of admission ask what the writer may do.
+    pub authority: Authority,
 }
 
 impl WriteOptions {
@@ -108,6 +155,13 @@ impl WriteOptions {
     pub(crate) fn warn(&self, warning: String) {
         if let Some(warnings) = &self.warnings {
             warnings.add(warning);
+        }
+    }
+
+    /// Tells the audit log; what was told under that key before holds.
+    pub(crate) fn annotate(&self, key: String, value: String) {
+        if let Some(warnings) = &self.warnings {
+            warnings.said().annotations.entry(key).or_insert(value);
         }
     }
 
@@ -231,9 +285,24 @@ pub struct DeleteOptions {
     pub preconditions: Preconditions,
     pub dry_run: bool,
     pub actor: Actor,
+    /// Where the delete leaves what is to be said besides its answer.
+    pub warnings: Option<Warnings>,
+    /// What policies of admission ask what the actor may do.
+    pub authority: Authority,
 }
 
 impl DeleteOptions {
+    /// The same, as policies of admission look at it.
+    pub(crate) fn written(&self) -> WriteOptions {
+        WriteOptions {
+            dry_run: self.dry_run,
+            actor: self.actor.clone(),
+            warnings: self.warnings.clone(),
+            authority: self.authority.clone(),
+            ..WriteOptions::default()
+        }
+    }
+
     /// A delete by a part of the control plane.
     pub fn system(component: &str) -> Self {
         Self { actor: Actor::system(component), ..Self::default() }

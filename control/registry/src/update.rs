@@ -104,8 +104,10 @@ impl Registry {
         let tracker = Tracker::new(resource, subresource, options, env.now);
         if subresource == Some("scale") {
             let scaled = self.rewrite_owned(resource, namespace, name, options.dry_run, |old| {
-                let scale = shown_scale(resource, &old.value)?;
-                let outcome = rescale(resource, name, &old.value, &change(&Stored::unowned(scale))?, &env)?;
+                let before = shown_scale(resource, &old.value)?;
+                let after = change(&Stored::unowned(before.clone()))?;
+                let outcome = rescale(resource, name, &old.value, &after, &env)?;
+                self.check(target, &before, &after, options)?;
                 let managed = outcome.kept().map(|new| tracker.updated(old, new, None));
                 Ok(Decision { outcome, managed: managed.unwrap_or_default() })
             });
@@ -138,7 +140,7 @@ impl Registry {
     ) -> Result<(), Status> {
         let Target { resource, subresource, namespace, .. } = target;
         let snapshot = self.shared.store.applied();
-        let scene = Scene { snapshot: &snapshot, resource, subresource, namespace };
+        let scene = Scene { snapshot: &snapshot, resource, subresource, namespace, connects: None };
         scene.check(Some(old), new, options)?;
         self.judge(&scene, Some(old), new, options)
     }
@@ -153,7 +155,7 @@ impl Registry {
     ) -> Result<(), Status> {
         let Target { resource, subresource, namespace, .. } = target;
         let snapshot = self.shared.store.applied();
-        let scene = Scene { snapshot: &snapshot, resource, subresource, namespace };
+        let scene = Scene { snapshot: &snapshot, resource, subresource, namespace, connects: None };
         self.mutate(&scene, Some(old), new, options)
     }
 

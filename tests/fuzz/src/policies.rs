@@ -1,6 +1,6 @@
 //! Policies of admission, and what they make of objects.
 
-use pal_custom::policy::{Attributes, Case, Change, Policy, matches};
+use pal_custom::policy::{Answer, Attributes, Authorize, Case, Change, Policy, Question, matches};
 use pal_patch::apply::{Shape, merge_configuration};
 use serde_json::{Value, json};
 
@@ -9,6 +9,16 @@ use crate::parts;
 
 /// What a change to a small object may make of it.
 const MOST_BYTES: usize = 16 * 1024 * 1024;
+
+/// Lets nobody do anything.
+#[derive(Debug)]
+struct Nobody;
+
+impl Authorize for Nobody {
+    fn decide(&self, question: &Question) -> Answer {
+        Answer { reason: question.verb.clone(), ..Answer::default() }
+    }
+}
 
 /// An expression, an object, and what is between a policy's other lines: JSON of its `spec`. What compiles can be evaluated,
 /// what it comes to can be applied or is refused, and the same comes of it again.
@@ -24,6 +34,7 @@ pub(crate) fn policies(input: &[u8]) {
         {"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": expression}},
         {"patchType": "JSONPatch", "jsonPatch": {"expression": expression}},
     ]);
+    spec["auditAnnotations"] = json!([{"key": "k", "valueExpression": expression}]);
     spec["validations"] = json!([{"expression": expression, "messageExpression": expression}]);
     let policy = Policy::compile(&json!({"metadata": {"name": "p"}, "spec": spec}));
     let request = json!({"operation": "CREATE", "userInfo": {"username": "u", "groups": ["g"]}});
@@ -33,10 +44,11 @@ pub(crate) fn policies(input: &[u8]) {
         request: &request,
         namespace: &Value::Null,
         params: &Value::Null,
+        authorizer: &Nobody,
     };
     let mut consideration = policy.consider(&case);
     let _ = consideration.applies();
-    let _ = consideration.denials();
+    let _ = (consideration.denials(), consideration.annotations());
     for index in 0..policy.mutations() {
         let change = consideration.change(index);
         assert_eq!(policy.consider(&case).change(index).is_ok(), change.is_ok(), "asked again it is another");

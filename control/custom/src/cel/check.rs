@@ -9,7 +9,7 @@ use std::rc::Rc;
 use cel::common::ast::{CallExpr, ComprehensionExpr, Expr as Parsed, IdedExpr, LiteralValue, operators as ops};
 use pal_resources::kinds::names::CEL_KEYWORDS;
 
-pub(super) use policy::{PATCH, PolicyNames};
+pub(super) use policy::{AUTHORIZER, PATCH, PolicyNames, REQUEST_RESOURCE};
 
 use super::expr::{Entry, Expr, Fold, FoldKind, Item, Literal};
 use super::signatures;
@@ -45,7 +45,7 @@ type Typed<'n> = (Expr, Ty<'n>);
 impl<'n, 's> Checker<'n, 's> {
     pub(super) fn new(names: Names<'n>, source: &'s str) -> Self {
         let given = names.policy.iter().flat_map(|policy| &policy.given);
-        let locals = given.map(|name| ((*name).to_owned(), Ty::Any)).collect();
+        let locals = given.map(|name| ((*name).to_owned(), policy::given_type(name))).collect();
         Self { names, source, locals, errors: Vec::new(), uses_old_self: false, variables: BTreeSet::new() }
     }
 
@@ -94,7 +94,7 @@ impl<'n, 's> Checker<'n, 's> {
         if let Some(name) = dotted(operand, field).and_then(|name| type_name(&name)) {
             return (Expr::Literal(Literal::Type(name)), Ty::Type);
         }
-        if let Some(done) = self.variable(operand, field, test) {
+        if let Some(done) = self.variable(operand, field, test).or_else(|| self.request_resource(operand, field)) {
             return done;
         }
         let (of, ty) = self.read(operand);

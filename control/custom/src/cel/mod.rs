@@ -3,6 +3,7 @@
 //! The crate `cel` parses. What is parsed is checked against the schema's types and evaluated here, because the crate has
 //! no types of fields and no meter: no rule may take long with any object.
 
+pub(crate) mod authorizer;
 mod bounds;
 mod check;
 mod cost;

@@ -1,8 +1,11 @@
 //! The expressions of policies of admission: over several values of any type, with variables of their own.
 
+use std::rc::Rc;
+
 use serde_json::Value;
 
-use super::check::{Names, PATCH, PolicyNames};
+use super::authorizer::{Asking, Authorize, Target};
+use super::check::{AUTHORIZER, Names, PATCH, PolicyNames, REQUEST_RESOURCE};
 use super::eval::{Scope, Variables};
 use super::expr::Expr;
 use super::free::loose;
@@ -81,6 +84,19 @@ impl Compiler {
         finished(source, compiled(source, names)?, wanted)
     }
 
+    /// The expression of a message: one that must not ask what somebody may do.
+    pub(crate) fn message(&self, source: &str) -> Result<Program, String> {
+        let mut names = self.names(false);
+        for name in &mut names.given {
+            if matches!(*name, AUTHORIZER | REQUEST_RESOURCE) {
+                *name = "";
+            }
+        }
+        let found = compiled(source, names)?;
+        self.depth(&found)?;
+        finished(source, found, Wanted::Text)
+    }
+
     /// An expression that may ask for all variables so far.
     pub(crate) fn expression(&self, source: &str, wanted: Wanted) -> Result<Program, String> {
         let found = compiled(source, self.names(matches!(wanted, Wanted::Object | Wanted::Patches)))?;
@@ -139,13 +155,31 @@ pub(crate) struct Evaluator<'a> {
     variables: Variables<'a>,
 }
 
+/// What a name stands for.
+#[derive(Clone, Debug)]
+pub(crate) enum Given<'a> {
+    Json(&'a Value),
+    Authorizer(&'a dyn Authorize),
+    RequestResource(&'a dyn Authorize, Target),
+}
+
+impl<'a> Given<'a> {
+    fn value(&self) -> V<'a> {
+        match self {
+            Self::Json(value) => loose(value),
+            Self::Authorizer(by) => V::Asking(Rc::new(Asking::new(*by))),
+            Self::RequestResource(by, target) => V::Asking(Rc::new(Asking::of(*by, target.clone()))),
+        }
+    }
+}
+
 /// What an expression came to.
 pub(crate) struct Found<'a>(V<'a>);
 
 impl<'a> Evaluator<'a> {
-    /// Over the values that the compiler was told of, in the same order.
-    pub(crate) fn new(given: impl IntoIterator<Item = &'a Value>, variables: &'a [Program]) -> Self {
-        let given: Vec<V<'a>> = given.into_iter().map(loose).collect();
+    /// Over the values of those names; what there is not is null.
+    pub(crate) fn new(given: &[(&str, Given<'a>)], variables: &'a [Program]) -> Self {
+        let given: Vec<V<'a>> = given.iter().map(|(_, given)| given.value()).collect();
         let variables = Variables {
             programs: variables.iter().map(|program| &program.expr).collect(),
             known: variables.iter().map(|_| None).collect(),
@@ -192,10 +226,17 @@ impl Found<'_> {
 
     /// The text, if it is one.
     pub(crate) fn text(&self) -> Option<&str> {
-        match &self.0 {
-            V::Text(text) => Some(text),
-            _ => None,
-        }
+        self.0.as_text()
+    }
+
+    /// Whether it is null.
+    pub(crate) fn is_null(&self) -> bool {
+        matches!(self.0, V::Null)
+    }
+
+    /// The name of its type.
+    pub(crate) fn type_name(&self) -> &'static str {
+        self.0.type_name()
     }
 
     /// The object that was made, whose parts must be called by the paths at which they stand.

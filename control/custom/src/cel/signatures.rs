@@ -30,6 +30,11 @@ pub(super) const CIDR: &str = "net.CIDR";
 pub(super) const QUANTITY: &str = "kubernetes.Quantity";
 pub(super) const SEMVER: &str = "kubernetes.Semver";
 pub(super) const FORMAT: &str = "kubernetes.NamedFormat";
+pub(super) const AUTHORIZER: &str = "kubernetes.authorization.Authorizer";
+pub(super) const PATH_CHECK: &str = "kubernetes.authorization.PathCheck";
+pub(super) const GROUP_CHECK: &str = "kubernetes.authorization.GroupCheck";
+pub(super) const RESOURCE_CHECK: &str = "kubernetes.authorization.ResourceCheck";
+pub(super) const DECISION: &str = "kubernetes.authorization.Decision";
 
 /// For the paths of patches, and so only where those are made.
 pub(super) const ESCAPE_KEY: &str = "jsonpatch.escapeKey";
@@ -221,4 +226,20 @@ const SIGNATURES: &[Signature] = &[
     global("format.byte", &[], opaque(FORMAT)),
     global("format.date", &[], opaque(FORMAT)),
     global("format.datetime", &[], opaque(FORMAT)),
+    // What somebody may do.
+    method("path", &[opaque(AUTHORIZER), Text], opaque(PATH_CHECK)),
+    method("group", &[opaque(AUTHORIZER), Text], opaque(GROUP_CHECK)),
+    method("serviceAccount", &[opaque(AUTHORIZER), Text, Text], opaque(AUTHORIZER)),
+    method("resource", &[opaque(GROUP_CHECK), Text], opaque(RESOURCE_CHECK)),
+    method("subresource", &[opaque(RESOURCE_CHECK), Text], opaque(RESOURCE_CHECK)),
+    method("namespace", &[opaque(RESOURCE_CHECK), Text], opaque(RESOURCE_CHECK)),
+    method("name", &[opaque(RESOURCE_CHECK), Text], opaque(RESOURCE_CHECK)),
+    method("fieldSelector", &[opaque(RESOURCE_CHECK), Text], opaque(RESOURCE_CHECK)),
+    method("labelSelector", &[opaque(RESOURCE_CHECK), Text], opaque(RESOURCE_CHECK)),
+    method("check", &[opaque(PATH_CHECK), Text], opaque(DECISION)),
+    method("check", &[opaque(RESOURCE_CHECK), Text], opaque(DECISION)),
+    method("allowed", &[opaque(DECISION)], Bool),
+    method("reason", &[opaque(DECISION)], Text),
+    method("errored", &[opaque(DECISION)], Bool),
+    method("error", &[opaque(DECISION)], Text),
 ];

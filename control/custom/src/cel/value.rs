@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use pal_resources::quantity::Quantity;
 use serde_json::{Map, Value};
 
+use super::authorizer::Asking;
 use super::meter::{Fail, Meter};
 use super::ty::Meta;
 use crate::schema::Node;
@@ -78,11 +79,21 @@ pub(super) enum V<'a> {
     Quantity(Quantity),
     Semver(Rc<Semver>),
     Format(&'static str),
+    /// `authorizer`, and what it is narrowed down to.
+    Asking(Rc<Asking<'a>>),
 }
 
 impl<'a> V<'a> {
     pub(super) fn text(text: impl Into<Rc<str>>) -> Self {
         Self::Text(Text::Made(text.into()))
+    }
+
+    /// The text that it is.
+    pub(super) fn as_text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            _ => None,
+        }
     }
 
     pub(super) fn list(items: Vec<V<'a>>) -> Self {
@@ -145,6 +156,7 @@ impl<'a> V<'a> {
             Self::Quantity(_) => super::signatures::QUANTITY,
             Self::Semver(_) => super::signatures::SEMVER,
             Self::Format(_) => super::signatures::FORMAT,
+            Self::Asking(asking) => asking.type_name(),
         }
     }
 

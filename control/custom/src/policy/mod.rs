@@ -1,7 +1,7 @@
 //! Policies of admission (`admissionregistration.k8s.io/v1`): what they refuse of requests, and what they change in objects.
 //!
 //! Pure: which policies there are, what binds them and with which parameters is for the caller to find; what comes of a
-//! mutation is applied by it too. The expressions have no `authorizer`.
+//! mutation is applied by it too.
 
 mod matching;
 #[cfg(test)]
@@ -10,8 +10,9 @@ mod tests;
 use pal_resources::{FieldError, FieldPath};
 use serde_json::Value;
 
-use crate::cel::policy::{Compiler, Evaluator, Program, Wanted};
+use crate::cel::policy::{Compiler, Evaluator, Given, Program, Wanted};
 
+pub use crate::cel::authorizer::{About, Answer, Authorize, Question, Target};
 pub use matching::{Attributes, matches};
 
 /// How long a message may be that an expression makes, in bytes.
@@ -24,6 +25,7 @@ pub struct Policy {
     variables: Vec<Program>,
     mutations: Vec<Mutation>,
     validations: Vec<Validation>,
+    annotations: Vec<Annotation>,
     takes_params: bool,
     faults: Vec<FieldError>,
 }
@@ -40,6 +42,12 @@ struct Validation {
     message_program: Option<Program>,
     message: String,
     reason: Option<String>,
+}
+
+#[derive(Debug)]
+struct Annotation {
+    key: String,
+    program: Program,
 }
 
 /// What a policy wants of an object.
@@ -59,6 +67,15 @@ pub struct Denial {
     pub reason: Option<String>,
     /// It could not be evaluated, so that the failure policy decides.
     pub failed: bool,
+    /// Which of the validations it is.
+    pub index: usize,
+}
+
+/// What is to be told of a request in the audit log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    pub key: String,
+    pub value: String,
 }
 
 /// What expressions speak of. What there is not is null.
@@ -69,16 +86,50 @@ pub struct Case<'a> {
     pub request: &'a Value,
     pub namespace: &'a Value,
     pub params: &'a Value,
+    /// Who knows what somebody may do.
+    pub authorizer: &'a dyn Authorize,
 }
 
-const GIVEN: [&str; 5] = ["object", "oldObject", "request", "namespaceObject", "params"];
+impl<'a> Case<'a> {
+    /// What the names stand for, in the order of `GIVEN`.
+    fn given(&self) -> [(&'static str, Given<'a>); GIVEN.len()] {
+        let values = [
+            Given::Json(self.object),
+            Given::Json(self.old_object),
+            Given::Json(self.request),
+            Given::Json(self.namespace),
+            Given::Authorizer(self.authorizer),
+            Given::RequestResource(self.authorizer, self.target()),
+            Given::Json(self.params),
+        ];
+        let mut names = GIVEN.into_iter();
+        values.map(|value| (names.next().unwrap_or_default(), value))
+    }
+
+    /// What the request is about.
+    fn target(&self) -> Target {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let (request, resource) = (self.request, &self.request["resource"]);
+        Target {
+            group: text(&resource["group"]),
+            resource: text(&resource["resource"]),
+            subresource: text(&request["subResource"]),
+            namespace: text(&request["namespace"]),
+            name: text(&request["name"]),
+            ..Target::default()
+        }
+    }
+}
+
+const GIVEN: [&str; 7] =
+    ["object", "oldObject", "request", "namespaceObject", "authorizer", "authorizer.requestResource", "params"];
 
 impl Policy {
     /// Compiles a policy of either kind.
     pub fn compile(policy: &Value) -> Self {
         let (spec, path) = (&policy["spec"], FieldPath::new("spec"));
         let takes_params = spec["paramKind"].is_object();
-        let given = if takes_params { &GIVEN[..] } else { &GIVEN[..4] };
+        let given = if takes_params { &GIVEN[..] } else { &GIVEN[..GIVEN.len() - 1] };
         let builds = spec["mutations"].is_array();
         let (mut compiler, mut faults) = (Compiler::new(given), Faults::default());
         let mut made = Self { takes_params, ..Self::default() };
@@ -105,7 +156,10 @@ impl Policy {
         }
         for (at, annotation) in items(spec, "auditAnnotations", &path) {
             let source = text(annotation, "valueExpression");
-            faults.take(compiler.expression(source, Wanted::TextOrNull), &at.child("valueExpression"), source);
+            let compiled = compiler.expression(source, Wanted::TextOrNull);
+            let program = faults.take(compiled, &at.child("valueExpression"), source);
+            let key = text(annotation, "key").to_owned();
+            made.annotations.extend(program.map(|program| Annotation { key, program }));
         }
         made.faults = faults.0;
         made
@@ -118,9 +172,8 @@ impl Policy {
 
     /// Begins with a request.
     pub fn consider<'a>(&'a self, case: &Case<'a>) -> Consideration<'a> {
-        let given = [case.object, case.old_object, case.request, case.namespace, case.params];
         let count = if self.takes_params { GIVEN.len() } else { GIVEN.len() - 1 };
-        Consideration { policy: self, evaluator: Evaluator::new(given.into_iter().take(count), &self.variables) }
+        Consideration { policy: self, evaluator: Evaluator::new(&case.given()[..count], &self.variables) }
     }
 
     /// How many mutations it has, which are made one after the other.
@@ -161,18 +214,40 @@ impl<'a> Consideration<'a> {
     /// What the validations refuse.
     pub fn denials(&mut self) -> Vec<Denial> {
         let mut denials = Vec::new();
-        for validation in &self.policy.validations {
+        for (index, validation) in self.policy.validations.iter().enumerate() {
             match self.evaluator.evaluate(&validation.program) {
                 Ok(found) if found.is_true() => {}
                 Ok(_) => {
                     let message = self.message(validation);
                     let reason = Some(validation.reason.clone().unwrap_or_else(|| "Invalid".to_owned()));
-                    denials.push(Denial { message, reason, failed: false });
+                    denials.push(Denial { message, reason, failed: false, index });
                 }
-                Err(message) => denials.push(Denial { message, reason: None, failed: true }),
+                Err(message) => denials.push(Denial { message, reason: None, failed: true, index }),
             }
         }
         denials
+    }
+
+    /// What is to be told in the audit log; or why that could not be evaluated.
+    pub fn annotations(&mut self) -> Vec<Result<Told, String>> {
+        let mut told = Vec::new();
+        for Annotation { key, program } in &self.policy.annotations {
+            let found = self.evaluator.evaluate(program).and_then(|found| match found.text().map(str::trim) {
+                Some(text) => Ok(text.to_owned()),
+                None if found.is_null() => Ok(String::new()),
+                None => Err(format!(
+                    "valueExpression '{}' resulted in unsupported return type: {}. Return type must be either string or null",
+                    program.source(),
+                    found.type_name()
+                )),
+            });
+            match found {
+                Ok(value) if value.is_empty() => {}
+                Ok(value) => told.push(Ok(Told { key: key.clone(), value })),
+                Err(why) => told.push(Err(why)),
+            }
+        }
+        told
     }
 
     fn message(&mut self, validation: &'a Validation) -> String {
@@ -194,7 +269,7 @@ fn validated(compiler: &Compiler, validation: &Value, at: &FieldPath, faults: &m
     let program = faults.take(compiler.expression(source, Wanted::Bool), &at.child("expression"), source);
     let message_program = (!message.trim().is_empty())
         .then(|| {
-            let compiled = compiler.expression(message, Wanted::Text);
+            let compiled = compiler.message(message);
             faults.take(compiled, &at.child("messageExpression"), message)
         })
         .flatten();

@@ -4,6 +4,24 @@ use serde_json::{Value, json};
 
 use super::*;
 
+/// Knows what jane may do: read pods, and whatever the path `/healthz` has; of service accounts what `bot` of `a` may.
+#[derive(Debug)]
+struct Jane;
+
+impl Authorize for Jane {
+    fn decide(&self, question: &Question) -> Answer {
+        let own = question.account.as_ref().is_none_or(|(namespace, name)| (&**namespace, &**name) == ("a", "bot"));
+        let may = match &question.about {
+            About::Path(path) => path == "/healthz",
+            About::Resource(target) if target.name == "broken" => {
+                return Answer { error: Some("nobody knows".to_owned()), ..Answer::default() };
+            }
+            About::Resource(target) => target.resource == "pods" && question.verb == "get",
+        };
+        Answer { allowed: own && may, reason: format!("{:?}", question.about), error: None }
+    }
+}
+
 /// A policy with those fields in its `spec`.
 fn policy(spec: Value) -> Policy {
     Policy::compile(&json!({"metadata": {"name": "p"}, "spec": spec}))
@@ -32,8 +50,14 @@ fn change(policy: &Policy) -> Result<Change, String> {
     if let Some(fault) = policy.faults().first() {
         return Err(fault.to_string());
     }
-    let case =
-        Case { object: &object, old_object: &Value::Null, request: &request, namespace: &namespace, params: &params };
+    let case = Case {
+        object: &object,
+        old_object: &Value::Null,
+        request: &request,
+        namespace: &namespace,
+        params: &params,
+        authorizer: &Jane,
+    };
     policy.consider(&case).change(0).map(|change| change.expect("there is a mutation"))
 }
 
@@ -149,6 +173,7 @@ fn conditions_and_validations_decide() {
         request: &json!({"operation": "CREATE"}),
         namespace: &Value::Null,
         params: &Value::Null,
+        authorizer: &Jane,
     };
     let conditions = |list: &[&str]| {
         let list: Vec<Value> = list.iter().map(|it| json!({"name": "c", "expression": it})).collect();
@@ -160,7 +185,7 @@ fn conditions_and_validations_decide() {
     assert!(conditions(&["object.spec.m == 7", "true"]).is_err_and(|why| why.contains("no such key: m")));
     let denials = |validation: Value| policy(json!({"validations": [validation]})).consider(&case).denials();
     let denied = |message: &str, reason: &str| {
-        vec![Denial { message: message.to_owned(), reason: Some(reason.to_owned()), failed: false }]
+        vec![Denial { message: message.to_owned(), reason: Some(reason.to_owned()), failed: false, index: 0 }]
     };
     assert_eq!(denials(json!({"expression": "object.spec.n > 5"})), []);
     assert_eq!(
@@ -237,4 +262,105 @@ fn rules_and_selectors_choose_requests() {
     ] {
         assert_eq!(matches(&resources, request), Ok(expected), "{resources} {request:?}");
     }
+}
+
+fn case<'a>(object: &'a Value, request: &'a Value) -> Case<'a> {
+    let null = &Value::Null;
+    Case { object, old_object: null, request, namespace: null, params: null, authorizer: &Jane }
+}
+
+#[test]
+fn policies_ask_what_somebody_may_do() {
+    let object = json!({"metadata": {"name": "a"}, "list": [1, 2, 3]});
+    let request = json!({"resource": {"group": "", "version": "v1", "resource": "pods"}, "name": "p", "namespace": "n",
+        "subResource": "status"});
+    let check = |expression: &str, expected: Result<bool, &str>| {
+        let policy = policy(json!({"validations": [{"expression": expression}]}));
+        let found = match policy.faults().first() {
+            Some(fault) => Err(fault.to_string()),
+            None => match policy.consider(&case(&object, &request)).denials().pop() {
+                Some(Denial { failed: true, message, .. }) => Err(message),
+                denial => Ok(denial.is_none()),
+            },
+        };
+        match (&found, expected) {
+            (Ok(found), Ok(expected)) => assert_eq!(*found, expected, "{expression}"),
+            (Err(why), Err(expected)) => assert!(why.contains(expected), "{expression}: {why}"),
+            _ => panic!("{expression}: {found:?}"),
+        }
+    };
+    check("authorizer.group('').resource('pods').check('get').allowed()", Ok(true));
+    check("authorizer.group('').resource('pods').namespace('x').name('y').check('list').allowed()", Ok(false));
+    check("authorizer.requestResource.check('get').allowed()", Ok(true));
+    check(
+        "authorizer.requestResource.check('get').reason() == authorizer.group('').resource('pods').subresource('status')\
+         .namespace('n').name('p').check('get').reason()",
+        Ok(true),
+    );
+    check("authorizer.path('/healthz').check('get').allowed()", Ok(true));
+    check("authorizer.serviceAccount('a', 'bot').path('/healthz').check('get').allowed()", Ok(true));
+    check("authorizer.serviceAccount('a', 'cat').path('/healthz').check('get').allowed()", Ok(false));
+    check("authorizer.group('').resource('pods').name('broken').check('get').errored()", Ok(true));
+    check("authorizer.group('').resource('pods').name('broken').check('get').error() == 'nobody knows'", Ok(true));
+    check("authorizer.group('').resource('pods').check('get').error() == ''", Ok(true));
+    check(
+        "authorizer.group('').resource('pods').fieldSelector('a=b').labelSelector('c=d').check('get').reason()\
+         .contains('c=d')",
+        Ok(true),
+    );
+    check("authorizer.path(' ').check('get').allowed()", Err("path must not be empty"));
+    check("authorizer.group('').resource('').check('get').allowed()", Err("resource must not be empty"));
+    check("authorizer.serviceAccount('a', 'B').path('/').check('get').allowed()", Err("Invalid service account name"));
+    check(
+        "authorizer.serviceAccount('a.b', 'b').path('/').check('get').allowed()",
+        Err("Invalid service account namespace"),
+    );
+    check("authorizer.resource('pods').check('get').allowed()", Err("no matching overload for 'resource'"));
+    check("authorizer.group('').check('get').allowed()", Err("no matching overload for 'check'"));
+    check("[1].all(authorizer, authorizer == 1)", Ok(true));
+    // Two are what an expression may cost, and a third is beyond it.
+    check("[1, 2].all(x, authorizer.path('/healthz').check('get').allowed())", Ok(true));
+    check("object.list.all(x, authorizer.path('/healthz').check('get').allowed())", Err("actual cost limit exceeded"));
+    let message = json!({"expression": "true", "messageExpression": "authorizer.path('/').check('get').reason()"});
+    let told = policy(json!({"validations": [message]})).faults().first().map(ToString::to_string).unwrap_or_default();
+    assert!(told.contains("undeclared reference to 'authorizer'"), "{told}");
+}
+
+#[test]
+fn what_is_to_be_told_in_the_audit_log_is_evaluated() {
+    let object = json!({"metadata": {"name": "a"}});
+    let told = |expression: &str| {
+        let policy = policy(json!({"auditAnnotations": [{"key": "k", "valueExpression": expression}]}));
+        assert_eq!(policy.faults(), [], "{expression}");
+        policy.consider(&case(&object, &Value::Null)).annotations()
+    };
+    let value = |value: &str| vec![Ok(Told { key: "k".to_owned(), value: value.to_owned() })];
+    assert_eq!(told("' named ' + object.metadata.name + ' '"), value("named a"));
+    assert_eq!(told("object.metadata.name == 'b' ? 'b' : null"), []);
+    assert_eq!(told("' '"), []);
+    for (expression, expected) in [
+        ("object.metadata.none", "no such key: none"),
+        (
+            "dyn(1)",
+            "valueExpression 'dyn(1)' resulted in unsupported return type: int. Return type must be either string or null",
+        ),
+    ] {
+        let told = told(expression);
+        assert!(matches!(told.as_slice(), [Err(why)] if why.contains(expected)), "{expression}: {told:?}");
+    }
+    let fault = policy(json!({"auditAnnotations": [{"key": "k", "valueExpression": "1"}]}));
+    let fault = fault.faults().first().map(ToString::to_string).unwrap_or_default();
+    assert!(fault.contains("must evaluate to string or null"), "{fault}");
+}
+
+#[test]
+fn all_expressions_together_have_a_budget() {
+    let object = json!({"list": vec![1; 900]});
+    let costly = "object.list.all(x, object.list.all(y, x == y))";
+    let validations: Vec<Value> = (0..20).map(|_| json!({"expression": costly})).collect();
+    let policy = policy(json!({"validations": validations}));
+    let denials = policy.consider(&case(&object, &Value::Null)).denials();
+    let last = denials.last().map(|denial| denial.message.as_str());
+    let words = "validation failed due to running out of cost budget, no further validation rules will be run";
+    assert_eq!(last, Some(words), "{denials:?}");
 }

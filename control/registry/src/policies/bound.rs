@@ -69,8 +69,9 @@ impl Registry {
         options: &WriteOptions,
         failures: &mut Vec<Failure>,
     ) -> Vec<Invocation<'a>> {
-        let own = [old, Some(new)].into_iter().flatten().map(labels).collect::<Vec<_>>();
-        let of_namespace = namespace_labels(scene, new);
+        let objects = [old, Some(new)].into_iter().flatten().filter(|object| !object.is_null());
+        let own = objects.map(labels).collect::<Vec<_>>();
+        let of_namespace = namespace_labels(scene, old, new);
         let attributes = Attributes {
             labels: &own,
             namespace_labels: of_namespace.as_ref(),

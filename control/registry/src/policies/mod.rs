@@ -5,14 +5,16 @@ mod bound;
 mod seen;
 mod told;
 
-use pal_custom::policy::{Change, Policy};
+use std::collections::BTreeMap;
+
+use pal_custom::policy::{Change, Denial, Policy, Told};
 use pal_patch::apply::{Shape, merge_configuration};
 use pal_resources::codec::FieldValidation;
 use pal_resources::{Resource, Status, kinds};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use self::bound::{Failure, Invocation, Sort, failed, falls_under};
-use self::seen::{case, seen};
+use self::seen::{case, name_of, seen};
 use self::told::{denied, refused};
 use crate::admission::Scene;
 use crate::custom::{self, kind_of};
@@ -21,6 +23,8 @@ use crate::options::WriteOptions;
 use crate::registry::Registry;
 
 const GROUP: &str = "admissionregistration.k8s.io";
+/// What the audit log is told of what was not valid.
+const FAILURE: &str = "validation.policy.admission.k8s.io/validation_failure";
 
 impl Registry {
     /// Changes an object as policies want it, before it is looked at by anybody else.
@@ -56,7 +60,7 @@ impl Registry {
         refused(scene, new, failures)
     }
 
-    /// What policies refuse of an object as it is to be stored.
+    /// What policies refuse of an object as it is to be stored, or to be deleted where `new` is null.
     pub(crate) fn judge(
         &self,
         scene: &Scene<'_>,
@@ -64,14 +68,14 @@ impl Registry {
         new: &Value,
         options: &WriteOptions,
     ) -> Result<(), Status> {
-        if &*scene.resource.group == GROUP && scene.subresource.is_none() {
+        if &*scene.resource.group == GROUP && scene.subresource.is_none() && !new.is_null() {
             check_expressions(scene.resource, new, old)?;
         }
         if !falls_under(scene, Sort::Validating) {
             return Ok(());
         }
-        let mut failures = Vec::new();
-        let seen = seen(scene, old, new, options);
+        let (mut failures, mut refused, mut annotations) = (Vec::new(), None, BTreeMap::<String, Vec<String>>::new());
+        let (seen, name) = (seen(scene, old, new, options), name_of(scene, old, new));
         for invocation in self.invocations(scene, Sort::Validating, old, new, options, &mut failures) {
             let case = case(&seen, old, new, &invocation.params);
             let mut consideration = invocation.compiled.consider(&case);
@@ -83,37 +87,78 @@ impl Registry {
                     continue;
                 }
             };
+            for told in consideration.annotations() {
+                match told {
+                    Ok(Told { key, value }) => {
+                        let values = annotations.entry(format!("{}/{key}", invocation.name)).or_default();
+                        if !values.contains(&value) {
+                            values.push(value);
+                        }
+                    }
+                    Err(why) => failures.extend(failed(&invocation, why)),
+                }
+            }
             let ignored = invocation.spec["failurePolicy"] == "Ignore";
             for denial in denials.into_iter().filter(|denial| !(denial.failed && ignored)) {
-                let binding = meta::text(invocation.binding, "name");
-                for action in invocation.binding["spec"]["validationActions"].as_array().into_iter().flatten() {
-                    match action.as_str() {
-                        Some("Deny") => {
-                            return Err(denied(
-                                scene,
-                                new,
-                                invocation.name,
-                                Some(binding),
-                                &denial.message,
-                                denial.reason.as_deref(),
-                            ));
-                        }
-                        Some("Warn") => options.warn(format!(
-                            "Validation failed for ValidatingAdmissionPolicy '{}' with binding '{binding}': {}",
-                            invocation.name, denial.message
-                        )),
-                        _ => {}
-                    }
+                if denies(&invocation, &denial, options) {
+                    let binding = Some(meta::text(invocation.binding, "name"));
+                    let reason = denial.reason.as_deref();
+                    let status = || denied(scene, name, invocation.name, binding, &denial.message, reason);
+                    refused.get_or_insert_with(status);
                 }
             }
         }
-        match failures.into_iter().next() {
-            None => Ok(()),
-            Some(Failure { policy, binding, why, .. }) => {
-                Err(denied(scene, new, &policy, binding.as_deref(), &why, None))
+        for (key, values) in annotations {
+            options.annotate(key, values.join(", "));
+        }
+        match (refused, failures.into_iter().next()) {
+            (Some(status), _) => Err(status),
+            (None, Some(Failure { policy, binding, why, .. })) => {
+                Err(denied(scene, name, &policy, binding.as_deref(), &why, None))
             }
+            (None, None) => Ok(()),
         }
     }
+
+    /// What policies refuse of a connection to an object by one of its subresources; `asked` is what is asked for, as an
+    /// object (`PodExecOptions`, ...).
+    pub fn judge_connection(
+        &self,
+        resource: &Resource,
+        subresource: &str,
+        place: (Option<&str>, &str),
+        asked: &Value,
+        options: &WriteOptions,
+    ) -> Result<(), Status> {
+        let (namespace, name) = place;
+        let snapshot = self.store().applied();
+        let scene =
+            Scene { snapshot: &snapshot, resource, subresource: Some(subresource), namespace, connects: Some(name) };
+        self.judge(&scene, None, asked, options)
+    }
+}
+
+/// Does what the binding says of what is not valid; whether it is to be refused.
+fn denies(invocation: &Invocation<'_>, denial: &Denial, options: &WriteOptions) -> bool {
+    let (policy, binding) = (invocation.name, meta::text(invocation.binding, "name"));
+    let actions = &invocation.binding["spec"]["validationActions"];
+    let mut denies = false;
+    for action in actions.as_array().into_iter().flatten() {
+        match action.as_str() {
+            Some("Deny") => denies = true,
+            Some("Warn") => options.warn(format!(
+                "Validation failed for ValidatingAdmissionPolicy '{policy}' with binding '{binding}': {}",
+                denial.message
+            )),
+            Some("Audit") => {
+                let failure = json!([{"message": denial.message, "policy": policy, "binding": binding,
+                    "expressionIndex": denial.index, "validationActions": actions}]);
+                options.annotate(FAILURE.to_owned(), failure.to_string());
+            }
+            _ => {}
+        }
+    }
+    denies
 }
 
 fn is_asked_again(invocation: &Invocation<'_>) -> bool {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::admission::{Scene, labels, value};
 use crate::object::index_of;
-use crate::options::WriteOptions;
+use crate::options::{Authority, WriteOptions};
 use crate::{key, meta};
 
 /// What all policies see of a write.
@@ -15,20 +15,61 @@ pub(super) struct Seen<'a> {
     pub(super) attributes: Attributes<'a>,
     pub(super) namespace: &'a Value,
     pub(super) request: Value,
+    authority: &'a Authority,
 }
 
 static NULL: Value = Value::Null;
 
 pub(super) fn case<'a>(seen: &'a Seen<'_>, old: Option<&'a Value>, new: &'a Value, params: &'a Value) -> Case<'a> {
-    Case { object: new, old_object: old.unwrap_or(&NULL), request: &seen.request, namespace: seen.namespace, params }
+    Case {
+        object: new,
+        old_object: old.unwrap_or(&NULL),
+        request: &seen.request,
+        namespace: seen.namespace,
+        params,
+        authorizer: seen.authority,
+    }
 }
 
-pub(super) fn seen<'a>(scene: &Scene<'a>, old: Option<&'a Value>, new: &'a Value, options: &WriteOptions) -> Seen<'a> {
+/// What is done, and the kind of the options that say how. What is deleted becomes nothing.
+fn operation(scene: &Scene<'_>, old: Option<&Value>, new: &Value) -> (&'static str, Option<&'static str>) {
+    match old {
+        _ if scene.connects.is_some() => ("CONNECT", None),
+        None => ("CREATE", Some("CreateOptions")),
+        Some(_) if new.is_null() => ("DELETE", Some("DeleteOptions")),
+        Some(_) => ("UPDATE", Some("UpdateOptions")),
+    }
+}
+
+/// The kind of what policies see: a subresource may have one of its own.
+fn kind(scene: &Scene<'_>, object: &Value) -> Value {
     let resource = scene.resource;
-    let operation = if old.is_some() { "UPDATE" } else { "CREATE" };
+    let own = scene.subresource.is_some() && (scene.connects.is_some() || object["kind"] == "Scale");
+    match (object["apiVersion"].as_str(), object["kind"].as_str()) {
+        (Some(api_version), Some(kind)) if own => {
+            let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+            json!({"group": group, "version": version, "kind": kind})
+        }
+        _ => json!({"group": resource.group, "version": resource.version, "kind": resource.kind}),
+    }
+}
+
+/// The name of what a request is about.
+pub(super) fn name_of<'a>(scene: &Scene<'a>, old: Option<&'a Value>, new: &'a Value) -> &'a str {
+    scene.connects.unwrap_or_else(|| meta::text(old.unwrap_or(new), "name"))
+}
+
+pub(super) fn seen<'a>(
+    scene: &Scene<'a>,
+    old: Option<&'a Value>,
+    new: &'a Value,
+    options: &'a WriteOptions,
+) -> Seen<'a> {
+    let resource = scene.resource;
+    let (operation, options_kind) = operation(scene, old, new);
     let is_namespace = resource.group.is_empty() && resource.plural == "namespaces";
     let home = scene.namespace.filter(|_| resource.namespaced && !is_namespace);
-    let name = meta::text(old.unwrap_or(new), "name");
+    let name = name_of(scene, old, new);
     let attributes = Attributes {
         group: &resource.group,
         version: &resource.version,
@@ -40,26 +81,33 @@ pub(super) fn seen<'a>(scene: &Scene<'a>, old: Option<&'a Value>, new: &'a Value
         namespace_labels: None,
         labels: &[],
     };
-    let kind = json!({"group": resource.group, "version": resource.version, "kind": resource.kind});
+    let kind = kind(scene, new);
     let place = json!({"group": resource.group, "version": resource.version, "resource": resource.plural});
     let actor = &options.actor;
-    let options_kind = if old.is_some() { "UpdateOptions" } else { "CreateOptions" };
-    let request = json!({
+    let mut request = json!({
         "kind": kind, "resource": place, "subResource": attributes.subresource,
         "requestKind": kind, "requestResource": place, "requestSubResource": attributes.subresource,
         "name": name, "namespace": home.unwrap_or_default(), "operation": operation, "dryRun": options.dry_run,
         "userInfo": {"username": actor.user, "uid": actor.uid, "groups": actor.groups, "extra": actor.extra},
-        "options": {"apiVersion": "meta.k8s.io/v1", "kind": options_kind,
-            "fieldManager": options.field_manager.as_deref().unwrap_or_default()},
     });
+    if let Some(kind) = options_kind {
+        request["options"] = json!({"apiVersion": "meta.k8s.io/v1", "kind": kind});
+        if let Some(manager) = &options.field_manager {
+            request["options"]["fieldManager"] = manager.as_str().into();
+        }
+    }
     let namespace = home.and_then(|name| value(scene.snapshot.get(key::namespace(name))?)).unwrap_or(&NULL);
-    Seen { attributes, namespace, request }
+    Seen { attributes, namespace, request, authority: &options.authority }
 }
 
 /// The labels of the namespace in which the write falls; of a Namespace its own.
-pub(super) fn namespace_labels(scene: &Scene<'_>, new: &Value) -> Option<BTreeMap<String, String>> {
+pub(super) fn namespace_labels(
+    scene: &Scene<'_>,
+    old: Option<&Value>,
+    new: &Value,
+) -> Option<BTreeMap<String, String>> {
     if scene.resource.group.is_empty() && scene.resource.plural == "namespaces" {
-        return Some(labels(new));
+        return Some(labels(old.filter(|_| new.is_null()).unwrap_or(new)));
     }
     let home = scene.namespace.filter(|_| scene.resource.namespaced)?;
     Some(index_of(scene.snapshot.get(key::namespace(home))?).sorted_labels())

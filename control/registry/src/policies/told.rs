@@ -29,7 +29,7 @@ pub(super) fn refused(scene: &Scene<'_>, object: &Value, failures: Vec<Failure>)
 /// What the writer is told where a validating policy refuses.
 pub(super) fn denied(
     scene: &Scene<'_>,
-    object: &Value,
+    name: &str,
     policy: &str,
     binding: Option<&str>,
     why: &str,
@@ -41,7 +41,7 @@ pub(super) fn denied(
         }
         None => format!("ValidatingAdmissionPolicy '{policy}' denied request: {why}"),
     };
-    let mut status = scene.forbidden(object, &message);
+    let mut status = Status::forbidden(scene.resource, name, &message);
     let (reason, code) = match reason {
         Some("Unauthorized") => (Reason::Unauthorized, 401),
         Some("Forbidden") => (Reason::Forbidden, 403),

@@ -1,11 +1,13 @@
 //! Authorization where it meets stored objects.
 
 use k8s_openapi::api::core::v1::{EnvFromSource, EnvVar, EnvVarSource, Pod, PodSpec, Volume};
+use pal_custom::policy::{About, Answer, Question as Asked};
 use pal_registry::{ListOptions, Read};
 use pal_resources::selector::FieldSelector;
 use pal_resources::{Status, resource};
 
 use super::{Api, At, Call};
+use crate::auth::rbac::Policy;
 use crate::auth::{Attributes, Question, Target, User, Verdict, decide, forbidden};
 
 /// Whether a user may, and why or why not; empty when there is no more to say.
@@ -59,6 +61,34 @@ pub(super) async fn permitted(api: &Api, user: &User, attributes: &Attributes<'_
         Some(why) => Decision::Allowed(why.to_string()),
         None => Decision::Refused(why_not),
     })
+}
+
+/// What policies of admission are told of what somebody may do. What only stored objects know, nobody may.
+pub(super) fn answer(user: &User, roles: &Policy, question: &Asked) -> Answer {
+    let account = question.account.as_ref().map(|(namespace, name)| {
+        let groups = ["system:serviceaccounts", &format!("system:serviceaccounts:{namespace}")];
+        User::new(format!("system:serviceaccount:{namespace}:{name}"), &groups)
+    });
+    let user = account.as_ref().unwrap_or(user);
+    let attributes = match &question.about {
+        About::Path(path) => Attributes::Path(&question.verb, path),
+        About::Resource(about) => {
+            let target = Target {
+                group: &about.group,
+                resource: &about.resource,
+                subresource: &about.subresource,
+                namespace: &about.namespace,
+                name: &about.name,
+                field_selector: &about.field_selector,
+            };
+            Attributes::Resource(&question.verb, target)
+        }
+    };
+    if decide(user, &attributes) == Verdict::Allow {
+        return Answer { allowed: true, ..Answer::default() };
+    }
+    let why = roles.allows(user, &attributes).map(|why| why.to_string());
+    Answer { allowed: why.is_some(), reason: why.unwrap_or_default(), error: None }
 }
 
 async fn ask(api: &Api, user: &User, question: Question, verb: &str, target: &Target<'_>) -> Result<bool, Status> {

@@ -7,10 +7,11 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, EXPECT};
 use http::request::Parts;
 use hyper::body::Incoming;
-use pal_registry::{Actor, Registry, Warnings, WriteOptions, custom};
+use pal_registry::{Actor, Authority, Registry, Warnings, WriteOptions, custom};
 use pal_resources::codec::Media;
 use pal_resources::status::{Reason, Status};
 use pal_resources::{ResourceRef, resource};
+use serde_json::Value;
 
 use super::accept::Accepted;
 use super::query::{Query, WriteQuery};
@@ -35,6 +36,8 @@ pub(super) struct Call<'a> {
     pub(super) accepted: Accepted,
     /// What is told of the request.
     pub(super) trail: Option<&'a Trail>,
+    /// What is said besides its answer.
+    pub(super) aside: Warnings,
     /// Its place among those with large bodies.
     pub(super) place: large::Place<'a>,
 }
@@ -130,8 +133,34 @@ impl Call<'_> {
             field_manager: Some(manager::of(self, query)),
             actor: self.actor(),
             admission: admit::admission(self, at),
-            warnings: Some(Warnings::default()),
+            warnings: Some(self.aside.clone()),
+            authority: self.authority(),
         }
+    }
+
+    /// Tells the audit log what was left for it.
+    pub(super) fn tell(&self) {
+        if let Some(trail) = self.trail {
+            self.aside.take_annotations().into_iter().for_each(|(key, value)| trail.annotate(key, value));
+        }
+    }
+
+    /// What else the user may do.
+    pub(super) fn authority(&self) -> Authority {
+        let (user, roles) = (self.user.clone(), self.api.rbac.policy());
+        Authority::new(move |question| allow::answer(&user, &roles, question))
+    }
+
+    /// Asks policies of admission whether the user may connect to what the path names; `asked` is what for.
+    pub(super) fn may_connect(&self, at: &At, asked: &Value) -> Result<(), Status> {
+        let options = WriteOptions {
+            actor: self.actor(),
+            warnings: Some(self.aside.clone()),
+            authority: self.authority(),
+            ..WriteOptions::default()
+        };
+        let place = (at.namespace(), at.name()?);
+        self.registry().judge_connection(&at.resource, at.subresource().unwrap_or_default(), place, asked, &options)
     }
 
     /// The resource that the path names.

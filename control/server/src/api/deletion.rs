@@ -1,7 +1,7 @@
 //! Deleting: the options in the body or the query, and the answer by what is left of the object.
 
 use http::{Response, StatusCode};
-use pal_registry::{DeleteOptions, Preconditions, Propagation};
+use pal_registry::{DeleteOptions, Preconditions, Propagation, Warnings};
 use pal_resources::codec::{self, FieldValidation, Media};
 use pal_resources::{ResourceVersion, Status, Uid};
 use serde_json::Value;
@@ -36,7 +36,8 @@ pub(super) async fn delete(call: &Call<'_>, at: &At, body: &mut Unread) -> Resul
 /// What somebody is told who may not expect what becomes of the dependents.
 fn warnings(at: &At, options: &DeleteOptions) -> Vec<String> {
     let unsaid = options.propagation.is_none() && at.resource.group == "batch" && at.resource.plural == "jobs";
-    unsaid.then(|| PRESERVED.to_owned()).into_iter().collect()
+    let left = options.warnings.as_ref().map(Warnings::take).unwrap_or_default();
+    unsaid.then(|| PRESERVED.to_owned()).into_iter().chain(left).collect()
 }
 
 /// `DELETE` of all that is selected.
@@ -54,6 +55,8 @@ async fn options(call: &Call<'_>, body: &mut Unread) -> Result<DeleteOptions, St
     let mut options = if body.is_empty() { from_query(call.query)? } else { from_body(call.media()?, &body)? };
     options.dry_run |= call.query.dry_run(KIND)?;
     options.actor = call.actor();
+    options.warnings = Some(call.aside.clone());
+    options.authority = call.authority();
     Ok(options)
 }
 

@@ -45,7 +45,7 @@ use http::header::{CACHE_CONTROL, EXPECT, HeaderValue, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::{Method, Request, Response};
 use hyper::body::Incoming;
-use pal_registry::Registry;
+use pal_registry::{Registry, Warnings};
 use pal_resources::resource;
 use pal_resources::status::{Reason, Status, StatusDetails};
 use pal_store::Store;
@@ -235,7 +235,8 @@ impl Api {
         let ticket = self.gate.request(&client).await?;
         let route = Route::parse(parts.uri.path());
         let (accepted, place) = (Accepted::default(), large::Place::default());
-        let mut call = Call { api: self, user, client, parts, query, accepted, trail, place };
+        let aside = Warnings::default();
+        let mut call = Call { api: self, user, client, parts, query, accepted, trail, aside, place };
         match route {
             Route::Other(path) => {
                 let verb = parts.method.as_str().to_ascii_lowercase();
@@ -277,10 +278,12 @@ impl Api {
                     // A stream has limits of its own.
                     drop(ticket);
                     let answer = Box::pin(stream_answer(&call, &at, stream, unread)).await;
+                    call.tell();
                     return Ok(reply::warn(answer?, &warnings));
                 }
                 let work = call.place.beside(dispatch(&call, &at, unread));
                 let done = tokio::time::timeout(call.time_limit(), work).await.unwrap_or_else(|_| Err(timed_out()));
+                call.tell();
                 Ok(reply::warn(done?, &warnings))
             }
         }

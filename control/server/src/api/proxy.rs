@@ -16,6 +16,7 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use pal_registry::{ListOptions, Read};
 use pal_resources::selector::LabelSelector;
 use pal_resources::{Status, resource};
+use serde_json::json;
 
 use super::{At, Call, reply, streams};
 use crate::{Body, TunnelError};
@@ -47,6 +48,12 @@ pub(super) async fn proxy(call: &Call<'_>, at: &At, body: Incoming) -> Result<Re
     if at.tail.is_empty() && matches!(call.parts.method, Method::GET | Method::HEAD) {
         return Ok(moved(call));
     }
+    let kind = match &*at.resource.plural {
+        "pods" => "PodProxyOptions",
+        "services" => "ServiceProxyOptions",
+        _ => "NodeProxyOptions",
+    };
+    call.may_connect(at, &json!({"apiVersion": "v1", "kind": kind, "path": at.tail}))?;
     let id = Id::parse(at.name()?).ok_or_else(|| {
         let singular = at.resource.plural.trim_end_matches('s');
         Status::bad_request(format!("invalid {singular} request {:?}", at.name.as_deref().unwrap_or_default()))

@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::Pod;
 use pal_registry::Read;
 use pal_resources::Status;
 use pal_resources::status::{StatusCause, StatusDetails};
+use serde_json::{Value, json};
 
 use super::gate::Ticket;
 use super::query::Query;
@@ -74,7 +75,38 @@ async fn begin(call: &Call<'_>, at: &At) -> Result<(Ticket, Pod), Status> {
     allow::create(call, at).await?;
     let ticket = call.api.gate.stream(&call.client)?;
     let pod = call.registry().get(&at.resource, at.namespace(), at.name()?, Read::Consistent).await?.parse()?;
+    call.may_connect(at, &asked_for(at.subresource().unwrap_or_default(), call.query)?)?;
     Ok((ticket, pod))
+}
+
+/// What a client asks for, as policies of admission see it.
+fn asked_for(subresource: &str, query: &Query<'_>) -> Result<Value, Status> {
+    let kind = match subresource {
+        "exec" => "PodExecOptions",
+        "attach" => "PodAttachOptions",
+        _ => "PodPortForwardOptions",
+    };
+    let mut asked = json!({"apiVersion": "v1", "kind": kind});
+    if subresource == "portforward" {
+        // SPDY's clients name them later, stream by stream.
+        if query.all("ports").next().is_some() {
+            asked["ports"] = ports(query)?.into();
+        }
+        return Ok(asked);
+    }
+    for name in ["stdin", "stdout", "stderr", "tty"] {
+        if query.flag(name) {
+            asked[name] = true.into();
+        }
+    }
+    if let Some(container) = query.get("container") {
+        asked["container"] = container.into();
+    }
+    let command: Vec<&str> = query.all("command").collect();
+    if subresource == "exec" && !command.is_empty() {
+        asked["command"] = command.into();
+    }
+    Ok(asked)
 }
 
 fn node(call: &Call<'_>, pod: &Pod) -> Result<Node, Status> {

@@ -32,7 +32,7 @@ pub(super) struct Told<'a> {
     pub request: Option<Value>,
     pub response: Option<Value>,
     pub received: Timestamp,
-    pub annotations: Option<&'a BTreeMap<&'static str, String>>,
+    pub annotations: Option<&'a BTreeMap<String, String>>,
 }
 
 /// The event's line, with its end.
@@ -202,7 +202,7 @@ mod tests {
         };
         let asked = Asked { verb: "create".to_owned(), path: String::new(), object: Some(object) };
         let body = json!({"metadata": {"name": "web"}});
-        let annotations = BTreeMap::from([("authorization.k8s.io/decision", "allow".to_owned())]);
+        let annotations = BTreeMap::from([("authorization.k8s.io/decision".to_owned(), "allow".to_owned())]);
         let (jane, root) = (User::new("jane", &["dev"]), User::new("root", &[]));
         let received: Timestamp = "2026-01-02T03:04:05.000007Z".parse().expect("a time");
         let told = Told {

@@ -58,7 +58,7 @@ struct State {
     verdict: Verdict,
     user: Option<Arc<User>>,
     impersonated: Option<Arc<User>>,
-    annotations: BTreeMap<&'static str, String>,
+    annotations: BTreeMap<String, String>,
     body: Bytes,
     code: u16,
     /// The answer's body as JSON, where it is told or is a `Status`.
@@ -115,9 +115,14 @@ impl Trail {
     pub(crate) fn authorized(&self, allowed: bool, reason: &str) {
         let mut state = self.state();
         if !state.annotations.contains_key(DECISION) {
-            state.annotations.insert(DECISION, if allowed { "allow" } else { "forbid" }.to_owned());
-            state.annotations.insert(REASON, reason.to_owned());
+            state.annotations.insert(DECISION.to_owned(), if allowed { "allow" } else { "forbid" }.to_owned());
+            state.annotations.insert(REASON.to_owned(), reason.to_owned());
         }
+    }
+
+    /// What somebody has to say of it; what was said before under that key holds.
+    pub(crate) fn annotate(&self, key: String, value: String) {
+        self.state().annotations.entry(key).or_insert(value);
     }
 
     /// The request's body.

@@ -3,6 +3,7 @@
 use cel::common::ast::{EntryExpr, Expr as Parsed, IdedExpr, StructExpr};
 
 use super::super::expr::{Expr, Field, Literal};
+use super::super::signatures;
 use super::super::ty::{Ty, unescape};
 use super::super::typing::inner;
 use super::{Checker, Typed};
@@ -10,7 +11,7 @@ use super::{Checker, Typed};
 /// What the expressions of a policy may speak of.
 #[derive(Clone, Debug, Default)]
 pub(in super::super) struct PolicyNames<'n> {
-    /// Values of any type; the first of the macros' variables.
+    /// Values, most of any type; the first of the macros' variables. The empty name is one that cannot be asked for.
     pub(in super::super) given: Vec<&'static str>,
     /// `variables.NAME`, and what those come to.
     pub(in super::super) variables: Vec<(String, Ty<'n>)>,
@@ -22,7 +23,31 @@ pub(in super::super) struct PolicyNames<'n> {
 pub(in super::super) const PATCH: &str = "JSONPatch";
 const PATCH_TEXTS: [&str; 3] = ["op", "path", "from"];
 
+/// What somebody may do, and what the one who makes the request may do with what it is about.
+pub(in super::super) const AUTHORIZER: &str = "authorizer";
+pub(in super::super) const REQUEST_RESOURCE: &str = "authorizer.requestResource";
+
+pub(super) fn given_type<'n>(name: &str) -> Ty<'n> {
+    match name {
+        AUTHORIZER => Ty::Opaque(signatures::AUTHORIZER),
+        REQUEST_RESOURCE => Ty::Opaque(signatures::RESOURCE_CHECK),
+        _ => Ty::Any,
+    }
+}
+
 impl<'n> Checker<'n, '_> {
+    /// `authorizer.requestResource`, which is a variable with a point in its name.
+    pub(super) fn request_resource(&mut self, operand: &IdedExpr, field: &str) -> Option<Typed<'n>> {
+        let own = |local: &(String, Ty<'n>)| local.0 == AUTHORIZER;
+        let shadowed = self.locals.iter().filter(|local| own(local)).count() > 1;
+        if shadowed || field != "requestResource" || !matches!(&operand.expr, Parsed::Ident(name) if name == AUTHORIZER)
+        {
+            return None;
+        }
+        let at = self.locals.iter().position(|(local, _)| local == REQUEST_RESOURCE)?;
+        Some((Expr::Local(at), self.locals[at].1.clone()))
+    }
+
     /// `variables.NAME` of a policy.
     pub(super) fn variable(&mut self, operand: &IdedExpr, field: &str, test: bool) -> Option<Typed<'n>> {
         let policy = self.names.policy.as_ref()?;

@@ -1,5 +1,6 @@
 //! What rules may call. Each function takes its target first.
 
+mod authorizer;
 mod convert;
 mod formats;
 mod lists;
@@ -16,8 +17,17 @@ type Outcome<'a> = Result<V<'a>, Fail>;
 
 /// Calls a function by the name that the checker found.
 pub(super) fn call<'a>(name: &str, args: &[V<'a>], meter: &mut Meter) -> Outcome<'a> {
-    let rooms =
-        [convert::call, text::call, lists::call, time::call, net::call, urls::call, numbers::call, formats::call];
+    let rooms = [
+        convert::call,
+        text::call,
+        lists::call,
+        time::call,
+        net::call,
+        urls::call,
+        numbers::call,
+        formats::call,
+        authorizer::call,
+    ];
     for room in rooms {
         if let Some(outcome) = room(name, args, meter) {
             return outcome;
