@@ -6,7 +6,7 @@ use std::rc::Rc;
 use cel::common::ast::operators as ops;
 
 use super::expr::{Expr, Fold, FoldKind, Literal};
-use super::functions;
+use super::functions::{self, prices};
 use super::meter::{Fail, Meter};
 use super::operators;
 use super::value::{Key, Text, V};
@@ -36,7 +36,8 @@ pub(super) struct Variables<'a> {
 
 impl<'a> Scope<'a, '_> {
     pub(super) fn eval(&mut self, expr: &'a Expr) -> Outcome<'a> {
-        self.meter.charge(usize::from(!matches!(expr, Expr::Literal(_))))?;
+        self.meter.charge(1)?;
+        self.meter.pay(price(expr))?;
         match expr {
             Expr::Literal(literal) => Ok(constant(literal)),
             Expr::Self_ => Ok(self.self_.clone()),
@@ -68,7 +69,7 @@ impl<'a> Scope<'a, '_> {
                         (_, value) => list.push(value),
                     }
                 }
-                self.meter.charge(10)?;
+                self.meter.pay(prices::LIST)?;
                 Ok(V::list(list))
             }
             Expr::Map(entries) => self.map(entries),
@@ -95,6 +96,7 @@ impl<'a> Scope<'a, '_> {
             Expr::Search { name, text, pattern, limit } => {
                 let V::Text(text) = self.eval(text)? else { return Err(Fail::no_overload()) };
                 let limit = limit.as_ref().map(|limit| self.eval(limit)).transpose()?;
+                self.meter.pay(prices::pattern(text.chars().count(), pattern.as_str().len()))?;
                 functions::text::search(name, &text, pattern, limit.as_slice(), self.meter)
             }
             Expr::Call { name, args } => self.call(name, args),
@@ -115,7 +117,7 @@ impl<'a> Scope<'a, '_> {
                 return Err(Fail::error("Failed with repeated key"));
             }
         }
-        self.meter.charge(30)?;
+        self.meter.pay(prices::MAP)?;
         Ok(V::Map(Rc::new(map)))
     }
 
@@ -129,7 +131,7 @@ impl<'a> Scope<'a, '_> {
             };
             map.insert(Key::Text(field.name.clone()), value);
         }
-        self.meter.charge(40)?;
+        self.meter.pay(prices::OBJECT)?;
         Ok(V::Built(name, Rc::new(map)))
     }
 
@@ -181,6 +183,7 @@ impl<'a> Scope<'a, '_> {
         for arg in args {
             values.push(self.eval(arg)?);
         }
+        self.meter.pay(prices::call(name, &values))?;
         match name {
             ops::INDEX => operators::index(&values[0], &values[1]),
             ops::OPT_INDEX => operators::optional_index(&values[0], &values[1]),
@@ -201,8 +204,16 @@ impl<'a> Scope<'a, '_> {
         };
         let count = if is_list { range.count().unwrap_or(0) } else { keys.len() };
         let mut state = State::new(fold.kind);
+        let prices = Round::of(fold.kind);
+        self.meter.pay(prices.begins)?;
+        let mut goes_on = true;
         for index in 0..count {
             self.meter.charge(1)?;
+            self.meter.pay(prices.asks)?;
+            if !goes_on {
+                break;
+            }
+            self.meter.pay(prices::STEP)?;
             let depth = self.locals.len();
             let (first, second) = match keys.get(index) {
                 Some(key) => (key.clone(), if fold.two { range.get(key) } else { None }),
@@ -215,10 +226,9 @@ impl<'a> Scope<'a, '_> {
             }
             let on = self.step(fold, &first, &mut state);
             self.locals.truncate(depth);
-            if !on? {
-                break;
-            }
+            goes_on = on?;
         }
+        self.meter.pay(prices.ends)?;
         state.result()
     }
 
@@ -244,14 +254,21 @@ impl<'a> Scope<'a, '_> {
                 state.decided |= decisive;
                 return Ok(!decisive);
             }
-            FoldKind::ExistsOne => state.passed += usize::from(passed),
+            FoldKind::ExistsOne => {
+                self.meter.pay(usize::from(passed) * prices::STEP)?;
+                state.passed += usize::from(passed);
+            }
             FoldKind::List | FoldKind::Map if !passed => {}
             FoldKind::List | FoldKind::Map => {
                 let value = match &fold.item {
                     Some(item) => self.eval(item)?,
                     None => V::Null,
                 };
-                self.meter.charge(1)?;
+                self.meter.pay(if fold.kind == FoldKind::List {
+                    prices::LIST + prices::STEP
+                } else {
+                    2 * prices::STEP
+                })?;
                 if fold.kind == FoldKind::List {
                     state.list.push(value);
                 } else {
@@ -261,6 +278,41 @@ impl<'a> Scope<'a, '_> {
             }
         }
         Ok(true)
+    }
+}
+
+/// What an expression costs beside its parts. What is computed of them is paid for where that is done.
+fn price(expr: &Expr) -> usize {
+    match expr {
+        Expr::Self_
+        | Expr::OldSelf
+        | Expr::Local(_)
+        | Expr::Select { .. }
+        | Expr::OptionalSelect { .. }
+        | Expr::OptionalMap { .. } => prices::STEP,
+        Expr::Variable(_) => 2 * prices::STEP,
+        _ => 0,
+    }
+}
+
+/// What a macro costs beside its parts: it stands for a loop that keeps what it has found in a variable.
+struct Round {
+    begins: usize,
+    /// Before each round: whether it is needed.
+    asks: usize,
+    ends: usize,
+}
+
+impl Round {
+    fn of(kind: FoldKind) -> Self {
+        let (begins, asks, ends) = match kind {
+            FoldKind::All => (0, 2, 1),
+            FoldKind::Exists => (0, 3, 1),
+            FoldKind::ExistsOne => (0, 0, 2),
+            FoldKind::List => (prices::LIST, 0, 1),
+            FoldKind::Map => (prices::MAP, 0, 1),
+        };
+        Self { begins, asks: asks * prices::STEP, ends: ends * prices::STEP }
     }
 }
 

@@ -18,6 +18,8 @@ mod meter;
 mod operators;
 pub(crate) mod policy;
 mod run;
+#[cfg(test)]
+mod run_cost_tests;
 mod signatures;
 #[cfg(test)]
 mod tests;

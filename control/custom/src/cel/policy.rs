@@ -190,6 +190,12 @@ impl<'a> Evaluator<'a> {
         Self { given, variables }
     }
 
+    /// What all evaluations cost so far.
+    #[cfg(test)]
+    pub(crate) fn spent(&self) -> u64 {
+        PER_OBJECT - self.variables.left
+    }
+
     /// Evaluates one. An error is told as Kubernetes tells it.
     pub(crate) fn evaluate(&mut self, program: &'a Program) -> Result<Found<'a>, String> {
         let mut meter = Meter::new(PER_CALL.min(self.variables.left));

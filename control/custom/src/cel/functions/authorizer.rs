@@ -9,9 +9,6 @@ use super::super::meter::{Fail, Meter};
 use super::super::value::V;
 use super::Outcome;
 
-/// What a check costs beside other steps, as Kubernetes counts it.
-const CHECK: usize = 350_000;
-
 pub(super) fn call<'a>(name: &str, args: &[V<'a>], meter: &mut Meter) -> Option<Outcome<'a>> {
     let (V::Asking(of), rest) = args.split_first()? else { return None };
     let texts: Vec<&str> = rest.iter().filter_map(V::as_text).collect();
@@ -23,7 +20,7 @@ pub(super) fn call<'a>(name: &str, args: &[V<'a>], meter: &mut Meter) -> Option<
             "reason" => Ok(V::text(answer.reason.as_str())),
             _ => return None,
         },
-        (Stage::Path | Stage::Resource, [verb]) if name == "check" => meter.charge(CHECK).map(|()| {
+        (Stage::Path | Stage::Resource, [verb]) if name == "check" => meter.charge(1).map(|()| {
             let asked = of.then(of.stage.clone(), |question| question.verb = (*verb).to_owned());
             let answer = asked.by.decide(&asked.question);
             V::Asking(asked.then(Stage::Decided(answer), |_| {}))

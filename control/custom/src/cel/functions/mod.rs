@@ -6,6 +6,7 @@ mod formats;
 mod lists;
 mod net;
 mod numbers;
+pub(super) mod prices;
 pub(super) mod text;
 mod time;
 mod urls;
