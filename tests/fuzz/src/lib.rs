@@ -1,5 +1,6 @@
-//! What reads bytes of clients, as targets for fuzzing: each takes any bytes, and fails where the product's promises do not
-//! hold. Pure functions; `tests/targets.rs` runs them for some seconds each, and `cargo fuzz` as long as you like.
+//! What reads bytes of clients, of other servers and of files, as targets for fuzzing: each takes any bytes, and fails where
+//! the product's promises do not hold. Pure functions; `tests/targets.rs` runs them for a moment each, and `cargo fuzz` as long
+//! as you like.
 
 mod bodies;
 mod definitions;
