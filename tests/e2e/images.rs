@@ -168,7 +168,9 @@ async fn what_kubernetes_own_tests_run_in_pods_runs() {
     let mounted = "    volumeMounts: [{name: v, mountPath: /v}]\n  volumes:\n  - name: v\n    configMap: {name: c, defaultMode: 0400}\n";
     let memory = "    volumeMounts: [{name: v, mountPath: /v}]\n  volumes: [{name: v, emptyDir: {medium: Memory}}]\n";
     let asks = "    command: [sh, -c, 'until curl -sf http://net:8080/hostname; do sleep 0.2; done; \
-                curl -s \"http://net:8080/echo?msg=hi&code=404\"; curl -s http://net:8080/exit?code=4']\n";
+                curl -s \"http://net:8080/echo?msg=hi&code=404\"; nc -z net 8080 && nc -z net 81 2>/dev/null || echo shut; \
+                printf \"GET /hostname HTTP/1.1\\r\\n\\r\\n\" | nc net 8080 | tail -n 1; \
+                echo hi | nc net 8080 | head -n 1; curl -s http://net:8080/exit?code=4']\n";
     let all = [
         "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: {k: value}\n---\n".to_owned(),
         "apiVersion: v1\nkind: Service\nmetadata: {name: net}\nspec: {selector: {app: net}, ports: [{port: 8080}]}\n---\n"
@@ -188,7 +190,7 @@ async fn what_kubernetes_own_tests_run_in_pods_runs() {
             "mount type of \"/v\": tmpfs\ncontent of file \"/v/f\": mount-tester new file\n\nperms of file \"/v/f\": -rw-rw-rw-\n",
         ),
         ("words", 0, "[/agnhost entrypoint-tester a b]\n"),
-        ("asks", 0, "nethi"),
+        ("asks", 0, "nethishut\nnetHTTP/1.1 400 Bad Request"),
         ("net", 4, "Started netexec on port 8080\n"),
     ] {
         let phase = if code == 0 { "Succeeded" } else { "Failed" };

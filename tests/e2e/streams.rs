@@ -76,5 +76,9 @@ async fn services_pods_and_nodes_are_reached_through_the_api() {
     assert!(refused.contains("connect: connection refused"), "{refused}");
     let node = kubectl.ok("get nodes -o name").await.trim().replace("node/", "");
     assert_eq!(kubectl.ok(&format!("get --raw /api/v1/nodes/{node}/proxy/healthz")).await, "ok");
+    let known = kubectl.ok(&format!("get --raw /api/v1/nodes/{node}/proxy/pods")).await;
+    let known: serde_json::Value = serde_json::from_str(&known).unwrap();
+    let named = known["items"].as_array().unwrap().iter().any(|known| known["metadata"]["name"] == pod.as_str());
+    assert!(named, "{known}");
     cluster.stop().await;
 }

@@ -1,13 +1,16 @@
 //! JSON patch.
 
 use json_patch::jsonptr::Pointer;
-use json_patch::{Patch, PatchErrorKind, PatchOperation};
+use json_patch::{PatchErrorKind, PatchOperation};
 use serde_json::Value;
 
 use crate::{PatchError, json_type};
 
 /// More operations are refused, as by kube-apiserver.
 const MAX_OPERATIONS: usize = 10_000;
+
+/// What operations there are.
+const OPERATIONS: [&str; 6] = ["add", "remove", "replace", "move", "copy", "test"];
 
 /// Applies the operations of an RFC 6902 patch in order; none is applied when one fails.
 pub fn json_patch(target: &Value, patch: &Value) -> Result<Value, PatchError> {
@@ -23,17 +26,74 @@ pub fn json_patch(target: &Value, patch: &Value) -> Result<Value, PatchError> {
             "The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {got}"
         )));
     }
-    let patch: Patch = serde_json::from_value(patch.clone())
-        .map_err(|error| PatchError::Malformed(format!("error decoding patch: {error}")))?;
+    if let Some(other) = operations.iter().find(|operation| !operation.is_object()) {
+        let got = json_type(other);
+        return Err(PatchError::Malformed(format!(
+            "json: cannot unmarshal {got} into Go value of type jsonpatch.Operation"
+        )));
+    }
     let mut patched = target.clone();
     let mut bounds = Bounds { copied: 0, depth: depth(&patched), looks: 0, shifted: 0 };
-    for operation in &patch.0 {
+    for operation in operations {
+        let operation = &decoded(operation)?;
         bounds.check(operation, &patched)?;
+        let missing = missing(operation, &patched);
         // The target is not used after a failure, so there is nothing to undo.
         json_patch::patch_unsafe(&mut patched, std::slice::from_ref(operation))
-            .map_err(|error| refusal(operation, &error.kind))?;
+            .map_err(|error| missing.map_or_else(|| refusal(operation, &error.kind), PatchError::Unfit))?;
     }
     Ok(patched)
+}
+
+/// One operation. Like the library of kube-apiserver (evanphx/json-patch 4) this is looked at when its turn comes, so that
+/// what is wrong with it makes the patch one that does not apply.
+fn decoded(operation: &Value) -> Result<PatchOperation, PatchError> {
+    let text = |field: &str| operation.get(field).and_then(Value::as_str);
+    let name = text("op").unwrap_or("unknown");
+    if !OPERATIONS.contains(&name) {
+        return Err(PatchError::Unfit(format!("Unexpected kind: {name}")));
+    }
+    let from = matches!(name, "move" | "copy").then_some("from");
+    for field in from.into_iter().chain(["path"]) {
+        let Some(path) = text(field) else {
+            return Err(PatchError::Unfit(format!("{name} operation failed to decode {field}: missing value")));
+        };
+        if !path.is_empty() && !path.starts_with('/') {
+            return Err(PatchError::Unfit(no_such_path(name, field, path)));
+        }
+    }
+    let mut operation = operation.clone();
+    if let Some(fields) = operation.as_object_mut() {
+        // No value is null.
+        fields.entry("value").or_insert(Value::Null);
+    }
+    serde_json::from_value(operation)
+        .map_err(|error| PatchError::Malformed(format!("error decoding patch: {error}")))
+}
+
+fn no_such_path(operation: &str, field: &str, path: &str) -> String {
+    let what = if field == "from" { "from path" } else { "path" };
+    format!("{operation} operation does not apply: doc is missing {what}: {path:?}: missing value")
+}
+
+/// What is not there of what the operation takes away or replaces, where all above it is there.
+fn missing(operation: &PatchOperation, value: &Value) -> Option<String> {
+    let path = operation.path();
+    let (above, key) = path.as_str().rsplit_once('/')?;
+    let key = key.replace("~1", "/").replace("~0", "~");
+    let Value::Object(fields) = value.pointer(above)? else { return None };
+    if fields.contains_key(&key) {
+        return None;
+    }
+    match operation {
+        PatchOperation::Remove(_) => {
+            Some(format!("error in remove for path: '{path}': Unable to remove nonexistent key: {key}: missing value"))
+        }
+        PatchOperation::Replace(_) => {
+            Some(format!("replace operation does not apply: doc is missing key: {path}: missing value"))
+        }
+        _ => None,
+    }
 }
 
 /// How many bytes copies may add: the size of the largest body, as in kube-apiserver.
@@ -155,7 +215,7 @@ fn words(operation: &PatchOperation, kind: &PatchErrorKind) -> String {
     match kind {
         PatchErrorKind::TestFailed => format!("testing value {path} failed: test failed"),
         PatchErrorKind::InvalidPointer => {
-            format!("{name} operation does not apply: doc is missing path: {path}: missing value")
+            no_such_path(name, "path", path.as_str())
         }
         PatchErrorKind::InvalidFromPointer => {
             format!("{name} operation does not apply: doc is missing from path: missing value")
@@ -188,6 +248,7 @@ mod tests {
             ]),
             json!({"spec": {"replicas": 3, "list": [0, 2, 3]}, "moved": 3}),
         );
+        check(json!({}), json!([{"op": "add", "path": "/a"}]), json!({"a": null}));
         let escaped = json!([{"op": "add", "path": "/labels/a~1b~0c", "value": "x"}]);
         check(json!({"labels": {}}), escaped, json!({"labels": {"a/b~c": "x"}}));
     }
@@ -201,11 +262,23 @@ mod tests {
         check(json!([{"op": "test", "path": "/a", "value": 2}]), "testing value /a failed: test failed");
         check(
             json!([{"op": "remove", "path": "/b"}]),
-            "remove operation does not apply: doc is missing path: /b: missing value",
+            "error in remove for path: '/b': Unable to remove nonexistent key: b: missing value",
         );
+        let missing = "remove operation does not apply: doc is missing path: \"/b/c\": missing value";
+        check(json!([{"op": "remove", "path": "/b/c"}]), missing);
+        let missing = "replace operation does not apply: doc is missing key: /b: missing value";
+        check(json!([{"op": "replace", "path": "/b", "value": 1}]), missing);
+        let missing = "add operation does not apply: doc is missing path: \"/b/c\": missing value";
+        check(json!([{"op": "add", "path": "/b/c", "value": 1}]), missing);
+        check(json!([{"op": "nope", "path": "/a"}]), "Unexpected kind: nope");
+        check(json!([{"path": "/a"}]), "Unexpected kind: unknown");
+        check(json!([{"op": "add", "value": 1}]), "add operation failed to decode path: missing value");
+        check(json!([{"op": "move", "path": "/a"}]), "move operation failed to decode from: missing value");
+        let astray = "add operation does not apply: doc is missing path: \"a\": missing value";
+        check(json!([{"op": "add", "path": "a", "value": 1}]), astray);
         check(
             json!([{"op": "replace", "path": "/a/5", "value": 1}]),
-            "replace operation does not apply: doc is missing path: /a/5: missing value",
+            "replace operation does not apply: doc is missing path: \"/a/5\": missing value",
         );
     }
 
@@ -258,8 +331,7 @@ mod tests {
             assert!(error.to_string().starts_with(expected), "{error}");
         };
         check(json!({"a": 1}), 400, "json: cannot unmarshal object into Go value of type jsonpatch.Patch");
-        check(json!([{"op": "nope", "path": "/a"}]), 400, "error decoding patch: ");
-        check(json!([{"op": "add", "path": "a", "value": 1}]), 400, "error decoding patch: ");
+        check(json!([1]), 400, "json: cannot unmarshal number into Go value of type jsonpatch.Operation");
         let operation = json!({"op": "test", "path": "", "value": {}});
         check(Value::Array(vec![operation; 10_001]), 413, "The allowed maximum operations");
     }

@@ -222,8 +222,9 @@ pub struct WatchOptions {
     pub field: Option<FieldSelector>,
     /// Changes after that version; `None` and 0: first what there is, as ADDED.
     pub after: Option<ResourceVersion>,
-    /// First what there is, as ADDED, then a bookmark that says so, then changes. `after` is then the least version.
-    pub send_initial_events: bool,
+    /// True: first what there is, as ADDED, then a bookmark that says so, then changes; `after` is then the least version.
+    /// False: changes alone, from now on where `after` names no version.
+    pub send_initial_events: Option<bool>,
     /// A bookmark from time to time.
     pub bookmarks: bool,
 }

@@ -85,7 +85,7 @@ impl Registry {
         let selection = Selection::new(resource, options.label, options.field)?;
         let prefix = selection.prefix(resource, namespace);
         let after = options.after.unwrap_or_default();
-        let from_scratch = options.send_initial_events || after == ResourceVersion(0);
+        let from_scratch = options.send_initial_events.unwrap_or(after == ResourceVersion(0));
         let mut initial = Vec::new();
         let mut revision = Revision(after.0);
         let mut initial_end = None;
@@ -102,9 +102,13 @@ impl Registry {
                 }
             }
             revision = snapshot.revision();
-            if options.send_initial_events && options.bookmarks {
+            if options.send_initial_events == Some(true) && options.bookmarks {
                 initial_end = Some(ResourceVersion(revision.0));
             }
+        }
+        if !from_scratch && after == ResourceVersion(0) {
+            let read = if options.after.is_some() { Read::Any } else { Read::Consistent };
+            revision = self.snapshot(read).await?.revision();
         }
         // A version from before a restore, or of another cluster: to wait for it would be to miss all until then.
         let ahead = !from_scratch

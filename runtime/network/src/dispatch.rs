@@ -1,13 +1,14 @@
 //! Handing a request to an endpoint, here or on another node.
 
-use std::net::SocketAddrV4;
+use std::net::{IpAddr, SocketAddrV4};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt;
 use pal_proxy::{Body, BoxError, SharedBackend};
@@ -18,6 +19,7 @@ use crate::table::{LiveEndpoint, LivePort};
 
 /// How many endpoints are tried before a request is given up; only ones that have not seen it.
 const TRIES: usize = 3;
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// Why a request reached no endpoint.
 #[derive(Debug, thiserror::Error)]
@@ -37,14 +39,21 @@ enum Ready {
 }
 
 impl Inner {
-    /// Sends the request to one of the port's endpoints.
-    pub async fn to_port(&self, port: &LivePort, request: Request<Body>) -> Result<Response<Body>, Failure> {
+    /// Sends a client's request to one of the port's endpoints.
+    pub async fn to_port(
+        &self,
+        port: &LivePort,
+        client: Option<IpAddr>,
+        request: Request<Body>,
+    ) -> Result<Response<Body>, Failure> {
         let mut failure = Failure::NoEndpoints(port.label.clone());
-        let Some(first) = port.pick(rand::random()) else { return Err(failure) };
+        let now = Instant::now();
+        let Some(first) = port.pick(client, now, rand::random()) else { return Err(failure) };
         for offset in 0..TRIES.min(port.endpoints.len()) {
             let endpoint = &port.endpoints[(first + offset) % port.endpoints.len()];
             match self.ready(endpoint.address, Some(&endpoint.node)).await {
                 Ok(ready) => {
+                    port.took(client, now, endpoint.address);
                     let guard = UnderWay::new(endpoint.clone());
                     let response = send(ready, endpoint.address, request).await?;
                     return Ok(response.map(|body| Counted { body, _guard: guard }.boxed_unsync()));
@@ -71,6 +80,15 @@ impl Inner {
             Some(node) if *node != *self.config.node_name => Ok(Ready::There(self.peers.sender(&node).await?)),
             _ => Err(Failure::Refused(address)),
         }
+    }
+}
+
+/// Notes for whom the request is, behind whom it has been for.
+pub(crate) fn forwarded(headers: &mut HeaderMap, client: IpAddr) {
+    let before: Vec<&str> = headers.get_all(FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok()).collect();
+    let all = before.into_iter().map(str::to_owned).chain([client.to_string()]).collect::<Vec<_>>().join(", ");
+    if let Ok(value) = HeaderValue::try_from(all) {
+        headers.insert(FORWARDED_FOR, value);
     }
 }
 

@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod affinity;
 mod dispatch;
 mod network;
 mod outbound;

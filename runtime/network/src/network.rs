@@ -1,6 +1,6 @@
 //! The network of one node: its pods' ports, its view of the Services, its sockets.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -8,16 +8,16 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use http::{Request, Response, StatusCode};
-use pal_proxy::{Backend, Body, Limits, SharedBackend, refusal, serve_http};
+use pal_proxy::{Backend, Body, Client, Limits, SharedBackend, refusal, serve_http};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::dispatch::Failure;
+use crate::dispatch::{Failure, forwarded};
 use crate::outbound::{PodOrigin, PodOutbound};
 use crate::peer::{self, Peers};
 use crate::peer_tls::{PeerTls, TlsError};
-use crate::table::{ServiceRoute, Table};
+use crate::table::{LivePort, ServiceRoute, Table};
 
 /// What a node's network is made with.
 #[derive(Clone)]
@@ -63,6 +63,8 @@ pub(crate) struct Inner {
     attached: RwLock<HashMap<SocketAddrV4, SharedBackend>>,
     /// The /24 block of pod addresses that each node holds.
     blocks: RwLock<HashMap<[u8; 3], Arc<str>>>,
+    /// The addresses of all nodes, at which their NodePorts are.
+    node_addresses: RwLock<HashSet<IpAddr>>,
     server_tls: RwLock<Arc<rustls::ServerConfig>>,
     node_ports: Mutex<HashMap<u16, CancellationToken>>,
     stop: CancellationToken,
@@ -80,6 +82,17 @@ impl Inner {
     pub fn node_of_block(&self, ip: Ipv4Addr) -> Option<Arc<str>> {
         let [a, b, c, _] = ip.octets();
         self.blocks.read().unwrap_or_else(PoisonError::into_inner).get(&[a, b, c]).cloned()
+    }
+
+    /// The NodePort that a pod means by an address of a node. What the pod itself serves at its loopback goes before.
+    pub fn node_port(&self, origin: &PodOrigin, host: &str, port: u16) -> Option<Arc<LivePort>> {
+        let ip: IpAddr = host.parse().ok()?;
+        let node_addresses = self.node_addresses.read().unwrap_or_else(PoisonError::into_inner);
+        let own = origin.ip.filter(|_| ip.is_loopback()).map(|own| SocketAddrV4::new(own, port));
+        if !node_addresses.contains(&ip) || own.is_some_and(|own| self.attached(own).is_some()) {
+            return None;
+        }
+        self.table().node_port(port)
     }
 
     pub fn server_tls(&self) -> Arc<rustls::ServerConfig> {
@@ -120,6 +133,7 @@ impl Network {
             table: RwLock::default(),
             attached: RwLock::default(),
             blocks: RwLock::default(),
+            node_addresses: RwLock::default(),
             server_tls: RwLock::new(configs.server),
             node_ports: Mutex::default(),
             stop: stop.clone(),
@@ -163,6 +177,11 @@ impl Network {
         self.inner.peers.set(addresses);
         let blocks = blocks.into_iter().map(|(block, node)| (block, node.into())).collect();
         *self.inner.blocks.write().unwrap_or_else(PoisonError::into_inner) = blocks;
+    }
+
+    /// Says at which addresses the nodes are, each of which stands for all NodePorts.
+    pub fn set_node_addresses(&self, addresses: HashSet<IpAddr>) {
+        *self.inner.node_addresses.write().unwrap_or_else(PoisonError::into_inner) = addresses;
     }
 
     /// Says which Services there are and which endpoints are ready; NodePorts open and close accordingly. Returns those
@@ -225,13 +244,17 @@ struct NodePort {
 }
 
 impl Backend for NodePort {
-    fn call(&self, request: Request<Body>) -> BoxFuture<'static, Response<Body>> {
+    fn call(&self, mut request: Request<Body>) -> BoxFuture<'static, Response<Body>> {
         let (inner, port) = (self.inner.clone(), self.port);
+        let client = request.extensions().get::<Client>().map(|client| client.0);
+        if let Some(client) = client {
+            forwarded(request.headers_mut(), client);
+        }
         Box::pin(async move {
             let Some(live) = inner.table().node_port(port) else {
                 return refusal(StatusCode::SERVICE_UNAVAILABLE, "no Service has this port any more");
             };
-            match inner.to_port(&live, request).await {
+            match inner.to_port(&live, client, request).await {
                 Ok(response) => response,
                 Err(failure) => {
                     let status = match &failure {

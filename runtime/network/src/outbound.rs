@@ -1,11 +1,12 @@
 //! What a pod's outgoing HTTP requests may reach, and how.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use http::{Request, Response, header};
 use pal_proxy::Body;
 
-use crate::dispatch::Failure;
+use crate::dispatch::{Failure, forwarded};
 use crate::network::Inner;
 use crate::peer::PeerError;
 use crate::table::Target;
@@ -15,6 +16,8 @@ use crate::table::Target;
 pub struct PodOrigin {
     pub namespace: String,
     pub name: String,
+    /// Its address, which its loopback stands for; `None` for who is no pod.
+    pub ip: Option<Ipv4Addr>,
 }
 
 /// Why a pod's request got no answer.
@@ -55,12 +58,11 @@ impl PodOutbound {
         let authority = authority.ok_or(SendError::NoHost)?;
         let secure = request.uri().scheme_str() == Some("https");
         let port = authority.port_u16().unwrap_or(if secure { 443 } else { 80 });
-        let target = self.inner.table().resolve(
-            &self.origin.namespace,
-            authority.host(),
-            port,
-            &self.inner.config.cluster_domain,
-        );
+        let client = self.origin.ip.map(IpAddr::V4);
+        let target = match self.inner.node_port(&self.origin, authority.host(), port) {
+            Some(live) => Target::Port(live),
+            None => self.inner.table().resolve(&self.origin, authority.host(), port, &self.inner.config.cluster_domain),
+        };
         if secure && matches!(target, Target::Port(_) | Target::Pod(_)) {
             let why = format!("{authority} is inside the cluster, where pods serve http, not https");
             return Err(SendError::Denied(why));
@@ -69,8 +71,11 @@ impl PodOutbound {
         if let Ok(host) = http::HeaderValue::from_str(authority.as_str()) {
             request.headers_mut().entry(header::HOST).or_insert(host);
         }
+        if let Some(client) = client {
+            forwarded(request.headers_mut(), client);
+        }
         let answer = match target {
-            Target::Port(port) => self.inner.to_port(&port, request).await,
+            Target::Port(port) => self.inner.to_port(&port, client, request).await,
             Target::Pod(address) => self.inner.to_pod(address, request).await,
             Target::NoSuchPort(name) => return Err(SendError::Refused(name)),
             Target::NoSuchHost(name) => return Err(SendError::NoSuchHost(name)),

@@ -4,9 +4,16 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::affinity::Affinity;
+use crate::outbound::PodOrigin;
 
 /// The addresses of pods: the shared address space of RFC 6598, which no outside network routes.
 const POD_NETWORK: (Ipv4Addr, u32) = (Ipv4Addr::new(100, 64, 0, 0), 10);
+
+/// Services of type ExternalName that may lead to one another.
+const MAX_ALIASES: usize = 8;
 
 /// A Service as a node needs it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,6 +22,10 @@ pub struct ServiceRoute {
     pub name: String,
     /// `None` for a headless Service.
     pub cluster_ip: Option<Ipv4Addr>,
+    /// The name that this one stands for, of a Service of type ExternalName.
+    pub external_name: Option<String>,
+    /// How long a client that was away finds the endpoint that it had; `None` where each request goes anywhere.
+    pub affinity: Option<Duration>,
     pub ports: Vec<PortRoute>,
 }
 
@@ -51,18 +62,31 @@ pub(crate) struct LivePort {
     /// `namespace/name:port`, for messages.
     pub label: String,
     pub endpoints: Vec<Arc<LiveEndpoint>>,
+    affinity: Option<Arc<Affinity>>,
 }
 
 impl LivePort {
-    /// The index of the endpoint to take, for a random draw.
-    pub fn pick(&self, random: u64) -> Option<usize> {
+    /// The index of the endpoint to take for a client, as far as that is known, with a random draw.
+    pub fn pick(&self, client: Option<IpAddr>, now: Instant, random: u64) -> Option<usize> {
+        let last = self.affinity.as_ref().zip(client).and_then(|(affinity, client)| affinity.of(client, now));
+        if let Some(index) = last.and_then(|last| self.endpoints.iter().position(|known| known.address == last)) {
+            return Some(index);
+        }
         pal_proxy::pick(self.endpoints.len(), |i| self.endpoints[i].under_way.load(Ordering::Relaxed), random)
+    }
+
+    /// Says which endpoint took the client's request.
+    pub fn took(&self, client: Option<IpAddr>, now: Instant, endpoint: SocketAddrV4) {
+        if let (Some(affinity), Some(client)) = (&self.affinity, client) {
+            affinity.note(client, endpoint, now);
+        }
     }
 }
 
 #[derive(Debug, Default)]
 struct LiveService {
     headless: bool,
+    external_name: Option<String>,
     ports: HashMap<u16, Arc<LivePort>>,
 }
 
@@ -93,15 +117,20 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// The table of these Services. Endpoints that `previous` has keep their counts.
+    /// The table of these Services. Endpoints that `previous` has keep their counts, and Services their clients.
     pub fn new(routes: &[ServiceRoute], previous: &Self) -> Self {
         let mut table = Self::default();
         for route in routes {
-            let mut service = LiveService { headless: route.cluster_ip.is_none(), ports: HashMap::new() };
+            let mut service = LiveService {
+                headless: route.cluster_ip.is_none(),
+                external_name: route.external_name.clone(),
+                ports: HashMap::new(),
+            };
             for port in &route.ports {
                 let live = Arc::new(LivePort {
                     label: format!("{}/{}:{}", route.namespace, route.name, port.port),
                     endpoints: port.endpoints.iter().map(|e| table.endpoint(e, previous)).collect(),
+                    affinity: route.affinity.map(|timeout| previous.affinity(route, port.port, timeout)),
                 });
                 if let Some(node_port) = port.node_port {
                     table.by_node_port.insert(node_port, live.clone());
@@ -115,6 +144,13 @@ impl Table {
             table.by_name.entry(route.namespace.clone()).or_default().insert(route.name.clone(), service);
         }
         table
+    }
+
+    /// What is remembered of the port's clients, if that is for so long.
+    fn affinity(&self, of: &ServiceRoute, port: u16, timeout: Duration) -> Arc<Affinity> {
+        let service = self.by_name.get(&of.namespace).and_then(|services| services.get(&of.name));
+        let known = service.and_then(|service| service.ports.get(&port)?.affinity.clone());
+        known.filter(|known| known.timeout == timeout).unwrap_or_else(|| Arc::new(Affinity::new(timeout)))
     }
 
     fn endpoint(&mut self, endpoint: &Endpoint, previous: &Self) -> Arc<LiveEndpoint> {
@@ -150,20 +186,37 @@ impl Table {
         self.nodes.get(&address).cloned().flatten()
     }
 
-    /// What `host:port` means to a pod of `namespace`. `domain` is the cluster's (`cluster.local`).
-    pub fn resolve(&self, namespace: &str, host: &str, port: u16, domain: &str) -> Target {
+    /// What `host:port` means to a pod. `domain` is the cluster's (`cluster.local`).
+    pub fn resolve(&self, origin: &PodOrigin, host: &str, port: u16, domain: &str) -> Target {
+        let mut host = host.to_owned();
+        for _ in 0..MAX_ALIASES {
+            match self.resolve_name(origin, &host, port, domain) {
+                Ok(target) => return target,
+                Err(alias) => host = alias,
+            }
+        }
+        Target::NoSuchHost(host)
+    }
+
+    /// What the host means, or the name that it stands for.
+    fn resolve_name(&self, origin: &PodOrigin, host: &str, port: u16, domain: &str) -> Result<Target, String> {
+        let loopback = || match origin.ip {
+            Some(ip) => Target::Pod(SocketAddrV4::new(ip, port)),
+            None => Target::Denied("a pod reaches neither the node's loopback nor its link"),
+        };
         let literal = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
         match literal.parse::<IpAddr>() {
-            Ok(IpAddr::V4(ip)) => return self.resolve_ip(ip, host, port),
-            Ok(IpAddr::V6(ip)) if ip.is_loopback() || ip.is_unspecified() || ip.is_unicast_link_local() => {
-                return Target::Denied("a pod reaches neither the node's loopback nor its link");
+            Ok(ip) if ip.is_loopback() || ip.is_unspecified() => return Ok(loopback()),
+            Ok(IpAddr::V4(ip)) => return Ok(self.resolve_ip(ip, host, port)),
+            Ok(IpAddr::V6(ip)) if ip.is_unicast_link_local() => {
+                return Ok(Target::Denied("a pod reaches neither the node's loopback nor its link"));
             }
-            Ok(IpAddr::V6(_)) => return Target::Outside,
+            Ok(IpAddr::V6(_)) => return Ok(Target::Outside),
             Err(_) => {}
         }
         let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
         if host == "localhost" || host.ends_with(".localhost") {
-            return Target::Denied("a pod reaches neither the node's loopback nor its link");
+            return Ok(loopback());
         }
         let (short, ours) = match host.strip_suffix(domain).and_then(|rest| rest.strip_suffix(".svc.")) {
             Some(short) => (short, true),
@@ -173,18 +226,19 @@ impl Table {
             },
         };
         let (name, namespace, ours) = match short.split_once('.') {
-            None => (short, namespace, true),
+            None => (short, origin.namespace.as_str(), true),
             Some((name, namespace)) => (name, namespace, ours),
         };
-        match self.by_name.get(namespace).and_then(|services| services.get(name)) {
-            Some(service) => service.target(&host, port),
-            None if ours => Target::NoSuchHost(host),
-            None => Target::Outside,
+        match self.by_name.get(namespace).and_then(|services| services.get(name).map(|service| &**service)) {
+            Some(LiveService { external_name: Some(alias), .. }) => Err(alias.clone()),
+            Some(service) => Ok(service.target(&host, port)),
+            None if ours => Ok(Target::NoSuchHost(host)),
+            None => Ok(Target::Outside),
         }
     }
 
     fn resolve_ip(&self, ip: Ipv4Addr, host: &str, port: u16) -> Target {
-        if ip.is_loopback() || ip.is_unspecified() || ip.is_link_local() || ip.is_broadcast() {
+        if ip.is_link_local() || ip.is_broadcast() {
             return Target::Denied("a pod reaches neither the node's loopback nor its link");
         }
         if let Some(service) = self.by_ip.get(&ip) {
@@ -226,6 +280,8 @@ mod tests {
             namespace: namespace.to_owned(),
             name: name.to_owned(),
             cluster_ip: ip.map(Ipv4Addr::from),
+            external_name: None,
+            affinity: None,
             ports: vec![PortRoute {
                 name: String::new(),
                 port,
@@ -236,7 +292,16 @@ mod tests {
                     .collect(),
             }],
         };
+        let alias = |name: &str, of: &str| ServiceRoute {
+            external_name: Some(of.to_owned()),
+            name: name.to_owned(),
+            namespace: "default".to_owned(),
+            ..ServiceRoute::default()
+        };
         let routes = [
+            alias("shop", "web.other.svc.cluster.local"),
+            alias("away", "example.com"),
+            alias("round", "round.default.svc.cluster.local"),
             route("default", "web", Some([10, 96, 0, 7]), 80, &[1, 2]),
             route("other", "web", Some([10, 96, 0, 8]), 81, &[3]),
             route("default", "db", None, 5432, &[4]),
@@ -245,7 +310,15 @@ mod tests {
     }
 
     fn check(host: &str, port: u16, expected: &str) {
-        let target = match table().resolve("default", host, port, "cluster.local") {
+        check_for(None, host, port, expected);
+    }
+
+    fn origin(ip: Option<Ipv4Addr>) -> PodOrigin {
+        PodOrigin { namespace: "default".to_owned(), name: "asker".to_owned(), ip }
+    }
+
+    fn check_for(ip: Option<Ipv4Addr>, host: &str, port: u16, expected: &str) {
+        let target = match table().resolve(&origin(ip), host, port, "cluster.local") {
             Target::Port(port) => format!("service {}", port.label),
             Target::Pod(address) => format!("pod {address}"),
             Target::NoSuchPort(name) => format!("no port {name}"),
@@ -269,6 +342,13 @@ mod tests {
     }
 
     #[test]
+    fn an_external_name_means_what_it_stands_for() {
+        check("shop", 81, "service other/web:81");
+        check("away", 81, "outside");
+        check("round", 81, "no host round.default.svc.cluster.local");
+    }
+
+    #[test]
     fn pods_are_found_by_address_and_headless_services_mean_their_pods() {
         check("100.64.0.9", 1234, "pod 100.64.0.9:1234");
         check("db", 5432, "service default/db:5432");
@@ -288,6 +368,48 @@ mod tests {
         check("[::1]", 80, "denied");
         check("example.com", 80, "outside");
         check("192.0.2.1", 80, "outside");
+    }
+
+    #[test]
+    fn a_pods_loopback_is_its_own() {
+        let own = Some(Ipv4Addr::new(100, 64, 0, 5));
+        for host in ["localhost", "a.localhost", "127.0.0.1", "127.8.8.8", "0.0.0.0", "[::1]", "100.64.0.5"] {
+            check_for(own, host, 8080, "pod 100.64.0.5:8080");
+        }
+        check_for(own, "169.254.169.254", 80, "denied");
+    }
+
+    #[test]
+    fn a_client_stays_with_its_endpoint_through_new_tables() {
+        let route = |affinity: Option<u64>, pods: &[u8]| ServiceRoute {
+            affinity: affinity.map(Duration::from_secs),
+            ports: vec![PortRoute {
+                port: 80,
+                endpoints: pods
+                    .iter()
+                    .map(|n| Endpoint { ip: Ipv4Addr::new(100, 64, 0, *n), port: 8080, node: "a".to_owned() })
+                    .collect(),
+                ..PortRoute::default()
+            }],
+            name: "web".to_owned(),
+            namespace: "default".to_owned(),
+            ..ServiceRoute::default()
+        };
+        let live = |table: &Table| table.by_name["default"]["web"].ports[&80].clone();
+        let (client, now) = (Some(IpAddr::from([100, 64, 0, 99])), Instant::now());
+        let picked = |table: &Table| -> std::collections::BTreeSet<usize> {
+            let port = live(table);
+            (0..64).filter_map(|draw: u64| port.pick(client, now, draw.wrapping_mul(0x9e37_79b9_7f4a_7c15))).collect()
+        };
+        let first = Table::new(&[route(Some(60), &[1, 2, 3])], &Table::default());
+        assert_eq!(picked(&first).len(), 3);
+        live(&first).took(client, now, SocketAddrV4::new(Ipv4Addr::new(100, 64, 0, 2), 8080));
+        assert_eq!(picked(&first).into_iter().collect::<Vec<_>>(), [1]);
+        let second = Table::new(&[route(Some(60), &[2, 3])], &first);
+        assert_eq!(picked(&second).into_iter().collect::<Vec<_>>(), [0]);
+        assert_eq!(picked(&Table::new(&[route(Some(60), &[1, 3])], &first)).len(), 2, "its endpoint is gone");
+        assert_eq!(picked(&Table::new(&[route(Some(61), &[1, 2, 3])], &first)).len(), 3, "another time-out");
+        assert_eq!(picked(&Table::new(&[route(None, &[1, 2, 3])], &first)).len(), 3, "no affinity any more");
     }
 
     #[test]
@@ -314,6 +436,8 @@ mod tests {
             namespace: "default".to_owned(),
             name: name.to_owned(),
             cluster_ip: None,
+            external_name: None,
+            affinity: None,
             ports: vec![PortRoute {
                 port: 80,
                 endpoints: vec![Endpoint { ip: *address.ip(), port: 8080, node: node.to_owned() }],
@@ -321,7 +445,7 @@ mod tests {
             }],
         };
         let table = Table::new(&[route("thief", "b"), route("web", "a"), route("web2", "a")], &Table::default());
-        let node = |name: &str| match table.resolve("default", name, 80, "cluster.local") {
+        let node = |name: &str| match table.resolve(&origin(None), name, 80, "cluster.local") {
             Target::Port(port) => port.endpoints[0].node.to_string(),
             other => panic!("{other:?}"),
         };

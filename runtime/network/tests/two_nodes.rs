@@ -1,7 +1,7 @@
 //! Two networks in one process, each a node, with certificates of one CA.
 
 use std::collections::HashMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -89,12 +89,14 @@ fn route(endpoints: &[(&str, [u8; 4])], node_port: Option<u16>) -> Vec<ServiceRo
         namespace: "default".to_owned(),
         name: "web".to_owned(),
         cluster_ip: Some(Ipv4Addr::new(10, 96, 0, 9)),
+        external_name: None,
+        affinity: None,
         ports: vec![PortRoute { name: String::new(), port: 80, node_port, endpoints }],
     }]
 }
 
 async fn ask(network: &Network, url: &str, body: &str) -> Result<(StatusCode, String), SendError> {
-    let origin = PodOrigin { namespace: "default".to_owned(), name: "asker".to_owned() };
+    let origin = PodOrigin { namespace: "default".to_owned(), name: "asker".to_owned(), ip: None };
     let request = Request::post(url).body(full(body.to_owned())).unwrap();
     let response =
         tokio::time::timeout(Duration::from_secs(10), network.outbound(origin).send(request)).await.unwrap()?;
@@ -152,6 +154,31 @@ async fn an_endpoint_that_is_gone_is_passed_over_and_a_service_without_any_refus
     assert!(matches!(ask(&a, "http://127.0.0.1:1/", "").await, Err(SendError::Denied(_))));
     assert!(matches!(ask(&a, "http://example.com/", "").await, Err(SendError::Denied(_))));
     assert!(matches!(ask(&a, "https://web:80/", "").await, Err(SendError::Denied(_))));
+}
+
+#[tokio::test]
+async fn a_pod_reaches_itself_by_loopback_and_node_ports_by_the_nodes_addresses() {
+    let ca = Ca::new();
+    let a = network("a", ca.node("a")).await;
+    // What pods ask for opens no socket: the port may be somebody else's.
+    let taken = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let _web = a.attach([100, 64, 0, 2].into(), 8080, echo("web"));
+    let own = a.attach([100, 64, 0, 3].into(), port, echo("own"));
+    a.set_node_addresses([IpAddr::from([127, 0, 0, 1]), IpAddr::from([192, 0, 2, 7])].into());
+    assert_eq!(a.set_services(&route(&[("a", [100, 64, 0, 2])], Some(port))).len(), 1);
+    let ip = Some(Ipv4Addr::new(100, 64, 0, 3));
+    let out = a.outbound(PodOrigin { namespace: "default".to_owned(), name: "own".to_owned(), ip });
+    let check = async |host: &str, expected: &str| {
+        let request = Request::get(format!("http://{host}:{port}/")).body(full("")).unwrap();
+        let answer = out.send(request).await.unwrap().into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(String::from_utf8_lossy(&answer), format!("{expected} {host}:{port} "));
+    };
+    check("127.0.0.1", "own").await;
+    check("localhost", "own").await;
+    check("192.0.2.7", "web").await;
+    drop(own);
+    check("127.0.0.1", "web").await;
 }
 
 #[tokio::test]

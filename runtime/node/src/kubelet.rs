@@ -14,7 +14,7 @@ use pal_engine::{Body, BoxError};
 use pal_network::SharedBackend;
 use pal_resources::Status;
 use pal_resources::status::Reason;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio_util::task::TaskTracker;
 
 use crate::logs::{LogQuery, LogStore, stream};
@@ -50,7 +50,11 @@ impl Kubelet {
         let answer = match (request.method(), parts.as_slice()) {
             (&Method::GET, ["healthz"]) => Ok(text("ok".to_owned())),
             (&Method::GET, ["metrics", "resource"]) => Ok(text(self.stats.figures())),
-            (&Method::GET, ["stats", "summary"]) => Ok(json(&self.stats.summary(&self.node).await)),
+            (&Method::GET, ["stats", "summary"]) => Ok(as_json(&self.stats.summary(&self.node).await)),
+            (&Method::GET, ["pods"]) => {
+                let items = self.pods.all();
+                Ok(as_json(&json!({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items})))
+            }
             (&Method::GET, ["containerLogs", namespace, pod, container]) => {
                 self.log(namespace, pod, container, request.uri().query().unwrap_or_default())
             }
@@ -140,7 +144,7 @@ fn text(text: String) -> Response<Body> {
     Response::new(http_body_util::Full::new(Bytes::from(text)).map_err(|never| match never {}).boxed_unsync())
 }
 
-fn json(value: &Value) -> Response<Body> {
+fn as_json(value: &Value) -> Response<Body> {
     let mut response = text(value.to_string());
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
@@ -246,7 +250,6 @@ mod tests {
 
     #[test]
     fn the_log_is_that_of_the_run_that_is_meant() {
-        use serde_json::json;
         let ended = |n: u32| json!({"terminated": {"exitCode": 1, "containerID": format!("pal://u/c/{n}")}});
         let crash_loop = json!({"waiting": {"reason": "CrashLoopBackOff"}});
         check(json!({"running": {}}), ended(2), false, Ok(3));

@@ -97,7 +97,7 @@ async fn ask_other(
 ) -> Result<Response<Body>, String> {
     let authority = format!("{host}:{port}");
     let url = format!("http://{authority}{path}");
-    let origin = PodOrigin { namespace: String::new(), name: String::new() };
+    let origin = PodOrigin { namespace: String::new(), name: String::new(), ip: None };
     let sent = network.outbound(origin).send(request(&url, &authority, headers)?).await;
     sent.map_err(|error| format!("Get {url:?}: {error}"))
 }

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::api::core::v1::{Node, NodeAddress, NodeCondition, NodeStatus, NodeSystemInfo};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, OwnerReference, Time};
 use kube::api::{Api, ObjectMeta, Patch, PatchParams, PostParams};
 use serde_json::json;
 use tokio::sync::watch;
@@ -124,11 +124,17 @@ impl Links {
 
 /// Renews the Lease for ever.
 pub(crate) async fn renew_lease(client: kube::Client, name: String, mut links: Links, cancel: CancellationToken) {
-    let api: Api<Lease> = Api::namespaced(client, "kube-node-lease");
     loop {
-        let written = tokio::time::timeout(LIMIT, write_lease(&api, &name)).await;
+        let written = tokio::time::timeout(LIMIT, write_lease(&client, &name)).await;
         match &written {
             Ok(Ok(())) => {}
+            // The Node is not registered yet, or anew.
+            Ok(Err(kube::Error::Api(status))) if status.code == 404 => {
+                tokio::select! {
+                    () = tokio::time::sleep(LEASE_AGAIN) => continue,
+                    () = cancel.cancelled() => return,
+                }
+            }
             Ok(Err(error)) => tracing::debug!(error = root_cause(error), "lease not renewed"),
             Err(_) => tracing::debug!("lease not renewed in time"),
         }
@@ -139,7 +145,8 @@ pub(crate) async fn renew_lease(client: kube::Client, name: String, mut links: L
     }
 }
 
-async fn write_lease(api: &Api<Lease>, name: &str) -> Result<(), kube::Error> {
+async fn write_lease(client: &kube::Client, name: &str) -> Result<(), kube::Error> {
+    let api: Api<Lease> = Api::namespaced(client.clone(), "kube-node-lease");
     let spec = LeaseSpec {
         holder_identity: Some(name.to_owned()),
         lease_duration_seconds: Some(40),
@@ -149,10 +156,28 @@ async fn write_lease(api: &Api<Lease>, name: &str) -> Result<(), kube::Error> {
     let patch = Patch::Merge(json!({"spec": spec}));
     match api.patch(name, &PatchParams::default(), &patch).await {
         Err(kube::Error::Api(status)) if status.code == 404 => {
-            let metadata = ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
+            let nodes: Api<Node> = Api::all(client.clone());
+            // The Lease goes with its Node, and waits for it.
+            let uid = nodes.get_metadata(name).await?.metadata.uid;
+            let metadata = ObjectMeta {
+                name: Some(name.to_owned()),
+                owner_references: uid.map(|uid| vec![owner(name, uid)]),
+                ..ObjectMeta::default()
+            };
             api.create(&PostParams::default(), &Lease { metadata, spec: Some(spec) }).await.map(drop)
         }
         other => other.map(drop),
+    }
+}
+
+/// The node as the owner of its Lease.
+fn owner(name: &str, uid: String) -> OwnerReference {
+    OwnerReference {
+        api_version: "v1".to_owned(),
+        kind: "Node".to_owned(),
+        name: name.to_owned(),
+        uid,
+        ..OwnerReference::default()
     }
 }
 

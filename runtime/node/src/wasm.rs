@@ -96,7 +96,7 @@ impl Runtime for WasmRuntime {
             stdout: program.stdout,
             stderr: program.stderr,
             memory_limit: place.memory_limit,
-            outbound: self.way_out(place.namespace, place.pod),
+            outbound: self.way_out(place.namespace, place.pod, place.ip),
             ..InstanceSpec::default()
         };
         let heeds_interrupts = terminal && self.is_tools(&component).await;
@@ -110,8 +110,8 @@ impl Runtime for WasmRuntime {
 }
 
 impl WasmRuntime {
-    fn way_out(&self, namespace: String, pod: String) -> Arc<dyn Outbound> {
-        Arc::new(WayOut(self.network.outbound(PodOrigin { namespace, name: pod })))
+    fn way_out(&self, namespace: String, pod: String, ip: Ipv4Addr) -> Arc<dyn Outbound> {
+        Arc::new(WayOut(self.network.outbound(PodOrigin { namespace, name: pod, ip: Some(ip) })))
     }
 
     async fn tools(&self) -> Result<&Arc<Program>, ExecFailure> {
@@ -156,7 +156,7 @@ impl WasmRuntime {
             stdout: spec.stdout.clone(),
             stderr: spec.stderr.clone(),
             memory_limit: spec.memory_limit,
-            outbound: self.way_out(spec.namespace.clone(), spec.pod.clone()),
+            outbound: self.way_out(spec.namespace.clone(), spec.pod.clone(), spec.ip),
             request_timeout: spec.request_timeout,
             meter: self.stats.begin(Place {
                 namespace: spec.namespace.clone(),

@@ -15,7 +15,7 @@ use http_body_util::{BodyExt, Full};
 
 pub use balance::pick;
 pub use headers::strip_hop_by_hop;
-pub use listener::{Limits, serve_connection, serve_http};
+pub use listener::{Client, Limits, serve_connection, serve_http};
 
 /// What goes wrong while a body streams.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

@@ -1,6 +1,7 @@
 //! A TCP socket on which HTTP/1.1 and HTTP/2 (with prior knowledge) are served.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +18,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::{BoxError, SharedBackend};
+
+/// Whose request it is, among the request's extensions: the address that the connection came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Client(pub IpAddr);
 
 /// What a listener allows.
 #[derive(Clone, Copy, Debug)]
@@ -53,11 +58,11 @@ pub async fn serve_http(listener: TcpListener, backend: SharedBackend, limits: L
             () = stop.cancelled() => break,
             accepted = accept(&listener, &slots) => accepted,
         };
-        let Some((stream, slot)) = accepted else { continue };
+        let Some((stream, client, slot)) = accepted else { continue };
         let (backend, authority, stop) = (backend.clone(), authority.clone(), stop.clone());
         connections.spawn(async move {
             let _ = stream.set_nodelay(true);
-            serve_connection(stream, backend, authority, limits, stop).await;
+            serve_connection(stream, Some(client), backend, authority, limits, stop).await;
             drop(slot);
         });
     }
@@ -70,11 +75,11 @@ pub async fn serve_http(listener: TcpListener, backend: SharedBackend, limits: L
 async fn accept(
     listener: &TcpListener,
     slots: &Arc<Semaphore>,
-) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+) -> Option<(TcpStream, Client, tokio::sync::OwnedSemaphorePermit)> {
     // The semaphore is never closed.
     let slot = slots.clone().acquire_owned().await.ok()?;
     match listener.accept().await {
-        Ok((stream, _)) => Some((stream, slot)),
+        Ok((stream, from)) => Some((stream, Client(from.ip()), slot)),
         Err(error) => {
             // Out of file descriptors, mostly: to try again at once would spin.
             tracing::warn!(%error, "cannot accept a connection");
@@ -84,10 +89,11 @@ async fn accept(
     }
 }
 
-/// Serves the requests of one connection by `backend`, until it ends or `stop` is cancelled. `authority` is the host of
-/// requests that name none.
+/// Serves the requests of one connection by `backend`, until it ends or `stop` is cancelled. `client` is whose they are,
+/// `authority` the host of requests that name none.
 pub async fn serve_connection<T>(
     stream: T,
+    client: Option<Client>,
     backend: SharedBackend,
     authority: Option<HeaderValue>,
     limits: Limits,
@@ -102,6 +108,9 @@ pub async fn serve_connection<T>(
             && let Some(authority) = &authority
         {
             request.headers_mut().insert(header::HOST, authority.clone());
+        }
+        if let Some(client) = client {
+            request.extensions_mut().insert(client);
         }
         let answer = backend.call(request.map(|body| body.map_err(BoxError::from).boxed_unsync()));
         async move { Ok::<_, Infallible>(answer.await) }

@@ -68,7 +68,7 @@ pub(super) async fn run(
 }
 
 async fn open(registry: &Registry, resource: &ResourceRef, back_off: Duration) -> State {
-    let options = WatchOptions { send_initial_events: true, bookmarks: true, ..WatchOptions::default() };
+    let options = WatchOptions { send_initial_events: Some(true), bookmarks: true, ..WatchOptions::default() };
     match registry.watch(resource, None, options).await {
         Ok(watch) => State::Listing { watch, objects: Vec::new() },
         Err(status) => {

@@ -68,7 +68,8 @@ async fn initial_events_end_with_a_bookmark() {
     history(&cluster).await;
     let version = now(&cluster).await;
     for after in [None, Some(ResourceVersion(0)), Some(ResourceVersion(1)), Some(version)] {
-        let options = WatchOptions { after, send_initial_events: true, bookmarks: true, ..WatchOptions::default() };
+        let options =
+            WatchOptions { after, send_initial_events: Some(true), bookmarks: true, ..WatchOptions::default() };
         let mut watch = watch(&cluster, options).await;
         check(&mut watch, &["ADDED b"]).await;
         let Some(WatchEvent::Bookmark { version: told, initial_events_end: true }) = watch.next().await else {
@@ -84,6 +85,19 @@ async fn initial_events_end_with_a_bookmark() {
         json!({"kind": "ConfigMap", "apiVersion": "v1", "metadata": {
             "resourceVersion": version.to_string(), "annotations": {"k8s.io/initial-events-end": "true"}}})
     );
+}
+
+#[tokio::test]
+async fn a_watch_without_initial_events_begins_now() {
+    let cluster = Cluster::start().await;
+    history(&cluster).await;
+    for after in [None, Some(ResourceVersion(0))] {
+        let options = WatchOptions { after, send_initial_events: Some(false), ..WatchOptions::default() };
+        let mut watch = watch(&cluster, options).await;
+        assert!(watch.try_next().is_none());
+        cluster.merge("configmaps", None, "b", json!({"data": {"a": format!("{after:?}")}})).await.expect("patched");
+        check(&mut watch, &["MODIFIED b"]).await;
+    }
 }
 
 #[tokio::test]

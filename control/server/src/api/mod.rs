@@ -297,8 +297,8 @@ async fn stream_answer(
     body: &mut Unread,
 ) -> Result<Response<Body>, Status> {
     match stream {
-        Streaming::Watch => watch::watch(call, at).await,
-        Streaming::Log => log::log(call, at).await,
+        Streaming::Watch => streams::messages(call, watch::watch(call, at).await?, streams::of_events),
+        Streaming::Log => streams::messages(call, log::log(call, at).await?, streams::of_log),
         Streaming::Exec => streams::program(call, at, "exec").await,
         Streaming::Attach => streams::program(call, at, "attach").await,
         Streaming::Forward => streams::forward(call, at).await,

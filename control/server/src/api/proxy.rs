@@ -11,9 +11,9 @@ use http::header::{
 };
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
-use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::api::core::v1::{Node as K8sNode, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use pal_registry::{ListOptions, Read};
+use pal_registry::{Cidr, ListOptions, Read};
 use pal_resources::selector::LabelSelector;
 use pal_resources::{Status, resource};
 use serde_json::json;
@@ -159,7 +159,42 @@ async fn service(call: &Call<'_>, at: &At, id: &Id<'_>) -> Result<Destination, S
         };
         return Err(Status::unavailable(format!("no endpoints available for service {what:?}")));
     }
-    Ok(found.swap_remove(rand::random_range(0..found.len())))
+    let Endpoint { ip, port, node } = found.swap_remove(rand::random_range(0..found.len()));
+    let node = match node {
+        Some(node) => Some(node),
+        None => node_of(call, ip).await?,
+    };
+    // Only pods are reached: what else people wrote into Endpoints is nowhere in this cluster.
+    let nowhere = || unreached(&format!("dial tcp {ip}:{port}: connect: no route to host"));
+    Ok(in_pod(&node.ok_or_else(nowhere)?, ip, port))
+}
+
+/// The node in whose block of addresses it is.
+async fn node_of(call: &Call<'_>, ip: Ipv4Addr) -> Result<Option<String>, Status> {
+    let resource = resource::find("", "v1", "nodes").ok_or_else(Status::unknown_path)?;
+    let listed = call.registry().list(&resource, None, ListOptions::default()).await?;
+    for object in &listed.items {
+        let node: K8sNode = object.parse()?;
+        if holds(&node, ip) {
+            return Ok(node.metadata.name);
+        }
+    }
+    Ok(None)
+}
+
+fn holds(node: &K8sNode, ip: Ipv4Addr) -> bool {
+    let spec = node.spec.as_ref();
+    let blocks = spec.into_iter().flat_map(|spec| spec.pod_cidrs.iter().flatten().chain(&spec.pod_cidr));
+    blocks.filter_map(|block| Cidr::parse(block).ok()).any(|block| block.contains(ip))
+}
+
+/// A pod's port behind a Service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Endpoint {
+    ip: Ipv4Addr,
+    port: u16,
+    /// Unsaid where people wrote it.
+    node: Option<String>,
 }
 
 /// The name of the port that is meant: a number is one of the service's.
@@ -172,7 +207,7 @@ fn service_port(service: &Service, id: &Id<'_>) -> Result<String, Status> {
 }
 
 /// Those that are ready behind the port of that name.
-fn endpoints(slices: &[EndpointSlice], port: &str) -> Vec<Destination> {
+fn endpoints(slices: &[EndpointSlice], port: &str) -> Vec<Endpoint> {
     let mut found = Vec::new();
     for slice in slices {
         let ports = slice.ports.iter().flatten();
@@ -181,8 +216,8 @@ fn endpoints(slices: &[EndpointSlice], port: &str) -> Vec<Destination> {
         for endpoint in slice.endpoints.iter().flatten() {
             let ready = endpoint.conditions.as_ref().and_then(|conditions| conditions.ready) != Some(false);
             let ip = endpoint.addresses.first().and_then(|address| address.parse().ok());
-            if let (true, Some(ip), Some(node)) = (ready, ip, &endpoint.node_name) {
-                found.push(in_pod(node, ip, number));
+            if let (true, Some(ip)) = (ready, ip) {
+                found.push(Endpoint { ip, port: number, node: endpoint.node_name.clone() });
             }
         }
     }
@@ -307,14 +342,26 @@ mod tests {
             let id = Id::parse(id).expect("an id");
             let found = service_port(&service, &id).map(|port| endpoints(&slices, &port));
             let found = found.map_err(|status| status.message);
-            let hosts = found.as_ref().map(|all| all.iter().map(|to| to.host.as_str()).collect::<Vec<_>>());
-            assert_eq!(hosts.map_err(String::as_str), expected.map(<[&str]>::to_vec), "{id:?}");
+            let told = |at: &Endpoint| format!("{}:{}@{}", at.ip, at.port, at.node.as_deref().unwrap_or("?"));
+            let hosts = found.map(|all| all.iter().map(told).collect::<Vec<_>>());
+            let expected = expected.map(|all| all.iter().map(|at| (*at).to_owned()).collect());
+            assert_eq!(hosts.as_ref().map_err(String::as_str), expected.as_ref().map_err(|why| *why), "{id:?}");
         };
-        check("web:http", Ok(&["100.64.0.1:8080"]));
-        check("web:80", Ok(&["100.64.0.1:8080"]));
+        check("web:http", Ok(&["100.64.0.1:8080@n1", "10.0.0.1:8080@?"]));
+        check("web:80", Ok(&["100.64.0.1:8080@n1", "10.0.0.1:8080@?"]));
         check("web:90", Ok(&[]));
         check("web", Ok(&[]));
         check("web:81", Err("no service port 81 found for service \"web\""));
+    }
+
+    #[test]
+    fn an_address_is_the_nodes_in_whose_block_it_is() {
+        let node: K8sNode = serde_json::from_value(json!({"spec": {"podCIDR": "100.64.16.0/20"}})).expect("a node");
+        let check = |ip: [u8; 4], expected: bool| assert_eq!(holds(&node, ip.into()), expected, "{ip:?}");
+        check([100, 64, 17, 1], true);
+        check([100, 64, 32, 1], false);
+        check([10, 0, 0, 1], false);
+        assert!(!holds(&K8sNode::default(), [100, 64, 17, 1].into()));
     }
 
     #[test]

@@ -50,6 +50,11 @@ impl<'a> Query<'a> {
         self.0.iter().filter(move |(key, _)| key == name).map(|(_, value)| &**value)
     }
 
+    /// Whether a parameter is there at all, empty or not.
+    fn given(&self, name: &str) -> bool {
+        self.0.iter().any(|(key, _)| key == name)
+    }
+
     /// Whether a switch is on: as in the API's own conversion, whatever is not off is on, a name alone too.
     pub(crate) fn flag(&self, name: &str) -> bool {
         let found = self.0.iter().find(|(key, _)| key == name);
@@ -95,33 +100,15 @@ impl<'a> Query<'a> {
 
     /// The options of a list, or of a deletion of a list.
     pub(crate) fn list(&self) -> Result<ListOptions, Status> {
-        if self.get("sendInitialEvents").is_some() {
-            return Err(list_invalid("sendInitialEvents is forbidden for list"));
-        }
+        self.check_list()?;
         let limit = self.int("limit")?.unwrap_or_default();
         let version = self.version()?;
         let continue_token = self.get("continue").map(str::to_owned);
-        let version_match = match (self.get("resourceVersionMatch"), version) {
-            (None, _) => None,
-            (Some(_), None) => {
-                return Err(list_invalid("resourceVersionMatch is forbidden unless resourceVersion is provided"));
-            }
-            (Some(_), Some(_)) if continue_token.is_some() => {
-                return Err(list_invalid("resourceVersionMatch is forbidden when continue is provided"));
-            }
-            (Some("Exact"), Some(ResourceVersion(0))) => {
-                return Err(list_invalid("resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\""));
-            }
-            (Some("Exact"), _) => Some(VersionMatch::Exact),
-            (Some("NotOlderThan"), _) => Some(VersionMatch::NotOlderThan),
-            (Some(other), _) => {
-                return Err(unsupported(
-                    "ListOptions",
-                    "resourceVersionMatch",
-                    &format!("{other:?}"),
-                    "\"Exact\", \"NotOlderThan\", \"\"",
-                ));
-            }
+        let version_match = match self.get("resourceVersionMatch") {
+            None => None,
+            Some("Exact") => Some(VersionMatch::Exact),
+            // `check_list` knows no other one.
+            Some(_) => Some(VersionMatch::NotOlderThan),
         };
         Ok(ListOptions {
             label: self.label()?,
@@ -135,23 +122,60 @@ impl<'a> Query<'a> {
 
     /// The options of a watch.
     pub(crate) fn watch(&self) -> Result<WatchOptions, Status> {
-        let send_initial_events = self.flag("sendInitialEvents");
-        let version_match = self.get("resourceVersionMatch");
-        if send_initial_events && version_match != Some("NotOlderThan") {
-            return Err(list_invalid("sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"));
-        }
-        if !send_initial_events && version_match.is_some() {
-            return Err(list_invalid(
-                "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
-            ));
-        }
+        self.check_watch()?;
         Ok(WatchOptions {
             label: self.label()?,
             field: self.field()?,
             after: self.version()?,
-            send_initial_events,
+            send_initial_events: self.given("sendInitialEvents").then(|| self.flag("sendInitialEvents")),
             bookmarks: self.flag("allowWatchBookmarks"),
         })
+    }
+
+    /// What lists may not ask for: apimachinery's `ValidateListOptions`.
+    fn check_list(&self) -> Result<(), Status> {
+        let mut errors = Vec::new();
+        let version = self.get("resourceVersion");
+        if let Some(version_match) = self.get("resourceVersionMatch") {
+            if version.is_none() {
+                errors.push(match_forbidden("resourceVersionMatch is forbidden unless resourceVersion is provided"));
+            }
+            if self.get("continue").is_some() {
+                errors.push(match_forbidden("resourceVersionMatch is forbidden when continue is provided"));
+            }
+            if !matches!(version_match, "Exact" | "NotOlderThan") {
+                errors.push(match_unsupported(version_match, "\"Exact\", \"NotOlderThan\", \"\""));
+            }
+            if version_match == "Exact" && version == Some("0") {
+                errors.push(match_forbidden("resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\""));
+            }
+        }
+        if self.given("sendInitialEvents") {
+            errors.push(forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list"));
+        }
+        list_options(&errors)
+    }
+
+    /// What watches may not ask for: apimachinery's `validateWatchOptions`.
+    fn check_watch(&self) -> Result<(), Status> {
+        let mut errors = Vec::new();
+        let (sends, version_match) = (self.given("sendInitialEvents"), self.get("resourceVersionMatch"));
+        if sends && version_match != Some("NotOlderThan") {
+            errors.push(match_forbidden("sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"));
+        }
+        if let Some(version_match) = version_match {
+            if !sends {
+                let why = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided";
+                errors.push(match_forbidden(why));
+            }
+            if version_match != "NotOlderThan" {
+                errors.push(match_unsupported(version_match, "\"NotOlderThan\""));
+            }
+            if self.get("continue").is_some() {
+                errors.push(match_forbidden("resourceVersionMatch is forbidden when continue is provided"));
+            }
+        }
+        list_options(&errors)
     }
 
     /// How long a watch is to last, when it says.
@@ -252,25 +276,34 @@ fn check_manager(kind: &'static str, manager: &str) -> Result<(), Status> {
 
 /// `value` and `supported` are as they are shown, in quotes.
 pub(super) fn unsupported(kind: &'static str, field: &str, value: &str, supported: &str) -> Status {
-    let error = FieldError {
+    Status::invalid(&unserved("meta.k8s.io", kind), "", &[not_supported(field, value, supported)])
+}
+
+fn not_supported(field: &str, value: &str, supported: &str) -> FieldError {
+    FieldError {
         kind: FieldErrorKind::NotSupported,
         message: format!("Unsupported value: {value}: supported values: {supported}"),
         path: FieldPath::new(field),
-    };
-    Status::invalid(&unserved("meta.k8s.io", kind), "", &[error])
+    }
 }
 
-fn list_invalid(why: &str) -> Status {
-    let error = FieldError {
-        kind: FieldErrorKind::Forbidden,
-        message: format!("Forbidden: {why}"),
-        path: FieldPath::new(if why.starts_with("sendInitialEvents") {
-            "sendInitialEvents"
-        } else {
-            "resourceVersionMatch"
-        }),
-    };
-    Status::invalid(&unserved("meta.k8s.io", "ListOptions"), "", &[error])
+fn forbidden(field: &str, why: &str) -> FieldError {
+    FieldError { kind: FieldErrorKind::Forbidden, message: format!("Forbidden: {why}"), path: FieldPath::new(field) }
+}
+
+fn match_unsupported(value: &str, supported: &str) -> FieldError {
+    not_supported("resourceVersionMatch", &format!("{value:?}"), supported)
+}
+
+fn match_forbidden(why: &str) -> FieldError {
+    forbidden("resourceVersionMatch", why)
+}
+
+fn list_options(errors: &[FieldError]) -> Result<(), Status> {
+    match errors {
+        [] => Ok(()),
+        errors => Err(Status::invalid(&unserved("meta.k8s.io", "ListOptions"), "", errors)),
+    }
 }
 
 #[cfg(test)]
@@ -318,8 +351,24 @@ mod tests {
             "watch=1&sendInitialEvents=true",
             watch,
             422,
-            "ListOptions.meta.k8s.io \"\" is invalid: sendInitialEvents: Forbidden: sendInitialEvents requires setting \
+            "ListOptions.meta.k8s.io \"\" is invalid: resourceVersionMatch: Forbidden: sendInitialEvents requires setting \
              resourceVersionMatch to NotOlderThan",
+        );
+        check(
+            "sendInitialEvents=false&resourceVersionMatch=Exact",
+            watch,
+            422,
+            "ListOptions.meta.k8s.io \"\" is invalid: [resourceVersionMatch: Forbidden: sendInitialEvents requires \
+             setting resourceVersionMatch to NotOlderThan, resourceVersionMatch: Unsupported value: \"Exact\": supported \
+             values: \"NotOlderThan\"]",
+        );
+        check(
+            "resourceVersionMatch=NotOlderThan&continue=a",
+            watch,
+            422,
+            "ListOptions.meta.k8s.io \"\" is invalid: [resourceVersionMatch: Forbidden: resourceVersionMatch is \
+             forbidden for watch unless sendInitialEvents is provided, resourceVersionMatch: Forbidden: \
+             resourceVersionMatch is forbidden when continue is provided]",
         );
         check(
             "dryRun=Some",

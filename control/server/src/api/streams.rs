@@ -13,7 +13,9 @@ use serde_json::{Value, json};
 use super::gate::Ticket;
 use super::query::Query;
 use super::{At, Call, allow, log, reply};
-use crate::stream::{self, Asked, Chosen, EXEC_PROTOCOLS, FORWARD_PROTOCOLS, Forwarding, Node, NodeError, Programs};
+use crate::stream::{
+    self, Asked, Chosen, EXEC_PROTOCOLS, FORWARD_PROTOCOLS, Forwarding, Framing, Node, NodeError, Programs,
+};
 use crate::wire::Patience;
 use crate::{Body, TunnelError};
 
@@ -67,6 +69,44 @@ pub(super) async fn forward(call: &Call<'_>, at: &At) -> Result<Response<Body>, 
     let response = stream::switching(&chosen);
     become_streams(call, upgrade, ticket, move |io| stream::run_forward(io, chosen, forwarding));
     Ok(response)
+}
+
+/// The same answer as a WebSocket's messages, where that is asked for.
+pub(super) fn messages(
+    call: &Call<'_>,
+    answer: Response<Body>,
+    framing: fn(&[String]) -> Option<(&str, Framing)>,
+) -> Result<Response<Body>, Status> {
+    let Some(Asked::WebSocket { key, protocols }) = stream::asked(&call.parts.method, &call.parts.headers)? else {
+        return Ok(answer);
+    };
+    // There is none where the connection is one of HTTP/2.
+    let Some(upgrade) = call.parts.extensions.get::<OnUpgrade>().cloned() else { return Ok(answer) };
+    let Some((protocol, framing)) = framing(&protocols) else {
+        let offered = protocols.join(" ");
+        return Ok(stream::refused(&format!("requested protocol(s) are not supported: [{offered}]")));
+    };
+    let response = stream::to_websocket(&key, protocol);
+    let body = answer.into_body();
+    become_streams(call, upgrade, (), move |io| stream::run_messages(io, body, framing));
+    Ok(response)
+}
+
+/// Events are lines, whatever protocol the client names.
+pub(super) fn of_events(offered: &[String]) -> Option<(&str, Framing)> {
+    Some((offered.first().map_or("", String::as_str), Framing::Lines))
+}
+
+/// A log's protocols (apimachinery `wsstream`).
+pub(super) fn of_log(offered: &[String]) -> Option<(&str, Framing)> {
+    if offered.is_empty() {
+        return Some(("", Framing::Pieces));
+    }
+    offered.iter().find_map(|protocol| match protocol.as_str() {
+        "binary.k8s.io" => Some(("binary.k8s.io", Framing::Pieces)),
+        "base64.binary.k8s.io" => Some(("base64.binary.k8s.io", Framing::Base64)),
+        _ => None,
+    })
 }
 
 /// What all have in common: that the user may, and that the pod is there. Whoever may only read may not stream, though
@@ -129,16 +169,17 @@ fn upgrade(call: &Call<'_>) -> Result<(Asked, OnUpgrade), Status> {
     Ok((asked, upgrade))
 }
 
-/// Runs `work` on the connection once the answer is sent, for as long as the server runs.
-fn become_streams<F, W>(call: &Call<'_>, upgrade: OnUpgrade, ticket: Ticket, work: F)
+/// Runs `work` on the connection once the answer is sent, for as long as the server runs. `kept` is dropped when it is over.
+fn become_streams<F, W, K>(call: &Call<'_>, upgrade: OnUpgrade, kept: K, work: F)
 where
+    K: Send + 'static,
     F: FnOnce(TokioIo<Upgraded>) -> W + Send + 'static,
     W: Future<Output = ()> + Send,
 {
     let stop = call.api.stop.clone();
     let patience = call.parts.extensions.get::<Patience>().cloned();
     call.api.tasks.spawn(async move {
-        let _ticket = ticket;
+        let _kept = kept;
         let streamed = async {
             match tokio::time::timeout(stream::SWITCH, upgrade).await {
                 Ok(Ok(upgraded)) => {
@@ -247,6 +288,18 @@ mod tests {
             "command=sh&command=-c&command=a+b%26c&stdout=true&stderr=true",
         );
         check("stdin=true&stdout=false&tty", "stdin=true&tty=true");
+    }
+
+    #[test]
+    fn a_logs_messages_are_as_the_client_offers_to_take_them() {
+        let check = |offered: &[&str], expected: Option<(&str, Framing)>| {
+            let offered: Vec<String> = offered.iter().map(|name| (*name).to_owned()).collect();
+            assert_eq!(of_log(&offered), expected, "{offered:?}");
+        };
+        check(&[], Some(("", Framing::Pieces)));
+        check(&["x", "binary.k8s.io"], Some(("binary.k8s.io", Framing::Pieces)));
+        check(&["base64.binary.k8s.io"], Some(("base64.binary.k8s.io", Framing::Base64)));
+        check(&["x"], None);
     }
 
     #[test]

@@ -19,7 +19,7 @@ use super::jwt::Verified;
 use super::oidc::{Anonymous, Issuers, Vouched};
 use super::static_tokens::StaticTokens;
 use super::{AUTHENTICATED, Bound, Claims, ISSUER, LEGACY_ISSUER, LegacyClaims, TokenError, TokenKey, User};
-use crate::tokens;
+use crate::{stream, tokens};
 
 /// What is being deleted vouches for its tokens for this long, as kube-apiserver has it.
 const GOING: Duration = Duration::from_secs(60);
@@ -75,7 +75,9 @@ impl Authenticator {
         if let Some(peer) = peer {
             return Ok(peer.clone());
         }
-        let Some(token) = bearer(headers) else {
+        let given = bearer(headers);
+        let named = if given.is_none() { stream::token(headers) } else { None };
+        let Some(token) = given.or(named.as_deref()) else {
             let allowed = self.known.anonymous.allows(path);
             return allowed.then(|| self.anonymous.clone()).ok_or_else(Status::unauthorized);
         };

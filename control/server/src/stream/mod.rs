@@ -12,6 +12,7 @@ mod forward;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
 mod limits;
+mod messages;
 mod node;
 mod spdy;
 mod tunnelled;
@@ -21,5 +22,8 @@ mod websocket;
 pub(crate) use exec::{Programs, run as run_program};
 pub(crate) use forward::{Forwarding, run as run_forward};
 pub(crate) use limits::{IDLE, SWITCH};
+pub(crate) use messages::{Framing, run as run_messages};
 pub(crate) use node::{Conversation, Node, NodeError};
-pub(crate) use upgrade::{Asked, Chosen, EXEC_PROTOCOLS, FORWARD_PROTOCOLS, asked, choose, switching};
+pub(crate) use upgrade::{
+    Asked, Chosen, EXEC_PROTOCOLS, FORWARD_PROTOCOLS, asked, choose, refused, switching, to_websocket, token,
+};

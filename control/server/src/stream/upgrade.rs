@@ -2,6 +2,8 @@
 //!
 //! WebSocket is RFC 6455; the protocols' names are Kubernetes' (kubelet `cri/streaming`, apiserver `util/proxy`).
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::header::{
     CONNECTION, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
     SEC_WEBSOCKET_VERSION, UPGRADE,
@@ -18,6 +20,9 @@ use crate::api::whole;
 const STREAM_PROTOCOL: HeaderName = HeaderName::from_static("x-stream-protocol-version");
 const ACCEPTED_PROTOCOLS: HeaderName = HeaderName::from_static("x-accepted-stream-protocol-versions");
 const SPDY: &str = "SPDY/3.1";
+/// What browsers, which set no header on a WebSocket's request, put before a bearer token in base64 to name it as a protocol
+/// (apiserver `authentication/request/websocket`).
+const TOKEN_PROTOCOL: &str = "base64url.bearer.authorization.k8s.io.";
 
 /// What a client wants its connection to become.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,7 +101,19 @@ pub(crate) fn asked(method: &Method, headers: &HeaderMap) -> Result<Option<Asked
     }
     let key = headers.get(SEC_WEBSOCKET_KEY).and_then(|key| key.to_str().ok()).filter(|key| !key.is_empty());
     let key = key.ok_or_else(|| bad("Sec-WebSocket-Key is missing"))?.to_owned();
-    Ok(Some(Asked::WebSocket { key, protocols: tokens(headers, &SEC_WEBSOCKET_PROTOCOL) }))
+    let mut protocols = tokens(headers, &SEC_WEBSOCKET_PROTOCOL);
+    protocols.retain(|protocol| !protocol.starts_with(TOKEN_PROTOCOL));
+    Ok(Some(Asked::WebSocket { key, protocols }))
+}
+
+/// The bearer token among the protocols that a WebSocket's request offers.
+pub(crate) fn token(headers: &HeaderMap) -> Option<String> {
+    if !matches!(asked(&Method::GET, headers), Ok(Some(Asked::WebSocket { .. }))) {
+        return None;
+    }
+    let protocols = tokens(headers, &SEC_WEBSOCKET_PROTOCOL);
+    let encoded = protocols.iter().find_map(|protocol| protocol.strip_prefix(TOKEN_PROTOCOL))?;
+    String::from_utf8(URL_SAFE_NO_PAD.decode(encoded).ok()?).ok().filter(|token| !token.is_empty())
 }
 
 /// The members of a list that one or several headers hold.
@@ -150,31 +167,44 @@ pub(crate) fn choose(asked: &Asked, served: &Protocols) -> Result<Chosen, Respon
     }
 }
 
-fn refused(message: &str) -> Response<Body> {
+/// The answer to who offers no protocol that is served.
+pub(crate) fn refused(message: &str) -> Response<Body> {
     crate::api::failure(&Status::new(403, Reason::Forbidden, message), false)
 }
 
 /// The answer after which the connection is no longer HTTP.
 pub(crate) fn switching(chosen: &Chosen) -> Response<Body> {
+    match chosen {
+        Chosen::Channels { key, protocol } => to_websocket(key, protocol.name()),
+        Chosen::Tunnelled { key } => to_websocket(key, FORWARD_PROTOCOLS.first),
+        Chosen::Spdy { protocol } => {
+            let mut response = upgraded(SPDY);
+            response.headers_mut().insert(STREAM_PROTOCOL, HeaderValue::from_static(protocol));
+            response
+        }
+    }
+}
+
+fn upgraded(to: &'static str) -> Response<Body> {
     let mut response = Response::new(whole(""));
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-    let (key, protocol) = match chosen {
-        Chosen::Channels { key, protocol } => (key, protocol.name()),
-        Chosen::Tunnelled { key } => (key, FORWARD_PROTOCOLS.first),
-        Chosen::Spdy { protocol } => {
-            headers.insert(UPGRADE, HeaderValue::from_static(SPDY));
-            headers.insert(STREAM_PROTOCOL, HeaderValue::from_static(protocol));
-            return response;
-        }
-    };
-    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(UPGRADE, HeaderValue::from_static(to));
+    response
+}
+
+/// The same for a WebSocket with that protocol; the empty one is that of clients which name none.
+pub(crate) fn to_websocket(key: &str, protocol: &str) -> Response<Body> {
+    let mut response = upgraded("websocket");
+    let headers = response.headers_mut();
     if let Ok(accept) = HeaderValue::try_from(derive_accept_key(key.as_bytes())) {
         headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
     }
-    if !protocol.is_empty() {
-        headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(protocol));
+    if let Ok(protocol) = HeaderValue::try_from(protocol)
+        && !protocol.is_empty()
+    {
+        headers.insert(SEC_WEBSOCKET_PROTOCOL, protocol);
     }
     response
 }
@@ -209,6 +239,11 @@ mod tests {
         check(Method::GET, &[connection, upgrade, version, key], websocket(&[]));
         let (both, third) = (("sec-websocket-protocol", "a, b"), ("sec-websocket-protocol", "c"));
         check(Method::GET, &[connection, upgrade, version, key, both, third], websocket(&["a", "b", "c"]));
+        let bearer = ("sec-websocket-protocol", "base64url.bearer.authorization.k8s.io.dG9rZW4");
+        check(Method::GET, &[connection, upgrade, version, key, bearer, third], websocket(&["c"]));
+        assert_eq!(token(&headers(&[connection, upgrade, version, key, third, bearer])).as_deref(), Some("token"));
+        assert_eq!(token(&headers(&[connection, upgrade, version, key, third])), None);
+        assert_eq!(token(&headers(&[bearer])), None, "no WebSocket");
         check(Method::POST, &[connection, upgrade, version, key], Err(400));
         check(Method::GET, &[connection, upgrade, key], Err(400));
         check(Method::GET, &[connection, upgrade, version], Err(400));

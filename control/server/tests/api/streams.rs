@@ -256,6 +256,39 @@ async fn programs_are_streamed_by_every_protocol_that_clients_offer() {
 }
 
 #[tokio::test]
+async fn logs_and_watches_are_messages_where_a_websocket_is_asked_for() {
+    let cluster = cluster_with_pod().await;
+    let node = node(&cluster).await;
+    let admin = cluster.admin();
+    let log = format!("{POD}/log");
+    let check = async |protocols: &str, agreed: &str, expected: &str| {
+        let (mut socket, protocol) = websocket(&admin, &log, protocols).await.expect("an upgrade");
+        assert_eq!((protocol.as_str(), all(&mut socket).await.concat().as_str()), (agreed, expected), "{protocols}");
+    };
+    check("", "", "GET /containerLogs/default/p/c?   ").await;
+    check("binary.k8s.io", "binary.k8s.io", "GET /containerLogs/default/p/c?   ").await;
+    let encoded = "text R0VUIC9jb250YWluZXJMb2dzL2RlZmF1bHQvcC9jPyAgIA==";
+    check("base64.binary.k8s.io", "base64.binary.k8s.io", encoded).await;
+    let refused = websocket(&admin, &log, "v5.channel.k8s.io").await.map(|_| ());
+    assert_eq!(refused.map_err(|(code, _)| code), Err(403));
+
+    let watch = "/api/v1/namespaces/default/pods?watch=true&fieldSelector=metadata.name%3Dp";
+    let (mut socket, protocol) = websocket(&admin, watch, "base64.binary.k8s.io").await.expect("an upgrade");
+    assert_eq!(protocol, "base64.binary.k8s.io");
+    let mut next = async || {
+        let message = tokio::time::timeout(PATIENCE, socket.next()).await.expect("in time").expect("one more");
+        let text = message.expect("a connection").into_text().expect("text");
+        let event: Value = serde_json::from_str(&text).expect("an event");
+        format!("{} {}", event["type"], event["object"]["metadata"]["name"])
+    };
+    assert_eq!(next().await, r#""ADDED" "p""#);
+    admin.send(Method::DELETE, &format!("{POD}?gracePeriodSeconds=0"), "").await.ok();
+    assert_eq!(next().await, r#""DELETED" "p""#);
+    node.abort();
+    cluster.stop().await;
+}
+
+#[tokio::test]
 async fn what_cannot_be_streamed_is_refused_in_kubernetes_words() {
     let cluster = cluster_with_pod().await;
     let admin = cluster.admin();
@@ -364,6 +397,19 @@ async fn requests_are_passed_on_to_pods_services_and_nodes() {
     check(&format!("{pod}{odd}"), &format!("GET /podProxy/100.64.0.1/8080{odd} {pod}{path}  ")).await;
     let web = own(services, "/http:web:80/proxy");
     check(&format!("{web}/x"), &format!("GET /podProxy/100.64.0.7/8080/x {web}/x  ")).await;
+    // Of endpoints that people wrote the node may be unsaid.
+    let unnamed = json!({"metadata": {"name": "own"}, "spec": {"ports": [{"port": 80}]}});
+    admin.post(services, &unnamed).await.ok();
+    let own_slice = json!({"metadata": {"name": "own-1", "labels": {"kubernetes.io/service-name": "own"}},
+        "addressType": "IPv4", "ports": [{"name": "", "port": 8080}], "endpoints": [{"addresses": ["100.64.0.8"]}]});
+    admin.post("/apis/discovery.k8s.io/v1/namespaces/default/endpointslices", &own_slice).await.ok();
+    let behind = own(services, "/own/proxy");
+    let nowhere = "error trying to reach service: dial tcp 100.64.0.8:8080: connect: no route to host";
+    admin.get(&format!("{behind}/x")).await.refused(503, nowhere);
+    let block = json!({"spec": {"podCIDR": "100.64.0.0/24", "podCIDRs": ["100.64.0.0/24"]}});
+    let merge = admin.clone().with("content-type", "application/merge-patch+json");
+    merge.send(Method::PATCH, "/api/v1/nodes/n1", block.to_string()).await.ok();
+    check(&format!("{behind}/x"), &format!("GET /podProxy/100.64.0.8/8080/x {behind}/x  ")).await;
     let n1 = "/api/v1/nodes/n1/proxy";
     check(&format!("{n1}/healthz"), &format!("GET /healthz {n1}/healthz  ")).await;
     // Credentials stay with the server.

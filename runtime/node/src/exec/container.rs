@@ -1,5 +1,6 @@
 //! A container that runs, as others see it who join it or run programs in it.
 
+use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll};
 
@@ -24,6 +25,8 @@ const PROMPT: usize = 1024;
 pub(crate) struct Place {
     pub(crate) namespace: String,
     pub(crate) pod: String,
+    /// The pod's.
+    pub(crate) ip: Ipv4Addr,
     pub(crate) env: Vec<(String, String)>,
     pub(crate) mounts: Vec<Mount>,
     /// Bytes, for each program.

@@ -44,6 +44,7 @@ const NAMES: &[&str] = &[
     "mktemp",
     "mount",
     "mv",
+    "nc",
     "nl",
     "nohup",
     "nproc",

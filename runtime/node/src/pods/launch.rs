@@ -14,7 +14,7 @@ use pal_resources::quantity::Quantity;
 use super::fields::Facts;
 use super::sources::{self, Origin, Sources};
 use super::termination::LastWords;
-use super::{Shared, env, root, volumes};
+use super::{Shared, env, root, user, volumes};
 use crate::disk;
 use crate::exec::{self, Asked, Io, Place};
 use crate::logs::{ContainerLog, Stream};
@@ -111,6 +111,9 @@ pub(super) async fn start(shared: Arc<Shared>, pod: Arc<Pod>, start: Start) -> R
     let spec = pod.spec.as_ref().ok_or_else(|| wrong("the pod has no spec".to_owned()))?;
     let container = sources::container(spec, run.container).ok_or_else(|| wrong("no such container".to_owned()))?;
     let container = &*container;
+    if let Some(why) = user::breaks_non_root(&pod, container) {
+        return Err(wrong(why));
+    }
     let sources = fetch(&shared, &pod, sources::of_env(container)).await.map_err(wrong)?;
     let facts = Facts { pod: &pod, ip: Some(ip.into()), host_ip: shared.host_ip, capacity: shared.capacity };
     let namespace = pod.metadata.namespace.as_deref().unwrap_or("default");
@@ -136,6 +139,7 @@ pub(super) async fn start(shared: Arc<Shared>, pod: Arc<Pod>, start: Start) -> R
     let place = Place {
         namespace: pod.metadata.namespace.clone().unwrap_or_default(),
         pod: pod.metadata.name.clone().unwrap_or_default(),
+        ip,
         env: variables,
         mounts,
         memory_limit: memory_limit(container).map_err(wrong)?,

@@ -77,6 +77,22 @@ impl Manager {
         named.find(|p| *p.wanted.borrow() != Wanted::Gone).cloned()
     }
 
+    /// The pods that are not gone, as the node sees them, in the order of their names.
+    pub(crate) fn all(&self) -> Vec<Pod> {
+        let pods = self.pods.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = pods.values().filter_map(|handle| {
+            let Wanted::Object(pod) = &*handle.wanted.borrow() else { return None };
+            let status = handle.status().map(|status| (*status).clone()).or_else(|| pod.status.clone());
+            Some(Pod { status, ..(**pod).clone() })
+        });
+        let mut all: Vec<Pod> = seen.collect();
+        drop(pods);
+        all.sort_by(|one, other| {
+            (&one.metadata.namespace, &one.metadata.name).cmp(&(&other.metadata.namespace, &other.metadata.name))
+        });
+        all
+    }
+
     /// How many pods there are.
     pub(crate) fn count(&self) -> usize {
         self.pods.lock().unwrap_or_else(PoisonError::into_inner).len()

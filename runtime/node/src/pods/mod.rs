@@ -14,6 +14,7 @@ pub(crate) mod services;
 mod sources;
 mod termination;
 mod tokens;
+mod user;
 mod volumes;
 mod worker;
 

@@ -99,9 +99,7 @@ impl Reporting {
             return None;
         }
         let (shared, pod) = (shared.clone(), pod.clone());
-        // A finalizer's owner may want the last word; for others the deletion is it.
-        let finalizers = pod.metadata.finalizers.as_ref().is_some_and(|f| !f.is_empty());
-        if self.remove && (self.due.is_none() || !finalizers) {
+        if self.remove && (self.due.is_none() || !self.has_last_word(&pod)) {
             self.under_way = true;
             return Some(Box::pin(async move { Reported::Removal(report::remove(&shared, &pod).await) }));
         }
@@ -113,6 +111,15 @@ impl Reporting {
             save(&shared, &kept, pod, &status).await;
             Reported::Status(status, written)
         }))
+    }
+
+    /// Whether the status is to be written before the object goes: how the pod ended, for those who count that, and all
+    /// of it where a finalizer's owner may want it.
+    fn has_last_word(&self, pod: &Pod) -> bool {
+        let phase = |status: &Option<SharedStatus>| status.as_ref().and_then(|status| status.phase.clone());
+        let ended = phase(&self.latest).filter(|phase| matches!(phase.as_str(), "Succeeded" | "Failed"));
+        let finalizers = pod.metadata.finalizers.as_ref().is_some_and(|finalizers| !finalizers.is_empty());
+        finalizers || ended.is_some() && ended != phase(&self.written)
     }
 
     /// Takes the end of a write in. True when it turned out that the object is gone.

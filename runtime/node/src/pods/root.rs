@@ -9,10 +9,11 @@ use std::path::{Path, PathBuf};
 use k8s_openapi::api::core::v1::{Container, Pod, Volume};
 use pal_engine::Mount;
 
+use super::user::{self, User};
 use crate::disk;
 
 /// Directories that programs expect.
-const DIRS: [&str; 8] = ["tmp", "root", "home", "etc", "dev", "proc", "var/tmp", "var/run"];
+const DIRS: [&str; 8] = ["tmp", "root", "home", "etc", "dev", "proc/self", "var/tmp", "var/run"];
 /// Files whose permissions are told.
 const MAX_MODES: usize = 1000;
 
@@ -28,6 +29,8 @@ pub(super) fn set_up(
     make(dir, pod, container, ip).map_err(told)?;
     fs::write(dir.join("proc/mounts"), mount_table(pod, container)).map_err(told)?;
     fs::write(dir.join("proc/modes"), mode_table(pod, container, mounts)).map_err(told)?;
+    let user = pod.spec.as_ref().map(|spec| User::of(spec, container)).unwrap_or_default();
+    fs::write(dir.join("proc/self/status"), user.status()).map_err(told)?;
     let read_only = container.security_context.as_ref().and_then(|s| s.read_only_root_filesystem) == Some(true);
     Ok(Mount { host: dir.to_owned(), sub_path: PathBuf::new(), guest: "/".to_owned(), read_only })
 }
@@ -51,39 +54,79 @@ fn mount_table(pod: &Pod, container: &Container) -> String {
     table
 }
 
-/// `/proc/modes`: the permissions of the volumes' files, line by line, for the tools that show them. A component is not
-/// told of them otherwise, and nothing hangs on them: all that a container sees it may read.
+/// `/proc/modes`: the permissions of the volumes' files and whose they are (user and group), line by line, for the tools
+/// that show them. A component is not told of them otherwise, and nothing hangs on them: all that a container sees it may
+/// read.
 fn mode_table(pod: &Pod, container: &Container, mounts: &[Mount]) -> String {
     let volumes = pod.spec.as_ref().and_then(|s| s.volumes.as_deref()).unwrap_or_default();
-    // Where guests write, links may lead anywhere.
-    let ours = |guest: &str| {
+    let of = |guest: &str| {
         let mut all = container.volume_mounts.iter().flatten();
         let name = all.find(|mount| mount.mount_path == guest).map(|mount| &mount.name);
-        volumes.iter().any(|volume| Some(&volume.name) == name && volume.empty_dir.is_none())
+        volumes.iter().find(|volume| Some(&volume.name) == name)
     };
-    let (mut table, mut found) = (String::new(), 0);
+    let group = pod.spec.as_ref().and_then(user::fs_group);
+    let mut table = ModeTable { group, ..ModeTable::default() };
     for mount in mounts {
-        table.push_str(&format!("0777 {}\n", mount.guest.trim_end_matches('/')));
-        if ours(&mount.guest) {
-            modes_below(&mount.host.join(&mount.sub_path), mount.guest.trim_end_matches('/'), &mut found, &mut table);
-        }
+        let guest = mount.guest.trim_end_matches('/');
+        table.line(0o777, 0, guest);
+        // Where guests write, links may lead anywhere.
+        let Some(volume) = of(&mount.guest).filter(|volume| volume.empty_dir.is_none()) else { continue };
+        let user = pod.spec.as_ref().and_then(user::fs_user);
+        table.tokens = tokens(volume).map(|path| (format!("{guest}/{path}"), user)).collect();
+        table.below(&mount.host.join(&mount.sub_path), guest);
     }
-    table
+    table.text
 }
 
-fn modes_below(dir: &Path, guest: &str, found: &mut usize, table: &mut String) {
-    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let (Some(name), Ok(target)) = (name.to_str(), fs::metadata(entry.path())) else { continue };
-        *found += 1;
-        if name.starts_with("..") || *found > MAX_MODES {
-            continue;
-        }
-        let guest = format!("{guest}/{name}");
-        if target.is_dir() {
-            modes_below(&entry.path(), &guest, found, table);
-        } else {
-            table.push_str(&format!("{:04o} {guest}\n", target.permissions().mode() & 0o777));
+/// Where a volume shows tokens of the pod's service account.
+fn tokens(volume: &Volume) -> impl Iterator<Item = &str> {
+    let sources = volume.projected.iter().flat_map(|projected| projected.sources.iter().flatten());
+    sources.filter_map(|source| source.service_account_token.as_ref()).map(|token| token.path.as_str())
+}
+
+/// The table of permissions in the making.
+#[derive(Default)]
+struct ModeTable {
+    text: String,
+    /// How many files were told of.
+    found: usize,
+    /// Whose all volumes are.
+    group: Option<i64>,
+    /// The tokens of the volume at hand, and whose they are.
+    tokens: Vec<(String, Option<i64>)>,
+}
+
+impl ModeTable {
+    fn line(&mut self, mode: u32, user: i64, guest: &str) {
+        let group = self.group.unwrap_or_default();
+        self.text.push_str(&format!("{mode:04o} {user}:{group} {guest}\n"));
+    }
+
+    /// As kubelet gives them: a token is its user's alone where somebody is named, and what belongs to a group its members
+    /// may read.
+    fn file(&mut self, mode: u32, guest: &str) {
+        let token = self.tokens.iter().find(|(path, _)| path == guest).map(|(_, user)| *user);
+        let (mode, user) = match token {
+            Some(user) if user.is_some() || self.group.is_some() => (0o600, user.unwrap_or_default()),
+            _ => (mode, 0),
+        };
+        self.line(if self.group.is_some() { mode | 0o440 } else { mode }, user, guest);
+    }
+
+    fn below(&mut self, dir: &Path, guest: &str) {
+        for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let (Some(name), Ok(target)) = (name.to_str(), fs::metadata(entry.path())) else { continue };
+            self.found += 1;
+            if name.starts_with("..") || self.found > MAX_MODES {
+                continue;
+            }
+            let guest = format!("{guest}/{name}");
+            if target.is_dir() {
+                self.below(&entry.path(), &guest);
+            } else {
+                self.file(target.permissions().mode() & 0o777, &guest);
+            }
         }
     }
 }
@@ -183,7 +226,21 @@ mod tests {
         let table = mode_table(&pod, container, &[at("/s"), at("/d")]);
         let mut lines: Vec<&str> = table.lines().collect();
         lines.sort_unstable();
-        assert_eq!(lines, ["0400 /s/a", "0640 /s/deep/b", "0777 /d", "0777 /s"]);
+        assert_eq!(lines, ["0400 0:0 /s/a", "0640 0:0 /s/deep/b", "0777 0:0 /d", "0777 0:0 /s"]);
+        let check = |context: serde_json::Value, expected: [&str; 3]| {
+            let mut pod = pod.clone();
+            let spec = pod.spec.as_mut().unwrap();
+            spec.security_context = serde_json::from_value(context).unwrap();
+            let token = serde_json::json!({"sources": [{"serviceAccountToken": {"path": "deep/b"}}]});
+            let volume = &mut spec.volumes.as_mut().unwrap()[2];
+            (volume.secret, volume.projected) = (None, serde_json::from_value(token).unwrap());
+            let table = mode_table(&pod, container, &[at("/s")]);
+            let mut lines: Vec<&str> = table.lines().collect();
+            lines.sort_unstable();
+            assert_eq!(lines, expected);
+        };
+        check(serde_json::json!({"runAsUser": 7}), ["0400 0:0 /s/a", "0600 7:0 /s/deep/b", "0777 0:0 /s"]);
+        check(serde_json::json!({"fsGroup": 9}), ["0440 0:9 /s/a", "0640 0:9 /s/deep/b", "0777 0:9 /s"]);
         let expected = "overlay / overlay rw,relatime 0 0\ntmpfs /m tmpfs rw,relatime 0 0\next4 /d ext4 ro,relatime 0 0\n\
                         tmpfs /s tmpfs rw,relatime 0 0\n";
         assert_eq!(mount_table(&pod, container), expected);

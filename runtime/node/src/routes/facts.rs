@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{Node, Service};
+use k8s_openapi::api::core::v1::{Node, Service, ServiceSpec};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use pal_network::{Endpoint, PortRoute, ServiceRoute};
 use serde::{Deserialize, Serialize};
@@ -17,6 +18,9 @@ use crate::disk;
 use crate::pods::services;
 use crate::register::PEER_ADDRESS;
 
+/// How long a client stays with its endpoint where the Service does not say it: three hours, as in Kubernetes.
+const AFFINITY_SECONDS: u64 = 10_800;
+
 /// Namespace and name.
 pub(super) type Key = (String, String);
 
@@ -25,6 +29,11 @@ pub(super) type Key = (String, String);
 pub(super) struct ServiceFacts {
     pub(super) uid: String,
     pub(super) cluster_ip: Option<Ipv4Addr>,
+    #[serde(default)]
+    external_name: Option<String>,
+    /// Seconds for which a client stays with its endpoint.
+    #[serde(default)]
+    affinity: Option<u64>,
     /// Name, port, node port.
     pub(super) ports: Vec<(String, u16, Option<u16>)>,
 }
@@ -43,6 +52,8 @@ pub(super) struct SliceFacts {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct NodeFacts {
     pub(super) peer: Option<SocketAddr>,
+    #[serde(default)]
+    pub(super) addresses: Vec<IpAddr>,
     pub(super) blocks: Vec<Block>,
 }
 
@@ -108,8 +119,16 @@ pub(super) fn service_facts(service: &Service) -> Option<ServiceFacts> {
     Some(ServiceFacts {
         uid: service.metadata.uid.clone().unwrap_or_default(),
         cluster_ip: spec.cluster_ip.as_deref().and_then(|ip| ip.parse().ok()),
+        external_name: spec.external_name.clone().filter(|_| spec.type_.as_deref() == Some("ExternalName")),
+        affinity: affinity(spec),
         ports: ports.collect(),
     })
+}
+
+fn affinity(spec: &ServiceSpec) -> Option<u64> {
+    let by_client = spec.session_affinity.as_deref() == Some("ClientIP");
+    let timeout = spec.session_affinity_config.as_ref().and_then(|config| config.client_ip.as_ref()?.timeout_seconds);
+    by_client.then(|| timeout.and_then(|seconds| u64::try_from(seconds).ok()).unwrap_or(AFFINITY_SECONDS))
 }
 
 pub(super) fn slice_facts(slice: &EndpointSlice) -> Option<SliceFacts> {
@@ -132,7 +151,9 @@ pub(super) fn node_facts(node: &Node) -> Option<NodeFacts> {
     if blocks.is_empty() {
         blocks.extend(spec.and_then(|s| s.pod_cidr.as_deref()).and_then(Block::parse));
     }
-    Some(NodeFacts { peer, blocks })
+    let addresses = node.status.iter().flat_map(|status| status.addresses.iter().flatten());
+    let addresses = addresses.filter_map(|address| address.address.parse().ok()).collect();
+    Some(NodeFacts { peer, addresses, blocks })
 }
 
 pub(super) fn service_routes(known: &Known) -> Vec<ServiceRoute> {
@@ -161,6 +182,8 @@ pub(super) fn service_routes(known: &Known) -> Vec<ServiceRoute> {
             namespace: namespace.clone(),
             name: name.clone(),
             cluster_ip: facts.cluster_ip,
+            external_name: facts.external_name.clone(),
+            affinity: facts.affinity.map(Duration::from_secs),
             ports: ports.collect(),
         }
     };
@@ -170,6 +193,22 @@ pub(super) fn service_routes(known: &Known) -> Vec<ServiceRoute> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_service_says_for_how_long_its_clients_stay_and_what_it_stands_for() {
+        let check = |spec: serde_json::Value, affinity: Option<u64>, external: Option<&str>| {
+            let service: Service =
+                serde_json::from_value(serde_json::json!({"metadata": {"name": "web"}, "spec": spec})).unwrap();
+            let facts = service_facts(&service).unwrap();
+            assert_eq!((facts.affinity, facts.external_name.as_deref()), (affinity, external), "{spec}");
+        };
+        let config = serde_json::json!({"clientIP": {"timeoutSeconds": 60}});
+        check(serde_json::json!({"sessionAffinity": "ClientIP", "sessionAffinityConfig": config}), Some(60), None);
+        check(serde_json::json!({"sessionAffinity": "ClientIP"}), Some(10_800), None);
+        check(serde_json::json!({"sessionAffinity": "None"}), None, None);
+        check(serde_json::json!({"type": "ExternalName", "externalName": "a.b"}), None, Some("a.b"));
+        check(serde_json::json!({"type": "ClusterIP", "externalName": "a.b"}), None, None);
+    }
 
     #[test]
     fn ready_endpoints_of_all_slices_are_behind_the_port_of_their_name() {

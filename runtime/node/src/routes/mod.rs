@@ -136,7 +136,7 @@ impl Routes {
 
     /// Tells the network all. Returns the NodePorts that could not be opened; those in `noted` were told of before.
     fn tell(&self, noted: &HashSet<u16>) -> HashSet<u16> {
-        let (routes, peers, blocks) = {
+        let (routes, peers, addresses, blocks) = {
             let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
             let nodes = || known.nodes.iter().map(|((_, name), facts)| (name, facts));
             let peers = nodes().filter(|(name, _)| **name != self.node);
@@ -144,9 +144,11 @@ impl Routes {
             let blocks =
                 nodes().flat_map(|(name, f)| f.blocks.iter().flat_map(|b| b.thirds()).map(|b| (b, name.clone())));
             self.shared.services.set(told(&known));
-            (service_routes(&known), peers, blocks.collect())
+            let addresses = nodes().flat_map(|(_, facts)| facts.addresses.iter().copied()).collect();
+            (service_routes(&known), peers, addresses, blocks.collect())
         };
         self.network.set_nodes(peers, blocks);
+        self.network.set_node_addresses(addresses);
         let conflicts = self.network.set_services(&routes);
         for conflict in conflicts.iter().filter(|c| !noted.contains(&c.address.port())) {
             tracing::warn!(%conflict, "node port");

@@ -30,7 +30,7 @@ where
     let answer = Answer { bytes: ReaderStream::with_capacity(read, BUFFER), _gone: gone.clone().drop_guard() };
     let authority = HeaderValue::try_from(format!("localhost:{port}")).ok();
     let limits = Limits { half_closes: true, ..Limits::default() };
-    let served = serve_connection(near, backend, authority, limits, CancellationToken::new());
+    let served = serve_connection(near, None, backend, authority, limits, CancellationToken::new());
     tasks.spawn(gone.run_until_cancelled_owned(async move {
         let incoming = async {
             while let Some(Ok(frame)) = body.frame().await {

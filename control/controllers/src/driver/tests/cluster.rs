@@ -245,7 +245,7 @@ impl Cluster {
 
 /// The first of the addresses that the node is given.
 async fn block_of(registry: &Registry, node: &str) -> Ipv4Addr {
-    let options = WatchOptions { send_initial_events: true, ..WatchOptions::default() };
+    let options = WatchOptions { send_initial_events: Some(true), ..WatchOptions::default() };
     let mut events = registry.client::<Node>().watch(None, options).await.expect("nodes can be watched");
     loop {
         let event = events.next().await.expect("the watch goes on");
@@ -265,7 +265,7 @@ async fn run_node(registry: Registry, node: String) {
     let block = block_of(&registry, &node).await.to_bits();
     let pods = registry.client::<Pod>();
     let mut events = pods
-        .watch(None, WatchOptions { send_initial_events: true, ..WatchOptions::default() })
+        .watch(None, WatchOptions { send_initial_events: Some(true), ..WatchOptions::default() })
         .await
         .expect("pods can be watched");
     let mut next_address = 1u32;

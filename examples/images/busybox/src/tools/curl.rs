@@ -90,7 +90,7 @@ fn told<T>(code: i32, why: &str) -> Result<T, Failure> {
     Err(Failure::Told(code, format!("({code}) {why}")))
 }
 
-fn named(name: &str) -> Method {
+pub fn named(name: &str) -> Method {
     match name {
         "GET" => Method::Get,
         "HEAD" => Method::Head,

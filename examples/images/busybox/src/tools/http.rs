@@ -103,8 +103,14 @@ pub async fn run(call: &Call) -> Outcome {
     failed("too many redirections")
 }
 
-fn reason(status: u16) -> &'static str {
+/// What a status means.
+pub fn reason(status: u16) -> &'static str {
     match status {
+        200 => "OK",
+        201 => "Created",
+        204 => "No Content",
+        301 => "Moved Permanently",
+        302 => "Found",
         400 => "Bad Request",
         401 => "Unauthorized",
         403 => "Forbidden",

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::fs::{self, Metadata};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::{Call, Options, Outcome, failed};
+use super::{Call, Options, Outcome, failed, users};
 use crate::files::why;
 use crate::task;
 use crate::tools::date::Date;
@@ -120,37 +120,74 @@ fn lines(call: &Call, dir: &str, files: &[(String, Metadata)], options: &Options
         let to = to.map(|to| format!(" -> {}", to.to_string_lossy())).unwrap_or_default();
         let when = Date::new(seconds(found)).format("%b %e %H:%M");
         let size = if options.has('h') { human(found.len()) } else { found.len().to_string() };
-        format!("{} {:>4} root     root     {size:>9} {when} {name}{mark}{to}\n", mode(&call.path(&path), found), 1)
+        let full = call.path(&path);
+        let (uid, gid) = owner(&full);
+        let (user, group) = (users::shown(users::user_name(uid), uid), users::shown(users::group_name(gid), gid));
+        format!("{} {:>4} {user:<8} {group:<8} {size:>9} {when} {name}{mark}{to}\n", mode(&full, found), 1)
     };
     files.iter().map(line).collect()
 }
 
-/// What a component is told of its files says nothing of permissions. Those that its pod gives to a volume's files the node
-/// leaves here, line by line: `0400 /path`.
+/// What a component is told of its files says nothing of permissions. Those that its pod gives to a volume's files, and whose
+/// these are, the node leaves here, line by line: `0400 USER:GROUP /path`.
 const MODES: &str = "/proc/modes";
 
 thread_local! {
-    static KNOWN: RefCell<Option<HashMap<String, u32>>> = const { RefCell::new(None) };
+    static KNOWN: RefCell<Option<HashMap<String, Known>>> = const { RefCell::new(None) };
 }
 
-fn with_modes<T>(look: impl FnOnce(&mut HashMap<String, u32>) -> T) -> T {
+/// What is known of a file.
+#[derive(Clone, Copy)]
+struct Known {
+    bits: u32,
+    /// User and group.
+    owner: (u32, u32),
+}
+
+impl Known {
+    /// A line of the table, with the path.
+    fn parse(line: &str) -> Option<(String, Self)> {
+        let mut fields = line.splitn(3, ' ');
+        let bits = u32::from_str_radix(fields.next()?, 8).ok()?;
+        let (user, group) = fields.next()?.split_once(':')?;
+        Some((fields.next()?.to_owned(), Self { bits, owner: (user.parse().ok()?, group.parse().ok()?) }))
+    }
+}
+
+/// Whose the file at an absolute path is. What the program makes is its own; in a directory that belongs to a group it is
+/// that group's.
+pub fn owner(path: &str) -> (u32, u32) {
+    let known = |path: &str| with_modes(|known| known.get(path).map(|known| known.owner));
+    if let Some(owner) = known(path) {
+        return owner;
+    }
+    if ["/etc", "/proc", "/dev"].iter().any(|dir| path.starts_with(dir)) || path == "/" {
+        return (0, 0);
+    }
+    let own = users::own();
+    let above = std::iter::successors(path.rsplit_once('/'), |(dir, _)| dir.rsplit_once('/'));
+    let group = above.filter_map(|(dir, _)| known(dir)).map(|(_, group)| group).next();
+    (own.uid, group.filter(|group| *group != 0).unwrap_or(own.gid))
+}
+
+fn with_modes<T>(look: impl FnOnce(&mut HashMap<String, Known>) -> T) -> T {
     KNOWN.with_borrow_mut(|known| {
         look(known.get_or_insert_with(|| {
             let text = crate::files::read_text(MODES).unwrap_or_default();
-            let pairs = text.lines().filter_map(|line| line.split_once(' '));
-            pairs.filter_map(|(bits, path)| Some((path.to_owned(), u32::from_str_radix(bits, 8).ok()?))).collect()
+            text.lines().filter_map(Known::parse).collect()
         }))
     })
 }
 
 /// From now on the file at that path has these.
 pub fn set_bits(path: &str, bits: u32) {
-    with_modes(|known| known.insert(path.to_owned(), bits));
+    let owner = owner(path);
+    with_modes(|known| known.insert(path.to_owned(), Known { bits, owner }));
 }
 
 /// The permissions of the file at an absolute path.
 fn bits(path: &str, found: &Metadata) -> u32 {
-    with_modes(|known| known.get(path).copied()).unwrap_or(match found {
+    with_modes(|known| known.get(path).map(|known| known.bits)).unwrap_or(match found {
         m if m.is_dir() => 0o755,
         m if m.is_symlink() => 0o777,
         _ => 0o644,
@@ -210,9 +247,11 @@ async fn stat(call: &Call) -> Outcome {
         };
         let (bits, mode) = (format!("{:o}", bits(&path, &found)), mode(&path, &found));
         let date = Date::new(seconds(&found)).format("%Y-%m-%d %H:%M:%S.000000000 +0000");
+        let (uid, gid) = owner(&path);
+        let (user, group) = (users::shown(users::user_name(uid), uid), users::shown(users::group_name(gid), gid));
         let text = match options.value('c') {
             None => format!(
-                "  File: {name}\n  Size: {}\t{kind}\nAccess: (0{bits}/{})  Uid: (    0/    root)   Gid: (    0/    root)\nModify: {date}\n",
+                "  File: {name}\n  Size: {}\t{kind}\nAccess: (0{bits}/{})  Uid: ({uid:>5}/{user:>8})   Gid: ({gid:>5}/{group:>8})\nModify: {date}\n",
                 found.len(),
                 mode
             ),
@@ -225,10 +264,10 @@ async fn stat(call: &Call) -> Outcome {
                     ("%F", kind.to_owned()),
                     ("%Y", seconds(&found).to_string()),
                     ("%y", date),
-                    ("%u", "0".to_owned()),
-                    ("%g", "0".to_owned()),
-                    ("%U", "root".to_owned()),
-                    ("%G", "root".to_owned()),
+                    ("%u", uid.to_string()),
+                    ("%g", gid.to_string()),
+                    ("%U", user),
+                    ("%G", group),
                 ];
                 pairs.iter().fold(format.to_owned(), |text, (from, to)| text.replace(from, to)) + "\n"
             }

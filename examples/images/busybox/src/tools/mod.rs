@@ -15,6 +15,7 @@ mod grep;
 mod http;
 mod launch;
 mod list;
+mod nc;
 pub mod print;
 mod sed;
 mod sums;
@@ -22,6 +23,7 @@ mod system;
 mod tar;
 mod test;
 mod text;
+mod users;
 
 use std::io::{Error, ErrorKind};
 
@@ -205,6 +207,7 @@ const NAMES: &[&str] = &[
     "mktemp",
     "mount",
     "mv",
+    "nc",
     "nl",
     "nohup",
     "nproc",
@@ -278,6 +281,8 @@ pub async fn run(call: &mut Call) -> i32 {
         "gzip" | "gunzip" | "zcat" | "base64" => Box::pin(archive::run(call)).await,
         "date" => Box::pin(date::run(call)).await,
         "wget" => Box::pin(http::run(call)).await,
+        "id" | "whoami" => Box::pin(users::run(call)).await,
+        "nc" => Box::pin(nc::run(call)).await,
         "curl" => Box::pin(curl::run(call)).await,
         "awk" => Box::pin(awk::run(call)).await,
         "agnhost" => Box::pin(agnhost::run(call)).await,

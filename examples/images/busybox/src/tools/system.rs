@@ -30,12 +30,6 @@ pub async fn run(call: &Call) -> Outcome {
         }
         "pause" => return pause().await,
         "pwd" => call.shell.cwd().to_owned(),
-        "whoami" => "root".to_owned(),
-        "id" => match call.args.first().map(String::as_str) {
-            Some("-u" | "-g" | "-G") => "0".to_owned(),
-            Some("-un" | "-gn" | "-nu") => "root".to_owned(),
-            _ => "uid=0(root) gid=0(root) groups=0(root)".to_owned(),
-        },
         "hostname" => match call.args.first().map(String::as_str) {
             Some("-i" | "-I") => call.shell.get("POD_IP").unwrap_or("127.0.0.1").to_owned(),
             Some("-s") => hostname().split('.').next().unwrap_or_default().to_owned(),

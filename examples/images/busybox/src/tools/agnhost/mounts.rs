@@ -42,7 +42,8 @@ pub async fn run(call: &Call, flags: &Flags<'_>) -> Outcome {
         good &= told(call, perms, "Stat", path).await?;
     }
     if let Some(path) = flags.get("file_owner") {
-        let owner = fs::metadata(path).map(|_| format!("owner UID of {path:?}: 0\nowner GID of {path:?}: 0\n"));
+        let (uid, gid) = list::owner(path);
+        let owner = fs::metadata(path).map(|_| format!("owner UID of {path:?}: {uid}\nowner GID of {path:?}: {gid}\n"));
         good &= told(call, owner, "stat", path).await?;
     }
     if let Some(path) = flags.get("file_content") {
