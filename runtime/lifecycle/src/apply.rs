@@ -249,7 +249,7 @@ impl PodState {
         }
     }
 
-    fn probed(&mut self, run: Run, kind: ProbeKind, outcome: Result<(), String>, now: Now, out: &mut Effects) {
+    fn probed(&mut self, run: Run, kind: ProbeKind, outcome: Result<Option<&str>, String>, now: Now, out: &mut Effects) {
         if !self.current(run) {
             return;
         }
@@ -259,8 +259,10 @@ impl PodState {
         let Stage::Running { since_mono, .. } = self.containers[i].stage else { return };
         let Some(state) = self.containers[i].probes[kind as usize].as_mut() else { return };
         let reached = state.answer(probe, outcome.is_ok(), now.mono);
-        if let Err(why) = &outcome {
-            out.warning(Some(i), "Unhealthy", format!("{} probe failed: {why}", kind.as_str()));
+        match &outcome {
+            Ok(None) => {}
+            Ok(Some(what)) => out.warning(Some(i), "ProbeWarning", format!("{} probe warning: {what}", kind.as_str())),
+            Err(why) => out.warning(Some(i), "Unhealthy", format!("{} probe failed: {why}", kind.as_str())),
         }
         match (kind, reached, outcome.is_ok()) {
             (ProbeKind::Startup, true, true) => {

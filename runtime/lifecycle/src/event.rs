@@ -145,8 +145,8 @@ pub enum Event {
         run: Run,
         /// Which probe.
         probe: ProbeKind,
-        /// What failed, if it failed.
-        outcome: Result<(), String>,
+        /// What failed, if it failed; else what is odd about it, if anything is.
+        outcome: Result<Option<&'static str>, String>,
     },
     /// A hook is through.
     Hooked {

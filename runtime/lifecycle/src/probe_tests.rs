@@ -3,7 +3,7 @@
 use super::*;
 
 fn probed(run: Run, probe: ProbeKind, good: bool) -> Event {
-    Event::Probed { run, probe, outcome: if good { Ok(()) } else { Err("statuscode: 500".to_owned()) } }
+    Event::Probed { run, probe, outcome: if good { Ok(None) } else { Err("statuscode: 500".to_owned()) } }
 }
 
 #[test]
@@ -21,6 +21,15 @@ fn who_fails_its_startup_probe_is_killed_in_its_name() {
     let mut life = Life::run(json!({"containers": [{"name": "c", "image": "x", "startupProbe": startup}]}));
     life.tell(probed(FIRST, ProbeKind::Startup, false));
     assert!(life.notes().contains(&"Killing: Container c failed startup probe, will be restarted".to_owned()));
+}
+
+#[test]
+fn what_is_odd_about_a_probe_is_told_and_fails_nothing() {
+    let liveness = json!({"httpGet": {"port": 8080}, "failureThreshold": 1});
+    let mut life = Life::run(json!({"containers": [{"name": "c", "image": "x", "livenessProbe": liveness}]}));
+    life.tell(Event::Probed { run: FIRST, probe: ProbeKind::Liveness, outcome: Ok(Some("odd")) });
+    assert_eq!(life.notes(), ["ProbeWarning: Liveness probe warning: odd"]);
+    assert_eq!(life.container("c"), "running");
 }
 
 #[test]

@@ -164,7 +164,7 @@ impl World {
             Effect::Start(run) => self.start(run),
             Effect::Stop { run, .. } => self.stop(run),
             Effect::Probe { run, probe } => {
-                let outcome = if self.dice.one_in(4) { Err("no".to_owned()) } else { Ok(()) };
+                let outcome = if self.dice.one_in(4) { Err("no".to_owned()) } else { Ok(None) };
                 self.answer(Event::Probed { run, probe, outcome });
             }
             Effect::PostStart(run) => {

@@ -202,7 +202,7 @@ impl Worker {
         self.jobs.push(Box::pin(async move {
             let outcome = match (plan.containers[run.container].probe(probe), ip) {
                 (Some(ProbePlan { action: ProbeAction::Exec { command }, timeout, .. }), _) => match container {
-                    Some(container) => once(&runtime, &container, command, *timeout).await,
+                    Some(container) => once(&runtime, &container, command, *timeout).await.map(|()| None),
                     None => Err("the container does not run".to_owned()),
                 },
                 (Some(probe), Some(IpAddr::V4(ip))) => {
@@ -246,13 +246,14 @@ impl Worker {
     }
 }
 
-/// What a probe makes of an answer.
-fn healthy(status: Option<StatusCode>) -> Result<(), String> {
+/// What a probe makes of an answer. A redirect that is left is one to another host, which is not followed.
+fn healthy(status: Option<StatusCode>) -> Result<Option<&'static str>, String> {
     match status {
-        Some(status) if !status.is_success() && !status.is_redirection() => {
+        Some(status) if status.is_redirection() => Ok(Some("Probe terminated redirects")),
+        Some(status) if !status.is_success() => {
             Err(format!("HTTP probe failed with statuscode: {}", status.as_u16()))
         }
-        _ => Ok(()),
+        _ => Ok(None),
     }
 }
 
