@@ -67,8 +67,7 @@ fn decoded(operation: &Value) -> Result<PatchOperation, PatchError> {
         // No value is null.
         fields.entry("value").or_insert(Value::Null);
     }
-    serde_json::from_value(operation)
-        .map_err(|error| PatchError::Malformed(format!("error decoding patch: {error}")))
+    serde_json::from_value(operation).map_err(|error| PatchError::Malformed(format!("error decoding patch: {error}")))
 }
 
 fn no_such_path(operation: &str, field: &str, path: &str) -> String {
@@ -214,9 +213,7 @@ fn words(operation: &PatchOperation, kind: &PatchErrorKind) -> String {
     };
     match kind {
         PatchErrorKind::TestFailed => format!("testing value {path} failed: test failed"),
-        PatchErrorKind::InvalidPointer => {
-            no_such_path(name, "path", path.as_str())
-        }
+        PatchErrorKind::InvalidPointer => no_such_path(name, "path", path.as_str()),
         PatchErrorKind::InvalidFromPointer => {
             format!("{name} operation does not apply: doc is missing from path: missing value")
         }

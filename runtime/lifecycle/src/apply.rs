@@ -249,7 +249,14 @@ impl PodState {
         }
     }
 
-    fn probed(&mut self, run: Run, kind: ProbeKind, outcome: Result<Option<&str>, String>, now: Now, out: &mut Effects) {
+    fn probed(
+        &mut self,
+        run: Run,
+        kind: ProbeKind,
+        outcome: Result<Option<&str>, String>,
+        now: Now,
+        out: &mut Effects,
+    ) {
         if !self.current(run) {
             return;
         }

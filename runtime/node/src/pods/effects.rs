@@ -250,9 +250,7 @@ impl Worker {
 fn healthy(status: Option<StatusCode>) -> Result<Option<&'static str>, String> {
     match status {
         Some(status) if status.is_redirection() => Ok(Some("Probe terminated redirects")),
-        Some(status) if !status.is_success() => {
-            Err(format!("HTTP probe failed with statuscode: {}", status.as_u16()))
-        }
+        Some(status) if !status.is_success() => Err(format!("HTTP probe failed with statuscode: {}", status.as_u16())),
         _ => Ok(None),
     }
 }
