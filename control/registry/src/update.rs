@@ -107,7 +107,7 @@ impl Registry {
                 let before = shown_scale(resource, &old.value)?;
                 let after = change(&Stored::unowned(before.clone()))?;
                 let outcome = rescale(resource, name, &old.value, &after, &env)?;
-                self.check(target, &before, &after, options)?;
+                self.check(target, &named_scale(before), &named_scale(after), options)?;
                 let managed = outcome.kept().map(|new| tracker.updated(old, new, None));
                 Ok(Decision { outcome, managed: managed.unwrap_or_default() })
             });
@@ -364,6 +364,13 @@ pub(crate) fn shown_scale(resource: &Resource, object: &Value) -> Result<Value, 
     let version = object["metadata"]["resourceVersion"].clone();
     meta::metadata_mut(&mut scale)?.insert("resourceVersion".to_owned(), version);
     Ok(scale)
+}
+
+/// A Scale with its kind, which is not kept.
+fn named_scale(mut scale: Value) -> Value {
+    scale["apiVersion"] = "autoscaling/v1".into();
+    scale["kind"] = "Scale".into();
+    scale
 }
 
 /// The Scale of an object, as it is answered.
