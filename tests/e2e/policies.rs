@@ -157,8 +157,7 @@ async fn validating_policies_judge_deletes_scales_and_connections() {
     let Some((cluster, kubectl)) = cluster().await else { return };
     let policy = |name: &str, resource: &str, part: &str, operation: &str, expression: &str, message: &str| {
         let spec = format!("  validations:\n  - {{expression: \"{expression}\", messageExpression: \"{message}\"}}");
-        let manifest =
-            bound("ValidatingAdmissionPolicy", name, resource, &spec, "  validationActions: [Deny, Audit]");
+        let manifest = bound("ValidatingAdmissionPolicy", name, resource, &spec, "  validationActions: [Deny, Audit]");
         let plural = resource.rsplit('/').next().unwrap_or_default();
         manifest
             .replace("[CREATE, UPDATE]", &format!("[{operation}]"))
