@@ -6,6 +6,8 @@ use k8s_openapi::api::core::v1::Pod;
 
 use crate::amount::Amounts;
 use crate::company::{Company, Face};
+use crate::preempt::Rank;
+use pal_resources::host_port::HostPort;
 
 /// A pod to be placed.
 #[derive(Clone, Debug)]
@@ -13,6 +15,10 @@ pub struct Candidate {
     pub(crate) pod: Arc<Pod>,
     pub(crate) requested: Amounts,
     pub(crate) estimated: Amounts,
+    pub(crate) host_ports: Vec<HostPort>,
+    pub(crate) rank: Rank,
+    /// No other pod has to go for this one.
+    pub(crate) is_meek: bool,
     /// Pods of one group are spread over the nodes.
     pub(crate) group: Option<String>,
     pub(crate) face: Face,
@@ -26,6 +32,9 @@ impl Candidate {
         Self {
             requested: Amounts::requested(&pod),
             estimated: Amounts::estimated(&pod),
+            host_ports: HostPort::of_pod(&pod),
+            rank: Rank::of(&pod),
+            is_meek: pod.spec.as_ref().and_then(|spec| spec.preemption_policy.as_deref()) == Some("Never"),
             group: group(&pod),
             company: Company::of(&pod, &face),
             face,
@@ -36,6 +45,10 @@ impl Candidate {
     /// Whether it matters to the pod where other pods are.
     pub fn minds_others(&self) -> bool {
         !self.company.is_empty()
+    }
+
+    pub(crate) fn uid(&self) -> &str {
+        self.pod.metadata.uid.as_deref().unwrap_or_default()
     }
 
     /// The pod itself.

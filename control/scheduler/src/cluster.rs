@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Taint};
+use pal_resources::host_port::HostPort;
 
 use crate::amount::Amounts;
 use crate::candidate::{Candidate, group};
 use crate::company::{Company, Face, Namespaces, Term};
+use crate::preempt::Rank;
 
 /// A node as the scheduler sees it.
 #[derive(Clone, Debug, Default)]
@@ -19,6 +21,8 @@ pub struct NodeState {
     pub(crate) allocatable: Amounts,
     pub(crate) requested: Amounts,
     pub(crate) estimated: Amounts,
+    /// Ports of the node that pods have.
+    pub(crate) host_ports: Vec<HostPort>,
     /// How many pods of each group are here.
     pub(crate) groups: HashMap<String, usize>,
     /// Whether the node object exists; pods may be known before their node is.
@@ -34,13 +38,25 @@ impl NodeState {
 
 /// A pod's share of its node, and what it means for other pods.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Placed {
-    node: String,
+pub(crate) struct Placed {
+    pub(crate) node: String,
+    pub(crate) name: String,
+    pub(crate) rank: Rank,
     requested: Amounts,
     estimated: Amounts,
+    host_ports: Vec<HostPort>,
     group: Option<String>,
-    face: Face,
+    pub(crate) face: Face,
     shuns: Vec<Term>,
+}
+
+/// Room on a node that is made for a pod.
+#[derive(Clone, Debug)]
+struct Nomination {
+    node: String,
+    rank: Rank,
+    requested: Amounts,
+    host_ports: Vec<HostPort>,
 }
 
 /// All nodes, and the pods that take room on them (bound or about to be, and not finished).
@@ -52,6 +68,8 @@ pub struct Cluster {
     /// Uids of the pods that do not bear some others near them.
     shunning: HashSet<String>,
     namespaces: Namespaces,
+    /// By uid of the pod that waits for the room.
+    nominated: HashMap<String, Nomination>,
 }
 
 impl Cluster {
@@ -123,8 +141,11 @@ impl Cluster {
                 let face = Face::of(pod);
                 let placed = Placed {
                     node: node.to_owned(),
+                    name: pod.metadata.name.clone().unwrap_or_default(),
+                    rank: Rank::of(pod),
                     requested: Amounts::requested(pod),
                     estimated: Amounts::estimated(pod),
+                    host_ports: HostPort::of_pod(pod),
                     group: group(pod),
                     shuns: Company::of(pod, &face).shuns,
                     face,
@@ -140,11 +161,14 @@ impl Cluster {
 
     /// Counts a pod on a node before its binding is written.
     pub fn assume(&mut self, candidate: &Candidate, node: &str) {
-        let uid = candidate.pod.metadata.uid.as_deref().unwrap_or_default();
+        let uid = candidate.uid();
         let placed = Placed {
             node: node.to_owned(),
+            name: candidate.pod.metadata.name.clone().unwrap_or_default(),
+            rank: candidate.rank,
             requested: candidate.requested.clone(),
             estimated: candidate.estimated.clone(),
+            host_ports: candidate.host_ports.clone(),
             group: candidate.group.clone(),
             face: candidate.face.clone(),
             shuns: candidate.company.shuns.clone(),
@@ -152,8 +176,48 @@ impl Cluster {
         self.place(uid, placed);
     }
 
+    /// Keeps room on a node for a pod, until it is placed or forgotten.
+    pub fn nominate(&mut self, candidate: &Candidate, node: &str) {
+        let nomination = Nomination {
+            node: node.to_owned(),
+            rank: candidate.rank,
+            requested: candidate.requested.clone(),
+            host_ports: candidate.host_ports.clone(),
+        };
+        self.nominated.insert(candidate.uid().to_owned(), nomination);
+    }
+
+    /// Whether pods are still on their way out of the node on which room is made for the pod.
+    pub fn is_being_cleared_for(&self, candidate: &Candidate) -> bool {
+        self.nominated.get(candidate.uid()).is_some_and(|nomination| {
+            let mut there = self.pods.values().filter(|placed| placed.node == nomination.node);
+            there.any(|placed| placed.face.leaving && placed.rank.priority < candidate.rank.priority)
+        })
+    }
+
+    /// A node as it will be with the pods for which room is made there, but for those that the candidate precedes.
+    pub(crate) fn with_nominated(&self, candidate: &Candidate, name: &str, node: &NodeState) -> Option<NodeState> {
+        let precede = |(uid, other): &(&String, &Nomination)| {
+            other.node == name && other.rank.priority >= candidate.rank.priority && uid.as_str() != candidate.uid()
+        };
+        let mut full = None;
+        for (_, other) in self.nominated.iter().filter(precede) {
+            let state = full.get_or_insert_with(|| node.clone());
+            state.requested.add(&other.requested);
+            state.host_ports.extend(other.host_ports.iter().cloned());
+        }
+        full
+    }
+
+    /// The pods on nodes of lower priority, with their uids.
+    pub(crate) fn below(&self, priority: i32) -> impl Iterator<Item = (&str, &Placed)> {
+        let below = move |(_, placed): &(&String, &Placed)| placed.rank.priority < priority;
+        self.pods.iter().filter(below).map(|(uid, placed)| (uid.as_str(), placed))
+    }
+
     /// Forgets a pod. True when it left room on a node.
     pub fn remove_pod(&mut self, uid: &str) -> bool {
+        self.nominated.remove(uid);
         let Some(placed) = self.pods.remove(uid) else {
             return false;
         };
@@ -163,6 +227,11 @@ impl Cluster {
         };
         state.requested.subtract(&placed.requested);
         state.estimated.subtract(&placed.estimated);
+        for port in &placed.host_ports {
+            if let Some(at) = state.host_ports.iter().position(|taken| taken == port) {
+                state.host_ports.swap_remove(at);
+            }
+        }
         if let Some(group) = &placed.group
             && let Some(count) = state.groups.get_mut(group)
         {
@@ -177,7 +246,8 @@ impl Cluster {
         true
     }
 
-    fn place(&mut self, uid: &str, placed: Placed) {
+    pub(crate) fn place(&mut self, uid: &str, placed: Placed) {
+        self.nominated.remove(uid);
         if let Some(known) = self.pods.get(uid) {
             if *known == placed {
                 return;
@@ -187,6 +257,7 @@ impl Cluster {
         let state = self.nodes.entry(placed.node.clone()).or_default();
         state.requested.add(&placed.requested);
         state.estimated.add(&placed.estimated);
+        state.host_ports.extend(placed.host_ports.iter().cloned());
         if let Some(group) = &placed.group {
             *state.groups.entry(group.clone()).or_default() += 1;
         }

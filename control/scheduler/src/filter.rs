@@ -19,6 +19,8 @@ pub enum Refusal {
     Taint { key: String, value: String },
     /// The node's labels are not those that the pod asks for.
     Affinity,
+    /// A pod is there that has a port of the node which the pod asks for.
+    HostPorts,
     /// There is not enough of this resource left.
     Insufficient(String),
     /// The node has as many pods as it takes.
@@ -40,7 +42,8 @@ impl Refusal {
     pub fn is_about_room(&self) -> bool {
         matches!(
             self,
-            Self::Insufficient(_)
+            Self::HostPorts
+                | Self::Insufficient(_)
                 | Self::TooManyPods
                 | Self::TopologySpread
                 | Self::PodAntiAffinity
@@ -58,6 +61,7 @@ impl fmt::Display for Refusal {
                 write!(f, "node(s) had untolerated taint {{{key}: {value}}}")
             }
             Self::Affinity => f.write_str("node(s) didn't match Pod's node affinity/selector"),
+            Self::HostPorts => f.write_str("node(s) didn't have free ports for the requested pod ports"),
             Self::Insufficient(resource) => write!(f, "Insufficient {resource}"),
             Self::TooManyPods => f.write_str("Too many pods"),
             Self::NoTopologyLabel => {
@@ -91,6 +95,9 @@ pub(crate) fn refusals(candidate: &Candidate, name: &str, node: &NodeState) -> V
     }
     if !node_matches(spec, name, &node.labels) {
         return vec![Refusal::Affinity];
+    }
+    if candidate.host_ports.iter().any(|port| node.host_ports.iter().any(|taken| taken.conflicts_with(port))) {
+        return vec![Refusal::HostPorts];
     }
     lacks(candidate, node)
 }

@@ -5,6 +5,8 @@
 //! (`company`). Of what is preferred and not required, node affinity, taints and a spread of a controller's pods count;
 //! preferred affinity to pods and `ScheduleAnyway` do not.
 //!
+//! A pod that fits nowhere may drive out pods of lower priority ([`preempt`]).
+//!
 //! [`Cluster`] is kept up to date object by object and never rebuilt for a pod. [`schedule`] filters its nodes, scores
 //! the rest and picks. [`Queue`] says which pod is next and which waits, and takes the time as an argument.
 
@@ -14,6 +16,7 @@ mod candidate;
 mod cluster;
 mod company;
 mod filter;
+mod preempt;
 mod queue;
 mod schedule;
 mod score;
@@ -24,5 +27,6 @@ pub use amount::Amounts;
 pub use candidate::Candidate;
 pub use cluster::{Cluster, NodeState};
 pub use filter::Refusal;
+pub use preempt::{Guards, Preemption, Victim, preempt, preemptible};
 pub use queue::{Failure, Queue, QueueLengths};
-pub use schedule::{Placement, Unschedulable, schedule};
+pub use schedule::{Placement, Remedy, Unschedulable, schedule};

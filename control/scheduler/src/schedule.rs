@@ -22,6 +22,22 @@ pub struct Unschedulable {
     pub reasons: BTreeMap<Refusal, usize>,
     /// Nodes on which room alone lacks.
     pub lacking_room: usize,
+    /// What came of making room.
+    pub remedy: Remedy,
+}
+
+/// Whether other pods go for one that fits nowhere.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Remedy {
+    /// There are none that could.
+    #[default]
+    None,
+    /// Some do.
+    Preempted,
+    /// Some are on their way out.
+    Awaited,
+    /// The pod asks for none.
+    Unwanted,
 }
 
 impl std::error::Error for Unschedulable {}
@@ -34,7 +50,15 @@ impl fmt::Display for Unschedulable {
         let mut reasons: Vec<String> = self.reasons.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
         reasons.sort();
         let nodes = self.nodes;
-        write!(f, "0/{nodes} nodes are available: {}. ", reasons.join(", "))?;
+        write!(f, "0/{nodes} nodes are available: {}.", reasons.join(", "))?;
+        match self.remedy {
+            Remedy::None => {}
+            Remedy::Preempted => return Ok(()),
+            Remedy::Awaited => {
+                return f.write_str(" preemption: not eligible due to a terminating pod on the nominated node.");
+            }
+            Remedy::Unwanted => return f.write_str(" preemption: not eligible due to preemptionPolicy=Never."),
+        }
         let mut preemption = Vec::new();
         if self.lacking_room > 0 {
             preemption.push(format!("{} No preemption victims found for incoming pod", self.lacking_room));
@@ -43,7 +67,7 @@ impl fmt::Display for Unschedulable {
             preemption.push(format!("{} Preemption is not helpful for scheduling", nodes - self.lacking_room));
         }
         preemption.sort();
-        write!(f, "preemption: 0/{nodes} nodes are available: {}.", preemption.join(", "))
+        write!(f, " preemption: 0/{nodes} nodes are available: {}.", preemption.join(", "))
     }
 }
 
@@ -54,7 +78,8 @@ pub fn schedule(cluster: &Cluster, candidate: &Candidate, random: u64) -> Result
     let around = Surroundings::of(cluster, candidate);
     for (name, node) in cluster.nodes() {
         unschedulable.nodes += 1;
-        let mut reasons = refusals(candidate, name, node);
+        let full = cluster.with_nominated(candidate, name, node);
+        let mut reasons = refusals(candidate, name, full.as_ref().unwrap_or(node));
         if reasons.is_empty() {
             reasons.extend(around.refusal(node));
         }

@@ -117,7 +117,12 @@ impl Driver {
                 }
             }
             (Subject::Binding(to_bind), _) => self.placer.lost(to_bind, Instant::now()),
-            (Subject::Report, Some(Done::Report(outcome))) => self.take_in_written(outcome.wrote),
+            (Subject::Report, Some(Done::Report(outcome))) => {
+                if outcome.failure.is_some() {
+                    self.placer.not_written();
+                }
+                self.take_in_written(outcome.wrote);
+            }
             (Subject::Report, _) => {}
         }
     }

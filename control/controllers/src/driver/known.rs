@@ -204,7 +204,7 @@ fn lean(mut pod: Pod) -> Pod {
         spec.service_account = None;
         spec.service_account_name = None;
         spec.dns_policy = None;
-        spec.preemption_policy = None;
+        spec.preemption_policy = spec.preemption_policy.take().filter(|policy| policy == "Never");
         spec.tolerations.iter_mut().for_each(Vec::shrink_to_fit);
         for container in spec.containers.iter_mut().chain(spec.init_containers.iter_mut().flatten()) {
             let Container { name, ports, resources, restart_policy, .. } = std::mem::take(container);

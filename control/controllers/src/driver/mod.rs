@@ -16,6 +16,7 @@ mod look;
 mod measure;
 mod place;
 mod positions;
+mod preempt;
 mod queue;
 mod recorder;
 mod watch;
@@ -332,10 +333,9 @@ impl Driver {
                     let bind = self.placer.bind(to_bind);
                     self.jobs.spawn(subject, async move { Done::Bound(bind.await) });
                 }
-                Some(Next::Report(action)) => {
+                Some(Next::Report(actions)) => {
                     let executor = self.executor.clone();
-                    self.jobs
-                        .spawn(Subject::Report, async move { Done::Report(executor.execute(vec![*action]).await) });
+                    self.jobs.spawn(Subject::Report, async move { Done::Report(executor.execute(actions).await) });
                 }
             }
         }

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, PodCondition};
 use pal_registry::{Binding, Object, Registry, WriteOptions};
 use pal_resources::{Status, Uid};
 use pal_scheduler::{Candidate, Cluster, Failure, Queue, QueueLengths, schedule};
@@ -12,13 +12,14 @@ use serde_json::json;
 
 use super::cache::{Change, Place};
 use super::known::{Known, Whole};
+use super::preempt::{Budgets, drive_out, make_room, with_condition};
 use super::recorder::Recorder;
 use crate::action::{Action, Note, Severity, Target, reference};
 use crate::figures::{Attempt, Figures, Pending};
 use crate::object::{as_seen, is_deleting, name, namespace, uid};
 use crate::pods::{self, condition, is_finished};
 
-const COMPONENT: &str = "default-scheduler";
+pub(super) const COMPONENT: &str = "default-scheduler";
 
 /// The scheduler and the pods that it holds.
 pub(super) struct Placer {
@@ -26,6 +27,7 @@ pub(super) struct Placer {
     queue: Queue<Place>,
     /// Pods that fitted nowhere and care where other pods are: they may fit when one of those changes.
     minding: HashSet<Place>,
+    budgets: Budgets,
     /// When each pod that waits began to, and how often it was tried.
     waiting: HashMap<Place, Waiting>,
     figures: Arc<Figures>,
@@ -61,14 +63,14 @@ pub(super) struct Bound {
 /// The next thing to do for a pod that waits.
 pub(super) enum Next {
     Bind(ToBind),
-    /// It fits nowhere, and its status does not say so yet.
-    Report(Box<Action>),
+    /// It fits nowhere: what is to be written of that, and who is to go for it.
+    Report(Vec<Action>),
 }
 
 impl Placer {
     pub(super) fn new(registry: Registry, recorder: Recorder, figures: Arc<Figures>) -> Self {
-        let (minding, waiting) = (HashSet::new(), HashMap::new());
-        Self { cluster: Cluster::new(), queue: Queue::new(), minding, waiting, figures, registry, recorder }
+        let (minding, budgets, waiting) = (HashSet::new(), Budgets::default(), HashMap::new());
+        Self { cluster: Cluster::new(), queue: Queue::new(), minding, budgets, waiting, figures, registry, recorder }
     }
 
     /// Takes in a change of a pod, a node or a namespace.
@@ -91,6 +93,14 @@ impl Placer {
             (Some(Known { whole: Whole::Namespace(_), .. }), None) => {
                 self.cluster.remove_namespace(&change.address.1.1);
                 false
+            }
+            (_, Some(Known { whole: Whole::Budget(budget), .. })) => {
+                self.budgets.insert(change.address.1.clone(), budget.clone());
+                return;
+            }
+            (Some(Known { whole: Whole::Budget(_), .. }), None) => {
+                self.budgets.remove(&change.address.1);
+                return;
             }
             (Some(Known { whole: Whole::Pod(pod), .. }), None) => {
                 self.forget(&change.address.1);
@@ -146,22 +156,27 @@ impl Placer {
                     self.cluster.assume(&candidate, &placement.node);
                     return Some(Next::Bind(ToBind { place, pod, node: placement.node, begun }));
                 }
-                Err(why) => {
+                Err(mut why) => {
                     self.figures.attempted(Attempt::Unschedulable, begun.elapsed());
                     if candidate.minds_others() {
                         self.minding.insert(place.clone());
                     }
                     self.queue.failed(&place, Failure::Unschedulable, now);
-                    if let Some(action) = self.unschedulable(&pod, &why.to_string()) {
-                        return Some(Next::Report(Box::new(action)));
+                    let preemption = make_room(&mut self.cluster, &candidate, &self.budgets, &pod_at, &mut why);
+                    let node = preemption.as_ref().map(|preemption| preemption.node.as_str());
+                    let mut actions = preemption.as_ref().map_or(Vec::new(), |made| drive_out(made, &pod, &pod_at));
+                    actions.extend(self.unschedulable(&pod, &why.to_string(), node));
+                    if !actions.is_empty() {
+                        return Some(Next::Report(actions));
                     }
                 }
             }
         }
     }
 
-    /// Tells why a pod fits nowhere, and says what to write to its status, if that does not say it already.
-    fn unschedulable(&self, pod: &Pod, why: &str) -> Option<Action> {
+    /// Tells why a pod fits nowhere, and says what to write to its status, if that does not say it already; with the node
+    /// on which room is made for it, if that is so.
+    fn unschedulable(&self, pod: &Pod, why: &str, node: Option<&str>) -> Vec<Action> {
         self.recorder.tell(Note {
             about: reference(pod),
             component: COMPONENT,
@@ -170,32 +185,29 @@ impl Placer {
             message: why.to_owned(),
         });
         let known = condition(pod, "PodScheduled");
-        if known.is_some_and(|known| known.status == "False" && known.message.as_deref() == Some(why)) {
-            return None;
+        let says = |known: &PodCondition| known.status == "False" && known.message.as_deref() == Some(why);
+        if node.is_none() && known.is_some_and(says) {
+            return Vec::new();
         }
         let now = k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(jiff::Timestamp::now());
         let since = known
             .filter(|known| known.status == "False")
             .and_then(|known| known.last_transition_time.clone())
             .unwrap_or(now);
-        let mut conditions = pod.status.as_ref().and_then(|status| status.conditions.clone()).unwrap_or_default();
-        conditions.retain(|condition| condition.type_ != "PodScheduled");
-        let mut conditions = json!(conditions);
-        if let Some(conditions) = conditions.as_array_mut() {
-            conditions.push(json!({
-                "type": "PodScheduled",
-                "status": "False",
-                "reason": "Unschedulable",
-                "message": why,
-                "lastTransitionTime": since,
-            }));
+        let condition = PodCondition {
+            type_: "PodScheduled".to_owned(),
+            status: "False".to_owned(),
+            reason: Some("Unschedulable".to_owned()),
+            message: Some(why.to_owned()),
+            last_transition_time: Some(since),
+            ..PodCondition::default()
+        };
+        let mut status = json!({ "conditions": with_condition(pod, condition) });
+        if let Some(node) = node {
+            status["nominatedNodeName"] = json!(node);
         }
-        Some(Action::Patch {
-            target: Target::of(pod),
-            subresource: Some("status"),
-            patch: json!({ "metadata": as_seen(&pod.metadata), "status": { "conditions": conditions } }),
-            announce: None,
-        })
+        let patch = json!({ "metadata": as_seen(&pod.metadata), "status": status });
+        vec![Action::Patch { target: Target::of(pod), subresource: Some("status"), patch, announce: None }]
     }
 
     /// What a binding's result means for the pod.
@@ -250,6 +262,11 @@ impl Placer {
         let ToBind { place, pod, node, begun } = to_bind;
         let result = Err(Status::internal("the binding was not finished"));
         self.bound(&Bound { place, pod, node, begun, result }, now);
+    }
+
+    /// What was to be written of a pod was not: those that wait are tried again.
+    pub(super) fn not_written(&mut self) {
+        self.queue.cluster_changed();
     }
 
     /// When a pod that waits can be tried again.

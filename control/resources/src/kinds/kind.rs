@@ -175,7 +175,8 @@ pub(super) fn update<K: Kind>(
     meta::normalize(new.meta_mut());
     let mut errors = Errors::default();
     meta::keep(new.meta_mut(), old.meta());
-    if K::GENERATION && new.wants_other(&old) {
+    // A write of the status asks for nothing, whatever it annotates.
+    if K::GENERATION && part != Some("status") && new.wants_other(&old) {
         let generation = old.meta().generation.unwrap_or(0);
         new.meta_mut().generation = Some(generation + 1);
     }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{
-    Affinity, Container, Node, NodeAffinity, NodeCondition, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm,
-    NodeSpec, NodeStatus, Pod, PodSpec, ResourceRequirements, Taint, Toleration,
+    Affinity, Container, ContainerPort, Node, NodeAffinity, NodeCondition, NodeSelector, NodeSelectorRequirement,
+    NodeSelectorTerm, NodeSpec, NodeStatus, Pod, PodSpec, ResourceRequirements, Taint, Toleration,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
@@ -58,6 +58,30 @@ pub(super) fn pod(uid: &str, requests: &[(&str, &str)]) -> Pod {
         }),
         status: None,
     }
+}
+
+#[test]
+fn a_port_of_a_node_is_given_out_once() {
+    let asking = |uid: &str, address: &str| {
+        let mut pod = pod(uid, &[]);
+        let port = ContainerPort {
+            container_port: 80,
+            host_port: Some(8080),
+            host_ip: Some(address.to_owned()),
+            ..ContainerPort::default()
+        };
+        pod.spec.as_mut().unwrap().containers[0].ports = Some(vec![port]);
+        Candidate::of(Arc::new(pod))
+    };
+    let mut cluster = Cluster::from(vec![Arc::new(node("n", &[]))]);
+    let placed = |cluster: &Cluster, candidate: &Candidate| schedule(cluster, candidate, 0).map(|at| at.node);
+    assert_eq!(placed(&cluster, &asking("a", "")), Ok("n".to_owned()));
+    cluster.assume(&asking("a", "127.0.0.1"), "n");
+    assert_eq!(placed(&cluster, &asking("b", "127.0.0.2")), Ok("n".to_owned()));
+    let refused = placed(&cluster, &asking("b", "")).unwrap_err().to_string();
+    assert!(refused.contains("1 node(s) didn't have free ports for the requested pod ports"), "{refused}");
+    cluster.remove_pod("a");
+    assert_eq!(placed(&cluster, &asking("b", "")), Ok("n".to_owned()));
 }
 
 fn owned(uid: &str, owner: &str) -> Pod {

@@ -1,6 +1,7 @@
 mod cluster;
 mod customs;
 mod nodes;
+mod preemption;
 mod workloads;
 
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};

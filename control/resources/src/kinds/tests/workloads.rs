@@ -116,6 +116,7 @@ fn the_generation_counts_changes_of_what_is_wanted() {
             (None, json!({"metadata": {"labels": {"a": "b"}}}), 1),
             (None, json!({"status": {"replicas": 5}}), 1),
             (Some("status"), json!({"status": {"replicas": 5}, "spec": {"replicas": 9}}), 1),
+            (Some("status"), json!({"metadata": {"annotations": {"a": "b"}}}), 1),
         ];
         for (subresource, change, expected) in table {
             let new = updated(kind, &old, subresource, change.clone()).expect("valid");

@@ -1,0 +1,43 @@
+//! Who goes for whom, and what is told of it.
+
+use k8s_openapi::api::core::v1::{Event, Pod};
+use serde_json::json;
+
+use super::cluster::Cluster;
+use super::{NS, pod, told};
+use crate::pods::is_ready;
+
+#[tokio::test]
+async fn a_pod_goes_for_one_of_higher_priority() {
+    let cluster = Cluster::start().await;
+    let class = |name: &str, value: i32| json!({"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": name}, "value": value});
+    cluster.create(class("low", 1)).await;
+    cluster.create(class("high", 2)).await;
+    cluster.add_node("n1").await;
+    let asking = |name: &str, class: &str| {
+        let mut pod = pod(name);
+        pod["spec"]["priorityClassName"] = json!(class);
+        pod["spec"]["containers"][0]["ports"] = json!([{"containerPort": 80, "hostPort": 80}]);
+        pod
+    };
+    cluster.create(asking("first", "low")).await;
+    cluster.until::<Pod>("placed", NS, |pods| is_ready(&pods[0])).await;
+    cluster.create(asking("second", "high")).await;
+    let second = |pods: &[Pod]| pods.len() == 1 && pods[0].metadata.name.as_deref() == Some("second");
+    cluster.until::<Pod>("it goes", NS, |pods| second(pods) && is_ready(&pods[0])).await;
+    cluster.create(asking("third", "high")).await;
+    let why = "0/1 nodes are available: 1 node(s) didn't have free ports for the requested pod ports.";
+    cluster
+        .until::<Event>("who went, and for whom", NS, |events| {
+            let gone = told(events, "Preempted");
+            let failed = told(events, "FailedScheduling");
+            let none =
+                format!("{why} preemption: 0/1 nodes are available: 1 No preemption victims found for incoming pod.");
+            gone.len() == 1
+                && gone[0].ends_with(" on node n1")
+                && failed.contains(&why.to_owned())
+                && failed.contains(&none)
+        })
+        .await;
+    cluster.stop().await;
+}
