@@ -7,6 +7,8 @@ use std::sync::Arc;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::Semaphore;
 use wasmtime::component::Linker;
+use wasmtime_wasi::filesystem::WasiFilesystem;
+use wasmtime_wasi::{p2::bindings as p2, p3::bindings as p3};
 
 use crate::budget::Budget;
 use crate::cache::Cache;
@@ -137,6 +139,11 @@ fn link(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<Guest>> {
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
     wasmtime_wasi::p3::add_to_linker(&mut linker)?;
     wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
+    // The mounts are in a context of their own.
+    linker.allow_shadowing(true);
+    p2::filesystem::preopens::add_to_linker::<Guest, WasiFilesystem>(&mut linker, Guest::preopens)?;
+    p3::filesystem::preopens::add_to_linker::<Guest, WasiFilesystem>(&mut linker, Guest::preopens)?;
+    linker.allow_shadowing(false);
     Ok(linker)
 }
 

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use wasmtime::component::ResourceTable;
 use wasmtime::{Store, UpdateDeadline};
+use wasmtime_wasi::filesystem::WasiFilesystemCtxView;
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
@@ -60,6 +61,7 @@ impl Workload {
         let guest = Guest {
             table,
             wasi: None,
+            files: None,
             http,
             hooks: Hooks::new(self.clone()),
             share: Share::new(self.budget.clone()),
@@ -94,6 +96,12 @@ impl Workload {
         if let Some(reader) = self.spec.stdin.take() {
             builder.stdin(Input::new(reader, self.spec.terminal));
         }
+        builder.build()
+    }
+
+    /// The mounts, opened for one instance.
+    fn files(&self) -> WasiCtx {
+        let mut builder = WasiCtxBuilder::new();
         for (mount, dir) in self.spec.mounts.iter().zip(&self.dirs) {
             let perms = if mount.read_only { FsPerms::ReadOnly } else { FsPerms::ReadWrite };
             if let Err(why) = builder.preopened_dir(same_directory(dir), &mount.guest, perms) {
@@ -132,10 +140,20 @@ pub(crate) struct Guest {
     table: ResourceTable,
     /// Made when the guest first asks for it, as many requests never do.
     wasi: Option<WasiCtx>,
+    /// The same for its files, of which nothing else is asked: to open them costs more than many a request.
+    files: Option<WasiCtx>,
     http: WasiHttpCtx,
     hooks: Hooks,
     pub(crate) share: Share,
     workload: Arc<Workload>,
+}
+
+impl Guest {
+    /// What a guest finds when it asks which directories it has.
+    pub(crate) fn preopens(&mut self) -> WasiFilesystemCtxView<'_> {
+        let ctx = self.files.get_or_insert_with(|| self.workload.files()).filesystem();
+        WasiFilesystemCtxView { ctx, table: &mut self.table }
+    }
 }
 
 impl WasiView for Guest {
