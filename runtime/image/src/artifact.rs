@@ -56,6 +56,9 @@ pub struct Defaults {
     /// Of a program that runs and answers requests too: the first arguments with which it does the latter. `None`: what it
     /// is, its exports say.
     pub serves: Option<Vec<String>>,
+    /// Texts among the container's own files: what they are, by their paths from `/`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub files: BTreeMap<String, String>,
 }
 
 impl Defaults {
@@ -71,6 +74,7 @@ const ENTRYPOINT: &str = "palinurus.dev/entrypoint";
 const CMD: &str = "palinurus.dev/cmd";
 const PORT: &str = "palinurus.dev/port";
 const SERVES: &str = "palinurus.dev/serves";
+const FILES: &str = "palinurus.dev/files";
 
 impl Defaults {
     /// Those of a manifest that has some.
@@ -79,10 +83,17 @@ impl Defaults {
         let (entrypoint, cmd) = (words(ENTRYPOINT), words(CMD));
         let port = manifest.annotations.get(PORT).and_then(|text| text.parse().ok());
         let serves = words(SERVES);
-        if entrypoint.is_none() && cmd.is_none() && port.is_none() && serves.is_none() {
+        let files = manifest.annotations.get(FILES).and_then(|text| serde_json::from_str(text).ok());
+        if entrypoint.is_none() && cmd.is_none() && port.is_none() && serves.is_none() && files.is_none() {
             return None;
         }
-        Some(Self { entrypoint: entrypoint.unwrap_or_default(), cmd: cmd.unwrap_or_default(), port, serves })
+        Some(Self {
+            entrypoint: entrypoint.unwrap_or_default(),
+            cmd: cmd.unwrap_or_default(),
+            port,
+            serves,
+            files: files.unwrap_or_default(),
+        })
     }
 
     pub(crate) fn annotations(&self) -> BTreeMap<String, String> {
@@ -95,6 +106,10 @@ impl Defaults {
         }
         if let Some(serves) = &self.serves {
             all.insert(SERVES.to_owned(), words(serves));
+        }
+        if !self.files.is_empty() {
+            // So have maps of strings.
+            all.insert(FILES.to_owned(), serde_json::to_string(&self.files).unwrap_or_default());
         }
         all
     }

@@ -26,6 +26,8 @@ struct StandIn {
     port: Option<u16>,
     /// With which first arguments it answers requests; nothing where its exports say what it is.
     serves: Option<&'static [&'static str]>,
+    /// Files that it has, by their paths from `/`.
+    files: &'static [(&'static str, &'static str)],
     /// What it stands in for: hosts and repositories.
     names: &'static [(&'static str, &'static str)],
 }
@@ -42,6 +44,7 @@ const ALL: &[StandIn] = &[
         cmd: &["sh"],
         port: None,
         serves: Some(&[]),
+        files: &[],
         names: &[
             ("docker.io", "library/busybox"),
             ("docker.io", "busybox"),
@@ -59,6 +62,7 @@ const ALL: &[StandIn] = &[
         cmd: &["/bin/sh"],
         port: None,
         serves: Some(&[]),
+        files: &[],
         names: &[("docker.io", "library/alpine"), ("docker.io", "alpine")],
     },
     StandIn {
@@ -68,6 +72,7 @@ const ALL: &[StandIn] = &[
         cmd: &["/bin/bash"],
         port: None,
         serves: Some(&[]),
+        files: &[],
         names: &[("docker.io", "library/ubuntu"), ("docker.io", "ubuntu")],
     },
     StandIn {
@@ -77,6 +82,7 @@ const ALL: &[StandIn] = &[
         cmd: &[],
         port: None,
         serves: Some(&[]),
+        files: &[],
         names: &[
             ("registry.k8s.io", "pause"),
             ("k8s.gcr.io", "pause"),
@@ -91,6 +97,7 @@ const ALL: &[StandIn] = &[
         cmd: &["pause"],
         port: None,
         serves: Some(SERVERS),
+        files: &[],
         names: &[
             ("registry.k8s.io", "e2e-test-images/agnhost"),
             ("registry.k8s.io", "agnhost"),
@@ -104,6 +111,7 @@ const ALL: &[StandIn] = &[
         cmd: &[],
         port: Some(80),
         serves: Some(SERVERS),
+        files: &[],
         names: &[("registry.k8s.io", "e2e-test-images/nautilus"), ("gcr.io", "kubernetes-e2e-test-images/nautilus")],
     },
     StandIn {
@@ -113,6 +121,7 @@ const ALL: &[StandIn] = &[
         cmd: &[],
         port: Some(80),
         serves: Some(SERVERS),
+        files: &[],
         names: &[("registry.k8s.io", "e2e-test-images/kitten"), ("gcr.io", "kubernetes-e2e-test-images/kitten")],
     },
     StandIn {
@@ -122,6 +131,7 @@ const ALL: &[StandIn] = &[
         cmd: &[],
         port: Some(80),
         serves: None,
+        files: &[("usr/local/apache2/htdocs/index.html", include_str!("../../../examples/images/nginx/httpd.html"))],
         names: &[
             ("docker.io", "library/httpd"),
             ("docker.io", "httpd"),
@@ -136,6 +146,7 @@ const ALL: &[StandIn] = &[
         cmd: &["nginx", "-g", "daemon off;"],
         port: Some(80),
         serves: None,
+        files: &[("usr/share/nginx/html/index.html", include_str!("../../../examples/images/nginx/nginx.html"))],
         names: &[
             ("docker.io", "library/nginx"),
             ("docker.io", "nginx"),
@@ -185,6 +196,7 @@ pub(crate) async fn provide(blobs: &Blobs, repository: &str) -> Result<Option<Di
         cmd: words(image.cmd),
         port: image.port,
         serves: image.serves.map(words),
+        files: image.files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect(),
     };
     manifest.annotations = defaults.annotations();
     let digest = blobs.put(&serde_json::to_vec(&manifest).unwrap_or_default()).await?;
@@ -209,6 +221,8 @@ mod tests {
                 (&defaults.entrypoint[..], &defaults.cmd[..]),
                 (&words(image.entrypoint)[..], &words(image.cmd)[..])
             );
+            let files: Vec<(&str, &str)> = defaults.files.iter().map(|(path, text)| (&**path, &**text)).collect();
+            assert_eq!(files, image.files);
             let wasm = blobs.read(&manifest.layers[0].digest).await.unwrap().unwrap();
             assert!(wasm.starts_with(b"\0asm"), "{}", image.name);
             assert_eq!(wasm.len() as u64, manifest.layers[0].size);

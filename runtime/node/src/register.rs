@@ -34,6 +34,8 @@ const LEASE_OFTEN: Duration = Duration::from_secs(2);
 const LEASE_AGAIN: Duration = Duration::from_millis(500);
 /// How often the Node's status is written when nothing changes.
 const STATUS_EVERY: Duration = Duration::from_secs(300);
+/// How long it takes to register anew, so that a server that gives the node up again and again is not answered in a rush.
+const ANEW_AFTER: Duration = Duration::from_secs(1);
 /// How long the server may take.
 const LIMIT: Duration = Duration::from_secs(10);
 
@@ -50,7 +52,8 @@ impl Registration {
         Self { shared: shared.clone(), node: node_object(config, peer, shared.capacity, since), since }
     }
 
-    /// Registers whenever a tunnel comes up or the Node is deleted under a running agent, and from time to time.
+    /// Registers whenever a tunnel comes up or the Node is deleted or given up under a running agent (as when the machine
+    /// was asleep and its tunnels were not), and from time to time.
     pub(crate) async fn run(self, mut up: watch::Receiver<Up>, cancel: CancellationToken) {
         let mut retry = Retry::new(Duration::from_millis(200), Duration::from_secs(10));
         loop {
@@ -73,10 +76,16 @@ impl Registration {
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 Ok(_) = up.wait_for(|up| up.times > times) => {}
-                () = self.shared.unregistered.notified() => tracing::info!("the Node was deleted; registering anew"),
+                () = self.unregistered() => tracing::info!("the Node was deleted or given up; registering anew"),
                 () = cancel.cancelled() => return,
             }
         }
+    }
+
+    /// Waits until the Node is to be registered anew.
+    async fn unregistered(&self) {
+        self.shared.unregistered.notified().await;
+        tokio::time::sleep(ANEW_AFTER).await;
     }
 
     async fn register(&self) -> Result<(), kube::Error> {

@@ -17,7 +17,7 @@ const NGINX: Likeness = Likeness { server: "nginx/1.29.3", root: "/usr/share/ngi
 const HTTPD: Likeness = Likeness {
     server: "Apache/2.4.66 (Unix)",
     root: "/usr/local/apache2/htdocs",
-    welcome: "<html><body><h1>It works!</h1></body></html>\n",
+    welcome: include_str!("../httpd.html"),
 };
 
 fn likeness() -> &'static Likeness {
@@ -25,26 +25,7 @@ fn likeness() -> &'static Likeness {
     if name.contains("httpd") { &HTTPD } else { &NGINX }
 }
 
-const WELCOME: &str = "<!DOCTYPE html>
-<html>
-<head>
-<title>Welcome to nginx!</title>
-<style>
-html { color-scheme: light dark; }
-body { width: 35em; margin: 0 auto;
-font-family: Tahoma, Verdana, Arial, sans-serif; }
-</style>
-</head>
-<body>
-<h1>Welcome to nginx!</h1>
-<p>This page comes from a WebAssembly component that stands in for the
-nginx web server. Files that a volume mounts at
-/usr/share/nginx/html are served in its place.</p>
-
-<p><em>Thank you for using nginx.</em></p>
-</body>
-</html>
-";
+const WELCOME: &str = include_str!("../nginx.html");
 
 struct Nginx;
 

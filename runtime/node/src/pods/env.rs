@@ -253,8 +253,7 @@ mod tests {
         let defaults = |entrypoint: &[&str], cmd: &[&str]| Defaults {
             entrypoint: entrypoint.iter().map(|word| (*word).to_owned()).collect(),
             cmd: cmd.iter().map(|word| (*word).to_owned()).collect(),
-            port: None,
-            serves: None,
+            ..Defaults::default()
         };
         let check = |manifest: serde_json::Value, defaults: &Defaults, expected: &[&str]| {
             let mut manifest = manifest;

@@ -123,7 +123,9 @@ pub(super) async fn start(shared: Arc<Shared>, pod: Arc<Pod>, start: Start) -> R
     let pod_dir = shared.volumes_dir.join(uid);
     let mut mounts = mounts(&pod_dir, &pod, container, &variables).map_err(wrong)?;
     if mounts.iter().all(|mount| mount.guest != "/") {
-        let root = root::set_up(&pod_dir.join("roots").join(&container.name), &pod, container, ip.into(), &mounts);
+        let (dir, files) =
+            (pod_dir.join("roots").join(&container.name), image.defaults.as_ref().map(|image| &image.files));
+        let root = root::set_up(&dir, &pod, container, ip.into(), files, &mounts);
         mounts.insert(0, root.map_err(wrong)?);
     }
     show(&seen, &mut mounts).map_err(wrong)?;

@@ -62,7 +62,7 @@ pub(crate) struct Shared {
     pub(crate) writes: Semaphore,
     /// How long what runs has when the agent stops.
     pub(crate) stop_grace: OnceLock<Duration>,
-    /// Told when the node's own object is gone.
+    /// Told when the node's own object is gone, or says that nothing is known of the node.
     pub(crate) unregistered: Notify,
 }
 

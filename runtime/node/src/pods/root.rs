@@ -1,5 +1,6 @@
 //! A container's own files: what is not in a volume, fresh for each run.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::net::IpAddr;
@@ -23,10 +24,15 @@ pub(super) fn set_up(
     pod: &Pod,
     container: &Container,
     ip: IpAddr,
+    files: Option<&BTreeMap<String, String>>,
     mounts: &[Mount],
 ) -> Result<Mount, String> {
     let told = |error: io::Error| format!("the container's own files: {error}");
     make(dir, pod, container, ip).map_err(told)?;
+    for (path, text) in files.into_iter().flatten() {
+        let file = dir.join(inside(path));
+        file.parent().map_or(Ok(()), disk::private_dir).and_then(|()| fs::write(&file, text)).map_err(told)?;
+    }
     fs::write(dir.join("proc/mounts"), mount_table(pod, container)).map_err(told)?;
     fs::write(dir.join("proc/modes"), mode_table(pod, container, mounts)).map_err(told)?;
     let user = pod.spec.as_ref().map(|spec| User::of(spec, container)).unwrap_or_default();
@@ -131,15 +137,18 @@ impl ModeTable {
     }
 }
 
+/// The path below the container's own files, out of which none leads.
+fn inside(path: &str) -> PathBuf {
+    Path::new(path).components().filter(|part| matches!(part, std::path::Component::Normal(_))).collect()
+}
+
 fn make(dir: &Path, pod: &Pod, container: &Container, ip: IpAddr) -> io::Result<()> {
     // What the run before left there is gone with it.
     disk::remove_tree(dir)?;
     let mounts = container.volume_mounts.iter().flatten().map(|mount| mount.mount_path.as_str());
     let places = DIRS.into_iter().chain(mounts).chain(container.working_dir.as_deref());
     for place in places {
-        let parts = Path::new(place).components();
-        let inside = parts.filter(|part| matches!(part, std::path::Component::Normal(_)));
-        disk::private_dir(&dir.join(inside.collect::<PathBuf>()))?;
+        disk::private_dir(&dir.join(inside(place)))?;
     }
     let spec = pod.spec.as_ref();
     let name = spec.and_then(|s| s.hostname.as_deref()).or(pod.metadata.name.as_deref()).unwrap_or_default();
@@ -182,10 +191,14 @@ mod tests {
         .unwrap();
         let container = &pod.spec.as_ref().unwrap().containers[0];
         let ip = "100.64.0.7".parse().unwrap();
-        let mount = set_up(&root, &pod, container, ip, &[]).unwrap();
+        let page =
+            BTreeMap::from([("srv/www/index.html".to_owned(), "page".to_owned()), ("../y".to_owned(), "z".to_owned())]);
+        let mount = set_up(&root, &pod, container, ip, Some(&page), &[]).unwrap();
+        let read = |file: &str| fs::read_to_string(root.join(file)).unwrap();
+        assert_eq!((read("srv/www/index.html"), read("y")), ("page".to_owned(), "z".to_owned()));
         assert_eq!((mount.guest.as_str(), mount.read_only), ("/", true));
         fs::write(root.join("tmp/left"), "x").unwrap();
-        set_up(&root, &pod, container, ip, &[]).unwrap();
+        set_up(&root, &pod, container, ip, None, &[]).unwrap();
         assert!(!root.join("tmp/left").exists() && root.join("data/deep").is_dir() && root.join("x").is_dir());
         let hosts = fs::read_to_string(root.join("etc/hosts")).unwrap();
         let own = "100.64.0.7\tweb-0.web.ns.svc.cluster.local\tweb-0\n10.1.1.1\ta\tb\n";

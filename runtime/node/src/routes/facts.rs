@@ -156,6 +156,12 @@ pub(super) fn node_facts(node: &Node) -> Option<NodeFacts> {
     Some(NodeFacts { peer, addresses, blocks })
 }
 
+/// Whether the servers have given the node up, which only it can say otherwise.
+pub(super) fn is_given_up(node: &Node) -> bool {
+    let conditions = node.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+    conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "Unknown")
+}
+
 pub(super) fn service_routes(known: &Known) -> Vec<ServiceRoute> {
     let mut slices: HashMap<(&str, &str), Vec<&SliceFacts>> = HashMap::new();
     for ((namespace, _), slice) in &known.slices {
@@ -208,6 +214,20 @@ mod tests {
         check(serde_json::json!({"sessionAffinity": "None"}), None, None);
         check(serde_json::json!({"type": "ExternalName", "externalName": "a.b"}), None, Some("a.b"));
         check(serde_json::json!({"type": "ClusterIP", "externalName": "a.b"}), None, None);
+    }
+
+    #[test]
+    fn a_node_is_given_up_when_nobody_knows_whether_it_is_ready() {
+        let check = |kind: &str, status: &str, expected: bool| {
+            let conditions = serde_json::json!([{"type": "Other", "status": "True"}, {"type": kind, "status": status}]);
+            let node = serde_json::from_value(serde_json::json!({"status": {"conditions": conditions}})).unwrap();
+            assert_eq!(is_given_up(&node), expected, "{kind} {status}");
+        };
+        check("Ready", "Unknown", true);
+        check("Ready", "True", false);
+        check("Ready", "False", false);
+        check("DiskPressure", "Unknown", false);
+        assert!(!is_given_up(&Node::default()));
     }
 
     #[test]

@@ -89,8 +89,13 @@ impl Routes {
 
     fn node_facts(&self, node: &Node) -> Option<NodeFacts> {
         let facts = facts::node_facts(node)?;
-        if node.metadata.name.as_deref() == Some(&self.node) && !facts.blocks.is_empty() {
-            self.shared.set_blocks(&facts.blocks);
+        if node.metadata.name.as_deref() == Some(&self.node) {
+            if !facts.blocks.is_empty() {
+                self.shared.set_blocks(&facts.blocks);
+            }
+            if facts::is_given_up(node) {
+                self.shared.unregistered.notify_one();
+            }
         }
         Some(facts)
     }
