@@ -11,6 +11,11 @@ use crate::state::{Effects, Ground, PodState};
 /// Reason and message of a pod that was active for too long.
 pub(crate) const DEADLINE_EXCEEDED: (&str, &str) =
     ("DeadlineExceeded", "Pod was active on the node longer than the specified deadline");
+/// Of one that asks for a port of the node which another pod has.
+pub(crate) const PORTS_TAKEN: (&str, &str) = (
+    "NodePorts",
+    "Pod was rejected: Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports",
+);
 
 impl PodState {
     pub(crate) fn advance(&mut self, now: Now, out: &mut Effects) {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::Now;
+use crate::advance::PORTS_TAKEN;
 use crate::container::{ContainerState, Ended, Stage, StopCause};
 use crate::event::{Cause, Effect, Event, Exit, Image, ImageFailure, Run, StartFailure};
 use crate::hook::HookKind;
@@ -26,6 +27,12 @@ impl PodState {
                 if self.ground == Ground::Asked {
                     out.warning(None, reason, message);
                     self.ground = Ground::Wanted { at: now.mono + self.preparations.delay() };
+                }
+            }
+            Event::PortsTaken => {
+                if !self.must_end() {
+                    self.failure = Some(PORTS_TAKEN);
+                    out.warning(None, PORTS_TAKEN.0, PORTS_TAKEN.1.trim_start_matches("Pod was rejected: ").to_owned());
                 }
             }
             Event::ImageFound { container, image } => {

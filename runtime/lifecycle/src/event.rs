@@ -105,6 +105,8 @@ pub enum Event {
         /// For people.
         message: String,
     },
+    /// Another pod has a port of the node that this one asks for: it is not taken.
+    PortsTaken,
     /// The image was on the node already.
     ImageFound {
         /// For which container.

@@ -264,10 +264,12 @@ fn refusal(spec: &PodSpec) -> Option<String> {
     Some(format!("{field} is not supported: {why}"))
 }
 
-/// A port of the node that the container asks for.
+/// A port of the node that is none of HTTP's.
 fn host_port(ports: &[ContainerPort]) -> Option<String> {
-    let port = ports.iter().find_map(|p| p.host_port.filter(|port| *port > 0))?;
-    Some(format!("hostPort {port} is not supported: use a Service of type NodePort"))
+    let asks = |port: &&ContainerPort| port.host_port.is_some_and(|port| port > 0);
+    let port = ports.iter().filter(asks).find(|port| port.protocol.as_deref().is_some_and(|of| of != "TCP"))?;
+    let (number, protocol) = (port.host_port?, port.protocol.as_deref()?);
+    Some(format!("hostPort {number} is not supported for {protocol}: pods are reached by HTTP"))
 }
 
 /// The manifest's seconds; less than none is none.

@@ -338,10 +338,24 @@ fn what_belongs_to_the_node_is_refused_by_name() {
     let port = json!({"containerPort": 80});
     // With hostNetwork the API gives each port its hostPort.
     let both = json!({"containerPort": 80, "hostPort": 80});
-    check(json!({"hostNetwork": true}), both.clone(), "hostNetwork is not supported");
+    check(json!({"hostNetwork": true}), both, "hostNetwork is not supported");
     check(json!({"hostPID": true}), port.clone(), "hostPID is not supported");
     check(json!({"hostIPC": true}), port, "hostIPC is not supported");
-    check(json!({"hostNetwork": false}), both, "hostPort 80 is not supported: use a Service of type NodePort");
+    let datagrams = json!({"containerPort": 80, "hostPort": 80, "protocol": "UDP"});
+    check(json!({}), datagrams, "hostPort 80 is not supported for UDP");
+}
+
+#[test]
+fn a_pod_whose_port_another_has_is_not_taken() {
+    let mut life = Life::new(one());
+    life.tell(Event::PortsTaken).tell(Event::Prepared { ip: "100.64.0.1".parse().unwrap() });
+    let status = life.status();
+    assert_eq!((status.phase.as_deref(), status.reason.as_deref()), (Some("Failed"), Some("NodePorts")));
+    assert!(status.message.unwrap().starts_with("Pod was rejected: Predicate NodePorts failed: node(s) didn't"));
+    assert_eq!(
+        life.notes(),
+        ["NodePorts: Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports"]
+    );
 }
 
 #[test]

@@ -10,7 +10,7 @@ use futures::future::BoxFuture;
 use http::{Request, Response, StatusCode};
 use pal_proxy::{Backend, Body, Client, Limits, SharedBackend, refusal, serve_http};
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use crate::dispatch::{Failure, forwarded};
@@ -41,7 +41,7 @@ pub enum NetworkError {
     Tls(#[from] TlsError),
 }
 
-/// A NodePort on which this node cannot listen.
+/// A port on which this node cannot listen.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {address}: {source}")]
 pub struct PortConflict {
@@ -116,6 +116,9 @@ impl Drop for Attachment {
         }
     }
 }
+
+/// A port of the node on which a pod is reached; closed when dropped.
+pub struct HostPort(#[expect(dead_code, reason = "held for its drop")] DropGuard);
 
 impl Network {
     /// Starts the network: listens for other nodes.
@@ -212,12 +215,28 @@ impl Network {
         conflicts
     }
 
+    /// Opens a port of the node for what a pod serves, at the node's own address where none is given.
+    pub fn open_host_port(
+        &self,
+        ip: Option<IpAddr>,
+        port: u16,
+        backend: SharedBackend,
+    ) -> Result<HostPort, PortConflict> {
+        let address = SocketAddr::new(ip.unwrap_or(self.inner.config.node_ip), port);
+        let stop = self.listen(address, backend).map_err(|source| PortConflict { address, source })?;
+        Ok(HostPort(stop.drop_guard()))
+    }
+
     fn open_node_port(&self, port: u16) -> io::Result<CancellationToken> {
-        let listener = std::net::TcpListener::bind(SocketAddr::new(self.inner.config.node_ip, port))?;
+        let backend = Arc::new(NodePort { inner: self.inner.clone(), port });
+        self.listen(SocketAddr::new(self.inner.config.node_ip, port), backend)
+    }
+
+    fn listen(&self, address: SocketAddr, backend: SharedBackend) -> io::Result<CancellationToken> {
+        let listener = std::net::TcpListener::bind(address)?;
         listener.set_nonblocking(true)?;
         let listener = TcpListener::from_std(listener)?;
         let stop = self.inner.stop.child_token();
-        let backend = Arc::new(NodePort { inner: self.inner.clone(), port });
         self.inner.tasks.spawn(serve_http(listener, backend, Limits::default(), stop.clone()));
         Ok(stop)
     }

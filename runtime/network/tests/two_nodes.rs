@@ -196,6 +196,29 @@ async fn a_certificate_of_a_user_or_of_another_cluster_opens_no_connection_betwe
     }
 }
 
+/// What the port answers, if anything listens there.
+async fn get(port: u16) -> Option<(StatusCode, String)> {
+    let stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.ok()?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(hyper_util::rt::TokioIo::new(stream)).await.ok()?;
+    let connection = tokio::spawn(connection);
+    let request = Request::get("/").header("host", "x").body(full("")).unwrap();
+    let response = sender.send_request(request).await.ok()?;
+    let status = response.status();
+    let body = response.into_body().collect().await.ok()?.to_bytes();
+    connection.abort();
+    Some((status, String::from_utf8_lossy(&body).into_owned()))
+}
+
+async fn closed(port: u16) {
+    let closed = async {
+        while get(port).await.is_some() {
+            tokio::task::yield_now().await
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), closed).await.expect("the port is still open");
+}
+
 #[tokio::test]
 async fn a_node_port_answers_on_the_nodes_address_and_closes_with_its_service() {
     let ca = Ca::new();
@@ -205,32 +228,30 @@ async fn a_node_port_answers_on_the_nodes_address_and_closes_with_its_service() 
     let _pod = a.attach([100, 64, 0, 2].into(), 8080, echo("pod"));
     let conflicts = a.set_services(&route(&[("a", [100, 64, 0, 2])], Some(port)));
     assert!(conflicts.is_empty(), "{conflicts:?}");
-    let get = || async move {
-        let stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.ok()?;
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(hyper_util::rt::TokioIo::new(stream)).await.ok()?;
-        let connection = tokio::spawn(connection);
-        let request = Request::get("/").header("host", "x").body(full("")).unwrap();
-        let response = sender.send_request(request).await.ok()?;
-        let status = response.status();
-        let body = response.into_body().collect().await.ok()?.to_bytes();
-        connection.abort();
-        Some((status, String::from_utf8_lossy(&body).into_owned()))
-    };
-    assert_eq!(get().await, Some((StatusCode::OK, "pod  ".to_owned())));
+    assert_eq!(get(port).await, Some((StatusCode::OK, "pod  ".to_owned())));
     a.set_services(&route(&[], Some(port)));
-    let (status, text) = get().await.unwrap();
+    let (status, text) = get(port).await.unwrap();
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(text, "no endpoint of default/web:80 is ready\n");
     a.set_services(&[]);
-    let closed = async {
-        while get().await.is_some() {
-            tokio::task::yield_now().await
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(10), closed).await.expect("the port is still open");
+    closed(port).await;
 
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let conflicts = a.set_services(&route(&[], Some(taken.local_addr().unwrap().port())));
     assert_eq!(conflicts.len(), 1, "a port in use is told");
+}
+
+#[tokio::test]
+async fn a_pods_own_port_of_the_node_is_open_as_long_as_it_is_held() {
+    let ca = Ca::new();
+    let a = network("a", ca.node("a")).await;
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let conflict = a.open_host_port(None, port, echo("pod")).err().expect("the port is in use");
+    assert!(conflict.to_string().starts_with(&format!("cannot listen on 127.0.0.1:{port}: ")), "{conflict}");
+    drop(taken);
+    let held = a.open_host_port(Some(Ipv4Addr::LOCALHOST.into()), port, echo("pod")).unwrap();
+    assert_eq!(get(port).await, Some((StatusCode::OK, "pod  ".to_owned())));
+    drop(held);
+    closed(port).await;
 }

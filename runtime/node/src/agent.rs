@@ -26,6 +26,7 @@ use crate::identity::NodeIdentity;
 use crate::join::renew;
 use crate::kubelet::Kubelet;
 use crate::logs::{LogLimits, LogStore};
+use crate::pods::host_ports::HostPorts;
 use crate::pods::services::Services;
 use crate::pods::{Manager, Records, Shared};
 use crate::register::{Links, Registration, capacity, renew_lease};
@@ -226,12 +227,14 @@ fn shared(
         host_ip: config.node_ip,
         capacity: capacity(config),
         services: Services::default(),
+        host_ports: HostPorts::default(),
         root_ca: config.identity.ca_pem.clone(),
         volumes_dir: dir.join("volumes"),
         blocks_file,
         writes: Semaphore::new(WRITES),
         stop_grace: OnceLock::new(),
         unregistered: Notify::new(),
+        unoffered: Notify::new(),
     }))
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -77,6 +78,7 @@ impl Registration {
                 () = tokio::time::sleep(pause) => {}
                 Ok(_) = up.wait_for(|up| up.times > times) => {}
                 () = self.unregistered() => tracing::info!("the Node was deleted or given up; registering anew"),
+                () = self.shared.unoffered.notified() => {}
                 () = cancel.cancelled() => return,
             }
         }
@@ -91,7 +93,8 @@ impl Registration {
     async fn register(&self) -> Result<(), kube::Error> {
         let api: Api<Node> = Api::all(self.shared.client.clone());
         let name = self.node.metadata.name.as_deref().unwrap_or_default();
-        if api.get_metadata_opt(name).await?.is_none() {
+        let known = api.get_opt(name).await?;
+        if known.is_none() {
             match api.create(&PostParams::default(), &self.node).await {
                 Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => {}
                 other => drop(other?),
@@ -102,7 +105,13 @@ impl Registration {
         api.patch(name, &PatchParams::default(), &Patch::Strategic(meta)).await?;
         let mut status = self.node.status.clone().unwrap_or_default();
         status.conditions = Some(conditions(self.since, Timestamp::now()));
-        let patch = json!({"status": status});
+        let mut patch = json!({"status": status});
+        for (resource, amount) in known.iter().flat_map(unoffered) {
+            let allocatable = &mut patch["status"]["allocatable"];
+            if allocatable.get(&resource).is_none() {
+                allocatable[resource] = json!(amount);
+            }
+        }
         api.patch_status(name, &PatchParams::default(), &Patch::Strategic(patch)).await.map(drop)
     }
 }
@@ -205,6 +214,12 @@ fn machine_memory() -> Option<u64> {
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
 }
 
+/// How large the file system is on which pods' files are, in bytes.
+fn disk(dir: &Path) -> Option<u64> {
+    let room = rustix::fs::statvfs(dir).ok()?;
+    room.f_blocks.checked_mul(room.f_frsize)
+}
+
 fn node_object(config: &NodeConfig, peer: SocketAddr, capacity: Capacity, now: Timestamp) -> Node {
     let arch = match std::env::consts::ARCH {
         "x86_64" => "amd64",
@@ -215,11 +230,14 @@ fn node_object(config: &NodeConfig, peer: SocketAddr, capacity: Capacity, now: T
         [("kubernetes.io/os", "linux"), ("kubernetes.io/arch", arch), ("kubernetes.io/hostname", &config.name)];
     let mut labels: BTreeMap<String, String> = standard.map(|(k, v)| (k.to_owned(), v.to_owned())).into();
     labels.extend(config.labels.iter().cloned());
-    let resources: BTreeMap<String, Quantity> = BTreeMap::from([
+    let mut resources: BTreeMap<String, Quantity> = BTreeMap::from([
         ("cpu".to_owned(), Quantity(cpu_text(capacity.cpu_millis))),
         ("memory".to_owned(), Quantity(format!("{}Ki", capacity.memory_bytes / 1024))),
         ("pods".to_owned(), Quantity(config.resources.pods.unwrap_or(4000).to_string())),
     ]);
+    if let Some(bytes) = disk(&config.data_dir) {
+        resources.insert("ephemeral-storage".to_owned(), Quantity(format!("{}Ki", bytes / 1024)));
+    }
     let address = |kind: &str, address: String| NodeAddress { type_: kind.to_owned(), address };
     let status = NodeStatus {
         addresses: Some(vec![
@@ -242,6 +260,18 @@ fn node_object(config: &NodeConfig, peer: SocketAddr, capacity: Capacity, now: T
         spec: None,
         status: Some(status),
     }
+}
+
+/// Resources of which the node does not offer what it is said to have: others say of it that it has extended resources.
+/// Nothing where it offers what it has no more.
+pub(crate) fn unoffered(node: &Node) -> BTreeMap<String, Option<Quantity>> {
+    let Some(status) = &node.status else { return BTreeMap::new() };
+    let none = BTreeMap::new();
+    let (capacity, offered) = (status.capacity.as_ref().unwrap_or(&none), status.allocatable.as_ref().unwrap_or(&none));
+    let less = capacity.iter().filter(|(resource, amount)| offered.get(*resource) != Some(*amount));
+    let gone = offered.keys().filter(|resource| !capacity.contains_key(*resource));
+    let less = less.map(|(resource, amount)| (resource.clone(), Some(amount.clone())));
+    less.chain(gone.map(|resource| (resource.clone(), None))).collect()
 }
 
 fn cpu_text(millis: u64) -> String {
@@ -279,4 +309,24 @@ fn conditions(since: Timestamp, now: Timestamp) -> Vec<NodeCondition> {
         condition("PIDPressure", false, "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
         condition("Ready", true, "KubeletReady", "kubelet is posting ready status"),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn a_node_offers_what_others_say_that_it_has() {
+        let check = |capacity: Value, allocatable: Value, expected: Value| {
+            let node = json!({"metadata": {}, "status": {"capacity": capacity, "allocatable": allocatable}});
+            let node: Node = serde_json::from_value(node).unwrap();
+            assert_eq!(json!(unoffered(&node)), expected);
+        };
+        check(json!({"cpu": "2"}), json!({"cpu": "2"}), json!({}));
+        check(json!({"cpu": "2", "example.com/x": "5"}), json!({"cpu": "2"}), json!({"example.com/x": "5"}));
+        check(json!({"example.com/x": "5"}), json!({"example.com/x": "4"}), json!({"example.com/x": "5"}));
+        check(json!({"cpu": "2"}), json!({"cpu": "2", "example.com/x": "5"}), json!({"example.com/x": null}));
+    }
 }

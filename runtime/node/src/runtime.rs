@@ -12,6 +12,7 @@ use http::StatusCode;
 use pal_engine::{LogSink, Mount, Stdin};
 use pal_image::Defaults;
 use pal_lifecycle::{Exit, Image, ImageFailure, ProbeAction, StartFailure};
+use pal_resources::host_port::HostPort;
 
 use crate::exec::Place;
 
@@ -41,6 +42,8 @@ pub(crate) struct LaunchSpec {
     pub(crate) ip: Ipv4Addr,
     /// Where an HTTP service is reached.
     pub(crate) ports: Vec<u16>,
+    /// Ports of the node that lead there.
+    pub(crate) host_ports: Vec<HostPort>,
     /// The ports that the pod's other containers serve on.
     pub(crate) claims: PortClaims,
     pub(crate) stdin: Stdin,

@@ -13,7 +13,10 @@ use pal_engine::{
 };
 use pal_image::{Artifact, PullError, PullPolicy, Puller};
 use pal_lifecycle::{Cause, Exit, Image, ImageFailure, ProbeAction, StartFailure};
-use pal_network::{Attachment, Backend, Network, PodOrigin, PodOutbound, SendError};
+use pal_network::{
+    Attachment, Backend, HostPort as OpenPort, Network, PodOrigin, PodOutbound, SendError, SharedBackend,
+};
+use pal_resources::host_port::{ANY_ADDRESS, HostPort};
 use tokio::sync::{OnceCell, Semaphore};
 
 use crate::exec::tools;
@@ -177,9 +180,21 @@ impl WasmRuntime {
         let permit = self.trials.acquire().await;
         let service = program.serve(instance).await.map_err(start_failure)?;
         drop(permit);
-        let backend = Arc::new(ServiceBackend(service.clone()));
+        let backend: SharedBackend = Arc::new(ServiceBackend(service.clone()));
         let attachments = spec.ports.iter().map(|port| self.network.attach(spec.ip, *port, backend.clone())).collect();
-        Ok(Served { service, reach: Mutex::new(Some(Reach { _attachments: attachments, _claim: claim })) })
+        let host_ports = spec.host_ports.iter().map(|port| self.open(port, backend.clone()));
+        let host_ports = host_ports.collect::<Result<_, _>>().map_err(not_created)?;
+        let reach = Reach { _attachments: attachments, _host_ports: host_ports, _claim: claim };
+        Ok(Served { service, reach: Mutex::new(Some(reach)) })
+    }
+
+    fn open(&self, port: &HostPort, backend: SharedBackend) -> Result<OpenPort, String> {
+        let number = u16::try_from(port.port).map_err(|_| format!("hostPort {} is no port", port.port))?;
+        let address = match port.address.as_str() {
+            ANY_ADDRESS => None,
+            address => Some(address.parse().map_err(|_| format!("hostIP {address:?} is no address"))?),
+        };
+        self.network.open_host_port(address, number, backend).map_err(|error| error.to_string())
     }
 }
 
@@ -277,6 +292,7 @@ struct Served {
 /// What makes a service reachable, until it is dropped.
 struct Reach {
     _attachments: Vec<Attachment>,
+    _host_ports: Vec<OpenPort>,
     _claim: PortClaim,
 }
 

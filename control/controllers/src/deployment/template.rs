@@ -157,5 +157,7 @@ fn number_deployment(deployment: &Deployment, revision: i64, plan: &mut Plan) {
     let target = Target::of(deployment);
     let mut metadata = same_object(&target);
     metadata["annotations"] = json!({ REVISION: revision });
-    plan.push(Action::Patch { target, subresource: None, patch: json!({ "metadata": metadata }), announce: None });
+    // By way of the status it makes no new generation.
+    let patch = json!({ "metadata": metadata });
+    plan.push(Action::Patch { target, subresource: Some("status"), patch, announce: None });
 }

@@ -127,10 +127,17 @@ impl Session for Joined {
         io.join(&stdout, &stderr);
         let pumps = pumps(&stdout, &stderr, streams.stdout, streams.stderr);
         let typing = async {
+            let asked = io.asked();
             if let Some(stdin) = streams.stdin
-                && io.asked().stdin
+                && asked.stdin
             {
-                give_all(stdin, &self.container, streams.tty.then_some(&*stdout)).await;
+                let at_end = give_all(stdin, &self.container, streams.tty.then_some(&*stdout)).await;
+                // A container whose stdin goes on lets its client go; with one that ends too, the client sees what
+                // comes of that.
+                if at_end && (asked.tty || !asked.stdin_once) {
+                    stdout.end();
+                    stderr.end();
+                }
             }
             pending::<Infallible>().await
         };
@@ -141,10 +148,11 @@ impl Session for Joined {
     }
 }
 
-/// Carries a client's stdin to a container.
-async fn give_all(mut from: impl AsyncRead + Unpin, container: &Container, screen: Option<&Pipe>) {
+/// Carries a client's stdin to a container. Whether that was all of it.
+async fn give_all(mut from: impl AsyncRead + Unpin, container: &Container, screen: Option<&Pipe>) -> bool {
     let io = &container.io;
     let (mut keys, mut terminal) = (vec![0; 4096], Terminal::default());
+    let mut at_end = true;
     while let Ok(count @ 1..) = from.read(&mut keys).await {
         let (given, over) = match screen {
             Some(screen) => {
@@ -159,10 +167,12 @@ async fn give_all(mut from: impl AsyncRead + Unpin, container: &Container, scree
             None => (keys[..count].to_vec(), false),
         };
         if !io.give(&given).await || over {
+            at_end = false;
             break;
         }
     }
     io.client_ended().await;
+    at_end
 }
 
 /// A program's streams, and what carries them.

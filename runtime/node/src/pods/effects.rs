@@ -232,6 +232,7 @@ impl Worker {
     fn clean_up(&mut self) {
         self.refresh = None;
         self.handle.hold(None);
+        self.host_ports = None;
         if let Some(ip) = self.address.take() {
             self.shared.addresses.release(ip);
         }

@@ -17,10 +17,15 @@ fn target(container: &str) -> Target {
 
 /// Runs a session to its end: its exit code, stdout and stderr.
 async fn streamed(session: Box<dyn Session>) -> (Result<i32, String>, String, String) {
+    given(session, None).await
+}
+
+/// Likewise, with something to read.
+async fn given(session: Box<dyn Session>, stdin: Option<&'static [u8]>) -> (Result<i32, String>, String, String) {
     let (out, mut stdout) = tokio::io::duplex(1 << 16);
     let (err, mut stderr) = tokio::io::duplex(1 << 16);
     let streams = Streams {
-        stdin: None,
+        stdin: stdin.map(|text| Box::new(text) as _),
         stdout: Some(Box::new(out)),
         stderr: Some(Box::new(err)),
         size: watch::channel(None).1,
@@ -108,4 +113,41 @@ async fn a_client_runs_programs_in_a_container_that_runs_and_joins_it() {
     bench.manager.apply(pod("web", 2, deleted));
     bench.api.until("deleted", |a| !a.deletes.is_empty()).await;
     assert_eq!(joined.await.unwrap(), (Ok(0), "to all\n".to_owned(), "oh\n".to_owned()));
+}
+
+#[tokio::test]
+async fn a_client_that_has_no_more_to_say_leaves_a_container_that_reads_on() {
+    let bench = Bench::new();
+    let exec = PodExec { pods: bench.manager.clone(), runtime: bench.runtime.clone() };
+    let reading = |once: bool| {
+        move |value: &mut Value| {
+            value["spec"]["containers"][0]["stdin"] = json!(true);
+            value["spec"]["containers"][0]["stdinOnce"] = json!(once);
+        }
+    };
+    bench.manager.apply(pod("web", 1, reading(false)));
+    bench.api.until("ready", last_ready).await;
+    let session = exec.attach(&target("c")).await.ok().unwrap();
+    assert_eq!(given(session, Some(b"hello")).await.0, Ok(0));
+    assert!(bench.manager.find("ns", "web").unwrap().running("c").is_some());
+
+    let once = |target: Target| Target { pod: "once".to_owned(), ..target };
+    bench.manager.apply(pod("once", 1, reading(true)));
+    bench.api.until("ready", last_ready).await;
+    let session = exec.attach(&once(target("c"))).await.ok().unwrap();
+    let joined = tokio::spawn(given(session, Some(b"hello")));
+    let container = bench.manager.find("ns", "once").unwrap().running("c").unwrap();
+    let ended = async {
+        while container.io.give(b"more").await {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), ended).await.expect("what it reads ends");
+    assert!(!joined.is_finished(), "its client sees what comes of that");
+    bench.manager.apply(pod("once", 2, |p| {
+        reading(true)(p);
+        deleted(p);
+    }));
+    bench.api.until("deleted", |a| !a.deletes.is_empty()).await;
+    assert_eq!(joined.await.unwrap().0, Ok(0));
 }

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, Pod};
 use pal_engine::Mount;
 use pal_lifecycle::{Cause, Event, Run, StartFailure};
+use pal_resources::host_port::HostPort;
 use pal_resources::quantity::Quantity;
 
 use super::fields::Facts;
@@ -156,6 +157,7 @@ pub(super) async fn start(shared: Arc<Shared>, pod: Arc<Pod>, start: Start) -> R
         request_timeout: request_timeout(&pod).map_err(wrong)?,
         ip,
         container: container.name.clone(),
+        host_ports: HostPort::of_container(container).collect(),
         ports: ports(container, image.defaults.as_ref().and_then(|defaults| defaults.port)),
         claims,
         stdin,

@@ -3,6 +3,7 @@
 mod effects;
 pub(crate) mod env;
 pub(crate) mod fields;
+pub(crate) mod host_ports;
 mod launch;
 mod manager;
 mod records;
@@ -52,6 +53,7 @@ pub(crate) struct Shared {
     pub(crate) capacity: Capacity,
     /// What containers are told of Services.
     pub(crate) services: services::Services,
+    pub(crate) host_ports: host_ports::HostPorts,
     /// The cluster's root certificate, PEM.
     pub(crate) root_ca: String,
     /// Below it, each pod's volumes by uid.
@@ -64,6 +66,8 @@ pub(crate) struct Shared {
     pub(crate) stop_grace: OnceLock<Duration>,
     /// Told when the node's own object is gone, or says that nothing is known of the node.
     pub(crate) unregistered: Notify,
+    /// Told when the node does not offer what others have given it capacity for.
+    pub(crate) unoffered: Notify,
 }
 
 impl Shared {

@@ -103,12 +103,14 @@ fn shared(path: &std::path::Path, api: &FakeApi, runtime: Arc<FakeRuntime>, reco
         host_ip: "10.0.0.1".parse().unwrap(),
         capacity: Capacity { cpu_millis: 1000, memory_bytes: 1 << 30 },
         services: Default::default(),
+        host_ports: Default::default(),
         root_ca: "PEM".to_owned(),
         volumes_dir: path.join("volumes"),
         blocks_file: path.join("blocks.json"),
         writes: Semaphore::new(4),
         stop_grace: OnceLock::new(),
-        unregistered: tokio::sync::Notify::new(),
+        unregistered: Default::default(),
+        unoffered: Default::default(),
     })
 }
 
@@ -251,4 +253,24 @@ async fn what_cannot_be_pulled_says_so() {
     reason(&bench, "ImagePullBackOff").await;
     bench.manager.apply(pod("b", 1, |p| p["spec"]["containers"][0]["image"] = json!("./local.wasm")));
     reason(&bench, "InvalidImageName").await;
+}
+
+#[tokio::test]
+async fn a_port_of_the_node_is_one_pods_until_that_has_ended() {
+    let asking = |value: &mut Value| {
+        value["spec"]["containers"][0]["ports"] = json!([{"containerPort": 80, "hostPort": 8080}]);
+    };
+    let bench = Bench::new();
+    bench.manager.apply(pod("web", 1, asking));
+    bench.api.until("ready", last_ready).await;
+    bench.manager.apply(pod("other", 1, asking));
+    let rejected = |a: &Api| a.statuses.last().is_some_and(|s| s["phase"] == "Failed" && s["reason"] == "NodePorts");
+    bench.api.until("rejected", rejected).await;
+    bench.manager.apply(pod("web", 2, |p| {
+        asking(p);
+        deleted(p);
+    }));
+    bench.api.until("deleted", |a| !a.deletes.is_empty()).await;
+    bench.manager.apply(pod("third", 1, asking));
+    bench.api.until("ready", last_ready).await;
 }

@@ -12,10 +12,12 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ObjectReference, Pod};
 use pal_lifecycle::{Event, ImageFailure, PodPlan, PodState, Report, Run, StartFailure};
+use pal_resources::host_port::HostPort;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::host_ports::Taken;
 use super::launch::{self, REFRESH};
 use super::report;
 use super::reporting::{Reported, Reporting, save};
@@ -67,6 +69,8 @@ pub(super) struct Worker {
     pub(super) claims: PortClaims,
     /// The address that the pod holds.
     pub(super) address: Option<IpAddr>,
+    /// The ports of the node that the pod has; none once it has ended, or if another has them.
+    pub(super) host_ports: Option<Taken>,
     pub(super) reporting: Reporting,
     /// When the pod was bound to the node.
     bound: Timestamp,
@@ -94,6 +98,8 @@ impl Worker {
         let ip = pod.status.as_ref().and_then(|s| s.pod_ip.as_deref()).and_then(|ip| ip.parse::<IpAddr>().ok());
         let address = ip.filter(|ip| !state.is_finished() && shared.addresses.reserve(*ip));
         handle.hold(address);
+        let asked = if state.is_finished() { Vec::new() } else { HostPort::of_pod(&pod) };
+        let host_ports = shared.host_ports.take(asked, before.is_some());
         let meta = &pod.metadata;
         let about = ObjectReference {
             api_version: Some("v1".to_owned()),
@@ -118,6 +124,7 @@ impl Worker {
             runs,
             claims: PortClaims::default(),
             address,
+            host_ports,
             reporting: Reporting::new(),
             bound,
             changed: true,
@@ -129,7 +136,7 @@ impl Worker {
     /// Goes on until the pod is gone or the agent stops.
     pub(super) async fn run(mut self) {
         self.look_at_wanted();
-        self.step(Event::Tick);
+        self.step(if self.host_ports.is_some() { Event::Tick } else { Event::PortsTaken });
         while !self.state.is_over() {
             self.report();
             let wake = self.next_wake();
@@ -172,7 +179,11 @@ impl Worker {
     fn look_at_wanted(&mut self) {
         let wanted = self.wanted.borrow_and_update().clone();
         let pod = match wanted {
-            Wanted::Gone => return self.step(Event::Gone),
+            Wanted::Gone => {
+                // Who comes after it must not be turned away for what is being stopped.
+                self.host_ports = None;
+                return self.step(Event::Gone);
+            }
             Wanted::Object(pod) => pod,
         };
         self.pod = pod.clone();

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use self::facts::{Key, Known, NodeFacts, ServiceFacts, key, service_facts, service_routes, slice_facts, told};
 use crate::events::Occurrence;
 use crate::pods::Shared;
+use crate::register;
 use crate::watch::observe;
 
 /// Changes that come within this time of each other are told the network once.
@@ -95,6 +96,9 @@ impl Routes {
             }
             if facts::is_given_up(node) {
                 self.shared.unregistered.notify_one();
+            }
+            if !register::unoffered(node).is_empty() {
+                self.shared.unoffered.notify_one();
             }
         }
         Some(facts)
