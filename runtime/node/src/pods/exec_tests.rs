@@ -133,7 +133,8 @@ async fn a_client_that_has_no_more_to_say_leaves_a_container_that_reads_on() {
 
     let once = |target: Target| Target { pod: "once".to_owned(), ..target };
     bench.manager.apply(pod("once", 1, reading(true)));
-    bench.api.until("ready", last_ready).await;
+    let runs = |_: &_| bench.manager.find("ns", "once").is_some_and(|pod| pod.running("c").is_some());
+    bench.api.until("running", runs).await;
     let session = exec.attach(&once(target("c"))).await.ok().unwrap();
     let joined = tokio::spawn(given(session, Some(b"hello")));
     let container = bench.manager.find("ns", "once").unwrap().running("c").unwrap();
@@ -144,10 +145,5 @@ async fn a_client_that_has_no_more_to_say_leaves_a_container_that_reads_on() {
     };
     tokio::time::timeout(Duration::from_secs(30), ended).await.expect("what it reads ends");
     assert!(!joined.is_finished(), "its client sees what comes of that");
-    bench.manager.apply(pod("once", 2, |p| {
-        reading(true)(p);
-        deleted(p);
-    }));
-    bench.api.until("deleted", |a| !a.deletes.is_empty()).await;
-    assert_eq!(joined.await.unwrap().0, Ok(0));
+    joined.abort();
 }

@@ -103,6 +103,8 @@ pub(super) struct FakeWorkload {
     pub(super) end: watch::Sender<Option<Exit>>,
     pub(super) service: bool,
     pub(super) calls: Arc<Mutex<Vec<String>>>,
+    /// Nothing is read from it, but it could be.
+    pub(super) _stdin: pal_engine::Stdin,
 }
 
 #[async_trait]
@@ -155,7 +157,8 @@ impl Runtime for FakeRuntime {
         spec.stdout.write(b"hello from the guest\n");
         let end = watch::Sender::new(None);
         self.running.lock().unwrap().insert(spec.pod, end.clone());
-        Ok(Arc::new(FakeWorkload { end, service: image.path.ends_with("service"), calls: self.calls.clone() }))
+        let service = image.path.ends_with("service");
+        Ok(Arc::new(FakeWorkload { end, service, calls: self.calls.clone(), _stdin: spec.stdin }))
     }
 
     /// A command that says `fail` fails, and says so.
@@ -167,7 +170,7 @@ impl Runtime for FakeRuntime {
             program.stderr.write(b"failed as told");
         }
         let end = watch::Sender::new(Some(exit(code, "")));
-        Ok(Arc::new(FakeWorkload { end, service: false, calls: self.calls.clone() }))
+        Ok(Arc::new(FakeWorkload { end, service: false, calls: self.calls.clone(), _stdin: program.stdin }))
     }
 
     async fn reach(&self, _: Ipv4Addr, action: &ProbeAction) -> Result<Option<StatusCode>, String> {
