@@ -28,6 +28,8 @@ use crate::streaming::{Exec, Session, Streams, Target, container_not_found};
 
 /// How long a program of a probe or hook may take to be made ready, which may mean to be compiled.
 const PREPARE_LIMIT: Duration = Duration::from_secs(120);
+/// How long a client that has no more to say is told what the container says.
+const LEAVE: Duration = Duration::from_secs(5);
 /// Bytes that a program has not read of what is typed.
 const TYPED: usize = 64 * 1024;
 
@@ -132,9 +134,10 @@ impl Session for Joined {
                 && asked.stdin
             {
                 let at_end = give_all(stdin, &self.container, streams.tty.then_some(&*stdout)).await;
-                // A container whose stdin goes on lets its client go; with one that ends too, the client sees what
-                // comes of that.
+                // A container whose stdin goes on lets its client go, who still sees what comes at once; with one that
+                // ends too, the client sees all that comes of that.
                 if at_end && (asked.tty || !asked.stdin_once) {
+                    tokio::time::sleep(LEAVE).await;
                     stdout.end();
                     stderr.end();
                 }
