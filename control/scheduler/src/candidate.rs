@@ -47,6 +47,11 @@ impl Candidate {
         !self.company.is_empty()
     }
 
+    /// Whether no other pod has to go for this one (`preemptionPolicy: Never`).
+    pub fn is_meek(&self) -> bool {
+        self.is_meek
+    }
+
     pub(crate) fn uid(&self) -> &str {
         self.pod.metadata.uid.as_deref().unwrap_or_default()
     }

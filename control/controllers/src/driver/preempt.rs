@@ -27,8 +27,7 @@ pub(super) fn make_room(
     pod_at: impl Fn(&Place) -> Option<Arc<Pod>>,
     why: &mut Unschedulable,
 ) -> Option<Preemption> {
-    let spec = candidate.pod().spec.as_ref();
-    if spec.is_some_and(|spec| spec.preemption_policy.as_deref() == Some("Never")) {
+    if candidate.is_meek() {
         why.remedy = Remedy::Unwanted;
         return None;
     }
