@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use pal_resources::{Resource, ResourceVersion, Status};
-use pal_store::{Change, Entry, Event, Revision, WatchError, Watcher};
+use pal_store::{Change, Entry, Event, Revision, Stand, WatchError, Watcher};
 use tokio::time::Instant;
 
 use crate::form::Served;
@@ -233,17 +233,44 @@ impl Watch {
         }
     }
 
-    /// Shows the next changes that are there already, so many at most, as they lie in the history: what happened to an object,
-    /// and the whole of it. Shows none where objects must be looked at first, selected or made into another form. Returns
-    /// whether there may be more; if not, [`try_some`](Watch::try_some) has the rest. `tell` should be brief: the history does
-    /// not grow meanwhile.
-    pub fn visit_stored(&mut self, most: usize, mut tell: impl FnMut(&'static str, &Bytes)) -> bool {
+    /// How far the watch has come, if what it tells next is what it is shown by
+    /// [`visit_stored`](Watch::visit_stored), and the same for all that stand there.
+    pub fn stand(&self) -> Option<&Stand> {
+        let at_hand = self.initial.len() > 0 || self.initial_end.is_some();
+        if at_hand || self.form.is_some() || !self.selection.is_stored() {
+            return None;
+        }
+        // To whom a bookmark is due is told it when nothing else is left.
+        let due = self.bookmarks.as_ref().is_some_and(|bookmarks| bookmarks.next <= Instant::now());
+        match &self.source {
+            Source::Live(watcher) if !due => watcher.stand(),
+            Source::Live(_) | Source::Failed(_) | Source::Ended => None,
+        }
+    }
+
+    /// Goes on from where another watch has come that [stood](Stand::is) where this one stands, and was shown what lies between.
+    pub fn go_on(&mut self, stand: &Stand) {
+        if let Source::Live(watcher) = &mut self.source {
+            watcher.go_on(stand);
+        }
+    }
+
+    /// Shows the next changes that are there already, so many at most and not beyond where another watch stands, as they lie in
+    /// the history: what happened to an object, and the whole of it. Shows none where objects must be looked at first, selected
+    /// or made into another form. Returns whether there may be more; if not, [`try_some`](Watch::try_some) has the rest. `tell`
+    /// should be brief: the history does not grow meanwhile.
+    pub fn visit_stored(
+        &mut self,
+        end: Option<&Stand>,
+        most: usize,
+        mut tell: impl FnMut(&'static str, &Bytes),
+    ) -> bool {
         let at_hand = self.initial.len() > 0 || self.initial_end.is_some();
         if at_hand || self.form.is_some() || !self.selection.is_stored() {
             return false;
         }
         let Source::Live(watcher) = &mut self.source else { return false };
-        let visited = watcher.visit(most, |event| {
+        let visited = watcher.visit_until(end, most, |event| {
             let kind = match &event.change {
                 Change::Put { previous: None, .. } => "ADDED",
                 Change::Put { previous: Some(_), .. } => "MODIFIED",

@@ -82,4 +82,4 @@ pub use snapshot::Snapshot;
 pub use store::Store;
 pub use txn::{Guard, Op, Outcome, Txn};
 pub use view::Role;
-pub use watch::Watcher;
+pub use watch::{Stand, Watcher};

@@ -132,10 +132,13 @@ impl Hub {
     /// A watcher of the keys that begin with `prefix`, from behind `after`.
     pub fn watch(self: &Arc<Self>, prefix: &str, after: Revision) -> Result<Watcher, WatchError> {
         let bucket = self.bucket(bucket_of(prefix));
+        // Otherwise events will come that are not for this watcher.
+        let exact = after.0 <= self.complete.load(Ordering::Acquire);
         // Before the look at the history: what is pushed later wakes this watcher.
         let grown = place_of(prefix).map_or_else(|| bucket.grown.clone(), |place| bucket.place(place));
         let position = bucket.ring.read().unwrap_or_else(PoisonError::into_inner).position_after(after)?;
-        Ok(Watcher { hub: self.clone(), bucket, grown, prefix: prefix.into(), position, after, revision: after })
+        let stand = Stand { prefix: prefix.into(), settled: position, position, revision: after };
+        Ok(Watcher { hub: self.clone(), bucket, grown, after, exact, stand })
     }
 
     fn bucket(&self, name: &str) -> Arc<Bucket> {
@@ -203,10 +206,32 @@ pub struct Watcher {
     bucket: Arc<Bucket>,
     /// Wakes it.
     grown: Arc<Notify>,
-    prefix: Box<str>,
-    position: u64,
     after: Revision,
+    /// The history is known up to `after`.
+    exact: bool,
+    stand: Stand,
+}
+
+/// How far a watcher has come.
+#[derive(Clone, Debug)]
+pub struct Stand {
+    prefix: Arc<str>,
+    /// Behind the last event that it was shown. What lies between here and `position` is of other prefixes.
+    settled: u64,
+    position: u64,
     revision: Revision,
+}
+
+impl Stand {
+    /// Whether watchers that have come so far go on with the same event.
+    pub fn is(&self, other: &Stand) -> bool {
+        self.settled == other.settled && self.prefix == other.prefix
+    }
+
+    /// Whether a watcher that has come so far will come by there.
+    pub fn is_before(&self, other: &Stand) -> bool {
+        self.position < other.settled && self.prefix == other.prefix
+    }
 }
 
 impl Watcher {
@@ -228,7 +253,8 @@ impl Watcher {
     /// events of the same place end the wait too, and from time to time those of the whole bucket do: who serves many watchers
     /// chooses how soon it looks again.
     pub fn stirred(&self) -> impl Future<Output = ()> + Send + use<> {
-        let (hub, bucket, news, position) = (self.hub.clone(), self.bucket.clone(), self.grown.clone(), self.position);
+        let (hub, bucket, news, position) =
+            (self.hub.clone(), self.bucket.clone(), self.grown.clone(), self.stand.position);
         async move {
             let mut grown = std::pin::pin!(news.notified());
             grown.as_mut().enable();
@@ -247,21 +273,36 @@ impl Watcher {
 
     /// Shows the next events that have happened already, so many at most, in one look at the history. Returns whether there
     /// may be more. `visit` should be brief: the history does not grow meanwhile.
-    pub fn visit(&mut self, most: usize, mut visit: impl FnMut(&Arc<Event>)) -> Result<bool, WatchError> {
+    pub fn visit(&mut self, most: usize, visit: impl FnMut(&Arc<Event>)) -> Result<bool, WatchError> {
+        self.visit_until(None, most, visit)
+    }
+
+    /// The same, and not beyond where another watcher stands.
+    pub fn visit_until(
+        &mut self,
+        end: Option<&Stand>,
+        most: usize,
+        mut visit: impl FnMut(&Arc<Event>),
+    ) -> Result<bool, WatchError> {
         let closed = self.hub.closed.load(Ordering::Acquire);
         let complete = Revision(self.hub.complete.load(Ordering::Acquire));
         let ring = self.bucket.ring.read().unwrap_or_else(PoisonError::into_inner);
+        let (stand, end) = (&mut self.stand, end.map_or(u64::MAX, |end| end.settled));
         let mut visited = 0;
-        while let Some(event) = ring.at(self.position)? {
-            let more = ring.at(self.position + 1)?;
-            self.position += 1;
+        while let Some(event) = ring.at(stand.position)? {
+            if stand.position >= end {
+                return Ok(true);
+            }
+            let more = ring.at(stand.position + 1)?;
+            stand.position += 1;
             if event.revision <= self.after {
                 continue;
             }
             let whole = more.is_none_or(|more| more.revision > event.revision);
             let delivered = Revision(event.revision.0 - u64::from(!whole));
-            self.revision = self.revision.max(delivered);
-            if event.key().as_str().starts_with(&*self.prefix) {
+            stand.revision = stand.revision.max(delivered);
+            if event.key().as_str().starts_with(&*stand.prefix) {
+                stand.settled = stand.position;
                 visit(event);
                 visited += 1;
                 if visited == most {
@@ -269,14 +310,28 @@ impl Watcher {
                 }
             }
         }
-        self.revision = self.revision.max(complete);
+        stand.revision = stand.revision.max(complete);
         if closed && visited == 0 { Err(WatchError::Closed) } else { Ok(false) }
+    }
+
+    /// How far it has come; `None` where others who have come as far do not go on alike.
+    pub fn stand(&self) -> Option<&Stand> {
+        self.exact.then_some(&self.stand)
+    }
+
+    /// Goes on from where another watcher has come that [stood](Stand::is) where this one stands: what that one was shown since
+    /// counts as shown.
+    pub fn go_on(&mut self, stand: &Stand) {
+        let Stand { settled, position, revision, .. } = stand;
+        self.stand.settled = *settled;
+        self.stand.position = self.stand.position.max(*position);
+        self.stand.revision = self.stand.revision.max(*revision);
     }
 
     /// Everything up to here has been delivered, as of the last call of `next`, `try_next` or `visit`: a watch can be resumed
     /// from this revision. When `try_next` has returned `None` it is the store's revision, even if the bucket was idle.
     pub fn revision(&self) -> Revision {
-        self.revision
+        self.stand.revision
     }
 }
 

@@ -223,3 +223,91 @@ fn places_that_nobody_reads_are_forgotten() {
     assert!(Arc::ptr_eq(&kept[0].grown, &kept[1].grown));
     assert_eq!(kept[0].bucket.places.lock().unwrap().len(), 1);
 }
+
+/// What a watcher is told, one way or another.
+#[derive(Clone, Debug)]
+enum Step {
+    /// Something happens to a key of that prefix.
+    Push(usize),
+    /// A watcher begins behind so much of what has happened.
+    Begin(usize, proptest::sample::Index),
+    /// It is shown so many at most.
+    Look(proptest::sample::Index, usize),
+}
+
+fn step() -> impl proptest::strategy::Strategy<Value = Step> {
+    use proptest::prelude::*;
+    prop_oneof![
+        4 => (0..3_usize).prop_map(Step::Push),
+        1 => (0..2_usize, any::<proptest::sample::Index>()).prop_map(|(prefix, after)| Step::Begin(prefix, after)),
+        8 => (any::<proptest::sample::Index>(), 1..5_usize).prop_map(|(who, most)| Step::Look(who, most)),
+    ]
+}
+
+proptest::proptest! {
+    /// Watchers that go on from one another's places see what they would have seen by themselves.
+    #[test]
+    fn what_others_were_shown_counts_as_shown(steps in proptest::collection::vec(step(), 1..120)) {
+        const PREFIXES: [&str; 3] = ["a/x/", "a/", "a/y/"];
+        let limits = Limits { events: 1_000, bytes: usize::MAX };
+        let hub = Arc::new(Hub::new(limits, Revision(0), std::iter::empty()));
+        let (mut happened, mut watchers) = (Vec::new(), Vec::new());
+        let mut pieces: Vec<(Stand, Stand, Vec<u64>)> = Vec::new();
+        let expected = |happened: &[(String, u64)], prefix: &str, after: u64| -> Vec<u64> {
+            let told = happened.iter().filter(|(key, revision)| key.starts_with(prefix) && *revision > after);
+            told.map(|(_, revision)| *revision).collect()
+        };
+        for step in steps {
+            match step {
+                Step::Push(place) => {
+                    let revision = happened.len() as u64 + 1;
+                    let key = format!("a/{}/{revision}", ["x", "y", "z"][place]);
+                    hub.push(&[event(&key, revision)], Revision(revision)).announce();
+                    happened.push((key, revision));
+                }
+                Step::Begin(prefix, after) => {
+                    let (prefix, after) = (PREFIXES[prefix], after.index(happened.len() + 1) as u64);
+                    watchers.push((hub.watch(prefix, Revision(after)).unwrap(), prefix, after, Vec::new()));
+                }
+                Step::Look(who, most) if !watchers.is_empty() => {
+                    let who = who.index(watchers.len());
+                    let (watcher, prefix, after, seen) = &mut watchers[who];
+                    let from = watcher.stand().unwrap().clone();
+                    let known = pieces.iter().rev().find(|piece| piece.0.is(&from));
+                    if let Some((_, to, told)) = known {
+                        seen.extend_from_slice(told);
+                        watcher.go_on(to);
+                    } else {
+                        let within = pieces.iter().find(|piece| piece.0.is_before(&from) && from.is_before(&piece.1));
+                        let end = within.map(|piece| piece.1.clone());
+                        let mut told = Vec::new();
+                        watcher.visit_until(end.as_ref(), most, |event| told.push(event.revision.0)).unwrap();
+                        seen.extend_from_slice(&told);
+                        if let Some(end) = &end {
+                            assert!(!told.is_empty() && watcher.stand().unwrap().settled <= end.settled);
+                        }
+                        if !told.is_empty() {
+                            pieces.push((from, watcher.stand().unwrap().clone(), told));
+                        }
+                    }
+                    let all = expected(&happened, prefix, *after);
+                    assert!(all.starts_with(seen), "{seen:?} of {all:?}");
+                    let before = all[seen.len()..].first().map_or(happened.len() as u64, |next| next - 1);
+                    assert!(watcher.revision().0 <= before.max(*after), "{:?}", watcher.revision());
+                }
+                Step::Look(..) => {}
+            }
+        }
+        for (mut watcher, prefix, after, mut seen) in watchers {
+            seen.extend(drain(&mut watcher).into_iter().map(|(_, revision)| revision));
+            assert_eq!(seen, expected(&happened, prefix, after));
+        }
+    }
+}
+
+#[test]
+fn a_watch_from_the_future_stands_with_nobody() {
+    let hub = hub(&[event("a/1", 1)], 1);
+    assert!(hub.watch("a/", Revision(1)).unwrap().stand().is_some());
+    assert!(hub.watch("a/", Revision(2)).unwrap().stand().is_none());
+}

@@ -1,5 +1,6 @@
 //! One request on its way: who asks, what for, and what that says of how it is answered.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use serde_json::Value;
 use super::accept::Accepted;
 use super::query::{Query, WriteQuery};
 use super::route::ResourcePath;
-use super::{Api, admit, allow, gate, large, manager, method_not_allowed, unsupported_media};
+use super::{Api, Together, admit, allow, gate, large, manager, method_not_allowed, unsupported_media};
 use crate::audit::Trail;
 use crate::auth::{Attributes, Target, User};
 use crate::wire::{BodyError, read_body};
@@ -28,6 +29,10 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// One request on its way.
 pub(super) struct Call<'a> {
     pub(super) api: &'a Api,
+    /// Where it comes from.
+    pub(super) from: SocketAddr,
+    /// The watches of its connection.
+    pub(super) together: &'a Together,
     pub(super) user: Arc<User>,
     /// Whose share of the server it uses.
     pub(super) client: gate::Client,

@@ -31,6 +31,7 @@ pub(crate) mod route;
 mod streams;
 mod subresources;
 mod token;
+mod told;
 mod watch;
 mod write;
 
@@ -55,6 +56,7 @@ use tokio_util::task::TaskTracker;
 pub(crate) use self::cluster::SERVERS;
 pub use self::metrics::{PodUsed, Usage};
 pub(crate) use self::nodes::NODES;
+pub(crate) use self::pace::Together;
 pub(crate) use self::reply::{failure, whole};
 
 use self::accept::{Accepted, Offers};
@@ -74,6 +76,8 @@ pub(crate) struct Caller {
     pub user: Option<Arc<User>>,
     /// Where it comes from.
     pub from: SocketAddr,
+    /// Its watches.
+    pub together: Together,
 }
 
 /// What proves the cluster's word.
@@ -99,6 +103,7 @@ pub(crate) struct Api {
     rbac: Rbac,
     gate: gate::Gate,
     pace: Arc<pace::Pace>,
+    told: Arc<told::Told>,
     large: large::Places,
     documents: discovery::Documents,
     figures: figures::Figures,
@@ -138,6 +143,7 @@ impl Api {
             rbac,
             gate,
             pace,
+            told: Arc::default(),
             large: large::Places::default(),
             documents,
             figures,
@@ -236,7 +242,19 @@ impl Api {
         let route = Route::parse(parts.uri.path());
         let (accepted, place) = (Accepted::default(), large::Place::default());
         let aside = Warnings::default();
-        let mut call = Call { api: self, user, client, parts, query, accepted, trail, aside, place };
+        let mut call = Call {
+            api: self,
+            from: peer.from,
+            together: &peer.together,
+            user,
+            client,
+            parts,
+            query,
+            accepted,
+            trail,
+            aside,
+            place,
+        };
         match route {
             Route::Other(path) => {
                 let verb = parts.method.as_str().to_ascii_lowercase();
@@ -247,7 +265,7 @@ impl Api {
                     return Ok(Box::pin(mount.handler.call(request)).await);
                 }
                 if cluster::answers(&path) {
-                    return Box::pin(cluster::answer(&call, peer.from, &path, unread)).await;
+                    return Box::pin(cluster::answer(&call, &path, unread)).await;
                 }
                 call.accepted = match accept::accept(&parts.headers, query.pretty(), Offers::Documents) {
                     // Plain text is one form only: whoever asks for it gets it.

@@ -12,13 +12,15 @@ use http_body::Frame;
 use pal_registry::{Watch, WatchEvent, bookmark, custom};
 use pal_resources::selector::FieldSelector;
 use pal_resources::{Status, codec};
+use pal_store::Stand;
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::accept::{Encoding, Form};
 use super::gate::Ticket;
-use super::pace::{ALONE, LONGEST, Pace, SHARING};
+use super::pace::{ALONE, BUSY, LONGEST, Pace, SHARING, Together};
 use super::render::Shown;
+use super::told::{Known, Piece, Told};
 use super::{At, Call, reply};
 use crate::rarely::Rarely;
 use crate::wire::Endless;
@@ -56,6 +58,9 @@ struct Running {
     pace: Arc<Pace>,
     /// What it costs each time to tell it something.
     cost: Duration,
+    /// The other watches of its connection.
+    together: Together,
+    told: Arc<Told>,
     _ticket: Ticket,
 }
 
@@ -102,6 +107,8 @@ pub(super) async fn watch(call: &Call<'_>, at: &At) -> Result<Response<Body>, St
         rest: Box::pin(tokio::time::sleep(Duration::ZERO)),
         pace: call.api.pace.clone(),
         cost: if call.parts.version == Version::HTTP_2 { SHARING } else { ALONE },
+        together: call.together.clone(),
+        told: call.api.told.clone(),
         _ticket: ticket,
     };
     let content_type = match encoding {
@@ -165,9 +172,40 @@ impl http_body::Body for Running {
 impl Running {
     /// Takes what is there, up to a bound, and says what to wait for before the next time.
     fn gather(&mut self) {
+        let stand = self.watch.stand().filter(|_| self.taken.len() == 0 && self.telling.tells_stored()).cloned();
+        let now = Instant::now();
+        let known = stand.as_ref().map_or(Known::Nothing, |stand| self.told.behind(stand, now));
+        let (more, count) = match known {
+            Known::Piece(Piece { to, lines, count, .. }) => {
+                self.watch.go_on(&to);
+                self.telling.ready.push_back(lines);
+                (false, count)
+            }
+            Known::Until(end) => self.make(now, stand, Some(&end)),
+            Known::Nothing => self.make(now, stand, None),
+        };
+        self.waits = match more {
+            true => Waits::Nothing,
+            false if self.telling.ready.is_empty() => self.news(),
+            false => {
+                // Where much happens, the fewer pieces the better for everybody.
+                let cost = if count > FEW { self.cost.max(BUSY) } else { self.cost };
+                if let Some(until) = self.pace.rest(now, cost, &self.together) {
+                    self.rest.as_mut().reset(until);
+                    Waits::Rest
+                } else {
+                    self.news()
+                }
+            }
+        };
+    }
+
+    /// Makes lines of what is there, not beyond `end`; what leads on from `begin` is kept for others. Returns whether there may
+    /// be more, and how many lines it made.
+    fn make(&mut self, made: Instant, begin: Option<Stand>, end: Option<&Stand>) -> (bool, usize) {
         let Self { watch, telling, taken, .. } = self;
         let mut lines = Lines { bytes: BytesMut::new(), usual: self.usual, count: 0 };
-        let mut more = true;
+        let (mut more, mut plain) = (true, begin.is_some());
         while more && !telling.ended && lines.bytes.len() < BATCH && telling.ready.is_empty() {
             if let Some(event) = taken.next() {
                 telling.event(&mut lines, &event);
@@ -175,8 +213,12 @@ impl Running {
             }
             let stored = telling.tells_stored();
             let line = |kind, object: &Bytes| telling.line(&mut lines, kind, object);
-            let more_stored = stored && watch.visit_stored(COPIED, line);
-            if !more_stored {
+            let more_stored = stored && watch.visit_stored(end, COPIED, line);
+            if plain && lines.count > 0 {
+                let ended = end.is_some_and(|end| watch.stand().is_none_or(|stand| !stand.is_before(end)));
+                more = more_stored && !ended;
+            } else if !more_stored {
+                plain = false;
                 let mut events = Vec::new();
                 more = watch.try_some(AT_ONCE, &mut events) || !events.is_empty();
                 *taken = events.into_iter();
@@ -184,25 +226,16 @@ impl Running {
         }
         let Lines { bytes: lines, count, .. } = lines;
         self.usual = lines.len().min(BATCH);
-        let none = lines.is_empty() && telling.ready.is_empty();
-        if !lines.is_empty() {
-            telling.ready.push_back(lines.freeze());
+        if lines.is_empty() {
+            return (more, count);
         }
-        self.waits = match more {
-            true => Waits::Nothing,
-            false if none => self.news(),
-            false => {
-                let now = Instant::now();
-                // Where much happens, the fewer pieces the better for everybody.
-                let rest = self.pace.rest(now, if count > FEW { ALONE } else { self.cost });
-                if rest.is_zero() {
-                    self.news()
-                } else {
-                    self.rest.as_mut().reset(now + rest);
-                    Waits::Rest
-                }
-            }
-        };
+        let lines = lines.freeze();
+        let to = watch.stand().filter(|_| plain && telling.ready.is_empty());
+        if let (Some(from), Some(to)) = (begin, to) {
+            self.told.keep(Piece { from, to: to.clone(), lines: lines.clone(), count, made });
+        }
+        self.telling.ready.push_back(lines);
+        (more, count)
     }
 
     fn news(&self) -> Waits {

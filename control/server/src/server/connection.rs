@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use super::client::Client;
 use super::crowd::{self, Crowd, Held};
-use crate::api::{Api, Caller};
+use crate::api::{Api, Caller, Together};
 use crate::auth::{AUTHENTICATED, User};
 use crate::rarely::unless;
 use crate::{Tunnels, peers, pki, tunnel};
@@ -106,7 +106,7 @@ impl Accept {
             Arc::new(user)
         });
         let http2 = matches!(protocol.as_deref(), Some(b"h2" | peers::HTTP_ALPN));
-        let caller = Caller { user, from };
+        let caller = Caller { user, from, together: Together::default() };
         let crowd = self.crowd.clone();
         let client = Client::new(self.api.clone(), caller, self.stop.clone(), crowd, self.stranger_idle);
         if http2 { Box::pin(client.http2(tls)).await } else { client.http1(tls).await }

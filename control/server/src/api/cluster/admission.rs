@@ -1,6 +1,6 @@
 //! How a server becomes a member: by a token, under an id that nobody had, at an address that answers.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use http::{Response, StatusCode};
@@ -18,7 +18,7 @@ use crate::join::{Admission, Application, MemberRecord, host_and_port};
 const ANSWER_LIMIT: Duration = Duration::from_secs(3);
 
 /// `POST /cluster/servers`
-pub(super) async fn admit(call: &Call<'_>, from: SocketAddr, body: &mut Unread) -> Result<Response<Body>, Status> {
+pub(super) async fn admit(call: &Call<'_>, body: &mut Unread) -> Result<Response<Body>, Status> {
     by_token_of_a_server(call)?;
     let body = call.body(body).await?;
     let application: Application = serde_json::from_slice(&body)
@@ -26,7 +26,7 @@ pub(super) async fn admit(call: &Call<'_>, from: SocketAddr, body: &mut Unread) 
     let member = application.member().map_err(Status::bad_request)?;
     let store = call.api.store();
     if !already_admitted(&store.membership(), &member)? {
-        reachable(&member, from.ip()).await.map_err(Status::bad_request)?;
+        reachable(&member, call.from.ip()).await.map_err(Status::bad_request)?;
     }
     store.add_member(member.clone()).await.map_err(|error| match error {
         StoreError::Removed => Status::new(409, Reason::Conflict, removed(&member)),

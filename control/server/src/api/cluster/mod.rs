@@ -4,8 +4,6 @@ mod admission;
 mod members;
 mod snapshot;
 
-use std::net::SocketAddr;
-
 use http::{Method, Response};
 use pal_registry::store_failure;
 use pal_resources::{Reason, Status};
@@ -25,17 +23,12 @@ pub(super) fn answers(path: &str) -> bool {
 }
 
 /// Answers a request that was authenticated and allowed.
-pub(super) async fn answer(
-    call: &Call<'_>,
-    from: SocketAddr,
-    path: &str,
-    body: &mut Unread,
-) -> Result<Response<Body>, Status> {
+pub(super) async fn answer(call: &Call<'_>, path: &str, body: &mut Unread) -> Result<Response<Body>, Status> {
     let segments: Vec<&str> = path.trim_matches('/').split('/').skip(1).collect();
     let method = &call.parts.method;
     match segments.as_slice() {
         ["servers"] if method == Method::GET => members::list(call),
-        ["servers"] if method == Method::POST => admission::admit(call, from, body).await,
+        ["servers"] if method == Method::POST => admission::admit(call, body).await,
         ["servers", name] if method == Method::DELETE => members::remove(call, name).await,
         ["servers", name, "lead"] if method == Method::POST => members::lead(call, name).await,
         ["nodes", node, ..] => nodes::relay(call, node, taken(body)?).await,
