@@ -13,6 +13,7 @@ use pal_tests::Cluster;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 /// A table instead of a list, as kubectl asks for it.
 pub const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
@@ -43,15 +44,30 @@ impl Entrance {
         Self { connector: TlsConnector::from(Arc::new(tls)), authority }
     }
 
+    pub fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    /// A connection for that protocol, by its name in TLS.
+    pub async fn stream(&self, protocol: &[u8]) -> TlsStream<TcpStream> {
+        let mut tls = rustls::ClientConfig::clone(self.connector.config());
+        tls.alpn_protocols = vec![protocol.to_vec()];
+        secured(&TlsConnector::from(Arc::new(tls)), &self.authority).await
+    }
+
     pub async fn open(&self) -> Connection {
-        let stream = TcpStream::connect(&self.authority).await.expect("a connection");
-        stream.set_nodelay(true).expect("a socket");
-        let name = ServerName::try_from("127.0.0.1").expect("a name");
-        let stream = self.connector.connect(name, stream).await.expect("TLS");
+        let stream = secured(&self.connector, &self.authority).await;
         let (sender, connection) = handshake::<_, Full<Bytes>>(TokioIo::new(stream)).await.expect("HTTP");
         tokio::spawn(connection);
         Connection { sender, authority: self.authority.clone() }
     }
+}
+
+async fn secured(connector: &TlsConnector, authority: &str) -> TlsStream<TcpStream> {
+    let stream = TcpStream::connect(authority).await.expect("a connection");
+    stream.set_nodelay(true).expect("a socket");
+    let name = ServerName::try_from("127.0.0.1").expect("a name");
+    connector.connect(name, stream).await.expect("TLS")
 }
 
 impl Connection {

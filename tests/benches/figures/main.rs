@@ -14,6 +14,8 @@ mod ready;
 mod resources;
 mod serve;
 mod start;
+#[path = "../store/streams.rs"]
+mod streams;
 mod watchers;
 
 use pal_tests::Pal;

@@ -1,23 +1,23 @@
 //! Watchers over the API: what idle ones hold, and how soon an event reaches a hundred.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use http_body_util::BodyExt;
-use memchr::{memmem, memrchr};
-use pal_tests::Pal;
+use pal_tests::{Pal, wait_until};
 use tokio::task::JoinSet;
 
 use crate::Row;
 use crate::connection::Entrance;
 use crate::load::{millis, quantile};
 use crate::resources::{resident_mib, settle};
+use crate::streams::{Asked, Follower, MARK, Shared};
 
 const IDLE: usize = 1_000;
 const FOLLOWING: usize = 100;
 const EVENTS: usize = 400;
 const PACE: Duration = Duration::from_millis(20);
-/// In each event once.
-const MARK: &str = "\"name\":\"event-";
+const LIMIT: Duration = Duration::from_secs(30);
 const PATH: &str = "/api/v1/namespaces/default/configmaps";
 
 pub async fn rows(pal: &Pal) -> Vec<Row> {
@@ -36,8 +36,11 @@ pub async fn rows(pal: &Pal) -> Vec<Row> {
     drop(idle);
     settle().await;
 
-    let times = follow(&entrance).await;
+    let alone = follow(&entrance, 1).await;
+    let together = follow(&entrance, FOLLOWING).await;
     server.stop().await;
+    let spread =
+        |times: &[Duration]| format!("p50 {}, p99 {}", millis(quantile(times, 0.5)), millis(quantile(times, 0.99)));
     vec![
         Row::new(
             "1,000 idle watchers",
@@ -47,51 +50,55 @@ pub async fn rows(pal: &Pal) -> Vec<Row> {
         ),
         Row::new(
             "request sent to event, 100 watchers",
-            format!("p50 {}, p99 {}", millis(quantile(&times, 0.5)), millis(quantile(&times, 0.99))),
+            spread(&alone),
             "p50 7.50 ms, p99 12.30 ms",
             "must be under 5 ms at p99",
         ),
+        Row::new("the same as streams of one connection", spread(&together), "", "as client-go has them"),
     ]
 }
 
-/// How long each event took to each watcher, sorted.
-async fn follow(entrance: &Entrance) -> Vec<Duration> {
-    let begun = Instant::now();
-    let mut sent = Vec::with_capacity(EVENTS);
-    let mut watchers = JoinSet::new();
-    for _ in 0..FOLLOWING {
-        let mut connection = entrance.open().await;
-        let answer = connection.begin(&format!("{PATH}?watch=1&resourceVersion=0"), "application/json").await;
-        watchers.spawn(async move {
-            // Lines end where events do; what was there before has no mark.
-            let (mut body, mut held, mut came) = (answer.into_body(), Vec::new(), Vec::with_capacity(EVENTS));
-            let marks = memmem::Finder::new(MARK);
-            while came.len() < EVENTS {
-                let frame = body.frame().await.expect("the watch goes on").expect("an event");
-                held.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
-                let now = begun.elapsed();
-                let Some(end) = memrchr(b'\n', &held) else { continue };
-                came.extend(marks.find_iter(&held[..end]).map(|_| now));
-                held.drain(..=end);
-            }
-            drop(connection);
-            came
-        });
-    }
+/// How long each event took to each watcher, sorted; with so many watches on a connection.
+async fn follow(entrance: &Entrance, watches: usize) -> Vec<Duration> {
+    let shared = Arc::new(Shared { begun: Instant::now(), seen: AtomicU64::new(0) });
+    let (stop, stopped) = tokio::sync::watch::channel(false);
     let mut writer = entrance.open().await;
+    let namespace = format!("watched-by-{watches}");
+    let body = format!(r#"{{"apiVersion":"v1","kind":"Namespace","metadata":{{"name":"{namespace}"}}}}"#);
+    assert!(writer.create("/api/v1/namespaces", body).await, "{namespace} is made");
+    let objects = format!("/api/v1/namespaces/{namespace}/configmaps");
+    let (path, mut following) = (format!("{objects}?watch=1"), JoinSet::new());
+    for _ in 0..FOLLOWING / watches {
+        let follower = if watches == 1 {
+            Follower::alone(Box::new(entrance.stream(b"http/1.1").await), &path, shared.clone()).await
+        } else {
+            let authority = entrance.authority();
+            let headers = vec![(":method", "GET"), (":scheme", "https"), (":path", &*path), (":authority", authority)];
+            let stream = Box::new(entrance.stream(b"h2").await);
+            Follower::together(stream, watches, &Asked { headers, body: None }, shared.clone()).await
+        };
+        following.spawn(follower.expect("a watch").follow(stopped.clone()));
+    }
     let mut pace = tokio::time::interval(PACE);
     for number in 0..EVENTS {
         pace.tick().await;
-        sent.push(begun.elapsed());
+        let sent = shared.begun.elapsed().as_micros();
         let body = format!(
-            r#"{{"apiVersion":"v1","kind":"ConfigMap","metadata":{{"name":"event-{number}"}},"data":{{"key":"value"}}}}"#
+            r#"{{"apiVersion":"v1","kind":"ConfigMap","metadata":{{"name":"event-{number}"}},"data":{{{MARK}{sent}"}}}}"#
         );
-        assert!(writer.create(PATH, body).await, "event {number} is written");
+        assert!(writer.create(&objects, body).await, "event {number} is written");
     }
+    let expected = (EVENTS * FOLLOWING) as u64;
+    wait_until(LIMIT, "all events are seen", async || match shared.seen.load(Ordering::Relaxed) {
+        seen if seen >= expected => Ok(()),
+        seen => Err(format!("{seen} of {expected}")),
+    })
+    .await;
+    stop.send_replace(true);
     let mut times = Vec::new();
-    while let Some(came) = watchers.join_next().await {
-        // One writer: events come in the order in which they were sent.
-        times.extend(came.expect("a watcher does not panic").iter().zip(&sent).map(|(came, sent)| *came - *sent));
+    while let Some(told) = following.join_next().await {
+        let told = told.expect("a follower does not panic").expect("the watches go on");
+        times.extend(told.times.into_iter().map(|micros| Duration::from_micros(micros.into())));
     }
     times.sort_unstable();
     times
