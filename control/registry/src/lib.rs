@@ -66,4 +66,5 @@ pub use options::{
 pub use pages::fuzz as fuzz_continue_token;
 pub use registry::{Registry, store_failure};
 pub use typed::{Kind, Typed};
+pub use update::creates_by_update;
 pub use watch::{Watch, WatchEvent, bookmark};

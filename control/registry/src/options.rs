@@ -249,6 +249,8 @@ pub struct Patch {
     pub body: Value,
     /// What becomes of fields that the kind does not have.
     pub validation: FieldValidation,
+    /// What a strict reader refuses of the patch itself, as duplicate fields; nothing of a configuration to apply.
+    pub found: Vec<String>,
 }
 
 /// What a patch made, and what the client is to be warned of.

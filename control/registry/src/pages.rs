@@ -6,15 +6,25 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
-use base64::engine::general_purpose::{URL_SAFE, URL_SAFE_NO_PAD};
-use pal_resources::Status;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, URL_SAFE_NO_PAD};
+use pal_resources::{Status, codec};
 use pal_store::{Revision, Snapshot};
 use serde::{Deserialize, Serialize};
 
 const TOKEN_VERSION: &str = "meta.k8s.io/v1";
 
+/// As Go's decoder reads, which does not mind bits that are left over.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &base64::alphabet::URL_SAFE,
+    GeneralPurposeConfig::new()
+        .with_decode_allow_trailing_bits(true)
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
 /// Where the next page begins.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct Position {
     v: String,
     /// The version of the list; -1 for whatever is there.
@@ -42,10 +52,13 @@ impl Position {
         let wrong = |why: &dyn std::fmt::Display| {
             Status::bad_request(format!("invalid continue token: continue key is not valid: {why}"))
         };
-        let bytes = URL_SAFE_NO_PAD.decode(token).or_else(|_| URL_SAFE.decode(token)).map_err(|error| wrong(&error))?;
+        let bytes = LENIENT.decode(token);
+        let bytes =
+            bytes.map_err(|_| wrong(&format_args!("illegal base64 data at input byte {}", misplaced(token))))?;
+        codec::check_json(&bytes).map_err(|why| wrong(&why))?;
         let position: Self = serde_json::from_slice(&bytes).map_err(|error| wrong(&error))?;
         if position.v != TOKEN_VERSION {
-            return Err(wrong(&format_args!("server does not recognize this encoded version {:?}", position.v)));
+            return Err(wrong(&format_args!("server does not recognize this encoded version {}", position.v)));
         }
         if position.rv == 0 {
             return Err(wrong(&"incorrect encoded start resourceVersion (version meta.k8s.io/v1)"));
@@ -53,8 +66,19 @@ impl Position {
         if position.start.is_empty() {
             return Err(wrong(&"encoded start key empty (version meta.k8s.io/v1)"));
         }
+        // A key that leads out of its resource is nobody's.
+        let key = position.start.strip_prefix('/').unwrap_or(&position.start);
+        if key.split('/').any(|part| matches!(part, "" | "." | "..")) {
+            return Err(wrong(&position.start));
+        }
         Ok(position)
     }
+}
+
+/// Where Go's decoder stops reading text that is not base64.
+fn misplaced(token: &str) -> usize {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    token.bytes().position(|byte| !fits(byte)).unwrap_or(token.len())
 }
 
 /// A continue token: what is one says the same when it is written again.
@@ -139,6 +163,17 @@ mod tests {
                 status.message
             );
         }
+        let told = |token: &str, expected: &str| {
+            let status = Position::from_token(token).expect_err(token);
+            assert_eq!(status.message, format!("invalid continue token: continue key is not valid: {expected}"));
+        };
+        told("%%%", "illegal base64 data at input byte 0");
+        told("invalid", "invalid character '\\u008a' looking for beginning of value");
+        told(
+            &URL_SAFE_NO_PAD.encode(r#"{"v":"v2","rv":1,"start":"a"}"#),
+            "server does not recognize this encoded version v2",
+        );
+        told(&URL_SAFE_NO_PAD.encode(r#"{"v":"meta.k8s.io/v1","rv":1,"start":"../a"}"#), "../a");
         check("");
         check("%%%");
         check("e30");

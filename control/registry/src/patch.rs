@@ -51,9 +51,9 @@ impl Registry {
                 _ => patched.to_string(),
             };
             let decoded = if subresource == Some("scale") {
-                codec::conform_patched(patched, &shown, kind, patch.validation)?
+                codec::conform_patched(patched, &shown, patch.found.clone(), kind, patch.validation)?
             } else {
-                custom::conform_patched(patched, &shown, resource, patch.validation)?
+                custom::conform_patched(patched, &shown, patch.found.clone(), resource, patch.validation)?
             };
             warnings = decoded.warnings;
             match &form {

@@ -46,7 +46,9 @@ fn assign(pods: &Resource, pod: &mut Value, name: &str, binding: &Binding, now: 
     if let Some(Uid(wanted)) = &binding.uid
         && wanted != uid
     {
-        return refused(format!("Precondition failed: UID in precondition: {wanted}, UID in object meta: {uid}"));
+        let mut status = Status::other_uid(pods, (meta::text(pod, "namespace"), name), wanted, uid);
+        status.message = status.message.replacen("pods ", "pods/binding ", 1);
+        return Err(status);
     }
     if lifecycle::is_deleting(pod) {
         return refused(format!("pod {name} is being deleted, cannot be assigned to a host"));

@@ -140,7 +140,7 @@ impl<K: Kind> Typed<K> {
         name: &str,
         body: Value,
     ) -> Result<K, Status> {
-        let patch = Patch { kind: PatchKind::Merge, body, validation: FieldValidation::Ignore };
+        let patch = Patch { kind: PatchKind::Merge, body, validation: FieldValidation::Ignore, found: Vec::new() };
         let resource = self.resource()?;
         let patched = self.registry.patch(resource, subresource, namespace, name, &patch, &self.options).await?;
         patched.object.parse()

@@ -68,7 +68,15 @@ impl Registry {
         }
         meta::settle_place(&mut settled, name, namespace.filter(|_| resource.namespaced))?;
         let target = Target { resource, subresource, namespace, name };
-        self.revise(target, |_| Ok(body.clone()), options).await
+        let updated = self.revise(target, |_| Ok(body.clone()), options).await;
+        let wanted = meta::text(&settled, "uid");
+        match updated {
+            // Who names a uid means an object that there was.
+            Err(status) if status.code == 404 && !wanted.is_empty() && subresource.is_none() => {
+                Err(Status::other_uid(resource, (namespace.unwrap_or_default(), name), wanted, ""))
+            }
+            updated => updated,
+        }
     }
 
     /// Changes whatever is stored, and again if it is no longer that when it is written. `change` may be called several
@@ -384,8 +392,7 @@ pub(crate) fn scale_object(resource: &Resource, object: &Object) -> Result<Objec
 fn settle_version(resource: &Resource, name: &str, old: &Value, new: &mut Value) -> Result<(), Status> {
     let (uid, wanted) = (meta::text(old, "uid"), meta::text(new, "uid"));
     if !wanted.is_empty() && wanted != uid {
-        let why = format!("Precondition failed: UID in precondition: {wanted}, UID in object meta: {uid}");
-        return Err(Status::conflict(resource, name, &why));
+        return Err(Status::other_uid(resource, (meta::text(old, "namespace"), name), wanted, uid));
     }
     match meta::text(new, "resourceVersion") {
         "" | "0" if !updates_unconditionally(resource) => {
@@ -404,5 +411,35 @@ fn settle_version(resource: &Resource, name: &str, old: &Value, new: &mut Value)
 
 /// Whether an update may leave out which version it replaces.
 fn updates_unconditionally(resource: &Resource) -> bool {
-    resource.custom.is_none() && !matches!(&*resource.plural, "leases" | "customresourcedefinitions")
+    let checked = [
+        "leases",
+        "customresourcedefinitions",
+        "apiservices",
+        "poddisruptionbudgets",
+        "csidrivers",
+        "csinodes",
+        "csistoragecapacities",
+        "volumeattachments",
+        "runtimeclasses",
+        "mutatingwebhookconfigurations",
+        "validatingwebhookconfigurations",
+        "mutatingadmissionpolicies",
+        "mutatingadmissionpolicybindings",
+        "validatingadmissionpolicies",
+        "validatingadmissionpolicybindings",
+        "flowschemas",
+        "prioritylevelconfigurations",
+    ];
+    resource.custom.is_none() && !checked.contains(&&*resource.plural)
+}
+
+/// Whether an update of an object that is not there creates it.
+pub fn creates_by_update(resource: &Resource) -> bool {
+    match &*resource.group {
+        "" => matches!(&*resource.plural, "services" | "endpoints" | "events" | "limitranges"),
+        "events.k8s.io" => &*resource.plural == "events",
+        "coordination.k8s.io" => &*resource.plural == "leases",
+        "rbac.authorization.k8s.io" => true,
+        _ => false,
+    }
 }

@@ -94,6 +94,22 @@ pub fn decode_as(
     expect: Option<Kind<'_>>,
     mode: FieldValidation,
 ) -> Result<Decoded, Status> {
+    let Decoded { value, warnings } = decode_leniently(media, body, expect, mode)?;
+    let text = |name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default();
+    let warnings = settled(warnings, mode).map_err(|words| {
+        let expected = expect.map_or(text("kind"), |(_, _, expected)| expected);
+        cannot_be_handled(text("kind"), version_of(text("apiVersion")), expected, &words)
+    })?;
+    Ok(Decoded { value, warnings })
+}
+
+/// [`decode_as`], but that nothing is refused for what was found: it is for [`settled`] to decide on.
+pub fn decode_leniently(
+    media: Media,
+    body: &[u8],
+    expect: Option<Kind<'_>>,
+    mode: FieldValidation,
+) -> Result<Decoded, Status> {
     let mut reading = Reading { cx: Context::new(mode != FieldValidation::Ignore), expect, body };
     let object = match media {
         Media::Json => reading.json()?,
@@ -104,24 +120,25 @@ pub fn decode_as(
         }
         Media::Protobuf => reading.protobuf()?,
     };
-    let kind = object.get("kind").and_then(Value::as_str).unwrap_or_default();
-    let version = version_of(object.get("apiVersion").and_then(Value::as_str).unwrap_or_default());
-    let warnings = settle(reading.cx, mode).map_err(|words| {
-        let expected = expect.map_or(kind, |(_, _, expected)| expected);
-        cannot_be_handled(kind, version, expected, &words)
-    })?;
-    Ok(Decoded { value: Value::Object(object), warnings })
+    Ok(Decoded { value: Value::Object(object), warnings: reading.cx.strict })
 }
 
 /// The same check for a value that a patch produced.
 pub fn conform(value: Value, kind: Kind<'_>, mode: FieldValidation) -> Result<Decoded, Status> {
-    conform_value(value, kind, mode).map_err(|words| cannot_be_handled(kind.2, kind.1, kind.2, &words))
+    conform_value(value, Vec::new(), kind, mode).map_err(|words| cannot_be_handled(kind.2, kind.1, kind.2, &words))
 }
 
 /// `conform` with the words that kube-apiserver has for patches: 422, about the field `patch`. `patch` is how it is shown:
 /// a strategic one as Go prints a map, else the patched object as JSON.
-pub fn conform_patched(value: Value, patch: &str, kind: Kind<'_>, mode: FieldValidation) -> Result<Decoded, Status> {
-    conform_value(value, kind, mode).map_err(|words| unfit_patch(patch, &words))
+/// `found` is what was found of the patch itself.
+pub fn conform_patched(
+    value: Value,
+    patch: &str,
+    found: Vec<String>,
+    kind: Kind<'_>,
+    mode: FieldValidation,
+) -> Result<Decoded, Status> {
+    conform_value(value, found, kind, mode).map_err(|words| unfit_patch(patch, &words))
 }
 
 /// The refusal of a body that is no object of the resource, in the words of [`decode`].
@@ -162,25 +179,61 @@ pub fn settled(found: Vec<String>, mode: FieldValidation) -> Result<Vec<String>,
     match mode {
         FieldValidation::Ignore => Ok(Vec::new()),
         FieldValidation::Strict if !found.is_empty() => Err(format!("strict decoding error: {}", found.join(", "))),
-        FieldValidation::Warn | FieldValidation::Strict => Ok(found),
+        FieldValidation::Warn | FieldValidation::Strict => Ok(found.iter().flat_map(|words| lines(words)).collect()),
     }
 }
 
-/// A JSON or YAML body without schema, as a patch.
-pub fn decode_raw(media: Media, body: &[u8], mode: FieldValidation) -> Result<Decoded, Status> {
+/// What is told of duplicate keys in YAML, line by line; other words as they are.
+fn lines(words: &str) -> Vec<String> {
+    match words.strip_prefix(yaml::DUPLICATES) {
+        Some(lines) => lines.lines().map(|line| line.trim().to_owned()).collect(),
+        None => vec![words.to_owned()],
+    }
+}
+
+/// A JSON or YAML body without schema, as a patch, and what a strict reader refuses of it (nothing if `mode` ignores it). An
+/// error is in the words of Go's decoder.
+pub fn decode_raw(media: Media, body: &[u8], mode: FieldValidation) -> Result<(Value, Vec<String>), String> {
     let mut cx = Context::new(mode != FieldValidation::Ignore);
     let value = match media {
         Media::Json => json::raw(body, &mut cx),
         Media::Yaml => yaml::value(body, &mut cx),
         Media::Protobuf => Err("a body without a type cannot be protobuf".to_owned()),
     };
-    let value = value.map_err(Status::bad_request)?;
-    let warnings = settle(cx, mode).map_err(Status::bad_request)?;
-    Ok(Decoded { value, warnings })
+    Ok((value?, cx.strict))
 }
 
-fn conform_value(value: Value, kind: Kind<'_>, mode: FieldValidation) -> Result<Decoded, String> {
+/// What is wrong with text that should be JSON, in the words of Go's decoder.
+pub fn check_json(text: &[u8]) -> Result<(), String> {
+    json::check(text)
+}
+
+/// [`decode_raw`] for a JSON patch, whose operations have fields of their own.
+pub fn decode_json_patch(body: &[u8], mode: FieldValidation) -> Result<(Value, Vec<String>), String> {
+    let (patch, twice) = decode_raw(Media::Json, body, mode)?;
+    if mode == FieldValidation::Ignore {
+        return Ok((patch, twice));
+    }
+    let mut found = Vec::new();
+    for (at, step) in patch.as_array().into_iter().flatten().enumerate() {
+        let unknown = step.as_object().into_iter().flat_map(Map::keys);
+        let unknown: Vec<String> = unknown
+            .filter(|name| !matches!(name.as_str(), "op" | "path" | "from" | "value"))
+            .map(|name| format!("json patch unknown field \"[{at}].{name}\""))
+            .collect();
+        let within = format!("duplicate field \"[{at}].");
+        let twice = twice.iter().filter(|words| words.starts_with(&within)).map(|words| format!("json patch {words}"));
+        let is_unknown = |words: &String| unknown.contains(&words.replacen("duplicate", "unknown", 1));
+        let twice: Vec<String> = twice.filter(|words| !is_unknown(words)).collect();
+        found.extend(unknown);
+        found.extend(twice);
+    }
+    Ok((patch, found))
+}
+
+fn conform_value(value: Value, found: Vec<String>, kind: Kind<'_>, mode: FieldValidation) -> Result<Decoded, String> {
     let mut cx = Context::new(mode != FieldValidation::Ignore);
+    cx.strict = found;
     let value = match schema::message_for(kind.0, kind.1, kind.2) {
         Some(message) => {
             let mut object = walk_value(value, message, &mut cx)?;
@@ -194,13 +247,8 @@ fn conform_value(value: Value, kind: Kind<'_>, mode: FieldValidation) -> Result<
         }
         None => value,
     };
-    let warnings = settle(cx, mode)?;
+    let warnings = settled(cx.strict, mode)?;
     Ok(Decoded { value, warnings })
-}
-
-/// What a walk found: warnings, or why a strict reader refuses.
-fn settle(cx: Context, mode: FieldValidation) -> Result<Vec<String>, String> {
-    settled(cx.strict, mode)
 }
 
 fn walk_value(value: Value, message: &'static Message, cx: &mut Context) -> Result<Map<String, Value>, String> {

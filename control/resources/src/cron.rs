@@ -71,7 +71,7 @@ impl Schedule {
         }
         let parts: Vec<&str> = known.unwrap_or(text).split_whitespace().collect();
         if parts.len() != FIELDS.len() {
-            return Err(format!("expected exactly 5 fields, found {}: {parts:?}", parts.len()));
+            return Err(format!("expected exactly 5 fields, found {}: [{}]", parts.len(), parts.join(" ")));
         }
         let mut fields = [0; 5];
         let mut any_day = false;

@@ -110,6 +110,22 @@ impl FieldError {
         Self::build(FieldErrorKind::NotFound, path, "Not found", Some(value.into()), "")
     }
 
+    /// [`FieldError::not_found`] with what it should have named.
+    pub fn not_found_because(path: &FieldPath, value: impl Into<serde_json::Value>, detail: &str) -> Self {
+        Self::build(FieldErrorKind::NotFound, path, "Not found", Some(value.into()), detail)
+    }
+
+    /// [`FieldError::invalid`] for a value that would say nothing.
+    pub fn invalid_unshown(path: &FieldPath, detail: &str) -> Self {
+        Self::build(FieldErrorKind::Invalid, path, "Invalid value", None, detail)
+    }
+
+    /// The list has `count` items, more than `max`, which is more than one.
+    pub fn too_many(path: &FieldPath, count: usize, max: usize) -> Self {
+        let detail = format!("must have at most {max} items");
+        Self::build(FieldErrorKind::TooMany, path, "Too many", Some(count.into()), &detail)
+    }
+
     /// The value is longer than `max` bytes.
     pub fn too_long(path: &FieldPath, max: usize) -> Self {
         let detail = format!("may not be more than {max} bytes");

@@ -160,6 +160,27 @@ impl Status {
         Self::about(409, Reason::Conflict, resource, name, message)
     }
 
+    /// The write is meant for an object of that name with the uid `wanted`, and the stored one has another; empty where
+    /// there is none. In the words of Kubernetes' storage.
+    pub fn other_uid(resource: &Resource, (namespace, name): (&str, &str), wanted: &str, found: &str) -> Self {
+        let place = match (&*resource.group, &*resource.plural) {
+            ("", "services") => "services/specs".to_owned(),
+            ("", "endpoints") => "services/endpoints".to_owned(),
+            ("", "nodes") => "minions".to_owned(),
+            ("", "replicationcontrollers") => "controllers".to_owned(),
+            ("networking.k8s.io", "ingresses") => "ingress".to_owned(),
+            (group @ ("apiextensions.k8s.io" | "apiregistration.k8s.io"), plural) => format!("{group}/{plural}"),
+            (group, plural) if resource.custom.is_some() => format!("{group}/{plural}"),
+            (_, plural) => plural.to_owned(),
+        };
+        let within = if namespace.is_empty() { String::new() } else { format!("{namespace}/") };
+        let why = format!(
+            "StorageError: invalid object, Code: 4, Key: /registry/{place}/{within}{name}, ResourceVersion: 0, \
+             AdditionalErrorMsg: Precondition failed: UID in precondition: {wanted}, UID in object meta: {found}"
+        );
+        Self::conflict(resource, name, &why)
+    }
+
     /// The write was made against an older version than the stored one.
     pub fn stale(resource: &Resource, name: &str) -> Self {
         Self::conflict(

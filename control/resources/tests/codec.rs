@@ -1,6 +1,8 @@
 //! Bodies as clients send them, and what becomes of them.
 
-use pal_resources::codec::{FieldValidation, Media, conform, conform_patched, decode, decode_as, to_protobuf};
+use pal_resources::codec::{
+    FieldValidation, Media, conform, conform_patched, decode, decode_as, decode_json_patch, to_protobuf,
+};
 use pal_resources::resource::{Resource, find};
 use serde_json::{Value, json};
 
@@ -179,7 +181,14 @@ fn yaml_is_read_as_json_is() {
         b"kind: Pod\nmetadata:\n  name: a\n  name: b\nspec:\n  containers:\n  - {name: c, nope: 1}\n---\nkind: Other\n";
     let pods = find("", "v1", "pods").expect("a built-in resource");
     let decoded = decode(Media::Yaml, body, Some(&pods), FieldValidation::Warn).expect("it is well formed");
-    assert_eq!(decoded.warnings, [r#"duplicate field "metadata.name""#, r#"unknown field "spec.containers[0].nope""#]);
+    let problems = [r#"line 4: key "name" already set in map"#, r#"unknown field "spec.containers[0].nope""#];
+    assert_eq!(decoded.warnings, problems);
+    let refused = decode(Media::Yaml, body, Some(&pods), FieldValidation::Strict).expect_err("it has an unknown field");
+    assert_eq!(
+        refused.message,
+        "Pod in version \"v1\" cannot be handled as a Pod: strict decoding error: yaml: unmarshal errors:\n  line 4: key \
+         \"name\" already set in map, unknown field \"spec.containers[0].nope\""
+    );
     let expected =
         json!({"kind": "Pod", "apiVersion": "v1", "metadata": {"name": "b"}, "spec": {"containers": [{"name": "c"}]}});
     assert_eq!(decoded.value, expected);
@@ -198,9 +207,11 @@ fn kinds_without_schema_are_kept_as_they_are() {
     let custom =
         Resource { group: "example.com".into(), plural: "things".into(), kind: "Thing".into(), ..(*pods).clone() };
     let body = br#"{"apiVersion":"example.com/v1","metadata":{"name":"a"},"spec":{"x":null,"x":[],"y":0}}"#;
-    for media in [Media::Json, Media::Yaml] {
+    for (media, problem) in
+        [(Media::Json, r#"duplicate field "spec.x""#), (Media::Yaml, r#"line 1: key "x" already set in map"#)]
+    {
         let decoded = decode(media, body, Some(&custom), FieldValidation::Warn).expect("it is well formed");
-        assert_eq!(decoded.warnings, [r#"duplicate field "spec.x""#]);
+        assert_eq!(decoded.warnings, [problem]);
         let expected = json!({"kind": "Thing", "apiVersion": "example.com/v1", "metadata": {"name": "a"}, "spec": {"x": [], "y": 0}});
         assert_eq!(decoded.value, expected);
     }
@@ -225,15 +236,31 @@ fn what_a_patch_made_is_checked() {
         error.message,
         "Deployment in version \"v1\" cannot be handled as a Deployment: strict decoding error: unknown field \"spec.foo\""
     );
-    let error =
-        conform_patched(value.clone(), "map[spec:map[foo:1]]", kind, FieldValidation::Strict).expect_err("so it has");
+    let found = vec!["duplicate field \"spec.replicas\"".to_owned()];
+    let error = conform_patched(value.clone(), "map[spec:map[foo:1]]", found, kind, FieldValidation::Strict)
+        .expect_err("so it has");
     assert_eq!(error.code, 422);
     assert_eq!(
         error.message,
-        " \"\" is invalid: patch: Invalid value: \"map[spec:map[foo:1]]\": strict decoding error: unknown field \"spec.foo\""
+        " \"\" is invalid: patch: Invalid value: \"map[spec:map[foo:1]]\": strict decoding error: duplicate field \
+         \"spec.replicas\", unknown field \"spec.foo\""
     );
     let decoded = conform(value, kind, FieldValidation::Warn).expect("it is passed over");
     assert_eq!(decoded.value, json!({"kind": "Deployment", "apiVersion": "apps/v1", "spec": {"replicas": 2}}));
+}
+
+#[test]
+fn operations_of_a_json_patch_have_their_own_fields() {
+    let body =
+        br#"[{"op":"add","path":"/a","value":{"k":1,"k":2},"foo":1,"foo":2},{"op":"add","path":"/b","path":"/c"}]"#;
+    let (patch, found) = decode_json_patch(body, FieldValidation::Warn).expect("it is JSON");
+    assert_eq!(patch[1], json!({"op": "add", "path": "/c"}));
+    let problems = [
+        r#"json patch unknown field "[0].foo""#,
+        r#"json patch duplicate field "[0].value.k""#,
+        r#"json patch duplicate field "[1].path""#,
+    ];
+    assert_eq!(found, problems);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::parts;
 
 pub(crate) fn raw(bytes: &[u8]) -> Option<Value> {
-    codec::decode_raw(Media::Json, bytes, FieldValidation::Ignore).ok().map(|read| read.value)
+    codec::decode_raw(Media::Json, bytes, FieldValidation::Ignore).ok().map(|(value, _)| value)
 }
 
 /// A definition with that schema of `spec`, and what it makes of objects.

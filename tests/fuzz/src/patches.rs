@@ -12,7 +12,7 @@ const POD: (&str, &str, &str) = ("", "v1", "Pod");
 const MOST_BYTES: usize = 16 * 1024 * 1024;
 
 fn raw(bytes: &[u8]) -> Option<Value> {
-    codec::decode_raw(Media::Json, bytes, FieldValidation::Ignore).ok().map(|read| read.value)
+    codec::decode_raw(Media::Json, bytes, FieldValidation::Ignore).ok().map(|(value, _)| value)
 }
 
 fn pair(input: &[u8]) -> Option<(Value, Value)> {
@@ -40,7 +40,7 @@ pub(crate) fn strategic_patch(input: &[u8]) {
     let Some((target, patch)) = pair(input) else { return };
     let Some(message) = schema::message_for(POD.0, POD.1, POD.2) else { return };
     if let Ok(patched) = pal_patch::strategic_merge(&target, &patch, message) {
-        let _ = codec::conform_patched(patched, &pal_patch::go_text(&patch), POD, FieldValidation::Strict);
+        let _ = codec::conform_patched(patched, &pal_patch::go_text(&patch), Vec::new(), POD, FieldValidation::Strict);
     }
 }
 

@@ -79,8 +79,8 @@ impl Published {
         if stored["data"] == data {
             return Ok(());
         }
-        let patch =
-            Patch { kind: PatchKind::Merge, body: json!({ "data": data }), validation: FieldValidation::Strict };
+        let (body, validation) = (json!({ "data": data }), FieldValidation::Strict);
+        let patch = Patch { kind: PatchKind::Merge, body, validation, found: Vec::new() };
         registry.patch(&resource, None, namespace, name, &patch, &options).await.map(drop)
     }
 

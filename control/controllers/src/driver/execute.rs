@@ -229,7 +229,7 @@ impl Executor {
         outcome: &mut Outcome,
     ) -> Result<(), Failed> {
         let found = self.find(&target.resource)?;
-        let patch = Patch { kind: PatchKind::Merge, body, validation: FieldValidation::Ignore };
+        let patch = Patch { kind: PatchKind::Merge, body, validation: FieldValidation::Ignore, found: Vec::new() };
         let options = WriteOptions::system(COMPONENT);
         let namespace = target.namespace.as_deref();
         let patched = self.registry.patch(&found, subresource, namespace, &target.name, &patch, &options).await;

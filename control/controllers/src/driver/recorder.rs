@@ -104,7 +104,8 @@ impl Writer {
             }
             Writing::Count { namespace, name, count, message, last } => {
                 let body = json!({ "count": count, "message": message, "lastTimestamp": Time(*last) });
-                let patch = Patch { kind: PatchKind::Merge, body, validation: FieldValidation::Ignore };
+                let patch =
+                    Patch { kind: PatchKind::Merge, body, validation: FieldValidation::Ignore, found: Vec::new() };
                 self.registry.patch(events, None, Some(namespace), name, &patch, &options).await.map(drop)
             }
         };

@@ -11,8 +11,8 @@ pub fn decode(media: Media, body: &[u8], resource: &Resource, mode: FieldValidat
     if kind_of(resource).is_none() {
         return codec::decode(media, body, Some(resource), mode);
     }
-    let read = if mode == FieldValidation::Ignore { mode } else { FieldValidation::Warn };
-    let decoded = codec::decode(media, body, Some(resource), read)?;
+    let kind = (&*resource.group, &*resource.version, &*resource.kind);
+    let decoded = codec::decode_leniently(media, body, Some(kind), mode)?;
     settle(decoded.value, decoded.warnings, resource, mode).map_err(|words| codec::unfit(resource, &words))
 }
 
@@ -28,13 +28,14 @@ pub(crate) fn conform(value: Value, resource: &Resource, mode: FieldValidation) 
 pub(crate) fn conform_patched(
     value: Value,
     shown: &str,
+    found: Vec<String>,
     resource: &Resource,
     mode: FieldValidation,
 ) -> Result<Decoded, Status> {
     if kind_of(resource).is_none() {
-        return codec::conform_patched(value, shown, (&resource.group, &resource.version, &resource.kind), mode);
+        return codec::conform_patched(value, shown, found, (&resource.group, &resource.version, &resource.kind), mode);
     }
-    settle(value, Vec::new(), resource, mode).map_err(|words| codec::unfit_patch(shown, &words))
+    settle(value, found, resource, mode).map_err(|words| codec::unfit_patch(shown, &words))
 }
 
 /// The object by its definition: what is unknown is left out and told, defaults are filled in. `found` is what was told of

@@ -20,7 +20,7 @@ struct Applier<'a> {
 
 impl Applier<'_> {
     async fn patch(&self, manager: &str, kind: PatchKind, body: Value) -> Result<Patched, Status> {
-        let patch = Patch { kind, body, validation: FieldValidation::Strict };
+        let patch = Patch { kind, body, validation: FieldValidation::Strict, found: Vec::new() };
         let options = by(manager);
         let resource = of(self.plural);
         self.cluster.registry.patch(&resource, self.subresource, Some("default"), "a", &patch, &options).await
@@ -257,6 +257,7 @@ async fn a_dry_run_shows_and_writes_nothing() {
         kind: PatchKind::Apply { force: false },
         body: config_map("a", "1"),
         validation: FieldValidation::Strict,
+        found: Vec::new(),
     };
     let options = WriteOptions { dry_run: true, ..by("one") };
     let shown =

@@ -64,7 +64,7 @@ impl Cluster {
         body: Value,
     ) -> Result<Object, Status> {
         let resource = of(plural);
-        let patch = Patch { kind: PatchKind::Merge, body, validation: FieldValidation::Strict };
+        let patch = Patch { kind: PatchKind::Merge, body, validation: FieldValidation::Strict, found: Vec::new() };
         let patched = self.registry.patch(&resource, subresource, home(&resource), name, &patch, &by_test()).await?;
         Ok(patched.object)
     }

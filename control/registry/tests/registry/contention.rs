@@ -14,7 +14,7 @@ async fn patches_of_different_fields_all_happen() {
         let registry = cluster.registry.clone();
         tokio::spawn(async move {
             let body = json!({"data": {format!("k{index}"): "v"}});
-            let patch = Patch { kind: PatchKind::Merge, body, validation: FieldValidation::Strict };
+            let patch = Patch { kind: PatchKind::Merge, body, validation: FieldValidation::Strict, found: Vec::new() };
             registry.patch(&of("configmaps"), None, Some("default"), "a", &patch, &by_test()).await
         })
     });

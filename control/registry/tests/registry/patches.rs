@@ -15,7 +15,7 @@ async fn patch(
     body: Value,
     validation: FieldValidation,
 ) -> Result<(Value, Vec<String>), (u16, String)> {
-    let patch = Patch { kind, body, validation };
+    let patch = Patch { kind, body, validation, found: Vec::new() };
     let patched = cluster.registry.patch(&of(plural), subresource, Some("default"), "a", &patch, &by_test()).await;
     let patched = patched.map_err(|status| (status.code, status.message))?;
     Ok((patched.object.value().expect("parses"), patched.warnings))

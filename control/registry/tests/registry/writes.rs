@@ -139,8 +139,9 @@ async fn an_update_that_cannot_be_is_refused() {
         "a",
         other,
         409,
-        "Operation cannot be fulfilled on configmaps \"a\": Precondition failed: UID in precondition: another, UID in \
-         object meta: ",
+        "Operation cannot be fulfilled on configmaps \"a\": StorageError: invalid object, Code: 4, Key: \
+         /registry/configmaps/default/a, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: \
+         another, UID in object meta: ",
     )
     .await;
     let lease = json!({"metadata": {"name": "l"}, "spec": {"leaseDurationSeconds": 40}});
@@ -314,11 +315,16 @@ async fn one_object_is_served_in_two_forms() {
     assert_eq!((&stored["message"], &stored["involvedObject"]["name"]), (&json!("hello"), &json!("p")));
 
     let series = json!({"series": {"count": 2, "lastObservedTime": "2026-01-01T00:00:01.000000Z"}});
-    let patch = Patch { kind: PatchKind::Merge, body: series, validation: FieldValidation::Strict };
+    let patch = Patch { kind: PatchKind::Merge, body: series, validation: FieldValidation::Strict, found: Vec::new() };
     let patched =
         cluster.registry.patch(&served, None, Some("default"), "e", &patch, &by_test()).await.expect("patched");
     assert_eq!(patched.object.value().expect("parses")["series"]["count"], 2);
-    let patch = Patch { kind: PatchKind::Merge, body: json!({"note": "else"}), validation: FieldValidation::Strict };
+    let patch = Patch {
+        kind: PatchKind::Merge,
+        body: json!({"note": "else"}),
+        validation: FieldValidation::Strict,
+        found: Vec::new(),
+    };
     let refused = cluster.registry.patch(&served, None, Some("default"), "e", &patch, &by_test()).await;
     let why = "Event \"e\" is invalid: message: Invalid value: \"else\": field is immutable";
     assert_eq!(refused.map(drop).map_err(|status| status.message), Err(why.to_owned()));

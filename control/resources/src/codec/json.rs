@@ -113,6 +113,11 @@ pub(super) fn raw(body: &[u8], cx: &mut Context) -> Result<Value, String> {
     result.map_err(|error| cx.failure.take().unwrap_or_else(|| words(&error, body)))
 }
 
+/// Whether it is JSON, of any shape.
+pub(super) fn check(body: &[u8]) -> Result<(), String> {
+    serde_json::from_slice::<IgnoredAny>(body).map(drop).map_err(|error| words(&error, body))
+}
+
 /// The type of the struct that Go decodes the head into.
 const HEAD_TYPE: &str =
     r#"struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }"#;
@@ -181,7 +186,12 @@ fn quote(byte: u8) -> String {
         b'\n' => r"'\n'".to_owned(),
         b'\r' => r"'\r'".to_owned(),
         b'\t' => r"'\t'".to_owned(),
-        0x20..0x7f => format!("'{}'", char::from(byte)),
+        0x07 => r"'\a'".to_owned(),
+        0x08 => r"'\b'".to_owned(),
+        0x0b => r"'\v'".to_owned(),
+        0x0c => r"'\f'".to_owned(),
+        0x80..=0xa0 | 0xad => format!("'\\u00{byte:02x}'"),
+        0x20..=0x7e | 0xa1..=0xac | 0xae.. => format!("'{}'", char::from(byte)),
         byte => format!("'\\x{byte:02x}'"),
     }
 }
@@ -203,6 +213,7 @@ mod tests {
         check("[1 2]", "invalid character '2' after array element");
         check("{\"a\":\0}", "invalid character '\\x00' looking for beginning of value");
         check("{\n\"a\":\n x}", "invalid character 'x' looking for beginning of value");
+        check("{\"a\":\u{8}}", "invalid character '\\b' looking for beginning of value");
         check("{1:2}", "invalid character '1' looking for beginning of object key string");
         check("{} x", "invalid character 'x' after top-level value");
         check(&"[".repeat(200), "exceeded max depth");

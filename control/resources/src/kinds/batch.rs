@@ -8,9 +8,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector as SelectorObj
 
 use super::Env;
 use super::kind::{Errors, Kind, has_meta, has_status, keeps_status};
-use super::names;
-use super::optional::{fill, items, non_negative, one_of, plain};
+use super::optional::{faults, fill, non_negative, one_of, plain};
 use super::pod::{fill_template, validate_template_of};
+use super::{job_policies, names};
 use crate::cron::{self, Schedule};
 use crate::{FieldError, FieldPath};
 
@@ -63,16 +63,12 @@ impl Kind for Job {
         match &spec.selector {
             None => errors.push(FieldError::required(&path.child("selector"), "")),
             Some(selector) => {
-                validate_template_of(
-                    &spec.template,
-                    selector,
-                    &path.child("template"),
-                    &["OnFailure", "Never"],
-                    errors,
-                );
+                validate_template_of(&spec.template, selector, &path.child("template"), errors);
+                validate_restart(spec, &path, errors);
             }
         }
         validate_job(spec, &path, errors);
+        validate_hostname(plain(&self.metadata.name), spec, errors);
     }
 
     fn validate_update(&self, old: &Self, errors: &mut Errors) {
@@ -101,6 +97,16 @@ impl Kind for Job {
 
     fn wants_other(&self, old: &Self) -> bool {
         self.spec != old.spec
+    }
+}
+
+/// The pods of an indexed job are called after it, and their hosts after them.
+fn validate_hostname(name: &str, spec: &JobSpec, errors: &mut Errors) {
+    let Some(completions) = spec.completions.filter(|number| *number > 0) else { return };
+    let host = format!("{name}-{}", completions - 1);
+    if plain(&spec.completion_mode) == "Indexed" && !names::dns1123_label(&host).is_empty() {
+        let why = format!("will not able to create pod with invalid DNS label: {host}");
+        errors.push(FieldError::invalid(&FieldPath::new("metadata").child("name"), name, &why));
     }
 }
 
@@ -152,42 +158,103 @@ fn validate_job(spec: &JobSpec, path: &FieldPath, errors: &mut Errors) {
     for (field, value) in numbers {
         non_negative(value.unwrap_or(0), || path.child(field), errors);
     }
-    one_of(plain(&spec.completion_mode), &["Indexed", "NonIndexed"], || path.child("completionMode"), errors);
-    if plain(&spec.completion_mode) == "Indexed" {
-        if spec.completions.is_none() {
-            let why = "when completion mode is Indexed";
-            errors.push(FieldError::required(&path.child("completions"), why));
-        }
-    } else {
-        for (field, given) in
-            [("backoffLimitPerIndex", spec.backoff_limit_per_index), ("maxFailedIndexes", spec.max_failed_indexes)]
-        {
+    if spec.max_failed_indexes.is_some() && spec.backoff_limit_per_index.is_none() {
+        let why = "when maxFailedIndexes is specified";
+        errors.push(FieldError::required(&path.child("backoffLimitPerIndex"), why));
+    }
+    if let Some(manager) = &spec.managed_by {
+        validate_manager(manager, &path.child("managedBy"), errors);
+    }
+    one_of(plain(&spec.completion_mode), &["NonIndexed", "Indexed"], || path.child("completionMode"), errors);
+    validate_indexes(spec, path, errors);
+    let replacement = plain(&spec.pod_replacement_policy);
+    let replacements: &[&str] =
+        if spec.pod_failure_policy.is_some() { &["Failed"] } else { &["Failed", "TerminatingOrFailed"] };
+    one_of(replacement, replacements, || path.child("podReplacementPolicy"), errors);
+    job_policies::validate(spec, path, errors);
+}
+
+/// How many indexes a job has at most where there is a limit, and what of those with still more.
+const INDEXES: i32 = 100_000;
+const OF_MANY: i32 = 10_000;
+
+fn validate_indexes(spec: &JobSpec, path: &FieldPath, errors: &mut Errors) {
+    let (per_index, failed) = (spec.backoff_limit_per_index, spec.max_failed_indexes);
+    let mut wrong =
+        |field: &str, value: i32, why: &str| errors.push(FieldError::invalid(&path.child(field), value, why));
+    if plain(&spec.completion_mode) != "Indexed" {
+        for (field, given) in [("backoffLimitPerIndex", per_index), ("maxFailedIndexes", failed)] {
             if let Some(value) = given {
-                let why = "requires indexed completion mode";
-                errors.push(FieldError::invalid(&path.child(field), value, why));
+                wrong(field, value, "requires indexed completion mode");
+            }
+        }
+        return;
+    }
+    let completions = spec.completions.unwrap_or(i32::MAX);
+    if let Some(parallelism) = spec.parallelism.filter(|number| *number > INDEXES) {
+        let why = format!("must be less than or equal to {INDEXES} when completion mode is Indexed");
+        wrong("parallelism", parallelism, &why);
+    }
+    if let Some(failed) = failed {
+        if failed > completions {
+            wrong("maxFailedIndexes", failed, "must be less than or equal to completions");
+        }
+        if failed > INDEXES {
+            wrong("maxFailedIndexes", failed, &format!("must be less than or equal to {INDEXES}"));
+        }
+    }
+    let many = spec.completions.is_some_and(|number| number > INDEXES) && per_index.is_some();
+    for (field, value) in [("parallelism", spec.parallelism), ("maxFailedIndexes", failed)] {
+        if let Some(value) = value.filter(|value| many && *value > OF_MANY) {
+            let why = format!(
+                "must be less than or equal to {OF_MANY} when completions are above {INDEXES} and used with backoff limit \
+                 per index"
+            );
+            wrong(field, value, &why);
+        }
+    }
+    if many && failed.is_none() {
+        let why = format!("must be specified when completions is above {INDEXES}");
+        errors.push(FieldError::required(&path.child("maxFailedIndexes"), &why));
+    }
+    if spec.completions.is_none() {
+        errors.push(FieldError::required(&path.child("completions"), "when completion mode is Indexed"));
+    }
+}
+
+/// The name of another controller that is to run the job: a domain, a slash, and a path.
+fn validate_manager(name: &str, path: &FieldPath, errors: &mut Errors) {
+    match name.split_once('/') {
+        _ if name.is_empty() => errors.push(FieldError::required(path, "")),
+        None | Some(("", _) | (_, "")) => {
+            let why = "must be a domain-prefixed path (such as \"acme.io/foo\")";
+            errors.push(FieldError::invalid(path, name, why));
+        }
+        Some((domain, rest)) => {
+            faults(names::dns1123_subdomain(domain), domain, || path.clone(), errors);
+            let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~%!$&'()*+,;=:".contains(&byte);
+            if !rest.bytes().all(fits) {
+                let why = names::regex_fault("Invalid path", "[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+", &[]);
+                errors.push(FieldError::invalid(path, rest, &why));
             }
         }
     }
-    let replacements = ["TerminatingOrFailed", "Failed"];
-    one_of(plain(&spec.pod_replacement_policy), &replacements, || path.child("podReplacementPolicy"), errors);
-    if let Some(policy) = &spec.pod_failure_policy {
-        let path = path.child("podFailurePolicy").child("rules");
-        let actions = ["Count", "FailIndex", "FailJob", "Ignore"];
-        for (index, rule) in policy.rules.iter().enumerate() {
-            let path = path.index(index);
-            one_of(&rule.action, &actions, || path.child("action"), errors);
-            let both = rule.on_exit_codes.is_some() && !items(&rule.on_pod_conditions).is_empty();
-            let neither = rule.on_exit_codes.is_none() && items(&rule.on_pod_conditions).is_empty();
-            if both || neither {
-                let shown = serde_json::to_value(rule).unwrap_or_default();
-                let why = if both {
-                    "specifying both OnExitCodes and OnPodConditions is not supported"
-                } else {
-                    "specifying one of OnExitCodes and OnPodConditions is required"
-                };
-                errors.push(FieldError::invalid(&path, shown, why));
-            }
+    if name.len() > 63 {
+        errors.push(FieldError::too_long(path, 63));
+    }
+}
+
+/// A job's pods end, so they are not started again for ever; with a policy on failures they are not started again at all.
+fn validate_restart(spec: &JobSpec, path: &FieldPath, errors: &mut Errors) {
+    let policy = spec.template.spec.as_ref().map_or("", |pod| plain(&pod.restart_policy));
+    let path = || path.child("template").child("spec").child("restartPolicy");
+    match policy {
+        "" | "Always" => errors.push(FieldError::required(&path(), "valid values: \"OnFailure\", \"Never\"")),
+        "OnFailure" if spec.pod_failure_policy.is_some() => {
+            let why = "only \"Never\" is supported when podFailurePolicy is specified";
+            errors.push(FieldError::invalid(&path(), policy, why));
         }
+        _ => one_of(policy, &["OnFailure", "Never"], path, errors),
     }
 }
 
@@ -249,13 +316,20 @@ fn validate_cron_job(spec: &CronJobSpec, path: &FieldPath, errors: &mut Errors) 
     }
     let Some(job) = &spec.job_template.spec else { return };
     let path = path.child("jobTemplate").child("spec");
+    if job.selector.is_some() {
+        errors.push(FieldError::invalid(
+            &path.child("selector"),
+            shown(&job.selector),
+            "`selector` will be auto-generated",
+        ));
+    }
     if job.manual_selector == Some(true) {
-        let why = "supported values: \"nil\", \"false\"";
-        errors.push(FieldError::invalid(&path.child("manualSelector"), true, why));
+        errors.push(FieldError::not_supported(&path.child("manualSelector"), true, &["nil", "false"]));
     }
     let labels = job.template.metadata.as_ref().and_then(|metadata| metadata.labels.clone());
     let any = SelectorObject { match_labels: Some(labels.unwrap_or_default()), ..SelectorObject::default() };
-    validate_template_of(&job.template, &any, &path.child("template"), &["OnFailure", "Never"], errors);
+    validate_template_of(&job.template, &any, &path.child("template"), errors);
+    validate_restart(job, &path, errors);
     let mut filled = job.clone();
     fill_job(&mut filled);
     validate_job(&filled, &path, errors);

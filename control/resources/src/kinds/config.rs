@@ -9,7 +9,7 @@ use super::Env;
 use super::kind::{Errors, Kind, has_meta};
 use super::names;
 use super::optional::{faults, fill, plain};
-use crate::{FieldError, FieldPath};
+use crate::{FieldError, FieldPath, codec};
 
 /// The most that a ConfigMap or a Secret holds.
 const MAX_BYTES: usize = 1024 * 1024;
@@ -35,7 +35,8 @@ impl Kind for ConfigMap {
             size += value.0.len();
         }
         if size > MAX_BYTES {
-            errors.push(FieldError::too_long(&FieldPath::new("data"), MAX_BYTES));
+            // kube-apiserver names no field here, which reads so.
+            errors.push(FieldError::too_long(&FieldPath::new("[]"), MAX_BYTES));
         }
     }
 
@@ -144,8 +145,8 @@ fn validate_type(secret: &Secret, errors: &mut Errors) {
 
 fn validate_json(secret: &Secret, key: &str, errors: &mut Errors) {
     let Some(bytes) = secret.data.as_ref().and_then(|data| data.get(key)) else { return };
-    if let Err(error) = serde_json::from_slice::<serde::de::IgnoredAny>(&bytes.0) {
+    if let Err(why) = codec::check_json(&bytes.0) {
         let path = FieldPath::new("data").key(key);
-        errors.push(FieldError::invalid(&path, "<secret contents redacted>", &error.to_string()));
+        errors.push(FieldError::invalid(&path, "<secret contents redacted>", &why));
     }
 }

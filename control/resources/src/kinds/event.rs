@@ -3,11 +3,14 @@
 use k8s_openapi::api::core::v1::Event;
 
 use super::kind::{Errors, Kind, has_meta};
-use super::optional::{plain, text};
+use super::names;
+use super::optional::{faults, plain, text};
 use crate::{FieldError, FieldPath};
 
 /// The longest message of an event that tells its time exactly.
 const MAX_NOTE: usize = 1024;
+/// The longest of its other texts.
+const MAX_NAME: usize = 128;
 
 impl Kind for Event {
     has_meta!();
@@ -47,8 +50,19 @@ fn validate_new_form(event: &Event, errors: &mut Errors) {
             errors.push(FieldError::required(&FieldPath::new(field), ""));
         }
     }
-    if plain(&event.message).len() > MAX_NOTE {
-        let why = format!("can have at most {MAX_NOTE} characters");
-        errors.push(FieldError::invalid(&FieldPath::new("message"), "", &why));
+    if let Some(reporter) = text(&event.reporting_component) {
+        faults(names::qualified_name(reporter), reporter, || FieldPath::new("reportingComponent"), errors);
+    }
+    let bounded = [
+        ("reportingInstance", &event.reporting_instance, MAX_NAME),
+        ("action", &event.action, MAX_NAME),
+        ("reason", &event.reason, MAX_NAME),
+        ("message", &event.message, MAX_NOTE),
+    ];
+    for (field, value, most) in bounded {
+        if plain(value).len() > most {
+            let why = format!("can have at most {most} characters");
+            errors.push(FieldError::invalid(&FieldPath::new(field), "", &why));
+        }
     }
 }

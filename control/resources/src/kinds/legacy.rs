@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector as SelectorObj
 
 use super::kind::{Errors, Kind, has_meta, has_status};
 use super::optional::non_negative;
-use super::pod::{fill_template, validate_template};
+use super::pod::{fill_template, validate_template, validate_template_of};
 use crate::{FieldError, FieldPath};
 
 impl Kind for ReplicationController {
@@ -63,6 +63,13 @@ impl Kind for PodTemplate {
         if let Some(template) = &mut self.template {
             fill_template(template);
         }
+    }
+
+    fn validate(&self, errors: &mut Errors) {
+        let template = self.template.clone().unwrap_or_default();
+        let labels = template.metadata.as_ref().and_then(|metadata| metadata.labels.clone());
+        let any = SelectorObject { match_labels: Some(labels.unwrap_or_default()), ..SelectorObject::default() };
+        validate_template_of(&template, &any, &FieldPath::new("template"), errors);
     }
 
     fn wants_other(&self, old: &Self) -> bool {

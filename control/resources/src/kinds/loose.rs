@@ -17,6 +17,9 @@ pub(super) trait Rules {
     /// Whether there is a status, which writes of the object leave alone.
     const STATUS: bool = false;
 
+    /// Whether the status tells which generation was looked at; that is done with the write.
+    const OBSERVED: bool = false;
+
     /// What is wrong with a name.
     fn name_faults(name: &str) -> Vec<String> {
         names::dns1123_subdomain(name)
@@ -68,6 +71,9 @@ impl<R: Rules> Kind for Loose<R> {
     fn prepare_update(&mut self, old: &Self, _env: &Env) {
         if R::STATUS {
             set(&mut self.rest, "status", old.rest["status"].clone());
+        }
+        if R::OBSERVED && self.wants_other(old) {
+            self.rest["status"]["observedGeneration"] = (old.metadata.generation.unwrap_or(0) + 1).into();
         }
     }
 

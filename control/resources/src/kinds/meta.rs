@@ -28,8 +28,8 @@ pub(super) fn normalize(meta: &mut ObjectMeta) {
 pub(super) fn same_object(resource: &Resource, old: &ObjectMeta, new: &ObjectMeta) -> Result<(), Status> {
     match (new.uid.as_deref(), old.uid.as_deref()) {
         (Some(named), Some(stored)) if !named.is_empty() && named != stored => {
-            let why = format!("Precondition failed: UID in precondition: {named}, UID in object meta: {stored}");
-            Err(Status::conflict(resource, old.name.as_deref().unwrap_or(""), &why))
+            let place = (old.namespace.as_deref().unwrap_or(""), old.name.as_deref().unwrap_or(""));
+            Err(Status::other_uid(resource, place, named, stored))
         }
         _ => Ok(()),
     }

@@ -1,5 +1,7 @@
 //! The forms of names, labels and the like (apimachinery `pkg/util/validation`): each function tells what is wrong.
 
+use std::net::IpAddr;
+
 /// A name of at most 63 characters: `[a-z0-9]([-a-z0-9]*[a-z0-9])?`.
 pub fn dns1123_label(text: &str) -> Vec<String> {
     let mut faults = Vec::new();
@@ -36,7 +38,29 @@ pub fn dns1123_subdomain(text: &str) -> Vec<String> {
     faults
 }
 
-/// The same, beginning with a letter: names of Services.
+/// The same, with underscores too: domains that names are searched in.
+pub fn dns1123_subdomain_with_underscore(text: &str) -> Vec<String> {
+    let mut faults = Vec::new();
+    if text.len() > 253 {
+        faults.push(max_len(253));
+    }
+    let plain = |b: Option<&u8>| b.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    let label = |part: &str| {
+        let bytes = part.strip_prefix('_').unwrap_or(part).as_bytes();
+        let inner = |b: &u8| plain(Some(b)) || matches!(b, b'-' | b'_');
+        plain(bytes.first()) && plain(bytes.last()) && bytes.iter().all(inner)
+    };
+    if !text.split('.').all(label) {
+        faults.push(regex_fault(
+            "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or '.', and must start and end with an alphanumeric character",
+            "[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*",
+            &["example.com"],
+        ));
+    }
+    faults
+}
+
+/// The same as [`dns1123_label`], beginning with a letter: names of Services.
 pub fn dns1035_label(text: &str) -> Vec<String> {
     let mut faults = Vec::new();
     if text.len() > 63 {
@@ -176,6 +200,46 @@ pub fn port_number(port: i32) -> Vec<String> {
     in_range(i64::from(port), 1, 65535)
 }
 
+/// An address of a network, of either family.
+pub fn ip_address(text: &str) -> Vec<String> {
+    if text.parse::<IpAddr>().is_ok() {
+        return Vec::new();
+    }
+    vec!["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)".to_owned()]
+}
+
+/// An address that a service or an endpoint may have: none that means something everywhere.
+pub fn common_ip(text: &str) -> Vec<String> {
+    let Ok(ip) = text.parse::<IpAddr>() else { return ip_address(text) };
+    let (local, multicast) = match ip {
+        IpAddr::V4(ip) => (ip.is_link_local(), ip.octets()[..3] == [224, 0, 0]),
+        IpAddr::V6(ip) => (ip.is_unicast_link_local(), ip.segments()[0] & 0xff0f == 0xff02),
+    };
+    let rules = [
+        (ip.is_unspecified(), format!("may not be unspecified ({text})")),
+        (ip.is_loopback(), "may not be in the loopback range (127.0.0.0/8, ::1/128)".to_owned()),
+        (local, "may not be in the link-local range (169.254.0.0/16, fe80::/10)".to_owned()),
+        (multicast, "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)".to_owned()),
+    ];
+    rules.into_iter().filter(|(broken, _)| *broken).map(|(_, why)| why).collect()
+}
+
+/// Addresses that begin alike, as `10.9.8.0/24`.
+pub fn cidr(text: &str) -> Vec<String> {
+    let valid = text.split_once('/').is_some_and(|(address, bits)| {
+        let longest = match address.parse::<IpAddr>() {
+            Ok(IpAddr::V4(_)) => 32,
+            Ok(IpAddr::V6(_)) => 128,
+            Err(_) => return false,
+        };
+        bits.parse::<u8>().is_ok_and(|bits| bits <= longest)
+    });
+    if valid {
+        return Vec::new();
+    }
+    vec!["must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)".to_owned()]
+}
+
 /// A number within bounds.
 pub fn in_range(value: i64, low: i64, high: i64) -> Vec<String> {
     if (low..=high).contains(&value) {
@@ -192,6 +256,9 @@ pub fn max_len(length: usize) -> String {
 
 /// The sentence of a form: `message (e.g. 'a', regex used for validation is '...')`.
 pub fn regex_fault(message: &str, form: &str, examples: &[&str]) -> String {
+    if examples.is_empty() {
+        return format!("{message} (regex used for validation is '{form}')");
+    }
     let quoted: Vec<String> = examples.iter().map(|e| format!("'{e}'")).collect();
     format!("{message} (e.g. {}, regex used for validation is '{form}')", quoted.join(",  or "))
 }

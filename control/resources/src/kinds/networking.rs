@@ -330,17 +330,14 @@ impl Kind for Endpoints {
             }
             for (field, addresses) in [("addresses", ready), ("notReadyAddresses", waiting)] {
                 for (index, address) in addresses.iter().enumerate() {
-                    let path = path.child(field).index(index).child("ip");
-                    match address.ip.parse::<IpAddr>() {
-                        Err(_) => {
-                            let why = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
-                            errors.push(FieldError::invalid(&path, address.ip.as_str(), why));
-                        }
-                        Ok(ip) if ip.is_loopback() => {
-                            let why = "may not be in the loopback range (127.0.0.0/8, ::1/128)";
-                            errors.push(FieldError::invalid(&path, address.ip.as_str(), why));
-                        }
-                        Ok(_) => {}
+                    let path = path.child(field).index(index);
+                    let ip = address.ip.as_str();
+                    faults(names::common_ip(ip), ip, || path.child("ip"), errors);
+                    if let Some(host) = text(&address.hostname) {
+                        faults(names::dns1123_label(host), host, || path.child("hostname"), errors);
+                    }
+                    if let Some(node) = text(&address.node_name) {
+                        faults(names::dns1123_subdomain(node), node, || path.child("nodeName"), errors);
                     }
                 }
             }

@@ -1,18 +1,13 @@
-//! What bounds and ranks workloads: disruption budgets, priorities, run-time classes, quotas and limits.
+//! What protects and ranks workloads: disruption budgets, priorities, run-time classes.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use k8s_openapi::api::core::v1::{LimitRange, LimitRangeItem, ResourceQuota, ResourceQuotaStatus};
 use k8s_openapi::api::node::v1::RuntimeClass;
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetStatus};
 use k8s_openapi::api::scheduling::v1::PriorityClass;
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity as QuantityObject;
 
 use super::kind::{Errors, Kind, has_meta, has_status};
 use super::names;
-use super::optional::{fill, items, one_of, text};
+use super::optional::{fill, one_of, text};
 use super::workload::validate_share;
-use crate::quantity::Quantity;
 use crate::{FieldError, FieldPath};
 
 /// Users' priority classes lie below.
@@ -111,132 +106,6 @@ impl Kind for RuntimeClass {
         if self.handler != old.handler {
             let path = FieldPath::new("handler");
             errors.push(FieldError::invalid(&path, self.handler.as_str(), "field is immutable"));
-        }
-    }
-}
-
-/// Amounts by the name of what they are of.
-type Amounts = Option<BTreeMap<String, QuantityObject>>;
-
-impl Kind for ResourceQuota {
-    has_meta!();
-
-    has_status!(ResourceQuotaStatus::default());
-
-    fn validate(&self, errors: &mut Errors) {
-        let Some(spec) = &self.spec else { return };
-        let path = FieldPath::new("spec");
-        for (name, amount) in spec.hard.iter().flatten() {
-            let path = path.child("hard").key(name);
-            for fault in names::qualified_name(name) {
-                errors.push(FieldError::invalid(&path, name.as_str(), &fault));
-            }
-            not_negative(&amount.0, &path, errors);
-        }
-        let scopes = [
-            "BestEffort",
-            "CrossNamespacePodAffinity",
-            "NotBestEffort",
-            "NotTerminating",
-            "PriorityClass",
-            "Terminating",
-        ];
-        for scope in items(&spec.scopes) {
-            one_of(scope, &scopes, || path.child("scopes"), errors);
-        }
-    }
-
-    fn validate_update(&self, old: &Self, errors: &mut Errors) {
-        let scopes = |quota: &Self| -> BTreeSet<String> {
-            quota.spec.iter().flat_map(|spec| items(&spec.scopes)).cloned().collect()
-        };
-        if scopes(self) != scopes(old) {
-            let shown: Vec<String> = scopes(self).into_iter().collect();
-            errors.push(FieldError::invalid(&FieldPath::new("spec").child("scopes"), shown, "field is immutable"));
-        }
-    }
-}
-
-fn not_negative(amount: &str, path: &FieldPath, errors: &mut Errors) {
-    if amount.parse::<Quantity>().is_ok_and(Quantity::is_negative) {
-        errors.push(FieldError::invalid(path, amount, "must be greater than or equal to 0"));
-    }
-}
-
-impl Kind for LimitRange {
-    has_meta!();
-
-    fn fill(&mut self) {
-        let limits = self.spec.as_mut().map(|spec| spec.limits.as_mut_slice()).unwrap_or_default();
-        for limit in limits.iter_mut().filter(|limit| limit.type_ == "Container") {
-            // What is left out of the defaults follows from what bounds them.
-            for (name, most) in limit.max.clone().into_iter().flatten() {
-                limit.default.get_or_insert_default().entry(name).or_insert(most);
-            }
-            for (name, usual) in limit.default.clone().into_iter().flatten() {
-                limit.default_request.get_or_insert_default().entry(name).or_insert(usual);
-            }
-            for (name, least) in limit.min.clone().into_iter().flatten() {
-                limit.default_request.get_or_insert_default().entry(name).or_insert(least);
-            }
-        }
-    }
-
-    fn validate(&self, errors: &mut Errors) {
-        let path = FieldPath::new("spec").child("limits");
-        let mut seen = BTreeSet::new();
-        for (index, limit) in self.spec.iter().flat_map(|spec| &spec.limits).enumerate() {
-            let path = path.index(index);
-            if !seen.insert(&limit.type_) {
-                errors.push(FieldError::duplicate(&path.child("type"), limit.type_.as_str()));
-            }
-            validate_limit(limit, &path, errors);
-        }
-    }
-}
-
-fn validate_limit(limit: &LimitRangeItem, path: &FieldPath, errors: &mut Errors) {
-    if limit.type_ == "Pod" {
-        for (field, given) in [("default", &limit.default), ("defaultRequest", &limit.default_request)] {
-            if given.as_ref().is_some_and(|given| !given.is_empty()) {
-                let why = "may not be specified when `type` is 'Pod'";
-                errors.push(FieldError::forbidden(&path.child(field), why));
-            }
-        }
-    }
-    let get = |amounts: &Amounts, name: &str| amounts.as_ref()?.get(name)?.0.parse::<Quantity>().ok();
-    let all = [&limit.min, &limit.max, &limit.default, &limit.default_request, &limit.max_limit_request_ratio];
-    let names: BTreeSet<&String> = all.into_iter().flatten().flat_map(BTreeMap::keys).collect();
-    for name in names {
-        let [min, max, default, request, ratio] = all.map(|amounts| get(amounts, name));
-        let shown = |amounts: &Amounts| {
-            amounts.as_ref().and_then(|amounts| amounts.get(name)).map(|amount| amount.0.clone()).unwrap_or_default()
-        };
-        let mut order =
-            |field: &str, low: (Option<Quantity>, &str, &Amounts), high: (Option<Quantity>, &str, &Amounts)| {
-                if let (Some(least), Some(most)) = (low.0, high.0)
-                    && least > most
-                {
-                    let (value, bound) = (shown(low.2), shown(high.2));
-                    let why = format!("{} value {value} is greater than {} value {bound}", low.1, high.1);
-                    errors.push(FieldError::invalid(&path.child(field).key(name), value, &why));
-                }
-            };
-        order("min", (min, "min", &limit.min), (max, "max", &limit.max));
-        order("defaultRequest", (min, "min", &limit.min), (request, "default request", &limit.default_request));
-        order("defaultRequest", (request, "default request", &limit.default_request), (max, "max", &limit.max));
-        order(
-            "defaultRequest",
-            (request, "default request", &limit.default_request),
-            (default, "default", &limit.default),
-        );
-        order("default", (min, "min", &limit.min), (default, "default", &limit.default));
-        order("default", (default, "default", &limit.default), (max, "max", &limit.max));
-        if ratio.is_some_and(|ratio| ratio < Quantity::from_units(1)) {
-            let path = path.child("maxLimitRequestRatio").key(name);
-            let value = shown(&limit.max_limit_request_ratio);
-            let why = format!("ratio {value} is less than 1");
-            errors.push(FieldError::invalid(&path, value, &why));
         }
     }
 }

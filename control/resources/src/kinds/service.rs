@@ -1,7 +1,6 @@
 //! Services. Addresses and node ports are handed out by the registry, after this.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1::{LoadBalancerStatus, Service, ServicePort, ServiceSpec, ServiceStatus};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -11,7 +10,7 @@ use super::Env;
 use super::kind::{Errors, Kind, has_meta};
 use super::optional::{faults, fill, items, items_mut, one_of, plain, text};
 use super::pod::validate_port;
-use super::{meta, names};
+use super::{meta, names, service_rules};
 use crate::{FieldError, FieldPath};
 
 const TYPES: &[&str] = &["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];
@@ -58,6 +57,7 @@ impl Kind for Service {
             let shown = json!(items(&new.cluster_ips));
             errors.push(FieldError::invalid(&path, shown, "may not change once set"));
         }
+        service_rules::validate_update(new, old, errors);
     }
 }
 
@@ -186,8 +186,9 @@ fn validate(spec: &ServiceSpec, path: &FieldPath, errors: &mut Errors) {
     validate_affinity(spec, path, errors);
     validate_address(spec, headless, path, errors);
     for (index, address) in items(&spec.external_ips).iter().enumerate() {
-        validate_ip(address, || path.child("externalIPs").index(index), errors);
+        faults(names::common_ip(address), address, || path.child("externalIPs").index(index), errors);
     }
+    service_rules::validate(spec, path, errors);
     one_of(plain(&spec.type_), TYPES, || path.child("type"), errors);
     validate_uniqueness(spec, &path.child("ports"), errors);
     let external = path.child("externalTrafficPolicy");
@@ -257,15 +258,12 @@ fn validate_address(spec: &ServiceSpec, headless: bool, path: &FieldPath, errors
     for (index, family) in items(&spec.ip_families).iter().enumerate() {
         one_of(family, &["IPv4", "IPv6"], || path.child("ipFamilies").index(index), errors);
     }
-    let known = ["SingleStack", "PreferDualStack", "RequireDualStack"];
+    let known = ["PreferDualStack", "RequireDualStack", "SingleStack"];
     one_of(plain(&spec.ip_family_policy), &known, || path.child("ipFamilyPolicy"), errors);
 }
 
 fn validate_ip(address: &str, path: impl FnOnce() -> FieldPath, errors: &mut Errors) {
-    if address.parse::<IpAddr>().is_err() {
-        let why = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
-        errors.push(FieldError::invalid(&path(), address, why));
-    }
+    faults(names::ip_address(address), address, path, errors);
 }
 
 fn validate_ports(ports: &[ServicePort], list: &FieldPath, errors: &mut Errors) {

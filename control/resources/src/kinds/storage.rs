@@ -10,10 +10,12 @@ use super::Env;
 use super::kind::{Errors, Kind, has_meta, keeps_status};
 use super::names;
 use super::optional::{faults, fill, items, one_of, plain, text};
+use super::pod::{validate_no_backsteps, validate_node_selector};
+use super::workload::validate_selector_parts;
 use crate::quantity::Quantity;
 use crate::{FieldError, FieldPath};
 
-const ACCESS_MODES: &[&str] = &["ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany", "ReadWriteOncePod"];
+const ACCESS_MODES: &[&str] = &["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
 const VOLUME_MODES: &[&str] = &["Block", "Filesystem"];
 const RECLAIM: &[&str] = &["Delete", "Recycle", "Retain"];
 const IMMUTABLE: &str = "field is immutable";
@@ -30,12 +32,11 @@ pub(super) fn fill_claim(claim: &mut PersistentVolumeClaim) {
 pub(super) fn validate_claim_spec(spec: Option<&PersistentVolumeClaimSpec>, path: &FieldPath, errors: &mut Errors) {
     let empty = PersistentVolumeClaimSpec::default();
     let spec = spec.unwrap_or(&empty);
-    validate_modes(items(&spec.access_modes), &path.child("accessModes"), errors);
-    let path_of = |field: &str| path.child("resources").child("requests").key(field);
+    validate_modes(items(&spec.access_modes), "at least 1 access mode is required", &path.child("accessModes"), errors);
     let requests = spec.resources.as_ref().and_then(|resources| resources.requests.as_ref());
     match requests.and_then(|requests| requests.get("storage")) {
         None => errors.push(FieldError::required(&path.child("resources").key("storage"), "")),
-        Some(size) => validate_size(&size.0, &path_of("storage"), errors),
+        Some(size) => validate_size(&size.0, &path.child("resources").key("storage"), errors),
     }
     if let Some(mode) = text(&spec.volume_mode) {
         one_of(mode, VOLUME_MODES, || path.child("volumeMode"), errors);
@@ -43,11 +44,30 @@ pub(super) fn validate_claim_spec(spec: Option<&PersistentVolumeClaimSpec>, path
     if let Some(class) = text(&spec.storage_class_name) {
         faults(names::dns1123_subdomain(class), class, || path.child("storageClassName"), errors);
     }
+    if let Some(class) = text(&spec.volume_attributes_class_name) {
+        faults(names::dns1123_subdomain(class), class, || path.child("volumeAttributesClassName"), errors);
+    }
+    if let Some(selector) = &spec.selector {
+        validate_selector_parts(selector, &path.child("selector"), errors);
+    }
+    if let Some(source) = &spec.data_source {
+        let path = path.child("dataSource");
+        for (field, value) in [("name", &source.name), ("kind", &source.kind)] {
+            if value.is_empty() {
+                errors.push(FieldError::required(&path.child(field), ""));
+            }
+        }
+        if plain(&source.api_group).is_empty() && source.kind != "PersistentVolumeClaim" {
+            let why = "must be 'PersistentVolumeClaim' when referencing the default apiGroup";
+            errors.push(FieldError::invalid(&path, source.kind.as_str(), why));
+        }
+    }
 }
 
-fn validate_modes(modes: &[String], path: &FieldPath, errors: &mut Errors) {
+/// `none`: what is said where there is none.
+fn validate_modes(modes: &[String], none: &str, path: &FieldPath, errors: &mut Errors) {
     if modes.is_empty() {
-        errors.push(FieldError::required(path, "at least 1 access mode is required"));
+        errors.push(FieldError::required(path, none));
     }
     for mode in modes {
         one_of(mode, ACCESS_MODES, || path.clone(), errors);
@@ -150,7 +170,7 @@ impl Kind for PersistentVolume {
         let path = FieldPath::new("spec");
         let empty = PersistentVolumeSpec::default();
         let spec = self.spec.as_ref().unwrap_or(&empty);
-        validate_modes(items(&spec.access_modes), &path.child("accessModes"), errors);
+        validate_modes(items(&spec.access_modes), "", &path.child("accessModes"), errors);
         let capacity = path.child("capacity");
         match &spec.capacity {
             None => errors.push(FieldError::required(&capacity, "")),
@@ -176,6 +196,18 @@ impl Kind for PersistentVolume {
             0 => errors.push(FieldError::required(&path, "must specify a volume type")),
             1 => {}
             _ => errors.push(FieldError::forbidden(&path, "may not specify more than 1 volume type")),
+        }
+        validate_volume_source(spec, &path, errors);
+        let path = path.child("nodeAffinity");
+        match spec.node_affinity.as_ref().map(|affinity| &affinity.required) {
+            Some(Some(nodes)) => validate_node_selector(nodes, &path.child("required"), errors),
+            Some(None) => {
+                errors.push(FieldError::required(&path.child("required"), "must specify required node constraints"));
+            }
+            None if spec.local.is_some() => {
+                errors.push(FieldError::required(&path, "Local volume requires node affinity"));
+            }
+            None => {}
         }
     }
 
@@ -244,6 +276,46 @@ impl Kind for StorageClass {
         frozen("reclaimPolicy", self.reclaim_policy == old.reclaim_policy);
         frozen("volumeBindingMode", self.volume_binding_mode == old.volume_binding_mode);
     }
+}
+
+/// The sources that volumes of the cluster have most.
+fn validate_volume_source(spec: &PersistentVolumeSpec, path: &FieldPath, errors: &mut Errors) {
+    if let Some(host) = &spec.host_path {
+        let at = path.child("hostPath").child("path");
+        if host.path.is_empty() {
+            errors.push(FieldError::required(&at, ""));
+        }
+        validate_no_backsteps(&host.path, || at.clone(), errors);
+        if host.path == "/" && plain(&spec.persistent_volume_reclaim_policy) == "Recycle" {
+            let why = "may not be 'recycle' for a hostPath mount of '/'";
+            errors.push(FieldError::forbidden(&path.child("persistentVolumeReclaimPolicy"), why));
+        }
+    }
+    if let Some(local) = &spec.local {
+        let at = path.child("local").child("path");
+        if local.path.is_empty() {
+            errors.push(FieldError::required(&at, ""));
+        }
+        validate_no_backsteps(&local.path, || at.clone(), errors);
+    }
+    if let Some(csi) = &spec.csi {
+        let path = path.child("csi");
+        validate_csi_name(&csi.driver, &path.child("driver"), errors);
+        if csi.volume_handle.is_empty() {
+            errors.push(FieldError::required(&path.child("volumeHandle"), ""));
+        }
+    }
+}
+
+/// The name of a CSI driver.
+pub(super) fn validate_csi_name(name: &str, path: &FieldPath, errors: &mut Errors) {
+    if name.is_empty() {
+        errors.push(FieldError::required(path, ""));
+    }
+    if name.len() > 63 {
+        errors.push(FieldError::too_long(path, 63));
+    }
+    faults(names::dns1123_subdomain(&name.to_lowercase()), name, || path.clone(), errors);
 }
 
 fn validate_driver(name: &str, path: &FieldPath, errors: &mut Errors) {

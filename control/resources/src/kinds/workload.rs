@@ -198,10 +198,15 @@ pub(super) fn validate_selector(selector: &SelectorObject, path: &FieldPath, of:
         let why = format!("empty selector is invalid for {of}");
         errors.push(FieldError::invalid(path, shown, &why));
     }
-    if let Some(labels) = labels {
+    validate_selector_parts(selector, path, errors);
+}
+
+/// What is wrong with the labels and expressions of a selector, which may be empty.
+pub(super) fn validate_selector_parts(selector: &SelectorObject, path: &FieldPath, errors: &mut Errors) {
+    if let Some(labels) = &selector.match_labels {
         meta::validate_labels(labels, &path.child("matchLabels"), errors);
     }
-    for (index, expression) in items(expressions).iter().enumerate() {
+    for (index, expression) in items(&selector.match_expressions).iter().enumerate() {
         let path = path.child("matchExpressions").index(index);
         let given = !items(&expression.values).is_empty();
         match expression.operator.as_str() {

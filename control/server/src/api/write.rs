@@ -1,7 +1,7 @@
 //! Creating, replacing and patching.
 
 use http::{Response, StatusCode};
-use pal_registry::{Admission, Patch, PatchKind, Warnings, WriteOptions, custom};
+use pal_registry::{Admission, Patch, PatchKind, Warnings, WriteOptions, creates_by_update, custom};
 use pal_resources::Status;
 use pal_resources::codec::{self, Decoded, FieldValidation, Media};
 
@@ -30,9 +30,31 @@ pub(super) async fn update(call: &Call<'_>, at: &At, body: &mut Unread) -> Resul
     let Decoded { value, mut warnings } = decode(at, media, &body, query.validation)?;
     let options = call.write_options(at, &query);
     let (namespace, name) = (at.namespace(), at.name()?);
-    let object = call.registry().update(&at.resource, at.subresource(), namespace, name, value, &options).await?;
+    let made = (at.subresource().is_none() && creates_by_update(&at.resource)).then(|| value.clone());
+    let updated = call.registry().update(&at.resource, at.subresource(), namespace, name, value, &options).await;
+    let (code, object) = match (updated, made) {
+        (Err(status), Some(value)) if status.code == 404 => {
+            (StatusCode::CREATED, make(call, at, value, &options).await?)
+        }
+        (updated, _) => (StatusCode::OK, updated?),
+    };
     warnings.extend(left(&options));
-    Ok(reply::warn(read::one(call, at, StatusCode::OK, &object)?, &warnings))
+    Ok(reply::warn(read::one(call, at, code, &object)?, &warnings))
+}
+
+/// What an update makes of an object that is not there.
+async fn make(
+    call: &Call<'_>,
+    at: &At,
+    mut value: serde_json::Value,
+    options: &WriteOptions,
+) -> Result<pal_registry::Object, Status> {
+    allow::create(call, at).await?;
+    if let Some(metadata) = value.get_mut("metadata").and_then(serde_json::Value::as_object_mut) {
+        metadata.shift_remove("resourceVersion");
+    }
+    admit::create(call, at, &value)?;
+    call.registry().create(&at.resource, at.namespace(), value, options).await
 }
 
 /// What admission left to warn of.
@@ -62,15 +84,31 @@ pub(super) async fn patch(call: &Call<'_>, at: &At, body: &mut Unread) -> Result
     if let PatchKind::Apply { .. } = kind {
         return apply(call, at, kind, &query, &body).await;
     }
-    let Decoded { value, mut warnings } = codec::decode_raw(codec::Media::Json, &body, query.validation)
-        .map_err(|status| Status::bad_request(format!("error decoding patch: {}", status.message)))?;
-    let patch = Patch { kind, body: value, validation: query.validation };
+    let (value, found) = decode_patch(kind, &body, query.validation)?;
+    let patch = Patch { kind, body: value, validation: query.validation, found };
     let options = call.write_options(at, &query);
     let (namespace, name) = (at.namespace(), at.name()?);
     let patched = call.registry().patch(&at.resource, at.subresource(), namespace, name, &patch, &options).await?;
-    warnings.extend(patched.warnings);
+    let mut warnings = patched.warnings;
     warnings.extend(left(&options));
     Ok(reply::warn(read::one(call, at, StatusCode::OK, &patched.object)?, &warnings))
+}
+
+/// A patch, and what a strict reader refuses of it.
+fn decode_patch(
+    kind: PatchKind,
+    body: &[u8],
+    mode: FieldValidation,
+) -> Result<(serde_json::Value, Vec<String>), Status> {
+    let read = match kind {
+        PatchKind::Json => codec::decode_json_patch(body, mode),
+        _ => codec::decode_raw(Media::Json, body, mode),
+    };
+    read.map_err(|words| match (kind, mode) {
+        (PatchKind::Merge, FieldValidation::Ignore) => Status::bad_request("Invalid JSON Patch"),
+        (PatchKind::Strategic, _) | (_, FieldValidation::Ignore) => Status::bad_request(words),
+        _ => Status::bad_request(format!("error decoding patch: {words}")),
+    })
 }
 
 /// `PATCH` with a configuration, which may create the object.
@@ -81,19 +119,20 @@ async fn apply(
     query: &WriteQuery,
     body: &[u8],
 ) -> Result<Response<Body>, Status> {
-    let warned = match query.validation {
-        FieldValidation::Ignore => FieldValidation::Ignore,
-        FieldValidation::Warn | FieldValidation::Strict => FieldValidation::Warn,
-    };
-    // JSON is YAML, and read faster as what it is; what begins like it may be YAML all the same.
-    let json = body.trim_ascii_start().starts_with(b"{").then(|| codec::decode_raw(Media::Json, body, warned));
-    let Decoded { value, mut warnings } = json
+    let mode = query.validation;
+    // JSON is YAML, and read faster as what it is; what begins like it may be YAML all the same, and what is wrong with it is
+    // told as of YAML.
+    let json = body.trim_ascii_start().starts_with(b"{").then(|| codec::decode_raw(Media::Json, body, mode));
+    let (value, found) = json
         .and_then(Result::ok)
-        .map_or_else(|| codec::decode_raw(Media::Yaml, body, warned), Ok)
-        .map_err(|status| Status::bad_request(format!("error decoding YAML: {}", status.message)))?;
-    if query.validation == FieldValidation::Strict && !warnings.is_empty() {
-        return Err(Status::bad_request(format!("error strict decoding YAML: {}", warnings.join(", "))));
+        .filter(|(_, found)| found.is_empty())
+        .map_or_else(|| codec::decode_raw(Media::Yaml, body, mode), Ok)
+        .map_err(|words| Status::bad_request(format!("error decoding YAML: {words}")))?;
+    if mode == FieldValidation::Strict && !found.is_empty() {
+        let words = format!("error strict decoding YAML: error converting YAML to JSON: {}", found.join(", "));
+        return Err(Status::bad_request(words));
     }
+    let mut warnings = codec::settled(found, mode).map_err(Status::bad_request)?;
     if !value.is_object() && !value.is_null() {
         let words = "error decoding YAML: error unmarshaling JSON: while decoding JSON: json: cannot unmarshal into Go value \
                      of type map[string]interface {}";
@@ -105,7 +144,7 @@ async fn apply(
         refused => refused,
     };
     options.admission = Some(Admission::creating(may_create, options.admission.take()));
-    let patch = Patch { kind, body: value, validation: query.validation };
+    let patch = Patch { kind, body: value, validation: query.validation, found: Vec::new() };
     let (namespace, name) = (at.namespace(), at.name()?);
     let patched = call.registry().patch(&at.resource, at.subresource(), namespace, name, &patch, &options).await?;
     warnings.extend(patched.warnings);

@@ -134,7 +134,7 @@ pub(super) fn body(content_type: &str, bytes: &[u8], resource: Option<&Resource>
         return None;
     }
     let essence = content_type.split(';').next().unwrap_or_default().trim();
-    let raw = |media| codec::decode_raw(media, bytes, FieldValidation::Ignore).ok().map(|decoded| decoded.value);
+    let raw = |media| codec::decode_raw(media, bytes, FieldValidation::Ignore).ok().map(|(value, _)| value);
     match essence {
         "application/vnd.kubernetes.protobuf" => {
             let read = |expect| codec::decode(Media::Protobuf, bytes, expect, FieldValidation::Ignore).ok();

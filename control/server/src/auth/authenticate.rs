@@ -164,7 +164,7 @@ impl Authenticator {
             return;
         }
         let body = json!({"metadata": {"uid": secret.index().uid.0, "labels": {LAST_USED: today}}});
-        let patch = Patch { kind: PatchKind::Merge, body, validation: FieldValidation::Ignore };
+        let patch = Patch { kind: PatchKind::Merge, body, validation: FieldValidation::Ignore, found: Vec::new() };
         let options = WriteOptions::system("apiserver");
         let patched = self.registry.patch(resource, None, Some(namespace), secret.name(), &patch, &options).await;
         if let Err(status) = patched {

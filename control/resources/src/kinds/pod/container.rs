@@ -1,23 +1,20 @@
 //! What is wrong with a pod's containers.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use k8s_openapi::api::core::v1::{Container, ContainerPort, PodSpec, ResourceRequirements, VolumeMount};
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Text;
+use k8s_openapi::api::core::v1::{Container, ContainerPort, PodSpec};
 
 use super::volume::Volumes;
-use super::{env, probe};
+use super::{env, mount, probe, resources, security};
 use crate::kinds::kind::Errors;
 use crate::kinds::names;
 use crate::kinds::optional::{faults, items, one_of, plain, text};
-use crate::quantity::Quantity;
 use crate::{FieldError, FieldPath};
-
-const STANDARD_RESOURCES: &[&str] = &["cpu", "memory", "ephemeral-storage"];
 
 /// All containers of a pod, with the names that they may not share.
 pub(super) fn validate_all(spec: &PodSpec, volumes: &Volumes<'_>, path: &FieldPath, errors: &mut Errors) {
     let mut taken = BTreeSet::new();
+    let grace = spec.termination_grace_period_seconds;
     let list = path.child("containers");
     if spec.containers.is_empty() {
         errors.push(FieldError::required(&list, ""));
@@ -25,23 +22,26 @@ pub(super) fn validate_all(spec: &PodSpec, volumes: &Volumes<'_>, path: &FieldPa
     for (index, container) in spec.containers.iter().enumerate() {
         let path = list.index(index);
         validate_name(container, &path, &mut taken, errors);
-        validate(container, volumes, &path, errors);
-        validate_probes(container, true, &path, errors);
+        validate(container, volumes, spec, &path, errors);
+        validate_probes(container, true, grace, &path, errors);
         if text(&container.restart_policy).is_some() {
             let why = "may not be set for non-init containers";
             errors.push(FieldError::forbidden(&path.child("restartPolicy"), why));
         }
     }
+    validate_host_ports(&spec.containers, &list, errors);
     let list = path.child("initContainers");
     for (index, container) in items(&spec.init_containers).iter().enumerate() {
         let path = list.index(index);
         validate_name(container, &path, &mut taken, errors);
-        validate(container, volumes, &path, errors);
+        validate(container, volumes, spec, &path, errors);
+        // They run one after the other, so each by itself; kube-apiserver always calls it the first.
+        validate_host_ports(std::slice::from_ref(container), &list, errors);
         let sidecar = text(&container.restart_policy) == Some("Always");
         if let Some(policy) = text(&container.restart_policy) {
             one_of(policy, &["Always"], || path.child("restartPolicy"), errors);
         }
-        validate_probes(container, sidecar, &path, errors);
+        validate_probes(container, sidecar, grace, &path, errors);
     }
 }
 
@@ -72,7 +72,24 @@ fn validate_name<'a>(container: &'a Container, path: &FieldPath, taken: &mut BTr
     }
 }
 
-fn validate(container: &Container, volumes: &Volumes<'_>, path: &FieldPath, errors: &mut Errors) {
+/// No two ports of these containers are the same one of the node.
+fn validate_host_ports(containers: &[Container], list: &FieldPath, errors: &mut Errors) {
+    let mut taken = BTreeSet::new();
+    for (index, container) in containers.iter().enumerate() {
+        for (at, port) in items(&container.ports).iter().enumerate() {
+            let Some(number) = port.host_port.filter(|number| *number != 0) else { continue };
+            let shown = format!("{}/{}/{number}", plain(&port.protocol), plain(&port.host_ip));
+            if taken.contains(&shown) {
+                let path = list.index(index).child("ports").index(at).child("hostPort");
+                errors.push(FieldError::duplicate(&path, shown));
+            } else {
+                taken.insert(shown);
+            }
+        }
+    }
+}
+
+fn validate(container: &Container, volumes: &Volumes<'_>, spec: &PodSpec, path: &FieldPath, errors: &mut Errors) {
     if plain(&container.image).is_empty() {
         errors.push(FieldError::required(&path.child("image"), ""));
     }
@@ -81,16 +98,44 @@ fn validate(container: &Container, volumes: &Volumes<'_>, path: &FieldPath, erro
     one_of(policy, &known, || path.child("terminationMessagePolicy"), errors);
     validate_ports(items(&container.ports), path, errors);
     env::validate(container, path, errors);
-    validate_mounts(items(&container.volume_mounts), volumes, path, errors);
+    mount::validate(container, volumes, path, errors);
     let known = ["Always", "IfNotPresent", "Never"];
     let policy = plain(&container.image_pull_policy);
     one_of(policy, &known, || path.child("imagePullPolicy"), errors);
     if let Some(resources) = &container.resources {
-        validate_resources(resources, &path.child("resources"), errors);
+        resources::validate(resources, items(&spec.resource_claims), &path.child("resources"), errors);
+    }
+    validate_resize(container, plain(&spec.restart_policy), path, errors);
+    security::validate_container(container, spec, path, errors);
+}
+
+/// What happens to a container when its resources change.
+fn validate_resize(container: &Container, restart: &str, path: &FieldPath, errors: &mut Errors) {
+    let mut taken = BTreeSet::new();
+    for (index, policy) in items(&container.resize_policy).iter().enumerate() {
+        let path = path.child("resizePolicy");
+        if !taken.insert(&policy.resource_name) {
+            errors.push(FieldError::duplicate(&path.index(index), policy.resource_name.as_str()));
+        }
+        let known: [(&str, &[&str]); 2] = [
+            (&policy.resource_name, &["cpu", "memory"]),
+            (&policy.restart_policy, &["NotRequired", "RestartContainer"]),
+        ];
+        for (value, known) in known {
+            if value.is_empty() {
+                errors.push(FieldError::required(&path, ""));
+            } else {
+                one_of(value, known, || path.clone(), errors);
+            }
+        }
+        if restart == "Never" && policy.restart_policy != "NotRequired" {
+            let why = "must be 'NotRequired' when `restartPolicy` is 'Never'";
+            errors.push(FieldError::invalid(&path, policy.restart_policy.as_str(), why));
+        }
     }
 }
 
-fn validate_probes(container: &Container, allowed: bool, path: &FieldPath, errors: &mut Errors) {
+fn validate_probes(container: &Container, allowed: bool, grace: Option<i64>, path: &FieldPath, errors: &mut Errors) {
     let probes = [
         ("livenessProbe", &container.liveness_probe, true),
         ("readinessProbe", &container.readiness_probe, false),
@@ -108,7 +153,7 @@ fn validate_probes(container: &Container, allowed: bool, path: &FieldPath, error
     }
     match &container.lifecycle {
         Some(lifecycle) if allowed => {
-            probe::validate_lifecycle(lifecycle, &path.child("lifecycle"), errors);
+            probe::validate_lifecycle(lifecycle, grace, &path.child("lifecycle"), errors);
         }
         Some(_) => {
             let why = "may not be set for init containers without restartPolicy=Always";
@@ -147,85 +192,17 @@ fn validate_ports(ports: &[ContainerPort], path: &FieldPath, errors: &mut Errors
     }
 }
 
-fn validate_mounts(mounts: &[VolumeMount], volumes: &Volumes<'_>, path: &FieldPath, errors: &mut Errors) {
-    let list = path.child("volumeMounts");
-    let mut taken = BTreeSet::new();
-    for (index, mount) in mounts.iter().enumerate() {
-        let path = || list.index(index);
-        if mount.name.is_empty() {
-            errors.push(FieldError::required(&path().child("name"), ""));
-        }
-        if !volumes.contains(mount.name.as_str()) {
-            errors.push(FieldError::not_found(&path().child("name"), mount.name.as_str()));
-        }
-        let at = mount.mount_path.as_str();
-        if at.is_empty() {
-            errors.push(FieldError::required(&path().child("mountPath"), ""));
-        }
-        if !taken.insert(at) {
-            errors.push(FieldError::invalid(&path().child("mountPath"), at, "must be unique"));
-        }
-        for (field, sub) in [("subPath", &mount.sub_path), ("subPathExpr", &mount.sub_path_expr)] {
-            if let Some(sub) = text(sub) {
-                // kube-apiserver leaves the index out here.
-                let path = || list.child(field);
-                validate_local_path(sub, path, errors);
-            }
-        }
-        if text(&mount.sub_path).is_some() && text(&mount.sub_path_expr).is_some() {
-            let why = "subPathExpr and subPath are mutually exclusive";
-            let shown = plain(&mount.sub_path_expr);
-            errors.push(FieldError::invalid(&path().child("subPathExpr"), shown, why));
-        }
-    }
-}
-
 /// A path that stays below where it is used.
 pub(super) fn validate_local_path(text: &str, path: impl Fn() -> FieldPath, errors: &mut Errors) {
     if text.starts_with('/') {
         errors.push(FieldError::invalid(&path(), text, "must be a relative path"));
     }
+    validate_no_backsteps(text, path, errors);
+}
+
+/// A path that does not lead out of where it begins.
+pub(in crate::kinds) fn validate_no_backsteps(text: &str, path: impl Fn() -> FieldPath, errors: &mut Errors) {
     if text.split('/').any(|part| part == "..") {
         errors.push(FieldError::invalid(&path(), text, "must not contain '..'"));
-    }
-}
-
-fn validate_resources(resources: &ResourceRequirements, path: &FieldPath, errors: &mut Errors) {
-    let empty = BTreeMap::new();
-    let limits = resources.limits.as_ref().unwrap_or(&empty);
-    let requests = resources.requests.as_ref().unwrap_or(&empty);
-    validate_amounts(limits, || path.child("limits"), errors);
-    validate_amounts(requests, || path.child("requests"), errors);
-    for (name, request) in requests {
-        let Some(limit) = limits.get(name) else { continue };
-        let (Ok(requested), Ok(limited)) = (Quantity::try_from(request), Quantity::try_from(limit)) else {
-            continue;
-        };
-        if requested > limited {
-            let why = format!("must be less than or equal to {name} limit of {}", limit.0);
-            let shown = request.0.as_str();
-            errors.push(FieldError::invalid(&path.child("requests"), shown, &why));
-        }
-    }
-}
-
-fn validate_amounts(amounts: &BTreeMap<String, Text>, path: impl Fn() -> FieldPath, errors: &mut Errors) {
-    for (name, amount) in amounts {
-        if !STANDARD_RESOURCES.contains(&name.as_str()) && !name.starts_with("hugepages-") {
-            faults(names::qualified_name(name), name, || path().key(name), errors);
-            if !name.contains('/') {
-                let why = "must be a standard resource type or fully qualified";
-                errors.push(FieldError::invalid(&path().key(name), name.as_str(), why));
-                let why = "must be a standard resource for containers";
-                errors.push(FieldError::invalid(&path().key(name), name.as_str(), why));
-            }
-        }
-        let fault = match Quantity::try_from(amount) {
-            Ok(quantity) if quantity.is_negative() => "must be greater than or equal to 0".into(),
-            Ok(quantity) if name.contains('/') && !quantity.is_whole() => "must be an integer".to_owned(),
-            Ok(_) => continue,
-            Err(error) => error.to_string(),
-        };
-        errors.push(FieldError::invalid(&path().key(name), amount.0.as_str(), &fault));
     }
 }

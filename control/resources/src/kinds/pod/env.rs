@@ -1,6 +1,8 @@
 //! What is wrong with a container's environment.
 
-use k8s_openapi::api::core::v1::{Container, EnvFromSource, EnvVar, EnvVarSource};
+use k8s_openapi::api::core::v1::{
+    Container, EnvFromSource, EnvVar, EnvVarSource, ObjectFieldSelector, ResourceFieldSelector,
+};
 
 use crate::kinds::kind::Errors;
 use crate::kinds::names;
@@ -23,6 +25,9 @@ const POD_FIELDS: &[&str] = &[
 /// Fields that pods have besides, which some places show and others do not.
 const OTHER_FIELDS: &[&str] =
     &["metadata.annotations", "metadata.labels", "spec.restartPolicy", "spec.schedulerName", "status.phase"];
+
+/// In what sizes can be counted.
+const SIZES: &[&str] = &["1", "1k", "1M", "1G", "1T", "1P", "1E", "1Ki", "1Mi", "1Gi", "1Ti", "1Pi", "1Ei"];
 
 /// Variables, and the objects that they are taken from.
 pub(super) fn validate(container: &Container, path: &FieldPath, errors: &mut Errors) {
@@ -68,23 +73,10 @@ fn validate_count(source: &EnvVarSource, valued: bool, path: &FieldPath, errors:
 
 fn validate_source(source: &EnvVarSource, path: &FieldPath, errors: &mut Errors) {
     if let Some(field) = &source.field_ref {
-        validate_field(&field.field_path, POD_FIELDS, &path.child("fieldRef"), errors);
+        validate_field(field, POD_FIELDS, &path.child("fieldRef"), errors);
     }
     if let Some(resource) = &source.resource_field_ref {
-        let known = [
-            "limits.cpu",
-            "limits.ephemeral-storage",
-            "limits.memory",
-            "requests.cpu",
-            "requests.ephemeral-storage",
-            "requests.memory",
-        ];
-        let path = || path.child("resourceFieldRef").child("resource");
-        if resource.resource.is_empty() {
-            errors.push(FieldError::required(&path(), ""));
-        } else {
-            one_of(&resource.resource, &known, path, errors);
-        }
+        validate_resource(resource, &path.child("resourceFieldRef"), errors);
     }
     let keys = [
         ("configMapKeyRef", source.config_map_key_ref.as_ref().map(|r| (&r.name, &r.key))),
@@ -102,11 +94,55 @@ fn validate_source(source: &EnvVarSource, path: &FieldPath, errors: &mut Errors)
     }
 }
 
+/// A reference to what a container asks for or may use.
+pub(super) fn validate_resource(resource: &ResourceFieldSelector, path: &FieldPath, errors: &mut Errors) {
+    let known = [
+        "limits.cpu",
+        "limits.ephemeral-storage",
+        "limits.memory",
+        "requests.cpu",
+        "requests.ephemeral-storage",
+        "requests.memory",
+    ];
+    let name = resource.resource.as_str();
+    if name.is_empty() {
+        errors.push(FieldError::required(&path.child("resource"), ""));
+        return;
+    }
+    if !["limits.hugepages-", "requests.hugepages-"].iter().any(|start| name.starts_with(start)) {
+        one_of(name, &known, || path.child("resource"), errors);
+    }
+    let divisor = resource.divisor.as_ref().map_or("0", |divisor| divisor.0.as_str());
+    let why = match name.split('.').next_back() {
+        _ if divisor == "0" => return,
+        Some("cpu") if !["1", "1m"].contains(&divisor) => {
+            "only divisor's values 1m and 1 are supported with the cpu resource"
+        }
+        Some("memory") if !SIZES.contains(&divisor) => {
+            "only divisor's values 1, 1k, 1M, 1G, 1T, 1P, 1E, 1Ki, 1Mi, 1Gi, 1Ti, 1Pi, 1Ei are supported with the memory \
+             resource"
+        }
+        Some("ephemeral-storage") if !SIZES.contains(&divisor) => {
+            "only divisor's values 1, 1k, 1M, 1G, 1T, 1P, 1E, 1Ki, 1Mi, 1Gi, 1Ti, 1Pi, 1Ei are supported with the local \
+             ephemeral storage resource"
+        }
+        _ => return,
+    };
+    errors.push(FieldError::invalid(&path.child("divisor"), name, why));
+}
+
 /// A reference to a field of the pod itself.
-pub(super) fn validate_field(field: &str, known: &[&str], path: &FieldPath, errors: &mut Errors) {
+pub(super) fn validate_field(reference: &ObjectFieldSelector, known: &[&str], path: &FieldPath, errors: &mut Errors) {
+    let field = reference.field_path.as_str();
     let field_path = || path.child("fieldPath");
     if field.is_empty() {
         errors.push(FieldError::required(&field_path(), ""));
+        return;
+    }
+    let version = text(&reference.api_version).unwrap_or("v1");
+    if version != "v1" {
+        let why = format!("error converting fieldPath: unsupported pod version: {version}");
+        errors.push(FieldError::invalid(&field_path(), field, &why));
         return;
     }
     let subscript = |map: &str| field.strip_prefix(map)?.strip_prefix("['")?.strip_suffix("']");

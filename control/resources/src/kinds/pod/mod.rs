@@ -1,12 +1,17 @@
 //! Pods, and the pod templates of other kinds.
 
+mod affinity;
 mod container;
 mod defaults;
 mod env;
 mod ephemeral;
+mod mount;
 mod probe;
 mod qos;
 mod resize;
+mod resources;
+mod security;
+mod source;
 mod spec;
 mod template;
 mod update;
@@ -21,6 +26,8 @@ use super::kind::{Errors, Kind, has_meta};
 use super::optional::{fill, items, plain};
 use crate::{FieldError, FieldPath};
 
+pub(super) use affinity::validate_node_selector;
+pub(super) use container::validate_no_backsteps;
 pub(super) use defaults::{canonical, fill_template};
 pub(super) use probe::validate_port;
 use qos::qos_class;

@@ -39,14 +39,25 @@ pub(super) fn validate(probe: &Probe, once: bool, path: &FieldPath, errors: &mut
 }
 
 /// What runs after the start and before the end of a container.
-pub(super) fn validate_lifecycle(lifecycle: &Lifecycle, path: &FieldPath, errors: &mut Errors) {
+pub(super) fn validate_lifecycle(lifecycle: &Lifecycle, grace: Option<i64>, path: &FieldPath, errors: &mut Errors) {
     let handlers = [("postStart", &lifecycle.post_start), ("preStop", &lifecycle.pre_stop)];
     for (field, handler) in handlers {
         let Some(handler) = handler else { continue };
         let LifecycleHandler { exec, http_get, tcp_socket, sleep } = handler;
         let (http, tcp) = (http_get.as_ref(), tcp_socket.as_ref());
-        if sleep.is_some() && exec.is_none() && http.is_none() && tcp.is_none() {
-            continue;
+        if let Some(sleep) = sleep {
+            let others = exec.is_some() || http.is_some() || tcp.is_some();
+            let path = path.child(field).child("sleep");
+            let longest = grace.unwrap_or(i64::MAX);
+            if others {
+                errors.push(FieldError::forbidden(&path, "may not specify more than 1 handler type"));
+            } else if !(0..=longest).contains(&sleep.seconds) {
+                let why = format!("must be non-negative and less than terminationGracePeriodSeconds ({longest})");
+                errors.push(FieldError::invalid(&path, sleep.seconds, &why));
+                continue;
+            } else {
+                continue;
+            }
         }
         let handlers = Handlers { exec: exec.as_ref(), http, tcp, grpc: None };
         handlers.validate(&path.child(field), errors);

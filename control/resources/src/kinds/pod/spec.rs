@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use k8s_openapi::api::core::v1::{PodSpec, Toleration, TopologySpreadConstraint};
+use k8s_openapi::api::core::v1::{PodSpec, Toleration};
 
-use super::{container, volume};
+use super::{affinity, container, security, volume};
 use crate::kinds::kind::Errors;
 use crate::kinds::optional::{faults, items, one_of, plain, text};
 use crate::kinds::{meta, names};
@@ -13,6 +13,7 @@ use crate::{FieldError, FieldPath};
 /// The rules that pods and templates share.
 pub(super) fn validate(spec: &PodSpec, path: &FieldPath, errors: &mut Errors) {
     let volumes = volume::validate(items(&spec.volumes), &path.child("volumes"), errors);
+    validate_claims(spec, path, errors);
     container::validate_all(spec, &volumes, path, errors);
     let restart = ["Always", "OnFailure", "Never"];
     one_of(plain(&spec.restart_policy), &restart, || path.child("restartPolicy"), errors);
@@ -21,12 +22,17 @@ pub(super) fn validate(spec: &PodSpec, path: &FieldPath, errors: &mut Errors) {
     if let Some(labels) = &spec.node_selector {
         meta::validate_labels(labels, &path.child("nodeSelector"), errors);
     }
-    validate_dns(spec, &path.child("dnsConfig"), errors);
-    validate_gates(spec, path, errors);
-    for (index, spread) in items(&spec.topology_spread_constraints).iter().enumerate() {
-        let path = path.child("topologySpreadConstraints").index(index);
-        validate_spread(spread, &path, errors);
+    security::validate_pod(spec, path, errors);
+    if let Some(affinity) = &spec.affinity {
+        affinity::validate(affinity, &path.child("affinity"), errors);
     }
+    validate_dns(spec, path, errors);
+    validate_gates(spec, path, errors);
+    let spreads = items(&spec.topology_spread_constraints);
+    if !spreads.is_empty() {
+        affinity::validate_spreads(spreads, &path.child("topologySpreadConstraints"), errors);
+    }
+    validate_host(spec, path, errors);
     validate_names(spec, path, errors);
     if let Some(deadline) = spec.active_deadline_seconds {
         for fault in names::in_range(deadline, 1, i64::from(i32::MAX)) {
@@ -41,6 +47,7 @@ pub(super) fn validate(spec: &PodSpec, path: &FieldPath, errors: &mut Errors) {
         let known = ["PreemptLowerPriority", "Never"];
         one_of(policy, &known, || path.child("preemptionPolicy"), errors);
     }
+    security::validate_os(spec, path, errors);
 }
 
 /// The rules that hold for pods alone.
@@ -52,20 +59,119 @@ pub(super) fn validate_pod(spec: &PodSpec, path: &FieldPath, errors: &mut Errors
     }
 }
 
+/// How many servers names are asked of at most, how many domains are searched, and how long these are together.
+const NAMESERVERS: usize = 3;
+const SEARCHES: usize = 32;
+const SEARCH_CHARS: usize = 2048;
+
 fn validate_dns(spec: &PodSpec, path: &FieldPath, errors: &mut Errors) {
-    if plain(&spec.dns_policy) != "None" {
+    let alone = plain(&spec.dns_policy) == "None";
+    let path = || path.child("dnsConfig");
+    let Some(config) = &spec.dns_config else {
+        if alone {
+            errors.push(FieldError::required(&path(), "must provide `dnsConfig` when `dnsPolicy` is None"));
+        }
+        return;
+    };
+    let servers = items(&config.nameservers);
+    let at = path().child("nameservers");
+    if alone && servers.is_empty() {
+        let why = "must provide at least one DNS nameserver when `dnsPolicy` is None";
+        errors.push(FieldError::required(&at, why));
         return;
     }
-    match &spec.dns_config {
-        None => {
-            let why = "must provide `dnsConfig` when `dnsPolicy` is None";
-            errors.push(FieldError::required(path, why));
+    if servers.len() > NAMESERVERS {
+        let why = format!("must not have more than {NAMESERVERS} nameservers");
+        errors.push(FieldError::invalid(&at, servers.to_vec(), &why));
+    }
+    for (index, server) in servers.iter().enumerate() {
+        faults(names::ip_address(server), server, || at.index(index), errors);
+    }
+    let searches = items(&config.searches);
+    let at = path().child("searches");
+    if searches.len() > SEARCHES {
+        let why = format!("must not have more than {SEARCHES} search paths");
+        errors.push(FieldError::invalid(&at, searches.to_vec(), &why));
+    }
+    if searches.join(" ").len() > SEARCH_CHARS {
+        let why = format!("must not have more than {SEARCH_CHARS} characters (including spaces) in the search list");
+        errors.push(FieldError::invalid(&at, searches.to_vec(), &why));
+    }
+    for (index, search) in searches.iter().enumerate().filter(|(_, search)| *search != ".") {
+        let domain = search.strip_suffix('.').unwrap_or(search);
+        faults(names::dns1123_subdomain_with_underscore(domain), domain, || at.index(index), errors);
+    }
+    for (index, option) in items(&config.options).iter().enumerate() {
+        if plain(&option.name).is_empty() {
+            errors.push(FieldError::required(&path().child("options").index(index), "must not be empty"));
         }
-        Some(config) if items(&config.nameservers).is_empty() => {
-            let why = "must provide at least one DNS nameserver when `dnsPolicy` is None";
-            errors.push(FieldError::required(&path.child("nameservers"), why));
+    }
+}
+
+/// What a pod shares with its node, and the names that it gives to addresses.
+fn validate_host(spec: &PodSpec, path: &FieldPath, errors: &mut Errors) {
+    for (index, alias) in items(&spec.host_aliases).iter().enumerate() {
+        let path = path.child("hostAliases").index(index);
+        faults(names::ip_address(&alias.ip), &alias.ip, || path.child("ip"), errors);
+        for (index, name) in items(&alias.hostnames).iter().enumerate() {
+            faults(names::dns1123_subdomain(name), name, || path.child("hostnames").index(index), errors);
         }
-        Some(_) => {}
+    }
+    if spec.host_network == Some(true) {
+        validate_host_ports(spec, path, errors);
+    }
+    if spec.host_users == Some(false) {
+        let shared = [("hostNetwork", spec.host_network), ("HostPID", spec.host_pid), ("HostIPC", spec.host_ipc)];
+        for (field, _) in shared.into_iter().filter(|(_, shared)| *shared == Some(true)) {
+            errors.push(FieldError::forbidden(&path.child(field), "when `pod.Spec.HostUsers` is false"));
+        }
+    }
+}
+
+/// On the node's own network a port is the node's port. Templates may leave it out: it is filled in for the pod.
+fn validate_host_ports(spec: &PodSpec, path: &FieldPath, errors: &mut Errors) {
+    for (index, container) in spec.containers.iter().enumerate() {
+        let path = path.child("containers").index(index).child("ports");
+        for (index, port) in items(&container.ports).iter().enumerate() {
+            let host = port.host_port.unwrap_or(0);
+            if host != 0 && host != port.container_port {
+                let why = "must match `containerPort` when `hostNetwork` is true";
+                errors.push(FieldError::invalid(&path.index(index).child("hostPort"), host, why));
+            }
+        }
+    }
+}
+
+/// The claims to devices that containers can name.
+fn validate_claims(spec: &PodSpec, path: &FieldPath, errors: &mut Errors) {
+    let mut taken = BTreeSet::new();
+    for (index, claim) in items(&spec.resource_claims).iter().enumerate() {
+        let path = path.child("resourceClaims").index(index);
+        let name = claim.name.as_str();
+        if name.is_empty() {
+            errors.push(FieldError::required(&path.child("name"), ""));
+        } else if !taken.insert(name) {
+            errors.push(FieldError::duplicate(&path.child("name"), name));
+        } else {
+            faults(names::dns1123_label(name), name, || path.child("name"), errors);
+        }
+        let why = match (&claim.resource_claim_name, &claim.resource_claim_template_name) {
+            (Some(_), Some(_)) => "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified",
+            (None, None) => "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`",
+            _ => "",
+        };
+        if !why.is_empty() {
+            errors.push(FieldError::invalid(&path, serde_json::to_value(claim).unwrap_or_default(), why));
+        }
+        let named = [
+            ("resourceClaimName", &claim.resource_claim_name),
+            ("resourceClaimTemplateName", &claim.resource_claim_template_name),
+        ];
+        for (field, name) in named {
+            if let Some(name) = name {
+                faults(names::dns1123_subdomain(name), name, || path.child(field), errors);
+            }
+        }
     }
 }
 
@@ -87,12 +193,13 @@ fn validate_gates(spec: &PodSpec, path: &FieldPath, errors: &mut Errors) {
 
 fn validate_names(spec: &PodSpec, path: &FieldPath, errors: &mut Errors) {
     type Form = fn(&str) -> Vec<String>;
-    let named: [(&str, &Option<String>, Form); 6] = [
+    let named: [(&str, &Option<String>, Form); 7] = [
         ("serviceAccountName", &spec.service_account_name, names::dns1123_subdomain),
         ("nodeName", &spec.node_name, names::dns1123_subdomain),
         ("hostname", &spec.hostname, names::dns1123_label),
         ("subdomain", &spec.subdomain, names::dns1123_label),
         ("schedulerName", &spec.scheduler_name, names::qualified_name),
+        ("runtimeClassName", &spec.runtime_class_name, names::dns1123_subdomain),
         ("priorityClassName", &spec.priority_class_name, names::dns1123_subdomain),
     ];
     for (field, value, form) in named {
@@ -136,19 +243,4 @@ fn validate_toleration(toleration: &Toleration, path: impl Fn() -> FieldPath, er
         let known = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
         one_of(effect, &known, || path().child("effect"), errors);
     }
-}
-
-fn validate_spread(spread: &TopologySpreadConstraint, path: &FieldPath, errors: &mut Errors) {
-    if spread.max_skew <= 0 {
-        let why = "must be greater than zero";
-        errors.push(FieldError::invalid(&path.child("maxSkew"), spread.max_skew, why));
-    }
-    if spread.topology_key.is_empty() {
-        errors.push(FieldError::required(&path.child("topologyKey"), "can not be empty"));
-    } else {
-        let key = spread.topology_key.as_str();
-        faults(names::qualified_name(key), key, || path.child("topologyKey"), errors);
-    }
-    let known = ["DoNotSchedule", "ScheduleAnyway"];
-    one_of(&spread.when_unsatisfiable, &known, || path.child("whenUnsatisfiable"), errors);
 }

@@ -20,19 +20,21 @@ pub(in crate::kinds) fn validate_template(
     path: &FieldPath,
     errors: &mut Errors,
 ) {
-    validate_template_of(template, selector, path, &["Always"], errors);
+    validate_template_of(template, selector, path, errors);
+    if let Some(pod) = &template.spec {
+        one_of(plain(&pod.restart_policy), &["Always"], || path.child("spec").child("restartPolicy"), errors);
+    }
     if template.spec.as_ref().is_some_and(|pod| pod.active_deadline_seconds.is_some()) {
         let why = format!("activeDeadlineSeconds in {kind} is not Supported");
         errors.push(FieldError::forbidden(&path.child("spec").child("activeDeadlineSeconds"), &why));
     }
 }
 
-/// The template of pods with one of these restart policies.
+/// The template of pods with any restart policy.
 pub(in crate::kinds) fn validate_template_of(
     template: &PodTemplateSpec,
     selector: &SelectorObject,
     path: &FieldPath,
-    policies: &[&str],
     errors: &mut Errors,
 ) {
     let labels = template.metadata.as_ref().and_then(|metadata| metadata.labels.as_ref());
@@ -61,5 +63,4 @@ pub(in crate::kinds) fn validate_template_of(
         let why = "ephemeral containers not allowed in pod template";
         errors.push(FieldError::forbidden(&path.child("ephemeralContainers"), why));
     }
-    one_of(plain(&pod.restart_policy), policies, || path.child("restartPolicy"), errors);
 }

@@ -23,7 +23,7 @@ fn what_is_wrong_with_keys_and_types_is_told() {
     check_refused(
         "ConfigMap",
         json!({"data": {"a": "b".repeat(1_048_577)}}),
-        &["data: Too long: may not be more than 1048576 bytes"],
+        &["[]: Too long: may not be more than 1048576 bytes"],
     );
     check_refused(
         "Secret",

@@ -45,9 +45,7 @@ fn what_is_wrong_with_a_job_is_told_by_field() {
     let table: [(Value, &[&str]); 4] = [
         (
             json!({"spec": {"template": {"spec": {"restartPolicy": "Always"}}}}),
-            &[
-                "spec.template.spec.restartPolicy: Unsupported value: \"Always\": supported values: \"OnFailure\", \"Never\"",
-            ],
+            &["spec.template.spec.restartPolicy: Required value: valid values: \"OnFailure\", \"Never\""],
         ),
         (
             json!({"spec": {"parallelism": -1}}),

@@ -120,7 +120,7 @@ fn an_update_for_another_uid_is_a_conflict() {
     assert_eq!(status.code, 409);
     assert_eq!(
         status.message,
-        "Operation cannot be fulfilled on configmaps \"x\": Precondition failed: UID in precondition: u-2, UID in object meta: u-1"
+        "Operation cannot be fulfilled on configmaps \"x\": StorageError: invalid object, Code: 4, Key: /registry/configmaps/default/x, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: u-2, UID in object meta: u-1"
     );
 }
 

@@ -1,7 +1,10 @@
+mod bounds;
 mod config;
+mod job_policies;
 mod jobs;
 mod metadata;
 mod others;
+mod pod_rules;
 mod pods;
 mod properties;
 mod registration;

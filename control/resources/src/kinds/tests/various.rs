@@ -52,8 +52,8 @@ fn claims_and_volumes_are_pending_until_somebody_serves_them() {
         "PersistentVolumeClaim",
         json!({"spec": {"accessModes": ["Often"]}}),
         &[
-            "spec.accessModes: Unsupported value: \"Often\": supported values: \"ReadWriteOnce\", \"ReadOnlyMany\", \
-             \"ReadWriteMany\", \"ReadWriteOncePod\"",
+            "spec.accessModes: Unsupported value: \"Often\": supported values: \"ReadOnlyMany\", \"ReadWriteMany\", \
+             \"ReadWriteOnce\", \"ReadWriteOncePod\"",
             "spec.resources[storage]: Required value",
         ],
     );
