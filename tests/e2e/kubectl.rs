@@ -55,6 +55,16 @@ async fn reading_and_discovery() {
     has(&kubectl.ok("get nodes -o wide").await, &["INTERNAL-IP"]);
     has(&kubectl.ok("get ns").await, &["default", "kube-system", "kube-public", "kube-node-lease"]);
     has(&kubectl.ok("get svc kubernetes -o jsonpath={.spec.clusterIP}").await, &["10.96.0.1"]);
+    let shown = "get pods -n kube-system -l tier=control-plane --no-headers";
+    let both = until(&kubectl, shown, "metrics-server-").await;
+    let own = until(&kubectl, shown, "palinurus-").await;
+    has(&both, &["1/1", "Running"]);
+    let name = own.split_whitespace().find(|word| word.starts_with("palinurus-")).expect("a name").to_owned();
+    let uid = format!("get pod -n kube-system {name} -o jsonpath={{.metadata.uid}}");
+    let first = kubectl.ok(&uid).await;
+    kubectl.ok(&format!("delete pod -n kube-system {name}")).await;
+    until(&kubectl, shown, &format!("{name} ")).await;
+    assert_ne!(kubectl.ok(&uid).await, first, "the process runs, so it is shown again");
     for kind in "ns,no,po,svc,endpointslices,cm,secrets,sa,events,leases,deploy,rs,csr".split(',') {
         for format in ["", "-o wide", "-o yaml", "-o json", "-o name"] {
             kubectl.ok(&format!("get {kind} -A {format}")).await;

@@ -17,6 +17,7 @@ mod images;
 mod inspect;
 mod logs;
 mod manifest;
+mod mirror;
 mod node;
 mod out;
 mod paths;

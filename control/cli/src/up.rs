@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use pal_server::tokens::{self, Role};
 use serde_json::Value;
 
@@ -12,6 +13,7 @@ use crate::args::{JoinArgs, UpArgs};
 use crate::control_plane::ControlPlane;
 use crate::error::CliError;
 use crate::manifest;
+use crate::mirror::{self, Shown};
 use crate::node::{Node, NodeStart};
 use crate::progress::Progress;
 use crate::{out, paths, signals, wait};
@@ -21,6 +23,7 @@ const TOKEN_LIFE: Duration = Duration::from_secs(600);
 
 /// `pal up`
 pub async fn run(args: UpArgs) -> Result<(), CliError> {
+    let started = Timestamp::now();
     let stop = signals::stop_on_signal()?;
     // Read before anything starts: a mistake in a manifest is the commonest reason to begin again.
     let documents = if args.filename.is_empty() { Vec::new() } else { manifest::read(&args.filename, false)? };
@@ -29,8 +32,8 @@ pub async fn run(args: UpArgs) -> Result<(), CliError> {
 
     let step = progress.step("starting the control plane");
     let alone = JoinArgs::default();
-    let started = ControlPlane::start(&args.serve, &alone, &data_dir, &stop, |text| step.note(text)).await?;
-    let Some(plane) = started else { return Ok(()) };
+    let control_plane = ControlPlane::start(&args.serve, &alone, &data_dir, &stop, |text| step.note(text)).await?;
+    let Some(plane) = control_plane else { return Ok(()) };
     step.done(format!("control plane is ready at {}", plane.url));
 
     let result = async {
@@ -53,8 +56,10 @@ pub async fn run(args: UpArgs) -> Result<(), CliError> {
         }
         served
     };
+    let shown = Shown { node: node.name.clone(), address: args.node_ip, started };
     let result = tokio::select! {
         result = work => result,
+        never = mirror::keep(&plane.registry, &shown) => match never {},
         () = stop.cancelled() => Ok(()),
         failure = plane.failed() => Err(failure),
     };

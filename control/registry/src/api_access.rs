@@ -2,6 +2,7 @@
 //! its namespace, where client libraries look for these. The part of the ServiceAccount admission plugin that mounts it. It is
 //! added when everything else about a new pod is settled, because none of it is its creator's.
 
+use pal_resources::admission::pod::is_mirror;
 use pal_resources::{Resource, Status, resource};
 use pal_store::Snapshot;
 use serde_json::{Map, Value};
@@ -15,8 +16,6 @@ const MOUNT_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 const VOLUME: &str = "kube-api-access-";
 /// What the volume shows, behind its name. The token lasts an hour, and what tells that it is this volume's.
 const PROJECTED: &str = r#""projected":{"defaultMode":420,"sources":[{"serviceAccountToken":{"expirationSeconds":3607,"path":"token"}},{"configMap":{"items":[{"key":"ca.crt","path":"ca.crt"}],"name":"kube-root-ca.crt"}},{"downwardAPI":{"items":[{"fieldRef":{"apiVersion":"v1","fieldPath":"metadata.namespace"},"path":"namespace"}]}}]}"#;
-/// What a node makes of its own configuration has no account.
-const MIRROR: &str = "kubernetes.io/config.mirror";
 const CONTAINERS: [&str; 2] = ["initContainers", "containers"];
 
 /// The volume of a new pod, and where it is missing. It is put into the pod's text when that is written: as values it would
@@ -31,7 +30,8 @@ impl Access {
     /// What a new pod gets, unless it or its service account says otherwise; `None` for anything else.
     pub(crate) fn of(snapshot: &Snapshot, resource: &Resource, namespace: Option<&str>, pod: &Value) -> Option<Self> {
         let is_pod = resource.plural == "pods" && resource.group.is_empty();
-        if !is_pod || pod["metadata"]["annotations"].get(MIRROR).is_some() {
+        // What a node runs without the API has no account.
+        if !is_pod || is_mirror(pod) {
             return None;
         }
         let spec = pod["spec"].as_object()?;

@@ -3,7 +3,7 @@
 
 use pal_resources::forms::{self, Form};
 use pal_resources::selector::FieldSelector;
-use pal_resources::{Resource, ResourceRef, Status};
+use pal_resources::{Resource, ResourceRef, Status, kinds};
 use serde_json::Value;
 
 use crate::meta;
@@ -54,8 +54,12 @@ impl Served {
     }
 
     /// A field selector by the stored names.
-    pub(crate) fn selector(&self, selector: Option<FieldSelector>) -> Option<FieldSelector> {
-        selector.map(|selector| selector.renamed(|field| self.form.field(field)))
+    pub(crate) fn selector(&self, selector: Option<FieldSelector>) -> Result<Option<FieldSelector>, Status> {
+        let asked = selector.iter().flat_map(FieldSelector::requirements);
+        if let Some(other) = asked.map(|one| &one.field).find(|field| !kinds::selectable(&self.served, field)) {
+            return Err(kinds::unselectable(&self.served, other));
+        }
+        Ok(selector.map(|selector| selector.renamed(|field| self.form.field(field))))
     }
 
     /// A stored object in the form that is served.

@@ -24,7 +24,7 @@ impl Registry {
         options: ListOptions,
     ) -> Result<List, Status> {
         if let Some(form) = Served::of(resource) {
-            let field = form.selector(options.field);
+            let field = form.selector(options.field)?;
             let list = Box::pin(self.list(&form.stored, namespace, ListOptions { field, ..options }));
             return form.list(list.await?);
         }

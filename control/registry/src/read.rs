@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use pal_resources::selector::{FieldSelector, LabelSelector};
 use pal_resources::status::{StatusCause, StatusDetails};
-use pal_resources::{Reason, Resource, ResourceVersion, Status};
+use pal_resources::{Reason, Resource, ResourceVersion, Status, kinds};
 use pal_store::{Entry, Snapshot};
 
 use crate::form::Served;
@@ -120,7 +120,7 @@ impl Selection {
         let field = field.filter(|field| !field.is_empty());
         for requirement in field.iter().flat_map(FieldSelector::requirements) {
             if !custom::selectable(resource, &requirement.field) {
-                return Err(FieldSelector::unsupported(&requirement.field));
+                return Err(kinds::unselectable(resource, &requirement.field));
             }
         }
         let custom = resource.custom.is_some().then(|| resource.clone());

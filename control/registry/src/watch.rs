@@ -78,7 +78,7 @@ impl Registry {
         options: WatchOptions,
     ) -> Result<Watch, Status> {
         if let Some(form) = Served::of(resource) {
-            let field = form.selector(options.field);
+            let field = form.selector(options.field)?;
             let watch = Box::pin(self.watch(&form.stored, namespace, WatchOptions { field, ..options })).await?;
             return Ok(Watch { form: Some(form), ..watch });
         }

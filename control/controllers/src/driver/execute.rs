@@ -236,8 +236,11 @@ impl Executor {
         match patched {
             Ok(patched) => {
                 self.tell_done(announce, &target.name);
-                let object = patched.object;
-                outcome.wrote.push(Wrote { resource: target.resource, object, gone: false });
+                // A scale is answered by itself, not by what it scales; the watch tells of that.
+                if subresource != Some("scale") {
+                    let object = patched.object;
+                    outcome.wrote.push(Wrote { resource: target.resource, object, gone: false });
+                }
                 Ok(())
             }
             // It went meanwhile, and with it the reason to change it.

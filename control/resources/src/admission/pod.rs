@@ -4,7 +4,8 @@ use serde_json::{Map, Value, json};
 
 use super::amounts;
 
-const MIRROR: &str = "kubernetes.io/config.mirror";
+/// The annotation of a pod that shows what a node runs without the API.
+pub const MIRROR: &str = "kubernetes.io/config.mirror";
 
 /// A field that holds an object.
 pub(super) fn object<'a>(of: &'a mut Value, field: &str) -> Option<&'a mut Map<String, Value>> {

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::Resource;
+use crate::{Resource, Status};
 
 /// A field's label, and where the object has it.
 type Label = (&'static str, &'static [&'static str]);
@@ -11,6 +11,7 @@ const EVERY: &[Label] = &[("metadata.name", &["metadata", "name"]), ("metadata.n
 
 const POD: &[Label] = &[
     ("spec.nodeName", &["spec", "nodeName"]),
+    ("spec.host", &["spec", "nodeName"]),
     ("spec.restartPolicy", &["spec", "restartPolicy"]),
     ("spec.schedulerName", &["spec", "schedulerName"]),
     ("spec.serviceAccountName", &["spec", "serviceAccountName"]),
@@ -59,7 +60,6 @@ fn labels_of(resource: &Resource) -> &'static [Label] {
         ("", "Node") => &[("spec.unschedulable", &["spec", "unschedulable"])],
         ("", "Secret") => &[("type", &["type"])],
         ("", "Service") => SERVICE,
-        ("apps", "ReplicaSet") => &[("status.replicas", &["status", "replicas"])],
         ("", "ReplicationController") => &[("status.replicas", &["status", "replicas"])],
         ("batch", "Job") => &[("status.successful", &["status", "succeeded"])],
         ("certificates.k8s.io", "CertificateSigningRequest") => &[("spec.signerName", &["spec", "signerName"])],
@@ -69,7 +69,7 @@ fn labels_of(resource: &Resource) -> &'static [Label] {
 
 /// The fields that field selectors can ask for, with this object's values.
 pub fn field_labels(resource: &Resource, object: &Value) -> Vec<(&'static str, String)> {
-    let every = EVERY.iter().filter(|(label, _)| selectable(resource, label));
+    let every = EVERY.iter().filter(|(label, _)| resource.namespaced || *label != "metadata.namespace");
     every
         .chain(labels_of(resource))
         .map(|(label, path)| {
@@ -94,7 +94,24 @@ fn text(label: &str, value: Option<&Value>) -> String {
 pub fn selectable(resource: &Resource, field: &str) -> bool {
     match field {
         "metadata.name" => true,
-        "metadata.namespace" => resource.namespaced,
+        "metadata.namespace" => resource.namespaced || is_plain(resource),
         _ => labels_of(resource).iter().any(|(label, _)| *label == field),
     }
+}
+
+/// Whether objects of that resource can be selected by their place alone.
+fn is_plain(resource: &Resource) -> bool {
+    resource.custom.is_none() && labels_of(resource).is_empty()
+}
+
+/// The refusal of a field selector that asks for `field` of that resource. kube-apiserver has one wording for kinds
+/// without fields of their own, one for Jobs and one for the others.
+pub fn unselectable(resource: &Resource, field: &str) -> Status {
+    Status::bad_request(match (&*resource.group, &*resource.kind) {
+        _ if is_plain(resource) => {
+            format!("{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")
+        }
+        ("batch", "Job") => format!("field label {field:?} not supported for Job"),
+        _ => format!("field label not supported: {field}"),
+    })
 }

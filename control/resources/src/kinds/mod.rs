@@ -62,7 +62,7 @@ use crate::{Resource, Status, Uid};
 
 use loose::Loose;
 
-pub use fields::{field_labels, selectable};
+pub use fields::{field_labels, selectable, unselectable};
 pub use kind::Created;
 pub use scale::{apply_scale, scale_of};
 

@@ -73,11 +73,6 @@ impl FieldSelector {
             .find(|r| r.field == field && r.operator == FieldOperator::Equals)
             .map(|r| r.value.as_str())
     }
-
-    /// The same refusal that kube-apiserver has for a field that it cannot select by.
-    pub fn unsupported(field: &str) -> Status {
-        Status::bad_request(format!("field label not supported: {field}"))
-    }
 }
 
 /// The parts between commas that no backslash stands before.

@@ -4,7 +4,7 @@
 use http::{Response, StatusCode};
 use pal_registry::{List, Object};
 use pal_resources::selector::FieldSelector;
-use pal_resources::{Resource, ResourceVersion, Status};
+use pal_resources::{Resource, ResourceVersion, Status, kinds};
 use serde_json::{Value, json};
 
 use super::{At, Call, health, read, reply};
@@ -31,7 +31,7 @@ pub(super) async fn answer(call: &Call<'_>, at: &At) -> Result<Response<Body>, S
         }
         None => {
             let options = call.query.list()?;
-            let items = select(&options)?.into_iter().map(|name| object(component(name, store), false));
+            let items = select(&at.resource, &options)?.into_iter().map(|name| object(component(name, store), false));
             let items = items.collect::<Result<_, _>>()?;
             let list = List { version: ResourceVersion(0), items, continue_token: None, remaining: None };
             call.shown(at)?.list(list, call.accepted)?
@@ -41,10 +41,10 @@ pub(super) async fn answer(call: &Call<'_>, at: &At) -> Result<Response<Body>, S
 }
 
 /// The components that a list shows. They have no labels.
-fn select(options: &pal_registry::ListOptions) -> Result<Vec<&'static str>, Status> {
+fn select(resource: &Resource, options: &pal_registry::ListOptions) -> Result<Vec<&'static str>, Status> {
     let requirements = options.field.iter().flat_map(FieldSelector::requirements);
     if let Some(other) = requirements.map(|requirement| &requirement.field).find(|field| *field != "metadata.name") {
-        return Err(FieldSelector::unsupported(other));
+        return Err(kinds::unselectable(resource, other));
     }
     let labelled = options.label.as_ref().is_none_or(|label| label.matches(&Default::default()));
     let named = |name: &str| {
@@ -80,14 +80,16 @@ fn object(component: Value, whole: bool) -> Result<Object, Status> {
 mod tests {
     use super::*;
     use pal_registry::ListOptions;
+    use pal_resources::resource;
     use pal_resources::selector::LabelSelector;
 
     #[test]
     fn components_are_selected_by_name() {
+        let resource = resource::find("", "v1", "componentstatuses").expect("a resource");
         let check = |field: Option<&str>, label: Option<&str>, expected: Result<&[&str], u16>| {
             let field = field.map(|text| FieldSelector::parse(text).expect("a selector"));
             let label = label.map(|text| LabelSelector::parse(text).expect("a selector"));
-            let found = select(&ListOptions { field, label, ..ListOptions::default() });
+            let found = select(&resource, &ListOptions { field, label, ..ListOptions::default() });
             assert_eq!(found.map_err(|status| status.code), expected.map(<[&str]>::to_vec));
         };
         check(None, None, Ok(NAMES));

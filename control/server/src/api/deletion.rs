@@ -125,9 +125,10 @@ fn combined(given: Option<Propagation>, orphans: Option<bool>) -> Result<Option<
         (given, None) => Ok(given),
         (None, Some(true)) => Ok(Some(Propagation::Orphan)),
         (None, Some(false)) => Ok(Some(Propagation::Background)),
-        (Some(_), Some(_)) => Err(Status::bad_request(
-            "propagationPolicy: Invalid value: orphanDependents and deletionPropagation cannot be both set",
-        )),
+        (Some(given), Some(_)) => {
+            let why = "orphanDependents and deletionPropagation cannot be both set";
+            Err(query::invalid(KIND, "propagationPolicy", &format!("{given:?}"), why))
+        }
     }
 }
 
@@ -149,7 +150,7 @@ mod tests {
         check(json!({"gracePeriodSeconds": -1}), Ok((Some(1), None, false)));
         check(json!({"orphanDependents": true}), Ok((None, Some(Propagation::Orphan), false)));
         check(json!({"propagationPolicy": "Sideways"}), Err(422));
-        check(json!({"propagationPolicy": "Orphan", "orphanDependents": true}), Err(400));
+        check(json!({"propagationPolicy": "Orphan", "orphanDependents": true}), Err(422));
         check(json!({"dryRun": ["Some"]}), Err(422));
         check(json!({"preconditions": {"resourceVersion": "x"}}), Err(400));
     }

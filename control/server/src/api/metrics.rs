@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use pal_registry::{List, ListOptions, Object};
 use pal_resources::quantity::Quantity;
 use pal_resources::selector::FieldSelector;
-use pal_resources::{Resource, ResourceVersion, Status, resource};
+use pal_resources::{Resource, ResourceVersion, Status, kinds, resource};
 use serde_json::{Value, json};
 
 use super::{Api, At, Call, nodes, read};
@@ -106,7 +106,7 @@ pub(super) async fn answer(call: &Call<'_>, at: &At) -> Result<Response<Body>, S
     let plural = if of_pods { "pods" } else { "nodes" };
     let described = resource::find("", "v1", plural).ok_or_else(Status::unknown_path)?;
     let options = call.query.list()?;
-    let field = selectable(options.field.clone())?;
+    let field = selectable(&at.resource, options.field.clone())?;
     let of = ListOptions { label: options.label, ..ListOptions::default() };
     let mut found = call.registry().list(&described, at.namespace(), of).await?;
     let selected = |object: &Object| {
@@ -140,11 +140,11 @@ pub(super) async fn answer(call: &Call<'_>, at: &At) -> Result<Response<Body>, S
 }
 
 /// What is used can be selected by place and labels alone.
-fn selectable(field: Option<FieldSelector>) -> Result<Option<FieldSelector>, Status> {
+fn selectable(resource: &Resource, field: Option<FieldSelector>) -> Result<Option<FieldSelector>, Status> {
     let requirements = field.iter().flat_map(FieldSelector::requirements);
     let known = |field: &str| matches!(field, "metadata.name" | "metadata.namespace");
     match requirements.map(|requirement| &requirement.field).find(|field| !known(field)) {
-        Some(other) => Err(FieldSelector::unsupported(other)),
+        Some(other) => Err(kinds::unselectable(resource, other)),
         None => Ok(field),
     }
 }

@@ -279,6 +279,11 @@ pub(super) fn unsupported(kind: &'static str, field: &str, value: &str, supporte
     Status::invalid(&unserved("meta.k8s.io", kind), "", &[not_supported(field, value, supported)])
 }
 
+pub(super) fn invalid(kind: &'static str, field: &str, value: &str, why: &str) -> Status {
+    let error = FieldError::invalid(&FieldPath::new(field), value, why);
+    Status::invalid(&unserved("meta.k8s.io", kind), "", &[error])
+}
+
 fn not_supported(field: &str, value: &str, supported: &str) -> FieldError {
     FieldError {
         kind: FieldErrorKind::NotSupported,

@@ -113,7 +113,14 @@ async fn what_cannot_be_served_is_refused_in_kubernetes_words() {
     }
     admin.get(&format!("{CONFIGS}?limit=x")).await.refused(400, "strconv.ParseInt: parsing \"x\": invalid syntax");
     admin.get(&format!("{CONFIGS}?labelSelector=a%20in")).await.refused(400, "");
-    admin.get(&format!("{CONFIGS}?fieldSelector=data=x")).await.refused(400, "field label not supported");
+    let events = "/apis/events.k8s.io/v1/events?fieldSelector=";
+    admin.get(&format!("{events}regarding.name=a")).await.ok();
+    let words = "field label not supported: involvedObject.name";
+    admin.get(&format!("{events}involvedObject.name=a")).await.refused(400, words);
+    admin
+        .get(&format!("{CONFIGS}?fieldSelector=data=x"))
+        .await
+        .refused(400, r#""data" is not a known field selector: only "metadata.name", "metadata.namespace""#);
     cluster.stop().await;
 }
 

@@ -9,6 +9,7 @@ use futures::FutureExt as _;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::Api;
 use kube::runtime::watcher::{self, Event};
+use pal_resources::admission::pod::MIRROR;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -111,6 +112,10 @@ impl Manager {
 
     pub(super) fn apply(self: &Arc<Self>, mut pod: Pod) {
         let Some(uid) = pod.metadata.uid.clone() else { return };
+        // It shows what runs already.
+        if pod.metadata.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(MIRROR)) {
+            return;
+        }
         pod.metadata.managed_fields = None;
         let pod = Arc::new(pod);
         let mut pods = self.pods.lock().unwrap_or_else(PoisonError::into_inner);

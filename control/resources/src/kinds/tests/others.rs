@@ -2,7 +2,7 @@ use base64::Engine;
 use serde_json::{Value, json};
 
 use super::{check_change_refused, check_refused, created, of, updated};
-use crate::kinds::{field_labels, selectable};
+use crate::kinds::{field_labels, selectable, unselectable};
 
 #[test]
 fn a_namespace_is_held_until_it_is_finalized() {
@@ -188,6 +188,18 @@ fn field_selectors_know_the_fields_of_each_kind() {
     ];
     for (kind, field, expected) in table {
         assert_eq!(selectable(&of(kind), field), expected, "{kind} {field}");
+    }
+    let plain = r#""spec.x" is not a known field selector: only "metadata.name", "metadata.namespace""#;
+    let refusals = [
+        ("ConfigMap", plain),
+        ("PersistentVolume", plain),
+        ("ReplicaSet", plain),
+        ("Pod", "field label not supported: spec.x"),
+        ("Job", r#"field label "spec.x" not supported for Job"#),
+    ];
+    for (kind, expected) in refusals {
+        let status = unselectable(&of(kind), "spec.x");
+        assert_eq!((status.code, &*status.message), (400, expected), "{kind}");
     }
     let node = json!({"metadata": {"name": "n"}});
     let expected = [("metadata.name", "n".to_owned()), ("spec.unschedulable", "false".to_owned())];

@@ -131,6 +131,14 @@ pub async fn run(call: &Call) -> Outcome {
         let found = std::fs::metadata(call.path(name)).map_err(|e| super::Failure::Told(1, super::about(name, &e)))?;
         seconds = super::list::seconds(&found);
     }
+    if let Some(time) = options.rest.iter().find(|arg| !arg.starts_with('+')) {
+        let known = Date::parse(time).is_some();
+        return failed(if known {
+            "cannot set date: Operation not permitted".into()
+        } else {
+            format!("invalid date '{time}'")
+        });
+    }
     let format = match (options.rest.first().and_then(|arg| arg.strip_prefix('+')), options.value('I')) {
         (Some(format), _) => format,
         (None, Some("seconds" | "s")) => "%Y-%m-%dT%H:%M:%S+00:00",
