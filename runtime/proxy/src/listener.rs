@@ -19,6 +19,10 @@ use tokio_util::task::TaskTracker;
 
 use crate::{BoxError, SharedBackend};
 
+/// Connections that wait to be accepted, where the kernel grants as many (`net.core.somaxconn`). The standard library asks for
+/// 128, and a client for which there was no room tries again only a second later.
+const WAITING: i32 = 4096;
+
 /// Whose request it is, among the request's extensions: the address that the connection came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Client(pub IpAddr);
@@ -49,6 +53,9 @@ impl Default for Limits {
 
 /// Serves requests from `listener` by `backend` until `stop` is cancelled; then lets what is under way end.
 pub async fn serve_http(listener: TcpListener, backend: SharedBackend, limits: Limits, stop: CancellationToken) {
+    if let Err(error) = rustix::net::listen(&listener, WAITING) {
+        tracing::debug!(%error, "the queue of connections stays short");
+    }
     let slots = Arc::new(Semaphore::new(limits.connections));
     let connections = TaskTracker::new();
     let authority = listener.local_addr().ok().and_then(|addr| HeaderValue::from_str(&addr.to_string()).ok());
@@ -137,5 +144,33 @@ pub async fn serve_connection<T>(
     };
     if let Err(error) = result {
         tracing::debug!(error, "a client's connection ended badly");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+
+    use super::*;
+    use crate::full;
+
+    #[tokio::test]
+    async fn many_connections_wait_until_they_are_accepted() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let backend: SharedBackend = Arc::new(|_: Request<crate::Body>| -> futures::future::BoxFuture<'static, _> {
+            Box::pin(async { http::Response::new(full("hello")) })
+        });
+        let stop = CancellationToken::new();
+        let serving = serve_http(listener, backend, Limits { connections: 0, ..Limits::default() }, stop.clone());
+        tokio::pin!(serving);
+        assert!(futures::poll!(&mut serving).is_pending());
+        let most = std::fs::read_to_string("/proc/sys/net/core/somaxconn").expect("Linux says how many may wait");
+        let many = most.trim().parse::<usize>().expect("a number").min(400);
+        let limit = Duration::from_secs(10);
+        let waiting: Vec<_> = (0..many).map(|_| TcpStream::connect_timeout(&address, limit)).collect();
+        assert!(waiting.iter().all(Result::is_ok), "{:?}", waiting.iter().find(|stream| stream.is_err()));
+        stop.cancel();
+        serving.await;
     }
 }

@@ -30,6 +30,9 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// How often the serving certificate's age is looked at.
 const RENEWAL_CHECK: Duration = Duration::from_secs(6 * 3600);
 const ADMIN: &str = "admin";
+/// Connections that wait to be accepted, where the kernel grants as many (`net.core.somaxconn`). The standard library asks for
+/// 128, and a client for which there was no room tries again only a second later.
+const WAITING: i32 = 4096;
 
 /// A running API server. Dropping it ends it at once; `shutdown` lets requests finish.
 pub struct Server {
@@ -61,6 +64,8 @@ impl Server {
     /// The same on a socket that listens already.
     pub fn start_on(listener: TcpListener, config: ServerConfig, registry: Registry) -> Result<Self, ServerError> {
         let address = config.listen;
+        let listening = rustix::net::listen(&listener, WAITING).map_err(std::io::Error::from);
+        listening.map_err(|source| ServerError::Listen { address, source })?;
         let ca = Arc::new(ClusterCa::open(&config.data_dir.join("pki"), SystemTime::now())?);
         let key = TokenKey::from_pkcs8(&ca.service_account_key()?).map_err(ServerError::TokenKey)?;
         let known = access::known(&config.access)?;

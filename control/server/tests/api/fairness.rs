@@ -13,6 +13,22 @@ use crate::cluster::{Client, Cluster, PATIENCE};
 
 const CONFIGS: &str = "/api/v1/namespaces/default/configmaps";
 
+/// Meanwhile the runtime of this thread cannot accept anything.
+fn connect_at_once(to: std::net::SocketAddr, count: usize) -> Vec<std::net::TcpStream> {
+    (0..count).map(|_| std::net::TcpStream::connect_timeout(&to, PATIENCE).expect("there is room")).collect()
+}
+
+#[tokio::test]
+async fn many_may_come_while_the_server_is_busy() {
+    let cluster = Cluster::start().await;
+    let most = std::fs::read_to_string("/proc/sys/net/core/somaxconn").expect("Linux says how many may wait");
+    let many = most.trim().parse::<usize>().expect("a number").min(400);
+    // Who finds no room is not answered until it gives up.
+    drop(connect_at_once(cluster.server.local_addr(), many));
+    assert_eq!(cluster.admin().get("/version").await.code, 200);
+    cluster.stop().await;
+}
+
 /// A request whose body never comes: it holds its place until it does.
 async fn stuck(client: &Client) -> TlsStream<TcpStream> {
     let mut stream = client.dial().await;
