@@ -14,6 +14,7 @@ mod pods;
 mod policies;
 mod servers;
 mod streams;
+mod volumes;
 
 use std::time::Duration;
 

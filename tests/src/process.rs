@@ -248,11 +248,17 @@ impl Cluster {
 
     /// Joins a node of that name at that address; it has its own data directory.
     pub async fn join(&self, name: &str, node_ip: &str) -> (Process, TempDir) {
+        self.join_with(name, node_ip, &[]).await
+    }
+
+    /// The same with further arguments.
+    pub async fn join_with(&self, name: &str, node_ip: &str, more: &[&str]) -> (Process, TempDir) {
         let line = self.pal("token create --role node").await.ok();
         let dir = tempfile::tempdir().expect("a temporary directory");
         let data = text(dir.path());
         let mut words: Vec<&str> = line.split_whitespace().skip(1).collect();
         words.extend(["--name", name, "--node-ip", node_ip, "--data-dir", &data]);
+        words.extend(more);
         let mut process = self.pal.start(&words);
         process.until("is running").await;
         (process, dir)

@@ -211,6 +211,10 @@ pub struct AgentArgs {
     /// A label for the node, as KEY=VALUE; may be given again
     #[arg(long, value_name = "KEY=VALUE", value_parser = parse_pair)]
     pub label: Vec<(String, String)>,
+    /// A directory below which PersistentVolumes of kind `local` may be, for pods to read and write; may be given again.
+    /// Those that are made for claims need none
+    #[arg(long, value_name = "DIR", value_parser = parse_absolute)]
+    pub local_volumes: Vec<PathBuf>,
 }
 
 #[derive(ClapArgs, Debug)]
@@ -296,6 +300,11 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
         rest = tail;
     }
     if text.is_empty() { Err(wrong()) } else { Ok(total) }
+}
+
+fn parse_absolute(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    if path.is_absolute() { Ok(path) } else { Err(format!("{text:?} is not an absolute path")) }
 }
 
 fn parse_pair(text: &str) -> Result<(String, String), String> {

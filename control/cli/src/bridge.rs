@@ -9,7 +9,9 @@ use http::{Request, Response};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use pal_controllers::autoscaler::{ContainerUsage, PodUsage};
-use pal_controllers::{AccountToken, CertificateSigner, CsrSubject, NodeLiveness, PodMetrics, TokenSigner};
+use pal_controllers::{
+    AccountToken, CertificateSigner, CsrSubject, NodeLiveness, PodMetrics, TokenSigner, VolumeDirectories,
+};
 use pal_image::{Origin, RegistryV2, Siblings};
 use pal_server::auth::{LegacyClaims, TokenKey};
 use pal_server::{Body, BoxError, ClusterCa, Mounted, Peers, PodUsed, Tunnels};
@@ -77,6 +79,21 @@ impl PodMetrics for Metrics {
             };
             usage.pods(&namespace, pods).await.into_iter().map(used).collect()
         })
+    }
+}
+
+/// Directories of nodes that are volumes, for the controllers.
+pub struct Directories(pub pal_server::Directories);
+
+impl VolumeDirectories for Directories {
+    fn make(&self, node: &str, volume: &str) -> BoxFuture<'static, Result<String, String>> {
+        let (nodes, node, volume) = (self.0.clone(), node.to_owned(), volume.to_owned());
+        Box::pin(async move { nodes.make(&node, &volume).await })
+    }
+
+    fn remove(&self, node: &str, volume: &str) -> BoxFuture<'static, Result<(), String>> {
+        let (nodes, node, volume) = (self.0.clone(), node.to_owned(), volume.to_owned());
+        Box::pin(async move { nodes.remove(&node, &volume).await })
     }
 }
 

@@ -25,7 +25,7 @@ use self::leadership::{Duties, Leadership};
 pub use self::record::Record;
 use self::record::{Begin, Member};
 use crate::args::{JoinArgs, ServeArgs, ServerArgs};
-use crate::bridge::{Counted, Images, Liveness, Metrics, OtherRegistries, Signer};
+use crate::bridge::{Counted, Directories, Images, Liveness, Metrics, OtherRegistries, Signer};
 use crate::error::CliError;
 use crate::progress::Progress;
 use crate::{out, paths, signals};
@@ -156,6 +156,7 @@ impl ControlPlane {
             signer: Arc::new(Signer(server.ca().clone())),
             tokens: Arc::new(Signer(server.ca().clone())),
             metrics: Arc::new(Metrics(server.usage())),
+            directories: Arc::new(Directories(server.directories())),
             timing: Timing {
                 node_grace: Duration::from_secs(args.node_grace_seconds),
                 certificate_validity: args.cluster_signing_duration,

@@ -28,6 +28,8 @@ pub struct NodeStart {
     pub name: Option<String>,
     pub node_ip: IpAddr,
     pub labels: Vec<(String, String)>,
+    /// Directories below which volumes of kind `local` may be.
+    pub local_volumes: Vec<PathBuf>,
 }
 
 /// A running node and its folder's lock.
@@ -66,6 +68,7 @@ pub async fn run(args: AgentArgs) -> Result<(), CliError> {
         name: args.name,
         node_ip,
         labels: args.label,
+        local_volumes: args.local_volumes,
     };
     let node = Node::start(start, |text| eprintln!("{text}"), stop.clone()).await?;
     paths::write_private(&data_dir.join(SERVER_FILE), &servers.join("\n"))?;
@@ -96,6 +99,7 @@ impl Node {
             NodeConfig::new(identity, start.node_ip, start.data_dir.clone(), start.servers.clone(), engine);
         config.version = pal_server::VERSION.to_owned();
         config.labels = start.labels;
+        config.local_volumes = start.local_volumes;
         let agent = NodeAgent::start(config, CancellationToken::new()).await.map_err(CliError::other)?;
         Ok(Self { agent, name, _lock: lock })
     }

@@ -87,6 +87,7 @@ async fn start_node(
         name: None,
         node_ip: args.node_ip,
         labels: Vec::new(),
+        local_volumes: Vec::new(),
     };
     let node = Node::start(start, progress, tokio_util::sync::CancellationToken::new()).await;
     // Used or not needed: nobody else ever sees it.

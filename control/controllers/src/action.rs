@@ -133,6 +133,10 @@ pub enum Action {
     Sign { target: Target, request: Vec<u8>, signer: String, seconds: i64 },
     /// Put a token of an account into a Secret, with what the patch has beside it.
     IssueToken { target: Target, account: String, uid: String, patch: Value },
+    /// Make a directory on a node, and the volume that it is; what came of it is told of the claim.
+    Provision { node: String, volume: Value, claim: ObjectReference },
+    /// Remove the directory of a volume from a node; that it is not there is as good.
+    RemoveDirectory { node: String, volume: String, about: ObjectReference },
     /// Find out what an autoscaler's target has and uses, so that the next look knows.
     Measure { namespace: String, name: String, generation: i64, api_version: String, kind: String, target: String },
     /// Tell of something that is no write.

@@ -19,6 +19,7 @@
 //! | `definition` | the names of custom resources, and that they go with their definitions |
 //! | `cluster_role` | roles that are put together from others |
 //! | `disruption_budget` | how many pods may be evicted |
+//! | `volume` | that claims get volumes, and volumes go with their claims |
 //! | `storage_protection` | that claims and volumes in use stay |
 
 pub mod account_token;
@@ -48,6 +49,7 @@ pub mod revision;
 pub mod service_account;
 pub mod statefulset;
 pub mod storage_protection;
+pub mod volume;
 
 mod driver;
 
@@ -62,7 +64,9 @@ use tokio_util::task::TaskTracker;
 
 pub use driver::MissingResource;
 pub use figures::Figures;
-pub use ports::{AccountToken, CertificateSigner, CsrSubject, NodeLiveness, PodMetrics, Timing, TokenSigner};
+pub use ports::{
+    AccountToken, CertificateSigner, CsrSubject, NodeLiveness, PodMetrics, Timing, TokenSigner, VolumeDirectories,
+};
 
 /// What the controllers are given.
 #[derive(Clone)]
@@ -73,6 +77,7 @@ pub struct Options {
     pub signer: Arc<dyn CertificateSigner>,
     pub tokens: Arc<dyn TokenSigner>,
     pub metrics: Arc<dyn PodMetrics>,
+    pub directories: Arc<dyn VolumeDirectories>,
     pub timing: Timing,
     /// Names and addresses that are the API's: no node may be called so, or have a serving certificate for one.
     pub reserved_addresses: Vec<String>,

@@ -60,6 +60,15 @@ pub trait PodMetrics: Send + Sync {
     fn usage(&self, namespace: &str, pods: Vec<(String, String)>) -> BoxFuture<'static, BTreeMap<String, PodUsage>>;
 }
 
+/// Volumes that are directories of nodes, which make and remove them.
+pub trait VolumeDirectories: Send + Sync {
+    /// Makes the directory of a volume on a node, if it is not there: its path. An error says why there is none.
+    fn make(&self, node: &str, volume: &str) -> BoxFuture<'static, Result<String, String>>;
+
+    /// Removes it with all that is in it, if it is there.
+    fn remove(&self, node: &str, volume: &str) -> BoxFuture<'static, Result<(), String>>;
+}
+
 /// How the controllers behave. All durations have defaults that suit a cluster in one place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timing {

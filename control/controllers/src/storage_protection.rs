@@ -2,6 +2,7 @@
 
 use k8s_openapi::api::core::v1::Pod;
 use pal_resources::admission::storage::{CLAIM_PROTECTION, VOLUME_PROTECTION};
+use pal_resources::volumes::claims_of;
 
 use crate::action::Plan;
 use crate::garbage::{Item, with_finalizer, without_finalizer};
@@ -41,13 +42,7 @@ pub fn reconcile(view: &View<'_>) -> Plan {
 /// The claims that a pod uses while it is on a node and has not run to its end.
 pub fn claims(pod: &Pod) -> impl Iterator<Item = String> {
     let in_use = node(pod).is_some() && !is_finished(pod);
-    let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten()).filter(move |_| in_use);
-    let name = pod.metadata.name.clone().unwrap_or_default();
-    volumes.filter_map(move |volume| match (&volume.persistent_volume_claim, &volume.ephemeral) {
-        (Some(claim), _) => Some(claim.claim_name.clone()),
-        (None, Some(_)) => Some(format!("{name}-{}", volume.name)),
-        (None, None) => None,
-    })
+    claims_of(pod).filter(move |_| in_use)
 }
 
 #[cfg(test)]

@@ -8,7 +8,9 @@ use std::net::{IpAddr, SocketAddr};
 
 use k8s_openapi::api::core::v1::{Endpoints, Namespace, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use pal_resources::admission::storage::DEFAULT_CLASS;
 use pal_resources::selector::LabelSelector;
+use pal_resources::volumes::PROVISIONER;
 use pal_resources::{Resource, Status, resource};
 use serde_json::{Value, json};
 
@@ -29,10 +31,16 @@ pub struct Bootstrap {
 
 impl Registry {
     /// Makes what is missing of the objects that clients expect in every cluster: namespaces, the `kubernetes` Service,
-    /// its Endpoints and EndpointSlice, the default roles. What is there already stays as it is, but for the servers' addresses.
+    /// its Endpoints and EndpointSlice, the default roles. A cluster that is new gets a class of storage, too. What is there already stays as it is, but for the servers' addresses.
     pub async fn bootstrap(&self, bootstrap: &Bootstrap) -> Result<(), Status> {
         let namespaces: Typed<Namespace> = self.client();
         let resource = namespaces.resource()?;
+        // A cluster begins with it, and does with it afterwards what it likes. It comes first, so that a cluster that has its
+        // namespaces has had it.
+        if self.shared.store.applied().get(key::of(resource, None, NAMESPACES[0])).is_none() {
+            let classes = resource::find("storage.k8s.io", "v1", "storageclasses").ok_or_else(Status::unknown_path)?;
+            self.ensure(&classes, None, default_class()).await?;
+        }
         let made = NAMESPACES.iter().map(|&name| {
             let body = json!({
                 "apiVersion": "v1", "kind": "Namespace",
@@ -160,6 +168,18 @@ impl Registry {
         let options = WriteOptions::system("apiserver");
         self.modify(resource, None, Some("default"), &name, change, &options).await.map(|_| ())
     }
+}
+
+/// The class of claims that name none: directories of the node on which their pod is.
+fn default_class() -> Value {
+    json!({
+        "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass",
+        "metadata": {"name": "standard", "annotations": {DEFAULT_CLASS[0]: "true"}},
+        "provisioner": PROVISIONER,
+        "reclaimPolicy": "Delete",
+        "volumeBindingMode": "WaitForFirstConsumer",
+        "allowVolumeExpansion": true
+    })
 }
 
 /// Addresses of servers by their family (whether it is that of IPv6) and port. Addresses of a host's own are no endpoints;

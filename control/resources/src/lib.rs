@@ -22,6 +22,7 @@ pub mod schema;
 pub mod selector;
 pub mod status;
 pub mod table;
+pub mod volumes;
 
 pub use field::{FieldError, FieldPath};
 pub use meta::{NamespacedName, ResourceVersion, Uid};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{NodeSelectorRequirement, NodeSelectorTerm, PodSpec, Taint, Toleration};
+use k8s_openapi::api::core::v1::{NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, PodSpec, Taint, Toleration};
 
 /// What a selector looks at on a node.
 pub(crate) struct Labelled<'a> {
@@ -19,8 +19,12 @@ pub fn node_matches(spec: &PodSpec, name: &str, labels: &BTreeMap<String, String
         .as_ref()
         .and_then(|affinity| affinity.node_affinity.as_ref())
         .and_then(|affinity| affinity.required_during_scheduling_ignored_during_execution.as_ref());
-    selected
-        && required.is_none_or(|selector| selector.node_selector_terms.iter().any(|term| term_matches(term, &node)))
+    selected && required.is_none_or(|selector| selects(selector, &node))
+}
+
+/// Whether one of the selector's terms chooses the node.
+pub(crate) fn selects(selector: &NodeSelector, node: &Labelled<'_>) -> bool {
+    selector.node_selector_terms.iter().any(|term| term_matches(term, node))
 }
 
 /// The weights of the preferred terms that the node satisfies, added up.

@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::Pod;
 use crate::amount::Amounts;
 use crate::company::{Company, Face};
 use crate::preempt::Rank;
+use crate::volumes::Used;
 use pal_resources::host_port::HostPort;
 
 /// A pod to be placed.
@@ -16,6 +17,7 @@ pub struct Candidate {
     pub(crate) requested: Amounts,
     pub(crate) estimated: Amounts,
     pub(crate) host_ports: Vec<HostPort>,
+    pub(crate) claims: Vec<Used>,
     pub(crate) rank: Rank,
     /// No other pod has to go for this one.
     pub(crate) is_meek: bool,
@@ -33,6 +35,7 @@ impl Candidate {
             requested: Amounts::requested(&pod),
             estimated: Amounts::estimated(&pod),
             host_ports: HostPort::of_pod(&pod),
+            claims: Used::of(&pod),
             rank: Rank::of(&pod),
             is_meek: pod.spec.as_ref().and_then(|spec| spec.preemption_policy.as_deref()) == Some("Never"),
             group: group(&pod),
@@ -45,6 +48,11 @@ impl Candidate {
     /// Whether it matters to the pod where other pods are.
     pub fn minds_others(&self) -> bool {
         !self.company.is_empty()
+    }
+
+    /// Whether the pod uses claims.
+    pub fn has_claims(&self) -> bool {
+        !self.claims.is_empty()
     }
 
     /// Whether no other pod has to go for this one (`preemptionPolicy: Never`).

@@ -10,6 +10,7 @@ use crate::amount::Amounts;
 use crate::candidate::{Candidate, group};
 use crate::company::{Company, Face, Namespaces, Term};
 use crate::preempt::Rank;
+use crate::volumes::{Storage, Used};
 
 /// A node as the scheduler sees it.
 #[derive(Clone, Debug, Default)]
@@ -45,6 +46,7 @@ pub(crate) struct Placed {
     requested: Amounts,
     estimated: Amounts,
     host_ports: Vec<HostPort>,
+    claims: Vec<Used>,
     group: Option<String>,
     pub(crate) face: Face,
     shuns: Vec<Term>,
@@ -68,6 +70,8 @@ pub struct Cluster {
     /// Uids of the pods that do not bear some others near them.
     shunning: HashSet<String>,
     namespaces: Namespaces,
+    /// Shared with the copies on which is tried who has to go for a pod.
+    storage: Arc<Storage>,
     /// By uid of the pod that waits for the room.
     nominated: HashMap<String, Nomination>,
 }
@@ -123,6 +127,22 @@ impl Cluster {
         self.namespaces.remove(name);
     }
 
+    /// The claims and volumes that there are, to be changed.
+    pub fn storage_mut(&mut self) -> &mut Storage {
+        Arc::make_mut(&mut self.storage)
+    }
+
+    pub(crate) fn storage(&self) -> &Storage {
+        &self.storage
+    }
+
+    /// Whether a pod on a node uses that claim, but for the one with that uid.
+    pub(crate) fn uses_claim(&self, namespace: &str, claim: &str, but: &str) -> bool {
+        self.pods.iter().any(|(uid, placed)| {
+            uid != but && placed.face.namespace == namespace && placed.claims.iter().any(|used| used.name == claim)
+        })
+    }
+
     pub(crate) fn namespaces(&self) -> &Namespaces {
         &self.namespaces
     }
@@ -146,6 +166,7 @@ impl Cluster {
                     requested: Amounts::requested(pod),
                     estimated: Amounts::estimated(pod),
                     host_ports: HostPort::of_pod(pod),
+                    claims: Used::of(pod),
                     group: group(pod),
                     shuns: Company::of(pod, &face).shuns,
                     face,
@@ -169,6 +190,7 @@ impl Cluster {
             requested: candidate.requested.clone(),
             estimated: candidate.estimated.clone(),
             host_ports: candidate.host_ports.clone(),
+            claims: candidate.claims.clone(),
             group: candidate.group.clone(),
             face: candidate.face.clone(),
             shuns: candidate.company.shuns.clone(),

@@ -25,6 +25,14 @@ pub enum Refusal {
     Insufficient(String),
     /// The node has as many pods as it takes.
     TooManyPods,
+    /// A volume that the pod's claims have cannot be reached from the node.
+    VolumeElsewhere,
+    /// There is no volume there for a claim, and none can be made.
+    NoVolume,
+    /// A volume that the pod's claims have is gone.
+    VolumeGone,
+    /// Another pod has a claim that one pod at a time may use.
+    ClaimInUse,
     /// The node lacks a label over whose values the pod is to be spread.
     NoTopologyLabel,
     /// There are too many of the pod's like already.
@@ -45,6 +53,7 @@ impl Refusal {
             Self::HostPorts
                 | Self::Insufficient(_)
                 | Self::TooManyPods
+                | Self::ClaimInUse
                 | Self::TopologySpread
                 | Self::PodAntiAffinity
                 | Self::OthersAntiAffinity
@@ -64,6 +73,14 @@ impl fmt::Display for Refusal {
             Self::HostPorts => f.write_str("node(s) didn't have free ports for the requested pod ports"),
             Self::Insufficient(resource) => write!(f, "Insufficient {resource}"),
             Self::TooManyPods => f.write_str("Too many pods"),
+            Self::VolumeElsewhere => f.write_str("node(s) didn't match PersistentVolume's node affinity"),
+            Self::NoVolume => f.write_str("node(s) didn't find available persistent volumes to bind"),
+            Self::VolumeGone => {
+                f.write_str("node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)")
+            }
+            Self::ClaimInUse => f.write_str(
+                "node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode",
+            ),
             Self::NoTopologyLabel => {
                 f.write_str("node(s) didn't match pod topology spread constraints (missing required label)")
             }

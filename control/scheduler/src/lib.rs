@@ -5,6 +5,9 @@
 //! (`company`). Of what is preferred and not required, node affinity, taints and a spread of a controller's pods count;
 //! preferred affinity to pods and `ScheduleAnyway` do not.
 //!
+//! A pod's claims restrict it to where their volumes are or can be (`volumes`); what is to become of those that wait for it
+//! is part of its placement.
+//!
 //! A pod that fits nowhere may drive out pods of lower priority ([`preempt`]).
 //!
 //! [`Cluster`] is kept up to date object by object and never rebuilt for a pod. [`schedule`] filters its nodes, scores
@@ -21,6 +24,7 @@ mod queue;
 mod schedule;
 mod score;
 mod surroundings;
+pub mod volumes;
 
 pub use affinity::{node_matches, tolerates};
 pub use amount::Amounts;

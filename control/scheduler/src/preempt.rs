@@ -9,6 +9,7 @@ use crate::candidate::Candidate;
 use crate::cluster::{Cluster, Placed};
 use crate::filter::{Refusal, refusals};
 use crate::surroundings::Surroundings;
+use crate::volumes::Needs;
 
 /// Nodes that are looked at in one attempt, at most.
 const NODES: usize = 100;
@@ -95,10 +96,12 @@ pub fn preempt(cluster: &Cluster, candidate: &Candidate, guards: &Guards) -> Opt
     if lower.is_empty() {
         return None;
     }
+    let needs = Needs::of(cluster, candidate).ok()?;
     let around = Surroundings::of(cluster, candidate);
     let helps = |name: &str| {
         cluster.node(name).is_some_and(|node| {
-            let mut reasons = refusals(candidate, name, node).into_iter().chain(around.refusal(node));
+            let elsewhere = needs.on_node(name, node).err().or_else(|| around.refusal(node));
+            let mut reasons = refusals(candidate, name, node).into_iter().chain(elsewhere);
             reasons.all(|reason| reason.is_about_room())
         })
     };
@@ -159,7 +162,8 @@ fn fits(cluster: &Cluster, candidate: &Candidate, name: &str) -> bool {
         let first = refusals(candidate, name, full.as_ref().unwrap_or(node)).into_iter().next();
         first.or_else(|| Surroundings::of(cluster, candidate).refusal(node))
     };
-    cluster.node(name).is_some_and(|node| refusal(node).is_none())
+    let has_volumes = |node| Needs::of(cluster, candidate).is_ok_and(|needs| needs.on_node(name, node).is_ok());
+    cluster.node(name).is_some_and(|node| refusal(node).is_none() && has_volumes(node))
 }
 
 fn victim(uid: &str, placed: &Placed) -> Victim {

@@ -16,6 +16,8 @@ pub enum Failure {
     Unschedulable,
     /// Something went wrong on the way: worth another try after the back-off.
     Error,
+    /// Others are at work for it: worth another try as soon as the cluster changes, without a back-off.
+    Held,
 }
 
 #[derive(Clone, Debug)]
@@ -133,7 +135,8 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
                 self.timed.insert((not_before, key.clone()));
                 State::BackOff(not_before)
             }
-            Failure::Unschedulable => {
+            Failure::Unschedulable | Failure::Held => {
+                let not_before = if failure == Failure::Held { now } else { not_before };
                 let until = now + LONGEST_WAIT;
                 self.timed.insert((until, key.clone()));
                 self.waiting += 1;
@@ -255,6 +258,19 @@ mod tests {
         assert_eq!(queue.lengths(), QueueLengths { backoff: 1, ..QueueLengths::default() });
         assert_eq!(queue.pop(now), None, "the back-off holds");
         assert_eq!(queue.pop(after(now, 1)), Some("a"));
+    }
+
+    #[test]
+    fn a_pod_that_others_are_at_work_for_does_not_back_off() {
+        let now = Instant::now();
+        let mut queue = Queue::new();
+        queue.add("a", 0);
+        for _ in 0..3 {
+            assert_eq!(queue.pop(now), Some("a"));
+            queue.failed(&"a", Failure::Held, now);
+            assert_eq!(queue.pop(after(now, 299)), None);
+            queue.cluster_changed();
+        }
     }
 
     #[test]

@@ -8,11 +8,14 @@ use crate::cluster::Cluster;
 use crate::filter::{Refusal, refusals};
 use crate::score::scores;
 use crate::surroundings::Surroundings;
+use crate::volumes::{Choice, Hindrance, Needs};
 
 /// Where the pod goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Placement {
     pub node: String,
+    /// What is to become of the pod's claims before it goes there; empty when all have their volumes.
+    pub claims: Vec<Choice>,
 }
 
 /// Why the pod fits nowhere: how many nodes there are, and how many refuse for which reason.
@@ -20,6 +23,8 @@ pub struct Placement {
 pub struct Unschedulable {
     pub nodes: usize,
     pub reasons: BTreeMap<Refusal, usize>,
+    /// What keeps the pod from all nodes alike.
+    pub hindrance: Option<Hindrance>,
     /// Nodes on which room alone lacks.
     pub lacking_room: usize,
     /// What came of making room.
@@ -49,6 +54,7 @@ impl fmt::Display for Unschedulable {
         }
         let mut reasons: Vec<String> = self.reasons.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
         reasons.sort();
+        reasons.extend(self.hindrance.as_ref().map(Hindrance::to_string));
         let nodes = self.nodes;
         write!(f, "0/{nodes} nodes are available: {}.", reasons.join(", "))?;
         match self.remedy {
@@ -75,13 +81,20 @@ impl fmt::Display for Unschedulable {
 pub fn schedule(cluster: &Cluster, candidate: &Candidate, random: u64) -> Result<Placement, Unschedulable> {
     let mut fitting = Vec::new();
     let mut unschedulable = Unschedulable::default();
+    let needs = match Needs::of(cluster, candidate) {
+        Ok(needs) => needs,
+        Err(hindrance) => {
+            let nodes = cluster.nodes().count();
+            return Err(Unschedulable { nodes, hindrance: Some(hindrance), ..Unschedulable::default() });
+        }
+    };
     let around = Surroundings::of(cluster, candidate);
     for (name, node) in cluster.nodes() {
         unschedulable.nodes += 1;
         let full = cluster.with_nominated(candidate, name, node);
         let mut reasons = refusals(candidate, name, full.as_ref().unwrap_or(node));
         if reasons.is_empty() {
-            reasons.extend(around.refusal(node));
+            reasons.extend(needs.on_node(name, node).err().or_else(|| around.refusal(node)));
         }
         if reasons.is_empty() {
             fitting.push((name, node));
@@ -102,7 +115,9 @@ pub fn schedule(cluster: &Cluster, candidate: &Candidate, random: u64) -> Result
         fitting.iter().zip(&marks).filter(|(_, mark)| *mark == best).map(|((name, _), _)| *name).collect();
     // `best` holds at least the node with the highest mark.
     let choice = (random % best.len() as u64) as usize;
-    Ok(Placement { node: best[choice].to_owned() })
+    let node = best[choice];
+    let claims = cluster.node(node).and_then(|state| needs.on_node(node, state).ok()).unwrap_or_default();
+    Ok(Placement { node: node.to_owned(), claims })
 }
 
 #[cfg(test)]

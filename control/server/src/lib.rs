@@ -27,7 +27,7 @@ mod trust;
 mod wire;
 
 pub use access::Access;
-pub use api::{PodUsed, Usage};
+pub use api::{Directories, PodUsed, Usage};
 pub use audit::AuditConfig;
 pub use auth::OidcFlags;
 pub use config::{Figures, Mount, Mounted, ServerConfig, VERSION};

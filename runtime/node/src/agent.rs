@@ -25,6 +25,7 @@ use crate::exec::PodExec;
 use crate::identity::NodeIdentity;
 use crate::join::renew;
 use crate::kubelet::Kubelet;
+use crate::local_volumes::LocalVolumes;
 use crate::logs::{LogLimits, LogStore};
 use crate::pods::host_ports::HostPorts;
 use crate::pods::services::Services;
@@ -107,6 +108,7 @@ impl NodeAgent {
             node: config.name.clone(),
             pods,
             logs: shared.logs.clone(),
+            volumes: shared.local_volumes.clone(),
             stats,
             exec,
             listeners: Arc::new(move |ip, port| listening.backend(ip, port)),
@@ -230,6 +232,7 @@ fn shared(
         host_ports: HostPorts::default(),
         root_ca: config.identity.ca_pem.clone(),
         volumes_dir: dir.join("volumes"),
+        local_volumes: Arc::new(LocalVolumes::open(&dir.join("claims"), &config.local_volumes)?),
         blocks_file,
         writes: Semaphore::new(WRITES),
         stop_grace: OnceLock::new(),

@@ -41,6 +41,8 @@ pub struct NodeConfig {
     pub version: String,
     /// Further labels of the Node object.
     pub labels: Vec<(String, String)>,
+    /// Directories below which volumes of kind `local` may be, beside those that the node makes.
+    pub local_volumes: Vec<PathBuf>,
     /// The domain of service names, `cluster.local` by default.
     pub cluster_domain: String,
 }
@@ -65,6 +67,7 @@ impl NodeConfig {
             resources: NodeResources::default(),
             version: "v1.36.0+pal".to_owned(),
             labels: Vec::new(),
+            local_volumes: Vec::new(),
             cluster_domain: "cluster.local".to_owned(),
         }
     }

@@ -17,6 +17,7 @@ use pal_resources::status::Reason;
 use serde_json::{Value, json};
 use tokio_util::task::TaskTracker;
 
+use crate::local_volumes::LocalVolumes;
 use crate::logs::{LogQuery, LogStore, stream};
 use crate::pods::Manager;
 use crate::stats::Stats;
@@ -36,6 +37,7 @@ pub(crate) struct Kubelet {
     pub(crate) node: String,
     pub(crate) pods: Arc<Manager>,
     pub(crate) logs: Arc<LogStore>,
+    pub(crate) volumes: Arc<LocalVolumes>,
     pub(crate) stats: Arc<Stats>,
     pub(crate) exec: Arc<dyn Exec>,
     pub(crate) listeners: Listeners,
@@ -67,6 +69,7 @@ impl Kubelet {
                 self.stream(*what == "exec", &target, request).await
             }
             (&Method::POST, ["portForward", namespace, pod]) => self.forward(namespace, pod, request),
+            (method @ (&Method::PUT | &Method::DELETE), ["volumes", volume]) => self.volume(method, volume).await,
             (_, [POD_PROXY, ip, port, ..]) => self.proxy(ip, port, request).await,
             _ => Err(Status::unknown_path()),
         };
@@ -123,6 +126,20 @@ impl Kubelet {
         pal_proxy::strip_hop_by_hop(response.headers_mut());
         response.headers_mut().remove(REFUSED);
         Ok(response)
+    }
+
+    /// Makes or removes the directory of a volume.
+    async fn volume(&self, method: &Method, volume: &str) -> Result<Response<Body>, Status> {
+        let (volumes, name, makes) = (self.volumes.clone(), volume.to_owned(), method == Method::PUT);
+        let work = move || {
+            if makes {
+                let path = volumes.make(&name)?;
+                return Ok(json!({"path": path.to_string_lossy()}));
+            }
+            volumes.remove(&name).map(|()| json!({}))
+        };
+        let done = tokio::task::spawn_blocking(work).await.map_err(Status::internal)?;
+        done.map(|value| as_json(&value))
     }
 
     fn log(&self, namespace: &str, pod: &str, container: &str, query: &str) -> Result<Response<Body>, Status> {

@@ -20,6 +20,7 @@ mod exec;
 mod identity;
 mod join;
 mod kubelet;
+mod local_volumes;
 mod logs;
 mod pods;
 mod reach;

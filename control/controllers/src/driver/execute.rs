@@ -18,7 +18,7 @@ use super::recorder::Recorder;
 use crate::action::{Action, Announce, Note, OwnerId, Propagation, ResourceId, Target, Words};
 use crate::autoscaler::Measured;
 use crate::csr;
-use crate::ports::{AccountToken, CertificateSigner, PodMetrics, TokenSigner};
+use crate::ports::{AccountToken, CertificateSigner, PodMetrics, TokenSigner, VolumeDirectories};
 use crate::replicaset;
 
 /// Creates of one plan that run at once, in the end.
@@ -32,6 +32,7 @@ pub(super) struct Executor {
     pub(super) signer: Arc<dyn CertificateSigner>,
     pub(super) tokens: Arc<dyn TokenSigner>,
     pub(super) metrics: Arc<dyn PodMetrics>,
+    pub(super) directories: Arc<dyn VolumeDirectories>,
     pub(super) recorder: Recorder,
 }
 
@@ -68,6 +69,9 @@ pub(super) enum Failed {
     NotEmpty,
     #[error("no token: {0}")]
     Unsigned(String),
+    /// A node could not make or remove a directory.
+    #[error("the directory of a volume: {0}")]
+    Directory(String),
 }
 
 impl From<Status> for Failed {
@@ -82,7 +86,7 @@ impl Failed {
         match self {
             Self::Refused(status) => status.code == 409,
             Self::NotEmpty => true,
-            Self::UnknownResource(_) | Self::Unsigned(_) => false,
+            Self::UnknownResource(_) | Self::Unsigned(_) | Self::Directory(_) => false,
         }
     }
 }
@@ -148,7 +152,7 @@ impl Executor {
         }
     }
 
-    async fn one(&self, action: Action, outcome: &mut Outcome) -> Result<(), Failed> {
+    pub(super) async fn one(&self, action: Action, outcome: &mut Outcome) -> Result<(), Failed> {
         match action {
             Action::Create { resource, namespace, body, announce } => {
                 let found = self.find(&resource)?;
@@ -208,6 +212,8 @@ impl Executor {
                 patch["data"]["token"] = json!(ByteString(token.into_bytes()));
                 self.patch(target, None, patch, None, outcome).await
             }
+            Action::Provision { node, volume, claim } => self.provision(&node, volume, claim, outcome).await,
+            Action::RemoveDirectory { node, volume, about } => self.remove_directory(&node, &volume, about).await,
             Action::Measure { namespace, name, generation, api_version, kind, target } => {
                 let asked = Asked { namespace: namespace.clone(), api_version, kind, name: target };
                 outcome.measured = Some(((namespace, name), self.measure(&asked, generation).await));

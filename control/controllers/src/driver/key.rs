@@ -1,6 +1,7 @@
 //! What is looked at as one, and which changes of objects concern which looks.
 
 mod pods;
+mod storage;
 
 use std::time::Duration;
 
@@ -58,6 +59,8 @@ pub(super) enum Key {
     /// A PersistentVolumeClaim, and who uses it.
     Claim(Place),
     Volume(String),
+    /// The claims of a pod's ephemeral volumes.
+    Ephemeral(Place),
     /// A PodDisruptionBudget.
     Budget(Place),
     /// Old Events.
@@ -89,8 +92,9 @@ impl Named for Key {
             Self::Roles => "ClusterRoleAggregator",
             Self::Quotas(_) => "resourcequota_primary",
             Self::Definition(_) => "crd_naming_condition_controller",
-            Self::Claim(_) => "pvcprotection",
-            Self::Volume(_) => "pvprotection",
+            Self::Claim(_) => "claims",
+            Self::Volume(_) => "volumes",
+            Self::Ephemeral(_) => "ephemeral_volume",
             Self::Budget(_) => "disruption",
             Self::Events => "events",
         }
@@ -181,8 +185,9 @@ pub(super) fn wanted(cache: &Cache, at: &Positions, change: &Change) -> Vec<Want
             }
         }
         Some(Whole::Budget(_)) => wanted.push(now(Key::Budget(place.clone()))),
-        Some(Whole::Volume { .. }) => wanted.push(now(Key::Volume(place.1.clone()))),
-        Some(Whole::Other) if change.address.0 == at.claims => wanted.push(now(Key::Claim(place.clone()))),
+        Some(Whole::Claim(_)) => storage::claim(cache, at, change, &mut wanted),
+        Some(Whole::Volume(_)) => storage::volume(cache, at, change, &mut wanted),
+        Some(Whole::StorageClass(_)) => storage::class(cache, at, &mut wanted),
         Some(Whole::Other) | None => {}
     }
     content(cache, at, change, &mut wanted);

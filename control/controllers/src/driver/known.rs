@@ -7,13 +7,16 @@ use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use k8s_openapi::api::core::v1::{
-    ConfigMap, Container, Endpoints, Namespace, Node, Pod, ReplicationController, Secret, Service, Volume,
+    ConfigMap, Container, Endpoints, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod,
+    ReplicationController, Secret, Service, Volume,
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::ClusterRole;
+use k8s_openapi::api::storage::v1::StorageClass;
 use pal_registry::{Made, Object};
 use pal_resources::{Resource, ResourceVersion};
+use pal_scheduler::volumes::{self, Claim, Class};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -64,9 +67,9 @@ pub(super) enum Whole {
     ClusterRole(Arc<ClusterRole>),
     Definition(Arc<Value>),
     Budget(Arc<PodDisruptionBudget>),
-    Volume {
-        bound: bool,
-    },
+    Claim(Arc<Claim>),
+    Volume(Arc<volumes::Volume>),
+    StorageClass(Arc<Class>),
     /// Its references are all that matters.
     Other,
 }
@@ -116,8 +119,14 @@ impl Whole {
                     Whole::Other
                 }
             },
+            ("", "PersistentVolumeClaim") => {
+                whole(object, |parsed: PersistentVolumeClaim| Whole::Claim(Arc::new(Claim::of(&parsed))))
+            }
             ("", "PersistentVolume") => {
-                Whole::Volume { bound: object.value().is_ok_and(|volume| volume["status"]["phase"] == "Bound") }
+                whole(object, |parsed: PersistentVolume| Whole::Volume(Arc::new(volumes::Volume::of(&parsed))))
+            }
+            ("storage.k8s.io", "StorageClass") => {
+                whole(object, |parsed: StorageClass| Whole::StorageClass(Arc::new(Class::of(&parsed))))
             }
             ("", "ConfigMap") if object.name() == ROOT_CA => whole(object, |parsed| Whole::RootCa(Arc::new(parsed))),
             ("", "Secret") if object.index().field("type") == Some(account_token::TYPE) => {

@@ -23,7 +23,7 @@ use crate::node::{Life, cidr, life, lifecycle, pod as node_pod};
 use crate::object::{annotation, is_deleting, name, uid};
 use crate::{
     account_token, autoscaler, cluster_role, csr, definition, deployment, endpoints, endpointslice, job, namespace,
-    pods, replicaset, service_account, storage_protection,
+    pods, replicaset, service_account,
 };
 
 /// The annotation by which a Service asks for other slices than of [`endpointslice::DEFAULT_PER_SLICE`] endpoints.
@@ -107,6 +107,7 @@ impl Looker {
             Key::Definition(name) => self.definition(cache, name, now),
             Key::Claim(place) => self.claim(cache, place),
             Key::Volume(name) => self.volume(cache, name),
+            Key::Ephemeral(place) => self.ephemeral(cache, place),
             // The registry knows which are old.
             Key::Events => Plan::idle(),
         }
@@ -225,25 +226,6 @@ impl Looker {
             instances: cache.instances(name),
         };
         definition::reconcile(&view, now.wall)
-    }
-
-    fn claim(&self, cache: &Cache, place: &Place) -> Plan {
-        let Some(known) = cache.get(&(self.at.claims, place.clone())) else { return Plan::idle() };
-        // Only of a claim that is to go it matters.
-        let used = known.is_deleting()
-            && cache
-                .all(self.at.pods, Some(&place.0))
-                .filter_map(|known| whole!(Some(known), Pod))
-                .any(|pod| storage_protection::claims(&pod).any(|claim| claim == place.1));
-        let (kind, item) = (storage_protection::Kind::Claim, cache.item(self.at.claims, known));
-        storage_protection::reconcile(&storage_protection::View { kind, item: &item, used })
-    }
-
-    fn volume(&self, cache: &Cache, name: &str) -> Plan {
-        let Some(known) = cache.get(&(self.at.volumes, (String::new(), name.to_owned()))) else { return Plan::idle() };
-        let Whole::Volume { bound: used } = known.whole else { return Plan::idle() };
-        let (kind, item) = (storage_protection::Kind::Volume, cache.item(self.at.volumes, known));
-        storage_protection::reconcile(&storage_protection::View { kind, item: &item, used })
     }
 
     fn accounts(&self, cache: &Cache, name: &str) -> Plan {

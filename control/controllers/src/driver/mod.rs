@@ -5,8 +5,10 @@
 //! out the writes; what was written is in its cache before the same key is looked at again.
 
 mod cache;
+mod claims;
 mod contents;
 mod customs;
+mod directories;
 mod events;
 mod execute;
 mod job;
@@ -19,6 +21,7 @@ mod positions;
 mod preempt;
 mod queue;
 mod recorder;
+mod storage;
 mod watch;
 mod workloads;
 
@@ -39,6 +42,7 @@ use crate::Options;
 use crate::node::condition;
 use crate::node::disruption::Disruption;
 use crate::object::name;
+use crate::volume::ephemeral;
 use cache::{Address, Cache, Change};
 use customs::Customs;
 use execute::Executor;
@@ -128,6 +132,7 @@ pub(crate) fn start(registry: Registry, options: Options, tasks: &Tasks<'_>) -> 
             signer: options.signer.clone(),
             tokens: options.tokens.clone(),
             metrics: options.metrics.clone(),
+            directories: options.directories.clone(),
             recorder,
         },
         unlisted: resources.len(),
@@ -279,11 +284,16 @@ impl Driver {
                 Key::Autoscaler(place)
             }
             Whole::Node(_) => Key::Node(place.1),
-            Whole::Pod(_) => Key::Pod(place),
+            Whole::Pod(pod) => {
+                if ephemeral::volumes(pod).next().is_some() {
+                    self.queue.forget(&Key::Ephemeral(place.clone()));
+                }
+                Key::Pod(place)
+            }
             Whole::Request(_) => Key::Request(place.1),
             Whole::Definition(_) => Key::Definition(place.1),
-            Whole::Volume { .. } => Key::Volume(place.1),
-            Whole::Other if address.0 == self.looker.at.claims => Key::Claim(place),
+            Whole::Volume(_) => Key::Volume(place.1),
+            Whole::Claim(_) => Key::Claim(place),
             Whole::Namespace(_) => {
                 self.looker.said.remove(&place.1);
                 return;

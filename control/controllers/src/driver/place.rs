@@ -11,6 +11,7 @@ use pal_scheduler::{Candidate, Cluster, Failure, Queue, QueueLengths, schedule};
 use serde_json::json;
 
 use super::cache::{Change, Place};
+use super::claims::{prepare, take_in};
 use super::known::{Known, Whole};
 use super::preempt::{Budgets, drive_out, make_room, with_condition};
 use super::recorder::Recorder;
@@ -27,6 +28,10 @@ pub(super) struct Placer {
     queue: Queue<Place>,
     /// Pods that fitted nowhere and care where other pods are: they may fit when one of those changes.
     minding: HashSet<Place>,
+    /// Pods that wait and use claims: they may go on when one of those changes.
+    claiming: HashSet<Place>,
+    /// Those of them that have a node already, where their room is kept while their claims get volumes.
+    held: HashSet<Place>,
     budgets: Budgets,
     /// When each pod that waits began to, and how often it was tried.
     waiting: HashMap<Place, Waiting>,
@@ -69,11 +74,21 @@ pub(super) enum Next {
 
 impl Placer {
     pub(super) fn new(registry: Registry, recorder: Recorder, figures: Arc<Figures>) -> Self {
-        let (minding, budgets, waiting) = (HashSet::new(), Budgets::default(), HashMap::new());
-        Self { cluster: Cluster::new(), queue: Queue::new(), minding, budgets, waiting, figures, registry, recorder }
+        Self {
+            cluster: Cluster::new(),
+            queue: Queue::new(),
+            minding: HashSet::new(),
+            claiming: HashSet::new(),
+            held: HashSet::new(),
+            budgets: Budgets::default(),
+            waiting: HashMap::new(),
+            figures,
+            registry,
+            recorder,
+        }
     }
 
-    /// Takes in a change of a pod, a node or a namespace.
+    /// Takes in a change of what the scheduler looks at.
     pub(super) fn changed(&mut self, change: &Change) {
         let room = match (&change.before, &change.after) {
             (_, Some(Known { whole: Whole::Node(node), .. })) => self.cluster.set_node(node),
@@ -102,6 +117,10 @@ impl Placer {
                 self.budgets.remove(&change.address.1);
                 return;
             }
+            (_, Some(Known { whole: Whole::Claim(_) | Whole::Volume(_) | Whole::StorageClass(_), .. }))
+            | (Some(Known { whole: Whole::Claim(_) | Whole::Volume(_) | Whole::StorageClass(_), .. }), None) => {
+                take_in(self.cluster.storage_mut(), change) && !self.claiming.is_empty()
+            }
             (Some(Known { whole: Whole::Pod(pod), .. }), None) => {
                 self.forget(&change.address.1);
                 self.cluster.remove_pod(uid(&pod.metadata))
@@ -129,6 +148,8 @@ impl Placer {
     fn forget(&mut self, place: &Place) {
         self.queue.remove(place);
         self.minding.remove(place);
+        self.claiming.remove(place);
+        self.held.remove(place);
         self.waiting.remove(place);
     }
 
@@ -151,7 +172,22 @@ impl Placer {
             }
             let begun = Instant::now();
             let candidate = Candidate::of(pod.clone());
+            if self.held.remove(&place) {
+                self.cluster.remove_pod(uid(&pod.metadata));
+            }
+            if candidate.has_claims() {
+                self.claiming.insert(place.clone());
+            }
             match schedule(&self.cluster, &candidate, rand::random()) {
+                Ok(placement) if !placement.claims.is_empty() => {
+                    self.cluster.assume(&candidate, &placement.node);
+                    self.queue.failed(&place, Failure::Held, now);
+                    self.held.insert(place);
+                    let actions = prepare(&placement);
+                    if !actions.is_empty() {
+                        return Some(Next::Report(actions));
+                    }
+                }
                 Ok(placement) => {
                     self.cluster.assume(&candidate, &placement.node);
                     return Some(Next::Bind(ToBind { place, pod, node: placement.node, begun }));
@@ -161,7 +197,9 @@ impl Placer {
                     if candidate.minds_others() {
                         self.minding.insert(place.clone());
                     }
-                    self.queue.failed(&place, Failure::Unschedulable, now);
+                    let hindered = why.hindrance.is_some();
+                    let failure = if hindered { Failure::Held } else { Failure::Unschedulable };
+                    self.queue.failed(&place, failure, now);
                     let preemption = make_room(&mut self.cluster, &candidate, &self.budgets, &pod_at, &mut why);
                     let node = preemption.as_ref().map(|preemption| preemption.node.as_str());
                     let mut actions = preemption.as_ref().map_or(Vec::new(), |made| drive_out(made, &pod, &pod_at));

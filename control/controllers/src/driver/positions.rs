@@ -29,6 +29,7 @@ pub(super) struct Positions {
     pub(super) resource_quotas: usize,
     pub(super) definitions: usize,
     pub(super) volumes: usize,
+    pub(super) storage_classes: usize,
     pub(super) budgets: usize,
 }
 
@@ -81,6 +82,7 @@ impl Positions {
             cluster_roles: at("rbac.authorization.k8s.io", "clusterroles")?,
             resource_quotas: at("", "resourcequotas")?,
             volumes: at("", "persistentvolumes")?,
+            storage_classes: at("storage.k8s.io", "storageclasses")?,
             budgets: at("policy", "poddisruptionbudgets")?,
             definitions: at("apiextensions.k8s.io", "customresourcedefinitions")?,
         })

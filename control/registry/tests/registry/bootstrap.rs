@@ -1,6 +1,6 @@
 //! What every cluster begins with.
 
-use pal_registry::{Bootstrap, Config, ListOptions, Registry};
+use pal_registry::{Bootstrap, Config, DeleteOptions, ListOptions, Registry};
 use pal_store::{Store, StoreConfig};
 use serde_json::json;
 
@@ -30,6 +30,8 @@ async fn a_cluster_begins_with_what_clients_expect() {
     for role in ["cluster-admin", "admin", "edit", "view", "system:node", "system:discovery"] {
         cluster.value("clusterroles", role).await;
     }
+    let class = cluster.value("storageclasses", "standard").await;
+    assert_eq!(class["metadata"]["annotations"]["storageclass.kubernetes.io/is-default-class"], "true");
     let binding = cluster.value("clusterrolebindings", "cluster-admin").await;
     assert_eq!(binding["subjects"][0]["name"], "system:masters");
 }
@@ -91,6 +93,12 @@ async fn a_second_start_changes_only_the_address() {
     let (registry, store) = open().await;
     assert_eq!(version(&registry).await, first);
     registry.bootstrap(&endpoint("127.0.0.1:7443")).await.expect("bootstrapped");
+    let classes = of("storageclasses");
+    let list = async || registry.list(&classes, None, ListOptions::default()).await.expect("a list").items.len();
+    assert_eq!(list().await, 1);
+    registry.delete(&classes, None, "standard", &DeleteOptions::system("test")).await.expect("it goes");
+    registry.bootstrap(&endpoint("127.0.0.1:7443")).await.expect("bootstrapped");
+    assert_eq!(list().await, 0, "who removes the class of the beginning does not get it back");
     let services = registry.list(&of("services"), None, ListOptions::default()).await.expect("a list");
     let spec = services.items[0].value().expect("parses")["spec"].clone();
     assert_eq!((&spec["ports"][0]["targetPort"], &spec["clusterIP"]), (&json!(7443), &json!("10.96.0.1")));

@@ -4,11 +4,12 @@ use serde_json::Value;
 
 use super::amounts;
 use super::pod::object;
+use crate::volumes::OLD_CLASS as OLD_CLASS_OF_CLAIM;
 
-const CLASS: &[&str] =
+/// The annotations that make a class of storage the default one.
+pub const DEFAULT_CLASS: &[&str] =
     &["storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"];
 const INGRESS_CLASS: &[&str] = &["ingressclass.kubernetes.io/is-default-class"];
-const OLD_CLASS_OF_CLAIM: &str = "volume.beta.kubernetes.io/storage-class";
 const OLD_CLASS_OF_INGRESS: &str = "kubernetes.io/ingress.class";
 
 /// The finalizer of claims, which stay while pods use them.
@@ -28,21 +29,23 @@ pub fn protect(object: &mut Value, finalizer: &str) {
     }
 }
 
-/// The default class: of several the one made last, of those the first by name.
+/// Of several default classes, each with the time when it was made, the one made last, of those the first by name.
+pub fn newest<'a, T: Ord>(defaults: impl Iterator<Item = (T, &'a str)>) -> Option<&'a str> {
+    defaults.max_by(|(made, name), (later, other)| made.cmp(later).then(other.cmp(name))).map(|(_, name)| name)
+}
+
 fn default_name<'a>(classes: &[&'a Value], marks: &[&str]) -> Option<&'a str> {
     let is_default =
         |class: &&'a Value| marks.iter().any(|mark| class["metadata"]["annotations"][*mark].as_str() == Some("true"));
-    let made = |class: &Value| class["metadata"]["creationTimestamp"].as_str().unwrap_or_default().to_owned();
-    let name = |class: &'a Value| class["metadata"]["name"].as_str().unwrap_or_default();
-    let newest =
-        classes.iter().copied().filter(is_default).max_by(|a, b| made(a).cmp(&made(b)).then(name(b).cmp(name(a))));
-    newest.map(name)
+    let text = |value: &'a Value| value.as_str().unwrap_or_default();
+    let class = |class: &'a Value| (text(&class["metadata"]["creationTimestamp"]), text(&class["metadata"]["name"]));
+    newest(classes.iter().copied().filter(is_default).map(class))
 }
 
 /// Gives a new claim that names no class the default one. `""` is a name: that of none.
 pub fn fill_claim(classes: &[&Value], claim: &mut Value) {
     let old_style = claim["metadata"]["annotations"].get(OLD_CLASS_OF_CLAIM).is_some();
-    fill(claim, "storageClassName", old_style, || default_name(classes, CLASS));
+    fill(claim, "storageClassName", old_style, || default_name(classes, DEFAULT_CLASS));
 }
 
 /// Gives a new Ingress that names no class the default one.
@@ -103,7 +106,7 @@ mod tests {
 
     #[test]
     fn claims_get_the_default_class() {
-        let class = |name: &str, made: &str, default: &str| json!({"metadata": {"name": name, "creationTimestamp": made, "annotations": {CLASS[0]: default}}});
+        let class = |name: &str, made: &str, default: &str| json!({"metadata": {"name": name, "creationTimestamp": made, "annotations": {DEFAULT_CLASS[0]: default}}});
         let classes = [
             class("old", "2026-01-01T00:00:00Z", "true"),
             class("b", "2026-01-02T00:00:00Z", "true"),

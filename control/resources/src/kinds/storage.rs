@@ -5,6 +5,7 @@ use k8s_openapi::api::core::v1::{
     PersistentVolumeSpec, PersistentVolumeStatus,
 };
 use k8s_openapi::api::storage::v1::{CSIDriver, CSINode, CSIStorageCapacity, StorageClass, VolumeAttachment};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::Env;
 use super::kind::{Errors, Kind, has_meta, keeps_status};
@@ -124,7 +125,8 @@ impl Kind for PersistentVolumeClaim {
             allowed.volume_name.clone_from(&old.volume_name);
         }
         allowed.volume_attributes_class_name.clone_from(&old.volume_attributes_class_name);
-        if text(&old.storage_class_name).is_none() {
+        // One that named no class gets the default one, when there is one.
+        if old.storage_class_name.is_none() {
             allowed.storage_class_name.clone_from(&old.storage_class_name);
         }
         let path = FieldPath::new("spec");
@@ -159,12 +161,29 @@ impl Kind for PersistentVolume {
         }
     }
 
-    fn prepare_create(&mut self, _env: &Env) {
-        self.status =
-            Some(PersistentVolumeStatus { phase: Some("Pending".to_owned()), ..PersistentVolumeStatus::default() });
+    fn prepare_create(&mut self, env: &Env) {
+        self.status = Some(PersistentVolumeStatus {
+            phase: Some("Pending".to_owned()),
+            last_phase_transition_time: Some(Time(env.now)),
+            ..PersistentVolumeStatus::default()
+        });
     }
 
-    keeps_status!();
+    fn prepare_update(&mut self, old: &Self, _env: &Env) {
+        self.status.clone_from(&old.status);
+    }
+
+    fn prepare_subresource(&mut self, _name: &str, old: &Self, env: &Env) {
+        self.spec.clone_from(&old.spec);
+        let since = |volume: &Self| volume.status.as_ref().and_then(|status| status.last_phase_transition_time.clone());
+        let phase = |volume: &Self| volume.status.as_ref().and_then(|status| status.phase.clone());
+        let (told, before, moved) = (since(self), since(old), phase(self) != phase(old));
+        if let Some(status) = &mut self.status
+            && told == before
+        {
+            status.last_phase_transition_time = if moved { Some(Time(env.now)) } else { before };
+        }
+    }
 
     fn validate(&self, errors: &mut Errors) {
         let path = FieldPath::new("spec");

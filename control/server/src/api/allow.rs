@@ -4,6 +4,7 @@ use k8s_openapi::api::core::v1::{EnvFromSource, EnvVar, EnvVarSource, Pod, PodSp
 use pal_custom::policy::{About, Answer, Question as Asked};
 use pal_registry::{ListOptions, Read};
 use pal_resources::selector::FieldSelector;
+use pal_resources::volumes::claims_of;
 use pal_resources::{Status, resource};
 
 use super::{Api, At, Call};
@@ -106,6 +107,18 @@ async fn ask(api: &Api, user: &User, question: Question, verb: &str, target: &Ta
             let Some(request) = request else { return Ok(true) };
             Ok(request.value()?["spec"]["username"] == user.name.as_str())
         }
+        Question::NamedByPodOfNode if target.resource == "persistentvolumes" => {
+            let Some(volume) = find(api, "", "persistentvolumes", target).await? else { return Ok(false) };
+            let claim = volume.value()?["spec"]["claimRef"].clone();
+            let text = |field: &str| claim[field].as_str().unwrap_or_default();
+            let (namespace, name) = (text("namespace"), text("name"));
+            if name.is_empty() {
+                return Ok(false);
+            }
+            // Who uses the claim uses its volume.
+            let target = Target { resource: "persistentvolumeclaims", namespace, name, ..*target };
+            named_by_pod(api, node, &target).await
+        }
         Question::NamedByPodOfNode => named_by_pod(api, node, target).await,
     }
 }
@@ -138,9 +151,11 @@ async fn named_by_pod(api: &Api, node: &str, target: &Target<'_>) -> Result<bool
     let list = api.registry.list(&pods, Some(target.namespace), options).await?;
     let quoted = format!("\"{}\"", target.name);
     for pod in &list.items {
-        // Most pods that do not name the object do not contain its name at all, and are not parsed.
+        // Most pods that do not name the object do not contain its name at all, and are not parsed. A claim that is made for
+        // a pod is called after it and not named.
         let json = pod.json();
-        if json.windows(quoted.len()).any(|window| window == quoted.as_bytes())
+        let is_made = target.resource == "persistentvolumeclaims" && target.name.starts_with(pod.name());
+        if (is_made || json.windows(quoted.len()).any(|window| window == quoted.as_bytes()))
             && names(&pod.parse::<Pod>()?, target.resource, target.name)
         {
             return Ok(true);
@@ -154,7 +169,7 @@ fn names(pod: &Pod, resource: &str, name: &str) -> bool {
     let Some(spec) = &pod.spec else { return false };
     match resource {
         "serviceaccounts" => spec.service_account_name.as_deref().unwrap_or("default") == name,
-        "persistentvolumeclaims" => volumes(spec).any(|volume| claims(volume, name)),
+        "persistentvolumeclaims" => claims_of(pod).any(|claim| claim == name),
         "configmaps" => {
             volumes(spec).any(|volume| configures(volume, name)) || environments(spec).any(|of| of.reads_map(name))
         }
@@ -183,10 +198,6 @@ fn environments(spec: &PodSpec) -> impl Iterator<Item = Environment<'_>> {
     let own = own.map(|container| Environment { from: &container.env_from, variables: &container.env });
     let later = spec.ephemeral_containers.iter().flatten();
     own.chain(later.map(|container| Environment { from: &container.env_from, variables: &container.env }))
-}
-
-fn claims(volume: &Volume, name: &str) -> bool {
-    volume.persistent_volume_claim.as_ref().is_some_and(|claim| claim.claim_name == name)
 }
 
 fn configures(volume: &Volume, name: &str) -> bool {
@@ -237,12 +248,14 @@ mod tests {
     #[test]
     fn pods_name_what_they_use() {
         let pod: Pod = serde_json::from_value(serde_json::json!({
+            "metadata": {"name": "p"},
             "spec": {
                 "serviceAccountName": "sa",
                 "imagePullSecrets": [{"name": "pull"}],
                 "volumes": [
                     {"name": "a", "configMap": {"name": "cm-volume"}},
                     {"name": "d", "persistentVolumeClaim": {"claimName": "claim"}},
+                    {"name": "own", "ephemeral": {}},
                     {"name": "b", "secret": {"secretName": "secret-volume"}},
                     {"name": "c", "projected": {"sources": [
                         {"configMap": {"name": "cm-projected"}}, {"secret": {"name": "secret-projected"}}]}},
@@ -267,6 +280,7 @@ mod tests {
             check("configmaps", name, false);
         }
         check("persistentvolumeclaims", "claim", true);
+        check("persistentvolumeclaims", "p-own", true);
         check("persistentvolumeclaims", "sa", false);
         check("serviceaccounts", "sa", true);
         check("serviceaccounts", "default", false);

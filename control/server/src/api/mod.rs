@@ -7,6 +7,7 @@ mod call;
 mod cluster;
 mod components;
 mod deletion;
+mod directories;
 mod discovery;
 mod fair;
 mod figures;
@@ -54,6 +55,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub(crate) use self::cluster::SERVERS;
+pub use self::directories::Directories;
 pub use self::metrics::{PodUsed, Usage};
 pub(crate) use self::nodes::NODES;
 pub(crate) use self::pace::Together;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures::stream::{FuturesUnordered, StreamExt as _};
-use http::{Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use pal_resources::{Reason, Status};
 use pal_store::ServerId;
@@ -15,22 +15,33 @@ use crate::{Body, TunnelError};
 pub(crate) const NODES: &str = "/cluster/nodes";
 /// Asks a node. Without a tunnel here, the other servers are asked whether they have one.
 pub(super) async fn ask(api: &Api, node: &str, path: &str) -> Result<Response<Incoming>, TunnelError> {
+    send(api, node, &Method::GET, path).await
+}
+
+/// The same with another method, for what may be done twice.
+pub(super) async fn send(
+    api: &Api,
+    node: &str,
+    method: &Method,
+    path: &str,
+) -> Result<Response<Incoming>, TunnelError> {
     let invalid = |_| TunnelError::NotConnected(node.to_owned());
-    let request = Request::get(path).body(reply::whole("")).map_err(invalid)?;
+    let request = Request::builder().method(method).uri(path).body(reply::whole("")).map_err(invalid)?;
     match api.tunnels.request(node, request).await {
         Err(TunnelError::NotConnected(_)) => {
-            elsewhere(api, node, path).await.ok_or_else(|| TunnelError::NotConnected(node.to_owned()))
+            elsewhere(api, node, method, path).await.ok_or_else(|| TunnelError::NotConnected(node.to_owned()))
         }
         outcome => outcome,
     }
 }
 
 /// The answer of the first server that reaches the node.
-async fn elsewhere(api: &Api, node: &str, path: &str) -> Option<Response<Incoming>> {
+async fn elsewhere(api: &Api, node: &str, method: &Method, path: &str) -> Option<Response<Incoming>> {
     let peers = api.config.peers.as_ref()?;
     let others = peers.others();
     let ask = async |id: ServerId| {
-        let request = Request::get(format!("{NODES}/{node}{path}")).body(reply::whole("")).ok()?;
+        let uri = format!("{NODES}/{node}{path}");
+        let request = Request::builder().method(method).uri(uri).body(reply::whole("")).ok()?;
         match peers.send(id, request).await {
             Ok(answer) if answer.status() == StatusCode::MISDIRECTED_REQUEST => None,
             Ok(answer) => Some(answer),

@@ -19,7 +19,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::api::{Api, Keys, Usage};
+use crate::api::{Api, Directories, Keys, Usage};
 use crate::audit::Auditor;
 use crate::auth::TokenKey;
 use crate::pki::{ClusterCa, Identity, PkiError};
@@ -142,6 +142,11 @@ impl Server {
     /// What pods use.
     pub fn usage(&self) -> Usage {
         Usage(self.api.clone())
+    }
+
+    /// Directories of nodes that are volumes.
+    pub fn directories(&self) -> Directories {
+        Directories(self.api.clone())
     }
 
     /// Which nodes are connected.

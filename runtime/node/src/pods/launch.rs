@@ -67,7 +67,8 @@ pub(super) async fn set_up_volumes(
     let work = move || {
         let facts = Facts { pod: &pod, ip, host_ip: shared.host_ip, capacity: shared.capacity };
         let uid = pod.metadata.uid.as_deref().unwrap_or_default();
-        volumes::set_up(&shared.volumes_dir.join(uid).join("volumes"), &facts, &sources)
+        let dir = shared.volumes_dir.join(uid).join("volumes");
+        volumes::set_up(&dir, &facts, &sources, &shared.local_volumes)
     };
     tokio::task::spawn_blocking(work).await.map_err(|e| e.to_string())??;
     Ok(next)

@@ -1,5 +1,6 @@
 //! The node's pods: one task each, which owns the pod's machine and carries its effects out.
 
+mod claims;
 mod effects;
 pub(crate) mod env;
 pub(crate) mod fields;
@@ -34,6 +35,7 @@ use crate::clock::Clock;
 use crate::disk;
 use crate::events::Recorder;
 use crate::exec::Container;
+use crate::local_volumes::LocalVolumes;
 use crate::logs::LogStore;
 use crate::runtime::Runtime;
 pub(crate) use fields::Capacity;
@@ -58,6 +60,8 @@ pub(crate) struct Shared {
     pub(crate) root_ca: String,
     /// Below it, each pod's volumes by uid.
     pub(crate) volumes_dir: PathBuf,
+    /// Volumes that outlive pods.
+    pub(crate) local_volumes: Arc<LocalVolumes>,
     /// Where the node's blocks of addresses are kept.
     pub(crate) blocks_file: PathBuf,
     /// Status writes at a time.

@@ -11,6 +11,7 @@ use k8s_openapi::api::core::v1::{Container, Pod, Volume};
 use pal_engine::Mount;
 
 use super::user::{self, User};
+use super::volumes;
 use crate::disk;
 
 /// Directories that programs expect.
@@ -47,7 +48,7 @@ fn mount_table(pod: &Pod, container: &Container) -> String {
     let in_memory = |volume: &Volume| match &volume.empty_dir {
         Some(dir) => dir.medium.as_deref() == Some("Memory"),
         // What shows objects is in memory with kubelet too.
-        None => volume.config_map.is_none(),
+        None => volume.config_map.is_none() && !volumes::is_theirs(volume),
     };
     let line = |guest: &str, kind: &str, options: &str| format!("{kind} {guest} {kind} {options} 0 0\n");
     let mut table = line("/", "overlay", "rw,relatime");
@@ -76,7 +77,7 @@ fn mode_table(pod: &Pod, container: &Container, mounts: &[Mount]) -> String {
         let guest = mount.guest.trim_end_matches('/');
         table.line(0o777, 0, guest);
         // Where guests write, links may lead anywhere.
-        let Some(volume) = of(&mount.guest).filter(|volume| volume.empty_dir.is_none()) else { continue };
+        let Some(volume) = of(&mount.guest).filter(|volume| !volumes::is_theirs(volume)) else { continue };
         let user = pod.spec.as_ref().and_then(user::fs_user);
         table.tokens = tokens(volume).map(|path| (format!("{guest}/{path}"), user)).collect();
         table.below(&mount.host.join(&mount.sub_path), guest);

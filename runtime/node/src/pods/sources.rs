@@ -12,7 +12,9 @@ use futures::stream::{self, StreamExt};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Container, Pod, PodSpec, Secret, Volume};
 use kube::api::Api;
+use pal_resources::volumes::claim_of;
 
+use super::claims;
 use super::tokens::{self, TokenName};
 use crate::disk;
 
@@ -21,6 +23,8 @@ use crate::disk;
 pub(crate) enum SourceName {
     ConfigMap(String),
     Secret(String),
+    /// A claim: where its volume is, for [`claims::found`].
+    Claim(String),
     /// A token of the pod's account, which is the one entry [`TOKEN`].
     Token(TokenName),
 }
@@ -37,6 +41,7 @@ impl std::fmt::Display for SourceName {
         match self {
             Self::ConfigMap(name) => write!(f, "configmap {name:?}"),
             Self::Secret(name) => write!(f, "secret {name:?}"),
+            Self::Claim(name) => write!(f, "persistentvolumeclaim {name:?}"),
             Self::Token(name) => name.fmt(f),
         }
     }
@@ -125,6 +130,7 @@ async fn ask(origin: Origin<'_>, name: &SourceName) -> Result<Option<Data>, Stri
             let object = Api::namespaced(client.clone(), namespace).get_opt(n).await;
             object.map(|o| o.map(of_secret))
         }
+        SourceName::Claim(n) => claims::ask(client, namespace, n).await,
         // Tokens are had in another way.
         SourceName::Token(_) => Ok(None),
     };
@@ -139,6 +145,7 @@ fn kept_file(dir: &Path, name: &SourceName) -> PathBuf {
     match name {
         SourceName::ConfigMap(n) => dir.join(format!("configmap-{n}.json")),
         SourceName::Secret(n) => dir.join(format!("secret-{n}.json")),
+        SourceName::Claim(n) => dir.join(format!("claim-{n}.json")),
         SourceName::Token(_) => dir.join("token.json"),
     }
 }
@@ -190,7 +197,7 @@ pub(crate) fn follow_objects(pod: &Pod) -> bool {
     let object = |name: &SourceName| match name {
         SourceName::ConfigMap(name) => name != ROOT_CA,
         SourceName::Secret(_) => true,
-        SourceName::Token(_) => false,
+        SourceName::Claim(_) | SourceName::Token(_) => false,
     };
     let projected = volumes.iter().flat_map(|v| v.projected.iter().flat_map(|p| p.sources.iter().flatten()));
     let projected = projected.filter_map(|source| source.downward_api.as_ref()?.items.as_ref()).flatten();
@@ -204,6 +211,12 @@ pub(crate) fn follow_objects(pod: &Pod) -> bool {
         })
 }
 
+/// Whether the pod's volumes have to be looked at again at all.
+pub(crate) fn may_change(pod: &Pod) -> bool {
+    let stays = |name: &SourceName| matches!(name, SourceName::Claim(_));
+    !of_volumes(pod).iter().all(stays) || follow_objects(pod)
+}
+
 fn of_volume(pod: &Pod, volume: &Volume) -> Vec<SourceName> {
     let mut names = Vec::new();
     if let Some(source) = &volume.config_map {
@@ -212,6 +225,7 @@ fn of_volume(pod: &Pod, volume: &Volume) -> Vec<SourceName> {
     if let Some(name) = volume.secret.as_ref().and_then(|s| s.secret_name.clone()) {
         names.push(SourceName::Secret(name));
     }
+    names.extend(claim_of(pod, volume).map(SourceName::Claim));
     for source in volume.projected.iter().flat_map(|p| p.sources.iter().flatten()) {
         names.extend(source.config_map.as_ref().map(|s| SourceName::ConfigMap(s.name.clone())));
         names.extend(source.secret.as_ref().map(|s| SourceName::Secret(s.name.clone())));

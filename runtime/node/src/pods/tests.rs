@@ -86,9 +86,10 @@ pub(crate) fn kubelet_for_tests(dir: &std::path::Path) -> Arc<crate::kubelet::Ku
     let shared = shared(dir, &api, Arc::new(FakeRuntime::default()), recorder);
     let logs = shared.logs.clone();
     let (exec, tasks) = (Arc::new(crate::streaming::Refusing), tokio_util::task::TaskTracker::new());
+    let volumes = shared.local_volumes.clone();
     let (node, stats, listeners) = ("n1".to_owned(), Arc::default(), Arc::new(|_, _| None));
     let pods = Manager::start(shared).unwrap();
-    Arc::new(crate::kubelet::Kubelet { node, pods, logs, stats, exec, listeners, tasks })
+    Arc::new(crate::kubelet::Kubelet { node, pods, logs, volumes, stats, exec, listeners, tasks })
 }
 
 fn shared(path: &std::path::Path, api: &FakeApi, runtime: Arc<FakeRuntime>, recorder: Recorder) -> Arc<Shared> {
@@ -106,6 +107,7 @@ fn shared(path: &std::path::Path, api: &FakeApi, runtime: Arc<FakeRuntime>, reco
         host_ports: Default::default(),
         root_ca: "PEM".to_owned(),
         volumes_dir: path.join("volumes"),
+        local_volumes: Arc::new(LocalVolumes::open(&path.join("claims"), &[]).unwrap()),
         blocks_file: path.join("blocks.json"),
         writes: Semaphore::new(4),
         stop_grace: OnceLock::new(),

@@ -11,13 +11,16 @@ use k8s_openapi::api::core::v1::{
     Container, DownwardAPIVolumeFile, KeyToPath, Pod, Volume, VolumeMount, VolumeProjection,
 };
 use pal_engine::{Mount, open_beneath};
+use pal_resources::volumes::claim_of;
 use rustix::fs::{AtFlags, CWD, linkat};
 
+use super::claims;
 use super::env::expand;
 use super::fields::Facts;
 use super::sources::{Data, SourceName, Sources, TOKEN};
 use super::tokens::TokenName;
 use crate::disk;
+use crate::local_volumes::LocalVolumes;
 
 /// A file of a volume.
 #[derive(Debug, PartialEq, Eq)]
@@ -29,7 +32,7 @@ struct FileContent {
 type Files = BTreeMap<PathBuf, FileContent>;
 
 /// Makes the pod's volumes, or brings those up to date that show objects.
-pub(crate) fn set_up(dir: &Path, facts: &Facts<'_>, sources: &Sources) -> Result<(), String> {
+pub(crate) fn set_up(dir: &Path, facts: &Facts<'_>, sources: &Sources, local: &LocalVolumes) -> Result<(), String> {
     let volumes = facts.pod.spec.as_ref().and_then(|s| s.volumes.as_deref()).unwrap_or_default();
     for volume in volumes {
         let told = |why: String| format!("MountVolume.SetUp failed for volume {:?} : {why}", volume.name);
@@ -37,12 +40,35 @@ pub(crate) fn set_up(dir: &Path, facts: &Facts<'_>, sources: &Sources) -> Result
         if volume.empty_dir.is_some() {
             // The limit of its size is not enforced.
             disk::private_dir(&target).map_err(|e| told(e.to_string()))?;
+        } else if let Some(claim) = claim_of(facts.pod, volume) {
+            let place = sources.get(&SourceName::Claim(claim)).and_then(claims::found).map_err(told)?;
+            let place = local.find(Path::new(&place)).map_err(told)?;
+            lead(&target, &place).map_err(|e| told(e.to_string()))?;
         } else {
             let files = files_of(volume, facts, sources).map_err(told)?;
             write_files(&target, &files).map_err(|e| told(e.to_string()))?;
         }
     }
     Ok(())
+}
+
+/// Whether guests may write to a volume.
+pub(super) fn is_theirs(volume: &Volume) -> bool {
+    volume.empty_dir.is_some() || volume.persistent_volume_claim.is_some() || volume.ephemeral.is_some()
+}
+
+/// Has a name of the pod's volumes lead to a directory that outlives the pod.
+fn lead(target: &Path, place: &Path) -> io::Result<()> {
+    if fs::read_link(target).is_ok_and(|before| before == place) {
+        return Ok(());
+    }
+    if let Some(dir) = target.parent() {
+        disk::private_dir(dir)?;
+    }
+    match fs::remove_file(target) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => symlink(place, target),
+    }
 }
 
 fn files_of(volume: &Volume, facts: &Facts<'_>, sources: &Sources) -> Result<Files, String> {
@@ -63,7 +89,8 @@ fn files_of(volume: &Volume, facts: &Facts<'_>, sources: &Sources) -> Result<Fil
         let kind = serde_json::to_value(volume).ok();
         let kind = kind.as_ref().and_then(|v| v.as_object()).and_then(|v| v.keys().find(|k| *k != "name"));
         let kind = kind.map_or("its kind", String::as_str);
-        return Err(format!("{kind} is not supported; emptyDir, configMap, secret, downwardAPI and projected are"));
+        let supported = "emptyDir, persistentVolumeClaim, ephemeral, configMap, secret, downwardAPI and projected are";
+        return Err(format!("{kind} is not supported; {supported}"));
     }
     Ok(files)
 }
@@ -233,10 +260,11 @@ pub(crate) fn mounts(
         let volume =
             list.iter().find(|v| v.name == mount.name).ok_or_else(|| format!("volume {:?} not found", mount.name))?;
         let root = volumes.join(&volume.name);
-        let read_only = mount.read_only == Some(true) || volume.empty_dir.is_none();
+        let claimed = volume.persistent_volume_claim.as_ref().and_then(|claim| claim.read_only);
+        let read_only = mount.read_only == Some(true) || claimed == Some(true) || !is_theirs(volume);
         let sub = sub_path(mount, env)?.unwrap_or_default();
-        let (sub, found) = below(&root, sub, volume.empty_dir.is_some())
-            .map_err(|e| format!("volumeMount {}: {e}", mount.mount_path))?;
+        let (sub, found) =
+            below(&root, sub, is_theirs(volume)).map_err(|e| format!("volumeMount {}: {e}", mount.mount_path))?;
         match found {
             Found::Directory => {
                 mounts.push(Mount { host: root, sub_path: sub, guest: mount.mount_path.clone(), read_only });

@@ -19,7 +19,11 @@ impl Place {
     fn set_up(&self, sources: &Sources) -> Result<(), String> {
         let capacity = Capacity { cpu_millis: 1000, memory_bytes: 1 << 30 };
         let facts = Facts { pod: &self.pod, ip: None, host_ip: "10.0.0.1".parse().unwrap(), capacity };
-        set_up(&self.volumes(), &facts, sources)
+        set_up(&self.volumes(), &facts, sources, &self.local())
+    }
+
+    fn local(&self) -> LocalVolumes {
+        LocalVolumes::open(&self.dir.path().join("claims"), &[]).unwrap()
     }
 
     fn volumes(&self) -> PathBuf {
@@ -99,7 +103,7 @@ fn what_is_missing_or_not_supported_is_named() {
     check(serde_json::json!({"name": "v", "secret": {"secretName": "s"}}), "secret \"s\" not found");
     check(
         serde_json::json!({"name": "v", "hostPath": {"path": "/"}}),
-        "hostPath is not supported; emptyDir, configMap, secret, downwardAPI and projected are",
+        "hostPath is not supported; emptyDir, persistentVolumeClaim, ephemeral, configMap, secret, downwardAPI and projected are",
     );
     let bad = serde_json::json!([{"name": "v", "configMap": {"name": "cm", "items": [{"key": "a", "path": "../a"}]}}]);
     let error = Place::new(bad, serde_json::json!([])).set_up(&config_map(&[("a", "1")])).unwrap_err();
@@ -146,4 +150,46 @@ fn a_link_that_a_guest_made_leads_nowhere() {
     fs::create_dir(place.volumes().join("e/out")).unwrap();
     symlink(outside.path().join("x"), place.volumes().join("e/out/x")).unwrap();
     assert!(place.mounts().unwrap_err().contains("links are not followed"));
+}
+
+#[test]
+fn a_claims_volume_is_the_directory_that_stays() {
+    let place = Place::new(
+        serde_json::json!([
+            {"name": "v", "persistentVolumeClaim": {"claimName": "c"}},
+            {"name": "r", "persistentVolumeClaim": {"claimName": "c", "readOnly": true}},
+            {"name": "own", "ephemeral": {}},
+        ]),
+        serde_json::json!([
+            {"name": "v", "mountPath": "/data"},
+            {"name": "v", "mountPath": "/deep", "subPath": "a/b"},
+            {"name": "r", "mountPath": "/read"},
+            {"name": "own", "mountPath": "/own"},
+        ]),
+    );
+    let claim = |name: &str, key: &str, text: &str| {
+        Sources::default()
+            .with(SourceName::Claim("c".into()), &[(claims::PLACE, "pvc-1")])
+            .with(SourceName::Claim(name.into()), &[(key, text)])
+    };
+    let sources = claim("p-own", claims::PLACE, "pvc-2");
+    let missing = place.set_up(&sources).unwrap_err();
+    assert!(
+        missing.starts_with("MountVolume.SetUp failed for volume \"v\" : path") && missing.ends_with("does not exist")
+    );
+    let stays = place.local().make("pvc-1").unwrap();
+    place.local().make("pvc-2").unwrap();
+    place.set_up(&sources).unwrap();
+    place.set_up(&sources).unwrap();
+    let mounts = place.mounts().unwrap();
+    let read_only: Vec<bool> = mounts.iter().map(|mount| mount.read_only).collect();
+    assert_eq!(read_only, [false, false, true, false]);
+    fs::write(mounts[1].host.join(&mounts[1].sub_path).join("file"), "kept").unwrap();
+    assert_eq!(fs::read_to_string(stays.join("a/b/file")).unwrap(), "kept");
+    // The pod goes, and what is in its volumes stays.
+    disk::remove_tree(&place.volumes()).unwrap();
+    assert_eq!(fs::read_to_string(stays.join("a/b/file")).unwrap(), "kept");
+    let refused = claim("c", "why-not", "PVC ns/c has non-bound phase");
+    assert!(place.set_up(&refused).unwrap_err().ends_with(": PVC ns/c has non-bound phase"));
+    assert!(place.set_up(&Sources::default()).unwrap_err().ends_with("persistentvolumeclaim \"c\" not found"));
 }

@@ -219,7 +219,7 @@ impl Worker {
                         self.address = Some(*ip);
                         self.handle.hold(self.address);
                         // The first look tells how long it is to the next.
-                        let any = !sources::of_volumes(&self.pod).is_empty() || sources::follow_objects(&self.pod);
+                        let any = sources::may_change(&self.pod);
                         self.refresh = any.then(|| next_refresh(REFRESH));
                     }
                     Event::Exited(run, _) => self.end_run(*run),

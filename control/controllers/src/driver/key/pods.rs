@@ -16,6 +16,7 @@ use crate::node::pod::is_worth_a_look;
 use crate::object::controller;
 use crate::pods::is_finished;
 use crate::storage_protection::claims;
+use crate::volume::ephemeral;
 
 pub(super) fn pod(cache: &Cache, at: &Positions, change: &Change, wanted: &mut Vec<Wanted>) {
     let place = &change.address.1;
@@ -42,6 +43,9 @@ pub(super) fn pod(cache: &Cache, at: &Positions, change: &Change, wanted: &mut V
         wanted.extend(claims(before).map(key));
     }
     if let Some(pod) = &after {
+        if before.is_none() && ephemeral::volumes(pod).next().is_some() {
+            wanted.push(now(Key::Ephemeral(place.clone())));
+        }
         let node = crate::pods::node(pod)
             .and_then(|node| cache.get(&(at.nodes, (String::new(), node.to_owned()))))
             .and_then(|known| match &known.whole {

@@ -1,6 +1,6 @@
 //! Controllers on a real registry in a temporary directory, with nodes that are made of a watch.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Debug;
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,7 +23,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::autoscaler::{ContainerUsage, PodUsage};
 use crate::{
     AccountToken, CertificateSigner, Controllers, CsrSubject, NodeLiveness, Options, PodMetrics, Timing, TokenSigner,
-    start,
+    VolumeDirectories, start,
 };
 
 /// Nodes whose connection lives, and when that of others last did.
@@ -100,7 +100,31 @@ impl PodMetrics for Busy {
     }
 }
 
+/// Directories that nodes would make.
+#[derive(Default)]
+pub(super) struct Directories(Mutex<BTreeSet<String>>);
+
+impl Directories {
+    pub(super) fn all(&self) -> Vec<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+}
+
+impl VolumeDirectories for Directories {
+    fn make(&self, node: &str, volume: &str) -> BoxFuture<'static, Result<String, String>> {
+        let path = format!("/{node}/{volume}");
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(path.clone());
+        Box::pin(async move { Ok(path) })
+    }
+
+    fn remove(&self, node: &str, volume: &str) -> BoxFuture<'static, Result<(), String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&format!("/{node}/{volume}"));
+        Box::pin(async { Ok(()) })
+    }
+}
+
 pub(super) struct Cluster {
+    pub(super) directories: Arc<Directories>,
     pub(super) registry: Registry,
     connections: Arc<Connections>,
     controllers: Option<Controllers>,
@@ -116,12 +140,14 @@ impl Cluster {
         let store = Store::open(config).await.expect("a fresh store opens");
         let registry = Registry::new(store.clone(), Config { toleration_seconds: 1, ..Config::default() });
         let connections = Arc::new(Connections { seen: Mutex::default(), ticks: watch::channel(0).0 });
+        let directories = Arc::new(Directories::default());
         let options = Options {
             root_ca_pem: "ROOT".to_owned(),
             liveness: connections.clone(),
             signer: Arc::new(Signer),
             tokens: Arc::new(Signer),
             metrics: Arc::new(Busy),
+            directories: directories.clone(),
             timing: Timing {
                 node_grace: Duration::from_millis(600),
                 node_first_contact: Duration::from_secs(30),
@@ -134,6 +160,7 @@ impl Cluster {
         };
         let controllers = start(registry.clone(), options, CancellationToken::new());
         let cluster = Self {
+            directories,
             registry,
             connections,
             controllers: Some(controllers.expect("all resources are served")),

@@ -2,6 +2,7 @@ mod cluster;
 mod customs;
 mod nodes;
 mod preemption;
+mod volumes;
 mod workloads;
 
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};

@@ -38,6 +38,7 @@ pub(super) fn verdict(node: &str, verb: &str, target: &Target<'_>) -> Verdict {
         ("", "pods", subresource) => node_and_pods(node, verb, subresource, target),
         ("", "configmaps" | "secrets", _) => named_read(verb, target),
         ("", "persistentvolumeclaims", _) => node_and_claims(verb, target),
+        ("", "persistentvolumes", subresource) => node_and_volumes(verb, subresource, target),
         ("", "serviceaccounts", subresource) => {
             if verb != "create" || target.name.is_empty() {
                 Verdict::NotForNodes("can only create tokens for individual service accounts")
@@ -92,6 +93,18 @@ fn node_and_claims(verb: &str, target: &Target<'_>) -> Verdict {
         ("status", _) => Verdict::NotForNodes("can only get/update/patch this type"),
         (_, "get") => Verdict::NotForNodes("cannot get subresource"),
         _ => Verdict::NotForNodes("can only get individual resources of this type"),
+    }
+}
+
+fn node_and_volumes(verb: &str, subresource: &str, target: &Target<'_>) -> Verdict {
+    if verb != "get" {
+        Verdict::NotForNodes("can only get individual resources of this type")
+    } else if !subresource.is_empty() {
+        Verdict::NotForNodes("cannot get subresource")
+    } else if target.name.is_empty() {
+        Verdict::NotForNodes("No Object name found")
+    } else {
+        Verdict::Ask(Question::NamedByPodOfNode)
     }
 }
 
@@ -176,6 +189,10 @@ mod tests {
         check("list", "core/persistentvolumeclaims default", Verdict::Deny);
         check("patch", "core/persistentvolumeclaims/status default c", Verdict::Ask(NamedByPodOfNode));
         check("patch", "core/persistentvolumeclaims default c", Verdict::Deny);
+        check("get", "core/persistentvolumes - v", Verdict::Ask(NamedByPodOfNode));
+        check("list", "core/persistentvolumes", Verdict::Deny);
+        check("update", "core/persistentvolumes - v", Verdict::Deny);
+        check("get", "core/persistentvolumes/status - v", Verdict::Deny);
         check("create", "core/serviceaccounts/token default sa", Verdict::Ask(NamedByPodOfNode));
         check("create", "core/serviceaccounts default", Verdict::Deny);
         check("get", "core/serviceaccounts default sa", Verdict::Deny);
