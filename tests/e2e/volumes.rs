@@ -71,7 +71,10 @@ async fn a_stateful_sets_data_outlive_its_pods_and_the_node_and_go_with_the_clai
     lines(&cluster, 1).await;
     let bound = claim(&cluster).await;
     let volume = bound["spec"]["volumeName"].as_str().expect("a volume").to_owned();
-    assert_eq!((&bound["status"]["phase"], &bound["status"]["capacity"]), (&json!("Bound"), &json!({"storage": "1Gi"})));
+    assert_eq!(
+        (&bound["status"]["phase"], &bound["status"]["capacity"]),
+        (&json!("Bound"), &json!({"storage": "1Gi"}))
+    );
     let before = until(&cluster, "db-0", "/status/phase", "Running").await;
 
     cluster.pal("delete pod db-0").await.ok();
@@ -134,7 +137,8 @@ spec:
 "
         )
     };
-    let all = [static_volume("offered", &offered), static_volume("other", other.path().to_str().expect("a plain path"))];
+    let all =
+        [static_volume("offered", &offered), static_volume("other", other.path().to_str().expect("a plain path"))];
     server.apply(&all.join("---\n")).await.ok();
     until(&server, "offered", "/status/phase", "Succeeded").await;
     assert_eq!(server.pal("logs offered").await.ok(), "of the machine\n");

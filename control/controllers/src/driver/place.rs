@@ -7,6 +7,7 @@ use std::time::Instant;
 use k8s_openapi::api::core::v1::{Pod, PodCondition};
 use pal_registry::{Binding, Object, Registry, WriteOptions};
 use pal_resources::{Status, Uid};
+use pal_scheduler::volumes::Hindrance;
 use pal_scheduler::{Candidate, Cluster, Failure, Queue, QueueLengths, schedule};
 use serde_json::json;
 
@@ -197,8 +198,9 @@ impl Placer {
                     if candidate.minds_others() {
                         self.minding.insert(place.clone());
                     }
-                    let hindered = why.hindrance.is_some();
-                    let failure = if hindered { Failure::Held } else { Failure::Unschedulable };
+                    // That one comes in a moment; others may take for ever.
+                    let is_made = matches!(why.hindrance, Some(Hindrance::NotMade(_)));
+                    let failure = if is_made { Failure::Held } else { Failure::Unschedulable };
                     self.queue.failed(&place, failure, now);
                     let preemption = make_room(&mut self.cluster, &candidate, &self.budgets, &pod_at, &mut why);
                     let node = preemption.as_ref().map(|preemption| preemption.node.as_str());

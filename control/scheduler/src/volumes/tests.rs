@@ -110,7 +110,7 @@ fn cluster(claims: &[Value], volumes: &[Volume]) -> Cluster {
         }));
     }
     claims.iter().for_each(|change| assert!(storage.set_claim(Arc::new(claim(change.clone())))));
-    volumes.iter().for_each(|volume| drop(storage.set_volume(Arc::new(volume.clone()))));
+    volumes.iter().for_each(|volume| assert!(storage.set_volume(Arc::new(volume.clone()))));
     cluster
 }
 
