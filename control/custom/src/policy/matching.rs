@@ -11,6 +11,8 @@ pub struct Attributes<'a> {
     pub group: &'a str,
     pub version: &'a str,
     pub resource: &'a str,
+    /// In which other groups and versions the same objects are served.
+    pub equivalents: &'a [(&'a str, &'a str)],
     /// Empty for the object itself.
     pub subresource: &'a str,
     /// `None` for what lies in no namespace.
@@ -24,8 +26,8 @@ pub struct Attributes<'a> {
     pub labels: &'a [BTreeMap<String, String>],
 }
 
-/// Whether `matchConstraints` or `matchResources` are about the request: nothing is about everything. `matchPolicy` makes no
-/// difference, as requests are not converted.
+/// Whether `matchConstraints` or `matchResources` are about the request: nothing is about everything. With the `matchPolicy`
+/// `Equivalent` they are also by the other groups and versions of what is asked for; the request is seen as it came.
 pub fn matches(resources: &Value, request: &Attributes<'_>) -> Result<bool, String> {
     if let Some(labels) = request.namespace_labels
         && !LabelSelector::from_value(&resources["namespaceSelector"])?.matches(labels)
@@ -36,9 +38,15 @@ pub fn matches(resources: &Value, request: &Attributes<'_>) -> Result<bool, Stri
     if !selector.is_empty() && !request.labels.iter().any(|labels| selector.matches(labels)) {
         return Ok(false);
     }
-    let excluded = rules(resources, "excludeResourceRules").any(|rule| is_about(rule, request));
+    let alike = if resources["matchPolicy"] == "Equivalent" { request.equivalents } else { &[] };
+    let forms: Vec<Attributes<'_>> = std::iter::once((request.group, request.version))
+        .chain(alike.iter().copied())
+        .map(|(group, version)| Attributes { group, version, ..request.clone() })
+        .collect();
+    let about = |rule: &Value| forms.iter().any(|form| is_about(rule, form));
+    let excluded = rules(resources, "excludeResourceRules").any(about);
     let mut included = rules(resources, "resourceRules").peekable();
-    Ok(!excluded && (included.peek().is_none() || included.any(|rule| is_about(rule, request))))
+    Ok(!excluded && (included.peek().is_none() || included.any(about)))
 }
 
 fn rules<'a>(resources: &'a Value, list: &str) -> impl Iterator<Item = &'a Value> + use<'a> {

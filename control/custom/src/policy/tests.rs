@@ -228,7 +228,12 @@ fn rules_and_selectors_choose_requests() {
         operation: "CREATE",
         namespace_labels: Some(&home),
         labels: &labels,
+        equivalents: &[("", "v2")],
         ..Attributes::default()
+    };
+    let with = |mut resources: Value, policy: &str| {
+        resources["matchPolicy"] = policy.into();
+        resources
     };
     let status = Attributes { subresource: "status", ..pods.clone() };
     let namespace = Attributes { resource: "namespaces", ..pods.clone() };
@@ -249,6 +254,9 @@ fn rules_and_selectors_choose_requests() {
         (rule(json!({"operations": ["UPDATE"]})), &pods, false),
         (rule(json!({"apiGroups": ["apps"]})), &pods, false),
         (rule(json!({"apiVersions": ["v2", "*"]})), &pods, true),
+        (with(rule(json!({"apiVersions": ["v2"]})), "Equivalent"), &pods, true),
+        (with(rule(json!({"apiVersions": ["v3"]})), "Equivalent"), &pods, false),
+        (with(rule(json!({"apiVersions": ["v2"]})), "Exact"), &pods, false),
         (rule(json!({"scope": "Namespaced"})), &pods, true),
         (rule(json!({"scope": "Namespaced"})), &namespace, false),
         (rule(json!({"scope": "Cluster"})), &namespace, true),

@@ -56,6 +56,11 @@ impl Kind {
         &self.compiled.definition.versions()[self.at]
     }
 
+    /// The versions in which the objects are served.
+    pub(crate) fn served_versions(&self) -> impl Iterator<Item = &str> {
+        self.compiled.definition.versions().iter().filter(|version| version.served).map(|version| &*version.name)
+    }
+
     /// The definition's name of lists.
     pub fn list_kind(&self) -> &str {
         &self.compiled.definition.names().list_kind

@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use pal_custom::policy::{Attributes, Policy, matches};
-use pal_resources::resource;
 use pal_resources::selector::LabelSelector;
+use pal_resources::{Resource, resource};
 use pal_store::Entry;
 use serde_json::Value;
 
 use super::GROUP;
 use super::seen::{namespace_labels, seen};
 use crate::admission::{Scene, labels, value};
-use crate::custom;
+use crate::custom::{self, kind_of};
 use crate::object::index_of;
 use crate::options::WriteOptions;
 use crate::registry::Registry;
@@ -72,7 +72,9 @@ impl Registry {
         let objects = [old, Some(new)].into_iter().flatten().filter(|object| !object.is_null());
         let own = objects.map(labels).collect::<Vec<_>>();
         let of_namespace = namespace_labels(scene, old, new);
+        let alike = equivalents(scene.resource);
         let attributes = Attributes {
+            equivalents: &alike,
             labels: &own,
             namespace_labels: of_namespace.as_ref(),
             ..seen(scene, old, new, options).attributes
@@ -173,6 +175,19 @@ impl Registry {
             return Err("no params found for policy binding with `Deny` parameterNotFoundAction".to_owned());
         }
         Ok(found)
+    }
+}
+
+/// In which other groups and versions the objects of a resource are served.
+fn equivalents(resource: &Resource) -> Vec<(&str, &str)> {
+    if let Some(kind) = kind_of(resource) {
+        let others = kind.served_versions().filter(|version| *version != &*resource.version);
+        return others.map(|version| (&*resource.group, version)).collect();
+    }
+    match (&*resource.group, &*resource.plural) {
+        ("", "events") => vec![("events.k8s.io", "v1")],
+        ("events.k8s.io", "events") => vec![("", "v1")],
+        _ => Vec::new(),
     }
 }
 

@@ -74,6 +74,7 @@ pub(super) fn seen<'a>(
         group: &resource.group,
         version: &resource.version,
         resource: &resource.plural,
+        equivalents: &[],
         subresource: scene.subresource.unwrap_or_default(),
         namespace: home,
         name,

@@ -123,6 +123,32 @@ fn validate_metric(metric: &MetricSpec, path: &FieldPath, errors: &mut Errors) {
         ("object", metric.object.as_ref().map(|source| &source.target)),
         ("external", metric.external.as_ref().map(|source| &source.target)),
     ];
+    let resources = [
+        ("resource", metric.resource.as_ref().map(|source| &source.name)),
+        ("containerResource", metric.container_resource.as_ref().map(|source| &source.name)),
+    ];
+    for (field, _) in resources.iter().filter(|(_, name)| name.is_some_and(String::is_empty)) {
+        errors.push(FieldError::required(&path.child(field).child("name"), "must specify a resource name"));
+    }
+    if metric.container_resource.as_ref().is_some_and(|source| source.container.is_empty()) {
+        let path = path.child("containerResource").child("container");
+        errors.push(FieldError::required(&path, "must specify a container name"));
+    }
+    let metrics = [
+        ("pods", metric.pods.as_ref().map(|source| &source.metric.name)),
+        ("object", metric.object.as_ref().map(|source| &source.metric.name)),
+        ("external", metric.external.as_ref().map(|source| &source.metric.name)),
+    ];
+    for (field, name) in metrics {
+        let Some(name) = name else { continue };
+        let path = path.child(field).child("metric").child("name");
+        if name.is_empty() {
+            errors.push(FieldError::required(&path, "must specify a metric name"));
+        }
+        for fault in names::path_segment(name) {
+            errors.push(FieldError::invalid(&path, name.as_str(), &fault));
+        }
+    }
     for (field, target) in targets {
         if let Some(target) = target {
             validate_target(target, &path.child(field).child("target"), errors);
@@ -138,6 +164,10 @@ fn validate_target(target: &MetricTarget, path: &FieldPath, errors: &mut Errors)
     }
     if let Some(share) = target.average_utilization.filter(|share| *share < 1) {
         errors.push(FieldError::invalid(&path.child("averageUtilization"), share, "must be greater than 0"));
+    }
+    if target.average_utilization.is_some() && target.average_value.is_some() {
+        let why = "may not set both a target raw value and a target utilization";
+        errors.push(FieldError::forbidden(&path.child("averageValue"), why));
     }
     if target.average_utilization.is_none() && target.average_value.is_none() && target.value.is_none() {
         let why = "must set either a target raw value or a target utilization";

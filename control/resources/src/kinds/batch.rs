@@ -8,7 +8,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector as SelectorObj
 
 use super::Env;
 use super::kind::{Errors, Kind, has_meta, has_status, keeps_status};
-use super::optional::{faults, fill, non_negative, one_of, plain};
+use super::meta::validate_domain_path;
+use super::optional::{fill, non_negative, one_of, plain};
 use super::pod::{fill_template, validate_template_of};
 use super::{job_policies, names};
 use crate::cron::{self, Schedule};
@@ -163,7 +164,7 @@ fn validate_job(spec: &JobSpec, path: &FieldPath, errors: &mut Errors) {
         errors.push(FieldError::required(&path.child("backoffLimitPerIndex"), why));
     }
     if let Some(manager) = &spec.managed_by {
-        validate_manager(manager, &path.child("managedBy"), errors);
+        validate_domain_path(manager, 63, &path.child("managedBy"), errors);
     }
     one_of(plain(&spec.completion_mode), &["NonIndexed", "Indexed"], || path.child("completionMode"), errors);
     validate_indexes(spec, path, errors);
@@ -219,28 +220,6 @@ fn validate_indexes(spec: &JobSpec, path: &FieldPath, errors: &mut Errors) {
     }
     if spec.completions.is_none() {
         errors.push(FieldError::required(&path.child("completions"), "when completion mode is Indexed"));
-    }
-}
-
-/// The name of another controller that is to run the job: a domain, a slash, and a path.
-fn validate_manager(name: &str, path: &FieldPath, errors: &mut Errors) {
-    match name.split_once('/') {
-        _ if name.is_empty() => errors.push(FieldError::required(path, "")),
-        None | Some(("", _) | (_, "")) => {
-            let why = "must be a domain-prefixed path (such as \"acme.io/foo\")";
-            errors.push(FieldError::invalid(path, name, why));
-        }
-        Some((domain, rest)) => {
-            faults(names::dns1123_subdomain(domain), domain, || path.clone(), errors);
-            let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~%!$&'()*+,;=:".contains(&byte);
-            if !rest.bytes().all(fits) {
-                let why = names::regex_fault("Invalid path", "[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+", &[]);
-                errors.push(FieldError::invalid(path, rest, &why));
-            }
-        }
-    }
-    if name.len() > 63 {
-        errors.push(FieldError::too_long(path, 63));
     }
 }
 

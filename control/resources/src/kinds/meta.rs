@@ -57,6 +57,30 @@ pub(super) fn keep(new: &mut ObjectMeta, old: &ObjectMeta) {
     }
 }
 
+/// The name of a controller: a domain, a slash, and a path, of at most `max` bytes.
+pub(super) fn validate_domain_path(name: &str, max: usize, path: &FieldPath, errors: &mut Errors) {
+    match name.split_once('/') {
+        _ if name.is_empty() => errors.push(FieldError::required(path, "")),
+        None | Some(("", _) | (_, "")) => {
+            let why = "must be a domain-prefixed path (such as \"acme.io/foo\")";
+            errors.push(FieldError::invalid(path, name, why));
+        }
+        Some((domain, rest)) => {
+            for fault in names::dns1123_subdomain(domain) {
+                errors.push(FieldError::invalid(path, domain, &fault));
+            }
+            let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~%!$&'()*+,;=:".contains(&byte);
+            if !rest.bytes().all(fits) {
+                let why = names::regex_fault("Invalid path", "[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+", &[]);
+                errors.push(FieldError::invalid(path, rest, &why));
+            }
+        }
+    }
+    if name.len() > max {
+        errors.push(FieldError::too_long(path, max));
+    }
+}
+
 /// A write of the status may touch labels, annotations and finalizers besides, nothing else.
 pub(super) fn keep_for_status(new: &mut ObjectMeta, old: &ObjectMeta) {
     let given = std::mem::take(new);

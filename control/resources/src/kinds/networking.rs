@@ -10,8 +10,10 @@ use k8s_openapi::api::networking::v1::{
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::kind::{Errors, Kind, has_meta, has_status};
+use super::meta::validate_domain_path;
 use super::names;
 use super::optional::{faults, fill, items, items_mut, one_of, plain, text};
+use super::workload::validate_selector_parts;
 use crate::{FieldError, FieldPath};
 
 const PROTOCOLS: &[&str] = &["SCTP", "TCP", "UDP"];
@@ -167,8 +169,15 @@ impl Kind for IngressClass {
     fn validate(&self, errors: &mut Errors) {
         let Some(spec) = &self.spec else { return };
         let path = FieldPath::new("spec");
+        let controller = plain(&spec.controller);
+        validate_domain_path(controller, 250, &path.child("controller"), errors);
         if let Some(parameters) = &spec.parameters {
             let path = path.child("parameters");
+            for (field, value) in [("kind", &parameters.kind), ("name", &parameters.name)] {
+                if value.is_empty() {
+                    errors.push(FieldError::required(&path.child(field), ""));
+                }
+            }
             one_of(plain(&parameters.scope), &["Cluster", "Namespace"], || path.child("scope"), errors);
             let namespaced = plain(&parameters.scope) == "Namespace";
             match (namespaced, text(&parameters.namespace)) {
@@ -224,6 +233,14 @@ impl Kind for NetworkPolicy {
     fn validate(&self, errors: &mut Errors) {
         let Some(spec) = &self.spec else { return };
         let path = FieldPath::new("spec");
+        if let Some(selector) = &spec.pod_selector {
+            validate_selector_parts(selector, &path.child("podSelector"), errors);
+        }
+        if items(&spec.policy_types).len() > 2 {
+            let why = "may not specify more than two policyTypes";
+            errors.push(FieldError::invalid(&path.child("policyTypes"), items(&spec.policy_types).to_vec(), why));
+            return;
+        }
         for (index, rule) in items(&spec.ingress).iter().enumerate() {
             let path = path.child("ingress").index(index);
             validate_ports(items(&rule.ports), &path.child("ports"), errors);
@@ -252,7 +269,9 @@ fn validate_ports(ports: &[NetworkPolicyPort], path: &FieldPath, errors: &mut Er
         }
         match (&port.port, port.end_port) {
             (Some(IntOrString::Int(number)), end) => {
-                faults(names::port_number(*number), &number.to_string(), || path.child("port"), errors);
+                for fault in names::port_number(*number) {
+                    errors.push(FieldError::invalid(&path.child("port"), *number, &fault));
+                }
                 if let Some(end) = end.filter(|end| end < number) {
                     let why = "must be greater than or equal to `port`";
                     errors.push(FieldError::invalid(&path.child("endPort"), end, why));
@@ -277,6 +296,12 @@ fn validate_ports(ports: &[NetworkPolicyPort], path: &FieldPath, errors: &mut Er
 fn validate_peers(peers: &[NetworkPolicyPeer], path: &FieldPath, errors: &mut Errors) {
     for (index, peer) in peers.iter().enumerate() {
         let path = path.index(index);
+        for (field, selector) in [("podSelector", &peer.pod_selector), ("namespaceSelector", &peer.namespace_selector)]
+        {
+            if let Some(selector) = selector {
+                validate_selector_parts(selector, &path.child(field), errors);
+            }
+        }
         let selects = peer.pod_selector.is_some() || peer.namespace_selector.is_some();
         match (&peer.ip_block, selects) {
             (None, false) => errors.push(FieldError::required(&path, "must specify a peer")),
@@ -288,7 +313,12 @@ fn validate_peers(peers: &[NetworkPolicyPeer], path: &FieldPath, errors: &mut Er
                 let path = path.child("ipBlock");
                 validate_cidr(&block.cidr, &path.child("cidr"), errors);
                 for (index, except) in items(&block.except).iter().enumerate() {
-                    validate_cidr(except, &path.child("except").index(index), errors);
+                    let path = path.child("except").index(index);
+                    validate_cidr(except, &path, errors);
+                    if !is_within(except, &block.cidr) {
+                        let why = "must be a strict subset of `cidr`";
+                        errors.push(FieldError::invalid(&path, except.as_str(), why));
+                    }
                 }
             }
             (None, true) => {}
@@ -297,18 +327,22 @@ fn validate_peers(peers: &[NetworkPolicyPeer], path: &FieldPath, errors: &mut Er
 }
 
 fn validate_cidr(cidr: &str, path: &FieldPath, errors: &mut Errors) {
-    let valid = cidr.split_once('/').is_some_and(|(address, bits)| {
-        let most = match address.parse::<IpAddr>() {
-            Ok(IpAddr::V4(_)) => 32,
-            Ok(IpAddr::V6(_)) => 128,
-            Err(_) => return false,
-        };
-        bits.parse::<u8>().is_ok_and(|bits| bits <= most)
-    });
-    if !valid {
-        let why = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
-        errors.push(FieldError::invalid(path, cidr, why));
-    }
+    faults(names::cidr(cidr), cidr, || path.clone(), errors);
+}
+
+/// Whether the addresses of `inner` are some of `outer`'s, not all; true of what is none.
+fn is_within(inner: &str, outer: &str) -> bool {
+    let read = |text: &str| {
+        let (address, bits) = text.split_once('/')?;
+        let (bits, address) = (bits.parse::<u32>().ok()?, address.parse::<IpAddr>().ok()?);
+        Some(match address {
+            IpAddr::V4(ip) => (bits + 96, u128::from(ip.to_bits())),
+            IpAddr::V6(ip) => (bits, ip.to_bits()),
+        })
+    };
+    let (Some((inner_bits, inner)), Some((outer_bits, outer))) = (read(inner), read(outer)) else { return true };
+    let network = |ip: u128| ip.checked_shr(128u32.saturating_sub(outer_bits)).unwrap_or(0);
+    inner_bits > outer_bits && network(inner) == network(outer)
 }
 
 impl Kind for Endpoints {

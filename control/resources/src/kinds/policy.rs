@@ -7,7 +7,7 @@ use k8s_openapi::api::scheduling::v1::PriorityClass;
 use super::kind::{Errors, Kind, has_meta, has_status};
 use super::names;
 use super::optional::{fill, one_of, text};
-use super::workload::validate_share;
+use super::workload::{validate_selector_parts, validate_share};
 use crate::{FieldError, FieldPath};
 
 /// Users' priority classes lie below.
@@ -38,6 +38,9 @@ impl Kind for PodDisruptionBudget {
         }
         validate_share(spec.min_available.as_ref(), true, &path.child("minAvailable"), errors);
         validate_share(spec.max_unavailable.as_ref(), true, &path.child("maxUnavailable"), errors);
+        if let Some(selector) = &spec.selector {
+            validate_selector_parts(selector, &path.child("selector"), errors);
+        }
         if let Some(policy) = text(&spec.unhealthy_pod_eviction_policy) {
             let known = ["AlwaysAllow", "IfHealthyBudget"];
             one_of(policy, &known, || path.child("unhealthyPodEvictionPolicy"), errors);

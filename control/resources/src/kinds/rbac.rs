@@ -4,7 +4,7 @@ use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Ro
 
 use super::kind::{Errors, Kind, has_meta};
 use super::names;
-use super::optional::{fill, items, items_mut, one_of, plain};
+use super::optional::{faults, fill, items, items_mut, one_of, plain};
 use crate::{FieldError, FieldPath};
 
 const GROUP: &str = "rbac.authorization.k8s.io";
@@ -95,6 +95,13 @@ fn validate_rules(rules: &[PolicyRule], namespaced: bool, errors: &mut Errors) {
                 let why = "namespaced rules cannot apply to non-resource URLs";
                 let shown = serde_json::to_value(&rule.non_resource_urls).unwrap_or_default();
                 errors.push(FieldError::invalid(&path.child("nonResourceURLs"), shown, why));
+            } else if [&rule.api_groups, &rule.resources, &rule.resource_names]
+                .iter()
+                .any(|list| !items(list).is_empty())
+            {
+                let why = "rules cannot apply to both regular resources and non-resource URLs";
+                let shown = serde_json::to_value(&rule.non_resource_urls).unwrap_or_default();
+                errors.push(FieldError::invalid(&path.child("nonResourceURLs"), shown, why));
             }
             continue;
         }
@@ -125,10 +132,18 @@ fn validate_binding(role: &RoleRef, subjects: &[Subject], kinds: &[&str], errors
         if subject.name.is_empty() {
             errors.push(FieldError::required(&path.child("name"), ""));
         }
+        let group = || path.child("apiGroup");
         match subject.kind.as_str() {
-            "ServiceAccount" if plain(&subject.namespace).is_empty() => {
-                errors.push(FieldError::required(&path.child("namespace"), ""));
+            "ServiceAccount" => {
+                if !subject.name.is_empty() {
+                    faults(names::dns1123_subdomain(&subject.name), &subject.name, || path.child("name"), errors);
+                }
+                one_of(plain(&subject.api_group), &[""], group, errors);
+                if plain(&subject.namespace).is_empty() {
+                    errors.push(FieldError::required(&path.child("namespace"), ""));
+                }
             }
+            "User" | "Group" => one_of(plain(&subject.api_group), &[GROUP], group, errors),
             kind => {
                 let known = ["ServiceAccount", "User", "Group"];
                 one_of(kind, &known, || path.child("kind"), errors);

@@ -113,16 +113,38 @@ fn validate_webhook(webhook: &Value, path: &FieldPath, errors: &mut Errors) {
     validate_reviews(webhook, &path.child("admissionReviewVersions"), errors);
 }
 
+/// A URL that says where a webhook is, and nothing else.
+fn validate_url(url: &str, path: &FieldPath, errors: &mut Errors) {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    if scheme != "https" {
+        let why = "'https' is the only allowed URL scheme; desired format: https://host[/path]";
+        errors.push(FieldError::invalid(path, scheme, why));
+    }
+    let (rest, fragment) = rest.split_once('#').unwrap_or((rest, ""));
+    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let host = rest.split('/').next().unwrap_or_default();
+    let (user, host) = host.rsplit_once('@').unwrap_or(("", host));
+    if host.is_empty() {
+        let why = "host must be specified; desired format: https://host[/path]";
+        errors.push(FieldError::invalid(path, host, why));
+    }
+    let extra = [
+        (user, "user information is not permitted in the URL"),
+        (fragment, "fragments are not permitted in the URL"),
+        (query, "query parameters are not permitted in the URL"),
+    ];
+    for (given, why) in extra.into_iter().filter(|(given, _)| !given.is_empty()) {
+        errors.push(FieldError::invalid(path, given, why));
+    }
+}
+
 fn validate_client(config: &Value, path: &FieldPath, errors: &mut Errors) {
     let (url, service) = (&config["url"], &config["service"]);
     if url.is_null() == service.is_null() {
         errors.push(FieldError::required(path, "exactly one of url or service is required"));
     } else if let Some(url) = url.as_str() {
         let path = path.child("url");
-        if !url.starts_with("https://") {
-            let why = "'https' is the only allowed URL scheme; desired format: https://host[/path]";
-            errors.push(FieldError::invalid(&path, url, why));
-        }
+        validate_url(url, &path, errors);
     } else {
         let path = path.child("service");
         for (field, what) in [("name", "service name is required"), ("namespace", "service namespace is required")] {

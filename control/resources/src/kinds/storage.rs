@@ -20,6 +20,8 @@ const ACCESS_MODES: &[&str] = &["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce"
 const VOLUME_MODES: &[&str] = &["Block", "Filesystem"];
 const RECLAIM: &[&str] = &["Delete", "Recycle", "Retain"];
 const IMMUTABLE: &str = "field is immutable";
+/// How long the parameters of a class are at most, in bytes.
+const MAX_PARAMETERS: usize = 256 * 1024;
 
 /// Fills in a claim, or a StatefulSet's template of one.
 pub(super) fn fill_claim(claim: &mut PersistentVolumeClaim) {
@@ -277,6 +279,7 @@ impl Kind for StorageClass {
 
     fn validate(&self, errors: &mut Errors) {
         validate_driver(&self.provisioner, &FieldPath::new("provisioner"), errors);
+        validate_parameters(self, errors);
         one_of(plain(&self.reclaim_policy), &["Delete", "Retain"], || FieldPath::new("reclaimPolicy"), errors);
         let modes = ["Immediate", "WaitForFirstConsumer"];
         one_of(plain(&self.volume_binding_mode), &modes, || FieldPath::new("volumeBindingMode"), errors);
@@ -294,6 +297,37 @@ impl Kind for StorageClass {
         frozen("provisioner", self.provisioner == old.provisioner);
         frozen("reclaimPolicy", self.reclaim_policy == old.reclaim_policy);
         frozen("volumeBindingMode", self.volume_binding_mode == old.volume_binding_mode);
+    }
+}
+
+/// What a class hands on to who makes its volumes, and where these may be.
+fn validate_parameters(class: &StorageClass, errors: &mut Errors) {
+    let path = FieldPath::new("parameters");
+    let given = class.parameters.iter().flatten();
+    let size: usize = given.clone().map(|(key, value)| key.len() + value.len()).sum();
+    if size > MAX_PARAMETERS {
+        errors.push(FieldError::too_long(&path, MAX_PARAMETERS));
+    }
+    for (key, value) in given {
+        if key.is_empty() {
+            errors.push(FieldError::invalid(&path, value.len(), "field can not be empty."));
+        }
+    }
+    for (index, term) in items(&class.allowed_topologies).iter().enumerate() {
+        let path = FieldPath::new("allowedTopologies").index(index).child("matchLabelExpressions");
+        for (index, requirement) in items(&term.match_label_expressions).iter().enumerate() {
+            let path = path.index(index);
+            if requirement.values.is_empty() {
+                errors.push(FieldError::required(&path.child("values"), ""));
+            }
+            for (index, value) in requirement.values.iter().enumerate() {
+                if requirement.values[..index].contains(value) {
+                    errors.push(FieldError::duplicate(&path.child("values").index(index), value.as_str()));
+                }
+            }
+            let key = requirement.key.as_str();
+            faults(names::qualified_name(key), key, || path.child("key"), errors);
+        }
     }
 }
 

@@ -8,6 +8,7 @@ mod pod_rules;
 mod pods;
 mod properties;
 mod registration;
+mod rules;
 mod services;
 mod sets;
 mod various;
