@@ -29,6 +29,12 @@ awk -F: 'function twice(n) { return n * 2 } BEGIN { split("x:y", p, ":"); print 
 awk 'BEGIN { printf "%05d|%.2f\n", 42, 5 / 2 }'
 "#;
 
+/// Asks the API without a token and with the pod's own, which may not.
+const API: &str = r#"wget -qO- https://kubernetes/version | grep -c gitVersion
+token=$(cat /var/run/secrets/kubernetes.io/serviceaccount/token)
+curl -s -H "Authorization: Bearer $token" https://kubernetes.default.svc/api/v1/nodes | grep -c serviceaccount:default:default
+"#;
+
 #[tokio::test]
 async fn pods_with_a_shell_run_as_containers_do() {
     let cluster = pal().up(&[]).await;
@@ -40,6 +46,7 @@ async fn pods_with_a_shell_run_as_containers_do() {
         busybox("nothing", ""),
         busybox("waits", "    command: [sleep, infinity]\n"),
         busybox("dir", "    command: [pwd]\n    workingDir: /work/deep\n"),
+        busybox("asks", &format!("    command: [sh, -c, {}]\n", serde_json::json!(API))),
         busybox("awk", &format!("    command: [sh, -c, {}]\n", serde_json::json!(AWK))),
         busybox(
             "dd",
@@ -54,6 +61,7 @@ async fn pods_with_a_shell_run_as_containers_do() {
         ("missing", "Failed", 127, "exec: \"nosuch\": executable file not found in $PATH\n"),
         ("nothing", "Succeeded", 0, ""),
         ("dir", "Succeeded", 0, "/work/deep\n"),
+        ("asks", "Succeeded", 0, "1\n1\n"),
         ("awk", "Succeeded", 0, "2\n7 b\nx 8\n00042|2.50\n"),
         ("dd", "Succeeded", 0, "3072\n900150983cd24fb0d6963f7d28e17f72  -\n"),
     ] {

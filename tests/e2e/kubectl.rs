@@ -338,6 +338,7 @@ type: kubernetes.io/service-account-token
     let server = kubectl.ok("config view -o jsonpath={.clusters[0].cluster.server}").await;
     let as_bot = format!("--kubeconfig=/dev/null --server={server} --insecure-skip-tls-verify --token={token}");
     has(&kubectl.ok(&format!("auth whoami {as_bot}")).await, &["system:serviceaccount:default:bot"]);
+    has(&kubectl.ok("auth whoami").await, &["authentication.kubernetes.io/credential-id", "[X509SHA256="]);
     has(&kubectl.ok("get secret bot -o jsonpath={.metadata.labels}").await, &["kubernetes.io/legacy-token-last-used"]);
     kubectl.ok("delete serviceaccount bot").await;
     until(&kubectl, "get secrets -o jsonpath=({.items[*].metadata.name})", "()").await;

@@ -367,7 +367,9 @@ impl Reading<'_> {
         let (group, version, expected) = self.expect?;
         let wanted = api_version(group, version);
         let (kind, given) = (kind.unwrap_or(expected), given.unwrap_or(&wanted));
-        if kind == expected && (given == wanted || schema::is_shared_kind(kind)) {
+        // Of this one kube-apiserver takes the older version too, which is the same.
+        let is_older = (kind, given) == ("Eviction", "policy/v1beta1");
+        if kind == expected && (given == wanted || is_older || schema::is_shared_kind(kind)) {
             return None;
         }
         let (given_group, given_version) = given.split_once('/').unwrap_or(("", given));

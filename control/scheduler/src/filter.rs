@@ -1,5 +1,6 @@
 //! Which nodes can take a pod, and why the others can not, in Kubernetes' words.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use k8s_openapi::api::core::v1::Taint;
@@ -15,14 +16,16 @@ pub enum Refusal {
     Unschedulable,
     /// The pod names another node.
     NodeName,
-    /// The pod does not bear this taint.
-    Taint { key: String, value: String },
+    /// The pod does not bear a taint. Which is not said: it may be nobody else's business.
+    Taint,
     /// The node's labels are not those that the pod asks for.
     Affinity,
     /// A pod is there that has a port of the node which the pod asks for.
     HostPorts,
     /// There is not enough of this resource left.
     Insufficient(String),
+    /// There would not be enough of this resource if the node were empty.
+    NeverSufficient(String),
     /// The node has as many pods as it takes.
     TooManyPods,
     /// A volume that the pod's claims have cannot be reached from the node.
@@ -66,12 +69,10 @@ impl fmt::Display for Refusal {
         match self {
             Self::Unschedulable => f.write_str("node(s) were unschedulable"),
             Self::NodeName => f.write_str("node(s) didn't match the requested node name"),
-            Self::Taint { key, value } => {
-                write!(f, "node(s) had untolerated taint {{{key}: {value}}}")
-            }
+            Self::Taint => f.write_str("node(s) had untolerated taint(s)"),
             Self::Affinity => f.write_str("node(s) didn't match Pod's node affinity/selector"),
             Self::HostPorts => f.write_str("node(s) didn't have free ports for the requested pod ports"),
-            Self::Insufficient(resource) => write!(f, "Insufficient {resource}"),
+            Self::Insufficient(resource) | Self::NeverSufficient(resource) => write!(f, "Insufficient {resource}"),
             Self::TooManyPods => f.write_str("Too many pods"),
             Self::VolumeElsewhere => f.write_str("node(s) didn't match PersistentVolume's node affinity"),
             Self::NoVolume => f.write_str("node(s) didn't find available persistent volumes to bind"),
@@ -107,8 +108,8 @@ pub(crate) fn refusals(candidate: &Candidate, name: &str, node: &NodeState) -> V
         return vec![Refusal::NodeName];
     }
     let repels = |taint: &&Taint| taint.effect == "NoSchedule" || taint.effect == "NoExecute";
-    if let Some(taint) = node.taints.iter().filter(repels).find(|taint| !borne(taint)) {
-        return vec![Refusal::Taint { key: taint.key.clone(), value: taint.value.clone().unwrap_or_default() }];
+    if node.taints.iter().filter(repels).any(|taint| !borne(taint)) {
+        return vec![Refusal::Taint];
     }
     if !node_matches(spec, name, &node.labels) {
         return vec![Refusal::Affinity];
@@ -126,19 +127,18 @@ fn lacks(candidate: &Candidate, node: &NodeState) -> Vec<Refusal> {
     if have.pods > 0 && used.pods.saturating_add(1) > have.pods {
         refusals.push(Refusal::TooManyPods);
     }
-    let exceeds = |want: i64, used: i64, have: i64| want > 0 && used.saturating_add(want) > have;
-    if exceeds(want.milli_cpu, used.milli_cpu, have.milli_cpu) {
-        refusals.push(Refusal::Insufficient("cpu".to_owned()));
-    }
-    if exceeds(want.memory, used.memory, have.memory) {
-        refusals.push(Refusal::Insufficient("memory".to_owned()));
-    }
-    for (name, amount) in &want.others {
-        let used = used.others.get(name).copied().unwrap_or(0);
-        let have = have.others.get(name).copied().unwrap_or(0);
-        if exceeds(*amount, used, have) {
-            refusals.push(Refusal::Insufficient(name.clone()));
+    let mut weigh = |name: &str, want: i64, used: i64, have: i64| {
+        if want > 0 && want > have {
+            refusals.push(Refusal::NeverSufficient(name.to_owned()));
+        } else if want > 0 && used.saturating_add(want) > have {
+            refusals.push(Refusal::Insufficient(name.to_owned()));
         }
+    };
+    weigh("cpu", want.milli_cpu, used.milli_cpu, have.milli_cpu);
+    weigh("memory", want.memory, used.memory, have.memory);
+    for (name, amount) in &want.others {
+        let of = |amounts: &BTreeMap<String, i64>| amounts.get(name).copied().unwrap_or(0);
+        weigh(name, *amount, of(&used.others), of(&have.others));
     }
     refusals
 }

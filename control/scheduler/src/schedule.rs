@@ -45,6 +45,9 @@ pub enum Remedy {
     Unwanted,
 }
 
+/// What Kubernetes' scheduler says first of what could help: devices' claims that nobody uses. Here are none.
+const NO_CLAIMS: &str = "no new claims to deallocate";
+
 impl std::error::Error for Unschedulable {}
 
 impl fmt::Display for Unschedulable {
@@ -52,7 +55,11 @@ impl fmt::Display for Unschedulable {
         if self.nodes == 0 {
             return f.write_str("no nodes available to schedule pods");
         }
-        let mut reasons: Vec<String> = self.reasons.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+        for (reason, count) in &self.reasons {
+            *counts.entry(reason.to_string()).or_default() += count;
+        }
+        let mut reasons: Vec<String> = counts.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
         reasons.sort();
         reasons.extend(self.hindrance.as_ref().map(Hindrance::to_string));
         let nodes = self.nodes;
@@ -61,9 +68,12 @@ impl fmt::Display for Unschedulable {
             Remedy::None => {}
             Remedy::Preempted => return Ok(()),
             Remedy::Awaited => {
-                return f.write_str(" preemption: not eligible due to a terminating pod on the nominated node.");
+                let why = "not eligible due to a terminating pod on the nominated node.";
+                return write!(f, " {NO_CLAIMS}, preemption: {why}");
             }
-            Remedy::Unwanted => return f.write_str(" preemption: not eligible due to preemptionPolicy=Never."),
+            Remedy::Unwanted => {
+                return write!(f, " {NO_CLAIMS}, preemption: not eligible due to preemptionPolicy=Never.");
+            }
         }
         let mut preemption = Vec::new();
         if self.lacking_room > 0 {
@@ -73,7 +83,7 @@ impl fmt::Display for Unschedulable {
             preemption.push(format!("{} Preemption is not helpful for scheduling", nodes - self.lacking_room));
         }
         preemption.sort();
-        write!(f, " preemption: 0/{nodes} nodes are available: {}.", preemption.join(", "))
+        write!(f, " {NO_CLAIMS}, preemption: 0/{nodes} nodes are available: {}.", preemption.join(", "))
     }
 }
 

@@ -56,6 +56,9 @@ pub struct Defaults {
     /// Of a program that runs and answers requests too: the first arguments with which it does the latter. `None`: what it
     /// is, its exports say.
     pub serves: Option<Vec<String>>,
+    /// Of such a program: where it listens with a first argument, whatever ports the container declares.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub ports: BTreeMap<String, u16>,
     /// Texts among the container's own files: what they are, by their paths from `/`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub files: BTreeMap<String, String>,
@@ -68,12 +71,20 @@ impl Defaults {
         let words = self.serves.as_ref()?;
         Some(args.get(1).is_some_and(|first| words.contains(first)))
     }
+
+    /// Where a program of that kind listens when it is run so, unless it is told a port.
+    pub fn own_port(&self, args: &[String]) -> Option<u16> {
+        let (first, flags) = args.get(1..)?.split_first()?;
+        let told = flags.iter().any(|flag| flag.starts_with('-') && flag.contains("port"));
+        self.ports.get(first).copied().filter(|_| !told)
+    }
 }
 
 const ENTRYPOINT: &str = "palinurus.dev/entrypoint";
 const CMD: &str = "palinurus.dev/cmd";
 const PORT: &str = "palinurus.dev/port";
 const SERVES: &str = "palinurus.dev/serves";
+const PORTS: &str = "palinurus.dev/ports";
 const FILES: &str = "palinurus.dev/files";
 
 impl Defaults {
@@ -83,6 +94,7 @@ impl Defaults {
         let (entrypoint, cmd) = (words(ENTRYPOINT), words(CMD));
         let port = manifest.annotations.get(PORT).and_then(|text| text.parse().ok());
         let serves = words(SERVES);
+        let ports = manifest.annotations.get(PORTS).and_then(|text| serde_json::from_str(text).ok());
         let files = manifest.annotations.get(FILES).and_then(|text| serde_json::from_str(text).ok());
         if entrypoint.is_none() && cmd.is_none() && port.is_none() && serves.is_none() && files.is_none() {
             return None;
@@ -92,6 +104,7 @@ impl Defaults {
             cmd: cmd.unwrap_or_default(),
             port,
             serves,
+            ports: ports.unwrap_or_default(),
             files: files.unwrap_or_default(),
         })
     }
@@ -107,8 +120,11 @@ impl Defaults {
         if let Some(serves) = &self.serves {
             all.insert(SERVES.to_owned(), words(serves));
         }
-        if !self.files.is_empty() {
+        if !self.ports.is_empty() {
             // So have maps of strings.
+            all.insert(PORTS.to_owned(), serde_json::to_string(&self.ports).unwrap_or_default());
+        }
+        if !self.files.is_empty() {
             all.insert(FILES.to_owned(), serde_json::to_string(&self.files).unwrap_or_default());
         }
         all

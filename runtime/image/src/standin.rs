@@ -26,6 +26,8 @@ struct StandIn {
     port: Option<u16>,
     /// With which first arguments it answers requests; nothing where its exports say what it is.
     serves: Option<&'static [&'static str]>,
+    /// Where it then listens, by the first argument.
+    ports: &'static [(&'static str, u16)],
     /// Files that it has, by their paths from `/`.
     files: &'static [(&'static str, &'static str)],
     /// What it stands in for: hosts and repositories.
@@ -36,6 +38,9 @@ struct StandIn {
 const SERVERS: &[&str] =
     &["netexec", "serve-hostname", "test-webserver", "liveness", "porter", "nettest", "update-demo"];
 
+/// Where some of these listen, as agnhost's own do.
+const AGNHOST_PORTS: &[(&str, u16)] = &[("serve-hostname", 9376), ("test-webserver", 80)];
+
 const ALL: &[StandIn] = &[
     StandIn {
         name: "busybox",
@@ -44,6 +49,7 @@ const ALL: &[StandIn] = &[
         cmd: &["sh"],
         port: None,
         serves: Some(&[]),
+        ports: &[],
         files: &[],
         names: &[
             ("docker.io", "library/busybox"),
@@ -62,6 +68,7 @@ const ALL: &[StandIn] = &[
         cmd: &["/bin/sh"],
         port: None,
         serves: Some(&[]),
+        ports: &[],
         files: &[],
         names: &[("docker.io", "library/alpine"), ("docker.io", "alpine")],
     },
@@ -72,6 +79,7 @@ const ALL: &[StandIn] = &[
         cmd: &["/bin/bash"],
         port: None,
         serves: Some(&[]),
+        ports: &[],
         files: &[],
         names: &[("docker.io", "library/ubuntu"), ("docker.io", "ubuntu")],
     },
@@ -82,6 +90,7 @@ const ALL: &[StandIn] = &[
         cmd: &[],
         port: None,
         serves: Some(&[]),
+        ports: &[],
         files: &[],
         names: &[
             ("registry.k8s.io", "pause"),
@@ -97,6 +106,7 @@ const ALL: &[StandIn] = &[
         cmd: &["pause"],
         port: None,
         serves: Some(SERVERS),
+        ports: AGNHOST_PORTS,
         files: &[],
         names: &[
             ("registry.k8s.io", "e2e-test-images/agnhost"),
@@ -111,6 +121,7 @@ const ALL: &[StandIn] = &[
         cmd: &[],
         port: Some(80),
         serves: Some(SERVERS),
+        ports: &[],
         files: &[],
         names: &[("registry.k8s.io", "e2e-test-images/nautilus"), ("gcr.io", "kubernetes-e2e-test-images/nautilus")],
     },
@@ -121,6 +132,7 @@ const ALL: &[StandIn] = &[
         cmd: &[],
         port: Some(80),
         serves: Some(SERVERS),
+        ports: &[],
         files: &[],
         names: &[("registry.k8s.io", "e2e-test-images/kitten"), ("gcr.io", "kubernetes-e2e-test-images/kitten")],
     },
@@ -131,6 +143,7 @@ const ALL: &[StandIn] = &[
         cmd: &[],
         port: Some(80),
         serves: None,
+        ports: &[],
         files: &[("usr/local/apache2/htdocs/index.html", include_str!("../../../examples/images/nginx/httpd.html"))],
         names: &[
             ("docker.io", "library/httpd"),
@@ -146,6 +159,7 @@ const ALL: &[StandIn] = &[
         cmd: &["nginx", "-g", "daemon off;"],
         port: Some(80),
         serves: None,
+        ports: &[],
         files: &[("usr/share/nginx/html/index.html", include_str!("../../../examples/images/nginx/nginx.html"))],
         names: &[
             ("docker.io", "library/nginx"),
@@ -196,6 +210,7 @@ pub(crate) async fn provide(blobs: &Blobs, repository: &str) -> Result<Option<Di
         cmd: words(image.cmd),
         port: image.port,
         serves: image.serves.map(words),
+        ports: image.ports.iter().map(|(word, port)| ((*word).to_owned(), *port)).collect(),
         files: image.files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect(),
     };
     manifest.annotations = defaults.annotations();
@@ -206,6 +221,8 @@ pub(crate) async fn provide(blobs: &Blobs, repository: &str) -> Result<Option<Di
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     #[tokio::test]
@@ -223,11 +240,28 @@ mod tests {
             );
             let files: Vec<(&str, &str)> = defaults.files.iter().map(|(path, text)| (&**path, &**text)).collect();
             assert_eq!(files, image.files);
+            assert_eq!(defaults.ports.len(), image.ports.len());
             let wasm = blobs.read(&manifest.layers[0].digest).await.unwrap().unwrap();
             assert!(wasm.starts_with(b"\0asm"), "{}", image.name);
             assert_eq!(wasm.len() as u64, manifest.layers[0].size);
         }
         assert_eq!(provide(&blobs, "postgres").await.unwrap(), None);
+    }
+
+    #[test]
+    fn a_program_listens_where_it_does_unless_it_is_told() {
+        let ports = AGNHOST_PORTS.iter().map(|(word, port)| ((*word).to_owned(), *port)).collect();
+        let defaults =
+            Defaults { entrypoint: vec![], cmd: vec![], port: None, serves: None, ports, files: BTreeMap::new() };
+        let check = |args: &[&str], expected: Option<u16>| {
+            assert_eq!(defaults.own_port(&words(args)), expected, "{args:?}");
+        };
+        check(&["/agnhost", "serve-hostname"], Some(9376));
+        check(&["/agnhost", "serve-hostname", "--port=80"], None);
+        check(&["/agnhost", "serve-hostname", "--port", "80"], None);
+        check(&["/agnhost", "netexec"], None);
+        check(&["/agnhost"], None);
+        check(&[], None);
     }
 
     fn words(words: &[&str]) -> Vec<String> {

@@ -1,21 +1,28 @@
 //! What is due: looks at the state alone, so that calling it again changes nothing.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use crate::Now;
 use crate::container::{Stage, StopCause};
 use crate::event::{Cause, Effect, Run};
 use crate::plan::{ContainerKind, ProbeKind, PullPolicy};
-use crate::state::{Effects, Ground, PodState};
+use crate::state::{Effects, Failure, Ground, PodState};
 
 /// Reason and message of a pod that was active for too long.
-pub(crate) const DEADLINE_EXCEEDED: (&str, &str) =
-    ("DeadlineExceeded", "Pod was active on the node longer than the specified deadline");
+pub(crate) const DEADLINE_EXCEEDED: Failure =
+    ("DeadlineExceeded", Cow::Borrowed("Pod was active on the node longer than the specified deadline"));
 /// Of one that asks for a port of the node which another pod has.
-pub(crate) const PORTS_TAKEN: (&str, &str) = (
+pub(crate) const PORTS_TAKEN: Failure = (
     "NodePorts",
-    "Pod was rejected: Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports",
+    Cow::Borrowed(
+        "Pod was rejected: Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports",
+    ),
 );
+/// Reason of one that used more of the node's disk than it may.
+pub(crate) const EVICTED: &str = "Evicted";
+/// What its containers have to end in; kubelet gives as much.
+const EVICTION_GRACE: Duration = Duration::from_secs(1);
 
 impl PodState {
     pub(crate) fn advance(&mut self, now: Now, out: &mut Effects) {
@@ -43,7 +50,7 @@ impl PodState {
         let Some(limit) = self.plan.active_deadline else { return };
         if now.mono >= self.start_mono + limit && !self.must_end() {
             self.failure = Some(DEADLINE_EXCEEDED);
-            out.normal(None, DEADLINE_EXCEEDED.0, DEADLINE_EXCEEDED.1.to_owned());
+            out.normal(None, DEADLINE_EXCEEDED.0, DEADLINE_EXCEEDED.1.into_owned());
         }
     }
 
@@ -76,6 +83,7 @@ impl PodState {
         let grace = match (&self.ending, self.gone) {
             (_, true) => Duration::ZERO,
             (Some(ending), _) => ending.deadline.saturating_sub(now.mono),
+            (None, _) if matches!(self.failure, Some((EVICTED, _))) => EVICTION_GRACE,
             (None, _) => self.plan.grace,
         };
         let container = &mut self.containers[index];

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::Now;
-use crate::advance::PORTS_TAKEN;
+use crate::advance::{EVICTED, PORTS_TAKEN};
 use crate::container::{ContainerState, Ended, Stage, StopCause};
 use crate::event::{Cause, Effect, Event, Exit, Image, ImageFailure, Run, StartFailure};
 use crate::hook::HookKind;
@@ -33,6 +33,12 @@ impl PodState {
                 if !self.must_end() {
                     self.failure = Some(PORTS_TAKEN);
                     out.warning(None, PORTS_TAKEN.0, PORTS_TAKEN.1.trim_start_matches("Pod was rejected: ").to_owned());
+                }
+            }
+            Event::Exceeded(why) => {
+                if !self.must_end() {
+                    self.failure = Some((EVICTED, why.clone().into()));
+                    out.warning(None, EVICTED, why);
                 }
             }
             Event::ImageFound { container, image } => {

@@ -140,20 +140,25 @@ pub enum Urgency {
     None,
     /// With others that come soon.
     Soon,
+    /// Not before others had the time to come.
+    Later,
     /// Somebody waits for it: ready or not any more, ended, failing.
     Now,
 }
 
-/// Compares what was written last with what is to be written.
-pub fn urgency(old: Option<&PodStatus>, new: &PodStatus) -> Urgency {
-    let Some(old) = old else {
-        return if ready(new) || final_phase(new) { Urgency::Now } else { Urgency::Soon };
-    };
-    if old == new {
+/// Compares what was written last with what is to be written. `ends` of a pod that is meant to end: a command that takes a
+/// moment has then not been ready for anybody who would come too late to it.
+pub fn urgency(old: Option<&PodStatus>, new: &PodStatus, ends: bool) -> Urgency {
+    if old == Some(new) {
         return Urgency::None;
     }
-    let ended = old.phase != new.phase && final_phase(new);
-    if ready(old) != ready(new) || ended { Urgency::Now } else { Urgency::Soon }
+    let ended = final_phase(new) && old.is_none_or(|old| old.phase != new.phase);
+    match (old.is_some_and(ready), ready(new)) {
+        _ if ended => Urgency::Now,
+        (false, true) if ends => Urgency::Later,
+        (before, after) if before != after => Urgency::Now,
+        _ => Urgency::Soon,
+    }
 }
 
 fn ready(status: &PodStatus) -> bool {

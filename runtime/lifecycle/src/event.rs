@@ -107,6 +107,8 @@ pub enum Event {
     },
     /// Another pod has a port of the node that this one asks for: it is not taken.
     PortsTaken,
+    /// The pod uses more of the node's disk than it may, as this says: it is ended for good.
+    Exceeded(String),
     /// The image was on the node already.
     ImageFound {
         /// For which container.

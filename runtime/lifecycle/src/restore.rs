@@ -6,7 +6,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::{ContainerState as ApiState, ContainerStateTerminated, ContainerStatus, PodStatus};
 
 use crate::Now;
-use crate::advance::DEADLINE_EXCEEDED;
+use crate::advance::{DEADLINE_EXCEEDED, EVICTED};
 use crate::backoff::Backoff;
 use crate::container::{ContainerState, Ended, Stage};
 use crate::event::Exit;
@@ -30,9 +30,11 @@ impl PodState {
         }
         state.ip = status.pod_ip.as_deref().and_then(|ip| ip.parse().ok());
         state.transitions.recall(status.conditions.as_deref().unwrap_or_default());
-        if status.reason.as_deref() == Some("DeadlineExceeded") {
-            state.failure = Some(DEADLINE_EXCEEDED);
-        }
+        state.failure = match status.reason.as_deref() {
+            Some("DeadlineExceeded") => Some(DEADLINE_EXCEEDED),
+            Some(EVICTED) => Some((EVICTED, status.message.clone().unwrap_or_default().into())),
+            _ => None,
+        };
         let lists = [&status.init_container_statuses, &status.container_statuses, &status.ephemeral_container_statuses];
         let reported = || lists.into_iter().flatten().flatten();
         let plan = Arc::clone(&state.plan);

@@ -1,5 +1,6 @@
 //! The state of a pod's machine, and the questions about it.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,6 +56,9 @@ impl Phase {
     }
 }
 
+/// Why the node ended a pod: reason and message of its status.
+pub(crate) type Failure = (&'static str, Cow<'static, str>);
+
 /// All that is known of one pod on the node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodState {
@@ -70,7 +74,7 @@ pub struct PodState {
     pub(crate) initialized: bool,
     pub(crate) ending: Option<Ending>,
     /// The pod was ended by the node: reason and message of its status.
-    pub(crate) failure: Option<(&'static str, &'static str)>,
+    pub(crate) failure: Option<Failure>,
     pub(crate) gone: bool,
     pub(crate) gates: Vec<bool>,
     pub(crate) transitions: Transitions,

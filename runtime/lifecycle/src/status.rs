@@ -48,8 +48,8 @@ impl PodState {
             pod_ips: ip.clone().map(|ip| vec![PodIP { ip }]),
             pod_ip: ip,
             start_time: Some(Time(whole_seconds(self.start_time))),
-            reason: self.failure.map(|(reason, _)| reason.to_owned()),
-            message: self.failure.map(|(_, message)| message.to_owned()),
+            reason: self.failure.as_ref().map(|(reason, _)| (*reason).to_owned()),
+            message: self.failure.as_ref().map(|(_, message)| message.clone().into_owned()),
             ..PodStatus::default()
         }
     }

@@ -164,8 +164,16 @@ fn a_pod_comes_up_and_is_ready() {
         ("pal.local/x@sha256:1", true, Some(true))
     );
     assert_eq!(container.container_id.as_deref(), Some("pal://u/c/0"));
-    assert_eq!(urgency(Some(&before), &status), Urgency::Now);
-    assert_eq!(urgency(Some(&status), &status), Urgency::None);
+    for (old, new, ends, expected) in [
+        (Some(&before), &status, false, Urgency::Now),
+        (Some(&before), &status, true, Urgency::Later),
+        (None, &status, true, Urgency::Later),
+        (Some(&status), &before, true, Urgency::Now),
+        (Some(&status), &status, true, Urgency::None),
+        (None, &before, true, Urgency::Soon),
+    ] {
+        assert_eq!(urgency(old, new, ends), expected);
+    }
     assert_eq!(life.state.deadline(), None, "an idle pod has no timer");
 }
 
@@ -402,6 +410,23 @@ fn a_pod_over_its_time_fails() {
     assert_eq!(life.notes(), Vec::<String>::new(), "it is told once");
     let status = life.status();
     assert_eq!((status.phase.as_deref(), status.reason.as_deref()), (Some("Failed"), Some("DeadlineExceeded")));
+}
+
+#[test]
+fn a_pod_that_takes_too_much_of_the_disk_fails() {
+    let mut life = Life::run(one());
+    life.effects.clear();
+    life.tell(Event::Exceeded("too much".to_owned()));
+    assert_eq!(life.notes()[0], "Evicted: too much");
+    assert_eq!(life.asked(), [Effect::Stop { run: FIRST, grace: Duration::from_secs(1) }]);
+    life.tell(Event::Exceeded("still".to_owned()));
+    life.tell(Event::Exited(FIRST, exit(143)));
+    assert_eq!(life.asked(), [Effect::CleanUp], "it is told once, and nothing runs again");
+    let status = life.status();
+    let told = [status.phase.as_deref(), status.reason.as_deref(), status.message.as_deref()];
+    assert_eq!(told, [Some("Failed"), Some("Evicted"), Some("too much")]);
+    let restored = PodState::restore(life.state.plan().clone(), &status, life.now);
+    assert_eq!(restored.failure, life.state.failure);
 }
 
 #[test]

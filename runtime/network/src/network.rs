@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -66,6 +66,8 @@ pub(crate) struct Inner {
     /// The addresses of all nodes, at which their NodePorts are.
     node_addresses: RwLock<HashSet<IpAddr>>,
     server_tls: RwLock<Arc<rustls::ServerConfig>>,
+    /// What answers for the API.
+    pub api: OnceLock<SharedBackend>,
     node_ports: Mutex<HashMap<u16, CancellationToken>>,
     stop: CancellationToken,
 }
@@ -138,6 +140,7 @@ impl Network {
             blocks: RwLock::default(),
             node_addresses: RwLock::default(),
             server_tls: RwLock::new(configs.server),
+            api: OnceLock::new(),
             node_ports: Mutex::default(),
             stop: stop.clone(),
         });
@@ -156,6 +159,11 @@ impl Network {
         self.inner.peers.set_client(configs.client);
         *self.inner.server_tls.write().unwrap_or_else(PoisonError::into_inner) = configs.server;
         Ok(())
+    }
+
+    /// Says what answers what pods ask of the API. The first call counts.
+    pub fn set_api(&self, backend: SharedBackend) {
+        let _ = self.inner.api.set(backend);
     }
 
     /// Puts a pod's port on the network.

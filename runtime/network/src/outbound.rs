@@ -49,7 +49,7 @@ impl PodOutbound {
         Self { inner, origin: Arc::new(origin) }
     }
 
-    /// Sends one request to the Service or pod that its host names. The body of the answer streams.
+    /// Sends one request to the Service or pod that its host names, or to the API. The body of the answer streams.
     pub async fn send(&self, mut request: Request<Body>) -> Result<Response<Body>, SendError> {
         let authority = match request.uri().authority() {
             Some(authority) => Some(authority.clone()),
@@ -77,6 +77,13 @@ impl PodOutbound {
         let answer = match target {
             Target::Port(port) => self.inner.to_port(&port, client, request).await,
             Target::Pod(address) => self.inner.to_pod(address, request).await,
+            Target::Api if !secure => {
+                return Err(SendError::Denied(format!("{authority} is the cluster's API, which is asked by https")));
+            }
+            Target::Api => match self.inner.api.get() {
+                Some(api) => Ok(api.call(request).await),
+                None => return Err(SendError::Refused(authority.to_string())),
+            },
             Target::NoSuchPort(name) => return Err(SendError::Refused(name)),
             Target::NoSuchHost(name) => return Err(SendError::NoSuchHost(name)),
             Target::Denied(why) => return Err(SendError::Denied(why.to_owned())),

@@ -83,9 +83,14 @@ impl LivePort {
     }
 }
 
+/// Namespace and name of the Service by which pods reach the API.
+const API: (&str, &str) = ("default", "kubernetes");
+
 #[derive(Debug, Default)]
 struct LiveService {
     headless: bool,
+    /// It stands for the API.
+    api: bool,
     external_name: Option<String>,
     ports: HashMap<u16, Arc<LivePort>>,
 }
@@ -95,6 +100,8 @@ struct LiveService {
 pub(crate) enum Target {
     Port(Arc<LivePort>),
     Pod(SocketAddrV4),
+    /// The API, whichever server answers.
+    Api,
     /// The name is one of ours and nothing has it, or the Service has no such port.
     NoSuchPort(String),
     NoSuchHost(String),
@@ -123,6 +130,7 @@ impl Table {
         for route in routes {
             let mut service = LiveService {
                 headless: route.cluster_ip.is_none(),
+                api: (route.namespace.as_str(), route.name.as_str()) == API,
                 external_name: route.external_name.clone(),
                 ports: HashMap::new(),
             };
@@ -251,7 +259,7 @@ impl Table {
 impl LiveService {
     fn target(&self, host: &str, port: u16) -> Target {
         if let Some(live) = self.ports.get(&port) {
-            return Target::Port(live.clone());
+            return if self.api { Target::Api } else { Target::Port(live.clone()) };
         }
         if self.headless {
             // A headless name means the pods themselves, so that any port of theirs can be asked for.
@@ -305,6 +313,8 @@ mod tests {
             route("default", "web", Some([10, 96, 0, 7]), 80, &[1, 2]),
             route("other", "web", Some([10, 96, 0, 8]), 81, &[3]),
             route("default", "db", None, 5432, &[4]),
+            route("default", "kubernetes", Some([10, 96, 0, 1]), 443, &[]),
+            route("other", "kubernetes", Some([10, 96, 0, 2]), 443, &[]),
         ];
         Table::new(&routes, &Table::default())
     }
@@ -321,6 +331,7 @@ mod tests {
         let target = match table().resolve(&origin(ip), host, port, "cluster.local") {
             Target::Port(port) => format!("service {}", port.label),
             Target::Pod(address) => format!("pod {address}"),
+            Target::Api => "the API".to_owned(),
             Target::NoSuchPort(name) => format!("no port {name}"),
             Target::NoSuchHost(name) => format!("no host {name}"),
             Target::Denied(_) => "denied".to_owned(),
@@ -339,6 +350,15 @@ mod tests {
         check("web.other.svc.cluster.local", 81, "service other/web:81");
         check("web.other.svc.cluster.local.", 81, "service other/web:81");
         check("10.96.0.8", 81, "service other/web:81");
+    }
+
+    #[test]
+    fn one_service_stands_for_the_api() {
+        check("kubernetes", 443, "the API");
+        check("kubernetes.default.svc.cluster.local", 443, "the API");
+        check("10.96.0.1", 443, "the API");
+        check("kubernetes", 80, "no port kubernetes:80");
+        check("kubernetes.other", 443, "service other/kubernetes:443");
     }
 
     #[test]

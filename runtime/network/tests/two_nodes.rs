@@ -110,6 +110,24 @@ fn nodes(of: &[(&str, SocketAddr)]) -> HashMap<String, SocketAddr> {
 }
 
 #[tokio::test]
+async fn the_api_is_asked_by_its_service_and_by_https() {
+    let a = network("a", Ca::new().node("a")).await;
+    let [mut service] = route(&[], None).try_into().unwrap();
+    service.name = "kubernetes".to_owned();
+    service.ports[0].port = 443;
+    a.set_services(&[service]);
+    let refused = ask(&a, "https://kubernetes/api", "").await.unwrap_err();
+    assert!(matches!(refused, SendError::Refused(_)), "{refused}");
+    a.set_api(echo("api"));
+    for host in ["kubernetes", "kubernetes.default.svc.cluster.local", "10.96.0.9", "10.96.0.9:443"] {
+        let (_, text) = ask(&a, &format!("https://{host}/api"), "1").await.unwrap();
+        assert_eq!(text, format!("api {host} 1"));
+    }
+    let denied = ask(&a, "http://kubernetes:443/api", "").await.unwrap_err();
+    assert!(matches!(denied, SendError::Denied(_)), "{denied}");
+}
+
+#[tokio::test]
 async fn a_request_to_a_service_reaches_a_pod_here_and_on_another_node() {
     let ca = Ca::new();
     let (a, b) = (network("a", ca.node("a")).await, network("b", ca.node("b")).await);

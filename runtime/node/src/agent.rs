@@ -23,6 +23,7 @@ use crate::error::NodeError;
 use crate::events::Recorder;
 use crate::exec::PodExec;
 use crate::identity::NodeIdentity;
+use crate::in_cluster;
 use crate::join::renew;
 use crate::kubelet::Kubelet;
 use crate::local_volumes::LocalVolumes;
@@ -35,7 +36,7 @@ use crate::retry::Retry;
 use crate::routes::Routes;
 use crate::servers::Servers;
 use crate::stats::Stats;
-use crate::tls::{OwnCertificate, node_config};
+use crate::tls::{OwnCertificate, client_config};
 use crate::tunnel;
 use crate::tunnels::{Tunnels, Up};
 use crate::wasm::WasmRuntime;
@@ -66,9 +67,10 @@ impl NodeAgent {
         let lock = lock(&config.data_dir)?;
         let servers = Servers::open(&config.servers, config.data_dir.join("servers.json"))?;
         let own = OwnCertificate::new(&config.identity.client)?;
-        let api_tls = node_config(&config.identity.ca_pem, own.clone(), API_ALPN)?;
+        let api_tls = client_config(&config.identity.ca_pem, Some(own.clone()), API_ALPN)?;
         let client = api_client(&servers, api_tls.clone(), None)?;
         let network = start_network(&config).await?;
+        network.set_api(in_cluster::backend(&servers, &config.identity.ca_pem)?);
         let stats = Arc::new(Stats::default());
         let runtime = WasmRuntime {
             engine: config.engine.clone(),
@@ -114,7 +116,7 @@ impl NodeAgent {
             listeners: Arc::new(move |ip, port| listening.backend(ip, port)),
             tasks: agent.tasks.clone(),
         });
-        let tls = node_config(&config.identity.ca_pem, own.clone(), &[tunnel::ALPN])?;
+        let tls = client_config(&config.identity.ca_pem, Some(own.clone()), &[tunnel::ALPN])?;
         agent.tasks.spawn(Tunnels { servers, tls, kubelet, up }.run(stop.clone()));
         agent.tasks.spawn(Renewal { client, own, network, config }.run(stop));
         Ok(agent)

@@ -14,7 +14,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::*;
 use crate::identity::Credential;
-use crate::tls::{OwnCertificate, node_config};
+use crate::tls::{OwnCertificate, client_config};
 
 type TestBody = http_body_util::combinators::UnsyncBoxBody<Bytes, Infallible>;
 type Ca = CertifiedIssuer<'static, KeyPair>;
@@ -98,7 +98,7 @@ fn client(ca: &Ca, sites: &[&Site]) -> (kube::Client, Servers) {
     let leaf = params.signed_by(&key, ca).unwrap();
     let own = OwnCertificate::new(&Credential { chain_pem: leaf.pem(), key_pem: key.serialize_pem() }).unwrap();
     let servers = Servers::fixed(sites.iter().map(|site| ServerAddress::parse(&site.url()).unwrap()).collect());
-    let tls = node_config(&ca.pem(), own, API_ALPN).unwrap();
+    let tls = client_config(&ca.pem(), Some(own), API_ALPN).unwrap();
     (api_client(&servers, tls, None).unwrap(), servers)
 }
 

@@ -20,7 +20,7 @@ use crate::error::{JoinError, NodeError};
 use crate::identity::{Credential, NodeIdentity};
 use crate::retry::Retry;
 use crate::servers::{self, Servers};
-use crate::tls::{OwnCertificate, PinnedCa, node_config, pinned_config};
+use crate::tls::{OwnCertificate, PinnedCa, client_config, pinned_config};
 use crate::token::Token;
 
 const CLIENT_SIGNER: &str = "kubernetes.io/kube-apiserver-client-kubelet";
@@ -102,7 +102,7 @@ async fn attempt(config: &JoinConfig, token: &Token, address: &ServerAddress) ->
     };
     let ca = pin.ca().ok_or_else(foreign)?;
     let ca_pem = pem("CERTIFICATE", ca);
-    let client = api_client(&server, node_config(&ca_pem, OwnCertificate::new(&credential)?, API_ALPN)?, None)?;
+    let client = api_client(&server, client_config(&ca_pem, Some(OwnCertificate::new(&credential)?), API_ALPN)?, None)?;
     let serving = serving_request(&config.name, config.node_ip).sign(&client, &url).await?;
     Ok(NodeIdentity { name: config.name.clone(), ca_pem, client: credential, serving })
 }

@@ -219,7 +219,7 @@ async fn the_server_asks_through_the_tunnel_and_it_comes_back() {
     let (mut server, dir) = (FakeServer::start().await, tempfile::tempdir().unwrap());
     let identity = join(server.config(&dir, "n1"), |_| {}, CancellationToken::new()).await.unwrap();
     let own = OwnCertificate::new(&identity.client).unwrap();
-    let tls = node_config(&identity.ca_pem, own, &[crate::tunnel::ALPN]).unwrap();
+    let tls = client_config(&identity.ca_pem, Some(own), &[crate::tunnel::ALPN]).unwrap();
     let kubelet = crate::pods::kubelet_for_tests(dir.path());
     let (up, cancel) = (tokio::sync::watch::Sender::new(crate::tunnels::Up::default()), CancellationToken::new());
     let mut ups = up.subscribe();

@@ -18,6 +18,7 @@ mod error;
 mod events;
 mod exec;
 mod identity;
+mod in_cluster;
 mod join;
 mod kubelet;
 mod local_volumes;

@@ -123,7 +123,8 @@ fn summary(node: &str, before: &Look, now: &Look, time: Timestamp) -> Value {
         json!({
             "cpu": {"time": time.to_string(), "usageNanoCores": u64::try_from(rate).unwrap_or(u64::MAX),
                     "usageCoreNanoSeconds": is.cpu_nanos},
-            "memory": {"time": time.to_string(), "usageBytes": is.memory_bytes, "workingSetBytes": is.memory_bytes}
+            "memory": {"time": time.to_string(), "usageBytes": is.memory_bytes, "workingSetBytes": is.memory_bytes,
+                       "rssBytes": is.memory_bytes}
         })
     };
     let mut pods: Vec<Value> = Vec::new();

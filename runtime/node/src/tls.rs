@@ -57,10 +57,10 @@ fn certified(credential: &Credential) -> Result<Arc<CertifiedKey>, NodeError> {
     Ok(Arc::new(key))
 }
 
-/// TLS as a node of the cluster whose CA that is.
-pub(crate) fn node_config(
+/// TLS as a node of the cluster whose CA that is, or as nobody.
+pub(crate) fn client_config(
     ca_pem: &str,
-    own: Arc<OwnCertificate>,
+    own: Option<Arc<OwnCertificate>>,
     alpn: &[&[u8]],
 ) -> Result<Arc<ClientConfig>, NodeError> {
     let mut roots = RootCertStore::empty();
@@ -69,7 +69,11 @@ pub(crate) fn node_config(
     }
     let builder =
         ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().map_err(unusable)?;
-    let mut config = builder.with_root_certificates(roots).with_client_cert_resolver(own);
+    let builder = builder.with_root_certificates(roots);
+    let mut config = match own {
+        Some(own) => builder.with_client_cert_resolver(own),
+        None => builder.with_no_client_auth(),
+    };
     config.alpn_protocols = alpn.iter().map(|p| p.to_vec()).collect();
     Ok(Arc::new(config))
 }

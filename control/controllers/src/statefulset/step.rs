@@ -65,10 +65,15 @@ impl Look<'_> {
         complete || !ordered
     }
 
-    /// Deletes what is too much; whether the step can go on.
+    /// Deletes what is too much; whether the step can go on. In order, a pod goes only while it is well itself, or when
+    /// no lower one is unwell.
     fn shrink(&self, ordered: bool, plan: &mut Plan) -> bool {
         let mut deleted = 0;
-        for pod in self.members.condemned.values().rev() {
+        let unwell = self.members.condemned.iter().find(|(_, pod)| !self.is_well(pod)).map(|(ordinal, _)| *ordinal);
+        for (ordinal, pod) in self.members.condemned.iter().rev() {
+            if ordered && unwell != Some(*ordinal) && !self.is_settled(pod, plan) {
+                return false;
+            }
             if !is_deleting(&pod.metadata) {
                 plan.push(self.owner.delete(pod));
                 deleted += 1;
@@ -100,9 +105,15 @@ impl Look<'_> {
         }
     }
 
+    /// Whether the pod runs, is ready and stays.
+    fn is_well(&self, pod: &Arc<Pod>) -> bool {
+        let stays = !is_deleting(&pod.metadata) && phase(pod) == "Running";
+        stays && !matches!(self.availability(pod), Availability::NotReady)
+    }
+
     /// Whether the next pod may follow after that one.
     fn is_settled(&self, pod: &Arc<Pod>, plan: &mut Plan) -> bool {
-        if is_deleting(&pod.metadata) || phase(pod) != "Running" {
+        if !self.is_well(pod) {
             return false;
         }
         match self.availability(pod) {

@@ -112,6 +112,27 @@ fn the_highest_numbers_go_first_and_names_come_back() {
 }
 
 #[test]
+fn pods_that_are_not_well_keep_those_above_them() {
+    let check = |policy: &str, sick: &[&str], expected: &[&str]| {
+        let mut cluster = Cluster::new(json!({"replicas": 3, "podManagementPolicy": policy}));
+        cluster.settle(&[]);
+        for name in sick {
+            let status = json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "False"}]});
+            cluster.world.edit_status::<Pod>("a", name, json!({"status": status}));
+        }
+        cluster.edit(json!({"replicas": 0}));
+        cluster.settle(&[]);
+        assert_eq!(cluster.pods(), expected, "{policy} {sick:?}");
+    };
+    check("OrderedReady", &[], &[]);
+    check("OrderedReady", &["s-0", "s-1", "s-2"], &["s-0 one", "s-1 one", "s-2 one"]);
+    check("OrderedReady", &["s-0", "s-1"], &["s-0 one", "s-1 one"]);
+    check("OrderedReady", &["s-2"], &[]);
+    check("OrderedReady", &["s-0"], &[]);
+    check("Parallel", &["s-0", "s-1", "s-2"], &[]);
+}
+
+#[test]
 fn a_rollout_goes_from_the_highest_number_down() {
     let check = |strategy: Value, stuck: &[&str], expected: &[&str]| {
         let mut cluster = Cluster::new(json!({"replicas": 3, "updateStrategy": strategy}));

@@ -10,6 +10,7 @@ use k8s_openapi::api::core::v1::{PersistentVolumeClaimVolumeSource, PodTemplateS
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::kind::{Errors, Kind, has_meta, has_status};
+use super::Env;
 use super::names;
 use super::optional::{faults, fill, items, items_mut, non_negative, one_of, plain};
 use super::pod::{fill_template, validate_template};
@@ -37,7 +38,23 @@ impl Kind for DaemonSet {
         fill_template(&mut spec.template);
     }
 
-    has_status!(DaemonSetStatus::default());
+    fn prepare_create(&mut self, _env: &Env) {
+        self.status = Some(DaemonSetStatus::default());
+        let given = template_number(self);
+        number_template(self, given.max(1));
+    }
+
+    fn prepare_update(&mut self, old: &Self, _env: &Env) {
+        self.status.clone_from(&old.status);
+        let template = |set: &Self| set.spec.as_ref().map(|spec| spec.template.clone());
+        let changed = template(self) != template(old);
+        number_template(self, template_number(old).saturating_add(i64::from(changed)));
+    }
+
+    fn prepare_subresource(&mut self, _name: &str, old: &Self, _env: &Env) {
+        self.spec.clone_from(&old.spec);
+        number_template(self, template_number(old));
+    }
 
     fn validate(&self, errors: &mut Errors) {
         if let Some(spec) = &self.spec {
@@ -54,6 +71,18 @@ impl Kind for DaemonSet {
     fn wants_other(&self, old: &Self) -> bool {
         self.spec != old.spec
     }
+}
+
+/// How often the template was another one, as it is said in an annotation that clients do not change.
+const TEMPLATE_NUMBER: &str = "deprecated.daemonset.template.generation";
+
+fn template_number(set: &DaemonSet) -> i64 {
+    let annotations = set.metadata.annotations.as_ref();
+    annotations.and_then(|all| all.get(TEMPLATE_NUMBER)?.parse().ok()).unwrap_or(0)
+}
+
+fn number_template(set: &mut DaemonSet, number: i64) {
+    set.metadata.annotations.get_or_insert_default().insert(TEMPLATE_NUMBER.to_owned(), number.to_string());
 }
 
 fn validate_daemon_set(spec: &DaemonSetSpec, path: &FieldPath, errors: &mut Errors) {

@@ -141,8 +141,9 @@ fn what_came_of_making_room_is_told() {
         assert_eq!(text, format!("0/1 nodes are available: 1 Insufficient cpu.{expected}"));
     };
     check(Remedy::Preempted, "");
-    check(Remedy::Awaited, " preemption: not eligible due to a terminating pod on the nominated node.");
-    check(Remedy::Unwanted, " preemption: not eligible due to preemptionPolicy=Never.");
-    let none = " preemption: 0/1 nodes are available: 1 No preemption victims found for incoming pod.";
-    check(Remedy::None, none);
+    let check =
+        |remedy, expected: &str| check(remedy, &format!(" no new claims to deallocate, preemption: {expected}"));
+    check(Remedy::Awaited, "not eligible due to a terminating pod on the nominated node.");
+    check(Remedy::Unwanted, "not eligible due to preemptionPolicy=Never.");
+    check(Remedy::None, "0/1 nodes are available: 1 No preemption victims found for incoming pod.");
 }

@@ -181,16 +181,16 @@ fn the_refusals_are_told_in_kubernetes_words() {
     let why = |pod: Pod| schedule(&cluster, &Candidate::of(Arc::new(pod)), 0).unwrap_err().to_string();
     assert_eq!(
         why(of_app("q", "web", near(term("db", HOST)))),
-        "0/4 nodes are available: 4 node(s) didn't match pod affinity rules. preemption: 0/4 nodes are available: \
-         4 Preemption is not helpful for scheduling."
+        "0/4 nodes are available: 4 node(s) didn't match pod affinity rules. no new claims to deallocate, \
+         preemption: 0/4 nodes are available: 4 Preemption is not helpful for scheduling."
     );
     let cluster = self::cluster(&[("a1", of_app("p", "web", json!({}))), ("b1", of_app("r", "web", json!({})))]);
     let why = |pod: Pod| schedule(&cluster, &Candidate::of(Arc::new(pod)), 0).unwrap_err().to_string();
     assert_eq!(
         why(of_app("q", "web", spread(1, json!({"minDomains": 3})))),
         "0/4 nodes are available: 1 node(s) didn't match pod topology spread constraints (missing required label), \
-         3 node(s) didn't match pod topology spread constraints. preemption: 0/4 nodes are available: \
-         1 Preemption is not helpful for scheduling, 3 No preemption victims found for incoming pod."
+         3 node(s) didn't match pod topology spread constraints. no new claims to deallocate, \
+         preemption: 0/4 nodes are available: 1 Preemption is not helpful for scheduling, 3 No preemption victims found for incoming pod."
     );
 }
 

@@ -125,16 +125,14 @@ fn a_lack_of_room_is_told_by_resource() {
     check(
         &[node("a", &[("cpu", "1"), ("memory", "1Gi"), ("pods", "10")])],
         pod("p", &[("cpu", "1500m"), ("memory", "2Gi")]),
-        Err(
-            "0/1 nodes are available: 1 Insufficient cpu, 1 Insufficient memory. preemption: 0/1 nodes are available: \
-             1 No preemption victims found for incoming pod.",
-        ),
+        Err("0/1 nodes are available: 1 Insufficient cpu, 1 Insufficient memory. no new claims to deallocate, \
+             preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."),
     );
     check(
         &[node("a", ROOMY)],
         pod("p", &[("example.com/gpu", "1")]),
-        Err("0/1 nodes are available: 1 Insufficient example.com/gpu. preemption: 0/1 nodes are available: \
-             1 No preemption victims found for incoming pod."),
+        Err("0/1 nodes are available: 1 Insufficient example.com/gpu. no new claims to deallocate, \
+             preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."),
     );
 }
 
@@ -148,9 +146,9 @@ fn reasons_are_counted_over_the_nodes() {
     check(
         &[node("a", &[("cpu", "4"), ("memory", "1Gi"), ("pods", "110")]), b, c],
         pod("p", &[("memory", "2Gi")]),
-        Err("0/3 nodes are available: 1 Insufficient memory, 2 node(s) had untolerated taint {dedicated: db}. \
-             preemption: 0/3 nodes are available: 1 No preemption victims found for incoming pod, \
-             2 Preemption is not helpful for scheduling."),
+        Err("0/3 nodes are available: 1 Insufficient memory, 2 node(s) had untolerated taint(s). \
+             no new claims to deallocate, preemption: 0/3 nodes are available: \
+             3 Preemption is not helpful for scheduling."),
     );
 }
 
@@ -161,8 +159,8 @@ fn a_cordoned_node_takes_no_pods() {
     check(
         &[cordoned.clone()],
         pod("p", &[]),
-        Err("0/1 nodes are available: 1 node(s) were unschedulable. preemption: 0/1 nodes are available: \
-             1 Preemption is not helpful for scheduling."),
+        Err("0/1 nodes are available: 1 node(s) were unschedulable. no new claims to deallocate, \
+             preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."),
     );
     check(&[cordoned, node("b", ROOMY)], pod("p", &[]), Ok("b"));
 }
@@ -178,8 +176,9 @@ fn a_node_that_is_not_ready_takes_no_pods_even_before_it_is_tainted() {
     check(
         &[lost],
         pod("p", &[]),
-        Err("0/1 nodes are available: 1 node(s) had untolerated taint {node.kubernetes.io/unreachable: }. \
-             preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."),
+        Err("0/1 nodes are available: 1 node(s) had untolerated taint(s). \
+             no new claims to deallocate, preemption: 0/1 nodes are available: \
+             1 Preemption is not helpful for scheduling."),
     );
 }
 
@@ -199,7 +198,8 @@ fn a_toleration_opens_a_tainted_node() {
 #[test]
 fn selectors_and_required_affinity_choose_nodes() {
     let message = "0/2 nodes are available: 2 node(s) didn't match Pod's node affinity/selector. \
-                   preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling.";
+                   no new claims to deallocate, preemption: 0/2 nodes are available: \
+                   2 Preemption is not helpful for scheduling.";
     let nodes = [node("a", ROOMY), node("b", ROOMY)];
     let mut selecting = pod("p", &[]);
     selecting.spec.get_or_insert_default().node_selector =
@@ -240,8 +240,8 @@ fn a_full_node_says_too_many_pods() {
     let why = schedule(&cluster, &Candidate::of(Arc::new(pod("p2", &[]))), 0).unwrap_err();
     assert_eq!(
         why.to_string(),
-        "0/1 nodes are available: 1 Too many pods. preemption: 0/1 nodes are available: 1 No preemption victims \
-         found for incoming pod."
+        "0/1 nodes are available: 1 Too many pods. no new claims to deallocate, preemption: 0/1 nodes are available: \
+         1 No preemption victims found for incoming pod."
     );
     assert!(cluster.remove_pod("p1"));
     assert!(schedule(&cluster, &Candidate::of(Arc::new(pod("p2", &[]))), 0).is_ok());

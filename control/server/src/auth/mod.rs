@@ -21,6 +21,8 @@ use std::collections::BTreeMap;
 pub const MASTERS: &str = "system:masters";
 /// Everybody who proved who they are.
 pub const AUTHENTICATED: &str = "system:authenticated";
+/// What of a user's extra names the certificate or the token that was shown.
+pub(crate) const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
 
 /// Who a request is from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

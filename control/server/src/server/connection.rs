@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pal_store::Peer;
+use sha2::{Digest as _, Sha256};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
@@ -15,7 +16,7 @@ use tokio_util::task::TaskTracker;
 use super::client::Client;
 use super::crowd::{self, Crowd, Held};
 use crate::api::{Api, Caller, Together};
-use crate::auth::{AUTHENTICATED, User};
+use crate::auth::{AUTHENTICATED, CREDENTIAL_ID, User};
 use crate::rarely::unless;
 use crate::{Tunnels, peers, pki, tunnel};
 
@@ -103,6 +104,9 @@ impl Accept {
         let user = name.map(|name| {
             let mut user = User { name: name.user, groups: name.groups, ..User::default() };
             user.groups.push(AUTHENTICATED.to_owned());
+            let shown =
+                certificate.map(|certificate| format!("X509SHA256={}", hex::encode(Sha256::digest(certificate))));
+            user.extra.extend(shown.map(|shown| (CREDENTIAL_ID.to_owned(), vec![shown])));
             Arc::new(user)
         });
         let http2 = matches!(protocol.as_deref(), Some(b"h2" | peers::HTTP_ALPN));

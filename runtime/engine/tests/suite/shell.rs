@@ -163,6 +163,11 @@ async fn tools_do_what_their_names_say() {
             "1970-01-02 00:00:00 Fri\n1795309323\nb\n/a\n",
         ),
         (
+            "a='x y'; touch f; [[ $a = 'x y' ]] && [[ -r f ]] && [[ -z $none ]] && echo yes; [[ a == b ]] || echo no",
+            0,
+            "yes\nno\n",
+        ),
+        (
             "[ -f nope ] || echo no; test -d tmp && [ 3 -gt 2 -a a != b ] && echo yes; [ -z '' ] && [ ! -e nope ]",
             0,
             "no\nyes\n",

@@ -3,6 +3,7 @@
 /// Their names; `busybox` prints the same list.
 const NAMES: &[&str] = &[
     "[",
+    "[[",
     "agnhost",
     "ash",
     "awk",

@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, Pod};
 use pal_engine::Mount;
+use pal_image::Defaults;
 use pal_lifecycle::{Cause, Event, Run, StartFailure};
 use pal_resources::host_port::HostPort;
 use pal_resources::quantity::Quantity;
@@ -148,10 +149,12 @@ pub(super) async fn start(shared: Arc<Shared>, pod: Arc<Pod>, start: Start) -> R
         mounts,
         memory_limit: memory_limit(container).map_err(wrong)?,
     };
+    let args = env::arguments(container, &place.env, image.defaults.as_ref());
+    let ports = ports(container, image.defaults.as_ref(), &args);
     let launch = LaunchSpec {
         namespace: place.namespace.clone(),
         pod: place.pod.clone(),
-        args: env::arguments(container, &place.env, image.defaults.as_ref()),
+        args,
         env: place.env.clone(),
         mounts: place.mounts.clone(),
         memory_limit: place.memory_limit,
@@ -159,7 +162,7 @@ pub(super) async fn start(shared: Arc<Shared>, pod: Arc<Pod>, start: Start) -> R
         ip,
         container: container.name.clone(),
         host_ports: HostPort::of_container(container).collect(),
-        ports: ports(container, image.defaults.as_ref().and_then(|defaults| defaults.port)),
+        ports,
         claims,
         stdin,
         terminal: asked.tty,
@@ -219,11 +222,15 @@ fn request_timeout(pod: &Pod) -> Result<Duration, String> {
     }
 }
 
-fn ports(container: &Container, usual: Option<u16>) -> Vec<u16> {
+/// Where the container is reached: at the ports that it declares, at the one that its program is known to listen at, else
+/// at the image's.
+fn ports(container: &Container, defaults: Option<&Defaults>, args: &[String]) -> Vec<u16> {
     let tcp = container.ports.iter().flatten().filter(|p| p.protocol.as_deref().unwrap_or("TCP") == "TCP");
     let mut ports: Vec<u16> = tcp.filter_map(|p| u16::try_from(p.container_port).ok()).collect();
+    let own = defaults.and_then(|defaults| defaults.own_port(args));
+    ports.extend(own.filter(|own| !ports.contains(own)));
     if ports.is_empty() {
-        ports.push(usual.unwrap_or(DEFAULT_PORT));
+        ports.push(defaults.and_then(|defaults| defaults.port).unwrap_or(DEFAULT_PORT));
     }
     ports
 }

@@ -14,6 +14,7 @@ mod resize;
 mod root;
 pub(crate) mod services;
 mod sources;
+mod storage;
 mod termination;
 mod tokens;
 mod user;

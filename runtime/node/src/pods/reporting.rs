@@ -63,13 +63,16 @@ impl Reporting {
         self.remove = true;
     }
 
-    /// Takes the present status in and decides when it is written.
-    pub(super) fn plan(&mut self, status: SharedStatus) {
+    /// Takes the present status of a pod in, which may be meant to end, and decides when it is written.
+    pub(super) fn plan(&mut self, status: SharedStatus, ends: bool) {
         let last = if self.under_way { self.latest.as_ref() } else { self.written.as_ref() };
         let now = Instant::now();
-        self.due = match urgency(last.map(|s| &**s), &status) {
+        self.due = match urgency(last.map(|s| &**s), &status, ends) {
             Urgency::None => None,
             Urgency::Soon => Some(self.due.unwrap_or(now + COLLECT)),
+            // The time runs from when it came to be so.
+            Urgency::Later if self.latest.as_ref() == Some(&status) => Some(self.due.unwrap_or(now)),
+            Urgency::Later => Some(now + COLLECT),
             Urgency::Now => Some(now),
         };
         self.latest = Some(status);

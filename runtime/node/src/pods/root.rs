@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use k8s_openapi::api::core::v1::{Container, Pod, Volume};
+use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, Volume};
 use pal_engine::Mount;
 
 use super::user::{self, User};
@@ -160,11 +160,10 @@ fn make(dir: &Path, pod: &Pod, container: &Container, ip: IpAddr) -> io::Result<
     for alias in spec.and_then(|s| s.host_aliases.as_deref()).unwrap_or_default() {
         hosts.push_str(&format!("{}\t{}\n", alias.ip, alias.hostnames.as_deref().unwrap_or_default().join("\t")));
     }
-    let search = format!("search {namespace}.svc.cluster.local svc.cluster.local cluster.local\noptions ndots:5\n");
     let files = [
         ("etc/hostname", format!("{name}\n")),
         ("etc/hosts", hosts),
-        ("etc/resolv.conf", search),
+        ("etc/resolv.conf", resolv_conf(spec, namespace)),
         ("etc/passwd", "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/home:/bin/false\n".to_owned()),
         ("etc/group", "root:x:0:\nnogroup:x:65534:\n".to_owned()),
     ];
@@ -174,9 +173,66 @@ fn make(dir: &Path, pod: &Pod, container: &Container, ip: IpAddr) -> io::Result<
     Ok(())
 }
 
+/// What programs may read of how names are found: what the pod's policy says, and then its own settings. Names are found
+/// by the network, whatever is here.
+fn resolv_conf(spec: Option<&PodSpec>, namespace: &str) -> String {
+    let policy = spec.and_then(|spec| spec.dns_policy.as_deref()).unwrap_or("ClusterFirst");
+    let (mut searches, mut options) = (Vec::new(), Vec::new());
+    if policy.starts_with("ClusterFirst") {
+        searches.extend([format!("{namespace}.svc.cluster.local"), "svc.cluster.local".into(), "cluster.local".into()]);
+        options.push(("ndots".to_owned(), Some("5".to_owned())));
+    }
+    let config = spec.and_then(|spec| spec.dns_config.as_ref());
+    for search in config.iter().flat_map(|config| config.searches.iter().flatten()) {
+        if !searches.contains(search) {
+            searches.push(search.clone());
+        }
+    }
+    for option in config.iter().flat_map(|config| config.options.iter().flatten()) {
+        let name = option.name.clone().unwrap_or_default();
+        options.retain(|(known, _)| *known != name);
+        options.push((name, option.value.clone()));
+    }
+    let mut text = String::new();
+    if !searches.is_empty() {
+        text.push_str(&format!("search {}\n", searches.join(" ")));
+    }
+    for server in config.iter().flat_map(|config| config.nameservers.iter().flatten()) {
+        text.push_str(&format!("nameserver {server}\n"));
+    }
+    if !options.is_empty() {
+        let word =
+            |(name, value): (String, Option<String>)| value.map_or(name.clone(), |value| format!("{name}:{value}"));
+        text.push_str(&format!("options {}\n", options.into_iter().map(word).collect::<Vec<_>>().join(" ")));
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn how_names_are_found_is_told_by_policy_and_settings() {
+        let check = |spec: serde_json::Value, expected: &str| {
+            let mut spec = spec;
+            spec["containers"] = serde_json::json!([]);
+            let spec: PodSpec = serde_json::from_value(spec).unwrap();
+            assert_eq!(resolv_conf(Some(&spec), "ns"), expected);
+        };
+        let cluster = "search ns.svc.cluster.local svc.cluster.local cluster.local";
+        check(serde_json::json!({}), &format!("{cluster}\noptions ndots:5\n"));
+        let own = serde_json::json!({"nameservers": ["1.1.1.1"], "searches": ["a.b"], "options": [{"name": "ndots", "value": "2"}, {"name": "edns0"}]});
+        check(
+            serde_json::json!({"dnsConfig": own}),
+            &format!("{cluster} a.b\nnameserver 1.1.1.1\noptions ndots:2 edns0\n"),
+        );
+        check(
+            serde_json::json!({"dnsPolicy": "None", "dnsConfig": own}),
+            "search a.b\nnameserver 1.1.1.1\noptions ndots:2 edns0\n",
+        );
+        check(serde_json::json!({"dnsPolicy": "Default"}), "");
+    }
 
     #[test]
     fn a_run_begins_with_fresh_files_and_a_place_for_each_mount() {

@@ -38,7 +38,6 @@ pub(crate) fn set_up(dir: &Path, facts: &Facts<'_>, sources: &Sources, local: &L
         let told = |why: String| format!("MountVolume.SetUp failed for volume {:?} : {why}", volume.name);
         let target = dir.join(&volume.name);
         if volume.empty_dir.is_some() {
-            // The limit of its size is not enforced.
             disk::private_dir(&target).map_err(|e| told(e.to_string()))?;
         } else if let Some(claim) = claim_of(facts.pod, volume) {
             let place = sources.get(&SourceName::Claim(claim)).and_then(claims::found).map_err(told)?;

@@ -11,7 +11,7 @@ use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ObjectReference, Pod};
-use pal_lifecycle::{Event, ImageFailure, PodPlan, PodState, Report, Run, StartFailure};
+use pal_lifecycle::{Event, ImageFailure, PodPlan, PodState, Report, RestartPolicy, Run, StartFailure};
 use pal_resources::host_port::HostPort;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -21,6 +21,8 @@ use super::host_ports::Taken;
 use super::launch::{self, REFRESH};
 use super::report;
 use super::reporting::{Reported, Reporting, save};
+
+use super::storage::{Limits, MEASURE, Places};
 use super::termination::LastWords;
 use super::{PodHandle, Shared, Wanted, sources};
 use crate::exec::Container;
@@ -38,6 +40,8 @@ pub(super) enum Done {
     Reported(Reported),
     /// The volumes are up to date, for that long.
     Refreshed(Option<Duration>),
+    /// Which limit of the disk the pod is beyond, if it is.
+    Measured(Option<String>),
 }
 
 /// A run that is starting or running.
@@ -76,6 +80,10 @@ pub(super) struct Worker {
     bound: Timestamp,
     changed: bool,
     pub(super) refresh: Option<Instant>,
+    /// What the pod may use of the disk, if that is limited.
+    limits: Option<Arc<Limits>>,
+    /// When it is looked at what the pod uses.
+    measure: Option<Instant>,
     pub(super) about: Arc<ObjectReference>,
 }
 
@@ -110,6 +118,7 @@ impl Worker {
             resource_version: meta.resource_version.clone(),
             field_path: None,
         };
+        let limits = Limits::of(&pod).map(Arc::new);
         let bound = report::scheduled_at(&pod).unwrap_or(now.wall);
         let images = vec![None; plan.containers.len()];
         let (jobs, runs, about) = (FuturesUnordered::new(), Vec::new(), Arc::new(about));
@@ -129,6 +138,8 @@ impl Worker {
             bound,
             changed: true,
             refresh: None,
+            limits,
+            measure: None,
             about,
         }
     }
@@ -158,7 +169,7 @@ impl Worker {
     fn next_wake(&self) -> Option<Instant> {
         let machine = self.state.deadline().map(|at| self.shared.clock.instant(at));
         let report = self.reporting.wake();
-        [machine, report, self.refresh].into_iter().flatten().min()
+        [machine, report, self.refresh, self.measure].into_iter().flatten().min()
     }
 
     fn tick(&mut self) {
@@ -174,6 +185,22 @@ impl Worker {
                 Done::Refreshed(next)
             }));
         }
+        if self.measure.is_some_and(|at| at <= Instant::now()) {
+            self.measure = None;
+            let (Some(limits), shared, handle) = (self.limits.clone(), self.shared.clone(), self.handle.clone()) else {
+                return;
+            };
+            let work = move || limits.exceeded(&Places::of(&shared, &handle));
+            self.jobs.push(Box::pin(async move {
+                // Who could not look says nothing against the pod.
+                Done::Measured(tokio::task::spawn_blocking(work).await.unwrap_or_default())
+            }));
+        }
+    }
+
+    /// Looks at the disk again, as long as the pod can use more of it.
+    fn measure_later(&mut self) {
+        self.measure = (self.limits.is_some() && !self.state.is_finished()).then(|| Instant::now() + MEASURE);
     }
 
     fn look_at_wanted(&mut self) {
@@ -221,6 +248,7 @@ impl Worker {
                         // The first look tells how long it is to the next.
                         let any = sources::may_change(&self.pod);
                         self.refresh = any.then(|| next_refresh(REFRESH));
+                        self.measure_later();
                     }
                     Event::Exited(run, _) => self.end_run(*run),
                     _ => {}
@@ -248,6 +276,8 @@ impl Worker {
                 }
             }
             Done::Refreshed(next) => self.refresh = next.map(next_refresh),
+            Done::Measured(Some(why)) => self.step(Event::Exceeded(why)),
+            Done::Measured(None) => self.measure_later(),
         }
     }
 
@@ -256,7 +286,7 @@ impl Worker {
         if std::mem::take(&mut self.changed) {
             let about = Report { host_ip: self.shared.host_ip, scheduled: self.bound };
             let status = Arc::new(self.state.status(&about));
-            self.reporting.plan(status.clone());
+            self.reporting.plan(status.clone(), self.state.plan().restart_policy != RestartPolicy::Always);
             self.handle.set_status(status);
         }
         if let Some(write) = self.reporting.next(&self.shared, &self.pod) {

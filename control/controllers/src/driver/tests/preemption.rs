@@ -31,8 +31,10 @@ async fn a_pod_goes_for_one_of_higher_priority() {
         .until::<Event>("who went, and for whom", NS, |events| {
             let gone = told(events, "Preempted");
             let failed = told(events, "FailedScheduling");
-            let none =
-                format!("{why} preemption: 0/1 nodes are available: 1 No preemption victims found for incoming pod.");
+            let none = format!(
+                "{why} no new claims to deallocate, preemption: 0/1 nodes are available: \
+                 1 No preemption victims found for incoming pod."
+            );
             gone.len() == 1
                 && gone[0].ends_with(" on node n1")
                 && failed.contains(&why.to_owned())

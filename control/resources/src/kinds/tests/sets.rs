@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use super::{check_change_refused, check_refused, created};
+use super::{check_change_refused, check_refused, created, updated};
 
 fn set(change: Value) -> Value {
     let mut object = json!({"spec": {
@@ -25,6 +25,21 @@ fn daemon_sets_and_stateful_sets_get_their_defaults() {
         (&spec["replicas"], &spec["podManagementPolicy"], &spec["persistentVolumeClaimRetentionPolicy"]),
         (&json!(1), &json!("OrderedReady"), &json!({"whenDeleted": "Retain", "whenScaled": "Retain"}))
     );
+}
+
+#[test]
+fn templates_of_daemon_sets_are_numbered() {
+    let number = |set: &Value| set["metadata"]["annotations"]["deprecated.daemonset.template.generation"].clone();
+    let made = created("DaemonSet", set(json!({})));
+    assert_eq!(number(&made), "1");
+    let check = |subresource: Option<&str>, change: Value, expected: &str| {
+        let changed = updated("DaemonSet", &made, subresource, change.clone()).expect("valid");
+        assert_eq!(number(&changed), expected, "{change}");
+    };
+    check(None, json!({"metadata": {"annotations": null}}), "1");
+    check(None, json!({"spec": {"minReadySeconds": 5}}), "1");
+    check(None, json!({"spec": {"template": {"metadata": {"annotations": {"a": "b"}}}}}), "2");
+    check(Some("status"), json!({"status": {"numberReady": 1}}), "1");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::config::{IssuerConfig, Mapping};
 use super::expressions;
-use crate::auth::{AUTHENTICATED, User};
+use crate::auth::{AUTHENTICATED, CREDENTIAL_ID, User};
 
 /// Clocks may differ by this many seconds.
 const LEEWAY: u64 = 10;
@@ -50,7 +50,7 @@ pub(super) fn user(config: &IssuerConfig, claims: &Map<String, Value>, now: Syst
         user.uid = text(claims, claim).map_err(|why| format!("oidc: parse uid claim {claim:?}: {why}"))?;
     }
     if let Some(id) = claims.get("jti").and_then(Value::as_str).filter(|id| !id.is_empty()) {
-        user.extra.insert("authentication.kubernetes.io/credential-id".to_owned(), vec![format!("JTI={id}")]);
+        user.extra.insert(CREDENTIAL_ID.to_owned(), vec![format!("JTI={id}")]);
     }
     if !groups.iter().any(|group| group == AUTHENTICATED) {
         groups.push(AUTHENTICATED.to_owned());

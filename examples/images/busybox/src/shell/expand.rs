@@ -25,6 +25,15 @@ impl Shell {
     /// The fields that words stand for.
     pub(super) async fn fields(&mut self, words: &[Word]) -> Result<Vec<String>> {
         let mut fields = Vec::new();
+        // Between these each word stays one, whatever is in it.
+        if let Some([Part::Plain(first)]) = words.first().map(Vec::as_slice)
+            && first == "[["
+        {
+            for word in words {
+                fields.push(self.text(word).await?);
+            }
+            return Ok(fields);
+        }
         for word in words {
             if let [Part::Plain(text)] = word.as_slice()
                 && !text.starts_with('~')

@@ -166,6 +166,7 @@ pub fn base(name: &str) -> &str {
 
 const NAMES: &[&str] = &[
     "[",
+    "[[",
     "agnhost",
     "ash",
     "awk",
@@ -266,7 +267,7 @@ pub async fn run(call: &mut Call) -> i32 {
         "true" | "sync" | "chmod" | "chown" | "chgrp" => Ok(0),
         "false" => Ok(1),
         "echo" | "printf" | "seq" | "yes" => Box::pin(print::run(call)).await,
-        "test" | "[" => Box::pin(test::run(call)).await,
+        "test" | "[" | "[[" => Box::pin(test::run(call)).await,
         "cat" | "head" | "tail" | "wc" | "tee" | "rev" | "tac" | "nl" => Box::pin(text::run(call)).await,
         "sort" | "uniq" | "cut" | "tr" => Box::pin(columns::run(call)).await,
         "grep" | "egrep" | "fgrep" => Box::pin(grep::run(call)).await,

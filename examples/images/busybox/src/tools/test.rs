@@ -1,4 +1,4 @@
-//! test, [.
+//! test, [, [[.
 
 use std::fs;
 
@@ -6,8 +6,15 @@ use super::{Call, Failure, Outcome};
 
 pub async fn run(call: &Call) -> Outcome {
     let mut args: Vec<&str> = call.args.iter().map(String::as_str).collect();
-    if call.name == "[" && args.pop() != Some("]") {
-        return wrong("missing ]");
+    let end = match call.name {
+        "[" => Some("]"),
+        "[[" => Some("]]"),
+        _ => None,
+    };
+    if let Some(end) = end
+        && args.pop() != Some(end)
+    {
+        return wrong(format!("missing {end}"));
     }
     let mut test = Test { call, args: &args, at: 0 };
     let value = match args.as_slice() {
