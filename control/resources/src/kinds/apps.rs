@@ -14,7 +14,8 @@ use super::Env;
 use super::names;
 use super::optional::{faults, fill, items, items_mut, non_negative, one_of, plain};
 use super::pod::{fill_template, validate_template};
-use super::storage::{fill_claim, validate_claim_spec};
+use super::storage::fill_claim;
+use super::volume_rules::validate_claim_spec;
 use super::workload::{same_selector, validate_selector, validate_share};
 use crate::{FieldError, FieldPath};
 

@@ -33,6 +33,7 @@ mod service;
 mod service_rules;
 mod storage;
 pub mod untyped;
+mod volume_rules;
 pub mod warnings;
 mod workload;
 

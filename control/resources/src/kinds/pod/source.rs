@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{FCVolumeSource, ISCSIVolumeSource, PersistentVo
 use crate::kinds::kind::Errors;
 use crate::kinds::names;
 use crate::kinds::optional::{faults, items, one_of, plain, text};
-use crate::kinds::{meta, storage};
+use crate::kinds::{meta, volume_rules};
 use crate::{FieldError, FieldPath};
 
 /// Where a directory of the node comes to be, sorted as Kubernetes does.
@@ -21,7 +21,7 @@ pub(super) fn validate(volume: &Volume, path: &FieldPath, errors: &mut Errors) {
     }
     if let Some(csi) = &volume.csi {
         let path = path.child("csi");
-        storage::validate_csi_name(&csi.driver, &path.child("driver"), errors);
+        volume_rules::validate_csi_name(&csi.driver, &path.child("driver"), errors);
         if let Some(secret) = &csi.node_publish_secret_ref {
             if secret.name.is_empty() {
                 errors.push(FieldError::required(&path.child("nodePublishSecretRef").child("name"), ""));
@@ -79,7 +79,7 @@ fn validate_claim(template: &PersistentVolumeClaimTemplate, path: &FieldPath, er
             }
         }
     }
-    storage::validate_claim_spec(Some(&template.spec), &path.child("spec"), errors);
+    volume_rules::validate_claim_spec(Some(&template.spec), &path.child("spec"), errors);
 }
 
 fn validate_iscsi(iscsi: &ISCSIVolumeSource, path: &FieldPath, errors: &mut Errors) {
