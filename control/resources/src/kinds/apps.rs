@@ -9,8 +9,8 @@ use k8s_openapi::api::apps::v1::{
 use k8s_openapi::api::core::v1::{PersistentVolumeClaimVolumeSource, PodTemplateSpec, Volume};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::kind::{Errors, Kind, has_meta, has_status};
 use super::Env;
+use super::kind::{Errors, Kind, has_meta, has_status};
 use super::names;
 use super::optional::{faults, fill, items, items_mut, non_negative, one_of, plain};
 use super::pod::{fill_template, validate_template};
