@@ -112,8 +112,9 @@ impl Manager {
 
     pub(super) fn apply(self: &Arc<Self>, mut pod: Pod) {
         let Some(uid) = pod.metadata.uid.clone() else { return };
-        // It shows what runs already.
-        if pod.metadata.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(MIRROR)) {
+        // It shows what runs already. One that is being deleted has nothing to end and goes as any other.
+        let is_mirror = pod.metadata.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(MIRROR));
+        if is_mirror && pod.metadata.deletion_timestamp.is_none() {
             return;
         }
         pod.metadata.managed_fields = None;
