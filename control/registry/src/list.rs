@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use pal_resources::status::StatusDetails;
 use pal_resources::{FieldError, FieldPath, Resource, ResourceVersion, Status};
-use pal_store::{Key, Snapshot};
+use pal_store::{Key, Revision, Snapshot, WatchError};
 
 use crate::form::Served;
 use crate::object::Object;
@@ -14,6 +14,21 @@ use crate::pages::Position;
 use crate::read::Selection;
 use crate::registry::Registry;
 use crate::{custom, key};
+
+/// What a list shows a part of.
+struct Slice {
+    snapshot: Snapshot,
+    /// The snapshot is right for lists of the same prefix alone.
+    only: bool,
+    /// Behind which key it begins.
+    start: Option<String>,
+}
+
+impl Slice {
+    fn of(snapshot: Snapshot) -> Self {
+        Self { snapshot, only: false, start: None }
+    }
+}
 
 impl Registry {
     /// The objects of a resource, in one namespace or in all.
@@ -29,11 +44,11 @@ impl Registry {
             return form.list(list.await?);
         }
         check_options(&options)?;
-        let (snapshot, start) = self.list_snapshot(&options).await?;
+        let bucket = key::prefix(resource, namespace);
+        let Slice { snapshot, only, start } = self.list_snapshot(&options, &bucket).await?;
         let limit = options.limit.filter(|&limit| limit > 0 && !whole(&options));
         let limit = limit.and_then(|limit| usize::try_from(limit).ok());
         let selection = Selection::new(resource, options.label, options.field)?;
-        let bucket = key::prefix(resource, namespace);
         let after = start.map(|start| Key::from(format!("{bucket}{start}")));
         let prefix = selection.prefix(resource, namespace);
 
@@ -58,7 +73,7 @@ impl Registry {
                 let start = last.as_str().get(bucket.len()..).unwrap_or_default();
                 list.continue_token = Some(Position::after(snapshot.revision(), start).to_token());
                 list.remaining = selection.is_all().then(|| 1 + entries.count() as u64);
-                self.shared.pages.keep(&snapshot, Instant::now());
+                self.shared.pages.keep(&snapshot, only.then_some(&*bucket), Instant::now());
                 break;
             }
             last = Some(entry.key());
@@ -67,40 +82,45 @@ impl Registry {
         Ok(list)
     }
 
-    /// What the list is a slice of, and behind which key it begins.
-    async fn list_snapshot(&self, options: &ListOptions) -> Result<(Snapshot, Option<String>), Status> {
+    async fn list_snapshot(&self, options: &ListOptions, bucket: &str) -> Result<Slice, Status> {
         if let Some(token) = &options.continue_token {
             let position = Position::from_token(token)?;
             let Ok(revision) = u64::try_from(position.rv) else {
-                return Ok((self.snapshot(Read::Consistent).await?, Some(position.start)));
+                let snapshot = self.snapshot(Read::Consistent).await?;
+                return Ok(Slice { start: Some(position.start), ..Slice::of(snapshot) });
             };
-            let kept = self.shared.pages.at(revision, Instant::now());
+            let kept = self.shared.pages.at(revision, bucket, Instant::now());
             return match kept {
-                Some(snapshot) => Ok((snapshot, Some(position.start))),
+                Some((snapshot, only)) => Ok(Slice { snapshot, only, start: Some(position.start) }),
                 None => Err(page_expired(position)),
             };
         }
         let paged = options.limit.is_some_and(|limit| limit > 0);
-        let snapshot = match (options.resource_version, options.version_match) {
-            (None, _) => self.snapshot(Read::Consistent).await?,
-            (Some(ResourceVersion(0)), _) => self.snapshot(Read::Any).await?,
-            (Some(version), Some(VersionMatch::Exact)) => self.exactly(version).await?,
+        match (options.resource_version, options.version_match) {
+            (None, _) => self.snapshot(Read::Consistent).await.map(Slice::of),
+            (Some(ResourceVersion(0)), _) => self.snapshot(Read::Any).await.map(Slice::of),
+            (Some(version), Some(VersionMatch::Exact)) => self.exactly(version, bucket).await,
             // A page of a version that nobody named a match for is a page of exactly that version.
-            (Some(version), None) if paged => self.exactly(version).await?,
-            (Some(version), _) => self.snapshot(Read::AtLeast(version)).await?,
-        };
-        Ok((snapshot, None))
+            (Some(version), None) if paged => self.exactly(version, bucket).await,
+            (Some(version), _) => self.snapshot(Read::AtLeast(version)).await.map(Slice::of),
+        }
     }
 
-    async fn exactly(&self, version: ResourceVersion) -> Result<Snapshot, Status> {
+    async fn exactly(&self, version: ResourceVersion, bucket: &str) -> Result<Slice, Status> {
         let snapshot = self.snapshot(Read::AtLeast(version)).await?;
         if snapshot.revision().0 == version.0 {
-            return Ok(snapshot);
+            return Ok(Slice::of(snapshot));
         }
-        self.shared
-            .pages
-            .at(version.0, Instant::now())
-            .ok_or_else(|| Status::expired("The resourceVersion for the provided list is too old."))
+        if let Some((snapshot, only)) = self.shared.pages.at(version.0, bucket, Instant::now()) {
+            return Ok(Slice { only, ..Slice::of(snapshot) });
+        }
+        match self.shared.store.rewound(&snapshot, bucket, Revision(version.0)).await {
+            Ok(snapshot) => Ok(Slice { only: true, ..Slice::of(snapshot) }),
+            Err(WatchError::Closed) => Err(Status::unavailable("the server is shutting down")),
+            Err(WatchError::Compacted { .. } | WatchError::Lagged) => {
+                Err(Status::expired("The resourceVersion for the provided list is too old."))
+            }
+        }
     }
 
     /// Lets go of the snapshots whose pages nobody has asked for in time. Lists do that too; this is for a server that

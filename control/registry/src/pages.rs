@@ -94,7 +94,8 @@ pub fn fuzz(input: &[u8]) {
 
 /// The snapshots that later pages are served from: a bounded number, for a bounded time.
 pub(crate) struct Pages {
-    kept: Mutex<BTreeMap<u64, Kept>>,
+    /// By the revision, and by the prefix of the keys that the snapshot is right for; empty where it is for all.
+    kept: Mutex<BTreeMap<(u64, String), Kept>>,
     most: usize,
     ttl: Duration,
 }
@@ -109,30 +110,34 @@ impl Pages {
         Self { kept: Mutex::default(), most: most.max(1), ttl }
     }
 
-    /// Keeps a snapshot of which pages are left to show.
-    pub(crate) fn keep(&self, snapshot: &Snapshot, now: Instant) {
+    /// Keeps a snapshot of which pages are left to show, for lists of that prefix if it is right for no others.
+    pub(crate) fn keep(&self, snapshot: &Snapshot, only: Option<&str>, now: Instant) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.retain(|_, one| now.saturating_duration_since(one.used) < self.ttl);
-        kept.insert(snapshot.revision().0, Kept { snapshot: snapshot.clone(), used: now });
+        let place = (snapshot.revision().0, only.unwrap_or_default().to_owned());
+        kept.insert(place, Kept { snapshot: snapshot.clone(), used: now });
         while kept.len() > self.most {
-            let oldest = kept.iter().min_by_key(|(_, one)| one.used).map(|(&revision, _)| revision);
+            let oldest = kept.iter().min_by_key(|(_, one)| one.used).map(|(place, _)| place.clone());
             match oldest {
-                Some(revision) => kept.remove(&revision),
+                Some(place) => kept.remove(&place),
                 None => break,
             };
         }
     }
 
-    /// The snapshot at that revision, if it is still kept.
-    pub(crate) fn at(&self, revision: u64, now: Instant) -> Option<Snapshot> {
+    /// The snapshot at that revision for lists of that prefix, if it is still kept, and whether it is right for those alone.
+    pub(crate) fn at(&self, revision: u64, prefix: &str, now: Instant) -> Option<(Snapshot, bool)> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let one = kept.get_mut(&revision)?;
-        if now.saturating_duration_since(one.used) >= self.ttl {
-            kept.remove(&revision);
-            return None;
+        for only in ["", prefix] {
+            let place = (revision, only.to_owned());
+            let Some(one) = kept.get_mut(&place) else { continue };
+            if now.saturating_duration_since(one.used) < self.ttl {
+                one.used = now;
+                return Some((one.snapshot.clone(), !only.is_empty()));
+            }
+            kept.remove(&place);
         }
-        one.used = now;
-        Some(one.snapshot.clone())
+        None
     }
 
     /// Lets go of what nobody has asked for in time.
@@ -192,10 +197,10 @@ mod tests {
         let pages = Pages::new(2, Duration::from_secs(10));
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
-        pages.keep(&Snapshot::default(), at(0));
-        assert!(pages.at(0, at(9)).is_some());
-        assert!(pages.at(0, at(18)).is_some());
-        assert!(pages.at(0, at(28)).is_none());
-        assert!(pages.at(1, at(0)).is_none());
+        pages.keep(&Snapshot::default(), None, at(0));
+        assert!(pages.at(0, "a/", at(9)).is_some());
+        assert!(pages.at(0, "a/", at(18)).is_some());
+        assert!(pages.at(0, "a/", at(28)).is_none());
+        assert!(pages.at(1, "a/", at(0)).is_none());
     }
 }

@@ -55,6 +55,7 @@ mod reads;
 mod record;
 mod recovery;
 mod replica;
+mod rewind;
 mod segment;
 mod sessions;
 #[cfg(any(test, feature = "simulation"))]

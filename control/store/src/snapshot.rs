@@ -37,6 +37,22 @@ impl Snapshot {
         self.revision
     }
 
+    /// As it was at an earlier revision, when there was something else, or nothing, at these keys.
+    pub(crate) fn rewound(
+        &self,
+        revision: Revision,
+        before: impl IntoIterator<Item = (Key, Option<Arc<Entry>>)>,
+    ) -> Snapshot {
+        let mut objects = self.objects.clone();
+        for (key, entry) in before {
+            match entry {
+                Some(entry) => objects.insert(key, entry),
+                None => objects.remove(&key),
+            };
+        }
+        Snapshot { objects, revision, index: self.index }
+    }
+
     /// The entry at this key.
     pub fn get(&self, key: impl AsRef<str>) -> Option<&Arc<Entry>> {
         self.objects.get(key.as_ref())

@@ -170,11 +170,52 @@ async fn a_list_is_as_new_as_asked() {
     check(Some(1), newer, Some(1), Ok(1)).await;
     check(Some(now.0), exact, None, Ok(2)).await;
     check(Some(now.0), None, Some(1), Ok(1)).await;
-    check(Some(now.0 - 1), exact, None, Err((410, "The resourceVersion for the provided list is too old."))).await;
+    check(Some(now.0 - 1), exact, None, Ok(1)).await;
+    check(Some(now.0 - 1), None, Some(5), Ok(1)).await;
+    check(Some(now.0 - 2), exact, None, Ok(0)).await;
     check(Some(now.0 + 50), None, None, Err((504, "Too large resource version: "))).await;
     check(Some(0), exact, None, Err((422, "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"")))
         .await;
     check(None, exact, None, Err((422, "is forbidden unless resourceVersion is provided"))).await;
+}
+
+#[tokio::test]
+async fn a_version_from_before_the_history_is_too_old() {
+    let cluster = Cluster::with_history(Config::default(), 4).await;
+    config_maps(&cluster, 1).await;
+    let version_match = Some(VersionMatch::Exact);
+    let then = list(&cluster, ListOptions::default()).await.version;
+    for number in 1..=8 {
+        cluster.create("configmaps", config_map(&format!("d{number}"), "1")).await.expect("created");
+    }
+    let options = ListOptions { resource_version: Some(then), version_match, ..ListOptions::default() };
+    let refused = cluster.registry.list(&of("configmaps"), Some("default"), options).await.expect_err("too old");
+    assert_eq!((refused.code, &*refused.message), (410, "The resourceVersion for the provided list is too old."));
+}
+
+#[tokio::test]
+async fn all_pages_of_an_earlier_version_show_it() {
+    let cluster = Cluster::start().await;
+    config_maps(&cluster, 4).await;
+    let before = list(&cluster, ListOptions::default()).await.version;
+    cluster.delete("configmaps", "c1", &Default::default()).await.expect("deleted");
+    cluster.delete("configmaps", "c2", &Default::default()).await.expect("deleted");
+    let exact = ListOptions {
+        resource_version: Some(before),
+        version_match: Some(VersionMatch::Exact),
+        limit: Some(2),
+        ..ListOptions::default()
+    };
+    let first = list(&cluster, exact).await;
+    let next = ListOptions { continue_token: first.continue_token.clone(), ..ListOptions::default() };
+    let rest = list(&cluster, next).await;
+    assert_eq!((names(&first), names(&rest)), (vec!["c0", "c1"], vec!["c2", "c3"]));
+    assert_eq!((first.version, rest.version), (before, before));
+    assert_eq!(names(&list(&cluster, ListOptions::default()).await), ["c0", "c3"]);
+    // What was kept for those pages is not taken for the pods of then.
+    let pods = ListOptions { limit: Some(2), continue_token: first.continue_token, ..ListOptions::default() };
+    let refused = cluster.registry.list(&of("pods"), Some("default"), pods).await.expect_err("nothing of pods is kept");
+    assert_eq!(refused.code, 410);
 }
 
 #[tokio::test]
