@@ -9,8 +9,9 @@ use crate::lifecycle::Outcome;
 use crate::options::{Patched, WriteOptions};
 use crate::ownership::{self, Tracker};
 use crate::registry::{ATTEMPTS, Registry, contended};
+use crate::scale::{rescale, scale_object, shown_scale};
 use crate::stored::{self, Managed, Stored};
-use crate::update::{Decision, Target, decide, rescale, scale_object, shown_scale};
+use crate::update::{Decision, Target, decide};
 use crate::{custom, key, meta, restrict};
 
 /// The kind that the subresource `scale` is of: group, version, kind.

@@ -31,7 +31,8 @@ pub struct Bootstrap {
 
 impl Registry {
     /// Makes what is missing of the objects that clients expect in every cluster: namespaces, the `kubernetes` Service,
-    /// its Endpoints and EndpointSlice, the default roles. A cluster that is new gets a class of storage, too. What is there already stays as it is, but for the servers' addresses.
+    /// its Endpoints and EndpointSlice, the default roles. A cluster that is new gets a class of storage, too. What is there
+    /// already stays as it is, but for the servers' addresses.
     pub async fn bootstrap(&self, bootstrap: &Bootstrap) -> Result<(), Status> {
         let namespaces: Typed<Namespace> = self.client();
         let resource = namespaces.resource()?;

@@ -44,6 +44,7 @@ mod quota;
 mod read;
 mod registry;
 mod restrict;
+mod scale;
 mod service;
 mod stored;
 mod typed;

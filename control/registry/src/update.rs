@@ -17,6 +17,7 @@ use crate::ownership::{self, Tracker};
 use crate::quota::Use;
 use crate::read::find;
 use crate::registry::{ATTEMPTS, Registry, Tried, contended};
+use crate::scale::{named_scale, rescale, scale_object, shown_scale};
 use crate::stored::{Managed, Stored};
 use crate::{custom, meta, quota, restrict, service, wire};
 
@@ -339,57 +340,8 @@ pub(crate) fn decide(target: Target<'_>, old: &Value, mut new: Value, env: &Env)
     Ok(lifecycle::after_write(lifecycle::is_namespace(resource), updated))
 }
 
-/// A new number of replicas, through all that an update of the object goes through.
-pub(crate) fn rescale(
-    resource: &Resource,
-    name: &str,
-    old: &Value,
-    scale: &Value,
-    env: &Env,
-) -> Result<Outcome, Status> {
-    let mut wanted = scale.clone();
-    meta::settle_name(&mut wanted, name)?;
-    settle_version(resource, name, old, &mut wanted)?;
-    let replicas = match &scale["spec"]["replicas"] {
-        Value::Null => 0,
-        given => given.as_i64().and_then(|given| i32::try_from(given).ok()).ok_or_else(|| {
-            Status::bad_request("Scale in version \"v1\" cannot be handled as a Scale: spec.replicas is not an int32")
-        })?,
-    };
-    if replicas < 0 {
-        let path = FieldPath::new("spec").child("replicas");
-        let error = FieldError::invalid(&path, replicas, "must be greater than or equal to 0");
-        let scale_kind = Resource { group: "autoscaling".into(), kind: "Scale".into(), ..resource.clone() };
-        return Err(Status::invalid(&scale_kind, name, &[error]));
-    }
-    let scaled = custom::apply_scale(resource, old, replicas);
-    Ok(Outcome::Keep(custom::update(resource, None, old, scaled, env)?))
-}
-
-/// The Scale of an object, which carries the object's version.
-pub(crate) fn shown_scale(resource: &Resource, object: &Value) -> Result<Value, Status> {
-    let mut scale = custom::scale_of(resource, object)?;
-    let version = object["metadata"]["resourceVersion"].clone();
-    meta::metadata_mut(&mut scale)?.insert("resourceVersion".to_owned(), version);
-    Ok(scale)
-}
-
-/// A Scale with its kind, which is not kept.
-fn named_scale(mut scale: Value) -> Value {
-    scale["apiVersion"] = "autoscaling/v1".into();
-    scale["kind"] = "Scale".into();
-    scale
-}
-
-/// The Scale of an object, as it is answered.
-pub(crate) fn scale_object(resource: &Resource, object: &Object) -> Result<Object, Status> {
-    let scale = custom::scale_of(resource, &object.value()?)?;
-    let version = object.version();
-    Ok(Object::made(wire::present("Scale", "autoscaling/v1", &scale, &None, version)?, version))
-}
-
 /// The object that the body means must be the one that is stored.
-fn settle_version(resource: &Resource, name: &str, old: &Value, new: &mut Value) -> Result<(), Status> {
+pub(crate) fn settle_version(resource: &Resource, name: &str, old: &Value, new: &mut Value) -> Result<(), Status> {
     let (uid, wanted) = (meta::text(old, "uid"), meta::text(new, "uid"));
     if !wanted.is_empty() && wanted != uid {
         return Err(Status::other_uid(resource, (meta::text(old, "namespace"), name), wanted, uid));

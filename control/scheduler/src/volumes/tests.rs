@@ -139,7 +139,7 @@ fn told(cluster: &Cluster, pod: Pod) -> String {
         Err(why) => {
             let why = why.to_string();
             let why = why.strip_prefix("0/2 nodes are available: ").unwrap_or(&why);
-            why.split(". preemption").next().unwrap_or_default().to_owned()
+            why.split(". no new claims").next().unwrap_or_default().to_owned()
         }
     }
 }

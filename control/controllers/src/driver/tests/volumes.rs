@@ -18,8 +18,8 @@ async fn a_pod_and_its_claim_meet_on_a_node() {
     let mut user = pod("user");
     user["spec"]["volumes"] = json!([{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}]);
     cluster.create(user).await;
-    let missing = "0/1 nodes are available: persistentvolumeclaim \"c\" not found. preemption: 0/1 nodes are \
-                   available: 1 Preemption is not helpful for scheduling.";
+    let missing = "0/1 nodes are available: persistentvolumeclaim \"c\" not found. no new claims to deallocate, \
+                   preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling.";
     cluster.until::<Event>("what is missing", NS, |events| told(events, "FailedScheduling") == [missing]).await;
     cluster
         .create(json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim",
