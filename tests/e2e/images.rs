@@ -111,9 +111,12 @@ async fn probes_and_hooks_run_programs_in_the_container() {
         if logs == "probed\nbye\n" { Ok(()) } else { Err(logs) }
     })
     .await;
-    let events = cluster.pal("get events").await.ok();
     let told = "Liveness probe failed: cat: can't open '/tmp/healthy': No such file or directory";
-    assert!(events.contains(told), "{events}");
+    wait_until(LIMIT, "the event is there", async || {
+        let events = cluster.pal("get events").await.ok();
+        if events.contains(told) { Ok(()) } else { Err(events) }
+    })
+    .await;
     cluster.stop().await;
 }
 
