@@ -172,9 +172,8 @@ impl Watch {
     /// Ends when [`try_next`](Watch::try_next), as the watch stands now, may return something, or the watch is over. It may
     /// return nothing all the same: what happened was not selected.
     pub fn stirred(&self) -> impl Future<Output = ()> + Send + use<> {
-        let at_hand = self.initial.len() > 0 || self.initial_end.is_some();
         let stirred = match &self.source {
-            Source::Live(watcher) if !at_hand => Some(watcher.stirred()),
+            Source::Live(watcher) if !self.is_beginning() => Some(watcher.stirred()),
             Source::Live(_) | Source::Failed(_) | Source::Ended => None,
         };
         let bookmark = self.bookmarks.as_ref().map(|bookmarks| bookmarks.next);
@@ -192,7 +191,7 @@ impl Watch {
 
     /// Whether nothing will come any more.
     pub fn is_over(&self) -> bool {
-        matches!(self.source, Source::Ended) && self.initial.len() == 0 && self.initial_end.is_none()
+        matches!(self.source, Source::Ended) && !self.is_beginning()
     }
 
     /// The next event if it is there already.
@@ -236,8 +235,7 @@ impl Watch {
     /// How far the watch has come, if what it tells next is what it is shown by
     /// [`visit_stored`](Watch::visit_stored), and the same for all that stand there.
     pub fn stand(&self) -> Option<&Stand> {
-        let at_hand = self.initial.len() > 0 || self.initial_end.is_some();
-        if at_hand || self.form.is_some() || !self.selection.is_stored() {
+        if !self.tells_stored() {
             return None;
         }
         // To whom a bookmark is due is told it when nothing else is left.
@@ -265,8 +263,7 @@ impl Watch {
         most: usize,
         mut tell: impl FnMut(&'static str, &Bytes),
     ) -> bool {
-        let at_hand = self.initial.len() > 0 || self.initial_end.is_some();
-        if at_hand || self.form.is_some() || !self.selection.is_stored() {
+        if !self.tells_stored() {
             return false;
         }
         let Source::Live(watcher) = &mut self.source else { return false };
@@ -280,6 +277,16 @@ impl Watch {
         });
         // What went wrong goes wrong again.
         visited.unwrap_or(false)
+    }
+
+    /// Whether what there was at the beginning is not all told.
+    fn is_beginning(&self) -> bool {
+        self.initial.len() > 0 || self.initial_end.is_some()
+    }
+
+    /// Whether what comes next is told as it lies in the history.
+    fn tells_stored(&self) -> bool {
+        !self.is_beginning() && self.form.is_none() && self.selection.is_stored()
     }
 
     /// What needs no waiting: the initial state, its end, a failure.
