@@ -118,3 +118,19 @@ async fn a_deployment_is_scaled_through_its_scale() {
     assert_eq!(admin.get(&format!("{path}/d")).await.ok()["spec"]["replicas"], 4);
     cluster.stop().await;
 }
+
+#[tokio::test]
+async fn an_update_creates_what_is_not_there_where_kubernetes_lets_it() {
+    let cluster = Cluster::start().await;
+    let admin = cluster.admin();
+    let put = async |path: &str, kind: &str, version: &str| {
+        let body = json!({"apiVersion": version, "kind": kind, "metadata": {"name": "a", "namespace": "default"}});
+        admin.send(Method::PUT, path, body.to_string()).await
+    };
+    let lease = "/apis/coordination.k8s.io/v1/namespaces/default/leases/a";
+    assert_eq!(put(lease, "Lease", "coordination.k8s.io/v1").await.code, 201);
+    put(lease, "Lease", "coordination.k8s.io/v1").await.refused(422, "must be specified for an update");
+    let config = format!("{CONFIGS}/a");
+    put(&config, "ConfigMap", "v1").await.refused(404, "configmaps \"a\" not found");
+    cluster.stop().await;
+}
