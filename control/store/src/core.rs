@@ -19,6 +19,7 @@ use raft::eraftpb::{Entry, HardState};
 use raft::eraftpb::{Message, MessageType};
 use raft::{RawNode, ReadOnlyOption, SnapshotStatus, StateRole};
 
+use crate::dirty::Dirty;
 use crate::disk::Disk;
 use crate::error::StoreError;
 use crate::history::Event;
@@ -30,7 +31,6 @@ use crate::membership::{Member, ServerId};
 use crate::mvcc::State;
 use crate::patience::Patience;
 use crate::pending::PendingProposals;
-use crate::persister::Dirty;
 use crate::reads::Reads;
 use crate::slog_bridge;
 use crate::snapshot::Snapshot;

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use crate::core::Reply;
 use crate::directory::Directory;
+use crate::dirty::Batch;
 use crate::disk::Disk;
 use crate::error::StoreError;
 use crate::image::Image;
@@ -15,7 +16,7 @@ use crate::inbox::Inbox;
 use crate::lease::Clock;
 use crate::members::Change;
 use crate::pending::Share;
-use crate::persister::{Batch, Persisted, Persister};
+use crate::persister::{Persisted, Persister};
 pub(crate) use crate::replica::Arrival;
 use crate::replica::{Keeper, Replica};
 use crate::snapshot::Snapshot;
@@ -37,8 +38,8 @@ pub(crate) enum Request {
 }
 
 impl Keeper for Persister {
-    fn write(&mut self, batch: Box<Batch>) -> Result<(), Box<Batch>> {
-        Persister::write(self, batch)
+    fn write(&mut self, batches: Vec<Batch>) -> Result<(), Vec<Batch>> {
+        Persister::write(self, batches)
     }
 
     fn stage(&mut self, image: Box<Image>) -> Result<(), StoreError> {

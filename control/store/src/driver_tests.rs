@@ -4,10 +4,10 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::*;
+use crate::dirty::Batch;
 use crate::image::Image;
 use crate::key::{Key, Revision};
 use crate::memory_disk::MemoryDisk;
-use crate::persister::Batch;
 use crate::txn::Op;
 
 /// A stored state that fails for as long as it is told to.

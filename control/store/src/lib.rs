@@ -26,6 +26,7 @@ mod codec;
 mod config;
 mod core;
 mod directory;
+mod dirty;
 mod disk;
 mod driver;
 mod entry;

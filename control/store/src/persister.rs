@@ -1,39 +1,13 @@
 //! Writing the applied state behind the log's back: lazily, in batches, on a thread of its own.
 
-use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::entry::Entry;
+use crate::dirty::Batch;
 use crate::error::StoreError;
-use crate::history::{Change, Event};
 use crate::image::Image;
-use crate::key::{Key, Revision};
-
-/// What brings a stored state to where `image` stands.
-#[derive(Clone, Default)]
-pub(crate) struct Batch {
-    /// The whole state at that point, should it be written anew.
-    pub image: Image,
-    /// The entries that changed; `None` where the key was deleted.
-    pub objects: BTreeMap<Key, Option<Arc<Entry>>>,
-    /// The buckets that changed.
-    pub changed: BTreeMap<Arc<str>, Revision>,
-}
-
-impl Batch {
-    /// About how many bytes it writes.
-    pub fn bytes(&self) -> usize {
-        const OVERHEAD: usize = 16;
-        let size = |(key, entry): (&Key, &Option<Arc<Entry>>)| {
-            OVERHEAD + key.as_str().len() + entry.as_ref().map_or(0, |entry| entry.value().len())
-        };
-        self.objects.iter().map(size).sum()
-    }
-}
 
 /// Where the applied state is kept.
 pub(crate) trait StateDisk: Send + 'static {
@@ -53,86 +27,6 @@ pub(crate) trait StateDisk: Send + 'static {
     fn discard(&mut self);
 }
 
-/// What has been applied and is not in the stored state yet, in two generations. Only the older one is ever written: the
-/// log still has the younger one, and replaying it at the next start brings the watches' history back.
-#[derive(Default)]
-pub(crate) struct Dirty {
-    objects: BTreeMap<Key, Option<Arc<Entry>>>,
-    changed: BTreeMap<Arc<str>, Revision>,
-    bytes: usize,
-    /// The older generation, with the state as it was when the younger one began.
-    old: Option<Batch>,
-}
-
-impl Dirty {
-    /// Notes what an event changed, in the younger generation.
-    pub fn note(&mut self, event: &Event) {
-        const OVERHEAD: usize = 64;
-        let key = event.key().clone();
-        self.bytes += OVERHEAD + key.as_str().len();
-        if !self.changed.contains_key(key.bucket()) {
-            self.changed.insert(key.bucket().into(), event.revision);
-        } else if let Some(revision) = self.changed.get_mut(key.bucket()) {
-            *revision = event.revision;
-        }
-        let entry = match &event.change {
-            Change::Put { entry, .. } => {
-                self.bytes += entry.value().len();
-                Some(entry.clone())
-            }
-            Change::Delete { .. } => None,
-        };
-        self.objects.insert(key, entry);
-    }
-
-    /// About how many bytes of changes the younger generation was told of.
-    pub fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    /// Begins a new generation: the younger one becomes the older one, standing at `image`, which is the state as it is
-    /// now; the older one, if there was one, is given out to be written.
-    pub fn turn(&mut self, image: Image) -> Option<Batch> {
-        let objects = std::mem::take(&mut self.objects);
-        let changed = std::mem::take(&mut self.changed);
-        self.bytes = 0;
-        self.old.replace(Batch { image, objects, changed })
-    }
-
-    /// Takes the older generation, to be written.
-    pub fn take_old(&mut self) -> Option<Batch> {
-        self.old.take()
-    }
-
-    /// Takes both generations as one batch.
-    pub fn take(&mut self, image: Image) -> Batch {
-        let old = self.turn(image);
-        if let Some(old) = old {
-            self.put_back(old);
-        }
-        self.old.take().unwrap_or_default()
-    }
-
-    /// Puts back a batch that could not be written, into the older generation; what was noted since is newer.
-    pub fn put_back(&mut self, batch: Batch) {
-        let Some(old) = &mut self.old else {
-            self.old = Some(batch);
-            return;
-        };
-        for (key, entry) in batch.objects {
-            old.objects.entry(key).or_insert(entry);
-        }
-        for (bucket, revision) in batch.changed {
-            old.changed.entry(bucket).or_insert(revision);
-        }
-    }
-
-    /// Forgets everything: the state was replaced by one that is stored as a whole.
-    pub fn clear(&mut self) {
-        *self = Dirty::default();
-    }
-}
-
 /// What became of what the persister was given.
 pub(crate) enum Persisted {
     /// The stored state stands at this log entry.
@@ -145,7 +39,7 @@ pub(crate) enum Persisted {
 
 /// What the thread is asked for.
 enum Job {
-    Write(Box<Batch>),
+    Write(Vec<Batch>),
     Stage(Box<Image>),
     Adopt(SyncSender<Result<(), StoreError>>),
     Discard,
@@ -181,10 +75,13 @@ impl Persister {
         let thread = std::thread::Builder::new().name("store-state".to_owned()).spawn(move || {
             while let Ok(job) = queue.recv() {
                 match job {
-                    Job::Write(batch) => done(match guarded(|| disk.write(&batch)) {
-                        Ok(()) => Persisted::Done { index: batch.image.state.index() },
-                        Err(error) => Persisted::Failed { batch, error },
-                    }),
+                    Job::Write(batches) => {
+                        let batch = Batch::merged(batches);
+                        done(match guarded(|| disk.write(&batch)) {
+                            Ok(()) => Persisted::Done { index: batch.image.state.index() },
+                            Err(error) => Persisted::Failed { batch: Box::new(batch), error },
+                        });
+                    }
                     Job::Stage(image) => done(Persisted::Staged(guarded(|| disk.stage(&image)))),
                     Job::Adopt(reply) => {
                         // Whoever asked may have given up.
@@ -197,11 +94,12 @@ impl Persister {
         Ok(Persister { jobs: Some(jobs), thread: Some(thread) })
     }
 
-    /// Hands over a batch; only when the last one is done. Returns it when the thread is gone.
-    pub fn write(&self, batch: Box<Batch>) -> Result<(), Box<Batch>> {
-        self.ask(Job::Write(batch)).map_err(|job| match job {
-            Job::Write(batch) => batch,
-            _ => Box::default(),
+    /// Hands over batches, from the oldest on, to be written as one; only when the last are done. Returns them when the
+    /// thread is gone.
+    pub fn write(&self, batches: Vec<Batch>) -> Result<(), Vec<Batch>> {
+        self.ask(Job::Write(batches)).map_err(|job| match job {
+            Job::Write(batches) => batches,
+            _ => Vec::new(),
         })
     }
 
@@ -248,13 +146,7 @@ impl Drop for Persister {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bytes::Bytes;
-
-    fn put(key: &str, revision: u64) -> Event {
-        let revision = Revision(revision);
-        let entry = Entry::put(key.into(), Bytes::from_static(b"value"), revision, revision, None);
-        Event { revision, change: Change::Put { entry, previous: None } }
-    }
+    use crate::dirty::Dirty;
 
     fn image(index: u64) -> Image {
         let mut image = Image::default();
@@ -302,8 +194,7 @@ mod tests {
         let (reports, reported) = std::sync::mpsc::channel();
         let persister = Persister::start(Failing(0), move |persisted| reports.send(persisted).unwrap()).unwrap();
         let check = |expected: Option<&str>| {
-            let batch = Box::new(Dirty::default().take(image(4)));
-            assert!(persister.write(batch).is_ok());
+            assert!(persister.write(Dirty::default().take(image(4))).is_ok());
             match reported.recv().unwrap() {
                 Persisted::Done { index } => assert_eq!((index, None), (4, expected)),
                 Persisted::Failed { batch, error } => {
@@ -334,44 +225,5 @@ mod tests {
         persister.discard();
         let refused = persister.adopt().err().map(|error| error.to_string());
         assert_eq!(refused.as_deref(), FULL);
-    }
-
-    fn seen(batch: &Batch) -> Vec<(&str, u64)> {
-        let modified = |entry: &Option<Arc<Entry>>| entry.as_ref().map_or(0, |entry| entry.modified().0);
-        batch.objects.iter().map(|(key, entry)| (key.as_str(), modified(entry))).collect()
-    }
-
-    #[test]
-    fn only_what_is_older_than_the_youngest_generation_is_given_out() {
-        let mut dirty = Dirty::default();
-        dirty.note(&put("a/1", 1));
-        assert!(dirty.turn(image(1)).is_none());
-        assert_eq!(dirty.bytes(), 0);
-        dirty.note(&put("a/1", 2));
-        dirty.note(&put("a/2", 3));
-        let batch = dirty.turn(image(3)).unwrap();
-        assert_eq!((batch.image.state.index(), seen(&batch)), (1, vec![("a/1", 1)]));
-        dirty.note(&put("a/3", 4));
-        // It could not be written, and what came later wins over it.
-        dirty.put_back(batch);
-        let batch = dirty.take_old().unwrap();
-        assert_eq!((batch.image.state.index(), seen(&batch)), (3, vec![("a/1", 2), ("a/2", 3)]));
-        assert_eq!(batch.changed.into_values().collect::<Vec<_>>(), [Revision(3)]);
-        assert_eq!(seen(&dirty.take(image(4))), [("a/3", 4)]);
-    }
-
-    #[test]
-    fn a_batch_that_failed_goes_below_what_came_later() {
-        let mut dirty = Dirty::default();
-        dirty.note(&put("a/1", 1));
-        dirty.note(&put("b/1", 2));
-        let failed = dirty.take(image(2));
-        assert_eq!(dirty.bytes(), 0);
-        dirty.note(&put("a/1", 3));
-        dirty.put_back(failed);
-        let batch = dirty.take(image(3));
-        assert_eq!(batch.image.state.index(), 3);
-        assert_eq!(seen(&batch), [("a/1", 3), ("b/1", 2)]);
-        assert_eq!(batch.changed.into_values().collect::<Vec<_>>(), [Revision(3), Revision(2)]);
     }
 }

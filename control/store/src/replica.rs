@@ -5,6 +5,7 @@
 //! a function of its seeds and of what is passed in.
 
 mod parts;
+mod persistence;
 
 use std::time::Duration;
 
@@ -18,14 +19,11 @@ use crate::image::Image;
 use crate::members::Change;
 use crate::membership::ServerId;
 use crate::pending::Share;
-use crate::persister::{Batch, Persisted};
 use crate::snapshot::Snapshot;
 use crate::txn::Outcome;
 
 pub(crate) use parts::{Arrival, Keeper, Laziness};
-
-/// So many log entries that changed nothing may lie behind the stored state.
-const IDLE_ENTRIES: u64 = 10_000;
+use persistence::Persistence;
 
 /// How long a leader that closes waits for another one.
 const HAND_OVER_LIMIT: Duration = Duration::from_secs(2);
@@ -35,19 +33,6 @@ struct Staging {
     message: Message,
     image: Image,
     reply: Reply<()>,
-}
-
-/// What is persisted, and what is to be.
-#[derive(Default)]
-struct Persistence {
-    /// A batch is being written.
-    is_writing: bool,
-    /// The log entry at which the stored state stands.
-    index: u64,
-    /// When the younger generation has waited long enough.
-    turn: Option<Duration>,
-    /// When a batch that could not be written is tried again.
-    retry: Option<Duration>,
 }
 
 /// A core and what it needs done around it.
@@ -77,7 +62,7 @@ impl<D: Disk, K: Keeper> Replica<D, K> {
             tick,
             now: Duration::ZERO,
             next_tick: tick,
-            persistence: Persistence { index: persisted, ..Persistence::default() },
+            persistence: Persistence::at(persisted),
             staging: None,
             closing: None,
             failed: None,
@@ -216,82 +201,6 @@ impl<D: Disk, K: Keeper> Replica<D, K> {
         self.failed = Some(error);
     }
 
-    /// Begins a new generation when the younger one is large or old enough, and hands the one before to the keeper.
-    fn persist(&mut self) {
-        // What failed may have stopped within an entry: a state with half of it must never be stored.
-        if self.failed.is_some() || self.persistence.is_writing {
-            return;
-        }
-        if self.persistence.retry.is_some_and(|retry| retry > self.now) {
-            return;
-        }
-        if self.persistence.retry.take().is_some()
-            && let Some(batch) = self.core.dirty().take_old()
-        {
-            self.hand_over(batch);
-            return;
-        }
-        let bytes = self.core.dirty().bytes();
-        // Entries that changed nothing matter only in that the log cannot be cut before them.
-        let behind = self.core.applied().saturating_sub(self.persistence.index);
-        if bytes == 0 && behind < IDLE_ENTRIES {
-            return;
-        }
-        let image = || self.core.image();
-        if bytes == 0 {
-            let image = image();
-            let batch = self.core.dirty().take(image);
-            self.hand_over(batch);
-            return;
-        }
-        let turn = *self.persistence.turn.get_or_insert(self.now + self.laziness.after);
-        if bytes >= self.laziness.bytes || turn <= self.now {
-            self.persistence.turn = None;
-            let image = image();
-            if let Some(batch) = self.core.dirty().turn(image) {
-                self.hand_over(batch);
-            }
-        }
-    }
-
-    fn hand_over(&mut self, batch: Batch) {
-        match self.keeper.write(Box::new(batch)) {
-            Ok(()) => self.persistence.is_writing = true,
-            Err(batch) => self.put_back(*batch),
-        }
-    }
-
-    fn put_back(&mut self, batch: Batch) {
-        // A state that was installed since has everything.
-        if batch.image.state.index() > self.persistence.index {
-            self.core.dirty().put_back(batch);
-            self.persistence.retry = Some(self.now + self.laziness.retry);
-        }
-    }
-
-    /// Takes the keeper's report.
-    pub fn persisted(&mut self, persisted: Persisted) {
-        match persisted {
-            Persisted::Done { index } => {
-                self.persistence.is_writing = false;
-                if index > self.persistence.index {
-                    self.persistence.index = index;
-                    self.core.log().release(index);
-                }
-            }
-            Persisted::Failed { batch, error } => {
-                self.persistence.is_writing = false;
-                tracing::warn!(%error, "the applied state could not be written; the log keeps what it lacks");
-                self.put_back(*batch);
-            }
-            Persisted::Staged(staged) => {
-                if let Some(staging) = self.staging.take() {
-                    self.install(staging, staged);
-                }
-            }
-        }
-    }
-
     /// Replaces this server's state by one that was staged, if it is still wanted.
     fn install(&mut self, staging: Staging, staged: Result<(), StoreError>) {
         let Staging { message, image, reply } = staging;
@@ -345,19 +254,6 @@ impl<D: Disk, K: Keeper> Replica<D, K> {
 
     /// Whether a batch is being written; its report is waited for before the end.
     pub fn is_writing(&self) -> bool {
-        self.persistence.is_writing
-    }
-
-    /// Hands the older generation to the keeper, so that the next start has no more to replay than the younger one. True
-    /// when there is something to wait for. What could not be written is not tried again: the log has it.
-    pub fn write_out(&mut self) -> bool {
-        self.core.abandon(&StoreError::Closed);
-        if !self.persistence.is_writing
-            && self.persistence.retry.is_none()
-            && let Some(batch) = self.core.dirty().take_old()
-        {
-            self.hand_over(batch);
-        }
         self.persistence.is_writing
     }
 

@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 
 use crate::codec::{decode_entry, encode_entry};
 use crate::directory::ADVICE;
+use crate::dirty::Batch;
 use crate::error::StoreError;
 use crate::files::sync_dir;
 use crate::image::Image;
 use crate::key::{Key, Revision};
 use crate::mvcc::State;
-use crate::persister::Batch;
 use crate::point::Point;
 
 const POINT: &[u8] = b"m";

@@ -180,7 +180,7 @@ async fn a_restart_finds_everything_however_it_ended() {
             store.close().await;
         }
         store.close().await;
-        // The log keeps what the younger generation changed.
+        // The log keeps what the youngest generations changed.
         let segments = std::fs::read_dir(dir.join("store/log")).unwrap().count();
         assert_eq!(segments <= 3, persist_bytes < usize::MAX, "{name}: {segments} segments");
         let store = Store::open(small(&dir, persist_bytes)).await.unwrap();

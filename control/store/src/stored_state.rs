@@ -13,11 +13,12 @@ use std::path::Path;
 use raft::eraftpb::ConfState;
 
 use crate::directory::ADVICE;
+use crate::dirty::Batch;
 use crate::error::StoreError;
 use crate::folders::{Current, Folders};
 use crate::image::{Image, ImageError, ImageReader};
 use crate::mvcc::State;
-use crate::persister::{Batch, StateDisk};
+use crate::persister::StateDisk;
 use crate::sled_state::{SledState, Unwritten};
 
 /// On disk the state may take a third more than is live, and so many bytes more. While it is written anew, both are

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::*;
+use crate::dirty::Dirty;
 use crate::entry::Entry;
-use crate::persister::Dirty;
 use crate::txn::{Op, Txn};
 
 const BATCH_BYTES: usize = 4 << 20;
@@ -40,7 +40,7 @@ impl Writer {
     }
 
     fn batch(&mut self) -> Batch {
-        self.dirty.take(self.image.clone())
+        Batch::merged(self.dirty.take(self.image.clone()))
     }
 }
 

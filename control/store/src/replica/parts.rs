@@ -5,15 +5,16 @@ use std::time::Duration;
 use raft::eraftpb::Message;
 
 use crate::core::Reply;
+use crate::dirty::Batch;
 use crate::error::StoreError;
 use crate::image::Image;
-use crate::persister::Batch;
 use crate::proposals::{Forward, Refusal};
 
 /// Keeps the applied state on disk, on a thread of its own or at once. It does one thing after another.
 pub(crate) trait Keeper: Send + 'static {
-    /// Has a batch written; what became of it comes back through `Replica::persisted`. Returns it when that cannot be.
-    fn write(&mut self, batch: Box<Batch>) -> Result<(), Box<Batch>>;
+    /// Has batches, from the oldest on, written as one; what became of it comes back through `Replica::persisted`. Returns
+    /// them when that cannot be.
+    fn write(&mut self, batches: Vec<Batch>) -> Result<(), Vec<Batch>>;
 
     /// Has an image written beside the present state; what became of it comes back through `Replica::persisted`, but
     /// not after an error.

@@ -4,13 +4,14 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::dirty::Batch;
 use crate::entry::Entry;
 use crate::error::StoreError;
 use crate::image::Image;
 use crate::key::{Key, Revision};
 use crate::memory_disk::MemoryDisk;
 use crate::mvcc::State;
-use crate::persister::{Batch, Persisted};
+use crate::persister::Persisted;
 use crate::point::Point;
 use crate::replica::Keeper;
 use crate::stored_state::Loaded;
@@ -178,8 +179,8 @@ impl Present {
 }
 
 impl Keeper for Stable {
-    fn write(&mut self, batch: Box<Batch>) -> Result<(), Box<Batch>> {
-        self.add(Job::Write(batch));
+    fn write(&mut self, batches: Vec<Batch>) -> Result<(), Vec<Batch>> {
+        self.add(Job::Write(Box::new(Batch::merged(batches))));
         Ok(())
     }
 
