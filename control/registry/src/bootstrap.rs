@@ -54,6 +54,7 @@ impl Registry {
             .into_iter()
             .map(|(resource, object)| async move { self.ensure(&resource, None, object).await });
         futures::future::try_join_all(made).await?;
+        self.publish_block().await?;
         let roles = roles::all().into_iter().map(|role| self.ensure_role(role));
         futures::future::try_join_all(roles).await?;
         self.publish_servers(&bootstrap.servers).await
@@ -84,6 +85,29 @@ impl Registry {
             Err(status) if status.code == 409 => Ok(()),
             Err(status) => Err(status),
         }
+    }
+
+    /// The block that Services get their addresses from, as the ServiceCIDR that kube-apiserver makes of it.
+    async fn publish_block(&self) -> Result<(), Status> {
+        const NAME: &str = "kubernetes";
+        let resource = resource::find("networking.k8s.io", "v1", "servicecidrs").ok_or_else(Status::unknown_path)?;
+        let cidr = self.config().service_cidr.to_string();
+        self.ensure(&resource, None, json!({"metadata": {"name": NAME}, "spec": {"cidrs": [cidr]}})).await?;
+        let stored = self.get(&resource, None, NAME, Read::Any).await?.value()?;
+        if stored["status"]["conditions"].is_array() {
+            return Ok(());
+        }
+        let since = stored["metadata"]["creationTimestamp"].clone();
+        let ready = json!({"conditions": [{
+            "type": "Ready", "status": "True", "reason": "", "lastTransitionTime": since,
+            "message": "Kubernetes default Service CIDR is ready"
+        }]});
+        let change = |mut object: Value| {
+            object["status"] = ready.clone();
+            Ok(object)
+        };
+        let options = WriteOptions::system("apiserver");
+        self.modify(&resource, Some("status"), None, NAME, change, &options).await.map(|_| ())
     }
 
     /// `kubernetes` in `default`: how what runs in the cluster finds the API. Nothing is written where it is right.

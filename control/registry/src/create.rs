@@ -288,13 +288,9 @@ fn sign_request(object: &mut Value, options: &WriteOptions) {
     }
 }
 
+/// kube-apiserver's words, but not its code: there it is a 500, which tells clients that the server is at fault and to try again.
 fn version_on_create() -> Status {
-    Status {
-        code: 500,
-        reason: None,
-        message: "resourceVersion should not be set on objects to be created".to_owned(),
-        details: None,
-    }
+    Status::bad_request("resourceVersion should not be set on objects to be created")
 }
 
 fn no_free_name(resource: &Resource, name: &str) -> Status {

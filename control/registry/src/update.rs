@@ -373,6 +373,7 @@ fn updates_unconditionally(resource: &Resource) -> bool {
         "csistoragecapacities",
         "volumeattachments",
         "runtimeclasses",
+        "volumeattributesclasses",
         "mutatingwebhookconfigurations",
         "validatingwebhookconfigurations",
         "mutatingadmissionpolicies",

@@ -46,7 +46,7 @@ async fn a_create_that_cannot_be_is_refused_in_kubernetes_words() {
     .await;
     let mut versioned = config_map("a", "1");
     versioned["metadata"]["resourceVersion"] = "7".into();
-    check("configmaps", Some("default"), versioned, 500, "resourceVersion should not be set on objects to be created")
+    check("configmaps", Some("default"), versioned, 400, "resourceVersion should not be set on objects to be created")
         .await;
     check(
         "configmaps",

@@ -35,6 +35,9 @@ pub(super) trait Rules {
 
     /// What is wrong with the object.
     fn validate(_name: &str, _object: &Value, _errors: &mut Errors) {}
+
+    /// What of the old object may not have changed.
+    fn validate_update(_new: &Value, _old: &Value, _errors: &mut Errors) {}
 }
 
 /// An object under those rules.
@@ -85,6 +88,10 @@ impl<R: Rules> Kind for Loose<R> {
 
     fn validate(&self, errors: &mut Errors) {
         R::validate(self.metadata.name.as_deref().unwrap_or_default(), &self.rest, errors);
+    }
+
+    fn validate_update(&self, old: &Self, errors: &mut Errors) {
+        R::validate_update(&self.rest, &old.rest, errors);
     }
 
     fn wants_other(&self, old: &Self) -> bool {

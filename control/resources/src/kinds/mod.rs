@@ -26,6 +26,7 @@ mod other;
 mod pod;
 mod policy;
 mod quotas;
+mod ranges;
 mod rbac;
 mod registration;
 mod scale;
@@ -107,6 +108,8 @@ macro_rules! by_kind {
             ("batch", "Job") => kind::$function::<Job>($($argument),*),
             ("networking.k8s.io", "Ingress") => kind::$function::<Ingress>($($argument),*),
             ("networking.k8s.io", "IngressClass") => kind::$function::<IngressClass>($($argument),*),
+            ("networking.k8s.io", "IPAddress") => kind::$function::<Loose<ranges::IpAddress>>($($argument),*),
+            ("networking.k8s.io", "ServiceCIDR") => kind::$function::<Loose<ranges::ServiceCidr>>($($argument),*),
             ("networking.k8s.io", "NetworkPolicy") => kind::$function::<NetworkPolicy>($($argument),*),
             ("node.k8s.io", "RuntimeClass") => kind::$function::<RuntimeClass>($($argument),*),
             ("policy", "PodDisruptionBudget") => kind::$function::<PodDisruptionBudget>($($argument),*),
@@ -116,6 +119,9 @@ macro_rules! by_kind {
             ("storage.k8s.io", "CSIStorageCapacity") => kind::$function::<CSIStorageCapacity>($($argument),*),
             ("storage.k8s.io", "StorageClass") => kind::$function::<StorageClass>($($argument),*),
             ("storage.k8s.io", "VolumeAttachment") => kind::$function::<VolumeAttachment>($($argument),*),
+            ("storage.k8s.io", "VolumeAttributesClass") => {
+                kind::$function::<Loose<ranges::AttributesClass>>($($argument),*)
+            }
             ("coordination.k8s.io", "Lease") => kind::$function::<Lease>($($argument),*),
             ("discovery.k8s.io", "EndpointSlice") => {
                 kind::$function::<EndpointSlice>($($argument),*)

@@ -208,6 +208,21 @@ pub fn ip_address(text: &str) -> Vec<String> {
     vec!["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)".to_owned()]
 }
 
+/// An address in the one form that is written for it.
+pub fn canonical_ip(text: &str) -> Vec<String> {
+    match text.parse::<IpAddr>() {
+        Ok(IpAddr::V6(ip)) if ip.to_ipv4_mapped().is_some() => {
+            vec!["must not be an IPv4-mapped IPv6 address".to_owned()]
+        }
+        Ok(ip) => canonical(text, &ip.to_string()),
+        Err(_) => ip_address(text),
+    }
+}
+
+fn canonical(text: &str, form: &str) -> Vec<String> {
+    if text == form { Vec::new() } else { vec![format!("must be in canonical form ({form:?})")] }
+}
+
 /// An address that a service or an endpoint may have: none that means something everywhere.
 pub fn common_ip(text: &str) -> Vec<String> {
     let Ok(ip) = text.parse::<IpAddr>() else { return ip_address(text) };
@@ -238,6 +253,22 @@ pub fn cidr(text: &str) -> Vec<String> {
         return Vec::new();
     }
     vec!["must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)".to_owned()]
+}
+
+/// The same in the one form that is written for it, without bits behind those that are alike.
+pub fn canonical_cidr(text: &str) -> Vec<String> {
+    let parts = text.split_once('/').filter(|_| cidr(text).is_empty());
+    let Some((Ok(address), Ok(bits))) = parts.map(|(address, bits)| (address.parse(), bits.parse::<u32>())) else {
+        return cidr(text);
+    };
+    let first = match address {
+        IpAddr::V4(ip) => IpAddr::V4((ip.to_bits() & u32::MAX.checked_shl(32 - bits).unwrap_or(0)).into()),
+        IpAddr::V6(ip) => IpAddr::V6((ip.to_bits() & u128::MAX.checked_shl(128 - bits).unwrap_or(0)).into()),
+    };
+    if first != address {
+        return vec!["must not have bits set beyond the prefix length".to_owned()];
+    }
+    canonical(text, &format!("{first}/{bits}"))
 }
 
 /// A number within bounds.

@@ -72,19 +72,22 @@ pub(super) fn validate_size(size: &str, path: &FieldPath, errors: &mut Errors) {
     }
 }
 
-/// What a class hands on to who makes its volumes, and where these may be.
-pub(super) fn validate_parameters(class: &StorageClass, errors: &mut Errors) {
+/// What a class hands on to who makes or changes its volumes.
+pub(super) fn validate_pairs<'a>(given: impl Iterator<Item = (&'a str, &'a str)> + Clone, errors: &mut Errors) {
     let path = FieldPath::new("parameters");
-    let given = class.parameters.iter().flatten();
     let size: usize = given.clone().map(|(key, value)| key.len() + value.len()).sum();
     if size > MAX_PARAMETERS {
         errors.push(FieldError::too_long(&path, MAX_PARAMETERS));
     }
-    for (key, value) in given {
-        if key.is_empty() {
-            errors.push(FieldError::invalid(&path, value.len(), "field can not be empty."));
-        }
+    for (_, value) in given.filter(|(key, _)| key.is_empty()) {
+        errors.push(FieldError::invalid(&path, value.len(), "field can not be empty."));
     }
+}
+
+/// What a class hands on to who makes its volumes, and where these may be.
+pub(super) fn validate_parameters(class: &StorageClass, errors: &mut Errors) {
+    let given = class.parameters.iter().flatten();
+    validate_pairs(given.map(|(key, value)| (key.as_str(), value.as_str())), errors);
     for (index, term) in items(&class.allowed_topologies).iter().enumerate() {
         let path = FieldPath::new("allowedTopologies").index(index).child("matchLabelExpressions");
         for (index, requirement) in items(&term.match_label_expressions).iter().enumerate() {

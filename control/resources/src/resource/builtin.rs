@@ -212,7 +212,12 @@ const ROWS: &[Row] = &[
         subresources: &[Sub("status", "networking.k8s.io", "v1", "Ingress", GET_PATCH_UPDATE)],
         ..row("networking.k8s.io", "ingresses", "Ingress", true)
     },
+    Row { short_names: &["ip"], ..row("networking.k8s.io", "ipaddresses", "IPAddress", false) },
     Row { short_names: &["netpol"], ..row("networking.k8s.io", "networkpolicies", "NetworkPolicy", true) },
+    Row {
+        subresources: &[Sub("status", "networking.k8s.io", "v1", "ServiceCIDR", GET_PATCH_UPDATE)],
+        ..row("networking.k8s.io", "servicecidrs", "ServiceCIDR", false)
+    },
     Row {
         short_names: &["pdb"],
         subresources: &[Sub("status", "policy", "v1", "PodDisruptionBudget", GET_PATCH_UPDATE)],
@@ -230,6 +235,7 @@ const ROWS: &[Row] = &[
         subresources: &[Sub("status", "storage.k8s.io", "v1", "VolumeAttachment", GET_PATCH_UPDATE)],
         ..row("storage.k8s.io", "volumeattachments", "VolumeAttachment", false)
     },
+    Row { short_names: &["vac"], ..row("storage.k8s.io", "volumeattributesclasses", "VolumeAttributesClass", false) },
     Row {
         short_names: &["crd", "crds"],
         categories: &["api-extensions"],

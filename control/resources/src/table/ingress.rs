@@ -1,4 +1,4 @@
-//! The rows of Ingresses, network policies and Endpoints.
+//! The rows of Ingresses, network policies, Endpoints, and of Services' addresses.
 
 use serde_json::Value;
 
@@ -62,6 +62,29 @@ pub(super) fn ingress_class(object: &Value, now: Clock) -> Vec<Value> {
         format!("{kind}/{}", text(&parameters["name"]))
     };
     vec![name(object), text(&object["spec"]["controller"]).into(), shown.into(), age(object, now)]
+}
+
+pub(super) const IP_ADDRESS: &[Column] = &[NAME, column("ParentRef", "What has the address.")];
+
+pub(super) fn ip_address(object: &Value, _now: Clock) -> Vec<Value> {
+    let parent = &object["spec"]["parentRef"];
+    let shown = if parent.is_null() {
+        "<none>".to_owned()
+    } else {
+        let group = Some(text(&parent["group"])).filter(|group| !group.is_empty());
+        let kind = group
+            .map_or(text(&parent["resource"]).to_owned(), |group| format!("{}.{group}", text(&parent["resource"])));
+        let parts = [kind.to_lowercase(), text(&parent["namespace"]).to_owned(), text(&parent["name"]).to_owned()];
+        parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/")
+    };
+    vec![name(object), shown.into()]
+}
+
+pub(super) const SERVICE_CIDR: &[Column] = &[NAME, column("CIDRs", "The blocks that addresses come from."), AGE];
+
+pub(super) fn service_cidr(object: &Value, now: Clock) -> Vec<Value> {
+    let blocks: Vec<&str> = items(&object["spec"]["cidrs"]).iter().map(text).collect();
+    vec![name(object), blocks.join(",").into(), age(object, now)]
 }
 
 pub(super) const NETWORK_POLICY: &[Column] = &[NAME, column("Pod-Selector", "Which pods the policy is for."), AGE];

@@ -85,7 +85,7 @@ pub(super) fn api_service(object: &Value, now: Clock) -> Vec<Value> {
 pub(super) const FLOW_SCHEMA: &[Column] = &[
     NAME,
     column("PriorityLevel", "The level that the flow belongs to."),
-    count("MatchingPrecedence", "The least is asked first."),
+    column("MatchingPrecedence", "The least is asked first."),
     column("DistinguisherMethod", "By what requests of the flow are told apart."),
     AGE,
     column("MissingPL", "Whether the level is not there."),

@@ -118,6 +118,12 @@ pub(super) fn storage_class(object: &Value, now: Clock) -> Vec<Value> {
     ]
 }
 
+pub(super) const ATTRIBUTES_CLASS: &[Column] = &[NAME, column("DriverName", "Whose volumes are changed by it."), AGE];
+
+pub(super) fn attributes_class(object: &Value, now: Clock) -> Vec<Value> {
+    vec![name(object), text(&object["driverName"]).into(), age(object, now)]
+}
+
 pub(super) const ATTACHMENT: &[Column] = &[
     Column { format: "name", ..NAME },
     column("Attacher", "Who attaches the volume."),

@@ -238,6 +238,18 @@ fn rows_are_those_of_kube_apiserver() {
             "web|ClusterRole/admin|60m||g|n/s",
         ),
         (("rbac.authorization.k8s.io", "ClusterRole"), json!({}), "web|2026-01-01T00:00:00Z"),
+        (
+            ("networking.k8s.io", "IPAddress"),
+            json!({"spec": {"parentRef": {"resource": "services", "namespace": "default", "name": "web"}}}),
+            "web|services/default/web",
+        ),
+        (
+            ("networking.k8s.io", "IPAddress"),
+            json!({"spec": {"parentRef": {"group": "A.b", "resource": "Gates", "name": "web"}}}),
+            "web|gates.a.b/web",
+        ),
+        (("networking.k8s.io", "ServiceCIDR"), json!({"spec": {"cidrs": ["a", "b"]}}), "web|a,b|60m"),
+        (("storage.k8s.io", "VolumeAttributesClass"), json!({"driverName": "a.b"}), "web|a.b|60m"),
     ];
     for ((group, kind), mut object, expected) in table {
         object["metadata"] = json!({"name": "web", "creationTimestamp": "2026-01-01T00:00:00Z"});

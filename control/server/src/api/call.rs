@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use super::accept::Accepted;
 use super::query::{Query, WriteQuery};
-use super::route::ResourcePath;
+use super::route::{self, ResourcePath};
 use super::{Api, Together, admit, allow, gate, large, manager, method_not_allowed, unsupported_media};
 use crate::audit::Trail;
 use crate::auth::{Attributes, Target, User};
@@ -218,6 +218,7 @@ impl Call<'_> {
             return Err(method_not_allowed());
         }
         let ResourcePath { namespace, name, subresource, tail, .. } = path;
+        name.as_deref().map_or(Ok(()), route::check_name)?;
         Ok(At { resource, namespace, name, subresource, tail, verb })
     }
 

@@ -2,6 +2,7 @@
 
 use http::Method;
 use http::request::Parts;
+use pal_resources::status::Status;
 
 use super::allow;
 use super::query::Query;
@@ -53,7 +54,9 @@ impl Route {
 
     fn resource(path: &str) -> Option<ResourcePath> {
         let (path, tail) = split_proxy(path);
-        let mut segments = path.trim_matches('/').split('/').map(decode);
+        // Decoded before it is split: `%2F` parts segments, as in kube-apiserver.
+        let path = decode(path);
+        let mut segments = path.trim_matches('/').split('/').map(str::to_owned);
         let mut route = ResourcePath::default();
         match segments.next()?.as_str() {
             "api" => {}
@@ -62,7 +65,7 @@ impl Route {
         }
         route.version = segments.next()?;
         let rest: Vec<String> = segments.collect();
-        if !rest.iter().all(|segment| is_name(segment)) {
+        if rest.iter().any(String::is_empty) {
             return None;
         }
         let mut rest = rest.as_slice();
@@ -82,9 +85,6 @@ impl Route {
             rest = &rest[2..];
         }
         let [plural, rest @ ..] = rest else { return None };
-        if plural.is_empty() {
-            return None;
-        }
         route.plural = plural.clone();
         route.name = rest.first().cloned();
         route.subresource = rest.get(1).cloned();
@@ -163,9 +163,14 @@ pub(crate) fn asked(parts: &Parts, query: &Query<'_>) -> Asked {
     Asked { verb, path: path.to_owned(), object: Some(object) }
 }
 
-/// Whether a segment can be the name of anything: no object has one of the others.
-fn is_name(segment: &str) -> bool {
-    !matches!(segment, "" | "." | "..") && !segment.contains(|c: char| matches!(c, '/' | '%') || c.is_control())
+/// Refuses what no object can be called, in the words of kube-apiserver. Other odd names are of objects that are not there.
+pub(crate) fn check_name(name: &str) -> Result<(), Status> {
+    let must_not = match name {
+        "." | ".." => format!("may not be '{name}'"),
+        _ if name.contains('%') => "may not contain '%'".to_owned(),
+        _ => return Ok(()),
+    };
+    Err(Status::bad_request(format!("Name parameter invalid: {name:?}: {must_not}")))
 }
 
 /// Percent-decoding of a path; what does not decode to text stays as it is.
@@ -238,17 +243,36 @@ mod tests {
         check("/apis/apps/v1/watch/namespaces/x/deployments/d", "apps v1 x deployments d - watch");
         check("/api/v1/watch", "- v1 - watch - -");
         check("/api/v1/nodes/system%3Anode", "- v1 - nodes system:node -");
-        check("/api/v1/nodes/100%", "other /api/v1/nodes/100%");
+        check("/api/v1/nodes/100%", "- v1 - nodes 100% -");
         check("/api/v1/namespaces//pods", "other /api/v1/namespaces//pods");
-        check("/api/v1/namespaces/a%2Fb/pods", "other /api/v1/namespaces/a/b/pods");
-        check("/api/v1/namespaces/%2e%2e/pods", "other /api/v1/namespaces/../pods");
-        check("/api/v1/nodes/%00", "other /api/v1/nodes/\0");
+        check("/api/v1/namespaces/a%2Fpods/b", "- v1 a pods b -");
+        check("/api/v1/namespaces/%2e%2e/pods", "- v1 .. pods - -");
+        check("/api/v1/nodes/%00", "- v1 - nodes \0 -");
+        check("/api/v1/nodes/%FF", "- v1 - nodes %FF -");
+        check("/apis/apps/v1/%2F/pods", "other /apis/apps/v1///pods");
         check("/api/v1", "other /api/v1");
         check("/apis/apps", "other /apis/apps");
         check("/apis/apps/v1", "other /apis/apps/v1");
         check("/livez", "other /livez");
         check("/", "other /");
         check("/v2/x/blobs/y", "other /v2/x/blobs/y");
+    }
+
+    #[test]
+    fn names_that_no_object_has_are_refused() {
+        for (name, expected) in [
+            ("web", None),
+            ("http:web:80", None),
+            ("\u{19}", None),
+            ("...", None),
+            (".", Some("Name parameter invalid: \".\": may not be '.'")),
+            ("..", Some("Name parameter invalid: \"..\": may not be '..'")),
+            ("100%", Some("Name parameter invalid: \"100%\": may not contain '%'")),
+        ] {
+            let refused = check_name(name).err();
+            assert_eq!(refused.as_ref().map(|status| status.code), expected.map(|_| 400), "{name}");
+            assert_eq!(refused.map(|status| status.message).as_deref(), expected, "{name}");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@ use base64::Engine;
 use serde_json::{Value, json};
 
 use super::{check_change_refused, check_refused, created, of, updated};
-use crate::kinds::{field_labels, selectable, unselectable};
+use crate::kinds::{field_labels, names, selectable, unselectable};
 
 #[test]
 fn a_namespace_is_held_until_it_is_finalized() {
@@ -44,6 +44,80 @@ fn a_node_tells_of_itself_and_keeps_its_addresses() {
         &[
             "metadata.taints[1]: Duplicate value: {\"effect\":\"NoExecute\",\"key\":\"a\"}: taints must be unique by key and effect pair",
             "metadata.taints[2].effect: Unsupported value: \"x\": supported values: \"NoSchedule\", \"PreferNoSchedule\", \"NoExecute\"",
+        ],
+    );
+}
+
+#[test]
+fn addresses_have_one_form_and_keep_their_parent() {
+    let check = |text: &str, expected: &[&str]| assert_eq!(names::canonical_ip(text), expected, "{text}");
+    check("10.0.0.1", &[]);
+    check("2001:db8::1", &[]);
+    check("2001:db8:0::1", &["must be in canonical form (\"2001:db8::1\")"]);
+    check("::ffff:10.0.0.1", &["must not be an IPv4-mapped IPv6 address"]);
+    check("web", &["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"]);
+    let service = json!({"resource": "services", "namespace": "default", "name": "web"});
+    let address = |parent: Value| json!({"metadata": {"name": "10.0.0.1"}, "spec": {"parentRef": parent}});
+    check_refused("IPAddress", json!({"metadata": {"name": "10.0.0.1"}}), &["spec.parentRef: Required value"]);
+    check_refused(
+        "IPAddress",
+        address(json!({"group": "A", "name": "a/b"})),
+        &[
+            "spec.parentRef.group: Invalid value: \"A\": a lowercase RFC 1123 subdomain must consist of lower case \
+             alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. \
+             'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')",
+            "spec.parentRef.resource: Required value",
+            "spec.parentRef.name: Invalid value: \"a/b\": may not contain '/'",
+        ],
+    );
+    let mut other = service.clone();
+    other["name"] = "other".into();
+    let expected = format!("spec.parentRef: Invalid value: {other}: field is immutable");
+    check_change_refused("IPAddress", address(service), json!({"spec": {"parentRef": other}}), &[&expected]);
+}
+
+#[test]
+fn blocks_of_service_addresses_are_of_one_family_each() {
+    let check = |text: &str, expected: &[&str]| assert_eq!(names::canonical_cidr(text), expected, "{text}");
+    check("10.96.0.0/16", &[]);
+    check("0.0.0.0/0", &[]);
+    check("10.0.0.1/32", &[]);
+    check("2001:db8::/64", &[]);
+    check("10.96.0.1/16", &["must not have bits set beyond the prefix length"]);
+    check("10.96.0.0/016", &["must be in canonical form (\"10.96.0.0/16\")"]);
+    check("10.96.0.0", &["must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"]);
+    let block = |cidrs: &[&str]| json!({"spec": {"cidrs": cidrs}});
+    let refused = |cidrs: &[&str], why: &str| check_refused("ServiceCIDR", block(cidrs), &[why]);
+    refused(&[], "spec.cidrs: Required value: at least one CIDR required");
+    refused(
+        &["10.0.0.0/16", "10.1.0.0/16"],
+        "spec.cidrs: Invalid value: {\"cidrs\":[\"10.0.0.0/16\",\"10.1.0.0/16\"]}: may specify no more than one IP for each \
+         IP family, i.e 192.168.0.0/24 and 2001:db8::/64",
+    );
+    let old = created("ServiceCIDR", block(&["10.0.0.0/16"]));
+    assert_eq!(old["status"], json!({}));
+    updated("ServiceCIDR", &old, None, block(&["10.0.0.0/16", "2001:db8::/64"])).expect("the other family joins");
+    let change = block(&["10.1.0.0/16"]);
+    let why = "spec.cidrs[0]: Invalid value: \"10.1.0.0/16\": field is immutable";
+    check_change_refused("ServiceCIDR", block(&["10.0.0.0/16"]), change, &[why]);
+}
+
+#[test]
+fn classes_of_attributes_say_something_that_stays() {
+    let class = json!({"driverName": "a.example", "parameters": {"iops": "3"}});
+    created("VolumeAttributesClass", class.clone());
+    check_refused(
+        "VolumeAttributesClass",
+        json!({}),
+        &["driverName: Required value", "parameters: Required value: must contain at least one key/value pair"],
+    );
+    check_change_refused(
+        "VolumeAttributesClass",
+        class,
+        json!({"driverName": "b.example", "parameters": {"iops": "4"}}),
+        &[
+            "driverName: Forbidden: updates to driverName are forbidden.",
+            "parameters: Forbidden: updates to parameters are forbidden.",
         ],
     );
 }
