@@ -304,7 +304,7 @@ impl Parser<'_> {
             (Token::Identifier | Token::Comma, _) => self.identifiers(),
             (Token::Close, _) => {
                 self.lexer.next(Context::Values);
-                Ok(BTreeSet::new())
+                Ok(BTreeSet::from([String::new()]))
             }
             (_, found) => Err(format!("found '{found}', expected: ',', ')' or identifier")),
         }

@@ -12,7 +12,7 @@ fn labels(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
 
 #[test]
 fn label_selectors_select_by_all_their_conditions() {
-    let web = labels(&[("app", "web"), ("tier", "front"), ("n", "7")]);
+    let web = labels(&[("app", "web"), ("tier", "front"), ("n", "7"), ("empty", "")]);
     let table = [
         ("", true),
         ("app", true),
@@ -28,6 +28,13 @@ fn label_selectors_select_by_all_their_conditions() {
         ("app notin (web)", false),
         ("other notin (web)", true),
         ("app in (api)", false),
+        ("app in ()", false),
+        ("app notin ( )", true),
+        ("other notin ()", true),
+        ("empty in (),app", true),
+        ("empty in (,x)", true),
+        ("empty notin (x,)", false),
+        ("empty=", true),
         ("app=web,tier=front", true),
         ("app=web,tier=back", false),
         ("app=web,!old", true),
@@ -53,10 +60,8 @@ fn label_selectors_that_make_no_sense_are_refused_in_kubernetes_words() {
         ("!", "unable to parse requirement: found '', expected: identifier"),
         ("a in b", "unable to parse requirement: found 'b' expected: '('"),
         ("a in (b", "unable to parse requirement: found '', expected: ',' or ')'"),
-        (
-            "a in ()",
-            "unable to parse requirement: values: Invalid value: []: for 'in', 'notin' operators, values set can't be empty",
-        ),
+        ("a in (b c)", "unable to parse requirement: found 'c', expected: ',' or ')'"),
+        ("a in (b),", "found '', expected: identifier after ','"),
         ("a=b c", "found 'c', expected: ',' or 'end of string'"),
         (
             "a>b",
