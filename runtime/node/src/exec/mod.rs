@@ -24,7 +24,7 @@ use terminal::{INTERRUPT, Terminal};
 
 use crate::pods::Manager;
 use crate::runtime::{INTERRUPTED, KILLED, Program, Runtime, exit};
-use crate::streaming::{Exec, Session, Streams, Target, container_not_found};
+use crate::streaming::{Exec, Session, Streams, Target, container_not_found, nothing_to_join};
 
 /// How long a program of a probe or hook may take to be made ready, which may mean to be compiled.
 const PREPARE_LIMIT: Duration = Duration::from_secs(120);
@@ -40,10 +40,8 @@ pub(crate) struct PodExec {
 }
 
 impl PodExec {
-    fn find(&self, target: &Target) -> Result<Arc<Container>, Status> {
-        let handle = self.pods.find(&target.namespace, &target.pod);
-        let container = handle.and_then(|handle| handle.running(&target.container));
-        container.ok_or_else(|| container_not_found(&target.container))
+    fn find(&self, target: &Target) -> Option<Arc<Container>> {
+        self.pods.find(&target.namespace, &target.pod)?.running(&target.container)
     }
 }
 
@@ -53,11 +51,12 @@ impl Exec for PodExec {
         if command.is_empty() {
             return Err(Status::bad_request("you must specify a command for the container"));
         }
-        Ok(Box::new(Started { runtime: self.runtime.clone(), container: self.find(target)?, command }))
+        let container = self.find(target).ok_or_else(|| container_not_found(target))?;
+        Ok(Box::new(Started { runtime: self.runtime.clone(), container, command }))
     }
 
     async fn attach(&self, target: &Target) -> Result<Box<dyn Session>, Status> {
-        Ok(Box::new(Joined { container: self.find(target)? }))
+        Ok(Box::new(Joined { container: self.find(target).ok_or_else(|| nothing_to_join(target))? }))
     }
 }
 

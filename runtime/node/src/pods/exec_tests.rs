@@ -94,7 +94,8 @@ async fn a_client_runs_programs_in_a_container_that_runs_and_joins_it() {
     assert_eq!((none.code, none.message.as_str()), (500, "container not found (\"c\")"));
     bench.manager.apply(pod("web", 1, |_| {}));
     bench.api.until("ready", last_ready).await;
-    assert!(exec.attach(&target("other")).await.is_err());
+    let none = exec.attach(&target("other")).await.err().unwrap();
+    assert_eq!((none.code, none.message.as_str()), (500, "container other not found in pod web_ns"));
     let session = exec.exec(&target("c"), command()).await.ok().unwrap();
     assert_eq!(streamed(session).await, (Ok(1), String::new(), "failed as told".to_owned()));
 

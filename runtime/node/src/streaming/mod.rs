@@ -32,7 +32,7 @@ pub(crate) trait Exec: Send + Sync + 'static {
     /// told before its connection becomes streams: [`container_not_found`], or why there is no such command.
     async fn exec(&self, target: &Target, command: Vec<String>) -> Result<Box<dyn Session>, Status>;
 
-    /// Finds the container that runs.
+    /// Finds the container that runs, or refuses: [`nothing_to_join`].
     async fn attach(&self, target: &Target) -> Result<Box<dyn Session>, Status>;
 }
 
@@ -45,8 +45,16 @@ pub(crate) trait Session: Send {
     async fn run(self: Box<Self>, streams: Streams) -> Result<i32, String>;
 }
 
-/// There is no such container, or it does not run: in kubelet's words.
-pub(crate) fn container_not_found(container: &str) -> Status {
-    let message = format!("container not found ({container:?})");
+/// There is no such container to run something in, or it does not run: in kubelet's words.
+pub(crate) fn container_not_found(target: &Target) -> Status {
+    absent(format!("container not found ({:?})", target.container))
+}
+
+/// The same to who would join it.
+pub(crate) fn nothing_to_join(target: &Target) -> Status {
+    absent(format!("container {} not found in pod {}_{}", target.container, target.pod, target.namespace))
+}
+
+fn absent(message: String) -> Status {
     Status { code: 500, reason: None, message, details: None }
 }
