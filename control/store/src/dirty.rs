@@ -95,7 +95,11 @@ impl Dirty {
                 young.bytes += entry.value().len();
                 Some(entry.clone())
             }
-            Change::Delete { .. } => None,
+            // As much is to go from disk.
+            Change::Delete { previous, .. } => {
+                young.bytes += previous.value().len();
+                None
+            }
         };
         young.objects.insert(key, entry);
     }
@@ -132,9 +136,15 @@ impl Dirty {
         if bytes < least { Vec::new() } else { self.take_first(count) }
     }
 
-    /// Takes the generations that had ended by then.
+    /// Takes the generations that had ended by then, but never the youngest one that changed something.
     pub fn take_ended(&mut self, by: Duration) -> Vec<Batch> {
-        self.take_first(self.older.partition_point(|generation| generation.ended <= by))
+        let ended = self.older.partition_point(|generation| generation.ended <= by);
+        self.take_first(ended.min(self.waiting()))
+    }
+
+    /// So many generations wait to be written: all but the youngest one that changed something.
+    pub fn waiting(&self) -> usize {
+        self.older.len().saturating_sub(usize::from(self.young.bytes == 0))
     }
 
     /// Takes everything; what has not ended yet ends at `image`.
@@ -200,7 +210,12 @@ mod tests {
         assert_eq!(taken(dirty.take_beyond(3 * each, 2 * each)), [1, 2]);
         assert_eq!(taken(dirty.take_ended(Duration::from_secs(3))), []);
         assert_eq!(taken(dirty.take_ended(Duration::from_secs(4))), [3]);
-        assert_eq!(taken(dirty.take(image(5))), [4, 5]);
+        assert_eq!(dirty.waiting(), 1);
+        dirty.turn(image(5), Duration::from_secs(6));
+        assert_eq!(dirty.waiting(), 1, "the last one stays");
+        assert_eq!(taken(dirty.take_ended(Duration::MAX)), [4]);
+        assert_eq!(taken(dirty.take_ended(Duration::MAX)), []);
+        assert_eq!(taken(dirty.take(image(6))), [5, 6]);
     }
 
     #[test]

@@ -109,9 +109,15 @@ async fn what_cannot_be_queued_is_refused() {
     let twice = Txn::of(vec![put("a/1", ""), put("a/1", "")]);
     assert!(matches!(store.commit(twice).await, Err(StoreError::Invalid(_))));
     let small = || store.commit(Txn::of(vec![put("a/1", "x")]));
-    let (first, second) = tokio::join!(small(), small());
-    assert!(matches!(first, Ok(Outcome::Committed { .. })));
-    assert!(matches!(second, Err(StoreError::QueueFull)));
+    // The first may be done before the second is asked for.
+    for tries in 1.. {
+        let (first, second) = tokio::join!(small(), small());
+        assert!(matches!(first, Ok(Outcome::Committed { .. })));
+        match second {
+            Err(StoreError::QueueFull) => break,
+            other => assert!(other.is_ok() && tries < 1000, "{other:?}"),
+        }
+    }
     assert!(small().await.is_ok());
     store.close().await;
 }

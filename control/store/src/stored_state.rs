@@ -21,16 +21,17 @@ use crate::mvcc::State;
 use crate::persister::StateDisk;
 use crate::sled_state::{SledState, Unwritten};
 
-/// On disk the state may take a third more than is live, and so many bytes more. While it is written anew, both are
-/// there: with the log that is less than three times what is live. sled's part may be half as large as the image, and so
-/// many bytes more: reading it takes several times as long, and more memory. So many batches make up the bytes more.
+/// On disk the state may take a sixth more than is live, and so many bytes more. While it is written anew, both are
+/// there: with the log, which grows meanwhile, that is less than three times what is live. So many batches make up the
+/// bytes more.
 const SLACK_BATCHES: u64 = 1;
 const MOST_SLACK_BYTES: u64 = 1 << 40;
 /// sled writes every change about so often,
-const SLED_WRITES: u64 = 2;
+const SLED_WRITES: u64 = 3;
 /// and takes room in steps: so much can be gone before the first change.
 const SLED_ROOM: u64 = 2 << 20;
-/// A batch of a quarter of what is live, and so many bytes more, takes sled longer than an image takes.
+/// A batch of an eighth of what is live, and so many bytes more, takes sled about as long as an image takes, and comes of
+/// a load under which the log grows fast.
 const LARGE_BATCH: u64 = 1 << 20;
 /// What an entry takes beside its key and value, about.
 const ENTRY_OVERHEAD: u64 = 16;
@@ -193,9 +194,7 @@ impl StoredState {
         if self.live.is_stale(self.slack) {
             self.live = Live::of(&batch.image.state);
         }
-        usage.sled > usage.image / 2 + self.slack
-            || usage.all() > self.live.bytes / 3 * 4 + self.slack
-            || written > self.live.bytes / 4 + LARGE_BATCH
+        usage.all() > self.live.bytes / 6 * 7 + self.slack || written > self.live.bytes / 8 + LARGE_BATCH
     }
 
     /// Writes the whole state into a fresh folder, and lets that count.

@@ -21,7 +21,7 @@ pub(super) struct Persistence {
     pub is_writing: bool,
     /// The log entry at which the stored state stands.
     pub index: u64,
-    /// When the youngest generation has waited long enough.
+    /// When generations have waited long enough.
     pub turn: Option<Duration>,
     /// When a batch that could not be written is tried again.
     pub retry: Option<Duration>,
@@ -50,7 +50,7 @@ impl<D: Disk, K: Keeper> Replica<D, K> {
             return;
         }
         let batches = match self.persistence.retry.take() {
-            Some(_) => self.take_aged(),
+            Some(_) => self.core.dirty().take_beyond(0, 0),
             None => self.core.dirty().take_beyond(self.laziness.bytes, self.laziness.bytes),
         };
         let batches = if batches.is_empty() { self.take_late() } else { batches };
@@ -67,12 +67,17 @@ impl<D: Disk, K: Keeper> Replica<D, K> {
 
     /// What is to be written though it is little, because of its age.
     fn take_late(&mut self) -> Vec<Batch> {
-        if self.core.dirty().bytes() > 0 {
+        let dirty = self.core.dirty();
+        let (grows, waits) = (dirty.bytes() > 0, dirty.waiting() > 0);
+        if grows || waits {
             let turn = *self.persistence.turn.get_or_insert(self.now + self.laziness.after);
             if turn > self.now {
                 return Vec::new();
             }
-            self.turn();
+            self.persistence.turn = None;
+            if grows {
+                self.turn();
+            }
             return self.take_aged();
         }
         // Entries that changed nothing matter only in that the log cannot be cut before them.
