@@ -85,7 +85,7 @@ impl ControlPlane {
         say: impl Fn(&str) + Send,
     ) -> Result<Option<Self>, CliError> {
         paths::make_private(data_dir)?;
-        let lock = lock(data_dir)?;
+        let lock = paths::lock(data_dir, "server.lock")?;
         let mut record = Record::load(data_dir)?;
         record.call(join.name.as_deref())?;
         // Kept only when it has served: a mistake is not remembered.
@@ -298,20 +298,6 @@ struct Parts<'a> {
     listener: TcpListener,
     links: Arc<PeerLinks>,
     lock: File,
-}
-
-/// Holds the directory against another server.
-fn lock(data_dir: &Path) -> Result<File, CliError> {
-    let path = data_dir.join("server.lock");
-    let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(CliError::file(&path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => Err(CliError::other(format!(
-            "another pal serves from {}: stop it, or choose another --data-dir",
-            data_dir.display()
-        ))),
-        Err(std::fs::TryLockError::Error(source)) => Err(CliError::file(path)(source)),
-    }
 }
 
 /// What no node may call itself or serve as: the API's address inside the cluster, and the names under which servers are

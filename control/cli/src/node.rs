@@ -88,7 +88,7 @@ impl Node {
         stop: CancellationToken,
     ) -> Result<Self, CliError> {
         paths::make_private(&start.data_dir)?;
-        let lock = lock(&start.data_dir)?;
+        let lock = paths::lock(&start.data_dir, "lock")?;
         let identity = match NodeIdentity::load(&start.data_dir).map_err(CliError::other)? {
             Some(identity) => known(identity, &start)?,
             None => joined(&start, progress, stop).await?,
@@ -142,19 +142,6 @@ async fn joined(
 fn engine(data_dir: &Path) -> Result<Engine, CliError> {
     let exe = std::env::current_exe().map_err(CliError::other)?;
     Engine::new(EngineConfig::new(data_dir.join("compiled"), Compile::Child { exe })).map_err(CliError::other)
-}
-
-fn lock(data_dir: &Path) -> Result<File, CliError> {
-    let path = data_dir.join("lock");
-    let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(CliError::file(&path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => Err(CliError::other(format!(
-            "another pal is using {}: stop it, or choose another --data-dir",
-            data_dir.display()
-        ))),
-        Err(std::fs::TryLockError::Error(source)) => Err(CliError::file(path)(source)),
-    }
 }
 
 fn kept(path: &Path) -> Result<Option<String>, CliError> {

@@ -1,5 +1,6 @@
 //! Where things lie on this machine.
 
+use std::fs::{File, TryLockError};
 use std::net::{IpAddr, ToSocketAddrs, UdpSocket};
 use std::path::{Path, PathBuf};
 
@@ -39,6 +40,20 @@ pub fn make_private(dir: &Path) -> Result<(), CliError> {
             dir.display()
         ))
     })
+}
+
+/// Holds a folder against another process of its kind for as long as the file is open.
+pub fn lock(dir: &Path, name: &str) -> Result<File, CliError> {
+    let path = dir.join(name);
+    let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(CliError::file(&path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(CliError::other(format!(
+            "another pal is using {}: stop it, or choose another --data-dir",
+            dir.display()
+        ))),
+        Err(TryLockError::Error(source)) => Err(CliError::file(path)(source)),
+    }
 }
 
 /// Writes a file that only its owner can read, whole or not at all.
