@@ -1,38 +1,49 @@
 //! What there was at an earlier revision.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::entry::Entry;
 use crate::error::WatchError;
 use crate::history::Change;
-use crate::key::Revision;
+use crate::key::{Key, Revision};
 use crate::snapshot::Snapshot;
 use crate::store::Store;
+use crate::watch::Watcher;
 
 /// What is shown to readers is in the histories a moment later; longer than this it never takes.
 const LIMIT: Duration = Duration::from_secs(2);
 const MOMENT: Duration = Duration::from_millis(1);
+
+/// What keys that were changed since held before; `None` where there was nothing.
+type Before = BTreeMap<Key, Option<Arc<Entry>>>;
+
+/// Takes in what changed up to that revision, as far as it is told already; whether that was all.
+fn collect(watcher: &mut Watcher, until: Revision, before: &mut Before) -> Result<bool, WatchError> {
+    while let Some(event) = watcher.try_next()? {
+        if event.revision > until {
+            break;
+        }
+        // The first change of a key says what was there before all of them.
+        before.entry(event.key().clone()).or_insert_with(|| match &event.change {
+            Change::Put { previous, .. } => previous.clone(),
+            Change::Delete { previous, .. } => Some(previous.clone()),
+        });
+    }
+    Ok(watcher.revision() >= until)
+}
 
 impl Store {
     /// The entries whose keys begin with `prefix`, which lies within one bucket, as they were at an earlier revision; all others
     /// are as in `now`. Fails where the bucket's history does not reach back so far.
     pub async fn rewound(&self, now: &Snapshot, prefix: &str, revision: Revision) -> Result<Snapshot, WatchError> {
         let mut watcher = self.watch(prefix, revision)?;
-        let (mut before, limit) = (BTreeMap::new(), Instant::now() + LIMIT);
+        let (mut before, limit) = (Before::new(), Instant::now() + LIMIT);
         loop {
-            while let Some(event) = watcher.try_next()? {
-                if event.revision > now.revision() {
-                    break;
-                }
-                // The first change of a key says what was there before all of them.
-                before.entry(event.key().clone()).or_insert_with(|| match &event.change {
-                    Change::Put { previous, .. } => previous.clone(),
-                    Change::Delete { previous, .. } => Some(previous.clone()),
-                });
-            }
-            if watcher.revision() >= now.revision() {
+            if collect(&mut watcher, now.revision(), &mut before)? {
                 return Ok(now.rewound(revision, before));
             }
             if Instant::now() > limit {
@@ -45,15 +56,12 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use bytes::Bytes;
     use rand::rngs::StdRng;
     use rand::{RngExt as _, SeedableRng as _};
 
     use super::*;
     use crate::config::StoreConfig;
-    use crate::entry::Entry;
     use crate::txn::{Op, Txn};
 
     async fn store(dir: &tempfile::TempDir, events: usize) -> Store {
