@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Pod, PodCondition};
+use k8s_openapi::api::core::v1::Pod;
+pub use pal_registry::pod::{condition, is_ready};
 
 use crate::object::{is_deleting, remaining};
 
@@ -17,11 +18,6 @@ pub fn node(pod: &Pod) -> Option<&str> {
     pod.spec.as_ref()?.node_name.as_deref().filter(|name| !name.is_empty())
 }
 
-/// One condition of the pod's status.
-pub fn condition<'a>(pod: &'a Pod, kind: &str) -> Option<&'a PodCondition> {
-    pod.status.as_ref()?.conditions.as_ref()?.iter().find(|condition| condition.type_ == kind)
-}
-
 /// Whether it has run to its end.
 pub fn is_finished(pod: &Pod) -> bool {
     matches!(phase(pod), "Succeeded" | "Failed")
@@ -30,11 +26,6 @@ pub fn is_finished(pod: &Pod) -> bool {
 /// Whether it counts as a replica: neither finished nor being deleted.
 pub fn is_active(pod: &Pod) -> bool {
     !is_finished(pod) && !is_deleting(&pod.metadata)
-}
-
-/// Whether its `Ready` condition holds.
-pub fn is_ready(pod: &Pod) -> bool {
-    condition(pod, "Ready").is_some_and(|ready| ready.status == "True")
 }
 
 /// Since when it has been ready, if it is.

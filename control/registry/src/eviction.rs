@@ -14,7 +14,7 @@ use pal_resources::status::{Reason, Status, StatusCause};
 use serde_json::{Value, json};
 
 use crate::options::{DeleteOptions, Deletion, ListOptions, Read};
-use crate::pod::pods;
+use crate::pod::{is_ready, pods};
 use crate::registry::Registry;
 
 /// The condition that says whether a budget allows any disruption.
@@ -94,11 +94,6 @@ pub fn budget_chooses(budget: &PodDisruptionBudget, pod: &Pod) -> bool {
     let none = BTreeMap::new();
     let labels = pod.metadata.labels.as_ref().unwrap_or(&none);
     selector.and_then(|selector| LabelSelector::from_object(selector).ok()).is_some_and(|found| found.matches(labels))
-}
-
-fn is_ready(pod: &Pod) -> bool {
-    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    conditions.filter(|condition| condition.type_ == "Ready").any(|condition| condition.status == "True")
 }
 
 fn judge(budget: &PodDisruptionBudget, pod: &Pod, now: Timestamp) -> Verdict {

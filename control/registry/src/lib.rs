@@ -38,7 +38,7 @@ mod options;
 mod ownership;
 mod pages;
 mod patch;
-mod pod;
+pub mod pod;
 mod policies;
 mod quota;
 mod read;

@@ -1,5 +1,6 @@
-//! What pods have beside other objects: the binding to a node.
+//! What pods have beside other objects: the binding to a node, and conditions that others go by.
 
+use k8s_openapi::api::core::v1::{Pod, PodCondition};
 use pal_resources::{Resource, ResourceRef, Status, Uid, resource};
 use serde_json::{Map, Value, json};
 
@@ -10,6 +11,16 @@ use crate::{lifecycle, meta};
 
 pub(crate) fn pods() -> Result<ResourceRef, Status> {
     resource::find("", "v1", "pods").ok_or_else(Status::unknown_path)
+}
+
+/// One condition of the pod's status.
+pub fn condition<'a>(pod: &'a Pod, kind: &str) -> Option<&'a PodCondition> {
+    pod.status.as_ref()?.conditions.as_ref()?.iter().find(|condition| condition.type_ == kind)
+}
+
+/// Whether its `Ready` condition holds.
+pub fn is_ready(pod: &Pod) -> bool {
+    condition(pod, "Ready").is_some_and(|ready| ready.status == "True")
 }
 
 impl Registry {
