@@ -1,21 +1,21 @@
 //! Plans into writes.
 
+mod emptied;
+
 use std::sync::Arc;
 
 use futures::StreamExt;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::ResourceQuota;
-use pal_registry::{
-    DeleteOptions, Deletion, ListOptions, Object, Patch, PatchKind, Preconditions, Registry, WriteOptions,
-};
+use pal_registry::{DeleteOptions, Deletion, Object, Patch, PatchKind, Preconditions, Registry, WriteOptions};
 use pal_resources::codec::FieldValidation;
-use pal_resources::{Reason, ResourceRef, Status, Uid, resource};
+use pal_resources::{ResourceRef, Status, Uid};
 use serde_json::{Value, json};
 
 use super::cache::Place;
 use super::measure::Asked;
 use super::recorder::Recorder;
-use crate::action::{Action, Announce, Note, OwnerId, Propagation, ResourceId, Target, Words};
+use crate::action::{Action, Announce, Note, Propagation, ResourceId, Target, Words};
 use crate::autoscaler::Measured;
 use crate::csr;
 use crate::ports::{AccountToken, CertificateSigner, PodMetrics, TokenSigner, VolumeDirectories};
@@ -155,23 +155,7 @@ impl Executor {
     pub(super) async fn one(&self, action: Action, outcome: &mut Outcome) -> Result<(), Failed> {
         match action {
             Action::Create { resource, namespace, body, announce } => {
-                let found = self.find(&resource)?;
-                let options = WriteOptions::system(COMPONENT);
-                let created = self.registry.create(&found, namespace.as_deref(), body, &options).await;
-                match created {
-                    Ok(object) => {
-                        self.tell_done(announce, object.name());
-                        outcome.wrote.push(Wrote { resource, object, gone: false });
-                        Ok(())
-                    }
-                    Err(status) => {
-                        if resource.plural == "pods" && !is_race(&status) {
-                            outcome.replicas = Some(replicaset::Failure::Create(status.message.clone()));
-                        }
-                        self.tell_failed(announce, &status);
-                        Err(status.into())
-                    }
-                }
+                self.create(resource, namespace.as_deref(), body, announce, outcome).await
             }
             Action::Patch { target, subresource, patch, announce } => {
                 self.patch(target, subresource, patch, announce, outcome).await
@@ -222,6 +206,31 @@ impl Executor {
             Action::Tell(note) => {
                 self.recorder.tell(note);
                 Ok(())
+            }
+        }
+    }
+
+    async fn create(
+        &self,
+        resource: ResourceId,
+        namespace: Option<&str>,
+        body: Value,
+        announce: Option<Announce>,
+        outcome: &mut Outcome,
+    ) -> Result<(), Failed> {
+        let found = self.find(&resource)?;
+        match self.registry.create(&found, namespace, body, &WriteOptions::system(COMPONENT)).await {
+            Ok(object) => {
+                self.tell_done(announce, object.name());
+                outcome.wrote.push(Wrote { resource, object, gone: false });
+                Ok(())
+            }
+            Err(status) => {
+                if resource.plural == "pods" && !is_race(&status) {
+                    outcome.replicas = Some(replicaset::Failure::Create(status.message.clone()));
+                }
+                self.tell_failed(announce, &status);
+                Err(status.into())
             }
         }
     }
@@ -296,97 +305,11 @@ impl Executor {
         }
     }
 
-    /// Looks once more whether any object is left of what a definition defines, before that goes.
-    async fn check_empty(&self, resource: &ResourceId) -> Result<(), Failed> {
-        let found = self.find(resource)?;
-        let list = ListOptions { limit: Some(1), ..ListOptions::default() };
-        if self.registry.list(&found, None, list).await?.items.is_empty() {
-            return Ok(());
-        }
-        self.delete_all(&found, None).await?;
-        Err(Failed::NotEmpty)
-    }
-
     /// The resource of that id. Of a custom one any version does, if that one is no longer served.
     fn find(&self, id: &ResourceId) -> Result<ResourceRef, Failed> {
         let found = self.registry.find(&id.group, &id.version, &id.plural);
         let found = found.or_else(|| self.registry.definitions().any_version(&id.group, &id.plural));
         found.ok_or_else(|| Failed::UnknownResource(id.clone()))
-    }
-
-    async fn delete_all(&self, found: &ResourceRef, namespace: Option<&str>) -> Result<(), Failed> {
-        let options = DeleteOptions {
-            propagation: Some(pal_registry::Propagation::Background),
-            ..DeleteOptions::system(COMPONENT)
-        };
-        let list = ListOptions::default();
-        match self.registry.delete_collection(found, namespace, list, &options).await {
-            Ok(_) => Ok(()),
-            Err(status) if status.code == 404 => Ok(()),
-            Err(status) => Err(status.into()),
-        }
-    }
-
-    /// Looks once more whether anything is left, of whatever resource, before the namespace goes.
-    async fn finalize(&self, target: Target, outcome: &mut Outcome) -> Result<(), Failed> {
-        let mut left = false;
-        let definitions = self.registry.definitions();
-        let all = resource::builtin().iter().chain(definitions.each());
-        for found in all.filter(|resource| is_content(resource)) {
-            let list = ListOptions { limit: Some(1), ..ListOptions::default() };
-            if !self.registry.list(found, Some(&target.name), list).await?.items.is_empty() {
-                left = true;
-                self.delete_all(found, Some(&target.name)).await?;
-            }
-        }
-        if left {
-            return Err(Failed::NotEmpty);
-        }
-        let found = self.find(&target.resource)?;
-        let uid = target.uid.clone();
-        let finalized = self
-            .registry
-            .modify(
-                &found,
-                Some("finalize"),
-                None,
-                &target.name,
-                move |mut namespace| {
-                    if namespace["metadata"]["uid"] != uid.as_str() {
-                        return Err(Status::new(409, Reason::Conflict, "the namespace is another one now"));
-                    }
-                    namespace["spec"]["finalizers"] = json!([]);
-                    Ok(namespace)
-                },
-                &WriteOptions::system(COMPONENT),
-            )
-            .await;
-        match finalized {
-            Ok(object) => {
-                outcome.wrote.push(Wrote { resource: target.resource, object, gone: false });
-                Ok(())
-            }
-            Err(status) if status.code == 404 => Ok(()),
-            Err(status) => Err(status.into()),
-        }
-    }
-
-    async fn verify(&self, owner: OwnerId, outcome: &mut Outcome) -> Result<(), Failed> {
-        let (group, version) = owner.api_version.split_once('/').unwrap_or(("", &owner.api_version));
-        let Some(found) = self.registry.find_kind(group, version, &owner.kind) else { return Ok(()) };
-        let read = pal_registry::Read::Consistent;
-        match self.registry.get(&found, owner.namespace.as_deref(), &owner.name, read).await {
-            Ok(object) if object.index().uid.0 == owner.uid => Ok(()),
-            Ok(_) => {
-                outcome.absent.push(owner.uid);
-                Ok(())
-            }
-            Err(status) if status.code == 404 => {
-                outcome.absent.push(owner.uid);
-                Ok(())
-            }
-            Err(status) => Err(status.into()),
-        }
     }
 
     fn tell_done(&self, announce: Option<Announce>, detail: &str) {
@@ -416,11 +339,6 @@ impl Executor {
             message,
         });
     }
-}
-
-/// Whether a namespace may hold objects of that resource.
-pub(super) fn is_content(resource: &ResourceRef) -> bool {
-    resource.namespaced && resource.verbs.contains(&"list") && resource.verbs.contains(&"delete")
 }
 
 /// Whether a refusal only says that things have moved on: a lost race, a namespace that is on its way out, a server
