@@ -1,6 +1,6 @@
 //! The programs that every container has: a shell and the usual small tools, in one component.
 
-/// Their names; `busybox` prints the same list.
+/// Their names, as the component itself has them: a test holds the two lists together.
 const NAMES: &[&str] = &[
     "[",
     "[[",
@@ -105,6 +105,15 @@ pub(crate) fn provide(program: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_component_has_the_same_programs() {
+        let source = include_str!("../../../../examples/images/busybox/src/tools/mod.rs");
+        let (_, list) = source.split_once("const NAMES: &[&str] = &[").expect("its list");
+        let (list, _) = list.split_once("];").expect("the end of its list");
+        let names: Vec<&str> = list.split(',').map(|name| name.trim().trim_matches('"')).collect();
+        assert_eq!(names.split_last(), Some((&"", NAMES)));
+    }
 
     #[test]
     fn programs_are_found_by_name_and_where_they_would_be() {
