@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::Bytes;
 use http::header::{
     CACHE_CONTROL, CONTENT_TYPE, ETAG, EXPIRES, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH, LOCATION, VARY,
 };
@@ -13,7 +14,7 @@ use pal_resources::discovery::{self, Document};
 use pal_resources::{Resource, ResourceRef, Status, openapi, resource};
 use serde_json::{Value, json};
 
-use super::accept::{aggregated, names};
+use super::accept::{Accepted, Encoding, aggregated, names};
 use super::{Call, cluster, figures, health, issuer, method_not_allowed, reply};
 use crate::Body;
 
@@ -24,33 +25,69 @@ const OPENAPI_V2_ASKED: &str = "application/com.github.proto-openapi.spec.v2@v1.
 
 /// Documents that were asked for: they are made once, and anew when custom resources that they tell of have changed.
 #[derive(Default)]
-pub(super) struct Documents(Mutex<HashMap<String, (u64, Arc<Document>)>>);
+pub(super) struct Documents {
+    kept: Mutex<HashMap<String, Kept>>,
+    /// Held while one is made: many that ask for it at once want one document, not as many.
+    making: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// A document, and the number of the definitions that it tells of.
+struct Kept {
+    of: u64,
+    document: Shown,
+}
+
+/// A document as it is sent: all who get it share its bytes, which end with a line end where they are JSON.
+#[derive(Clone)]
+struct Shown {
+    body: Bytes,
+    hash: Arc<str>,
+}
 
 impl Documents {
     /// The document of that name, made by `make` the first time. `of` is the number of the definitions that it tells of, or
     /// `BUILT_IN`.
-    async fn get<F>(&self, name: &str, of: u64, make: F) -> Result<Option<Arc<Document>>, Status>
+    async fn get<F>(self: &Arc<Self>, name: &str, of: u64, make: F) -> Result<Option<Shown>, Status>
     where
         F: FnOnce() -> Option<Document> + Send + 'static,
     {
-        if let Some((number, document)) = self.lock().get(name)
-            && *number == of
-        {
-            return Ok(Some(document.clone()));
+        if let Some(found) = self.find(name, of) {
+            return Ok(Some(found));
         }
-        // A schema is large: it is not written on a thread that serves others.
-        let made = tokio::task::spawn_blocking(make).await.map_err(Status::internal)?;
-        let Some(document) = made.map(Arc::new) else { return Ok(None) };
-        let mut kept = self.lock();
-        // One that tells of older definitions may be ready later than one that tells of newer ones.
-        if kept.get(name).is_none_or(|(number, _)| *number <= of) {
-            kept.insert(name.to_owned(), (of, document.clone()));
+        let turn = self.making.clone().lock_owned().await;
+        if let Some(found) = self.find(name, of) {
+            return Ok(Some(found));
         }
-        Ok(Some(document))
+        let (documents, name) = (self.clone(), name.to_owned());
+        // A schema is large: it is not written on a thread that serves others. Who asked may go meanwhile: what was begun is
+        // finished and kept, and only then is the next one's turn.
+        let made = tokio::task::spawn_blocking(move || {
+            let Document { mut body, hash } = make()?;
+            if body.starts_with(b"{") {
+                body.push(b'\n');
+            }
+            let document = Shown { body: body.into(), hash: hash.into() };
+            documents.keep(name, Kept { of, document: document.clone() });
+            drop(turn);
+            Some(document)
+        });
+        made.await.map_err(Status::internal)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, (u64, Arc<Document>)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn find(&self, name: &str, of: u64) -> Option<Shown> {
+        self.lock().get(name).filter(|kept| kept.of == of).map(|kept| kept.document.clone())
+    }
+
+    fn keep(&self, name: String, made: Kept) {
+        let mut kept = self.lock();
+        // One that tells of older definitions may be ready later than one that tells of newer ones.
+        if kept.get(&name).is_none_or(|before| before.of <= made.of) {
+            kept.insert(name, made);
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Kept>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -205,7 +242,7 @@ async fn groups(call: &Call<'_>, path: &str) -> Result<Response<Body>, Status> {
     });
     let document = found.await?.ok_or_else(Status::unknown_path)?;
     if !combined {
-        let mut response = reply::json(StatusCode::OK, &document.body, call.accepted)?;
+        let mut response = reply::line(StatusCode::OK, &document.body, call.accepted)?;
         response.headers_mut().append(VARY, HeaderValue::from_static("Accept"));
         return Ok(response);
     }
@@ -222,7 +259,7 @@ async fn schemas_v2(call: &Call<'_>) -> Result<Response<Body>, Status> {
         let make = move || Some(openapi::v2::json(&described(&definitions), &schemas_v2_of));
         let document = call.api.documents.get("openapi v2", number, make).await?;
         let document = document.ok_or_else(Status::unknown_path)?;
-        return cached(call, &document, &headers);
+        return schema(call, &document, &headers);
     }
     let make = move || Some(openapi::v2::protobuf(&described(&definitions), &schemas_v2_of));
     let document =
@@ -233,6 +270,10 @@ async fn schemas_v2(call: &Call<'_>) -> Result<Response<Body>, Status> {
 }
 
 async fn schemas(call: &Call<'_>, path: &str) -> Result<Response<Body>, Status> {
+    // As kube-apiserver, which has these as they are and in no other form.
+    if call.accepted.encoding != Encoding::Json {
+        return Ok(reply::text(StatusCode::NOT_ACCEPTABLE, ""));
+    }
     if path == "openapi/v2" {
         return schemas_v2(call).await;
     }
@@ -245,7 +286,7 @@ async fn schemas(call: &Call<'_>, path: &str) -> Result<Response<Body>, Status> 
         let make = move || Some(openapi::index(&described(&definitions), &schema_of));
         let index = call.api.documents.get(&name, number, make).await?;
         let index = index.ok_or_else(Status::unknown_path)?;
-        return cached(call, &index, &[(CACHE_CONTROL, "no-cache, private"), (VARY, "Accept")]);
+        return schema(call, &index, &[(CACHE_CONTROL, "no-cache, private"), (VARY, "Accept")]);
     }
     let wanted = below.clone();
     let own = below.strip_prefix("apis/").and_then(|rest| rest.split('/').next());
@@ -253,11 +294,11 @@ async fn schemas(call: &Call<'_>, path: &str) -> Result<Response<Body>, Status> 
     let make = move || openapi::document(&described(&definitions), &schema_of, &wanted);
     let document = call.api.documents.get(&name, number, make).await?.ok_or_else(Status::unknown_path)?;
     match call.query.get("hash") {
-        None => cached(call, &document, &[(CACHE_CONTROL, "no-cache, private"), (VARY, "Accept")]),
-        Some(hash) if hash == document.hash => {
+        None => schema(call, &document, &[(CACHE_CONTROL, "no-cache, private"), (VARY, "Accept")]),
+        Some(hash) if *hash == *document.hash => {
             let year = Timestamp::now() + SignedDuration::from_hours(365 * 24);
             let expires = year.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
-            cached(call, &document, &[(CACHE_CONTROL, "public, immutable"), (VARY, "Accept"), (EXPIRES, &expires)])
+            schema(call, &document, &[(CACHE_CONTROL, "public, immutable"), (VARY, "Accept"), (EXPIRES, &expires)])
         }
         Some(_) => moved(&format!("/openapi/v3/{below}?hash={}", document.hash)),
     }
@@ -270,14 +311,20 @@ fn moved(to: &str) -> Result<Response<Body>, Status> {
     Ok(response)
 }
 
+/// A schema, which is indented for nobody.
+fn schema(call: &Call<'_>, document: &Shown, headers: &[(HeaderName, &str)]) -> Result<Response<Body>, Status> {
+    let accepted = Accepted { pretty: false, ..call.accepted };
+    tagged(call, document, headers, reply::line(StatusCode::OK, &document.body, accepted))
+}
+
 /// A document that clients keep: they ask again with its tag, and hear that it is still the same.
-fn cached(call: &Call<'_>, document: &Document, headers: &[(HeaderName, &str)]) -> Result<Response<Body>, Status> {
-    tagged(call, document, headers, reply::json(StatusCode::OK, &document.body, call.accepted))
+fn cached(call: &Call<'_>, document: &Shown, headers: &[(HeaderName, &str)]) -> Result<Response<Body>, Status> {
+    tagged(call, document, headers, reply::line(StatusCode::OK, &document.body, call.accepted))
 }
 
 fn tagged(
     call: &Call<'_>,
-    document: &Document,
+    document: &Shown,
     headers: &[(HeaderName, &str)],
     whole: Result<Response<Body>, Status>,
 ) -> Result<Response<Body>, Status> {
@@ -308,7 +355,32 @@ fn matches_tag(headers: &HeaderMap, tag: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
+
+    #[tokio::test]
+    async fn many_who_ask_at_once_have_one_document_made_even_when_the_first_goes() {
+        let (documents, made) = (Arc::<Documents>::default(), Arc::<AtomicUsize>::default());
+        let ask = |of: u64| {
+            let (documents, made) = (documents.clone(), made.clone());
+            async move {
+                let make = move || {
+                    let number = made.fetch_add(1, Ordering::SeqCst);
+                    Some(Document { body: format!("{{{number}}}").into_bytes(), hash: String::new() })
+                };
+                documents.get("a", of, make).await.expect("it is made").expect("a document").body
+            }
+        };
+        let mut first = Box::pin(ask(1));
+        assert!(futures::poll!(&mut first).is_pending());
+        drop(first);
+        for (of, expected) in [(1, "{0}\n"), (2, "{1}\n")] {
+            let bodies = futures::future::join_all((0..50).map(|_| ask(of))).await;
+            assert!(bodies.iter().all(|body| *body == expected), "{of}: {bodies:?}");
+        }
+        assert_eq!(made.load(Ordering::SeqCst), 2);
+    }
 
     #[test]
     fn the_version_is_told_in_parts() {

@@ -64,7 +64,7 @@ pub(crate) use self::reply::{failure, whole};
 use self::accept::{Accepted, Offers};
 use self::call::{At, Call, Streaming, Unread, taken};
 use self::query::Query;
-use self::route::Route;
+use self::route::{ResourcePath, Route};
 use crate::audit::{self, Auditor, Trail};
 use crate::auth::rbac::Rbac;
 use crate::auth::{Attributes, Authenticator, Known, TokenKey, User};
@@ -107,7 +107,7 @@ pub(crate) struct Api {
     pace: Arc<pace::Pace>,
     told: Arc<told::Told>,
     large: large::Places,
-    documents: discovery::Documents,
+    documents: Arc<discovery::Documents>,
     figures: figures::Figures,
     summaries: metrics::Summaries,
     /// Tells of requests, where there is a policy for that.
@@ -129,7 +129,7 @@ impl Api {
         let gate = gate::Gate::new(config.max_requests, config.max_streams);
         let processors = std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
         let pace = Arc::new(pace::Pace::new(processors));
-        let (documents, figures) = (discovery::Documents::default(), figures::Figures::default());
+        let (documents, figures) = (Arc::default(), figures::Figures::default());
         let rbac = Rbac::new(&registry);
         let summaries = metrics::Summaries::default();
         Self {
@@ -215,6 +215,31 @@ impl Api {
         response
     }
 
+    /// Who asks, after all impersonation, and whose share of the server that takes.
+    async fn asks(
+        &self,
+        peer: &Caller,
+        parts: &Parts,
+        trail: Option<&Trail>,
+    ) -> Result<(Arc<User>, gate::Client), Status> {
+        let proved = self.authenticator.user(peer.user.as_ref(), &parts.headers, parts.uri.path()).await;
+        if let Some(trail) = trail {
+            match &proved {
+                Ok(user) => trail.authenticated(user),
+                Err(_) => trail.stranger(),
+            }
+        }
+        let user = proved?;
+        cluster::still_a_member(self.store(), &user)?;
+        let client = gate::Client::of(&user, peer.from.ip(), parts.uri.path());
+        let Some(other) = impersonate::user(self, &user, &parts.headers).await? else { return Ok((user, client)) };
+        let other = Arc::new(other);
+        if let Some(trail) = trail {
+            trail.impersonated(&other);
+        }
+        Ok((other, client))
+    }
+
     async fn answer(
         &self,
         peer: &Caller,
@@ -224,22 +249,7 @@ impl Api {
         unread: &mut Unread,
         kind: &mut figures::Kind,
     ) -> Result<Response<Body>, Status> {
-        let proved = self.authenticator.user(peer.user.as_ref(), &parts.headers, parts.uri.path()).await;
-        if let Some(trail) = trail {
-            match &proved {
-                Ok(user) => trail.authenticated(user),
-                Err(_) => trail.stranger(),
-            }
-        }
-        let mut user = proved?;
-        cluster::still_a_member(self.store(), &user)?;
-        let client = gate::Client::of(&user, peer.from.ip(), parts.uri.path());
-        if let Some(other) = impersonate::user(self, &user, &parts.headers).await? {
-            user = Arc::new(other);
-            if let Some(trail) = trail {
-                trail.impersonated(&user);
-            }
-        }
+        let (user, client) = self.asks(peer, parts, trail).await?;
         let ticket = self.gate.request(&client).await?;
         let route = Route::parse(parts.uri.path());
         let (accepted, place) = (Accepted::default(), large::Place::default());
@@ -258,24 +268,7 @@ impl Api {
             place,
         };
         match route {
-            Route::Other(path) => {
-                let verb = parts.method.as_str().to_ascii_lowercase();
-                allow::check(&call, &Attributes::Path(&verb, &path)).await?;
-                if let Some(mount) = self.config.mounts.iter().find(|mount| path.starts_with(&mount.prefix)) {
-                    let mut request = Request::from_parts(parts.clone(), taken(unread)?);
-                    request.extensions_mut().insert(call.user.clone());
-                    return Ok(Box::pin(mount.handler.call(request)).await);
-                }
-                if cluster::answers(&path) {
-                    return Box::pin(cluster::answer(&call, &path, unread)).await;
-                }
-                call.accepted = match accept::accept(&parts.headers, query.pretty(), Offers::Documents) {
-                    // Plain text is one form only: whoever asks for it gets it.
-                    Err(_) if discovery::plain(&path, &parts.headers) => Accepted::default(),
-                    outcome => outcome?,
-                };
-                Box::pin(discovery::answer(&call, &path)).await
-            }
+            Route::Other(path) => Box::pin(page(call, &path, unread)).await,
             Route::Resource(path) => {
                 let watch = path.watch || query.flag("watch");
                 let verb = route::verb(&parts.method, path.name.is_some() && !path.watch, watch);
@@ -288,9 +281,7 @@ impl Api {
                 }
                 // What a pod answers is between it and the client.
                 if !connects {
-                    let offers = if reviews::are(&path) { Offers::Answers } else { Offers::Objects };
-                    call.accepted = accept::accept(&parts.headers, query.pretty(), offers)?;
-                    call.accepted.gzip &= !trail.is_some_and(Trail::tells_answers);
+                    call.accepted = form(&call, &path)?;
                 }
                 let at = call.at(call.resource(&path).await?, path, verb)?;
                 let warnings = call.warnings(&at);
@@ -308,6 +299,34 @@ impl Api {
             }
         }
     }
+}
+
+/// What is no resource: documents, what servers ask each other, and what others serve beside the API.
+async fn page(mut call: Call<'_>, path: &str, body: &mut Unread) -> Result<Response<Body>, Status> {
+    let verb = call.parts.method.as_str().to_ascii_lowercase();
+    allow::check(&call, &Attributes::Path(&verb, path)).await?;
+    if let Some(mount) = call.api.config.mounts.iter().find(|mount| path.starts_with(&mount.prefix)) {
+        let mut request = Request::from_parts(call.parts.clone(), taken(body)?);
+        request.extensions_mut().insert(call.user.clone());
+        return Ok(mount.handler.call(request).await);
+    }
+    if cluster::answers(path) {
+        return cluster::answer(&call, path, body).await;
+    }
+    call.accepted = match accept::accept(&call.parts.headers, call.query.pretty(), Offers::Documents) {
+        // Plain text is one form only: whoever asks for it gets it.
+        Err(_) if discovery::plain(path, &call.parts.headers) => Accepted::default(),
+        outcome => outcome?,
+    };
+    discovery::answer(&call, path).await
+}
+
+/// The form of an answer about objects.
+fn form(call: &Call<'_>, path: &ResourcePath) -> Result<Accepted, Status> {
+    let offers = if reviews::are(path) { Offers::Answers } else { Offers::Objects };
+    let mut accepted = accept::accept(&call.parts.headers, call.query.pretty(), offers)?;
+    accepted.gzip &= !call.trail.is_some_and(Trail::tells_answers);
+    Ok(accepted)
 }
 
 async fn stream_answer(

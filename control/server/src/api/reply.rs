@@ -58,6 +58,14 @@ pub(crate) fn json(code: StatusCode, json: &[u8], accepted: Accepted) -> Result<
     Ok(sized(answer(code, JSON, whole(bytes)), accepted))
 }
 
+/// The same of JSON that is kept with its line end: where that is the form agreed on, its bytes are sent, and none are copied.
+pub(crate) fn line(code: StatusCode, json: &Bytes, accepted: Accepted) -> Result<Response<Body>, Status> {
+    if accepted.encoding == Encoding::Json && !accepted.pretty {
+        return Ok(sized(answer(code, JSON, whole(json.clone())), accepted));
+    }
+    self::json(code, json.trim_ascii_end(), accepted)
+}
+
 /// A value in the form that was agreed on.
 pub(crate) fn value(code: StatusCode, value: &Value, accepted: Accepted) -> Result<Response<Body>, Status> {
     json(code, &serde_json::to_vec(value).map_err(Status::internal)?, accepted)
