@@ -55,6 +55,9 @@ pub struct ServerConfig {
     pub max_requests: usize,
     /// Watches and log streams at once, shared in the same way.
     pub max_streams: usize,
+    /// Mebibytes of answers that are made and not yet read, shared in the same way. Who reads none of its large answers gets no
+    /// more of them, and keeps nobody else from any.
+    pub max_answers_mib: usize,
     /// A request that is not a stream is answered within this time.
     pub request_timeout: Duration,
     pub mounts: Vec<Mount>,
@@ -82,6 +85,7 @@ impl ServerConfig {
             stranger_idle: Duration::from_secs(30),
             max_requests: 600,
             max_streams: 10_000,
+            max_answers_mib: 512,
             request_timeout: Duration::from_secs(60),
             mounts: Vec::new(),
             figures: Vec::new(),

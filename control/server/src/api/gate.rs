@@ -17,6 +17,9 @@ use super::fair::{Places, Turn};
 use crate::auth::User;
 use crate::pki::SERVERS;
 
+/// Answers below this size are not counted.
+const SMALL: u64 = 64 * 1024;
+const MIB: u64 = 1024 * 1024;
 /// How long a request may wait for a place.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Nodes have this part of the others' places for themselves, beside those.
@@ -69,6 +72,8 @@ pub(crate) struct Gate {
     users: Arc<Level>,
     nodes: Arc<Level>,
     streams: Arc<Level>,
+    /// A place for each mebibyte of answers that are not read yet, however many requests and connections there are.
+    answers: Arc<Level>,
 }
 
 /// Places, and who waits for them.
@@ -83,10 +88,10 @@ struct State {
 pub(crate) struct Ticket(Option<(Arc<Level>, Client)>);
 
 impl Gate {
-    pub(crate) fn new(requests: usize, streams: usize) -> Self {
+    pub(crate) fn new(requests: usize, streams: usize, answers_mib: usize) -> Self {
         let nodes = (requests / NODES_PART).max(1);
         let (users, nodes, streams) = (Level::new(requests), Level::new(nodes), Level::new(streams));
-        Self { patience: PATIENCE, users, nodes, streams }
+        Self { patience: PATIENCE, users, nodes, streams, answers: Level::new(answers_mib) }
     }
 
     /// For a request that is answered at once. Waits a little for its turn.
@@ -102,6 +107,22 @@ impl Gate {
     pub(crate) fn stream(&self, client: &Client) -> Result<Ticket, Status> {
         let taken = self.streams.lock().places.take(client);
         if taken { Ok(Ticket(Some((self.streams.clone(), client.clone())))) } else { Err(busy()) }
+    }
+
+    /// For an answer of that size, until it is read. `None` is one that is made while it is read:
+    /// it counts little.
+    pub(crate) async fn answer(&self, client: &Client, size: Option<u64>) -> Result<Vec<Ticket>, Status> {
+        let wanted = match size {
+            _ if *client == Client::Exempt => 0,
+            Some(..SMALL) => 0,
+            Some(size) => size.div_ceil(MIB),
+            None => 1,
+        };
+        let mut tickets = Vec::new();
+        for _ in 0..wanted {
+            tickets.push(self.answers.enter(client, self.patience).await?);
+        }
+        Ok(tickets)
     }
 
     /// Places for users' requests that nobody has.
@@ -216,7 +237,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_user_cannot_take_every_place() {
-        let gate = Gate { patience: SHORT, ..Gate::new(4, 1) };
+        let gate = Gate { patience: SHORT, ..Gate::new(4, 1, 1) };
         let mut held = Vec::new();
         for _ in 0..3 {
             held.push(enter(&gate, "greedy").await.expect("a place"));
@@ -238,7 +259,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_waits_gets_the_place_that_is_left_and_who_goes_leaves_none_taken() {
-        let gate = Gate::new(1, 1);
+        let gate = Gate::new(1, 1, 1);
         let held = enter(&gate, "a").await.expect("a place");
         let (impatient, patient) = (enter(&gate, "b"), enter(&gate, "c"));
         tokio::pin!(impatient, patient);
@@ -249,6 +270,27 @@ mod tests {
         let ticket = patient.await.expect("the place");
         drop(ticket);
         assert_eq!(gate.free_requests(), 1);
+    }
+
+    #[tokio::test]
+    async fn answers_that_are_not_read_are_counted_by_their_size() {
+        let gate = Gate { patience: SHORT, ..Gate::new(1, 1, 8) };
+        let answer = async |client: &Client, size: Option<u64>| {
+            gate.answer(client, size).await.map(|tickets| (tickets.len(), tickets)).map_err(|status| status.code)
+        };
+        let greedy = user("greedy");
+        let mut held = Vec::new();
+        for (size, expected) in [(Some(SMALL - 1), 0), (Some(SMALL), 1), (Some(3 * MIB + 1), 4), (None, 1)] {
+            let (places, tickets) = answer(&greedy, size).await.expect("there is room");
+            assert_eq!(places, expected, "{size:?}");
+            held.push(tickets);
+        }
+        assert_eq!(answer(&greedy, Some(MIB)).await.map(drop), Err(429));
+        assert_eq!(answer(&greedy, Some(10)).await.map(drop), Ok(()), "small ones pass");
+        assert_eq!(answer(&Client::Exempt, Some(MIB)).await.map(drop), Ok(()));
+        assert_eq!(answer(&user("other"), Some(MIB)).await.map(drop), Ok(()), "there is something for others");
+        held.clear();
+        assert_eq!(answer(&greedy, Some(MIB)).await.map(drop), Ok(()), "they were read");
     }
 
     #[test]

@@ -46,6 +46,7 @@ use futures::FutureExt as _;
 use http::header::{CACHE_CONTROL, EXPECT, HeaderValue, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::{Method, Request, Response};
+use http_body::Body as _;
 use hyper::body::Incoming;
 use pal_registry::{Registry, Warnings};
 use pal_resources::resource;
@@ -68,7 +69,7 @@ use self::route::{ResourcePath, Route};
 use crate::audit::{self, Auditor, Trail};
 use crate::auth::rbac::Rbac;
 use crate::auth::{Attributes, Authenticator, Known, TokenKey, User};
-use crate::wire::discard;
+use crate::wire::{Held, MadeWhileRead, discard};
 use crate::{Body, ClusterCa, ServerConfig, Tunnels};
 
 /// What a connection says about its client.
@@ -126,7 +127,7 @@ impl Api {
     ) -> Self {
         let Keys { ca, key, known, auditor } = keys;
         let authenticator = Authenticator::new(registry.clone(), ca.fingerprint().to_owned(), key.clone(), known);
-        let gate = gate::Gate::new(config.max_requests, config.max_streams);
+        let gate = gate::Gate::new(config.max_requests, config.max_streams, config.max_answers_mib);
         let processors = std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
         let pace = Arc::new(pace::Pace::new(processors));
         let (documents, figures) = (Arc::default(), figures::Figures::default());
@@ -240,6 +241,14 @@ impl Api {
         Ok((other, client))
     }
 
+    /// An answer that counts against its client's share until it is read, if it is large.
+    async fn held(&self, client: &gate::Client, answer: Response<Body>) -> Result<Response<Body>, Status> {
+        let lazy = answer.extensions().get::<MadeWhileRead>().is_some();
+        let size = answer.body().size_hint().exact().filter(|_| !lazy);
+        let tickets = self.gate.answer(client, size).await?;
+        Ok(if tickets.is_empty() { answer } else { answer.map(|body| Held::with(tickets, body)) })
+    }
+
     async fn answer(
         &self,
         peer: &Caller,
@@ -295,7 +304,9 @@ impl Api {
                 let work = call.place.beside(dispatch(&call, &at, unread));
                 let done = tokio::time::timeout(call.time_limit(), work).await.unwrap_or_else(|_| Err(timed_out()));
                 call.tell();
-                Ok(reply::warn(done?, &warnings))
+                // What was written is written: only who reads is told to come again.
+                let done = if parts.method == Method::GET { self.held(&call.client, done?).await? } else { done? };
+                Ok(reply::warn(done, &warnings))
             }
         }
     }

@@ -15,7 +15,7 @@ use super::accept::{Accepted, Encoding, Form};
 use super::query::Include;
 use super::reply;
 use crate::Body;
-use crate::wire::{Size, Spliced};
+use crate::wire::{MadeWhileRead, Size, Spliced};
 
 /// No row is shorter: what surrounds its cells and its object's metadata.
 const SHORTEST_ROW: u64 = 60;
@@ -154,7 +154,9 @@ where
     I: Iterator<Item = Bytes> + Unpin + Send + 'static,
 {
     if plain {
-        return Ok(reply::sized(reply::answer(StatusCode::OK, reply::JSON, reply::boxed(body)), accepted));
+        let mut answer = reply::sized(reply::answer(StatusCode::OK, reply::JSON, reply::boxed(body)), accepted);
+        answer.extensions_mut().insert(MadeWhileRead);
+        return Ok(answer);
     }
     reply::json(StatusCode::OK, &body.whole(), accepted)
 }

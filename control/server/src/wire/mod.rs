@@ -14,4 +14,4 @@ pub(crate) use corked::Corked;
 pub(crate) use held::Held;
 pub(crate) use io::{Guarded, LastRead, Patience};
 pub(crate) use reading::{BodyError, discard, read_body};
-pub(crate) use splice::{Size, Spliced};
+pub(crate) use splice::{MadeWhileRead, Size, Spliced};

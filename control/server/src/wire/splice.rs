@@ -10,6 +10,10 @@ use http_body::{Body, Frame, SizeHint};
 /// Frames are about this large: small pieces are copied together, which costs less than a TLS record for each.
 const FRAME: usize = 64 * 1024;
 
+/// Marks an answer of which hardly more is in memory than what is being sent, however large it is.
+#[derive(Clone, Copy)]
+pub(crate) struct MadeWhileRead;
+
 /// How large all pieces are together.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Size {

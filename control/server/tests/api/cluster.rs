@@ -209,20 +209,29 @@ impl Client {
 
     /// A connection of HTTP/2 that pings all the time, and what ends with it.
     pub async fn pinging(&self) -> (http2::SendRequest<Full<Bytes>>, tokio::task::JoinHandle<()>) {
+        let mut builder = http2::Builder::new(TokioExecutor::new());
+        let often = Duration::from_millis(20);
+        self.http2(builder.timer(TokioTimer::new()).keep_alive_interval(often).keep_alive_while_idle(true)).await
+    }
+
+    async fn http2(
+        &self,
+        builder: &http2::Builder<TokioExecutor>,
+    ) -> (http2::SendRequest<Full<Bytes>>, tokio::task::JoinHandle<()>) {
         let mut tls = (*self.tls).clone();
         tls.alpn_protocols = vec![b"h2".to_vec()];
         let io = TokioIo::new(dial(self.server, Arc::new(tls)).await.expect("a connection"));
-        let (sender, connection) = http2::Builder::new(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .keep_alive_interval(Duration::from_millis(20))
-            .keep_alive_while_idle(true)
-            .handshake(io)
-            .await
-            .expect("a handshake");
+        let (sender, connection) = builder.handshake(io).await.expect("a handshake");
         let ended = tokio::spawn(async move {
             let _ = connection.await;
         });
         (sender, ended)
+    }
+
+    /// A connection of HTTP/2 that takes a byte of each answer's body and no more, and what ends with it.
+    pub async fn deaf(&self) -> (http2::SendRequest<Full<Bytes>>, tokio::task::JoinHandle<()>) {
+        let mut builder = http2::Builder::new(TokioExecutor::new());
+        self.http2(builder.timer(TokioTimer::new()).initial_stream_window_size(1)).await
     }
 
     /// A request of HTTP/2 with the client's headers.

@@ -86,6 +86,30 @@ async fn a_flood_keeps_nobody_else_out() {
 }
 
 #[tokio::test]
+async fn answers_that_are_not_read_are_so_many_for_each_client() {
+    let cluster = Cluster::configured(|config| config.max_answers_mib = 8).await;
+    let admin = cluster.admin();
+    let node = cluster.client(Some(&cluster.node_identity("n1")));
+    let made = json!({"metadata": {"name": "large"}, "data": {"k": "x".repeat(100_000)}});
+    admin.post(CONFIGS, &made).await.ok();
+    let (path, services) = (format!("{CONFIGS}/large"), "/api/v1/services");
+    let (mut deaf, _connection) = admin.deaf().await;
+    let mut unread = Vec::new();
+    for _ in 0..6 {
+        let answer = deaf.send_request(admin.request(&path)).await.expect("an answer");
+        assert_eq!(answer.status(), 200);
+        unread.push(answer);
+    }
+    admin.get(&path).await.refused(429, "Too many requests");
+    assert_eq!(admin.get("/api/v1/namespaces/default").await.code, 200, "small ones are answered");
+    assert_eq!(node.get(services).await.code, 200, "others are answered");
+    drop(unread);
+    let answered = async { while admin.get(&path).await.code != 200 {} };
+    tokio::time::timeout(PATIENCE, answered).await.expect("the places are given back");
+    cluster.stop().await;
+}
+
+#[tokio::test]
 async fn a_body_beyond_the_limit_is_refused() {
     let cluster = Cluster::start().await;
     let large = json!({"metadata": {"name": "a"}, "data": {"k": "x".repeat(4 * 1024 * 1024)}});
