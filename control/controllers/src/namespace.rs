@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Namespace, NamespaceCondition};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::action::{Action, Plan, ResourceId, Target};
 use crate::object::{as_seen, is_deleting, name};
@@ -36,6 +36,16 @@ pub struct View<'a> {
     pub said: Option<Duration>,
 }
 
+/// What holds a namespace until it is empty. Others may hold it longer.
+const EMPTIED: &str = "kubernetes";
+
+/// Takes away what held a namespace until it was empty.
+pub fn finalized(namespace: &mut Value) {
+    if let Some(finalizers) = namespace["spec"]["finalizers"].as_array_mut() {
+        finalizers.retain(|finalizer| finalizer != EMPTIED);
+    }
+}
+
 /// Empties a deleted namespace; once nothing is left, lets it go.
 pub fn reconcile(view: &View<'_>, now: Timestamp) -> Plan {
     let mut plan = Plan::idle();
@@ -49,7 +59,10 @@ pub fn reconcile(view: &View<'_>, now: Timestamp) -> Plan {
         }
     }
     if view.content.values().all(|content| content.all == 0) {
-        plan.push(Action::FinalizeNamespace { target: Target::of(view.namespace) });
+        let mut finalizers = view.namespace.spec.iter().flat_map(|spec| spec.finalizers.iter().flatten());
+        if finalizers.any(|finalizer| finalizer == EMPTIED) {
+            plan.push(Action::FinalizeNamespace { target: Target::of(view.namespace) });
+        }
         return plan;
     }
     plan.look_again(PATIENCE);
@@ -163,7 +176,9 @@ mod tests {
     use super::*;
 
     fn namespace(deleting: bool) -> Namespace {
-        let mut namespace: Namespace = serde_json::from_value(json!({"metadata": {"name": "a", "uid": "u"}})).unwrap();
+        let made =
+            json!({"metadata": {"name": "a", "uid": "u"}, "spec": {"finalizers": ["example.com/x", "kubernetes"]}});
+        let mut namespace: Namespace = serde_json::from_value(made).unwrap();
         namespace.metadata.deletion_timestamp = deleting.then_some(Time(Timestamp::UNIX_EPOCH));
         namespace
     }
@@ -197,6 +212,16 @@ mod tests {
         check(true, 3, 3, &["empty"]);
         check(true, 3, 0, &["say"]);
         check(true, 0, 0, &["finalize"]);
+    }
+
+    #[test]
+    fn others_may_hold_a_namespace_that_is_empty() {
+        let mut held = namespace(true);
+        let mut shown = serde_json::to_value(&held).unwrap();
+        finalized(&mut shown);
+        assert_eq!(shown["spec"]["finalizers"], json!(["example.com/x"]));
+        held.spec = serde_json::from_value(shown["spec"].clone()).unwrap();
+        assert_eq!(look(&held, Content { all: 0, staying: 0 }, &[], None), Plan::idle());
     }
 
     #[test]

@@ -81,6 +81,10 @@ impl Version {
         })
     }
 
+    pub(crate) fn node(&self) -> &Node {
+        &self.node
+    }
+
     /// Leaves out what the schema does not know. The paths of what was left out, as `spec.foo`, sorted: what the strict
     /// decoder of kube-apiserver names as `unknown field "spec.foo"`. Idempotent.
     pub fn prune(&self, object: &mut Value) -> Vec<String> {

@@ -246,6 +246,26 @@ fn what_did_not_change_is_forgiven() {
 }
 
 #[test]
+fn a_list_with_keys_is_the_same_in_another_order() {
+    let item = json!({"type": "object", "required": ["name"], "properties": {"name": {"type": "string"},
+        "ports": {"type": "array", "items": {"type": "integer"}}}});
+    let list = json!({"type": "array", "maxItems": 1, "x-kubernetes-list-type": "map",
+        "x-kubernetes-list-map-keys": ["name"], "items": item,
+        "x-kubernetes-validations": [{"rule": "self.all(i, size(i.name) > 3)"}]});
+    let definition = with_spec(json!({"type": "object", "properties": {"list": list}}));
+    let old = object(json!({"list": [{"name": "a", "ports": [1, 2]}, {"name": "b"}]}));
+    let check = |list: Value, faults: usize| {
+        let found = only(&definition).validate(&object(json!({"list": list})), Some(&old));
+        assert_eq!(found.len(), faults, "{list}: {found:?}");
+    };
+    check(json!([{"name": "b"}, {"name": "a", "ports": [1, 2]}]), 0);
+    // Items of a list without keys are what they are where they stand.
+    check(json!([{"name": "b"}, {"name": "a", "ports": [2, 1]}]), 2);
+    check(json!([{"name": "b"}, {"name": "c", "ports": [1, 2]}]), 2);
+    check(json!([{"name": "b"}, {"name": "a", "ports": [1, 2]}, {"name": "c"}]), 2);
+}
+
+#[test]
 fn a_scale_is_read_and_written() {
     let definition = definition(json!({
         "schema": {"openAPIV3Schema": {"type": "object", "properties": {

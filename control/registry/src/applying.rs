@@ -9,7 +9,7 @@ use crate::lifecycle::Outcome;
 use crate::options::{Patched, WriteOptions};
 use crate::ownership::{self, Tracker};
 use crate::registry::{ATTEMPTS, Registry, contended};
-use crate::scale::{rescale, scale_object, shown_scale};
+use crate::scale::{scale_object, shown_scale};
 use crate::stored::{self, Managed, Stored};
 use crate::update::{Decision, Target, decide};
 use crate::{custom, key, meta, restrict};
@@ -92,7 +92,7 @@ impl Registry {
         if subresource == Some("scale") {
             let scaled = self.rewrite_owned(resource, namespace, name, options.dry_run, |old| {
                 let (scale, managed) = apply_scale(resource, old, config, &tracker.writer(), force)?;
-                Ok(Decision { outcome: rescale(resource, name, &old.value, &scale, &env)?, managed })
+                Ok(Decision { outcome: self.rescale(target, old, scale, &env, options)?, managed })
             });
             return scale_object(resource, &scaled.await?.object);
         }
@@ -103,8 +103,10 @@ impl Registry {
                     .map_err(|error| error.status())?;
             let mut new = custom::conform(object, resource, FieldValidation::Ignore)?.value;
             self.mutate_update(target, &old.value, &mut new, options)?;
-            let outcome = decide(target, &old.value, new, &env)?;
-            if let Outcome::Keep(new) = &outcome {
+            meta::dedup_owners(&mut new, options, meta::DUPLICATE_OWNERS_LATE);
+            let mut outcome = decide(target, &old.value, new, &env)?;
+            if let Outcome::Keep(new) = &mut outcome {
+                self.check_types(resource, Some(&old.value), new);
                 restrict::check(&options.actor, resource, Some(&old.value), new)?;
                 options.admit(Some(&old.value), new)?;
                 self.check(target, &old.value, new, options)?;

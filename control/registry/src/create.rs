@@ -87,6 +87,7 @@ impl Registry {
         meta::settle_namespace(&mut body, namespace)?;
         let given = ownership::take_given(&mut body);
         meta::strip(&mut body)?;
+        meta::dedup_owners(&mut body, options, meta::DUPLICATE_OWNERS);
         if !matches!(meta::text(&body, "resourceVersion"), "" | "0") {
             return Err(version_on_create());
         }
@@ -99,8 +100,10 @@ impl Registry {
         let scene = Scene { snapshot: &snapshot, resource, subresource: None, namespace, connects: None };
         scene.fill(&mut body)?;
         self.mutate(&scene, None, &mut body, options)?;
+        meta::dedup_owners(&mut body, options, meta::DUPLICATE_OWNERS_LATE);
         let env = self.env();
-        let Created { value: object, typed } = custom::create(resource, body, &env)?;
+        let Created { value: mut object, typed } = custom::create(resource, body, &env)?;
+        self.check_types(resource, None, &mut object);
         options.admit(None, &object)?;
         scene.check(None, &object, options)?;
         self.judge(&scene, None, &object, options)?;

@@ -29,8 +29,21 @@ impl Registry {
         name: &str,
         options: &DeleteOptions,
     ) -> Result<Deletion, Status> {
+        self.delete_admitted(resource, namespace, name, options, Some(options.written())).await
+    }
+
+    /// Deletes an object; policies of admission are asked of the delete as it is said in `judged`, if it is.
+    pub(crate) async fn delete_admitted(
+        &self,
+        resource: &Resource,
+        namespace: Option<&str>,
+        name: &str,
+        options: &DeleteOptions,
+        judged: Option<WriteOptions>,
+    ) -> Result<Deletion, Status> {
         if let Some(form) = Served::of(resource) {
-            return form.deletion(Box::pin(self.delete(&form.stored, namespace, name, options)).await?);
+            let deleted = Box::pin(self.delete_admitted(&form.stored, namespace, name, options, judged));
+            return form.deletion(deleted.await?);
         }
         if lifecycle::is_namespace(resource) && IMMORTAL.contains(&name) {
             return Err(Status::forbidden(resource, name, "this namespace may not be deleted"));
@@ -47,10 +60,10 @@ impl Registry {
         if unreadable {
             return self.delete_unreadable(resource, namespace, name, options.dry_run).await;
         }
-        let (now, written) = (self.env().now, options.written());
+        let now = self.env().now;
         let decide = |old: &Value| {
             let outcome = lifecycle::delete(resource, old, options, now)?;
-            self.judge_deletion(resource, namespace, old, &written)?;
+            judged.as_ref().map_or(Ok(()), |written| self.judge_deletion(resource, namespace, old, written))?;
             Ok(outcome)
         };
         self.rewrite(resource, namespace, name, options.dry_run, decide).await
@@ -97,10 +110,12 @@ impl Registry {
     ) -> Result<List, Status> {
         let mut list = self.list(resource, namespace, list).await?;
         let found = std::mem::take(&mut list.items);
+        let judged = WriteOptions { nameless: true, ..options.written() };
         let mut deletions = futures::stream::iter(found)
-            .map(|object| async move {
-                let deleted = self.delete(resource, object.namespace(), object.name(), options).await;
-                match deleted {
+            .map(|object| (object, judged.clone()))
+            .map(|(object, judged)| async move {
+                let (namespace, name) = (object.namespace(), object.name());
+                match self.delete_admitted(resource, namespace, name, options, Some(judged)).await {
                     // Someone else was faster: it is gone, as asked.
                     Err(status) if status.code == 404 => Ok(object),
                     other => other.map(|deletion| deletion.object),

@@ -43,9 +43,10 @@ enum Verdict {
 
 impl Registry {
     /// Takes a pod off its node as a delete does, unless a disruption budget is against that: 429, with the budget as cause.
+    /// Policies of admission were asked about the Eviction, and have no say in the delete.
     pub async fn evict(&self, namespace: &str, name: &str, options: &DeleteOptions) -> Result<Deletion, Status> {
         self.permit(namespace, name, options.dry_run).await?;
-        self.delete(&*pods()?, Some(namespace), name, options).await
+        self.delete_admitted(&*pods()?, Some(namespace), name, options, None).await
     }
 
     /// Asks the budgets, and counts the eviction in the one that allows it.

@@ -6,6 +6,7 @@
 //! | `registry` | the handle, and how a transaction is tried |
 //! | `read`, `list`, `pages`, `watch`, `held` | reading: one object, a page of a snapshot, changes, whole resources |
 //! | `create`, `update`, `patch`, `delete`, `lifecycle` | writing; `lifecycle` decides what a delete does |
+//! | `strategy` | how resources differ in what an update may do |
 //! | `custom` | custom resources, by their definitions |
 //! | `pod`, `service`, `events` | what one kind has beside that |
 //! | `admission`, `policies`, `quota` | what else in the cluster has a say in a write |
@@ -47,6 +48,7 @@ mod restrict;
 mod scale;
 mod service;
 mod stored;
+mod strategy;
 mod typed;
 mod update;
 mod watch;
@@ -66,6 +68,6 @@ pub use options::{
 #[cfg(feature = "fuzzing")]
 pub use pages::fuzz as fuzz_continue_token;
 pub use registry::{Registry, store_failure};
+pub use strategy::creates_by_update;
 pub use typed::{Kind, Typed};
-pub use update::creates_by_update;
 pub use watch::{Watch, WatchEvent, bookmark};

@@ -3,6 +3,14 @@
 use pal_resources::{Resource, Status};
 use serde_json::{Map, Value};
 
+use crate::options::WriteOptions;
+
+/// What somebody is told who names an owner twice.
+pub(crate) const DUPLICATE_OWNERS: &str = ".metadata.ownerReferences contains duplicate entries;";
+/// The same of what is seen only when policies have changed the object: everything that patches do.
+pub(crate) const DUPLICATE_OWNERS_LATE: &str =
+    ".metadata.ownerReferences contains duplicate entries after mutating admission happens;";
+
 /// The object's `metadata`, made where there is none. What is no object is refused.
 pub(crate) fn metadata_mut(object: &mut Value) -> Result<&mut Map<String, Value>, Status> {
     let Value::Object(fields) = object else {
@@ -34,6 +42,28 @@ pub(crate) fn set_finalizers(object: &mut Value, finalizers: &[String]) -> Resul
         metadata.insert("finalizers".to_owned(), finalizers.into());
     }
     Ok(())
+}
+
+/// Leaves each owner once, and warns whoever named one twice.
+pub(crate) fn dedup_owners(object: &mut Value, options: &WriteOptions, words: &str) {
+    let owners = object.get_mut("metadata").and_then(|metadata| metadata.get_mut("ownerReferences"));
+    let Some(owners) = owners.and_then(Value::as_array_mut).filter(|owners| owners.len() > 1) else { return };
+    let (mut kept, mut twice) = (Vec::with_capacity(owners.len()), Vec::new());
+    for owner in owners.drain(..) {
+        if kept.contains(&owner) {
+            twice.push(owner["uid"].as_str().unwrap_or_default().to_owned());
+        } else {
+            kept.push(owner);
+        }
+    }
+    *owners = kept;
+    if !twice.is_empty() {
+        options.warn(format!(
+            "{words} API server dedups owner references in 1.20+, and may reject such requests as early as 1.24; please fix \
+             your requests; duplicate UID(s) observed: {}",
+            twice.join(", ")
+        ));
+    }
 }
 
 /// Takes away what clients send and servers decide, and what is not kept.

@@ -7,7 +7,7 @@ use pal_custom::policy::{Answer, Authorize, Question};
 use pal_resources::codec::FieldValidation;
 use pal_resources::selector::{FieldSelector, LabelSelector};
 use pal_resources::{ResourceVersion, Status, Uid};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::object::Object;
 
@@ -137,6 +137,8 @@ pub struct WriteOptions {
     pub warnings: Option<Warnings>,
     /// What policies of admission ask what the writer may do.
     pub authority: Authority,
+    /// The request names no object, but chooses some.
+    pub nameless: bool,
 }
 
 impl WriteOptions {
@@ -285,6 +287,8 @@ pub struct Preconditions {
 pub struct DeleteOptions {
     pub grace_period_seconds: Option<i64>,
     pub propagation: Option<Propagation>,
+    /// The client waits for the dependents to go: it said so, or `orphanDependents: false`, the old word.
+    pub cascades: bool,
     pub preconditions: Preconditions,
     pub dry_run: bool,
     pub actor: Actor,
@@ -334,5 +338,32 @@ impl Binding {
     /// To that node.
     pub fn to(node: impl Into<String>) -> Self {
         Self { node: node.into(), ..Self::default() }
+    }
+
+    /// What an object of the kind Binding says.
+    pub fn read(posted: &Value) -> Self {
+        let (metadata, target) = (&posted["metadata"], &posted["target"]);
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let annotations = metadata["annotations"].as_object().into_iter().flatten();
+        Self {
+            node: text(&target["name"]),
+            uid: Some(text(&metadata["uid"])).filter(|uid| !uid.is_empty()).map(Uid),
+            annotations: annotations.map(|(key, value)| (key.clone(), text(value))).collect(),
+        }
+    }
+
+    /// The object for a pod.
+    pub(crate) fn posted(&self, namespace: &str, pod: &str) -> Value {
+        let mut posted = json!({
+            "apiVersion": "v1", "kind": "Binding", "metadata": {"name": pod, "namespace": namespace},
+            "target": {"kind": "Node", "name": self.node},
+        });
+        if let Some(Uid(uid)) = &self.uid {
+            posted["metadata"]["uid"] = uid.as_str().into();
+        }
+        if !self.annotations.is_empty() {
+            posted["metadata"]["annotations"] = self.annotations.iter().cloned().collect();
+        }
+        posted
     }
 }

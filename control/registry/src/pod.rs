@@ -24,6 +24,20 @@ pub fn is_ready(pod: &Pod) -> bool {
 }
 
 impl Registry {
+    /// What policies of admission make of a binding, and refuse of it.
+    pub fn admit_binding(
+        &self,
+        namespace: &str,
+        name: &str,
+        binding: &mut Binding,
+        options: &WriteOptions,
+    ) -> Result<(), Status> {
+        let mut posted = binding.posted(namespace, name);
+        self.admit_posted(&*pods()?, Some("binding"), namespace, &mut posted, options)?;
+        *binding = Binding::read(&posted);
+        Ok(())
+    }
+
     /// Sends a pod to a node, in one write: its `spec.nodeName`, the binding's annotations and the PodScheduled
     /// condition. A pod that has a node, or that is being deleted, keeps what it has.
     pub async fn bind(

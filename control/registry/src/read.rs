@@ -52,6 +52,11 @@ impl Registry {
         Ok(Object::made(wire::present("Scale", "autoscaling/v1", &scale, &None, version)?, version))
     }
 
+    /// One object as this server has it.
+    pub fn peek(&self, resource: &Resource, namespace: Option<&str>, name: &str) -> Option<Object> {
+        self.shared.store.applied().get(key::of(resource, namespace, name)).cloned().map(Object::stored)
+    }
+
     /// How many objects of the resource this server has; `None` where they are counted as another resource's.
     pub fn count(&self, resource: &Resource) -> Option<usize> {
         let own = Served::of(resource).is_none();

@@ -19,6 +19,7 @@ use crate::read::find;
 use crate::registry::{ATTEMPTS, Registry, Tried, contended};
 use crate::scale::{named_scale, rescale, scale_object, shown_scale};
 use crate::stored::{Managed, Stored};
+use crate::strategy::updates_unconditionally;
 use crate::{custom, meta, quota, restrict, service, wire};
 
 /// What is written, and as what.
@@ -68,9 +69,15 @@ impl Registry {
             return Err(meta::nameless(name));
         }
         meta::settle_place(&mut settled, name, namespace.filter(|_| resource.namespaced))?;
+        let mut body = body;
+        meta::dedup_owners(&mut body, options, meta::DUPLICATE_OWNERS);
         let target = Target { resource, subresource, namespace, name };
-        let updated = self.revise(target, |_| Ok(body.clone()), options).await;
         let wanted = meta::text(&settled, "uid");
+        let replaced = |old: &Stored| match meta::text(&old.value, "uid") {
+            uid if wanted.is_empty() || wanted == uid => Ok(body.clone()),
+            uid => Err(Status::other_uid(resource, (meta::text(&old.value, "namespace"), name), wanted, uid)),
+        };
+        let updated = self.revise(target, replaced, options).await;
         match updated {
             // Who names a uid means an object that there was.
             Err(status) if status.code == 404 && !wanted.is_empty() && subresource.is_none() => {
@@ -115,8 +122,7 @@ impl Registry {
             let scaled = self.rewrite_owned(resource, namespace, name, options.dry_run, |old| {
                 let before = shown_scale(resource, &old.value)?;
                 let after = change(&Stored::unowned(before.clone()))?;
-                let outcome = rescale(resource, name, &old.value, &after, &env)?;
-                self.check(target, &named_scale(before), &named_scale(after), options)?;
+                let outcome = self.rescale(target, old, after, &env, options)?;
                 let managed = outcome.kept().map(|new| tracker.updated(old, new, None));
                 Ok(Decision { outcome, managed: managed.unwrap_or_default() })
             });
@@ -126,9 +132,11 @@ impl Registry {
             let mut new = change(old)?;
             let given = ownership::take_given(&mut new);
             self.mutate_update(target, &old.value, &mut new, options)?;
-            let outcome = decide(target, &old.value, new, &env)?;
+            meta::dedup_owners(&mut new, options, meta::DUPLICATE_OWNERS_LATE);
+            let mut outcome = decide(target, &old.value, new, &env)?;
             let mut managed = old.managed.clone();
-            if let Outcome::Keep(new) = &outcome {
+            if let Outcome::Keep(new) = &mut outcome {
+                self.check_types(resource, Some(&old.value), new);
                 restrict::check(&options.actor, resource, Some(&old.value), new)?;
                 options.admit(Some(&old.value), new)?;
                 self.check(target, &old.value, new, options)?;
@@ -137,6 +145,23 @@ impl Registry {
             Ok(Decision { outcome, managed })
         });
         Ok(written.await?.object)
+    }
+
+    /// What comes of a new Scale of an object, after policies had their say of it.
+    pub(crate) fn rescale(
+        &self,
+        target: Target<'_>,
+        old: &Stored,
+        scale: Value,
+        env: &Env,
+        options: &WriteOptions,
+    ) -> Result<Outcome, Status> {
+        let Target { resource, name, .. } = target;
+        let (before, mut after) = (named_scale(shown_scale(resource, &old.value)?), named_scale(scale));
+        self.mutate_update(target, &before, &mut after, options)?;
+        let outcome = rescale(resource, name, &old.value, &after, env)?;
+        self.check(target, &before, &after, options)?;
+        Ok(outcome)
     }
 
     /// What else in the cluster has to say of an update.
@@ -340,12 +365,9 @@ pub(crate) fn decide(target: Target<'_>, old: &Value, mut new: Value, env: &Env)
     Ok(lifecycle::after_write(lifecycle::is_namespace(resource), updated))
 }
 
-/// The object that the body means must be the one that is stored.
+/// The object that the body means must be the one that is stored. A body that replaces it was asked for its uid before, as
+/// a precondition; a change may not be one of the uid.
 pub(crate) fn settle_version(resource: &Resource, name: &str, old: &Value, new: &mut Value) -> Result<(), Status> {
-    let (uid, wanted) = (meta::text(old, "uid"), meta::text(new, "uid"));
-    if !wanted.is_empty() && wanted != uid {
-        return Err(Status::other_uid(resource, (meta::text(old, "namespace"), name), wanted, uid));
-    }
     match meta::text(new, "resourceVersion") {
         "" | "0" if !updates_unconditionally(resource) => {
             let path = FieldPath::new("metadata").child("resourceVersion");
@@ -356,43 +378,13 @@ pub(crate) fn settle_version(resource: &Resource, name: &str, old: &Value, new: 
         version if version != meta::text(old, "resourceVersion") => return Err(Status::stale(resource, name)),
         _ => {}
     }
+    let wanted = meta::text(new, "uid");
+    if !wanted.is_empty() && wanted != meta::text(old, "uid") {
+        let path = FieldPath::new("metadata").child("uid");
+        let error = FieldError::invalid(&path, wanted, "field is immutable");
+        return Err(Status::invalid(resource, name, &[error]));
+    }
     let version = old["metadata"]["resourceVersion"].clone();
     meta::metadata_mut(new)?.insert("resourceVersion".to_owned(), version);
     Ok(())
-}
-
-/// Whether an update may leave out which version it replaces.
-fn updates_unconditionally(resource: &Resource) -> bool {
-    let checked = [
-        "leases",
-        "customresourcedefinitions",
-        "apiservices",
-        "poddisruptionbudgets",
-        "csidrivers",
-        "csinodes",
-        "csistoragecapacities",
-        "volumeattachments",
-        "runtimeclasses",
-        "volumeattributesclasses",
-        "mutatingwebhookconfigurations",
-        "validatingwebhookconfigurations",
-        "mutatingadmissionpolicies",
-        "mutatingadmissionpolicybindings",
-        "validatingadmissionpolicies",
-        "validatingadmissionpolicybindings",
-        "flowschemas",
-        "prioritylevelconfigurations",
-    ];
-    resource.custom.is_none() && !checked.contains(&&*resource.plural)
-}
-
-/// Whether an update of an object that is not there creates it.
-pub fn creates_by_update(resource: &Resource) -> bool {
-    match &*resource.group {
-        "" => matches!(&*resource.plural, "services" | "endpoints" | "events" | "limitranges"),
-        "events.k8s.io" => &*resource.plural == "events",
-        "coordination.k8s.io" => &*resource.plural == "leases",
-        "rbac.authorization.k8s.io" => true,
-        _ => false,
-    }
 }

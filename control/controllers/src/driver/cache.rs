@@ -368,6 +368,8 @@ impl Cache {
     /// What is known of an owner.
     pub(super) fn presence(&self, owner: &OwnerId) -> Presence {
         match self.by_uid(&owner.uid) {
+            // Where the reference looks for it, it is not: an owner lies in the namespace of what it owns.
+            Some((_, known)) if is_elsewhere(owner, known.object()) => Presence::Absent,
             Some((_, known)) if known.is_deleting() && known.has_finalizer(garbage::FOREGROUND) => Presence::Waiting,
             Some(_) => Presence::Present,
             None if self.absent.contains(&owner.uid) => Presence::Absent,
@@ -395,6 +397,12 @@ impl Cache {
         }
         self.absent.insert(uid);
     }
+}
+
+/// Whether an object of the owner's uid lies in another namespace than the reference means, or is called otherwise.
+fn is_elsewhere(owner: &OwnerId, object: &Object) -> bool {
+    let place = (object.namespace(), object.name());
+    owner.namespace.is_some() && place != (owner.namespace.as_deref(), owner.name.as_str())
 }
 
 fn id(resource: &ResourceRef) -> ResourceId {

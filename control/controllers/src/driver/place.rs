@@ -292,7 +292,10 @@ impl Placer {
             let mut binding = Binding::to(node.clone());
             binding.uid = pod.metadata.uid.clone().map(Uid);
             let options = WriteOptions::system("scheduler");
-            let result = registry.bind(&place.0, &place.1, &binding, &options).await;
+            let result = match registry.admit_binding(&place.0, &place.1, &mut binding, &options) {
+                Ok(()) => registry.bind(&place.0, &place.1, &binding, &options).await,
+                Err(refused) => Err(refused),
+            };
             Bound { place, pod, node, begun, result }
         }
     }

@@ -10,8 +10,9 @@ use std::rc::Rc;
 use cel::common::ast::{CallExpr, Expr as Parsed, IdedExpr, LiteralValue, operators as ops};
 use pal_resources::kinds::names::CEL_KEYWORDS;
 
-pub(super) use policy::{AUTHORIZER, PATCH, PolicyNames, REQUEST_RESOURCE};
+pub(super) use policy::{AUTHORIZER, PATCH, PolicyNames, REQUEST_RESOURCE, given_type};
 
+use super::described;
 use super::expr::{Entry, Expr, Item, Literal};
 use super::signatures;
 use super::ty::{Ty, unescape};
@@ -46,7 +47,7 @@ type Typed<'n> = (Expr, Ty<'n>);
 impl<'n, 's> Checker<'n, 's> {
     pub(super) fn new(names: Names<'n>, source: &'s str) -> Self {
         let given = names.policy.iter().flat_map(|policy| &policy.given);
-        let locals = given.map(|name| ((*name).to_owned(), policy::given_type(name))).collect();
+        let locals = given.map(|(name, ty)| ((*name).to_owned(), ty.clone())).collect();
         Self { names, source, locals, errors: Vec::new(), uses_old_self: false, variables: BTreeSet::new() }
     }
 
@@ -102,7 +103,9 @@ impl<'n, 's> Checker<'n, 's> {
         let (field, found) = match self.field_of(&ty, field) {
             Some(found) => found,
             None => match ty {
-                Ty::Object(..) => return self.fail(&format!(".{field}"), format!("undefined field '{field}'")),
+                ty if ty.is_object() => {
+                    return self.fail(&format!(".{field}"), format!("undefined field '{field}'"));
+                }
                 other => {
                     let why = format!("type '{}' does not support field selection", other.name());
                     return self.fail(&format!(".{field}"), why);
@@ -120,11 +123,16 @@ impl<'n, 's> Checker<'n, 's> {
             Ty::Built(_) => Some((unescape(field), Ty::Any)),
             Ty::Map(_, value) => Some((field.to_owned(), (**value).clone())),
             // A property that is called like a keyword is written `__keyword__`, never plain.
-            Ty::Object(..) if CEL_KEYWORDS.contains(&field) => None,
+            Ty::Object(..) | Ty::Message(_) if CEL_KEYWORDS.contains(&field) => None,
             Ty::Object(node, meta) => {
                 let name = unescape(field);
                 Ty::field(node, *meta, &name).map(|ty| (name, ty))
             }
+            Ty::Message(message) => {
+                let name = unescape(field);
+                described::field(message, &name).map(|ty| (name, ty))
+            }
+            Ty::Record(record) => record.field(field).map(|ty| (field.to_owned(), ty)),
             Ty::Optional(inner) => {
                 let (name, ty) = self.field_of(inner, field)?;
                 Some((name, optional(ty)))

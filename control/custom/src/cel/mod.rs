@@ -9,6 +9,7 @@ mod check;
 mod cost;
 #[cfg(test)]
 mod cost_tests;
+mod described;
 mod eval;
 mod expr;
 mod free;
@@ -24,6 +25,7 @@ mod signatures;
 #[cfg(test)]
 mod tests;
 mod ty;
+pub(crate) mod typed;
 mod typing;
 mod value;
 
@@ -131,6 +133,9 @@ impl Rule {
     }
 }
 
+/// What errors of the compiler begin with.
+const FAILED: &str = "compilation failed: ";
+
 /// What came of an expression's text.
 struct Compiled<'n> {
     program: Expr,
@@ -143,7 +148,7 @@ struct Compiled<'n> {
 }
 
 fn compile<'n>(source: &str, names: Names<'n>) -> Result<Compiled<'n>, String> {
-    let failed = |errors: &[String]| format!("compilation failed: {}", errors.join("\n"));
+    let failed = |errors: &[String]| format!("{FAILED}{}", errors.join("\n"));
     let depth = bounds::check(source).map_err(|why| failed(&[format!("ERROR: <input>:-1:0: {why}")]))?;
     let parser = PrattParser::new().max_recursion_depth(MAX_DEPTH).enable_optional_syntax(true);
     let parsed = parser.parse(source).map_err(|errors| {

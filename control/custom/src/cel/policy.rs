@@ -5,7 +5,7 @@ use std::rc::Rc;
 use serde_json::Value;
 
 use super::authorizer::{Asking, Authorize, Target};
-use super::check::{AUTHORIZER, Names, PATCH, PolicyNames, REQUEST_RESOURCE};
+use super::check::{AUTHORIZER, Names, PATCH, PolicyNames, REQUEST_RESOURCE, given_type};
 use super::eval::{Scope, Variables};
 use super::expr::Expr;
 use super::free::loose;
@@ -67,7 +67,7 @@ pub(crate) struct Program {
 
 /// Compiles the expressions of one policy, its variables in their order.
 pub(crate) struct Compiler {
-    given: Vec<&'static str>,
+    given: Vec<(&'static str, Ty<'static>)>,
     variables: Vec<(String, Ty<'static>)>,
     depths: Vec<usize>,
 }
@@ -75,7 +75,8 @@ pub(crate) struct Compiler {
 impl Compiler {
     /// For expressions over values of these names.
     pub(crate) fn new(given: &[&'static str]) -> Self {
-        Self { given: given.to_vec(), variables: Vec::new(), depths: Vec::new() }
+        let given = given.iter().map(|name| (*name, given_type(name))).collect();
+        Self { given, variables: Vec::new(), depths: Vec::new() }
     }
 
     /// An expression that knows no variables.
@@ -87,7 +88,7 @@ impl Compiler {
     /// The expression of a message: one that must not ask what somebody may do.
     pub(crate) fn message(&self, source: &str) -> Result<Program, String> {
         let mut names = self.names(false);
-        for name in &mut names.given {
+        for (name, _) in &mut names.given {
             if matches!(*name, AUTHORIZER | REQUEST_RESOURCE) {
                 *name = "";
             }

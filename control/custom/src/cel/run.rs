@@ -10,7 +10,7 @@ use super::expr::Expr;
 use super::meter::{Fail, Meter};
 use super::ty::Meta;
 use super::value::V;
-use crate::schema::check::Keyed;
+use crate::schema::check::{Keyed, alike};
 use crate::schema::node::Type;
 use crate::schema::{Node, Path};
 
@@ -55,22 +55,22 @@ struct At<'a> {
     old: Option<&'a Value>,
     /// The same for forgiving.
     correlated: Option<&'a Value>,
-    /// The nearest value above that has one, and it.
-    parent: Option<(&'a Value, &'a Value)>,
+    /// The nearest value above that has one, its schema before it, and what stood there.
+    parent: Option<(&'a Node, &'a Value, &'a Value)>,
 }
 
 impl<'a> At<'a> {
-    fn below(self, value: &'a Value, old: Option<&'a Value>) -> Self {
+    fn below(self, node: &'a Node, value: &'a Value, old: Option<&'a Value>) -> Self {
         match self.correlated {
-            Some(before) => Self { old, correlated: old, parent: Some((value, before)) },
+            Some(before) => Self { old, correlated: old, parent: Some((node, value, before)) },
             None => Self { old, correlated: None, parent: self.parent },
         }
     }
 
-    fn unchanged(self, value: &Value) -> bool {
+    fn unchanged(self, node: &Node, value: &Value) -> bool {
         match (self.correlated, self.parent) {
-            (Some(before), _) => before == value,
-            (None, Some((value, before))) => value == before,
+            (Some(before), _) => alike(node, value, before),
+            (None, Some((node, value, before))) => alike(node, value, before),
             (None, None) => false,
         }
     }
@@ -86,7 +86,7 @@ impl Run {
             Value::Object(map) => {
                 for (name, inner) in map {
                     let old = at.old.and_then(|old| old.get(name)).filter(|old| !old.is_null());
-                    let below = at.below(value, old);
+                    let below = at.below(node, value, old);
                     if let Some(node) = node.properties.get(name) {
                         path.child(name, |path| self.walk(node, inner, Meta::of(node), below, path));
                     } else if let Some(node) = node.entries() {
@@ -99,7 +99,7 @@ impl Run {
                 let before = at.old.and_then(Value::as_array).zip(node.list_keys());
                 let before = before.map(|(old, keys)| Keyed::new(old, keys));
                 for (index, inner) in list.iter().enumerate() {
-                    let below = at.below(value, before.as_ref().and_then(|before| before.get(inner)));
+                    let below = at.below(node, value, before.as_ref().and_then(|before| before.get(inner)));
                     path.index(index, |path| self.walk(item, inner, Meta::of(item), below, path));
                 }
             }
@@ -183,7 +183,7 @@ impl Run {
         };
         let fine = |text: &String| !text.is_empty() && text.len() <= MAX_MESSAGE_BYTES && !text.contains('\n');
         let detail = detail.filter(fine).unwrap_or_else(|| rule.failure());
-        if rule.uses_old || !at.unchanged(value) {
+        if rule.uses_old || !at.unchanged(node, value) {
             self.errors.push(refusal(rule, value, path, &detail));
         }
     }

@@ -3,7 +3,9 @@
 use std::rc::Rc;
 
 use pal_resources::kinds::names::CEL_KEYWORDS;
+use pal_resources::schema::Message;
 
+use super::described::{self, Record};
 use crate::schema::Node;
 use crate::schema::node::Type;
 
@@ -24,6 +26,9 @@ pub(super) enum Ty<'n> {
     List(Rc<Ty<'n>>),
     Map(Rc<Ty<'n>>, Rc<Ty<'n>>),
     Object(&'n Node, Meta),
+    /// What is built in.
+    Message(&'static Message),
+    Record(&'static Record),
     Optional(Rc<Ty<'n>>),
     /// An object that an expression makes, by the name that it gives.
     Built(Rc<str>),
@@ -39,6 +44,8 @@ pub(crate) enum Meta {
     Resource,
     /// It is that metadata: a name and a generateName.
     Metadata,
+    /// The same as a resource, with all of its metadata.
+    Published,
 }
 
 impl Meta {
@@ -75,10 +82,11 @@ impl<'n> Ty<'n> {
     /// The type of an object's field; `None` where there is none.
     pub(super) fn field(node: &'n Node, meta: Meta, name: &str) -> Option<Self> {
         match (meta, name) {
-            (Meta::Resource, "apiVersion" | "kind") | (Meta::Metadata, "name" | "generateName") => {
+            (Meta::Resource | Meta::Published, "apiVersion" | "kind") | (Meta::Metadata, "name" | "generateName") => {
                 return Some(Self::Text);
             }
             (Meta::Resource, "metadata") => return Some(Self::Object(node, Meta::Metadata)),
+            (Meta::Published, "metadata") => return described::metadata(),
             (Meta::Metadata, _) => return None,
             _ => {}
         }
@@ -102,7 +110,8 @@ impl<'n> Ty<'n> {
             Self::Type => "type".to_owned(),
             Self::List(item) => format!("list({})", item.name()),
             Self::Map(key, value) => format!("map({}, {})", key.name(), value.name()),
-            Self::Object(..) => "object".to_owned(),
+            Self::Object(..) | Self::Message(_) => "object".to_owned(),
+            Self::Record(record) => record.name.to_owned(),
             Self::Optional(inner) => format!("optional_type({})", inner.name()),
             Self::Built(name) => name.to_string(),
             Self::Opaque(name) => (*name).to_owned(),
@@ -116,10 +125,19 @@ impl<'n> Ty<'n> {
             (Self::List(a), Self::List(b)) | (Self::Optional(a), Self::Optional(b)) => a.may_be(b),
             (Self::Map(a, x), Self::Map(b, y)) => a.may_be(b) && x.may_be(y),
             // A map literal may stand for an object.
-            (Self::Map(..) | Self::Object(..), Self::Map(..) | Self::Object(..)) => true,
+            (a, b) if a.is_keyed() && b.is_keyed() => true,
             (Self::Opaque(a), Self::Opaque(b)) => a == b,
             (a, b) => std::mem::discriminant(a) == std::mem::discriminant(b),
         }
+    }
+
+    fn is_keyed(&self) -> bool {
+        matches!(self, Self::Map(..)) || self.is_object()
+    }
+
+    /// Whether it has fields of its own.
+    pub(super) fn is_object(&self) -> bool {
+        matches!(self, Self::Object(..) | Self::Message(_) | Self::Record(_))
     }
 
     /// What both have in common.
@@ -128,7 +146,9 @@ impl<'n> Ty<'n> {
             (Self::Null, ty) | (ty, Self::Null) => ty,
             (Self::List(a), Self::List(b)) => Self::List(Rc::new((*a).clone().join((*b).clone()))),
             (Self::Object(a, m), Self::Object(b, n)) if std::ptr::eq(a, b) && m == n => Self::Object(a, m),
-            (Self::Object(..) | Self::Map(..), Self::Object(..) | Self::Map(..)) => Self::Any,
+            (Self::Message(a), Self::Message(b)) if std::ptr::eq(a, b) => Self::Message(a),
+            (Self::Record(a), Self::Record(b)) if std::ptr::eq(a, b) => Self::Record(a),
+            (a, b) if a.is_keyed() && b.is_keyed() => Self::Any,
             (a, b) if a.may_be(&b) && !matches!(a, Self::Any) && !matches!(b, Self::Any) => a,
             _ => Self::Any,
         }

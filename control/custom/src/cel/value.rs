@@ -228,7 +228,7 @@ impl<'a> V<'a> {
             Self::JsonMap(map, node, meta) => {
                 let seen = |name: &&String| match meta {
                     Meta::Plain => node.under(name).is_some(),
-                    Meta::Resource => {
+                    Meta::Resource | Meta::Published => {
                         node.under(name).is_some() || crate::schema::prune::META_FIELDS.contains(&name.as_str())
                     }
                     Meta::Metadata => matches!(name.as_str(), "name" | "generateName"),

@@ -6,6 +6,7 @@
 mod matching;
 #[cfg(test)]
 mod tests;
+mod types;
 
 use pal_resources::{FieldError, FieldPath};
 use serde_json::Value;
@@ -14,6 +15,7 @@ use crate::cel::policy::{Compiler, Evaluator, Given, Program, Wanted};
 
 pub use crate::cel::authorizer::{About, Answer, Authorize, Question, Target};
 pub use matching::{Attributes, matches};
+pub use types::{Kind, Warning, named_resources, type_warnings};
 
 /// How long a message may be that an expression makes, in bytes.
 const MAX_MESSAGE_BYTES: usize = 5 * 1024;

@@ -203,6 +203,11 @@ fn conditions_and_validations_decide() {
     );
     assert!(denials(json!({"expression": "object.x"})).iter().all(|denial| denial.failed && denial.reason.is_none()));
     let faults = policy(
+        json!({"validations": [{"expression": "request.foo == 1"}, {"expression": "namespaceObject.metadata.x == ''"}]}),
+    );
+    let told: Vec<String> = faults.faults().iter().map(ToString::to_string).collect();
+    assert!(told[0].contains("undefined field 'foo'") && told[1].contains("undefined field 'x'"), "{told:?}");
+    let faults = policy(
         json!({"validations": [{"expression": "1"}, {"expression": "x"}], "variables": [{"name": "v", "expression": "("}]}),
     );
     let told: Vec<String> = faults.faults().iter().map(ToString::to_string).collect();

@@ -62,8 +62,29 @@ pub(crate) fn check(node: &Node, value: &Value, old: Option<&Value>, path: &mut 
     if let Value::Object(map) = value {
         check_object(node, map, old, path, found);
     }
-    if found.errors.len() > before && old == Some(value) {
+    if found.errors.len() > before && old.is_some_and(|old| alike(node, value, old)) {
         found.errors.truncate(before);
+    }
+}
+
+/// Whether a value is still what stood there before: the items of a list with keys may have changed places.
+pub(crate) fn alike(node: &Node, value: &Value, old: &Value) -> bool {
+    match (value, old) {
+        (Value::Object(map), Value::Object(old)) => {
+            let inner = |(name, value): (&String, &Value)| match (old.get(name), node.under(name)) {
+                (Some(old), Some(node)) => alike(node, value, old),
+                (old, _) => old == Some(value),
+            };
+            map.len() == old.len() && map.iter().all(inner)
+        }
+        (Value::Array(list), Value::Array(old)) => match (node.list_keys(), &node.items) {
+            (Some(keys), Some(item)) if list.len() == old.len() => {
+                let before = Keyed::new(old, keys);
+                list.iter().all(|value| before.get(value).is_some_and(|old| alike(item, value, old)))
+            }
+            _ => list == old,
+        },
+        _ => value == old,
     }
 }
 

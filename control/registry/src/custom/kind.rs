@@ -51,7 +51,8 @@ pub struct Kind {
 }
 
 impl Kind {
-    fn version(&self) -> &Version {
+    /// What the definition says of this version.
+    pub(crate) fn version(&self) -> &Version {
         // The place was found among these versions.
         &self.compiled.definition.versions()[self.at]
     }

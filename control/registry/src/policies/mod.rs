@@ -4,17 +4,18 @@
 mod bound;
 mod seen;
 mod told;
+mod types;
 
 use std::collections::BTreeMap;
 
 use pal_custom::policy::{Change, Denial, Policy, Told};
 use pal_patch::apply::{Shape, merge_configuration};
-use pal_resources::codec::FieldValidation;
+use pal_resources::codec::{self, FieldValidation};
 use pal_resources::{Resource, Status, kinds};
 use serde_json::{Value, json};
 
 use self::bound::{Failure, Invocation, Sort, failed, falls_under};
-use self::seen::{case, name_of, seen};
+use self::seen::{case, name_of, own_form, seen};
 use self::told::{denied, refused};
 use crate::admission::Scene;
 use crate::custom::{self, kind_of};
@@ -38,7 +39,7 @@ impl Registry {
         if !falls_under(scene, Sort::Mutating) {
             return Ok(());
         }
-        *new = kinds_fill(scene.resource, std::mem::take(new));
+        *new = shown(scene, std::mem::take(new));
         let before = new.clone();
         let mut failures = Vec::new();
         let mut again = Vec::new();
@@ -75,7 +76,9 @@ impl Registry {
             return Ok(());
         }
         let (mut failures, mut refused, mut annotations) = (Vec::new(), None, BTreeMap::<String, Vec<String>>::new());
-        let (seen, name) = (seen(scene, old, new, options), name_of(scene, old, new));
+        let seen = seen(scene, old, new, options);
+        // As kube-apiserver calls what a request does not name.
+        let name = if options.nameless { "Unknown" } else { name_of(scene, old, new) };
         for invocation in self.invocations(scene, Sort::Validating, old, new, options, &mut failures) {
             let case = case(&seen, old, new, &invocation.params);
             let mut consideration = invocation.compiled.consider(&case);
@@ -120,21 +123,38 @@ impl Registry {
         }
     }
 
-    /// What policies refuse of a connection to an object by one of its subresources; `asked` is what is asked for, as an
-    /// object (`PodExecOptions`, ...).
-    pub fn judge_connection(
+    /// What policies make of, and refuse of, a connection to an object by one of its subresources; `asked` is what is
+    /// asked for, as an object (`PodExecOptions`, ...).
+    pub fn admit_connection(
         &self,
         resource: &Resource,
         subresource: &str,
         place: (Option<&str>, &str),
-        asked: &Value,
+        asked: &mut Value,
         options: &WriteOptions,
     ) -> Result<(), Status> {
         let (namespace, name) = place;
         let snapshot = self.store().applied();
         let scene =
             Scene { snapshot: &snapshot, resource, subresource: Some(subresource), namespace, connects: Some(name) };
+        self.mutate(&scene, None, asked, options)?;
         self.judge(&scene, None, asked, options)
+    }
+
+    /// The same of what is posted and not stored: a Binding, an Eviction, a TokenRequest, which are named like what they
+    /// are for.
+    pub fn admit_posted(
+        &self,
+        resource: &Resource,
+        subresource: Option<&str>,
+        namespace: &str,
+        posted: &mut Value,
+        options: &WriteOptions,
+    ) -> Result<(), Status> {
+        let snapshot = self.store().applied();
+        let scene = Scene { snapshot: &snapshot, resource, subresource, namespace: Some(namespace), connects: None };
+        self.mutate(&scene, None, posted, options)?;
+        self.judge(&scene, None, posted, options)
     }
 }
 
@@ -182,7 +202,7 @@ fn invoke(
             // Conditions are looked at once, before the first mutation.
             match if index == 0 { consideration.applies() } else { Ok(true) } {
                 Ok(true) => consideration.change(index).and_then(|change| match change {
-                    Some(change) => apply(scene.resource, new, change).map(Some),
+                    Some(change) => apply(scene, new, change).map(Some),
                     None => Ok(None),
                 }),
                 Ok(false) => return Ok(()),
@@ -193,7 +213,7 @@ fn invoke(
             }
         };
         match changed {
-            Ok(Some(changed)) => *new = kinds_fill(scene.resource, changed),
+            Ok(Some(changed)) => *new = shown(scene, changed),
             Ok(None) => {}
             Err(why) => failures.extend(failed(invocation, why)),
         }
@@ -202,34 +222,45 @@ fn invoke(
 }
 
 /// The object with a change made to it.
-fn apply(resource: &Resource, object: &Value, change: Change) -> Result<Value, String> {
-    match change {
+fn apply(scene: &Scene<'_>, object: &Value, change: Change) -> Result<Value, String> {
+    let (resource, form) = (scene.resource, own_form(scene, object));
+    let read = |changed: Value| match form {
+        Some(form) => codec::conform(changed, form, FieldValidation::Strict),
+        None => custom::conform(changed, resource, FieldValidation::Strict),
+    };
+    let changed = match change {
         Change::Apply(mut config) => {
-            config["apiVersion"] = resource.api_version().into();
-            config["kind"] = (*resource.kind).into();
-            let shape = match kind_of(resource) {
-                Some(kind) => Some(kind.shape()),
-                None => Shape::of_kind(&resource.group, &resource.version, &resource.kind),
+            config["apiVersion"] = object["apiVersion"].clone();
+            config["kind"] = object["kind"].clone();
+            let shape = match (form, kind_of(resource)) {
+                (Some((group, version, kind)), _) => Shape::of_kind(group, version, kind),
+                (None, Some(kind)) => Some(kind.shape()),
+                (None, None) => Shape::of_kind(&resource.group, &resource.version, &resource.kind),
             };
-            let merged = merge_configuration(object, &config, shape.unwrap_or(Shape::Deduced))
-                .map_err(|why| format!("error applying patch: {why}"))?;
-            let read = custom::conform(merged, resource, FieldValidation::Strict);
-            read.map(|read| read.value).map_err(|status| status.message)
+            merge_configuration(object, &config, shape.unwrap_or(Shape::Deduced))
+                .map_err(|why| format!("error applying patch: {why}"))?
         }
         Change::Patch(patch) => match pal_patch::json_patch(object, &patch) {
             // A test that does not hold keeps the patch from being made.
-            Err(pal_patch::PatchError::TestFailed(_)) => Ok(object.clone()),
-            Err(error) => Err(format!("JSON Patch: {}", error.status().message)),
-            Ok(patched) => {
-                let read = custom::conform(patched, resource, FieldValidation::Strict);
-                read.map(|read| read.value).map_err(|status| status.message)
-            }
+            Err(pal_patch::PatchError::TestFailed(_)) => return Ok(object.clone()),
+            Err(error) => return Err(format!("JSON Patch: {}", error.status().message)),
+            Ok(patched) => patched,
         },
-    }
+    };
+    read(changed).map(|read| read.value).map_err(|status| status.message)
 }
 
 /// The object with its defaults, as policies see it.
-fn kinds_fill(resource: &Resource, object: Value) -> Value {
+fn shown(scene: &Scene<'_>, mut object: Value) -> Value {
+    let resource = scene.resource;
+    if scene.connects.is_some() {
+        return object;
+    }
+    if let Some((group, version, kind)) = own_form(scene, &object) {
+        let api_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
+        (object["apiVersion"], object["kind"]) = (api_version.into(), kind.into());
+        return object;
+    }
     if kind_of(resource).is_some() {
         return object;
     }

@@ -6,6 +6,7 @@ use pal_custom::policy::{Attributes, Case};
 use serde_json::{Value, json};
 
 use crate::admission::{Scene, labels, value};
+use crate::applying::SCALE;
 use crate::object::index_of;
 use crate::options::{Authority, WriteOptions};
 use crate::{key, meta};
@@ -41,16 +42,22 @@ fn operation(scene: &Scene<'_>, old: Option<&Value>, new: &Value) -> (&'static s
     }
 }
 
-/// The kind of what policies see: a subresource may have one of its own.
-fn kind(scene: &Scene<'_>, object: &Value) -> Value {
-    let resource = scene.resource;
-    let own = scene.subresource.is_some() && (scene.connects.is_some() || object["kind"] == "Scale");
-    match (object["apiVersion"].as_str(), object["kind"].as_str()) {
-        (Some(api_version), Some(kind)) if own => {
-            let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-            json!({"group": group, "version": version, "kind": kind})
-        }
-        _ => json!({"group": resource.group, "version": resource.version, "kind": resource.kind}),
+/// Group, version and kind.
+pub(super) type Form<'a> = (&'a str, &'a str, &'a str);
+
+/// The form of what policies see, where a subresource has one of its own.
+pub(super) fn own_form<'a>(scene: &Scene<'_>, object: &'a Value) -> Option<Form<'a>> {
+    if scene.connects.is_some() {
+        let api_version = object["apiVersion"].as_str()?;
+        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+        return Some((group, version, object["kind"].as_str()?));
+    }
+    match scene.subresource? {
+        "scale" => Some(SCALE),
+        "binding" => Some(("", "v1", "Binding")),
+        "eviction" => Some(("policy", "v1", "Eviction")),
+        "token" => Some(("authentication.k8s.io", "v1", "TokenRequest")),
+        _ => None,
     }
 }
 
@@ -69,7 +76,7 @@ pub(super) fn seen<'a>(
     let (operation, options_kind) = operation(scene, old, new);
     let is_namespace = resource.group.is_empty() && resource.plural == "namespaces";
     let home = scene.namespace.filter(|_| resource.namespaced && !is_namespace);
-    let name = name_of(scene, old, new);
+    let name = if options.nameless { "" } else { name_of(scene, old, new) };
     let attributes = Attributes {
         group: &resource.group,
         version: &resource.version,
@@ -82,7 +89,8 @@ pub(super) fn seen<'a>(
         namespace_labels: None,
         labels: &[],
     };
-    let kind = kind(scene, new);
+    let form = own_form(scene, new).unwrap_or((&resource.group, &resource.version, &resource.kind));
+    let kind = json!({"group": form.0, "version": form.1, "kind": form.2});
     let place = json!({"group": resource.group, "version": resource.version, "resource": resource.plural});
     let actor = &options.actor;
     let mut request = json!({

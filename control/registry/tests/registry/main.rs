@@ -10,6 +10,7 @@ mod lists;
 mod model;
 mod patches;
 mod pods;
+mod policies;
 mod quotas;
 mod services;
 mod typed;

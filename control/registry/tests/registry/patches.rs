@@ -1,6 +1,6 @@
 //! Patches of all kinds.
 
-use pal_registry::{Patch, PatchKind};
+use pal_registry::{Patch, PatchKind, Warnings, WriteOptions};
 use pal_resources::codec::FieldValidation;
 use serde_json::{Value, json};
 
@@ -69,7 +69,6 @@ async fn a_patch_that_does_not_fit_is_refused() {
     check(PatchKind::Merge, json!({"data": {"a": {"b": 1}}}), 422).await;
     check(PatchKind::Merge, json!({"metadata": {"name": "b"}}), 400).await;
     check(PatchKind::Merge, json!({"metadata": {"resourceVersion": "1"}}), 409).await;
-    check(PatchKind::Merge, json!({"metadata": {"uid": "another"}}), 409).await;
     assert_eq!(cluster.value("configmaps", "a").await["data"]["a"], "1");
 }
 
@@ -97,4 +96,66 @@ async fn subresources_are_patched_apart() {
     assert_eq!((&scale["kind"], &scale["spec"]["replicas"]), (&json!("Scale"), &json!(4)));
     let value = merge("status", json!({"spec": {"replicas": 9}, "status": {"replicas": 4}})).await;
     assert_eq!((&value["spec"]["replicas"], &value["status"]["replicas"]), (&json!(4), &json!(4)));
+}
+
+#[tokio::test]
+async fn what_is_the_servers_no_patch_changes() {
+    let cluster = Cluster::start().await;
+    let created = cluster.create("configmaps", config_map("a", "1")).await.expect("created");
+    let created = created.value().expect("parses")["metadata"]["creationTimestamp"].clone();
+    let check = async |metadata: Value, expected: Result<(), (u16, &str)>| {
+        let body = json!({"metadata": metadata.clone()});
+        let found = patch(&cluster, "configmaps", None, PatchKind::Merge, body, FieldValidation::Strict).await;
+        let found = found.map(|(value, _)| assert_eq!(value["metadata"]["creationTimestamp"], created));
+        let expected = expected.map_err(|(code, message)| (code, message.to_owned()));
+        assert_eq!(found, expected, "{metadata}");
+    };
+    let invalid = "ConfigMap \"a\" is invalid: metadata.uid: Invalid value: \"x\": field is immutable";
+    check(json!({"uid": "x"}), Err((422, invalid))).await;
+    let period =
+        "ConfigMap \"a\" is invalid: metadata.deletionGracePeriodSeconds: Invalid value: 5: field is immutable";
+    check(json!({"deletionGracePeriodSeconds": 5}), Err((422, period))).await;
+    check(json!({"creationTimestamp": "2000-01-01T00:00:00Z"}), Ok(())).await;
+    check(json!({"creationTimestamp": null, "uid": null, "name": null, "generation": 77}), Ok(())).await;
+    let stale = "Operation cannot be fulfilled on configmaps \"a\": the object has been modified; please apply your \
+                 changes to the latest version and try again";
+    check(json!({"resourceVersion": "1", "uid": "x"}), Err((409, stale))).await;
+}
+
+#[tokio::test]
+async fn an_owner_that_is_named_twice_is_kept_once_with_a_warning() {
+    let cluster = Cluster::start().await;
+    let owner = |name: &str| json!({"apiVersion": "v1", "kind": "Widget", "name": name, "uid": "u-1"});
+    let owned = |name: &str, owners: &[&str]| {
+        let mut body = config_map(name, "1");
+        body["metadata"]["ownerReferences"] = owners.iter().map(|name| owner(name)).collect();
+        body
+    };
+    let (early, late) = (
+        ".metadata.ownerReferences contains duplicate entries; API server dedups",
+        ".metadata.ownerReferences contains duplicate entries after mutating admission happens; API server dedups",
+    );
+    let check = |outcome: pal_registry::Object, by: &WriteOptions, owners: usize, expected: Option<&str>| {
+        let value = outcome.value().expect("parses");
+        assert_eq!(value["metadata"]["ownerReferences"].as_array().map(Vec::len), Some(owners), "{value}");
+        let told = by.warnings.as_ref().map(Warnings::take).unwrap_or_default();
+        assert_eq!(told.len(), usize::from(expected.is_some()), "{told:?}");
+        for (told, expected) in told.iter().zip(expected) {
+            assert!(told.starts_with(expected) && told.ends_with("duplicate UID(s) observed: u-1"), "{told}");
+        }
+    };
+    let by = WriteOptions { warnings: Some(Warnings::default()), ..by_test() };
+    let (maps, home) = (of("configmaps"), Some("default"));
+    let made = cluster.registry.create(&maps, home, owned("a", &["w", "w"]), &by).await.expect("created");
+    check(made, &by, 1, Some(early));
+    // Two that differ are two, with one uid or not.
+    let put = cluster.registry.update(&maps, None, home, "a", owned("a", &["w", "v"]), &by).await.expect("replaced");
+    check(put, &by, 2, None);
+    let put =
+        cluster.registry.update(&maps, None, home, "a", owned("a", &["w", "v", "w"]), &by).await.expect("replaced");
+    check(put, &by, 2, Some(early));
+    let twice = json!({"metadata": {"ownerReferences": [owner("w"), owner("w")]}});
+    let merge = Patch { kind: PatchKind::Merge, body: twice, validation: FieldValidation::Strict, found: Vec::new() };
+    let patched = cluster.registry.patch(&maps, None, home, "a", &merge, &by).await.expect("patched");
+    check(patched.object, &by, 1, Some(late));
 }

@@ -1,5 +1,6 @@
 //! What holds for `metadata` of every kind (apimachinery `pkg/api/validation`).
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
@@ -39,9 +40,8 @@ pub(super) fn same_object(resource: &Resource, old: &ObjectMeta, new: &ObjectMet
 pub(super) fn keep(new: &mut ObjectMeta, old: &ObjectMeta) {
     new.uid.clone_from(&old.uid);
     new.generation = old.generation;
-    if new.creation_timestamp.is_none() {
-        new.creation_timestamp.clone_from(&old.creation_timestamp);
-    }
+    // What clients say of it is not listened to.
+    new.creation_timestamp.clone_from(&old.creation_timestamp);
     if new.name.is_none() {
         new.name.clone_from(&old.name);
     }
@@ -53,6 +53,8 @@ pub(super) fn keep(new: &mut ObjectMeta, old: &ObjectMeta) {
     }
     if old.deletion_timestamp.is_some() {
         new.deletion_timestamp.clone_from(&old.deletion_timestamp);
+    }
+    if new.deletion_grace_period_seconds.is_none() {
         new.deletion_grace_period_seconds = old.deletion_grace_period_seconds;
     }
 }
@@ -104,6 +106,11 @@ pub(super) fn validate(
     errors: &mut Errors,
 ) {
     let path = FieldPath::new("metadata");
+    if let Some(prefix) = &meta.generate_name {
+        for fault in name_faults(&begun(prefix)) {
+            errors.push(FieldError::invalid(&path.child("generateName"), prefix.as_str(), &fault));
+        }
+    }
     match meta.name.as_deref().unwrap_or("") {
         "" => errors.push(FieldError::required(&path.child("name"), "name or generateName is required")),
         name => {
@@ -225,6 +232,14 @@ fn validate_finalizers(finalizers: &[String], path: &FieldPath, errors: &mut Err
     }
 }
 
+/// A name that begins so: one that ends with a dash goes on.
+fn begun(prefix: &str) -> Cow<'_, str> {
+    match prefix.strip_suffix('-') {
+        Some(rest) if !rest.is_empty() => Cow::Owned(format!("{rest}a")),
+        _ => Cow::Borrowed(prefix),
+    }
+}
+
 /// What of the metadata may not have changed.
 pub(super) fn validate_update(new: &ObjectMeta, old: &ObjectMeta, errors: &mut Errors) {
     let path = FieldPath::new("metadata");
@@ -236,14 +251,13 @@ pub(super) fn validate_update(new: &ObjectMeta, old: &ObjectMeta, errors: &mut E
     };
     same("name", &new.name, &old.name);
     same("namespace", &new.namespace, &old.namespace);
-    let seconds = |time: &ObjectMeta| time.creation_timestamp.as_ref().map(|t| t.0.as_second());
-    if seconds(new) != seconds(old) {
-        let shown = serde_json::to_value(&new.creation_timestamp).unwrap_or_default();
-        errors.push(FieldError::invalid(&path.child("creationTimestamp"), shown, IMMUTABLE));
-    }
     if old.deletion_timestamp.is_none() && new.deletion_timestamp.is_some() {
         let shown = serde_json::to_value(&new.deletion_timestamp).unwrap_or_default();
         errors.push(FieldError::invalid(&path.child("deletionTimestamp"), shown, IMMUTABLE));
+    }
+    if new.deletion_grace_period_seconds != old.deletion_grace_period_seconds {
+        let path = path.child("deletionGracePeriodSeconds");
+        errors.push(FieldError::invalid(&path, new.deletion_grace_period_seconds, IMMUTABLE));
     }
     if old.deletion_timestamp.is_some() {
         let known = |f: &&String| !old.finalizers.iter().flatten().any(|o| o == *f);

@@ -6,7 +6,7 @@ use pal_registry::Admission;
 use pal_resources::{Resource, Status};
 use serde_json::Value;
 
-use super::{At, Call};
+use super::{At, Call, parameters};
 use crate::ClusterCa;
 use crate::auth::rbac::{self, Policy};
 use crate::auth::{Attributes, MASTERS, Target, User};
@@ -28,6 +28,10 @@ pub(super) fn admission(call: &Call<'_>, at: &At) -> Option<Admission> {
             let changed = old.is_none_or(|old| old["status"] != new["status"]);
             if changed { may_for_signer(&policy, &user, "sign", &resource, new) } else { Ok(()) }
         })),
+        (parameters::GROUP, plural, None) if plural.contains("admissionpolic") => {
+            let registry = call.registry().clone();
+            Some(Admission::new(move |old, new| parameters::check(&registry, &policy, &user, &resource, (old, new))))
+        }
         _ => None,
     }
 }

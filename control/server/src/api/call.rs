@@ -140,6 +140,7 @@ impl Call<'_> {
             admission: admit::admission(self, at),
             warnings: Some(self.aside.clone()),
             authority: self.authority(),
+            ..WriteOptions::default()
         }
     }
 
@@ -156,8 +157,9 @@ impl Call<'_> {
         Authority::new(move |question| allow::answer(&user, &roles, question))
     }
 
-    /// Asks policies of admission whether the user may connect to what the path names; `asked` is what for.
-    pub(super) fn may_connect(&self, at: &At, asked: &Value) -> Result<(), Status> {
+    /// Asks policies of admission whether the user may connect to what the path names; `asked` is what for, which they may
+    /// change.
+    pub(super) fn admit_connection(&self, at: &At, asked: &mut Value) -> Result<(), Status> {
         let options = WriteOptions {
             actor: self.actor(),
             warnings: Some(self.aside.clone()),
@@ -165,7 +167,7 @@ impl Call<'_> {
             ..WriteOptions::default()
         };
         let place = (at.namespace(), at.name()?);
-        self.registry().judge_connection(&at.resource, at.subresource().unwrap_or_default(), place, asked, &options)
+        self.registry().admit_connection(&at.resource, at.subresource().unwrap_or_default(), place, asked, &options)
     }
 
     /// The resource that the path names.

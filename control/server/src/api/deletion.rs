@@ -24,7 +24,9 @@ pub(super) async fn delete(call: &Call<'_>, at: &At, body: &mut Unread) -> Resul
     let deletion = call.registry().delete(&at.resource, at.namespace(), name, &options).await?;
     let returned = at.resource.group.is_empty() && RETURNED.contains(&&*at.resource.plural);
     let answer = if !deletion.gone || returned {
-        read::one(call, at, StatusCode::OK, &deletion.object)?
+        // Taken up, and not done with.
+        let code = if !deletion.gone && options.cascades { StatusCode::ACCEPTED } else { StatusCode::OK };
+        read::one(call, at, code, &deletion.object)?
     } else {
         let index = deletion.object.index();
         let status = reply::success(name, &at.resource.group, &at.resource.plural, &index.uid.0);
@@ -72,6 +74,7 @@ fn from_query(query: &Query<'_>) -> Result<DeleteOptions, Status> {
     Ok(DeleteOptions {
         grace_period_seconds: grace(query.int("gracePeriodSeconds")?),
         propagation: combined(propagation, orphans)?,
+        cascades: cascades(propagation, orphans),
         ..DeleteOptions::default()
     })
 }
@@ -79,6 +82,7 @@ fn from_query(query: &Query<'_>) -> Result<DeleteOptions, Status> {
 /// The options that an object of that kind holds: the body of a delete, or a part of an eviction.
 pub(super) fn parse(value: &Value) -> Result<DeleteOptions, Status> {
     let given = value["propagationPolicy"].as_str().map(propagation).transpose()?;
+    let orphans = value["orphanDependents"].as_bool();
     let words: Vec<&str> =
         value["dryRun"].as_array().into_iter().flatten().map(|word| word.as_str().unwrap_or_default()).collect();
     let dry_run = query::dry_run(KIND, &words)?;
@@ -92,7 +96,8 @@ pub(super) fn parse(value: &Value) -> Result<DeleteOptions, Status> {
     };
     Ok(DeleteOptions {
         grace_period_seconds: grace(value["gracePeriodSeconds"].as_i64()),
-        propagation: combined(given, value["orphanDependents"].as_bool())?,
+        propagation: combined(given, orphans)?,
+        cascades: cascades(given, orphans),
         preconditions: Preconditions {
             uid: preconditions["uid"].as_str().map(|uid| Uid(uid.to_owned())),
             resource_version,
@@ -117,6 +122,11 @@ fn propagation(text: &str) -> Result<Propagation, Status> {
             Err(query::unsupported(KIND, "propagationPolicy", &given, r#""Foreground", "Background", "Orphan", "nil""#))
         }
     }
+}
+
+/// Whether a delete that is not over at once is answered as one that was accepted.
+fn cascades(given: Option<Propagation>, orphans: Option<bool>) -> bool {
+    given == Some(Propagation::Foreground) || orphans == Some(false)
 }
 
 /// `orphanDependents` is the old word for two of the three.
@@ -153,6 +163,20 @@ mod tests {
         check(json!({"propagationPolicy": "Orphan", "orphanDependents": true}), Err(422));
         check(json!({"dryRun": ["Some"]}), Err(422));
         check(json!({"preconditions": {"resourceVersion": "x"}}), Err(400));
+    }
+
+    #[test]
+    fn who_waits_for_dependents_is_told_that_it_was_accepted() {
+        for (body, expected) in [
+            (json!({}), false),
+            (json!({"propagationPolicy": "Background"}), false),
+            (json!({"propagationPolicy": "Orphan"}), false),
+            (json!({"propagationPolicy": "Foreground"}), true),
+            (json!({"orphanDependents": true}), false),
+            (json!({"orphanDependents": false}), true),
+        ] {
+            assert_eq!(parse(&body).expect("options").cascades, expected, "{body}");
+        }
     }
 
     #[test]

@@ -28,7 +28,7 @@ const REFUSAL_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) async fn log(call: &Call<'_>, at: &At) -> Result<Response<Body>, Status> {
     let permit = call.api.gate.stream(&call.client)?;
     let (namespace, name) = (at.namespace().unwrap_or_default(), at.name()?);
-    let forwarded = forwarded(call.query)?;
+    let forwarded = forwarded(call.query, name)?;
     let pod: Pod = call.registry().get(&at.resource, at.namespace(), name, Read::Consistent).await?.parse()?;
     let container = container(&pod, call.query.get("container"))?;
     let Some(node) = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).filter(|node| !node.is_empty())
@@ -71,36 +71,42 @@ fn lines(
 }
 
 /// What the node is told of the request, checked.
-fn forwarded(query: &Query<'_>) -> Result<String, Status> {
+fn forwarded(query: &Query<'_>, pod: &str) -> Result<String, Status> {
     let mut out = url::form_urlencoded::Serializer::new(String::new());
     for flag in ["follow", "timestamps", "previous"] {
         if query.flag(flag) {
             out.append_pair(flag, "true");
         }
     }
+    let mut errors = Vec::new();
+    let since = query.get("sinceTime");
     for (name, least, words) in [
         ("tailLines", 0, "must be greater than or equal to 0"),
-        ("sinceSeconds", 1, "must be greater than 0"),
         ("limitBytes", 1, "must be greater than 0"),
+        ("sinceSeconds", 1, "must be greater than 0"),
     ] {
         let Some(number) = query.int(name)? else { continue };
-        if number < least {
-            let error = FieldError::invalid(&FieldPath::new(name), number, words);
-            return Err(Status::invalid(&unserved("", "PodLogOptions"), "", &[error]));
+        if name == "sinceSeconds" && since.is_some() {
+            let why = "at most one of `sinceTime` or `sinceSeconds` may be specified";
+            errors.push(FieldError::forbidden(&FieldPath::new("[]"), why));
+        } else if number < least {
+            errors.push(FieldError::invalid(&FieldPath::new(name), number, words));
         }
         out.append_pair(name, &number.to_string());
     }
-    if let Some(time) = query.get("sinceTime") {
-        if query.get("sinceSeconds").is_some() {
-            let message = "at most one of `sinceTime` or `sinceSeconds` may be specified";
-            let error = FieldError::forbidden(&FieldPath::new(""), message);
-            return Err(Status::invalid(&unserved("", "PodLogOptions"), "", &[error]));
-        }
+    // Choosing a stream is what kube-apiserver has behind a feature gate that is closed (KEP-3288).
+    if query.get("stream").is_some() {
+        errors.push(FieldError::forbidden(&FieldPath::new("stream"), "may not be specified"));
+    }
+    if let Some(time) = since {
         let parsed = time.parse::<jiff::Timestamp>();
         parsed.map_err(|error| Status::bad_request(format!("sinceTime: Invalid value: {time:?}: {error}")))?;
         out.append_pair("sinceTime", time);
     }
-    Ok(out.finish())
+    match errors.as_slice() {
+        [] => Ok(out.finish()),
+        errors => Err(Status::invalid(&unserved("", "PodLogOptions"), pod, errors)),
+    }
 }
 
 /// Which container is meant.
@@ -285,16 +291,30 @@ mod tests {
     #[test]
     fn options_are_checked_and_passed_on() {
         let check = |query: &'static str, expected: Result<&str, &str>| {
-            let found = forwarded(&Query::parse(Some(query))).map_err(|status| status.message);
+            let found = forwarded(&Query::parse(Some(query)), "p").map_err(|status| status.message);
             assert_eq!(found.as_deref().map_err(String::as_str), expected, "{query}");
         };
         check("container=a", Ok(""));
         check("follow=true&tailLines=0&previous=false", Ok("follow=true&tailLines=0"));
-        check("timestamps=true&sinceSeconds=5&limitBytes=9", Ok("timestamps=true&sinceSeconds=5&limitBytes=9"));
+        check("timestamps=true&sinceSeconds=5&limitBytes=9", Ok("timestamps=true&limitBytes=9&sinceSeconds=5"));
         check(
             "tailLines=-1",
-            Err("PodLogOptions \"\" is invalid: tailLines: Invalid value: -1: must be greater than or equal to 0"),
+            Err("PodLogOptions \"p\" is invalid: tailLines: Invalid value: -1: must be greater than or equal to 0"),
         );
+        check(
+            "limitBytes=0&sinceSeconds=0",
+            Err(
+                "PodLogOptions \"p\" is invalid: [limitBytes: Invalid value: 0: must be greater than 0, sinceSeconds: \
+                 Invalid value: 0: must be greater than 0]",
+            ),
+        );
+        check(
+            "sinceSeconds=1&sinceTime=2026-01-01T00:00:00Z",
+            Err(
+                "PodLogOptions \"p\" is invalid: []: Forbidden: at most one of `sinceTime` or `sinceSeconds` may be specified",
+            ),
+        );
+        check("stream=Stdout", Err("PodLogOptions \"p\" is invalid: stream: Forbidden: may not be specified"));
         check("limitBytes=x", Err("strconv.ParseInt: parsing \"x\": invalid syntax"));
     }
 }

@@ -22,6 +22,7 @@ mod manager;
 mod metrics;
 mod nodes;
 mod pace;
+mod parameters;
 mod proxy;
 pub(crate) mod query;
 mod read;

@@ -53,7 +53,7 @@ pub(super) async fn proxy(call: &Call<'_>, at: &At, body: Incoming) -> Result<Re
         "services" => "ServiceProxyOptions",
         _ => "NodeProxyOptions",
     };
-    call.may_connect(at, &json!({"apiVersion": "v1", "kind": kind, "path": at.tail}))?;
+    call.admit_connection(at, &mut json!({"apiVersion": "v1", "kind": kind, "path": at.tail}))?;
     let id = Id::parse(at.name()?).ok_or_else(|| {
         let singular = at.resource.plural.trim_end_matches('s');
         Status::bad_request(format!("invalid {singular} request {:?}", at.name.as_deref().unwrap_or_default()))

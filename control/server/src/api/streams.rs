@@ -24,18 +24,18 @@ const PORTS: usize = 127;
 
 /// Runs a program in a container, or joins the one that runs there.
 pub(super) async fn program(call: &Call<'_>, at: &At, what: &str) -> Result<Response<Body>, Status> {
-    let (ticket, pod) = begin(call, at).await?;
+    let (ticket, pod, asked_for) = begin(call, at).await?;
     let name = at.name()?;
-    let container = log::container(&pod, call.query.get("container"))?;
+    let container = log::container(&pod, asked_for["container"].as_str())?;
     let node = node(call, &pod)?;
-    let wanted = programs(call.query);
+    let wanted = programs(&asked_for);
     let (asked, upgrade) = upgrade(call)?;
     let chosen = match stream::choose(&asked, &EXEC_PROTOCOLS) {
         Ok(chosen) => chosen,
         Err(refusal) => return Ok(refusal),
     };
     let namespace = at.namespace().unwrap_or_default();
-    let path = format!("/{what}/{namespace}/{name}/{container}?{}", forwarded(call.query, wanted));
+    let path = format!("/{what}/{namespace}/{name}/{container}?{}", forwarded(&asked_for, wanted));
     let program = match node.converse(&path).await {
         Ok(conversation) => Ok(conversation),
         Err(error) if told_later(&chosen) => Err(failed(&error)),
@@ -48,7 +48,7 @@ pub(super) async fn program(call: &Call<'_>, at: &At, what: &str) -> Result<Resp
 
 /// Forwards connections to a pod's ports.
 pub(super) async fn forward(call: &Call<'_>, at: &At) -> Result<Response<Body>, Status> {
-    let (ticket, pod) = begin(call, at).await?;
+    let (ticket, pod, _) = begin(call, at).await?;
     let node = node(call, &pod)?;
     let (asked, upgrade) = upgrade(call)?;
     let chosen = match stream::choose(&asked, &FORWARD_PROTOCOLS) {
@@ -110,13 +110,14 @@ pub(super) fn of_log(offered: &[String]) -> Option<(&str, Framing)> {
 }
 
 /// What all have in common: that the user may, and that the pod is there. Whoever may only read may not stream, though
-/// WebSocket asks with GET (KEP-4006).
-async fn begin(call: &Call<'_>, at: &At) -> Result<(Ticket, Pod), Status> {
+/// WebSocket asks with GET (KEP-4006). What is asked for is as policies of admission leave it.
+async fn begin(call: &Call<'_>, at: &At) -> Result<(Ticket, Pod, Value), Status> {
     allow::create(call, at).await?;
     let ticket = call.api.gate.stream(&call.client)?;
     let pod = call.registry().get(&at.resource, at.namespace(), at.name()?, Read::Consistent).await?.parse()?;
-    call.may_connect(at, &asked_for(at.subresource().unwrap_or_default(), call.query)?)?;
-    Ok((ticket, pod))
+    let mut asked = asked_for(at.subresource().unwrap_or_default(), call.query)?;
+    call.admit_connection(at, &mut asked)?;
+    Ok((ticket, pod, asked))
 }
 
 /// What a client asks for, as policies of admission see it.
@@ -199,19 +200,15 @@ where
     });
 }
 
-fn programs(query: &Query<'_>) -> Programs {
-    Programs {
-        stdin: query.flag("stdin"),
-        stdout: query.flag("stdout"),
-        stderr: query.flag("stderr"),
-        tty: query.flag("tty"),
-    }
+fn programs(asked: &Value) -> Programs {
+    let flag = |name: &str| asked[name] == true;
+    Programs { stdin: flag("stdin"), stdout: flag("stdout"), stderr: flag("stderr"), tty: flag("tty") }
 }
 
 /// What the node is told.
-fn forwarded(query: &Query<'_>, wanted: Programs) -> String {
+fn forwarded(asked: &Value, wanted: Programs) -> String {
     let mut out = url::form_urlencoded::Serializer::new(String::new());
-    for argument in query.all("command") {
+    for argument in asked["command"].as_array().into_iter().flatten().filter_map(Value::as_str) {
         out.append_pair("command", argument);
     }
     let Programs { stdin, stdout, stderr, tty } = wanted;
@@ -280,8 +277,8 @@ mod tests {
     #[test]
     fn what_the_node_is_told_of_a_request() {
         let check = |query: &'static str, expected: &str| {
-            let query = Query::parse(Some(query));
-            assert_eq!(forwarded(&query, programs(&query)), expected);
+            let asked = asked_for("exec", &Query::parse(Some(query))).expect("options");
+            assert_eq!(forwarded(&asked, programs(&asked)), expected);
         };
         check(
             "command=sh&command=-c&command=a+b%26c&container=x&stdout=1&stderr=true",

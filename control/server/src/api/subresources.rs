@@ -3,7 +3,7 @@
 use http::{Response, StatusCode};
 use pal_registry::Binding;
 use pal_resources::codec::{self, FieldValidation};
-use pal_resources::{Resource, Status, Uid};
+use pal_resources::{Resource, Status};
 use serde_json::{Value, json};
 
 use super::{At, Call, Unread, deletion, reply};
@@ -19,7 +19,7 @@ pub(super) async fn bind(call: &Call<'_>, at: &At, body: &mut Unread) -> Result<
     let query = call.query.write("CreateOptions")?;
     let body = call.body(body).await?;
     let media = call.media()?;
-    let value = codec::decode_as(media, &body, Some(("", "v1", "Binding")), query.validation)?.value;
+    let mut value = codec::decode_as(media, &body, Some(("", "v1", "Binding")), query.validation)?.value;
     let name = match at.subresource() {
         Some(_) => {
             same_name(at, &value)?;
@@ -36,16 +36,11 @@ pub(super) async fn bind(call: &Call<'_>, at: &At, body: &mut Unread) -> Result<
             "target.kind: Unsupported value: {kind:?}: supported values: \"Node\""
         )));
     }
-    let annotations = value["metadata"]["annotations"].as_object().into_iter().flatten();
-    let binding = Binding {
-        node: target["name"].as_str().unwrap_or_default().to_owned(),
-        uid: value["metadata"]["uid"].as_str().filter(|uid| !uid.is_empty()).map(|uid| Uid(uid.to_owned())),
-        annotations: annotations
-            .map(|(key, value)| (key.clone(), value.as_str().unwrap_or_default().to_owned()))
-            .collect(),
-    };
-    let namespace = at.namespace().unwrap_or_default();
-    call.registry().bind(namespace, name, &binding, &call.write_options(at, &query)).await?;
+    let (namespace, name, options) =
+        (at.namespace().unwrap_or_default(), name.to_owned(), call.write_options(at, &query));
+    place(&mut value, namespace, &name);
+    call.registry().admit_posted(&at.resource, at.subresource(), namespace, &mut value, &options)?;
+    call.registry().bind(namespace, &name, &Binding::read(&value), &options).await?;
     done(call)
 }
 
@@ -54,18 +49,28 @@ pub(super) async fn evict(call: &Call<'_>, at: &At, body: &mut Unread) -> Result
     let body = call.body(body).await?;
     let media = call.media()?;
     let expect = Some(("policy", "v1", "Eviction"));
-    let value = codec::decode_as(media, &body, expect, FieldValidation::Ignore)?.value;
+    let mut value = codec::decode_as(media, &body, expect, FieldValidation::Ignore)?.value;
     same_name(at, &value)?;
+    let (namespace, name, query) = (at.namespace().unwrap_or_default(), at.name()?, call.query.write("CreateOptions")?);
+    let mut asked = call.write_options(at, &query);
+    asked.dry_run |= deletion::parse(&value["deleteOptions"])?.dry_run;
+    place(&mut value, namespace, name);
+    call.registry().admit_posted(&at.resource, at.subresource(), namespace, &mut value, &asked)?;
     let mut options = deletion::parse(&value["deleteOptions"])?;
-    options.dry_run |= call.query.dry_run("CreateOptions")?;
-    options.actor = call.actor();
-    call.registry().evict(at.namespace().unwrap_or_default(), at.name()?, &options).await?;
+    options.dry_run |= asked.dry_run;
+    options.actor = asked.actor;
+    call.registry().evict(namespace, name, &options).await?;
     done(call)
 }
 
+/// Names what is posted like what it is for.
+pub(super) fn place(value: &mut Value, namespace: &str, name: &str) {
+    value["metadata"]["namespace"] = namespace.into();
+    value["metadata"]["name"] = name.into();
+}
+
 fn same_name(at: &At, value: &Value) -> Result<(), Status> {
-    let (wanted, given) = (at.name()?, value["metadata"]["name"].as_str().unwrap_or_default());
-    if given.is_empty() || given == wanted {
+    if value["metadata"]["name"].as_str().unwrap_or_default() == at.name()? {
         return Ok(());
     }
     Err(Status::bad_request(format!(

@@ -11,6 +11,7 @@ use pal_resources::{FieldError, FieldPath, Status, resource};
 use serde_json::{Value, json};
 
 use super::kinds::unserved;
+use super::subresources::place;
 use super::{At, Call, Unread, reply};
 use crate::Body;
 use crate::auth::{Bound, Claims, own_audiences};
@@ -30,6 +31,9 @@ pub(super) async fn request(call: &Call<'_>, at: &At, body: &mut Unread) -> Resu
     let (namespace, name) = (at.namespace().unwrap_or_default(), at.name()?);
     settle_place(&value["metadata"], namespace, name)?;
     let account = call.registry().get(&at.resource, Some(namespace), name, Read::Consistent).await?;
+    place(&mut value, namespace, name);
+    let options = call.write_options(at, &query);
+    call.registry().admit_posted(&at.resource, at.subresource(), namespace, &mut value, &options)?;
     let seconds = seconds(&value)?;
     let mut claims = Claims {
         namespace: namespace.to_owned(),

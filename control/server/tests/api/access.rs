@@ -224,6 +224,56 @@ async fn certificates_are_approved_by_those_who_may() {
 }
 
 #[tokio::test]
+async fn policies_name_no_parameters_that_their_writer_may_not_read() {
+    const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
+    const POLICIES: &str = "/apis/admissionregistration.k8s.io/v1";
+    let cluster = Cluster::start().await;
+    let (admin, jane) = (cluster.admin(), cluster.admin().with("impersonate-user", "jane"));
+    let grant = async |name: &str, rules: Value| {
+        let role = json!({"metadata": {"name": name}, "rules": rules});
+        let binding = json!({"metadata": {"name": name}, "roleRef": {
+            "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name},
+            "subjects": [{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": "jane"}]});
+        admin.post(&format!("{RBAC}/clusterroles"), &role).await.ok();
+        admin.post(&format!("{RBAC}/clusterrolebindings"), &binding).await.ok();
+    };
+    grant(
+        "policies",
+        json!([{"verbs": ["create"], "apiGroups": ["admissionregistration.k8s.io"], "resources": ["*"]}]),
+    )
+    .await;
+    let rule = json!({"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]});
+    let policy = |name: &str, kind: Option<&str>| {
+        let mut spec = json!({"matchConstraints": {"resourceRules": [rule]}, "validations": [{"expression": "true"}]});
+        if let Some(kind) = kind {
+            spec["paramKind"] = json!({"apiVersion": "v1", "kind": kind});
+        }
+        json!({"metadata": {"name": name}, "spec": spec})
+    };
+    let binding = |reference: Value| {
+        json!({"metadata": {"name": "b"}, "spec": {
+            "policyName": "secrets", "validationActions": ["Deny"], "paramRef": reference}})
+    };
+    let policies = format!("{POLICIES}/validatingadmissionpolicies");
+    jane.post(&policies, &policy("plain", None)).await.ok();
+    let words = "spec.paramKind: Forbidden: user &{jane  [system:authenticated] map[]} must have \"get\" permission on all \
+                 objects of the referenced paramKind (kind=Secret, apiVersion=v1)";
+    jane.post(&policies, &policy("secrets", Some("Secret"))).await.refused(422, words);
+    admin.post(&policies, &policy("secrets", Some("Secret"))).await.ok();
+    let bindings = format!("{POLICIES}/validatingadmissionpolicybindings?dryRun=All");
+    let named = json!({"name": "s", "namespace": "default", "parameterNotFoundAction": "Deny"});
+    let chosen = json!({"selector": {}, "namespace": "default", "parameterNotFoundAction": "Deny"});
+    let refused = |verb: &str| format!("does not have {verb:?} permission on the object referenced by paramRef");
+    jane.post(&bindings, &binding(named.clone())).await.refused(422, &refused("get"));
+    jane.post(&bindings, &binding(chosen.clone())).await.refused(422, &refused("list"));
+    grant("secrets", json!([{"verbs": ["get"], "apiGroups": [""], "resources": ["secrets"]}])).await;
+    jane.post(&format!("{policies}?dryRun=All"), &policy("more", Some("Secret"))).await.ok();
+    jane.post(&bindings, &binding(named)).await.ok();
+    jane.post(&bindings, &binding(chosen)).await.refused(422, &refused("list"));
+    cluster.stop().await;
+}
+
+#[tokio::test]
 async fn strangers_leave_half_of_the_connections_to_those_with_a_certificate() {
     let cluster = Cluster::configured(|config| config.max_connections = 3).await;
     let anybody = cluster.anybody();

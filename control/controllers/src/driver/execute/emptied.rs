@@ -2,10 +2,10 @@
 
 use pal_registry::{DeleteOptions, ListOptions, WriteOptions};
 use pal_resources::{Reason, ResourceRef, Status, resource};
-use serde_json::json;
 
 use super::{COMPONENT, Executor, Failed, Outcome, Wrote};
 use crate::action::{OwnerId, ResourceId, Target};
+use crate::namespace;
 
 impl Executor {
     /// Looks once more whether any object is left of what a definition defines, before that goes.
@@ -47,7 +47,7 @@ impl Executor {
                     if namespace["metadata"]["uid"] != uid.as_str() {
                         return Err(Status::new(409, Reason::Conflict, "the namespace is another one now"));
                     }
-                    namespace["spec"]["finalizers"] = json!([]);
+                    namespace::finalized(&mut namespace);
                     Ok(namespace)
                 },
                 &WriteOptions::system(COMPONENT),

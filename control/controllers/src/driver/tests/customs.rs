@@ -76,6 +76,28 @@ async fn custom_objects_own_are_owned_and_go_with_their_namespace() {
 }
 
 #[tokio::test]
+async fn an_owner_in_another_namespace_is_none() {
+    let cluster = Cluster::start().await;
+    cluster.create(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "a"}})).await;
+    let map = |name: &str, namespace: &str, owners: Value| {
+        let metadata = json!({"name": name, "namespace": namespace, "ownerReferences": owners});
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata})
+    };
+    let owner = cluster.create(map("owner", "default", json!([]))).await;
+    let by = |name: &str| json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": name, "uid": owner.index().uid.0}]);
+    cluster.create(map("kept", "default", by("owner"))).await;
+    cluster.create(map("misnamed", "default", by("other"))).await;
+    cluster.create(map("astray", "a", by("owner"))).await;
+    let left = |found: &[ConfigMap]| {
+        let names: Vec<&str> = found.iter().filter_map(|one| one.metadata.name.as_deref()).collect();
+        !names.contains(&"misnamed") && !names.contains(&"astray")
+    };
+    let found = cluster.until::<ConfigMap>("those without an owner are gone", None, left).await;
+    assert!(found.iter().any(|one| one.metadata.name.as_deref() == Some("kept")), "{found:?}");
+    cluster.stop().await;
+}
+
+#[tokio::test]
 async fn a_definition_goes_after_its_objects_and_may_come_again() {
     let cluster = Cluster::start().await;
     for _ in 0..2 {

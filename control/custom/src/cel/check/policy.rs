@@ -2,6 +2,7 @@
 
 use cel::common::ast::{EntryExpr, Expr as Parsed, IdedExpr, StructExpr};
 
+use super::super::described::{NAMESPACE, REQUEST};
 use super::super::expr::{Expr, Field, Literal};
 use super::super::signatures;
 use super::super::ty::{Ty, unescape};
@@ -11,8 +12,8 @@ use super::{Checker, Typed};
 /// What the expressions of a policy may speak of.
 #[derive(Clone, Debug, Default)]
 pub(in super::super) struct PolicyNames<'n> {
-    /// Values, most of any type; the first of the macros' variables. The empty name is one that cannot be asked for.
-    pub(in super::super) given: Vec<&'static str>,
+    /// Values and their types; the first of the macros' variables. The empty name is one that cannot be asked for.
+    pub(in super::super) given: Vec<(&'static str, Ty<'n>)>,
     /// `variables.NAME`, and what those come to.
     pub(in super::super) variables: Vec<(String, Ty<'n>)>,
     /// Objects and patches can be made: `Object{}`, `JSONPatch{}`.
@@ -27,10 +28,13 @@ const PATCH_TEXTS: [&str; 3] = ["op", "path", "from"];
 pub(in super::super) const AUTHORIZER: &str = "authorizer";
 pub(in super::super) const REQUEST_RESOURCE: &str = "authorizer.requestResource";
 
-pub(super) fn given_type<'n>(name: &str) -> Ty<'n> {
+/// What is known of a value before there is one.
+pub(in super::super) fn given_type<'n>(name: &str) -> Ty<'n> {
     match name {
         AUTHORIZER => Ty::Opaque(signatures::AUTHORIZER),
         REQUEST_RESOURCE => Ty::Opaque(signatures::RESOURCE_CHECK),
+        "request" => Ty::Record(&REQUEST),
+        "namespaceObject" => Ty::Record(&NAMESPACE),
         _ => Ty::Any,
     }
 }

@@ -3,6 +3,8 @@ use serde_json::json;
 use super::{check_change_refused, check_refused, created, env, named, of, updated};
 use crate::kinds::{create, update};
 
+const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
+
 #[test]
 fn a_new_object_gets_its_identity() {
     let given = json!({
@@ -23,12 +25,11 @@ fn a_new_object_gets_its_identity() {
 
 #[test]
 fn names_have_the_form_of_their_kind() {
-    let subdomain = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
     let label = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
     let service = "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')";
     let table = [
-        ("ConfigMap", json!({}), "Bad_Name", subdomain),
-        ("ConfigMap", json!({}), "a..b", subdomain),
+        ("ConfigMap", json!({}), "Bad_Name", SUBDOMAIN),
+        ("ConfigMap", json!({}), "a..b", SUBDOMAIN),
         ("Namespace", json!({}), "Bad", label),
         ("Namespace", json!({}), "a.b", "must not contain dots"),
         ("Service", json!({"spec": {"ports": [{"port": 80}]}}), "1st", service),
@@ -42,6 +43,17 @@ fn names_have_the_form_of_their_kind() {
     let long = "a".repeat(254);
     let expected = format!("metadata.name: Invalid value: \"{long}\": must be no more than 253 bytes");
     check_refused("ConfigMap", json!({"metadata": {"name": long}}), &[&expected]);
+}
+
+#[test]
+fn a_name_that_is_to_be_made_up_begins_as_one() {
+    for prefix in ["a-", "a", "a.b-"] {
+        created("ConfigMap", json!({"metadata": {"generateName": prefix}}));
+    }
+    for prefix in ["A-", "a.", "-"] {
+        let expected = format!("metadata.generateName: Invalid value: {prefix:?}: {SUBDOMAIN}");
+        check_refused("ConfigMap", json!({"metadata": {"generateName": prefix}}), &[&expected]);
+    }
 }
 
 #[test]
@@ -99,8 +111,8 @@ fn identity_may_not_change() {
             "metadata.namespace: Invalid value: \"other\": field is immutable",
         ),
         (
-            json!({"metadata": {"creationTimestamp": "2000-01-01T00:00:00Z"}}),
-            "metadata.creationTimestamp: Invalid value: \"2000-01-01T00:00:00Z\": field is immutable",
+            json!({"metadata": {"deletionGracePeriodSeconds": 5}}),
+            "metadata.deletionGracePeriodSeconds: Invalid value: 5: field is immutable",
         ),
         (
             json!({"metadata": {"deletionTimestamp": "2000-01-01T00:00:00Z"}}),
