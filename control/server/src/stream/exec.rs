@@ -1,5 +1,7 @@
 //! Programs' streams: a client's packets to the node and the node's to the client.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use futures::future;
 use http_body_util::BodyExt as _;
@@ -32,8 +34,12 @@ impl Programs {
     }
 }
 
-/// Carries a program's streams until it has ended or the client is gone. Where there is no program, the client is told
-/// why.
+/// How long a program goes on whose client is gone: what that has sent reaches it, and then the end of its input. (By kubelet it
+/// goes on for as long as it likes.)
+const FAREWELL: Duration = Duration::from_secs(10);
+
+/// Carries a program's streams until it has ended, or some time after the client is gone. Where there is no program, the client
+/// is told why.
 pub(crate) async fn run<T>(io: T, chosen: Chosen, wanted: Programs, program: Result<Conversation, Status>)
 where
     T: AsyncRead + AsyncWrite + Unpin + Send,
@@ -45,8 +51,9 @@ where
             Ok(conversation) => join(conversation, client).await,
             Err(status) => refuse(client, status).await,
         }
-        future::pending().await
     };
+    tokio::pin!(joined);
+    let mut ended = false;
     let speaking = async {
         match chosen {
             Chosen::Channels { protocol, .. } => {
@@ -59,8 +66,16 @@ where
     };
     tokio::select! {
         () = speaking => {}
-        () = joined => {}
-        () = idle.over(IDLE) => tracing::debug!("a program's streams were idle for too long"),
+        () = async {
+            joined.as_mut().await;
+            ended = true;
+            // The client is told the end.
+            future::pending().await
+        } => {}
+        () = idle.over(IDLE) => return tracing::debug!("a program's streams were idle for too long"),
+    }
+    if !ended && tokio::time::timeout(FAREWELL, joined).await.is_err() {
+        tracing::debug!("a program goes on without its client, and is stopped");
     }
 }
 
@@ -69,16 +84,18 @@ async fn refuse(client: Client, status: Status) {
     let _ = client.said.send(Said::Ending(Ending::Failed(status).to_json())).await;
 }
 
-/// Carries packets in both directions until the node says that the program has ended.
+/// Carries packets in both directions until the node says that the program has ended. From a client that is gone nothing more
+/// comes, and what is said to it is heard by nobody.
 async fn join(conversation: Conversation, client: Client) {
     let Conversation { send, mut answer } = conversation;
     let Client { mut heard, said } = client;
-    let up = async {
+    let up = async move {
         while let Some(packet) = heard.recv().await {
             if matches!(packet.channel, STDIN | RESIZE | CLOSE) && send.send(packet.encode().into()).await.is_err() {
                 break;
             }
         }
+        drop(send);
         future::pending::<()>().await;
     };
     let down = async {
@@ -94,7 +111,8 @@ async fn join(conversation: Conversation, client: Client) {
                 };
                 let last = packet.channel == ERROR;
                 let message = if last { Said::Ending(packet.data) } else { Said::Packet(packet) };
-                if said.send(message).await.is_err() || last {
+                let _ = said.send(message).await;
+                if last {
                     return;
                 }
             }

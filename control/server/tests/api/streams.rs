@@ -1,6 +1,7 @@
 //! Programs' streams, forwarded connections and proxies, with a node that is one as far as its tunnel goes.
 
 use std::convert::Infallible;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,7 +15,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use pal_resources::channel::{CLOSE, ERROR, Ending, Packet, Packets, STDERR, STDIN, STDOUT};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
@@ -99,7 +100,10 @@ where
     Response::new(StreamBody::new(pieces.map(|piece| Ok(Frame::data(piece)))).boxed_unsync())
 }
 
-/// `cat` gives stdin back until that ends; `exit N` complains and exits; `die` is cut off.
+/// Who is told what `keep` was given.
+static KEPT: Mutex<Option<oneshot::Sender<Vec<u8>>>> = Mutex::new(None);
+
+/// `cat` gives stdin back until that ends; `keep` takes it to its end; `exit N` complains and exits; `die` is cut off.
 async fn program(request: Request<Incoming>, out: mpsc::Sender<Bytes>) {
     let query = request.uri().query().unwrap_or_default().to_owned();
     let arguments: Vec<String> = url::form_urlencoded::parse(query.as_bytes())
@@ -114,6 +118,17 @@ async fn program(request: Request<Incoming>, out: mpsc::Sender<Bytes>) {
             say(Packet::new(ERROR, Ending::Exit(code.parse().expect("a code")).to_json())).await;
         }
         ["die"] => {}
+        ["keep"] => {
+            let (mut body, mut packets, mut given) = (request.into_body(), Packets::default(), Vec::new());
+            while let Some(Ok(frame)) = body.frame().await {
+                packets.push(&frame.into_data().expect("data"));
+                while let Some(packet) = packets.take().expect("packets") {
+                    given.extend(packet.data);
+                }
+            }
+            let told = KEPT.lock().expect("a lock").take().expect("who is told");
+            told.send(given).expect("a test that waits");
+        }
         _ => {
             let (mut body, mut packets) = (request.into_body(), Packets::default());
             while let Some(Ok(frame)) = body.frame().await {
@@ -337,6 +352,26 @@ async fn a_client_that_goes_takes_its_program_along() {
     cluster.stop().await;
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     node.abort();
+}
+
+#[tokio::test]
+async fn what_a_client_has_sent_reaches_the_program_although_the_client_goes_at_once() {
+    let cluster = cluster_with_pod().await;
+    let node = node(&cluster).await;
+    let (kept, told) = oneshot::channel();
+    *KEPT.lock().expect("a lock") = Some(kept);
+    let path = format!("{POD}/exec?command=keep&stdin=true&stdout=true");
+    let (mut socket, _) = websocket(&cluster.admin(), &path, "v4.channel.k8s.io").await.expect("an upgrade");
+    let piece = vec![0; 64 * 1024];
+    for _ in 0..32 {
+        socket.send(Message::binary(piece.clone())).await.expect("a connection");
+    }
+    socket.close(None).await.expect("a connection");
+    drop(socket);
+    let given = tokio::time::timeout(PATIENCE, told).await.expect("an end of the input in time").expect("a program");
+    assert_eq!(given.len(), 32 * (piece.len() - 1));
+    node.abort();
+    cluster.stop().await;
 }
 
 #[tokio::test]
