@@ -17,6 +17,7 @@ mod impersonate;
 mod issuer;
 mod kinds;
 mod large;
+mod links;
 mod log;
 mod manager;
 mod metrics;

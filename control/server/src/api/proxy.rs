@@ -6,8 +6,8 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use http::header::{
-    AUTHORIZATION, CONNECTION, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, LOCATION, PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, HeaderMap, HeaderName,
+    HeaderValue, LOCATION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -18,6 +18,7 @@ use pal_resources::selector::LabelSelector;
 use pal_resources::{Status, resource};
 use serde_json::json;
 
+use super::links::Place;
 use super::{At, Call, reply, streams};
 use crate::{Body, TunnelError};
 
@@ -75,14 +76,29 @@ pub(super) async fn proxy(call: &Call<'_>, at: &At, body: Incoming) -> Result<Re
     if answer.headers().contains_key(REFUSED) {
         return Err(unreached(&format!("dial tcp {}: connect: connection refused", to.host)));
     }
-    let prefix = prefix(call, at);
+    let place = Place { prefix: prefix(call, at), host: to.host };
     let headers = answer.headers_mut();
     one_hop(headers);
-    if let Some(location) = headers.get(LOCATION).and_then(|value| within(&prefix, value.to_str().ok()?, &to.host)) {
+    let location = headers.get(LOCATION).and_then(|value| place.link(value.to_str().ok()?));
+    if let Some(location) = location.and_then(|location| HeaderValue::try_from(location).ok()) {
         headers.insert(LOCATION, location);
     }
+    let page = is_page(headers);
+    if page {
+        headers.remove(CONTENT_LENGTH);
+    }
     // The place is given back when the answer was taken.
-    Ok(answer.map(|body| reply::held(reply::boxed(body), ticket)))
+    Ok(answer.map(|body| {
+        let body = reply::boxed(body);
+        reply::held(if page { place.rewritten(body) } else { body }, ticket)
+    }))
+}
+
+/// Whether links have to be looked for: as kube-apiserver does it, not in what comes with a redirection.
+fn is_page(headers: &HeaderMap) -> bool {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let kind = text(CONTENT_TYPE).split(';').next().unwrap_or_default().trim();
+    kind == "text/html" && !headers.contains_key(LOCATION) && matches!(text(CONTENT_ENCODING), "" | "identity")
 }
 
 /// A service's page has its links relative to a path that ends with a slash.
@@ -274,16 +290,6 @@ fn one_hop(headers: &mut HeaderMap) {
     }
 }
 
-/// A redirection to the same host, as the client has to follow it.
-fn within(prefix: &str, location: &str, host: &str) -> Option<HeaderValue> {
-    let path = match location.strip_prefix("http://").and_then(|rest| rest.strip_prefix(host)) {
-        Some(path) => path,
-        None => location,
-    };
-    let absolute = path.starts_with('/') && !path.starts_with("//") && !path.starts_with(prefix);
-    absolute.then(|| HeaderValue::try_from(format!("{prefix}{path}")).ok()).flatten()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -366,9 +372,9 @@ mod tests {
 
     #[test]
     fn redirections_stay_behind_the_proxy() {
+        let place = Place { prefix: "/p/proxy".to_owned(), host: "1.2.3.4:80".to_owned() };
         let check = |location: &str, expected: Option<&str>| {
-            let found = within("/p/proxy", location, "1.2.3.4:80");
-            assert_eq!(found.as_ref().and_then(|value| value.to_str().ok()), expected, "{location}");
+            assert_eq!(place.link(location).as_deref(), expected, "{location}");
         };
         check("/a?b", Some("/p/proxy/a?b"));
         check("http://1.2.3.4:80/a", Some("/p/proxy/a"));
@@ -376,5 +382,18 @@ mod tests {
         check("a/b", None);
         check("//other/a", None);
         check("https://other/a", None);
+    }
+
+    #[test]
+    fn pages_are_told_by_their_type() {
+        let check = |given: &[(HeaderName, &str)], expected: bool| {
+            let headers = given.iter().map(|(name, value)| (name.clone(), value.parse().expect("a value"))).collect();
+            assert_eq!(is_page(&headers), expected, "{given:?}");
+        };
+        check(&[(CONTENT_TYPE, "text/html; charset=utf-8")], true);
+        check(&[(CONTENT_TYPE, "text/html"), (CONTENT_ENCODING, "gzip")], false);
+        check(&[(CONTENT_TYPE, "text/html"), (LOCATION, "/a")], false);
+        check(&[(CONTENT_TYPE, "application/json")], false);
+        check(&[], false);
     }
 }
