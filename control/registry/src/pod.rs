@@ -94,6 +94,7 @@ fn assign(pods: &Resource, pod: &mut Value, name: &str, binding: &Binding, now: 
             annotations.insert(key.clone(), value.as_str().into());
         }
     }
+    let generation = pod["metadata"]["generation"].clone();
     let Some(fields) = pod.as_object_mut() else { return Ok(()) };
     let status = object_at(fields, "status")?;
     let conditions = status.entry("conditions").or_insert_with(|| json!([]));
@@ -101,7 +102,7 @@ fn assign(pods: &Resource, pod: &mut Value, name: &str, binding: &Binding, now: 
         conditions.retain(|condition| condition["type"] != "PodScheduled");
         let time = lifecycle::timestamp(now);
         conditions.push(json!({
-            "type": "PodScheduled", "status": "True", "lastTransitionTime": time
+            "type": "PodScheduled", "status": "True", "lastTransitionTime": time, "observedGeneration": generation
         }));
     }
     Ok(())

@@ -8,7 +8,7 @@ use crate::advance::{EVICTED, PORTS_TAKEN};
 use crate::container::{ContainerState, Ended, Stage, StopCause};
 use crate::event::{Cause, Effect, Event, Exit, Image, ImageFailure, Run, StartFailure};
 use crate::hook::HookKind;
-use crate::plan::{AGES, ContainerKind, PodPlan, ProbeKind, PullPolicy, RestartPolicy};
+use crate::plan::{AGES, ContainerKind, PodPlan, ProbeKind, PullPolicy};
 use crate::probe::ProbeState;
 use crate::state::{Effects, Ending, Ground, PodState};
 use crate::status::duration;
@@ -235,19 +235,9 @@ impl PodState {
             out.warning(Some(run.container), "Failed", format!("Container {} ended: {}", plan.name, exit.message));
         }
         state.end(Ended::new(run.attempt, exit, Some(since), now.wall));
-        let again = match (must_end, plan.kind) {
-            (true, _) => false,
-            (_, ContainerKind::Ephemeral) => false,
-            _ if matches!(stop, Some(StopCause::Changed | StopCause::Resized)) => true,
-            (_, ContainerKind::Sidecar) => true,
-            (_, ContainerKind::Init) => code != 0 && self.plan.restart_policy != RestartPolicy::Never,
-            (_, ContainerKind::Main) => match self.plan.restart_policy {
-                RestartPolicy::Always => true,
-                RestartPolicy::OnFailure => code != 0,
-                RestartPolicy::Never => false,
-            },
-        };
-        if !again {
+        let replaced = matches!(stop, Some(StopCause::Changed | StopCause::Resized));
+        let again = plan.kind != ContainerKind::Ephemeral && replaced || plan.runs_again(code);
+        if must_end || !again {
             state.stage = Stage::Done;
             return;
         }

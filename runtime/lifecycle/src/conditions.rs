@@ -1,7 +1,7 @@
 //! The pod's conditions, when they last changed, and what of a status is urgent.
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{PodCondition, PodStatus};
+use k8s_openapi::api::core::v1::{ContainerStatus, PodCondition, PodStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::Now;
@@ -58,14 +58,14 @@ impl PodState {
         let why = [None, self.why_uninitialized(), self.why_unready(), self.why_containers_unready()];
         let mut all = Vec::with_capacity(5);
         for (((name, (holds, since)), unmet), _) in TYPES.iter().zip(self.transitions.0).zip(why).zip(0..) {
-            let finished = holds && *name == "Initialized" && self.phase() == Phase::Succeeded;
+            let finished = holds && *name == "Initialized" && self.shown_phase() == Phase::Succeeded;
             let (reason, message) = match unmet.filter(|_| !holds) {
                 Some(unmet) => (Some(unmet.reason.to_owned()), unmet.message),
                 None => (finished.then(|| "PodCompleted".to_owned()), None),
             };
             all.push(condition(name, holds, since, reason, message, self.plan.generation));
         }
-        all.push(condition("PodScheduled", true, scheduled, None, None, None));
+        all.push(condition("PodScheduled", true, scheduled, None, None, self.plan.generation));
         all.extend(self.resize_condition());
         all
     }
@@ -77,7 +77,7 @@ impl PodState {
     }
 
     fn why_containers_unready(&self) -> Option<Unmet> {
-        match self.phase() {
+        match self.shown_phase() {
             Phase::Succeeded => Some(Unmet { reason: "PodCompleted", message: None }),
             Phase::Failed => Some(Unmet { reason: "PodFailed", message: None }),
             _ => {
@@ -156,9 +156,20 @@ pub fn urgency(old: Option<&PodStatus>, new: &PodStatus, ends: bool) -> Urgency 
     match (old.is_some_and(ready), ready(new)) {
         _ if ended => Urgency::Now,
         (false, true) if ends => Urgency::Later,
+        (true, false) if comes_up_again(new) => Urgency::Soon,
         (before, after) if before != after => Urgency::Now,
         _ => Urgency::Soon,
     }
+}
+
+/// Whether all that is missing are containers that have ended and are being started again.
+fn comes_up_again(status: &PodStatus) -> bool {
+    let again = |container: &ContainerStatus| {
+        let waits = container.state.as_ref().and_then(|state| state.waiting.as_ref()?.reason.as_deref());
+        let ran = container.last_state.as_ref().is_some_and(|last| last.terminated.is_some());
+        container.ready || ran && matches!(waits, Some("ContainerCreating" | "PodInitializing"))
+    };
+    status.container_statuses.iter().flatten().all(again)
 }
 
 fn ready(status: &PodStatus) -> bool {

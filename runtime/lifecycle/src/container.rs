@@ -135,12 +135,9 @@ impl ContainerState {
         self.up() && (plan.probe(ProbeKind::Startup).is_none() || self.verdict(ProbeKind::Startup) == Some(true))
     }
 
-    /// Whether traffic may go to it.
+    /// Whether traffic may go to it. One that is to run anew with other settings serves until it has stopped.
     pub(crate) fn ready(&self, plan: &ContainerPlan) -> bool {
-        let unhealthy = matches!(
-            self.stage,
-            Stage::Running { stop: Some(StopCause::Unhealthy(_) | StopCause::Changed | StopCause::Resized), .. }
-        );
+        let unhealthy = matches!(self.stage, Stage::Running { stop: Some(StopCause::Unhealthy(_)), .. });
         self.started(plan)
             && !unhealthy
             && (plan.probe(ProbeKind::Readiness).is_none() || self.verdict(ProbeKind::Readiness) == Some(true))

@@ -18,6 +18,7 @@ mod hook;
 mod plan;
 mod probe;
 mod resize;
+mod restart;
 mod restore;
 mod state;
 mod status;

@@ -8,6 +8,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use crate::hook::{Hook, HookKind, Hooks};
 use crate::resize::Resources;
+use crate::restart::Restarts;
 
 /// `restartPolicy`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +19,17 @@ pub enum RestartPolicy {
     OnFailure,
     /// Not at all.
     Never,
+}
+
+impl RestartPolicy {
+    /// As manifests spell it; `Always` unless they say.
+    pub(crate) fn of(text: &str) -> Self {
+        match text {
+            "OnFailure" => Self::OnFailure,
+            "Never" => Self::Never,
+            _ => Self::Always,
+        }
+    }
 }
 
 /// `imagePullPolicy`.
@@ -136,6 +148,8 @@ pub struct ContainerPlan {
     pub pull: PullPolicy,
     /// What part it plays.
     pub kind: ContainerKind,
+    /// What becomes of it when it has ended.
+    pub(crate) restarts: Restarts,
     /// What it may use.
     pub(crate) resources: Option<Arc<Resources>>,
     /// Startup, readiness, liveness.
@@ -150,6 +164,16 @@ impl ContainerPlan {
     /// Whether the pod is not ready without it.
     pub(crate) fn counts_for_ready(&self) -> bool {
         matches!(self.kind, ContainerKind::Sidecar | ContainerKind::Main)
+    }
+
+    /// Whether it runs again after that exit code, while the pod goes on.
+    pub(crate) fn runs_again(&self, code: i32) -> bool {
+        match self.kind {
+            ContainerKind::Sidecar => true,
+            ContainerKind::Ephemeral => false,
+            ContainerKind::Init => code != 0 && self.restarts.again(code),
+            ContainerKind::Main => self.restarts.again(code),
+        }
     }
 
     /// The probe of that kind.
@@ -192,16 +216,12 @@ impl PodPlan {
         let namespace = meta.namespace.as_deref().unwrap_or("default");
         let uid = meta.uid.clone().unwrap_or_default();
         let spec = pod.spec.as_ref();
-        let restart_policy = match spec.and_then(|s| s.restart_policy.as_deref()) {
-            Some("OnFailure") => RestartPolicy::OnFailure,
-            Some("Never") => RestartPolicy::Never,
-            _ => RestartPolicy::Always,
-        };
+        let restart_policy = RestartPolicy::of(spec.and_then(|s| s.restart_policy.as_deref()).unwrap_or_default());
         let init = spec.and_then(|s| s.init_containers.as_deref()).unwrap_or_default();
         let main = spec.map(|s| s.containers.as_slice()).unwrap_or_default();
         let refusal = spec.and_then(refusal);
         let of = |c: &Container, kind| {
-            let mut plan = container(c, kind);
+            let mut plan = container(c, kind, restart_policy);
             plan.refusal = refusal.clone().or(plan.refusal);
             plan
         };
@@ -288,7 +308,7 @@ fn init_kind(container: &Container) -> ContainerKind {
     }
 }
 
-fn container(c: &Container, kind: ContainerKind) -> ContainerPlan {
+fn container(c: &Container, kind: ContainerKind, pod: RestartPolicy) -> ContainerPlan {
     let image = c.image.clone().unwrap_or_default();
     let pull = match c.image_pull_policy.as_deref() {
         Some("Always") => PullPolicy::Always,
@@ -316,7 +336,8 @@ fn container(c: &Container, kind: ContainerKind) -> ContainerPlan {
         refusal.get_or_insert(why);
         Hooks::default()
     });
-    ContainerPlan { name: c.name.clone(), image, pull, kind, resources: Resources::of(c), probes, hooks, refusal }
+    let (restarts, resources) = (Restarts::of(c, pod), Resources::of(c));
+    ContainerPlan { name: c.name.clone(), image, pull, kind, restarts, resources, probes, hooks, refusal }
 }
 
 fn probe(p: &Probe, ports: &[ContainerPort]) -> Result<ProbePlan, String> {

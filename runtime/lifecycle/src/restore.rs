@@ -10,7 +10,7 @@ use crate::advance::{DEADLINE_EXCEEDED, EVICTED};
 use crate::backoff::Backoff;
 use crate::container::{ContainerState, Ended, Stage};
 use crate::event::Exit;
-use crate::plan::{ContainerKind, ContainerPlan, PodPlan, RestartPolicy};
+use crate::plan::{ContainerKind, ContainerPlan, PodPlan};
 use crate::resize::Resources;
 use crate::state::PodState;
 
@@ -40,7 +40,7 @@ impl PodState {
         let plan = Arc::clone(&state.plan);
         for (plan_of, container) in plan.containers.iter().zip(&mut state.containers) {
             if let Some(old) = reported().find(|c| c.name == plan_of.name) {
-                recall(container, plan_of, plan.restart_policy, old, now);
+                recall(container, plan_of, old, now);
             }
         }
         // Init containers that were through are not run again: what they prepared is on disk.
@@ -54,13 +54,7 @@ impl PodState {
     }
 }
 
-fn recall(
-    container: &mut ContainerState,
-    plan: &ContainerPlan,
-    policy: RestartPolicy,
-    old: &ContainerStatus,
-    now: Now,
-) {
+fn recall(container: &mut ContainerState, plan: &ContainerPlan, old: &ContainerStatus, now: Now) {
     container.attempt = u32::try_from(old.restart_count).unwrap_or(0);
     container.image_id = Some(old.image_id.as_str()).filter(|id| !id.is_empty()).map(Arc::from);
     container.resources = Resources::reported(old);
@@ -97,13 +91,7 @@ fn recall(
         }
     }
     let code = container.last.as_ref().map_or(0, |last| last.code);
-    let again = match plan.kind {
-        ContainerKind::Sidecar => true,
-        ContainerKind::Ephemeral => false,
-        ContainerKind::Init => code != 0 && policy != RestartPolicy::Never,
-        ContainerKind::Main => policy == RestartPolicy::Always || (policy == RestartPolicy::OnFailure && code != 0),
-    };
-    container.stage = match again {
+    container.stage = match plan.runs_again(code) {
         true => Stage::Crashed { until: now.mono, delay: Duration::ZERO },
         false => Stage::Done,
     };

@@ -228,6 +228,15 @@ impl PodState {
         if mains().any(never_ran) { Phase::Pending } else { Phase::Running }
     }
 
+    /// The phase as the API shows it: a pod has not ended while something of it runs, as sidecars do for a while.
+    pub(crate) fn shown_phase(&self) -> Phase {
+        match self.phase() {
+            Phase::Succeeded | Phase::Failed if self.busy() && self.initialized => Phase::Running,
+            Phase::Succeeded | Phase::Failed if self.busy() => Phase::Pending,
+            phase => phase,
+        }
+    }
+
     fn init_failed(&self) -> bool {
         let inits = self.plan.containers.iter().zip(&self.containers).filter(|(p, _)| p.kind == ContainerKind::Init);
         inits.into_iter().any(|(_, s)| s.done().is_some_and(|code| code != 0))

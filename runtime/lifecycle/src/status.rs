@@ -36,8 +36,9 @@ impl PodState {
         };
         let ip = self.ip.map(|ip| ip.to_string());
         let host_ip = report.host_ip.to_string();
+        let failure = self.failure.as_ref().filter(|_| !self.busy());
         PodStatus {
-            phase: Some(self.phase().as_str().to_owned()),
+            phase: Some(self.shown_phase().as_str().to_owned()),
             observed_generation: self.plan.generation,
             conditions: Some(self.conditions(report.scheduled)),
             container_statuses: of(ContainerKind::Main.list()),
@@ -48,8 +49,8 @@ impl PodState {
             pod_ips: ip.clone().map(|ip| vec![PodIP { ip }]),
             pod_ip: ip,
             start_time: Some(Time(whole_seconds(self.start_time))),
-            reason: self.failure.as_ref().map(|(reason, _)| (*reason).to_owned()),
-            message: self.failure.as_ref().map(|(_, message)| message.clone().into_owned()),
+            reason: failure.map(|(reason, _)| (*reason).to_owned()),
+            message: failure.map(|(_, message)| message.clone().into_owned()),
             ..PodStatus::default()
         }
     }

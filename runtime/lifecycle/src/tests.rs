@@ -261,6 +261,7 @@ fn init_containers_run_in_order_and_a_sidecar_stays_up() {
     life.asked();
     life.tell(Event::Exited(main, exit(0)));
     assert_eq!(life.asked(), [Effect::Stop { run: sidecar, grace: Duration::from_secs(30) }]);
+    assert_eq!(life.phase(), "Running", "the sidecar still runs");
     life.tell(Event::Exited(sidecar, exit(143)));
     assert_eq!((life.phase().as_str(), life.asked()), ("Succeeded", vec![Effect::CleanUp]));
     assert_eq!(life.condition("Ready"), "False PodCompleted");
@@ -409,6 +410,9 @@ fn a_pod_over_its_time_fails() {
     life.at(61);
     assert_eq!(life.notes(), Vec::<String>::new(), "it is told once");
     let status = life.status();
+    assert_eq!((status.phase.as_deref(), status.reason.as_deref()), (Some("Running"), None), "it has not ended yet");
+    life.tell(Event::Exited(FIRST, exit(143)));
+    let status = life.status();
     assert_eq!((status.phase.as_deref(), status.reason.as_deref()), (Some("Failed"), Some("DeadlineExceeded")));
 }
 
@@ -435,8 +439,14 @@ fn another_image_restarts_the_container() {
     life.asked();
     life.tell(Event::Updated(plan(json!({"containers": [{"name": "c", "image": "y"}]}))));
     assert_eq!(life.asked(), [Effect::Stop { run: FIRST, grace: Duration::from_secs(30) }]);
+    // Until it has stopped it serves, and that it is gone for a moment need not be told.
+    assert_eq!(life.condition("Ready"), "True");
+    let before = life.status();
     life.tell(Event::Exited(FIRST, exit(143)));
     assert_eq!((life.asked(), life.state.attempt(0)), (vec![Effect::FindImage { container: 0 }], Some(1)));
+    let after = life.status();
+    assert!(life.condition("Ready").starts_with("False"));
+    assert_eq!(urgency(Some(&before), &after, false), Urgency::Soon);
 }
 
 #[test]

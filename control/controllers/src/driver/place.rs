@@ -14,12 +14,12 @@ use serde_json::json;
 use super::cache::{Change, Place};
 use super::claims::{prepare, take_in};
 use super::known::{Known, Whole};
-use super::preempt::{Budgets, drive_out, make_room, with_condition};
+use super::preempt::{Budgets, drive_out, make_room};
 use super::recorder::Recorder;
 use crate::action::{Action, Note, Severity, Target, reference};
 use crate::figures::{Attempt, Figures, Pending};
 use crate::object::{as_seen, is_deleting, name, namespace, uid};
-use crate::pods::{self, condition, is_finished};
+use crate::pods::{self, condition, is_finished, with_condition};
 
 pub(super) const COMPONENT: &str = "default-scheduler";
 
@@ -240,6 +240,7 @@ impl Placer {
             reason: Some("Unschedulable".to_owned()),
             message: Some(why.to_owned()),
             last_transition_time: Some(since),
+            observed_generation: pod.metadata.generation,
             ..PodCondition::default()
         };
         let mut status = json!({ "conditions": with_condition(pod, condition) });

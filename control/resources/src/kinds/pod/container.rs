@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use k8s_openapi::api::core::v1::{Container, ContainerPort, PodSpec};
 
 use super::volume::Volumes;
-use super::{env, mount, probe, resources, security};
+use super::{env, mount, probe, resources, restart, security};
 use crate::kinds::kind::Errors;
 use crate::kinds::names;
 use crate::kinds::optional::{faults, items, one_of, plain, text};
@@ -24,10 +24,7 @@ pub(super) fn validate_all(spec: &PodSpec, volumes: &Volumes<'_>, path: &FieldPa
         validate_name(container, &path, &mut taken, errors);
         validate(container, volumes, spec, &path, errors);
         validate_probes(container, true, grace, &path, errors);
-        if text(&container.restart_policy).is_some() {
-            let why = "may not be set for non-init containers";
-            errors.push(FieldError::forbidden(&path.child("restartPolicy"), why));
-        }
+        restart::validate(container, &path, errors);
     }
     validate_host_ports(&spec.containers, &list, errors);
     let list = path.child("initContainers");
@@ -38,9 +35,7 @@ pub(super) fn validate_all(spec: &PodSpec, volumes: &Volumes<'_>, path: &FieldPa
         // They run one after the other, so each by itself; kube-apiserver always calls it the first.
         validate_host_ports(std::slice::from_ref(container), &list, errors);
         let sidecar = text(&container.restart_policy) == Some("Always");
-        if let Some(policy) = text(&container.restart_policy) {
-            one_of(policy, &["Always"], || path.child("restartPolicy"), errors);
-        }
+        restart::validate(container, &path, errors);
         validate_probes(container, sidecar, grace, &path, errors);
     }
 }

@@ -10,6 +10,7 @@ mod probe;
 mod qos;
 mod resize;
 mod resources;
+mod restart;
 mod security;
 mod source;
 mod spec;
@@ -144,6 +145,7 @@ fn gated(spec: &PodSpec) -> Option<PodCondition> {
         status: "False".to_owned(),
         reason: Some("SchedulingGated".to_owned()),
         message: Some("Scheduling is blocked due to non-empty scheduling gates".to_owned()),
+        observed_generation: Some(1),
         ..PodCondition::default()
     })
 }

@@ -241,6 +241,28 @@ fn what_containers_ask_for_is_checked() {
         json!({"resizePolicy": [{"resourceName": "disk", "restartPolicy": "NotRequired"}]}),
         &["resizePolicy: Unsupported value: \"disk\": supported values: \"cpu\", \"memory\""],
     );
+    let rule = |action: &str, codes: Value| json!([{"action": action, "exitCodes": codes}]);
+    let codes = json!({"operator": "In", "values": [42]});
+    check_container(
+        json!({"restartPolicyRules": rule("Restart", codes.clone())}),
+        &["restartPolicy: Required value: must specify restartPolicy when restart rules are used"],
+    );
+    check_container(
+        json!({"restartPolicy": "Maybe"}),
+        &["restartPolicy: Unsupported value: \"Maybe\": supported values: \"Always\", \"Never\", \"OnFailure\""],
+    );
+    check_container(
+        json!({"restartPolicy": "Never", "restartPolicyRules": rule("Stop", codes)}),
+        &["restartPolicyRules[0].action: Unsupported value: \"Stop\": supported values: \"Restart\""],
+    );
+    check_container(
+        json!({"restartPolicy": "Never", "restartPolicyRules": rule("Restart", json!(null))}),
+        &["restartPolicyRules[0].exitCodes: Required value: must be specified"],
+    );
+    check_container(
+        json!({"restartPolicy": "Never", "restartPolicyRules": rule("Restart", json!({"operator": "Is"}))}),
+        &["restartPolicyRules[0].exitCodes.operator: Unsupported value: \"Is\": supported values: \"In\", \"NotIn\""],
+    );
     check_container(
         json!({"lifecycle": {"preStop": {"sleep": {"seconds": 100}}}}),
         &[
