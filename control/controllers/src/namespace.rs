@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Namespace, NamespaceCondition};
+use k8s_openapi::api::core::v1::{Namespace, NamespaceCondition, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Value, json};
 
@@ -28,9 +28,9 @@ pub struct Content {
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
     pub namespace: &'a Namespace,
-    /// What is in it, by resource.
+    /// What is in it and has its turn (see [`in_turn`]), by resource.
     pub content: &'a BTreeMap<ResourceId, Content>,
-    /// How many objects in it have each finalizer.
+    /// How many objects in it have each finalizer; of pods alone as long as there are some.
     pub finalizers: &'a BTreeMap<String, usize>,
     /// How long ago it was last written what it waits for, as far as is known.
     pub said: Option<Duration>,
@@ -43,6 +43,16 @@ const EMPTIED: &str = "kubernetes";
 pub fn finalized(namespace: &mut Value) {
     if let Some(finalizers) = namespace["spec"]["finalizers"].as_array_mut() {
         finalizers.retain(|finalizer| finalizer != EMPTIED);
+    }
+}
+
+/// What is to go, and waited for, now: pods before all others, so that nothing they rely on, such as what protects them, is
+/// taken from them while they run.
+pub(crate) fn in_turn(content: BTreeMap<ResourceId, Content>) -> BTreeMap<ResourceId, Content> {
+    let pods = ResourceId::of::<Pod>();
+    match content.get(&pods).copied().filter(|content| content.all > 0) {
+        Some(left) => [(pods, left)].into(),
+        None => content,
     }
 }
 
@@ -171,7 +181,7 @@ fn facts(view: &View<'_>) -> [Fact; 5] {
 
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::api::core::v1::Pod;
+    use k8s_openapi::api::core::v1::ConfigMap;
 
     use super::*;
 
@@ -222,6 +232,20 @@ mod tests {
         assert_eq!(shown["spec"]["finalizers"], json!(["example.com/x"]));
         held.spec = serde_json::from_value(shown["spec"].clone()).unwrap();
         assert_eq!(look(&held, Content { all: 0, staying: 0 }, &[], None), Plan::idle());
+    }
+
+    #[test]
+    fn pods_go_before_all_others() {
+        let check = |pods: Option<usize>, expected: &[&str]| {
+            let of = |all| Content { all, staying: all };
+            let mut content = BTreeMap::from([(ResourceId::of::<ConfigMap>(), of(1))]);
+            content.extend(pods.map(|pods| (ResourceId::of::<Pod>(), of(pods))));
+            let turn: Vec<_> = in_turn(content).into_keys().map(|resource| resource.plural).collect();
+            assert_eq!(turn, expected, "{pods:?}");
+        };
+        check(Some(2), &["pods"]);
+        check(Some(0), &["configmaps", "pods"]);
+        check(None, &["configmaps"]);
     }
 
     #[test]

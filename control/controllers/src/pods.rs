@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
-pub use pal_registry::pod::{condition, is_ready};
+pub use pal_registry::pod::{condition, disrupted, is_ready, with_condition};
 
 use crate::object::{is_deleting, remaining};
 

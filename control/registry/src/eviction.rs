@@ -9,12 +9,13 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use pal_resources::ResourceVersion;
 use pal_resources::selector::LabelSelector;
 use pal_resources::status::{Reason, Status, StatusCause};
 use serde_json::{Value, json};
 
-use crate::options::{DeleteOptions, Deletion, ListOptions, Read};
-use crate::pod::{is_ready, pods};
+use crate::options::{DeleteOptions, Deletion, ListOptions, Preconditions, Read};
+use crate::pod::{disrupted, is_ready, pods};
 use crate::registry::Registry;
 
 /// The condition that says whether a budget allows any disruption.
@@ -46,7 +47,30 @@ impl Registry {
     /// Policies of admission were asked about the Eviction, and have no say in the delete.
     pub async fn evict(&self, namespace: &str, name: &str, options: &DeleteOptions) -> Result<Deletion, Status> {
         self.permit(namespace, name, options.dry_run).await?;
-        self.delete_admitted(&*pods()?, Some(namespace), name, options, None).await
+        let mut options = options.clone();
+        if !options.dry_run {
+            self.say_who_evicts(namespace, name, &mut options.preconditions).await?;
+        }
+        self.delete_admitted(&*pods()?, Some(namespace), name, &options, None).await
+    }
+
+    /// Leaves the condition by which a Job knows that the pod did not end by itself (KEP-3329). A pod that is not as
+    /// `wanted` is left to the delete to refuse; one that is has another version afterwards.
+    async fn say_who_evicts(&self, namespace: &str, name: &str, wanted: &mut Preconditions) -> Result<(), Status> {
+        let (now, mut said) = (self.env().now, false);
+        let say = |pod: &mut Pod| {
+            said = is_as_wanted(pod, wanted) && pod.metadata.deletion_timestamp.is_none();
+            if said {
+                let conditions = disrupted(pod, "EvictionByEvictionAPI", "Eviction API: evicting".to_owned(), now);
+                pod.status.get_or_insert_default().conditions = Some(conditions);
+            }
+            Ok(())
+        };
+        let pod = self.client::<Pod>().modify(Some("status"), Some(namespace), name, say).await?;
+        if said && wanted.resource_version.is_some() {
+            wanted.resource_version = version(&pod);
+        }
+        Ok(())
     }
 
     /// Asks the budgets, and counts the eviction in the one that allows it.
@@ -81,6 +105,15 @@ impl Registry {
         }
         Err(Status::too_many_requests("the PodDisruptionBudget could not be updated due to conflicts", 10))
     }
+}
+
+fn version(pod: &Pod) -> Option<ResourceVersion> {
+    pod.metadata.resource_version.as_deref()?.parse().ok()
+}
+
+fn is_as_wanted(pod: &Pod, wanted: &Preconditions) -> bool {
+    let uid = wanted.uid.as_ref().is_none_or(|uid| pod.metadata.uid.as_ref() == Some(&uid.0));
+    uid && wanted.resource_version.is_none_or(|wanted| version(pod) == Some(wanted))
 }
 
 /// Whether budgets have a say: not of what has ended, has not begun or goes anyway.

@@ -1,6 +1,8 @@
 //! What pods have beside other objects: the binding to a node, and conditions that others go by.
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, PodCondition};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use pal_resources::{Resource, ResourceRef, Status, Uid, resource};
 use serde_json::{Map, Value, json};
 
@@ -16,6 +18,28 @@ pub(crate) fn pods() -> Result<ResourceRef, Status> {
 /// One condition of the pod's status.
 pub fn condition<'a>(pod: &'a Pod, kind: &str) -> Option<&'a PodCondition> {
     pod.status.as_ref()?.conditions.as_ref()?.iter().find(|condition| condition.type_ == kind)
+}
+
+/// The pod's conditions with this one in the place of the one of its kind.
+pub fn with_condition(pod: &Pod, condition: PodCondition) -> Vec<PodCondition> {
+    let mut conditions = pod.status.as_ref().and_then(|status| status.conditions.clone()).unwrap_or_default();
+    conditions.retain(|other| other.type_ != condition.type_);
+    conditions.push(condition);
+    conditions
+}
+
+/// The pod's conditions with the one that tells who takes the pod away and why (KEP-3329): policies of Jobs ask for it.
+pub fn disrupted(pod: &Pod, reason: &str, message: String, now: Timestamp) -> Vec<PodCondition> {
+    let condition = PodCondition {
+        type_: "DisruptionTarget".to_owned(),
+        status: "True".to_owned(),
+        reason: Some(reason.to_owned()),
+        message: Some(message),
+        last_transition_time: Some(Time(now)),
+        observed_generation: pod.metadata.generation,
+        ..PodCondition::default()
+    };
+    with_condition(pod, condition)
 }
 
 /// Whether its `Ready` condition holds.

@@ -80,11 +80,16 @@ impl From<Status> for Failed {
     }
 }
 
+fn ends_with_its_namespace(status: &Status) -> bool {
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    causes.into_iter().any(|cause| cause.reason == "NamespaceTerminating")
+}
+
 impl Failed {
-    /// Whether someone else wrote first, which is no news.
+    /// Whether someone else wrote first, or the namespace goes with all that is in it, which is no news.
     pub(super) fn is_usual(&self) -> bool {
         match self {
-            Self::Refused(status) => status.code == 409,
+            Self::Refused(status) => status.code == 409 || ends_with_its_namespace(status),
             Self::NotEmpty => true,
             Self::UnknownResource(_) | Self::Unsigned(_) | Self::Directory(_) => false,
         }

@@ -16,8 +16,9 @@ use super::key::{Key, selects};
 use super::known::{Known, Whole};
 use super::positions::Positions;
 use crate::Options;
-use crate::action::{Action, Plan};
+use crate::action::{Action, Plan, ResourceId};
 use crate::garbage::{self, Item};
+use crate::namespace::Content;
 use crate::node::disruption::{self, Disruption, State};
 use crate::node::{Life, cidr, life, lifecycle, pod as node_pod};
 use crate::object::{annotation, is_deleting, name, uid};
@@ -189,15 +190,10 @@ impl Looker {
         let Some(namespace) = whole!(known, Namespace) else { return Plan::idle() };
         let deleting = is_deleting(&namespace.metadata);
         let said = self.said.get(name).map(|said| now.monotonic.saturating_duration_since(*said));
-        let plan = namespace::reconcile(
-            &namespace::View {
-                namespace: &namespace,
-                content: &cache.content(name),
-                finalizers: &if deleting { finalizers(cache, name) } else { BTreeMap::new() },
-                said,
-            },
-            now.wall,
-        );
+        let content = if deleting { namespace::in_turn(cache.content(name)) } else { BTreeMap::new() };
+        let finalizers = finalizers(cache, name, &content);
+        let view = namespace::View { namespace: &namespace, content: &content, finalizers: &finalizers, said };
+        let plan = namespace::reconcile(&view, now.wall);
         if plan.actions.iter().any(|action| matches!(action, Action::Patch { .. })) {
             self.said.insert(name.to_owned(), now.monotonic);
         }
@@ -357,10 +353,10 @@ impl Looker {
     }
 }
 
-/// How many objects in a namespace have each finalizer.
-fn finalizers(cache: &Cache, namespace: &str) -> BTreeMap<String, usize> {
+/// How many objects of those resources in a namespace have each finalizer.
+fn finalizers(cache: &Cache, namespace: &str, content: &BTreeMap<ResourceId, Content>) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
-    for position in cache.content(namespace).keys().filter_map(|resource| cache.position(resource)) {
+    for position in content.keys().filter_map(|resource| cache.position(resource)) {
         for finalizer in cache.all(position, Some(namespace)).flat_map(Known::finalizers) {
             *counts.entry(finalizer.to_string()).or_default() += 1;
         }

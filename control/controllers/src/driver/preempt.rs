@@ -4,9 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Pod, PodCondition};
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use pal_registry::budget_chooses;
 use pal_scheduler::{Candidate, Cluster, Guards, Preemption, Remedy, Unschedulable, preempt, preemptible};
 use serde_json::json;
@@ -15,6 +14,7 @@ use super::cache::Place;
 use super::place::COMPONENT;
 use crate::action::{Action, Announce, Severity, Target, Words, reference};
 use crate::object::{as_seen, is_deleting, uid};
+use crate::pods::disrupted;
 
 /// The disruption budgets that there are.
 pub(super) type Budgets = HashMap<Place, Arc<PodDisruptionBudget>>;
@@ -88,15 +88,8 @@ pub(super) fn drive_out(
         if uid(&pod.metadata) != victim.uid || is_deleting(&pod.metadata) {
             continue;
         }
-        let condition = PodCondition {
-            type_: "DisruptionTarget".to_owned(),
-            status: "True".to_owned(),
-            reason: Some("PreemptionByScheduler".to_owned()),
-            message: Some(format!("{COMPONENT}: preempting to accommodate a higher priority pod")),
-            last_transition_time: Some(Time(Timestamp::now())),
-            ..PodCondition::default()
-        };
-        let status = json!({ "conditions": with_condition(&pod, condition) });
+        let why = format!("{COMPONENT}: preempting to accommodate a higher priority pod");
+        let status = json!({ "conditions": disrupted(&pod, "PreemptionByScheduler", why, Timestamp::now()) });
         let told = Words {
             severity: Severity::Normal,
             reason: "Preempted",
@@ -115,12 +108,4 @@ pub(super) fn drive_out(
     }
     said.append(&mut deletes);
     said
-}
-
-/// The pod's conditions with this one in the place of the one of its kind.
-pub(super) fn with_condition(pod: &Pod, condition: PodCondition) -> Vec<PodCondition> {
-    let mut conditions = pod.status.as_ref().and_then(|status| status.conditions.clone()).unwrap_or_default();
-    conditions.retain(|other| other.type_ != condition.type_);
-    conditions.push(condition);
-    conditions
 }

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Node, Pod, Taint};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use pal_scheduler::tolerates;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::disruption::Evictions;
 use super::{COMPONENT, NOT_READY, UNREACHABLE, condition};
@@ -48,7 +48,12 @@ pub fn reconcile(view: &View<'_>, now: Timestamp) -> Plan {
         Host::None => {}
         Host::Missing(gone) => match view.timing.orphan_pod_removal.checked_sub(gone) {
             Some(rest) if !rest.is_zero() => plan.look_again(rest),
-            _ => plan.push(remove(pod)),
+            _ => {
+                if !is_finished(pod) {
+                    plan.push(orphaned(pod, now));
+                }
+                plan.push(remove(pod));
+            }
         },
         Host::Known(node) => on_node(view, node, now, &mut plan),
     }
@@ -78,6 +83,9 @@ fn on_node(view: &View<'_>, node: &Node, now: Timestamp, plan: &mut Plan) {
                 reason: "TaintManagerEviction",
                 message: format!("Marking for deletion Pod {}/{}", namespace(&pod.metadata), name(&pod.metadata)),
             }));
+            let why = "Taint manager: deleting due to NoExecute taint".to_owned();
+            let conditions = pods::disrupted(pod, "DeletionByTaintManager", why, now);
+            plan.push(write_status(pod, json!({ "conditions": conditions })));
             plan.push(Action::Delete {
                 target: Target::of(pod),
                 grace_seconds: None,
@@ -172,10 +180,20 @@ fn mark_not_ready(pod: &Pod, now: Timestamp) -> Action {
         ready.status = "False".to_owned();
         ready.last_transition_time = Some(Time(now));
     }
+    write_status(pod, json!({ "conditions": conditions }))
+}
+
+/// Of a pod whose node is no more nobody else will say how it ended.
+fn orphaned(pod: &Pod, now: Timestamp) -> Action {
+    let conditions = pods::disrupted(pod, "DeletionByPodGC", "PodGC: node no longer exists".to_owned(), now);
+    write_status(pod, json!({ "phase": "Failed", "conditions": conditions }))
+}
+
+fn write_status(pod: &Pod, status: Value) -> Action {
     Action::Patch {
         target: Target::of(pod),
         subresource: Some("status"),
-        patch: json!({ "metadata": as_seen(&pod.metadata), "status": { "conditions": conditions } }),
+        patch: json!({ "metadata": as_seen(&pod.metadata), "status": status }),
         announce: None,
     }
 }

@@ -164,7 +164,10 @@ fn check(plan: &Plan, expected: &str, again: Option<u64>) {
         .filter_map(|action| match action {
             Action::Delete { grace_seconds: Some(0), .. } => Some("remove"),
             Action::Delete { .. } => Some("evict"),
-            Action::Patch { .. } => Some("mark"),
+            Action::Patch { patch, .. } => patch["status"]["conditions"]
+                .as_array()
+                .and_then(|all| all.iter().find(|condition| condition["type"] == "DisruptionTarget"))
+                .map_or(Some("mark"), |condition| condition["reason"].as_str()),
             _ => None,
         })
         .collect();
@@ -176,9 +179,9 @@ fn taints_evict_after_the_time_for_which_they_are_borne() {
     let lost = tainted(UNREACHABLE, 0);
     let host = Host::Known(&lost);
     check(&look(&pod(Some(3)), host, 0, 1), "mark", Some(2));
-    check(&look(&pod(Some(3)), host, 0, 3), "evict", None);
+    check(&look(&pod(Some(3)), host, 0, 3), "DeletionByTaintManager evict", None);
     check(&look(&pod(None), host, 0, 1000), "mark", None);
-    check(&look(&pod(Some(3)), Host::Known(&tainted(NOT_READY, 0)), 0, 0), "evict", None);
+    check(&look(&pod(Some(3)), Host::Known(&tainted(NOT_READY, 0)), 0, 0), "DeletionByTaintManager evict", None);
 }
 
 #[test]
@@ -188,17 +191,21 @@ fn while_no_node_is_ready_pods_stay_and_afterwards_have_their_time_again() {
     check(&look_in(Evictions::Stopped, &pod(Some(3)), host, 0, 1000), "mark", None);
     let resumed = Evictions::Since(after(1006));
     check(&look_in(resumed, &pod(Some(3)), host, 0, 1000), "mark", Some(9));
-    check(&look_in(resumed, &pod(Some(3)), host, 0, 1009), "evict", None);
+    check(&look_in(resumed, &pod(Some(3)), host, 0, 1009), "DeletionByTaintManager evict", None);
     let not_ready = tainted(NOT_READY, 0);
     let unbearing = Host::Known(&not_ready);
     check(&look_in(Evictions::Stopped, &pod(Some(3)), unbearing, 0, 1000), "", None);
     check(&look_in(resumed, &pod(Some(3)), unbearing, 0, 1000), "", Some(6));
-    check(&look_in(resumed, &pod(Some(3)), unbearing, 0, 1006), "evict", None);
+    check(&look_in(resumed, &pod(Some(3)), unbearing, 0, 1006), "DeletionByTaintManager evict", None);
     let mut going = pod(Some(3));
     going.metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(after(30)));
     check(&look_in(Evictions::Stopped, &going, host, 0, 1000), "", None);
     let own = tainted("mine", 0);
-    check(&look_in(Evictions::Stopped, &pod(Some(3)), Host::Known(&own), 0, 1000), "evict", None);
+    check(
+        &look_in(Evictions::Stopped, &pod(Some(3)), Host::Known(&own), 0, 1000),
+        "DeletionByTaintManager evict",
+        None,
+    );
 }
 
 #[test]
@@ -222,7 +229,10 @@ fn a_deleted_pod_on_a_lost_node_is_removed_after_a_while() {
 #[test]
 fn a_pod_of_a_node_that_does_not_exist_is_removed_after_a_while() {
     check(&look(&pod(None), Host::Missing(Duration::from_secs(5)), 0, 5), "", Some(15));
-    check(&look(&pod(None), Host::Missing(Duration::from_secs(20)), 0, 20), "remove", None);
+    check(&look(&pod(None), Host::Missing(Duration::from_secs(20)), 0, 20), "DeletionByPodGC remove", None);
+    let mut ended = pod(None);
+    ended.status.get_or_insert_default().phase = Some("Succeeded".to_owned());
+    check(&look(&ended, Host::Missing(Duration::from_secs(20)), 0, 20), "remove", None);
     check(&look(&pod(None), Host::None, 0, 20), "", None);
 }
 

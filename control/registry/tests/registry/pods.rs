@@ -1,8 +1,8 @@
 //! Pods: admission, binding, eviction.
 
 use k8s_openapi::api::core::v1::Pod;
-use pal_registry::{Binding, DeleteOptions, WriteOptions};
-use pal_resources::Uid;
+use pal_registry::{Binding, DeleteOptions, Preconditions, Read, WriteOptions};
+use pal_resources::{ResourceVersion, Uid};
 use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, by_test, pod};
@@ -75,14 +75,25 @@ async fn of_bindings_at_once_one_holds() {
 }
 
 #[tokio::test]
-async fn an_eviction_deletes() {
+async fn an_eviction_deletes_and_says_so() {
     let cluster = Cluster::start().await;
     let mut body = pod("a");
     body["spec"]["nodeName"] = "n1".into();
     cluster.create("pods", body).await.expect("created");
-    let options = DeleteOptions::default();
+    let pods = pal_resources::resource::find("", "v1", "pods").expect("pods are built in");
+    let made = cluster.registry.get(&pods, Some("default"), "a", Read::Consistent).await.expect("made");
+    let seen = |version| Preconditions { resource_version: Some(version), ..Preconditions::default() };
+    let old = DeleteOptions { preconditions: seen(ResourceVersion(1)), ..DeleteOptions::default() };
+    assert_eq!(cluster.registry.evict("default", "a", &old).await.expect_err("another version").code, 409);
+    let options = DeleteOptions { preconditions: seen(made.version()), ..DeleteOptions::default() };
     let deletion = cluster.registry.evict("default", "a", &options).await.expect("evicted");
     assert!(!deletion.gone && deletion.object.index().deleting);
+    let value = deletion.object.value().expect("JSON");
+    let condition = value["status"]["conditions"].as_array().and_then(|all| all.last()).expect("a condition");
+    assert_eq!(
+        (&condition["type"], &condition["reason"], &condition["message"]),
+        (&"DisruptionTarget".into(), &"EvictionByEvictionAPI".into(), &"Eviction API: evicting".into())
+    );
     assert_eq!(cluster.registry.evict("default", "b", &options).await.expect_err("none").code, 404);
 }
 

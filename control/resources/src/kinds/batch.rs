@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector as SelectorObj
 use super::Env;
 use super::kind::{Errors, Kind, has_meta, has_status, keeps_status};
 use super::meta::validate_domain_path;
-use super::optional::{fill, non_negative, one_of, plain};
+use super::optional::{fill, items_mut, non_negative, one_of, plain};
 use super::pod::{fill_template, validate_template_of};
 use super::{job_policies, names};
 use crate::cron::{self, Schedule};
@@ -70,6 +70,21 @@ impl Kind for Job {
         }
         validate_job(spec, &path, errors);
         validate_hostname(plain(&self.metadata.name), spec, errors);
+    }
+
+    fn validate_subresource(&self, _name: &str, errors: &mut Errors) {
+        let Some(status) = &self.status else { return };
+        let path = FieldPath::new("status");
+        let counts = [
+            ("active", status.active),
+            ("succeeded", status.succeeded),
+            ("failed", status.failed),
+            ("ready", status.ready),
+            ("terminating", status.terminating),
+        ];
+        for (field, count) in counts {
+            non_negative(count.unwrap_or(0).into(), || path.child(field), errors);
+        }
     }
 
     fn validate_update(&self, old: &Self, errors: &mut Errors) {
@@ -143,6 +158,10 @@ fn fill_job(spec: &mut JobSpec) {
     spec.suspend.get_or_insert(false);
     let replacement = if spec.pod_failure_policy.is_some() { "Failed" } else { "TerminatingOrFailed" };
     fill(&mut spec.pod_replacement_policy, replacement);
+    let rules = spec.pod_failure_policy.iter_mut().flat_map(|policy| &mut policy.rules);
+    for condition in rules.flat_map(|rule| items_mut(&mut rule.on_pod_conditions)) {
+        fill(&mut condition.status, "True");
+    }
     fill_template(&mut spec.template);
 }
 

@@ -73,8 +73,10 @@ pub fn field_labels(resource: &Resource, object: &Value) -> Vec<(&'static str, S
     every
         .chain(labels_of(resource))
         .map(|(label, path)| {
-            let value = path.iter().try_fold(object, |value, field| value.get(field));
-            (*label, text(label, value))
+            let at = |path: &[&str]| path.iter().try_fold(object, |value, field| value.get(field));
+            // An event of the newer kind names who reports it, and no source.
+            let instead = || at(&["reportingComponent"]).filter(|_| *label == "source");
+            (*label, text(label, at(path).or_else(instead)))
         })
         .collect()
 }

@@ -1,5 +1,7 @@
 //! The `scale` subresource.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector as SelectorObject;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -17,8 +19,7 @@ pub fn scale_of(resource: &Resource, object: &Value) -> Option<Value> {
         }
     }
     let mut status = json!({"replicas": object["status"]["replicas"].as_i64().unwrap_or(0)});
-    let selector = SelectorObject::deserialize(&object["spec"]["selector"]).ok();
-    if let Some(selector) = selector.and_then(|s| LabelSelector::from_object(&s).ok()) {
+    if let Some(selector) = selector_of(resource, &object["spec"]["selector"]) {
         status["selector"] = Value::String(selector.to_string());
     }
     let replicas = object["spec"]["replicas"].as_i64().unwrap_or(0);
@@ -33,6 +34,16 @@ pub fn scale_of(resource: &Resource, object: &Value) -> Option<Value> {
         "spec": spec,
         "status": status,
     }))
+}
+
+/// What the object's pods are found by: a ReplicationController's are labels alone.
+fn selector_of(resource: &Resource, selector: &Value) -> Option<LabelSelector> {
+    match &*resource.kind {
+        "ReplicationController" => {
+            BTreeMap::deserialize(selector).ok().map(|labels| LabelSelector::from_labels(&labels))
+        }
+        _ => LabelSelector::from_object(&SelectorObject::deserialize(selector).ok()?).ok(),
+    }
 }
 
 /// The object with that many replicas wanted.

@@ -24,6 +24,7 @@ impl Kind for Service {
 
     fn fill(&mut self) {
         fill_spec(self.spec.get_or_insert_default());
+        fill_modes(self);
     }
 
     fn prepare_create(&mut self, _env: &Env) {
@@ -77,6 +78,17 @@ fn has_node_ports(spec: &ServiceSpec) -> bool {
 
 fn is_external(spec: &ServiceSpec) -> bool {
     matches!(plain(&spec.type_), "NodePort" | "LoadBalancer")
+}
+
+/// How traffic reaches an address of a load balancer that does not say.
+fn fill_modes(service: &mut Service) {
+    let balanced = service.spec.as_ref().is_some_and(|spec| plain(&spec.type_) == "LoadBalancer");
+    let status = service.status.as_mut().and_then(|status| status.load_balancer.as_mut()).filter(|_| balanced);
+    for way in status.into_iter().flat_map(|status| items_mut(&mut status.ingress)) {
+        if text(&way.ip).is_some() {
+            fill(&mut way.ip_mode, "VIP");
+        }
+    }
 }
 
 fn fill_spec(spec: &mut ServiceSpec) {

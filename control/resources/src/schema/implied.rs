@@ -19,6 +19,7 @@ const OBJECTS: &[Row] = &[
     ("IngressStatus", &["loadBalancer"]),
     ("JobSpec", &["template"]),
     ("JobTemplateSpec", &["metadata", "spec"]),
+    ("NetworkPolicySpec", &["podSelector"]),
     ("NodeStatus", &["daemonEndpoints", "nodeInfo"]),
     ("PersistentVolumeClaimSpec", &["resources"]),
     ("PodTemplate", &["template"]),
@@ -29,7 +30,15 @@ const OBJECTS: &[Row] = &[
 ];
 
 /// Lists that Go writes as `null` when they are empty.
-const LISTS: &[Row] = &[("PodSpec", &["containers"])];
+const LISTS: &[Row] = &[
+    ("CSINodeSpec", &["drivers"]),
+    ("ClusterRole", &["rules"]),
+    ("EndpointSlice", &["endpoints", "ports"]),
+    ("HorizontalPodAutoscalerStatus", &["currentMetrics"]),
+    ("LimitRangeSpec", &["limits"]),
+    ("PodSpec", &["containers"]),
+    ("Role", &["rules"]),
+];
 
 const ROOT: [&str; 3] = ["metadata", "spec", "status"];
 

@@ -36,6 +36,10 @@ fn a_job_gets_its_defaults_and_knows_its_pods_by_its_uid() {
         "batch.kubernetes.io/job-name": "x", "job-name": "x",
     });
     assert_eq!(spec["template"]["metadata"]["labels"], labels);
+    let rules = json!([{"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]}]);
+    let policy = created("Job", job(json!({"spec": {"podFailurePolicy": {"rules": rules}}})));
+    let condition = &policy["spec"]["podFailurePolicy"]["rules"][0]["onPodConditions"][0];
+    assert_eq!(condition, &json!({"type": "DisruptionTarget", "status": "True"}));
     // One that asks for several at once ends with the first that succeeds.
     assert_eq!(created("Job", job(json!({"spec": {"parallelism": 3}})))["spec"]["completions"], Value::Null);
 }
@@ -112,4 +116,13 @@ fn what_is_wrong_with_a_cron_job_is_told_by_field() {
     for (change, expected) in table {
         check_refused("CronJob", cron_job(change), expected);
     }
+}
+
+#[test]
+fn a_job_has_no_less_than_no_pods() {
+    let made = created("Job", job(json!({})));
+    let change = json!({"status": {"active": 1, "succeeded": -1}});
+    let status = super::updated("Job", &made, Some("status"), change).expect_err("less than none");
+    let causes: Vec<String> = super::causes(&status);
+    assert_eq!(causes, ["status.succeeded: Invalid value: -1: must be greater than or equal to 0"]);
 }

@@ -278,6 +278,8 @@ fn field_selectors_know_the_fields_of_each_kind() {
     let node = json!({"metadata": {"name": "n"}});
     let expected = [("metadata.name", "n".to_owned()), ("spec.unschedulable", "false".to_owned())];
     assert_eq!(field_labels(&of("Node"), &node), expected);
+    let event = json!({"source": {}, "reportingComponent": "c"});
+    assert!(field_labels(&of("Event"), &event).contains(&("source", "c".to_owned())));
     let secret = json!({"metadata": {"name": "s", "namespace": "d"}, "type": "Opaque"});
     let expected =
         [("metadata.name", "s".to_owned()), ("metadata.namespace", "d".to_owned()), ("type", "Opaque".to_owned())];

@@ -145,6 +145,9 @@ fn a_scale_shows_and_sets_the_replicas() {
     });
     assert_eq!(scale_of(&of("Deployment"), &object), Some(expected));
     assert_eq!(apply_scale(&of("Deployment"), &object, 7)["spec"]["replicas"], 7);
+    let controller = json!({"spec": {"selector": {"app": "a"}}});
+    let scale = scale_of(&of("ReplicationController"), &controller).expect("a scale");
+    assert_eq!(scale["status"]["selector"], "app=a");
     assert_eq!(scale_of(&of("Pod"), &json!({})), None);
     let scaled = apply_scale(&of("Deployment"), &object, -1);
     let status = updated("Deployment", &object, None, scaled).expect_err("less than none");
