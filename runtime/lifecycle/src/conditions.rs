@@ -167,9 +167,11 @@ fn comes_up_again(status: &PodStatus) -> bool {
     let again = |container: &ContainerStatus| {
         let waits = container.state.as_ref().and_then(|state| state.waiting.as_ref()?.reason.as_deref());
         let ran = container.last_state.as_ref().is_some_and(|last| last.terminated.is_some());
-        container.ready || ran && matches!(waits, Some("ContainerCreating" | "PodInitializing"))
+        ran && matches!(waits, Some("ContainerCreating" | "PodInitializing"))
     };
-    status.container_statuses.iter().flatten().all(again)
+    let all = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
+    let mut missing = all.filter(|container| !container.ready).peekable();
+    missing.peek().is_some() && missing.all(again)
 }
 
 fn ready(status: &PodStatus) -> bool {

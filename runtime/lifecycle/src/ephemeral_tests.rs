@@ -48,8 +48,10 @@ fn it_does_not_keep_a_pod_up_nor_wait_for_one_to_come_up() {
     let mut life = Life::run(debugged("Never", &["debug"]));
     life.asked();
     life.tell(Event::Exited(FIRST, exit(0)));
-    assert_eq!(life.phase(), "Succeeded");
     assert_eq!(life.asked(), [Effect::Stop { run: LATER, grace: Duration::from_secs(30) }]);
+    assert_eq!(life.phase(), "Running", "something of it still runs");
+    life.tell(Event::Exited(LATER, exit(143)));
+    assert_eq!(life.phase(), "Succeeded");
 
     let mut spec = debugged("Always", &["debug"]);
     spec["initContainers"] = json!([{"name": "i", "image": "x"}]);

@@ -27,6 +27,8 @@ pub struct ServiceRoute {
     /// How long a client that was away finds the endpoint that it had; `None` where each request goes anywhere.
     pub affinity: Option<Duration>,
     pub ports: Vec<PortRoute>,
+    /// The pods behind it that have a name of their own within the Service's.
+    pub pods: Vec<(String, Ipv4Addr)>,
 }
 
 /// One port of a Service with the endpoints that are ready.
@@ -36,7 +38,10 @@ pub struct PortRoute {
     pub name: String,
     pub port: u16,
     pub node_port: Option<u16>,
+    /// Those to which its address leads pods of this node.
     pub endpoints: Vec<Endpoint>,
+    /// Those to which the node port leads, where they are others.
+    pub outside: Option<Vec<Endpoint>>,
 }
 
 /// A pod's port behind a Service.
@@ -93,6 +98,7 @@ struct LiveService {
     api: bool,
     external_name: Option<String>,
     ports: HashMap<u16, Arc<LivePort>>,
+    pods: HashMap<String, Ipv4Addr>,
 }
 
 /// What a host and port mean.
@@ -133,17 +139,22 @@ impl Table {
                 api: (route.namespace.as_str(), route.name.as_str()) == API,
                 external_name: route.external_name.clone(),
                 ports: HashMap::new(),
+                pods: route.pods.iter().cloned().collect(),
             };
             for port in &route.ports {
-                let live = Arc::new(LivePort {
-                    label: format!("{}/{}:{}", route.namespace, route.name, port.port),
-                    endpoints: port.endpoints.iter().map(|e| table.endpoint(e, previous)).collect(),
-                    affinity: route.affinity.map(|timeout| previous.affinity(route, port.port, timeout)),
-                });
+                let mut live = |endpoints: &[Endpoint]| {
+                    Arc::new(LivePort {
+                        label: format!("{}/{}:{}", route.namespace, route.name, port.port),
+                        endpoints: endpoints.iter().map(|e| table.endpoint(e, previous)).collect(),
+                        affinity: route.affinity.map(|timeout| previous.affinity(route, port.port, timeout)),
+                    })
+                };
+                let inside = live(&port.endpoints);
+                let outside = port.outside.as_deref().map(live);
                 if let Some(node_port) = port.node_port {
-                    table.by_node_port.insert(node_port, live.clone());
+                    table.by_node_port.insert(node_port, outside.unwrap_or_else(|| inside.clone()));
                 }
-                service.ports.insert(port.port, live);
+                service.ports.insert(port.port, inside);
             }
             let service = Arc::new(service);
             if let Some(ip) = route.cluster_ip {
@@ -226,23 +237,18 @@ impl Table {
         if host == "localhost" || host.ends_with(".localhost") {
             return Ok(loopback());
         }
-        let (short, ours) = match host.strip_suffix(domain).and_then(|rest| rest.strip_suffix(".svc.")) {
-            Some(short) => (short, true),
-            None => match host.strip_suffix(".svc") {
-                Some(short) => (short, true),
-                None => (host.as_str(), false),
-            },
-        };
-        let (name, namespace, ours) = match short.split_once('.') {
-            None => (short, origin.namespace.as_str(), true),
-            Some((name, namespace)) => (name, namespace, ours),
-        };
-        match self.by_name.get(namespace).and_then(|services| services.get(name).map(|service| &**service)) {
-            Some(LiveService { external_name: Some(alias), .. }) => Err(alias.clone()),
-            Some(service) => Ok(service.target(&host, port)),
-            None if ours => Ok(Target::NoSuchHost(host)),
-            None => Ok(Target::Outside),
+        if let Some(ip) = pod_record(&host, domain) {
+            return Ok(Target::Pod(SocketAddrV4::new(ip, port)));
         }
+        let mut found = names(&host, &origin.namespace, domain).into_iter().filter_map(|name| {
+            let service = self.by_name.get(name.namespace)?.get(name.service)?;
+            match name.pod {
+                Some(pod) => service.pod(pod).map(|ip| Ok(Target::Pod(SocketAddrV4::new(ip, port)))),
+                None => Some(service.external_name.clone().map_or_else(|| Ok(service.target(&host, port)), Err)),
+            }
+        });
+        let ours = !host.contains('.') || host.ends_with(".svc") || is_full(&host, domain);
+        found.next().unwrap_or_else(|| Ok(if ours { Target::NoSuchHost(host.clone()) } else { Target::Outside }))
     }
 
     fn resolve_ip(&self, ip: Ipv4Addr, host: &str, port: u16) -> Target {
@@ -256,7 +262,57 @@ impl Table {
     }
 }
 
+/// A name in the cluster's domain.
+struct ServiceName<'a> {
+    /// A pod behind the Service.
+    pod: Option<&'a str>,
+    service: &'a str,
+    namespace: &'a str,
+}
+
+fn is_full(host: &str, domain: &str) -> bool {
+    host.strip_suffix(domain).is_some_and(|rest| rest.ends_with(".svc."))
+}
+
+/// What a host can mean, in the order in which a pod's resolver looks: `search NAMESPACE.svc.DOMAIN svc.DOMAIN DOMAIN`.
+fn names<'a>(host: &'a str, own: &'a str, domain: &str) -> Vec<ServiceName<'a>> {
+    let within = |short: &'a str, namespace: Option<&'a str>| {
+        let labels: Vec<&str> = short.split('.').chain(namespace).collect();
+        match labels[..] {
+            [service, namespace] => Some(ServiceName { pod: None, service, namespace }),
+            [pod, service, namespace] => Some(ServiceName { pod: Some(pod), service, namespace }),
+            _ => None,
+        }
+    };
+    let full = host.strip_suffix(domain).and_then(|rest| rest.strip_suffix(".svc."));
+    if let Some(short) = full {
+        return within(short, None).into_iter().collect();
+    }
+    let third = host.strip_suffix(".svc").and_then(|short| within(short, None));
+    [within(host, Some(own)), within(host, None), third].into_iter().flatten().collect()
+}
+
+/// The address in a name like `100-64-0-4.NAMESPACE.pod.DOMAIN`.
+fn pod_record(host: &str, domain: &str) -> Option<Ipv4Addr> {
+    let short = host.strip_suffix(domain)?.strip_suffix(".pod.")?;
+    let (dashed, namespace) = short.split_once('.')?;
+    dashed_ip(dashed).filter(|_| !namespace.contains('.'))
+}
+
+fn dashed_ip(text: &str) -> Option<Ipv4Addr> {
+    text.replace('-', ".").parse().ok().filter(|ip| is_pod_address(*ip))
+}
+
 impl LiveService {
+    /// The pod of that name behind a headless Service; one that has none goes by its address.
+    fn pod(&self, name: &str) -> Option<Ipv4Addr> {
+        if !self.headless {
+            return None;
+        }
+        let behind = |ip: &Ipv4Addr| self.ports.values().flat_map(|p| &p.endpoints).any(|e| e.address.ip() == ip);
+        self.pods.get(name).copied().or_else(|| dashed_ip(name).filter(behind))
+    }
+
     fn target(&self, host: &str, port: u16) -> Target {
         if let Some(live) = self.ports.get(&port) {
             return if self.api { Target::Api } else { Target::Port(live.clone()) };

@@ -91,7 +91,8 @@ fn route(endpoints: &[(&str, [u8; 4])], node_port: Option<u16>) -> Vec<ServiceRo
         cluster_ip: Some(Ipv4Addr::new(10, 96, 0, 9)),
         external_name: None,
         affinity: None,
-        ports: vec![PortRoute { name: String::new(), port: 80, node_port, endpoints }],
+        ports: vec![PortRoute { port: 80, node_port, endpoints, ..PortRoute::default() }],
+        pods: Vec::new(),
     }]
 }
 

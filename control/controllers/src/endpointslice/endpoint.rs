@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use k8s_openapi::api::core::v1::{ObjectReference, Pod, Service, ServicePort};
-use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort};
+use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointHints, EndpointPort, ForNode};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use crate::object::{is_deleting, name};
@@ -36,6 +36,7 @@ pub(crate) fn of(service: &Service, pod: &Pod, blocks: &BTreeMap<String, String>
             terminating: Some(terminating),
         }),
         hostname,
+        hints: hints(service, pod).filter(|_| always || (serving && !terminating)),
         node_name: node(pod).map(str::to_owned),
         target_ref: Some(ObjectReference {
             kind: Some("Pod".to_owned()),
@@ -46,6 +47,13 @@ pub(crate) fn of(service: &Service, pod: &Pod, blocks: &BTreeMap<String, String>
         }),
         ..Endpoint::default()
     })
+}
+
+/// For whom the endpoint is meant first (KEP-3015): those on its own node, where the Service wants it so.
+fn hints(service: &Service, pod: &Pod) -> Option<EndpointHints> {
+    let wanted = service.spec.as_ref().and_then(|spec| spec.traffic_distribution.as_deref());
+    let own = node(pod).filter(|_| wanted == Some("PreferSameNode"))?;
+    Some(EndpointHints { for_nodes: Some(vec![ForNode { name: own.to_owned() }]), for_zones: None })
 }
 
 /// Whether an address lies in a block such as `100.64.16.0/20`; not, when either cannot be read.

@@ -221,3 +221,19 @@ fn a_service_whose_ports_change_is_never_without_endpoints() {
     let plan = reconcile(&View { service: &changed, pods: &pods, slices: &slices, per_slice: 100, blocks: &blocks });
     assert!(matches!(plan.actions.as_slice(), [Action::Create { .. }, Action::Delete { .. }]), "{:?}", plan.actions);
 }
+
+#[test]
+fn endpoints_are_meant_for_their_own_node_where_the_service_wants_it() {
+    let check = |distribution: Option<&str>, ready: bool, expected: &[&str]| {
+        let mut service = service(json!(8080));
+        service.spec.as_mut().unwrap().traffic_distribution = distribution.map(str::to_owned);
+        let endpoint = endpoint::of(&service, &pod(1, ready), &BTreeMap::new()).unwrap();
+        let nodes = endpoint.hints.iter().flat_map(|hints| hints.for_nodes.iter().flatten());
+        let nodes: Vec<&str> = nodes.map(|node| node.name.as_str()).collect();
+        assert_eq!(nodes, expected, "{distribution:?} {ready}");
+    };
+    check(Some("PreferSameNode"), true, &["n1"]);
+    check(Some("PreferSameNode"), false, &[]);
+    check(Some("PreferSameZone"), true, &[]);
+    check(None, true, &[]);
+}

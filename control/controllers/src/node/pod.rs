@@ -76,6 +76,9 @@ fn on_node(view: &View<'_>, node: &Node, now: Timestamp, plan: &mut Plan) {
         Eviction::None => {}
         Eviction::After(rest) => plan.look_again(rest),
         Eviction::Now => {
+            let why = "Taint manager: deleting due to NoExecute taint".to_owned();
+            let conditions = pods::disrupted(pod, "DeletionByTaintManager", why, now);
+            plan.push(write_status(pod, json!({ "conditions": conditions })));
             plan.push(Action::Tell(Note {
                 about: reference(pod),
                 component: "taint-eviction-controller",
@@ -83,9 +86,6 @@ fn on_node(view: &View<'_>, node: &Node, now: Timestamp, plan: &mut Plan) {
                 reason: "TaintManagerEviction",
                 message: format!("Marking for deletion Pod {}/{}", namespace(&pod.metadata), name(&pod.metadata)),
             }));
-            let why = "Taint manager: deleting due to NoExecute taint".to_owned();
-            let conditions = pods::disrupted(pod, "DeletionByTaintManager", why, now);
-            plan.push(write_status(pod, json!({ "conditions": conditions })));
             plan.push(Action::Delete {
                 target: Target::of(pod),
                 grace_seconds: None,

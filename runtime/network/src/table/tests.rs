@@ -11,11 +11,13 @@ fn table() -> Table {
             name: String::new(),
             port,
             node_port: ip.map(|_| 30_000 + port),
+            outside: None,
             endpoints: pods
                 .iter()
                 .map(|n| Endpoint { ip: Ipv4Addr::new(100, 64, 0, *n), port: 8080, node: "a".to_owned() })
                 .collect(),
         }],
+        pods: pods.iter().map(|n| (format!("{name}-{n}"), Ipv4Addr::new(100, 64, 0, *n))).collect(),
     };
     let alias = |name: &str, of: &str| ServiceRoute {
         external_name: Some(of.to_owned()),
@@ -90,6 +92,41 @@ fn pods_are_found_by_address_and_headless_services_mean_their_pods() {
     check("100.64.0.9", 1234, "pod 100.64.0.9:1234");
     check("db", 5432, "service default/db:5432");
     check("db", 8080, "pod 100.64.0.4:8080");
+}
+
+#[test]
+fn a_pod_behind_a_service_has_a_name_in_it() {
+    for name in ["db-4.db", "db-4.db.default", "db-4.db.default.svc", "DB-4.db.default.svc.cluster.local."] {
+        check(name, 1234, "pod 100.64.0.4:1234");
+    }
+    check("web-3.web.other.svc", 80, "no host web-3.web.other.svc");
+    check("100-64-0-4.db", 80, "pod 100.64.0.4:80");
+    check("100-64-0-9.any.pod.cluster.local", 80, "pod 100.64.0.9:80");
+    check("db-5.db.default.svc", 80, "no host db-5.db.default.svc");
+    check("100-64-0-5.db.default.svc", 80, "no host 100-64-0-5.db.default.svc");
+    check("db-5.db", 80, "outside");
+    check("10-96-0-7.any.pod.cluster.local", 80, "outside");
+}
+
+#[test]
+fn a_node_port_may_lead_elsewhere_than_the_address() {
+    let endpoint = |n: u8| Endpoint { ip: Ipv4Addr::new(100, 64, 0, n), port: 8080, node: "a".to_owned() };
+    let port = |outside| PortRoute {
+        port: 80,
+        node_port: Some(30_080),
+        endpoints: vec![endpoint(1), endpoint(2)],
+        outside,
+        ..PortRoute::default()
+    };
+    let check = |outside: Option<Vec<Endpoint>>, inside: usize, through: usize| {
+        let route = ServiceRoute { name: "web".to_owned(), ports: vec![port(outside)], ..ServiceRoute::default() };
+        let table = Table::new(&[route], &Table::default());
+        let found = table.by_name[""]["web"].ports[&80].endpoints.len();
+        assert_eq!((found, table.node_port(30_080).unwrap().endpoints.len()), (inside, through));
+    };
+    check(None, 2, 2);
+    check(Some(vec![endpoint(2)]), 2, 1);
+    check(Some(Vec::new()), 2, 0);
 }
 
 #[test]
@@ -180,6 +217,7 @@ fn a_node_that_claims_the_address_of_anothers_pod_does_not_get_its_requests() {
             endpoints: vec![Endpoint { ip: *address.ip(), port: 8080, node: node.to_owned() }],
             ..PortRoute::default()
         }],
+        pods: Vec::new(),
     };
     let table = Table::new(&[route("thief", "b"), route("web", "a"), route("web2", "a")], &Table::default());
     let node = |name: &str| match table.resolve(&origin(None), name, 80, "cluster.local") {

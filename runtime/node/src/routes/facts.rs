@@ -36,6 +36,15 @@ pub(super) struct ServiceFacts {
     affinity: Option<u64>,
     /// Name, port, node port.
     pub(super) ports: Vec<(String, u16, Option<u16>)>,
+    /// Pods reach only endpoints of their own node by it.
+    #[serde(default)]
+    inside_local: bool,
+    /// Endpoints of the own node come first, where there are any.
+    #[serde(default)]
+    prefers_own: bool,
+    /// A node port leads only to endpoints of its own node.
+    #[serde(default)]
+    outside_local: bool,
 }
 
 /// The part of an EndpointSlice that matters.
@@ -47,6 +56,9 @@ pub(super) struct SliceFacts {
     ports: Vec<(String, u16)>,
     /// Ready ones: address and node.
     endpoints: Vec<(Ipv4Addr, Arc<str>)>,
+    /// The names of those that have one.
+    #[serde(default)]
+    names: Vec<(String, Ipv4Addr)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -122,6 +134,9 @@ pub(super) fn service_facts(service: &Service) -> Option<ServiceFacts> {
         external_name: spec.external_name.clone().filter(|_| spec.type_.as_deref() == Some("ExternalName")),
         affinity: affinity(spec),
         ports: ports.collect(),
+        prefers_own: spec.traffic_distribution.as_deref() == Some("PreferSameNode"),
+        inside_local: spec.internal_traffic_policy.as_deref() == Some("Local"),
+        outside_local: spec.external_traffic_policy.as_deref() == Some("Local"),
     })
 }
 
@@ -136,11 +151,13 @@ pub(super) fn slice_facts(slice: &EndpointSlice) -> Option<SliceFacts> {
     let ports = slice.ports.iter().flatten().filter_map(|p| Some((p.name.clone().unwrap_or_default(), port(p.port?)?)));
     let ready =
         slice.endpoints.iter().flatten().filter(|e| e.conditions.as_ref().and_then(|c| c.ready).unwrap_or(true));
-    let endpoints = ready.filter_map(|e| {
-        let ip = e.addresses.first()?.parse().ok()?;
-        Some((ip, Arc::from(e.node_name.as_deref().unwrap_or_default())))
-    });
-    Some(SliceFacts { service, ports: ports.collect(), endpoints: endpoints.collect() })
+    let (mut endpoints, mut names) = (Vec::new(), Vec::new());
+    for endpoint in ready {
+        let Some(ip) = endpoint.addresses.first().and_then(|ip| ip.parse().ok()) else { continue };
+        endpoints.push((ip, Arc::from(endpoint.node_name.as_deref().unwrap_or_default())));
+        names.extend(endpoint.hostname.clone().map(|name| (name, ip)));
+    }
+    Some(SliceFacts { service, ports: ports.collect(), endpoints, names })
 }
 
 pub(super) fn node_facts(node: &Node) -> Option<NodeFacts> {
@@ -162,19 +179,23 @@ pub(super) fn is_given_up(node: &Node) -> bool {
     conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "Unknown")
 }
 
-pub(super) fn service_routes(known: &Known) -> Vec<ServiceRoute> {
+/// The routes as the node of that name has them.
+pub(super) fn service_routes(known: &Known, own: &str) -> Vec<ServiceRoute> {
     let mut slices: HashMap<(&str, &str), Vec<&SliceFacts>> = HashMap::new();
     for ((namespace, _), slice) in &known.slices {
         slices.entry((namespace, &slice.service)).or_default().push(slice);
     }
     let route = |((namespace, name), facts): (&Key, &ServiceFacts)| {
         let slices = slices.get(&(namespace.as_str(), name.as_str()));
-        let endpoints = |port: &str| -> Vec<Endpoint> {
+        let endpoints = |port: &str, local: bool| -> Vec<Endpoint> {
             let mut found = Vec::new();
             for slice in slices.into_iter().flatten() {
                 let Some((_, number)) = slice.ports.iter().find(|(n, _)| n == port) else { continue };
-                let all = slice.endpoints.iter();
+                let all = slice.endpoints.iter().filter(|(_, node)| !local || **node == *own);
                 found.extend(all.map(|(ip, node)| Endpoint { ip: *ip, port: *number, node: node.to_string() }));
+            }
+            if facts.prefers_own && found.iter().any(|endpoint| endpoint.node == own) {
+                found.retain(|endpoint| endpoint.node == own);
             }
             found
         };
@@ -182,7 +203,8 @@ pub(super) fn service_routes(known: &Known) -> Vec<ServiceRoute> {
             name: name.clone(),
             port: *port,
             node_port: *node_port,
-            endpoints: endpoints(name),
+            endpoints: endpoints(name, facts.inside_local),
+            outside: (facts.outside_local != facts.inside_local).then(|| endpoints(name, facts.outside_local)),
         });
         ServiceRoute {
             namespace: namespace.clone(),
@@ -191,6 +213,7 @@ pub(super) fn service_routes(known: &Known) -> Vec<ServiceRoute> {
             external_name: facts.external_name.clone(),
             affinity: facts.affinity.map(Duration::from_secs),
             ports: ports.collect(),
+            pods: slices.into_iter().flatten().flat_map(|slice| slice.names.iter().cloned()).collect(),
         }
     };
     known.services.iter().map(route).collect()
@@ -198,29 +221,30 @@ pub(super) fn service_routes(known: &Known) -> Vec<ServiceRoute> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
     fn a_service_says_for_how_long_its_clients_stay_and_what_it_stands_for() {
         let check = |spec: serde_json::Value, affinity: Option<u64>, external: Option<&str>| {
-            let service: Service =
-                serde_json::from_value(serde_json::json!({"metadata": {"name": "web"}, "spec": spec})).unwrap();
+            let service: Service = serde_json::from_value(json!({"metadata": {"name": "web"}, "spec": spec})).unwrap();
             let facts = service_facts(&service).unwrap();
             assert_eq!((facts.affinity, facts.external_name.as_deref()), (affinity, external), "{spec}");
         };
-        let config = serde_json::json!({"clientIP": {"timeoutSeconds": 60}});
-        check(serde_json::json!({"sessionAffinity": "ClientIP", "sessionAffinityConfig": config}), Some(60), None);
-        check(serde_json::json!({"sessionAffinity": "ClientIP"}), Some(10_800), None);
-        check(serde_json::json!({"sessionAffinity": "None"}), None, None);
-        check(serde_json::json!({"type": "ExternalName", "externalName": "a.b"}), None, Some("a.b"));
-        check(serde_json::json!({"type": "ClusterIP", "externalName": "a.b"}), None, None);
+        let config = json!({"clientIP": {"timeoutSeconds": 60}});
+        check(json!({"sessionAffinity": "ClientIP", "sessionAffinityConfig": config}), Some(60), None);
+        check(json!({"sessionAffinity": "ClientIP"}), Some(10_800), None);
+        check(json!({"sessionAffinity": "None"}), None, None);
+        check(json!({"type": "ExternalName", "externalName": "a.b"}), None, Some("a.b"));
+        check(json!({"type": "ClusterIP", "externalName": "a.b"}), None, None);
     }
 
     #[test]
     fn a_node_is_given_up_when_nobody_knows_whether_it_is_ready() {
         let check = |kind: &str, status: &str, expected: bool| {
-            let conditions = serde_json::json!([{"type": "Other", "status": "True"}, {"type": kind, "status": status}]);
-            let node = serde_json::from_value(serde_json::json!({"status": {"conditions": conditions}})).unwrap();
+            let conditions = json!([{"type": "Other", "status": "True"}, {"type": kind, "status": status}]);
+            let node = serde_json::from_value(json!({"status": {"conditions": conditions}})).unwrap();
             assert_eq!(is_given_up(&node), expected, "{kind} {status}");
         };
         check("Ready", "Unknown", true);
@@ -232,17 +256,20 @@ mod tests {
 
     #[test]
     fn ready_endpoints_of_all_slices_are_behind_the_port_of_their_name() {
-        let service: Service = serde_json::from_value(serde_json::json!({
+        let service: Service = serde_json::from_value(json!({
             "metadata": {"namespace": "ns", "name": "web"},
             "spec": {"clusterIP": "10.96.0.7", "ports": [
                 {"name": "http", "port": 80, "nodePort": 30080}, {"name": "dns", "port": 53, "protocol": "UDP"}]},
         }))
         .unwrap();
         let slice = |name: &str, port: u16, ip: &str, ready: Option<bool>| -> EndpointSlice {
-            serde_json::from_value(serde_json::json!({
+            serde_json::from_value(json!({
                 "metadata": {"namespace": "ns", "name": name, "labels": {"kubernetes.io/service-name": "web"}},
                 "addressType": "IPv4", "ports": [{"name": "http", "port": port}],
-                "endpoints": [{"addresses": [ip], "conditions": {"ready": ready}, "nodeName": "n1"}],
+                "endpoints": [{
+                    "addresses": [ip], "conditions": {"ready": ready}, "nodeName": "n1",
+                    "hostname": (name == "a").then_some("a-0"),
+                }],
             }))
             .unwrap()
         };
@@ -255,12 +282,40 @@ mod tests {
         ] {
             known.slices.insert(key(&slice), slice_facts(&slice).unwrap());
         }
-        let routes = service_routes(&known);
+        let routes = service_routes(&known, "n1");
         assert_eq!(routes.len(), 1);
         assert_eq!(routes[0].cluster_ip, Some("10.96.0.7".parse().unwrap()));
         let ports = &routes[0].ports;
         assert_eq!((ports.len(), ports[0].port, ports[0].node_port), (1, 80, Some(30080)));
         let endpoints: Vec<_> = ports[0].endpoints.iter().map(|e| format!("{}:{}@{}", e.ip, e.port, e.node)).collect();
         assert_eq!(endpoints, ["100.64.0.1:8080@n1", "100.64.0.2:9090@n1"]);
+        assert_eq!(routes[0].pods, [("a-0".to_owned(), "100.64.0.1".parse().unwrap())]);
+
+        let mut nearest = service_facts(&service).unwrap();
+        nearest.prefers_own = true;
+        known.services.insert(key(&service), nearest);
+        let elsewhere = slice("d", 8080, "100.64.16.1", Some(true));
+        let mut elsewhere = slice_facts(&elsewhere).unwrap();
+        elsewhere.endpoints[0].1 = "n3".into();
+        known.slices.insert(("ns".to_owned(), "d".to_owned()), elsewhere);
+        let count = |node: &str| service_routes(&known, node)[0].ports[0].endpoints.len();
+        assert_eq!((count("n1"), count("n2"), count("n3")), (2, 3, 1));
+        known.slices.remove(&("ns".to_owned(), "d".to_owned()));
+
+        for (policy, inside, outside) in [
+            (json!({}), 2, None),
+            (json!({"internalTrafficPolicy": "Local"}), 0, Some(2)),
+            (json!({"externalTrafficPolicy": "Local"}), 2, Some(0)),
+            (json!({"internalTrafficPolicy": "Local", "externalTrafficPolicy": "Local"}), 0, None),
+        ] {
+            let mut service = serde_json::to_value(&service).unwrap();
+            service["spec"].as_object_mut().unwrap().extend(policy.as_object().unwrap().clone());
+            let service: Service = serde_json::from_value(service).unwrap();
+            known.services.insert(key(&service), service_facts(&service).unwrap());
+            let port = &service_routes(&known, "n2")[0].ports[0];
+            assert_eq!((port.endpoints.len(), port.outside.as_ref().map(Vec::len)), (inside, outside), "{policy}");
+            let here = &service_routes(&known, "n1")[0].ports[0];
+            assert_eq!(here.endpoints.len(), 2, "{policy}");
+        }
     }
 }

@@ -154,7 +154,7 @@ impl Routes {
                 nodes().flat_map(|(name, f)| f.blocks.iter().flat_map(|b| b.thirds()).map(|b| (b, name.clone())));
             self.shared.services.set(told(&known));
             let addresses = nodes().flat_map(|(_, facts)| facts.addresses.iter().copied()).collect();
-            (service_routes(&known), peers, addresses, blocks.collect())
+            (service_routes(&known, &self.node), peers, addresses, blocks.collect())
         };
         self.network.set_nodes(peers, blocks);
         self.network.set_node_addresses(addresses);
