@@ -56,7 +56,7 @@ impl Blobs {
             return Err(BlobError::Io { path: uploads, source });
         }
         for dir in [root.join("blobs/sha256"), uploads, root.join("repositories")] {
-            fs::create_dir_all(&dir).await.map_err(BlobError::io(&dir))?;
+            private_dir(&dir).await.map_err(BlobError::io(&dir))?;
         }
         Ok(Self { root: root.into() })
     }
@@ -188,7 +188,7 @@ impl Blobs {
     }
 
     async fn write_note(&self, dir: &Path, name: &str, text: &str) -> Result<(), BlobError> {
-        fs::create_dir_all(dir).await.map_err(BlobError::io(dir))?;
+        private_dir(dir).await.map_err(BlobError::io(dir))?;
         let temporary = self.root.join("uploads").join(uuid::Uuid::new_v4().to_string());
         let mut file = File::create(&temporary).await.map_err(BlobError::io(&temporary))?;
         file.write_all(text.as_bytes()).await.map_err(BlobError::io(&temporary))?;
@@ -274,6 +274,11 @@ async fn names(path: &Path) -> Result<Vec<String>, BlobError> {
         names.push(entry.file_name().to_string_lossy().into_owned());
     }
     Ok(names)
+}
+
+/// Makes a folder that only its owner can enter: images may be secret.
+async fn private_dir(dir: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).await
 }
 
 async fn sync_folder(dir: &Path) -> Result<(), BlobError> {

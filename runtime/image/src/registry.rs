@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use futures::StreamExt;
+use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, StreamBody};
 use tokio::io::AsyncReadExt;
@@ -28,6 +29,9 @@ use crate::{Body, BoxError};
 const MANIFEST_BYTES: usize = 4 * 1024 * 1024;
 pub(crate) const STALL_LIMIT: Duration = Duration::from_secs(30);
 const CHUNK_BYTES: usize = 64 * 1024;
+/// How much of a body that is refused is read before the answer, and for how long.
+const DRAIN_BYTES: usize = 4 * 1024 * 1024;
+const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 
 /// Who sends a request. The caller knows, and decides who may read and write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,18 +102,22 @@ impl RegistryV2 {
         B: http_body::Body<Data = Bytes> + Send + Unpin,
         B::Error: Into<BoxError>,
     {
-        match self.answer(origin, request).await {
+        let (parts, mut body) = request.into_parts();
+        match self.answer(origin, parts, &mut body).await {
             Ok(response) => response,
-            Err(refusal) => refusal.into_response(),
+            Err(refusal) => {
+                // Who still sends when its stream ends may not see what it was answered. Of who sends on, the rest is lost.
+                let _ = timeout(DRAIN_LIMIT, drain(&mut body, DRAIN_BYTES)).await;
+                refusal.into_response()
+            }
         }
     }
 
-    async fn answer<B>(&self, origin: Origin, request: Request<B>) -> Result<Response<Body>, Refusal>
+    async fn answer<B>(&self, origin: Origin, parts: Parts, body: B) -> Result<Response<Body>, Refusal>
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin,
         B::Error: Into<BoxError>,
     {
-        let (parts, body) = request.into_parts();
         let query = parts.uri.query().unwrap_or_default();
         if origin == Origin::Server && parts.uri.path() == CATALOG_PATH {
             // A struct of strings and numbers has no way to fail.
@@ -338,6 +346,20 @@ fn check_repository(route: &Route<'_>) -> Result<(), Refusal> {
                 "NAME_INVALID",
                 format!("{repository:?} is no repository's name"),
             ))
+        }
+    }
+}
+
+/// Reads what nobody wants, so many bytes at most.
+async fn drain<B>(body: &mut B, most: usize)
+where
+    B: http_body::Body<Data = Bytes> + Send + Unpin,
+{
+    let mut left = most;
+    while let Some(Ok(frame)) = body.frame().await {
+        match left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) {
+            Some(rest) => left = rest,
+            None => return,
         }
     }
 }

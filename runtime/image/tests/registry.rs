@@ -1,10 +1,13 @@
 //! The registry and the clients, over a real socket.
 
 use std::convert::Infallible;
+use std::os::unix::fs::PermissionsExt as _;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::Frame;
 use hyper::service::service_fn;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -83,6 +86,40 @@ impl Site {
         let (status, ..) = self.call(Method::PUT, &path, media_type, manifest.as_bytes()).await;
         assert_eq!(status, StatusCode::CREATED);
         Digest::of(manifest.as_bytes())
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_is_refused_is_read_before_the_answer() {
+    let dir = tempfile::tempdir().unwrap();
+    let registry = RegistryV2::new(Blobs::open(dir.path()).await.unwrap());
+    for (method, path, status) in [
+        (Method::POST, "/v2/app/blobs/uploads/gone", StatusCode::METHOD_NOT_ALLOWED),
+        (Method::PATCH, "/v2/app/blobs/uploads/gone", StatusCode::NOT_FOUND),
+        (Method::PUT, "/v2/app/blobs/uploads/gone", StatusCode::BAD_REQUEST),
+        (Method::PUT, "/v2/App/manifests/v1", StatusCode::BAD_REQUEST),
+        (Method::PUT, "/v2/app", StatusCode::NOT_FOUND),
+    ] {
+        let read = AtomicUsize::new(0);
+        let frames = (0..10).map(|_| {
+            read.fetch_add(1, Ordering::Relaxed);
+            Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"some")))
+        });
+        let body = StreamBody::new(futures::stream::iter(frames));
+        let request = Request::builder().method(&method).uri(path).body(body).unwrap();
+        let answer = registry.call(Origin::Client, request).await;
+        assert_eq!((answer.status(), read.into_inner()), (status, 10), "{method} {path}");
+    }
+}
+
+#[tokio::test]
+async fn images_are_kept_where_only_their_owner_comes() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("images");
+    Blobs::open(&root).await.unwrap();
+    for folder in ["", "blobs", "blobs/sha256", "uploads", "repositories"] {
+        let mode = std::fs::metadata(root.join(folder)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700, "{folder}");
     }
 }
 
