@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-/// When it is crowded, what is of no use for this long ends: a connection without a request, or one that is not yet set up.
-pub(super) const PATIENCE: Duration = Duration::from_secs(2);
+/// When it is crowded, what is of no use for this long ends: a connection without a request, or one that is not yet set up. So
+/// long may wait who comes when all places are taken by such.
+pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The places for connections.
 pub(super) struct Crowd {
