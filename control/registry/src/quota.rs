@@ -228,7 +228,10 @@ impl Registry {
         let mut told = None;
         let mut charged = Vec::new();
         for (entry, quota) in state.quotas.iter().filter(|(_, quota)| counting(quota)) {
-            quota.check_said(of.resource, of.new).map_err(refused)?;
+            // Who was there before the quota need not say more to go on: to get a node, another image, a container to debug it.
+            if of.old.is_none() || !more.is_empty() {
+                quota.check_said(of.resource, of.new).map_err(refused)?;
+            }
             if quota.masked(&more).is_empty() {
                 continue;
             }

@@ -69,7 +69,15 @@ async fn of_many_creates_at_once_as_many_happen_as_fit() {
 async fn a_quota_counts_what_was_there_and_what_grows() {
     let cluster = Cluster::start().await;
     cluster.create("pods", sized("before", "1")).await.expect("created");
+    cluster.create("pods", pod("mute")).await.expect("created");
     cluster.create("resourcequotas", quota(json!({"pods": "3", "requests.cpu": "2"}))).await.expect("created");
+    // What was there before and says nothing may change, as long as it takes no more.
+    let debugger = json!({"spec": {"ephemeralContainers": [
+        {"name": "d", "image": "i", "imagePullPolicy": "Always", "terminationMessagePolicy": "File"}
+    ]}});
+    cluster.merge("pods", Some("ephemeralcontainers"), "mute", debugger).await.expect("changed");
+    let now = DeleteOptions { grace_period_seconds: Some(0), ..DeleteOptions::default() };
+    cluster.delete("pods", "mute", &now).await.expect("deleted");
     let refused = |status: pal_resources::Status| status.message;
     let outcome = cluster.create("pods", pod("silent")).await.map(drop).map_err(refused);
     let refusal = "pods \"silent\" is forbidden: failed quota: q: must specify requests.cpu for: main";
@@ -85,7 +93,6 @@ async fn a_quota_counts_what_was_there_and_what_grows() {
     let wider = json!({"spec": {"hard": {"requests.cpu": "4", "services.nodeports": "1"}}});
     cluster.merge("resourcequotas", None, "q", wider).await.expect("changed");
     cluster.create("pods", sized("big", "500m")).await.expect("fits now");
-    let now = DeleteOptions { grace_period_seconds: Some(0), ..DeleteOptions::default() };
     cluster.delete("pods", "before", &now).await.expect("deleted");
     cluster.registry.recount_quotas("default").await.expect("counted");
     assert_eq!(used(&cluster).await, json!({"pods": "2", "requests.cpu": "1250m", "services.nodeports": "0"}));
