@@ -97,17 +97,8 @@ pub(crate) fn settle_namespace(object: &mut Value, namespace: Option<&str>) -> R
 
 /// The object of an update is the one that the request's path names.
 pub(crate) fn settle_place(object: &mut Value, name: &str, namespace: Option<&str>) -> Result<(), Status> {
-    settle_name(object, name)?;
-    if let Some(namespace) = namespace
-        && let given = text(object, "namespace")
-        && !given.is_empty()
-        && given != namespace
-    {
-        return Err(Status::bad_request(format!(
-            "the namespace of the object ({given}) does not match the namespace on the request ({namespace})"
-        )));
-    }
-    settle_namespace(object, namespace)
+    settle_namespace(object, namespace)?;
+    settle_name(object, name)
 }
 
 /// The object does not say its name, which the request's path does.
@@ -165,7 +156,7 @@ mod tests {
         );
         check(
             json!({"metadata": {"name": "a", "namespace": "y"}}),
-            Err("the namespace of the object (y) does not match the namespace on the request (x)"),
+            Err("the namespace of the provided object does not match the namespace sent on the request"),
         );
     }
 

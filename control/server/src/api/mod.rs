@@ -26,6 +26,7 @@ mod pace;
 mod parameters;
 mod proxy;
 pub(crate) mod query;
+mod question;
 mod read;
 mod render;
 mod reply;

@@ -2,12 +2,13 @@
 
 use http::{Response, StatusCode};
 use pal_resources::codec;
-use pal_resources::{FieldError, FieldPath, Resource, Status};
+use pal_resources::{Resource, Status};
 use serde_json::{Map, Value, json};
 
 use super::allow::Decision;
+use super::question::About;
 use super::route::ResourcePath;
-use super::{At, Call, Unread, allow, reply};
+use super::{At, Call, Unread, allow, question, reply};
 use crate::Body;
 use crate::auth::rbac::Rule;
 use crate::auth::{Attributes, Target, User, own_audiences};
@@ -43,15 +44,18 @@ pub(super) async fn answer(call: &Call<'_>, at: &At, body: &mut Unread) -> Resul
         "selfsubjectreviews" => json!({"userInfo": user_info(&call.user)}),
         "selfsubjectrulesreviews" => rules(call, spec)?,
         "subjectaccessreviews" => {
-            check_attributes(at, spec)?;
-            access(call, at, &subject(at, spec)?, spec).await?
+            check(at, spec, About::Anybody)?;
+            access(call, &subject(spec), spec).await?
         }
         "localsubjectaccessreviews" => {
-            check_local(at, spec)?;
-            access(call, at, &subject(at, spec)?, spec).await?
+            check(at, spec, About::Local(at.namespace().unwrap_or_default()))?;
+            access(call, &subject(spec), spec).await?
         }
         "tokenreviews" => token(call, spec).await?,
-        _ => access(call, at, &call.user, spec).await?,
+        _ => {
+            check(at, spec, About::Oneself)?;
+            access(call, &call.user, spec).await?
+        }
     };
     review["status"] = status;
     let ordered = ordered(review);
@@ -84,24 +88,18 @@ fn user_info(user: &User) -> Value {
 }
 
 /// The user that a SubjectAccessReview asks about.
-fn subject(at: &At, spec: &Value) -> Result<User, Status> {
+fn subject(spec: &Value) -> User {
     let texts = |value: &Value| -> Vec<String> {
         value.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
     };
     let text = |key: &str| spec[key].as_str().unwrap_or_default().to_owned();
     let extra = spec["extra"].as_object().into_iter().flatten();
-    let user = User {
+    User {
         name: text("user"),
         uid: text("uid"),
         groups: texts(&spec["groups"]),
         extra: extra.map(|(key, values)| (key.clone(), texts(values))).collect(),
-    };
-    if user.name.is_empty() && user.groups.is_empty() {
-        let path = FieldPath::new("spec").child("user");
-        let error = FieldError::invalid(&path, "", "at least one of user or group must be specified");
-        return Err(Status::invalid(&at.resource, "", &[error]));
     }
-    Ok(user)
 }
 
 /// Whose a token is, for one of the audiences that are asked for, or for this API.
@@ -155,43 +153,14 @@ fn rules_status(rules: &[Rule], more: bool) -> Value {
     status
 }
 
-/// What a review asks about must be one thing.
-fn check_attributes(at: &At, spec: &Value) -> Result<(), Status> {
-    let field = |name: &str| FieldPath::new("spec").child(name);
-    let error = match (spec["resourceAttributes"].is_object(), spec["nonResourceAttributes"].is_object()) {
-        (true, false) | (false, true) => return Ok(()),
-        (true, true) => {
-            let why = "cannot be specified in combination with resourceAttributes";
-            FieldError::invalid(&field("nonResourceAttributes"), spec["nonResourceAttributes"].clone(), why)
-        }
-        (false, false) => {
-            let why = "exactly one of nonResourceAttributes or resourceAttributes must be specified";
-            FieldError::invalid(&field("resourceAttributes"), "null", why)
-        }
-    };
-    Err(Status::invalid(&at.resource, "", &[error]))
+fn check(at: &At, spec: &Value, about: About<'_>) -> Result<(), Status> {
+    match question::faults(spec, about).as_slice() {
+        [] => Ok(()),
+        faults => Err(Status::invalid(&at.resource, "", faults)),
+    }
 }
 
-/// A local review is about resources of its namespace.
-fn check_local(at: &At, spec: &Value) -> Result<(), Status> {
-    check_attributes(at, spec)?;
-    let path = FieldPath::new("spec");
-    let other = &spec["nonResourceAttributes"];
-    let asked = spec["resourceAttributes"]["namespace"].as_str().unwrap_or_default();
-    let error = if other.is_object() {
-        let why = "disallowed on this kind of request";
-        FieldError::invalid(&path.child("nonResourceAttributes"), other.clone(), why)
-    } else if Some(asked) != at.namespace() {
-        let field = path.child("resourceAttributes").child("namespace");
-        FieldError::invalid(&field, asked, "must match metadata.namespace")
-    } else {
-        return Ok(());
-    };
-    Err(Status::invalid(&at.resource, "", &[error]))
-}
-
-async fn access(call: &Call<'_>, at: &At, user: &User, spec: &Value) -> Result<Value, Status> {
-    check_attributes(at, spec)?;
+async fn access(call: &Call<'_>, user: &User, spec: &Value) -> Result<Value, Status> {
     let text = |value: &'_ Value, key: &str| value[key].as_str().unwrap_or_default().to_owned();
     let (resource, path) = (&spec["resourceAttributes"], &spec["nonResourceAttributes"]);
     let outcome = if resource.is_object() {

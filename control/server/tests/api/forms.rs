@@ -94,12 +94,12 @@ async fn what_cannot_be_served_is_refused_in_kubernetes_words() {
     binary.send(Method::PATCH, &format!("{CONFIGS}/a"), "{}").await.refused(415, "application/merge-patch+json");
     let elsewhere = json!({"metadata": {"name": "b", "namespace": "other"}}).to_string();
     let words = "the name of the object (b) does not match the name on the URL (a)";
-    admin.send(Method::PUT, &format!("{CONFIGS}/a"), elsewhere.clone()).await.refused(400, words);
+    admin.send(Method::PUT, &format!("{CONFIGS}/a"), r#"{"metadata":{"name":"b"}}"#).await.refused(400, words);
     let words = "the name of the object (a based on URL) was undeterminable: name must be provided";
     admin.send(Method::PUT, &format!("{CONFIGS}/a"), "{}").await.refused(400, words);
     let words = "invalid continue token: continue key is not valid: ";
     admin.get(&format!("{CONFIGS}?continue=abc")).await.refused(400, words);
-    let words = "the namespace of the object (other) does not match the namespace on the request (default)";
+    let words = "the namespace of the provided object does not match the namespace sent on the request";
     admin.send(Method::PUT, &format!("{CONFIGS}/b"), elsewhere).await.refused(400, words);
     let words = "sendInitialEvents: Forbidden: sendInitialEvents is forbidden for list";
     admin
