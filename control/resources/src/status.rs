@@ -160,6 +160,12 @@ impl Status {
         Self::about(409, Reason::Conflict, resource, name, message)
     }
 
+    /// Whether a patch was refused because the object is not the one that it is meant for, but another of its name.
+    pub fn is_for_another(&self) -> bool {
+        let causes = self.details.iter().flat_map(|details| &details.causes);
+        self.code == 422 && causes.into_iter().any(|cause| cause.field == "metadata.uid")
+    }
+
     /// The write is meant for an object of that name with the uid `wanted`, and the stored one has another; empty where
     /// there is none. In the words of Kubernetes' storage.
     pub fn other_uid(resource: &Resource, (namespace, name): (&str, &str), wanted: &str, found: &str) -> Self {

@@ -89,7 +89,7 @@ impl Failed {
     /// Whether someone else wrote first, or the namespace goes with all that is in it, which is no news.
     pub(super) fn is_usual(&self) -> bool {
         match self {
-            Self::Refused(status) => status.code == 409 || ends_with_its_namespace(status),
+            Self::Refused(status) => status.code == 409 || status.is_for_another() || ends_with_its_namespace(status),
             Self::NotEmpty => true,
             Self::UnknownResource(_) | Self::Unsigned(_) | Self::Directory(_) => false,
         }
@@ -350,5 +350,5 @@ impl Executor {
 /// that stops.
 fn is_race(status: &Status) -> bool {
     let terminating = status.code == 403 && status.message.contains("is being terminated");
-    matches!(status.code, 409 | 503) || terminating
+    matches!(status.code, 409 | 503) || status.is_for_another() || terminating
 }

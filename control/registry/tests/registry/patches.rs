@@ -120,6 +120,18 @@ async fn what_is_the_servers_no_patch_changes() {
     let stale = "Operation cannot be fulfilled on configmaps \"a\": the object has been modified; please apply your \
                  changes to the latest version and try again";
     check(json!({"resourceVersion": "1", "uid": "x"}), Err((409, stale))).await;
+    let mut merge = Patch {
+        kind: PatchKind::Merge,
+        body: json!({"metadata": {"uid": "x"}}),
+        validation: FieldValidation::Strict,
+        found: Vec::new(),
+    };
+    // Whoever means the one object tells that it is another one now.
+    for (uid, other) in [("x", true), ("", false)] {
+        merge.body["metadata"] = json!({"uid": uid, "deletionGracePeriodSeconds": 5});
+        let refused = cluster.registry.patch(&of("configmaps"), None, Some("default"), "a", &merge, &by_test()).await;
+        assert_eq!(refused.map(drop).expect_err("refused").is_for_another(), other, "{uid}");
+    }
 }
 
 #[tokio::test]

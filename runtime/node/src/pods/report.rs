@@ -31,6 +31,8 @@ fn outcome(result: Result<Result<u64, kube::Error>, tokio::time::error::Elapsed>
         Ok(Ok(version)) => Written::Done(version),
         Ok(Err(kube::Error::Api(status))) => match status.code {
             404 => Written::NoSuchPod,
+            // There is another of its name.
+            422 if is_about_uid(&status) => Written::NoSuchPod,
             400 | 422 => Written::Refused(status.message.clone()),
             _ => Written::Failed(status.message.clone()),
         },
@@ -39,6 +41,11 @@ fn outcome(result: Result<Result<u64, kube::Error>, tokio::time::error::Elapsed>
         Ok(Err(other)) => Written::Failed(crate::join::root_cause(&other)),
         Err(_) => Written::Failed("no answer in time".to_owned()),
     }
+}
+
+fn is_about_uid(status: &kube::core::Status) -> bool {
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    causes.into_iter().any(|cause| cause.field == "metadata.uid")
 }
 
 /// Writes the status; `before` is what was written last. It is the pod with this uid or none.
