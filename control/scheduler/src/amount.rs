@@ -62,6 +62,15 @@ impl Amounts {
         }
         total.add(&sidecars);
         total.raise_to(&peak);
+        // What the pod as a whole asks for comes in the place of what its containers do (KEP-2837).
+        let whole = spec.resources.as_ref().and_then(|resources| resources.requests.as_ref());
+        let (of_pod, has) = (Self::of(whole), |name: &str| whole.is_some_and(|whole| whole.contains_key(name)));
+        if has("cpu") {
+            total.milli_cpu = of_pod.milli_cpu;
+        }
+        if has("memory") {
+            total.memory = of_pod.memory;
+        }
         total.add(&Self::of(spec.overhead.as_ref()));
         total.pods = 1;
         total

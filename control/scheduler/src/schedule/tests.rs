@@ -270,6 +270,11 @@ fn an_init_container_counts_when_it_asks_for_more_than_the_others_together() {
     init.resources.as_mut().unwrap().requests = Some(quantities(&[("cpu", "2")]));
     let amounts = crate::Amounts::requested(&pod);
     assert_eq!((amounts.milli_cpu, amounts.memory, amounts.pods), (2000, 1 << 30, 1));
+    // What the pod asks for as a whole takes its containers' place.
+    let whole = ResourceRequirements { requests: Some(quantities(&[("cpu", "3")])), ..ResourceRequirements::default() };
+    pod.spec.get_or_insert_default().resources = Some(whole);
+    let amounts = crate::Amounts::requested(&pod);
+    assert_eq!((amounts.milli_cpu, amounts.memory), (3000, 1 << 30));
 }
 
 proptest! {

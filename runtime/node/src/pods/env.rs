@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use k8s_openapi::api::core::v1::{Container, EnvFromSource, EnvVar, EnvVarSource};
+use k8s_openapi::api::core::v1::{Container, EnvFromSource, EnvVar, EnvVarSource, Pod};
 use pal_image::Defaults;
 
 use super::fields::Facts;
@@ -17,7 +17,7 @@ pub(crate) fn variables(
     sources: &Sources,
 ) -> Result<Vec<(String, String)>, String> {
     let mut vars = Variables::default();
-    vars.set("HOSTNAME".to_owned(), hostname(facts));
+    vars.set("HOSTNAME".to_owned(), hostname(facts.pod).0.to_owned());
     for (name, value) in services {
         vars.set(name.clone(), value.clone());
     }
@@ -60,10 +60,15 @@ pub(crate) fn arguments(container: &Container, env: &[(String, String)], default
     argv
 }
 
-/// `spec.hostname`, or the pod's name.
-fn hostname(facts: &Facts<'_>) -> String {
-    let given = facts.pod.spec.as_ref().and_then(|s| s.hostname.clone());
-    given.or(facts.pod.metadata.name.clone()).unwrap_or_default()
+/// What a pod takes its host to be called, and its domain within the namespace's: `spec.hostnameOverride` alone (KEP-4762),
+/// or `spec.hostname`, or the pod's name.
+pub(super) fn hostname(pod: &Pod) -> (&str, Option<&str>) {
+    let spec = pod.spec.as_ref();
+    if let Some(name) = spec.and_then(|spec| spec.hostname_override.as_deref()) {
+        return (name, None);
+    }
+    let given = spec.and_then(|spec| spec.hostname.as_deref()).or(pod.metadata.name.as_deref());
+    (given.unwrap_or_default(), spec.and_then(|spec| spec.subdomain.as_deref()))
 }
 
 #[derive(Default)]

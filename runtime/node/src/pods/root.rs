@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, Volume};
 use pal_engine::Mount;
 
+use super::env::hostname;
 use super::user::{self, User};
 use super::volumes;
 use crate::disk;
@@ -152,8 +153,7 @@ fn make(dir: &Path, pod: &Pod, container: &Container, ip: IpAddr) -> io::Result<
         disk::private_dir(&dir.join(inside(place)))?;
     }
     let spec = pod.spec.as_ref();
-    let name = spec.and_then(|s| s.hostname.as_deref()).or(pod.metadata.name.as_deref()).unwrap_or_default();
-    let domain = spec.and_then(|s| s.subdomain.as_deref());
+    let (name, domain) = hostname(pod);
     let namespace = pod.metadata.namespace.as_deref().unwrap_or("default");
     let full = domain.map(|domain| format!("{name}.{domain}.{namespace}.svc.cluster.local\t"));
     let mut hosts = format!("127.0.0.1\tlocalhost\n{ip}\t{}{name}\n", full.unwrap_or_default());
@@ -260,6 +260,12 @@ mod tests {
         let hosts = fs::read_to_string(root.join("etc/hosts")).unwrap();
         let own = "100.64.0.7\tweb-0.web.ns.svc.cluster.local\tweb-0\n10.1.1.1\ta\tb\n";
         assert!(hosts.ends_with(own), "{hosts}");
+        let mut renamed = pod.clone();
+        renamed.spec.as_mut().unwrap().hostname_override = Some("other.example".to_owned());
+        set_up(&root, &renamed, container, ip, None, &[]).unwrap();
+        let read = |file: &str| fs::read_to_string(root.join(file)).unwrap();
+        assert_eq!(read("etc/hostname"), "other.example\n");
+        assert!(read("etc/hosts").contains("\n100.64.0.7\tother.example\n"));
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is made outside");
     }
 

@@ -5,6 +5,7 @@ mod container;
 mod defaults;
 mod env;
 mod ephemeral;
+mod gated;
 mod mount;
 mod probe;
 mod qos;

@@ -14,8 +14,11 @@ type Amounts = Option<BTreeMap<String, Text>>;
 pub(in crate::kinds) fn qos_class(spec: &PodSpec) -> &'static str {
     let mut any = false;
     let mut all_equal = true;
-    for container in spec.containers.iter().chain(items(&spec.init_containers)) {
-        let (requests, limits) = match &container.resources {
+    let containers = spec.containers.iter().chain(items(&spec.init_containers)).map(|container| &container.resources);
+    // What the pod as a whole asks for comes before what its containers do (KEP-2837).
+    let whole = spec.resources.is_some().then_some(&spec.resources);
+    for resources in whole.into_iter().chain(containers.filter(|_| whole.is_none())) {
+        let (requests, limits) = match resources {
             Some(resources) => (&resources.requests, &resources.limits),
             None => (&None, &None),
         };

@@ -2,6 +2,7 @@
 
 use k8s_openapi::api::core::v1::{Pod, PodSpec, Toleration};
 
+use super::gated;
 use crate::kinds::kind::Errors;
 use crate::kinds::optional::{items, items_mut};
 use crate::{FieldError, FieldPath};
@@ -29,7 +30,9 @@ pub(super) fn validate(new: &Pod, old: &Pod, errors: &mut Errors) {
     validate_deadline(new, old, &path, errors);
     validate_tolerations(items(&new.tolerations), items(&old.tolerations), &path, errors);
     validate_gates(new, old, &path, errors);
-    if !same_but_for_mutable(new, old) {
+    let mut settled = new.clone();
+    gated::settle(&mut settled, old, &path, errors);
+    if !same_but_for_mutable(settled, old) {
         errors.push(FieldError::forbidden(&path, MUTABLE));
     }
 }
@@ -59,8 +62,7 @@ fn validate_tolerations(new: &[Toleration], old: &[Toleration], path: &FieldPath
     }
 }
 
-fn same_but_for_mutable(new: &PodSpec, old: &PodSpec) -> bool {
-    let mut new = new.clone();
+fn same_but_for_mutable(mut new: PodSpec, old: &PodSpec) -> bool {
     new.active_deadline_seconds = old.active_deadline_seconds;
     new.tolerations.clone_from(&old.tolerations);
     let before = old.termination_grace_period_seconds;

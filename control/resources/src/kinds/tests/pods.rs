@@ -86,6 +86,9 @@ fn quality_of_service_follows_requests_and_limits() {
         container["resources"] = resources.clone();
         let pod = created("Pod", json!({"spec": {"containers": [container]}}));
         assert_eq!(pod["status"]["qosClass"], expected, "{resources}");
+        // What the pod asks for as a whole counts alone.
+        let whole = created("Pod", json!({"spec": {"resources": resources, "containers": [self::container()]}}));
+        assert_eq!(whole["status"]["qosClass"], expected, "{resources}");
     }
 }
 
@@ -389,4 +392,40 @@ fn a_pod_that_no_node_runs_needs_no_grace() {
         assert_eq!(default_grace(&of("Pod"), &pod), expected);
     }
     assert_eq!(default_grace(&of("ConfigMap"), &json!({})), None);
+}
+
+#[test]
+fn where_a_gated_pod_may_go_can_be_narrowed() {
+    let term = |keys: &[&str]| {
+        let expressions: Vec<Value> = keys.iter().map(|key| json!({"key": key, "operator": "Exists"})).collect();
+        json!({"matchExpressions": expressions})
+    };
+    let affinity = |terms: &[Value]| {
+        let required = json!({"nodeSelectorTerms": terms});
+        json!({"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required}}})
+    };
+    let mut spec = json!({"containers": [container()], "schedulingGates": [{"name": "a"}], "nodeSelector": {"a": "b"}});
+    let bare = created("Pod", json!({ "spec": spec }));
+    super::merge(&mut spec, affinity(&[term(&["x"])]));
+    let bound = created("Pod", json!({ "spec": spec }));
+    let check = |pod: &Value, change: Value, expected: Option<&str>| {
+        let changed = updated("Pod", pod, None, json!({"spec": change.clone()}));
+        let found = changed.err().map(|status| causes(&status).join("; "));
+        assert_eq!(found.as_deref(), expected, "{change}");
+    };
+    let selector = "spec.nodeSelector: Invalid value: {\"a\":\"c\"}: only additions to spec.nodeSelector are allowed (no mutations or deletions)";
+    check(&bare, json!({"nodeSelector": {"c": "d"}}), None);
+    check(&bare, json!({"nodeSelector": {"a": "c"}}), Some(selector));
+    check(&bare, affinity(&[term(&["x"]), term(&["y"])]), None);
+    check(&bound, affinity(&[term(&["x", "y"])]), None);
+    let path = "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms";
+    let more = "no additions/deletions to non-empty NodeSelectorTerms list are allowed";
+    let two = json!([term(&["x"]), term(&["y"])]);
+    check(&bound, affinity(&[term(&["x"]), term(&["y"])]), Some(&format!("{path}: Invalid value: {two}: {more}")));
+    let other = term(&["y"]);
+    let only = "only additions are allowed (no mutations or deletions)";
+    check(&bound, affinity(&[term(&["y"])]), Some(&format!("{path}[0]: Invalid value: {other}: {only}")));
+    let mut free = bound.clone();
+    free["spec"].as_object_mut().expect("a spec").remove("schedulingGates");
+    assert!(updated("Pod", &free, None, json!({"spec": {"nodeSelector": {"c": "d"}}})).is_err());
 }
