@@ -1,6 +1,6 @@
 //! What pods and pod templates default to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::{
     Container, EmptyDirVolumeSource, Lifecycle, LifecycleHandler, PodSpec, PodTemplateSpec, Probe,
@@ -55,23 +55,27 @@ pub(super) fn fill_spec(spec: &mut PodSpec) {
 /// The defaults that pods have and templates have not.
 pub(super) fn fill_pod(spec: &mut PodSpec) {
     spec.enable_service_links.get_or_insert(true);
+    let mut asked = BTreeSet::new();
     for container in spec.containers.iter_mut().chain(items_mut(&mut spec.init_containers)) {
-        request_what_is_limited(container);
+        request_what_is_limited(&mut container.resources, &|_| false);
+        let requests = container.resources.as_ref().and_then(|resources| resources.requests.as_ref());
+        asked.extend(requests.into_iter().flat_map(|requests| requests.keys().cloned()));
         if spec.host_network == Some(true) {
             for port in items_mut(&mut container.ports) {
                 fill_number(&mut port.host_port, port.container_port);
             }
         }
     }
+    request_what_is_limited(&mut spec.resources, &|name| asked.contains(name));
 }
 
-/// A limit without a request is also the request.
-fn request_what_is_limited(container: &mut Container) {
-    let Some(resources) = &mut container.resources else { return };
+/// A limit without a request is also the request, unless others ask for it.
+fn request_what_is_limited(resources: &mut Option<ResourceRequirements>, asked: &dyn Fn(&str) -> bool) {
+    let Some(resources) = resources else { return };
     let Some(limits) = &resources.limits else { return };
     for (name, limit) in limits {
         let requests = resources.requests.get_or_insert_default();
-        if !requests.contains_key(name) {
+        if !requests.contains_key(name) && !asked(name) {
             requests.insert(name.clone(), limit.clone());
         }
     }
