@@ -1,5 +1,7 @@
 //! Reading and writing `metadata` of an object that is a value.
 
+use std::collections::HashSet;
+
 use pal_resources::{Resource, Status};
 use serde_json::{Map, Value};
 
@@ -48,15 +50,15 @@ pub(crate) fn set_finalizers(object: &mut Value, finalizers: &[String]) -> Resul
 pub(crate) fn dedup_owners(object: &mut Value, options: &WriteOptions, words: &str) {
     let owners = object.get_mut("metadata").and_then(|metadata| metadata.get_mut("ownerReferences"));
     let Some(owners) = owners.and_then(Value::as_array_mut).filter(|owners| owners.len() > 1) else { return };
-    let (mut kept, mut twice) = (Vec::with_capacity(owners.len()), Vec::new());
-    for owner in owners.drain(..) {
-        if kept.contains(&owner) {
+    const FIELDS: [&str; 6] = ["apiVersion", "kind", "name", "uid", "controller", "blockOwnerDeletion"];
+    let (mut known, mut twice) = (HashSet::new(), Vec::new());
+    owners.retain(|owner| {
+        let is_first = known.insert(FIELDS.map(|field| owner[field].to_string()));
+        if !is_first {
             twice.push(owner["uid"].as_str().unwrap_or_default().to_owned());
-        } else {
-            kept.push(owner);
         }
-    }
-    *owners = kept;
+        is_first
+    });
     if !twice.is_empty() {
         options.warn(format!(
             "{words} API server dedups owner references in 1.20+, and may reject such requests as early as 1.24; please fix \

@@ -97,12 +97,7 @@ async fn lists_of_a_million_entries_cost_little() {
         (CONFIGS, meta("finalizers", many("\"\"", 1_000_000)), 422, "name part must be non-empty"),
         (CONFIGS, meta("ownerReferences", many("{}", 1_000_000)), 400, objects),
         (CONFIGS, meta("ownerReferences", many("null", 1_000_000)), 400, objects),
-        (
-            CONFIGS,
-            meta("ownerReferences", owners),
-            422,
-            "Only one reference can have Controller set to true",
-        ),
+        (CONFIGS, meta("ownerReferences", owners), 422, "Only one reference can have Controller set to true"),
         (CONFIGS, meta("managedFields", many("{}", 1_000_000)), 400, objects),
         (CONFIGS, meta("labels", keys("/")), 422, "prefix part must be non-empty"),
         (CONFIGS, meta("annotations", keys("/")), 422, "prefix part must be non-empty"),
