@@ -113,16 +113,32 @@ pub(crate) fn no_page() -> Response<Body> {
 
 /// Adds what the client is to be warned of.
 pub(crate) fn warn(mut response: Response<Body>, warnings: &[String]) -> Response<Body> {
-    for warning in warnings {
-        // Control characters and what is not ASCII cannot go into a header.
-        let plain: String =
-            warning.chars().map(|c| if c.is_ascii() && !c.is_ascii_control() { c } else { '?' }).collect();
+    for warning in fitting(warnings) {
+        // Control characters cannot go into a header.
+        let plain: String = warning.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
         let quoted = plain.replace('\\', "\\\\").replace('"', "\\\"");
-        if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{quoted}\"")) {
+        if let Ok(value) = HeaderValue::from_bytes(format!("299 - \"{quoted}\"").as_bytes()) {
             response.headers_mut().append(WARNING, value);
         }
     }
     response
+}
+
+/// As many characters as clients take in headers: where all warnings have more, each is cut, and the last are left out.
+fn fitting(warnings: &[String]) -> impl Iterator<Item = &str> {
+    const ALL: usize = 4096;
+    const EACH: usize = 256;
+    let is_long = warnings.iter().map(|warning| warning.chars().count()).sum::<usize>() > ALL;
+    let mut told = 0;
+    warnings.iter().map_while(move |warning| {
+        if !is_long {
+            return Some(warning.as_str());
+        }
+        let end = warning.char_indices().nth(EACH).map_or(warning.len(), |(end, _)| end);
+        let cut = (told < ALL).then(|| &warning[..end])?;
+        told += cut.chars().count();
+        Some(cut)
+    })
 }
 
 /// The answer to `HEAD`: what `GET` would answer, without the body. A body would break the connection's framing.
@@ -178,6 +194,19 @@ mod tests {
         };
         assert_eq!(warn("unknown field \"dta\""), r#"299 - "unknown field \"dta\"""#);
         assert_eq!(warn("a\nb"), r#"299 - "a?b""#);
+    }
+
+    #[test]
+    fn warnings_that_are_too_long_for_headers_are_cut() {
+        let check = |lengths: &[usize], expected: &[usize]| {
+            let warnings: Vec<String> = lengths.iter().map(|length| "ä".repeat(*length)).collect();
+            let told: Vec<usize> = fitting(&warnings).map(|warning| warning.chars().count()).collect();
+            assert_eq!(told, expected, "{lengths:?}");
+        };
+        check(&[4000, 96], &[4000, 96]);
+        check(&[4000, 97], &[256, 97]);
+        check(&[300; 20], &[256; 16]);
+        check(&[200; 25], &[200; 21]);
     }
 
     #[test]
