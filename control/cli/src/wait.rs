@@ -96,6 +96,28 @@ fn number(value: &Value) -> i64 {
     value.as_i64().unwrap_or(0)
 }
 
+/// Waits until a ready pod stands behind each of the Services, so that their addresses answer; not for long, for the pods are
+/// ready.
+pub async fn served(api: &Api, applied: &[Applied]) -> Result<(), CliError> {
+    const LIMIT: Duration = Duration::from_secs(5);
+    let started = Instant::now();
+    for service in applied.iter().filter(|item| item.resource.plural == "services") {
+        let namespace = service.namespace.as_deref().unwrap_or("default");
+        let labels = format!("kubernetes.io/service-name={}", service.name);
+        let parameters = api::query(&[("labelSelector", labels)]);
+        let path = format!("/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices{parameters}");
+        while !has_ready_endpoint(&api.get(&path).await?) && started.elapsed() < LIMIT {
+            tokio::time::sleep(INTERVAL).await;
+        }
+    }
+    Ok(())
+}
+
+fn has_ready_endpoint(slices: &Value) -> bool {
+    let mut endpoints = api::array(&slices["items"]).iter().flat_map(|slice| api::array(&slice["endpoints"]));
+    endpoints.any(|endpoint| endpoint["conditions"]["ready"] == true)
+}
+
 /// Waits until all are ready; tells `note` what is still missing. An error names what was not ready in time, and why.
 pub async fn ready(
     api: &Api,
@@ -195,5 +217,15 @@ mod tests {
         );
         check("Pod", json!({"status": {"phase": "Succeeded"}}), State::Ready);
         check("ConfigMap", json!({}), State::Ready);
+    }
+    #[test]
+    fn a_service_is_served_when_one_endpoint_is_ready() {
+        let check = |endpoints: Value, expected: bool| {
+            let slices = json!({"items": [{"endpoints": null}, {"endpoints": endpoints}]});
+            assert_eq!(has_ready_endpoint(&slices), expected, "{slices}");
+        };
+        check(json!([]), false);
+        check(json!([{"conditions": {"ready": false}}]), false);
+        check(json!([{"conditions": {"ready": false}}, {"conditions": {"ready": true}}]), true);
     }
 }
