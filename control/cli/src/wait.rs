@@ -96,8 +96,8 @@ fn number(value: &Value) -> i64 {
     value.as_i64().unwrap_or(0)
 }
 
-/// Waits until a ready pod stands behind each of the Services, so that their addresses answer; not for long, for the pods are
-/// ready.
+/// Waits until a ready pod stands behind each of the Services, so that their addresses answer. The pods are ready by then, so
+/// this is a matter of moments; after a few seconds it is left at that.
 pub async fn served(api: &Api, applied: &[Applied]) -> Result<(), CliError> {
     const LIMIT: Duration = Duration::from_secs(5);
     let started = Instant::now();
@@ -218,6 +218,7 @@ mod tests {
         check("Pod", json!({"status": {"phase": "Succeeded"}}), State::Ready);
         check("ConfigMap", json!({}), State::Ready);
     }
+
     #[test]
     fn a_service_is_served_when_one_endpoint_is_ready() {
         let check = |endpoints: Value, expected: bool| {
