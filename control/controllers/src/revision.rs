@@ -21,6 +21,16 @@ pub const GENERATION: &str = "deprecated.daemonset.template.generation";
 pub struct Revision {
     pub name: String,
     pub hash: String,
+    /// How often another template had the hash that this one would have had, ever.
+    pub collisions: i32,
+}
+
+/// What a revision that is made is made with.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    pub labels: Value,
+    /// How many collisions the owner knows of.
+    pub collisions: i32,
 }
 
 /// Finds the revision of a template among those of the owner, makes it the newest, or makes it.
@@ -28,12 +38,13 @@ pub fn of(
     owner: &Owner<'_>,
     template: &PodTemplateSpec,
     owned: &[&Arc<ControllerRevision>],
-    labels: &Value,
+    wanted: Wanted,
     plan: &mut Plan,
 ) -> Revision {
+    let Wanted { mut labels, collisions } = wanted;
     let data = data(template);
     let newest = owned.iter().map(|revision| revision.revision).max().unwrap_or(0);
-    if let Some(known) = owned.iter().find(|revision| is(revision, &data)) {
+    if let Some(known) = owned.iter().filter(|revision| is(revision, &data)).max_by_key(|known| known.revision) {
         if known.revision < newest {
             let target = Target::of(&***known);
             let patch = json!({ "metadata": same_object(&target), "revision": newest + 1 });
@@ -42,15 +53,14 @@ pub fn of(
         let name = name(&known.metadata).to_owned();
         let hash = known.metadata.labels.as_ref().and_then(|labels| labels.get(HASH)).cloned();
         let hash = hash.unwrap_or_else(|| name.rsplit('-').next().unwrap_or_default().to_owned());
-        return Revision { name, hash };
+        return Revision { name, hash, collisions };
     }
     let named = |collisions| {
         let hash = hash::of(template, collisions);
-        Revision { name: format!("{}-{hash}", name(owner.meta)), hash }
+        Revision { name: format!("{}-{hash}", name(owner.meta)), hash, collisions }
     };
     let is_free = |revision: &Revision| !owned.iter().any(|known| name(&known.metadata) == revision.name);
-    let made = (0..i32::MAX).map(named).find(is_free).unwrap_or_else(|| named(i32::MAX));
-    let mut labels = labels.clone();
+    let made = (collisions..i32::MAX).map(named).find(is_free).unwrap_or_else(|| named(i32::MAX));
     labels[HASH] = json!(made.hash);
     plan.push(Action::Create {
         resource: ResourceId::of::<ControllerRevision>(),
@@ -71,6 +81,16 @@ pub fn of(
         announce: None,
     });
     made
+}
+
+/// Other revisions that keep the same template as that one.
+pub fn twins<'a>(
+    revision: &Revision,
+    template: &PodTemplateSpec,
+    owned: &[&'a Arc<ControllerRevision>],
+) -> Vec<&'a Arc<ControllerRevision>> {
+    let data = data(template);
+    owned.iter().copied().filter(|known| is(known, &data) && name(&known.metadata) != revision.name).collect()
 }
 
 /// The template that a revision keeps.

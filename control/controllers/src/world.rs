@@ -114,6 +114,10 @@ impl World {
                     }
                     announce
                 }
+                Action::Tell(note) => {
+                    self.told.push(note.message);
+                    None
+                }
                 other => panic!("{other:?} is not for this world"),
             };
             if let Some(done) = announce.and_then(|announce| announce.done) {

@@ -1,5 +1,6 @@
 //! DaemonSets: one pod on every node that takes it.
 
+mod failed;
 mod fit;
 mod update;
 
@@ -15,11 +16,13 @@ use k8s_openapi::api::core::v1::{Node, Pod};
 use pal_resources::selector::LabelSelector;
 use serde_json::{Value, json};
 
-use crate::action::Plan;
+use crate::action::{Action, Note, Plan, Severity, Target};
 use crate::members::{Owner, count, says_the_same};
-use crate::object::{annotation, created, is_deleting, name};
-use crate::pods::{Availability, availability, is_active, is_finished, is_ready};
+use crate::object::{annotation, as_seen, created, is_deleting, name, namespace};
+use crate::pods::{Availability, availability, is_finished, is_ready, phase};
 use crate::revision::{self, GENERATION, HASH, Revision};
+
+pub use failed::Failures;
 
 use fit::Fit;
 
@@ -38,8 +41,9 @@ pub struct View<'a> {
     pub nodes: &'a [Arc<Node>],
 }
 
-/// Brings a pod to each node that takes it, moves a rollout on, and the status to what there is.
-pub fn reconcile(view: &View<'_>, now: Timestamp) -> Plan {
+/// Brings a pod to each node that takes it, moves a rollout on, and the status to what there is. `failures` is what earlier
+/// looks at this set remember.
+pub fn reconcile(view: &View<'_>, failures: &mut Failures, now: Timestamp) -> Plan {
     let mut plan = Plan::idle();
     let set = view.set;
     let Some(spec) = &set.spec else { return plan };
@@ -52,10 +56,23 @@ pub fn reconcile(view: &View<'_>, now: Timestamp) -> Plan {
     }
     let revisions = owner.claimed(&selector, view.revisions, |_| true, &mut plan);
     let template_labels = spec.template.metadata.as_ref().and_then(|meta| meta.labels.clone()).unwrap_or_default();
-    let revision = revision::of(&owner, &spec.template, &revisions, &json!(template_labels), &mut plan);
+    let collisions = set.status.as_ref().and_then(|status| status.collision_count).unwrap_or(0);
+    let revision = revision::of(
+        &owner,
+        &spec.template,
+        &revisions,
+        revision::Wanted { labels: json!(template_labels), collisions },
+        &mut plan,
+    );
+    let twins = revision::twins(&revision, &spec.template, &revisions);
+    if !twins.is_empty() {
+        unite(&revision, &twins, &pods, &mut plan);
+        return plan;
+    }
     let look = Look { spec, owner, revision, now, places: Place::all(spec, view.nodes, &pods) };
-    look.pods(&mut plan);
+    // Pods that can not be made must not keep the status from saying so.
     look.status(set, &mut plan);
+    look.pods(failures, &mut plan);
     let is_live = |revision: &ControllerRevision| {
         let hash = revision.metadata.labels.as_ref().and_then(|labels| labels.get(HASH));
         name(&revision.metadata) == look.revision.name
@@ -63,6 +80,24 @@ pub fn reconcile(view: &View<'_>, now: Timestamp) -> Plan {
     };
     revision::clean(&revisions, is_live, spec.revision_history_limit.unwrap_or(10), &mut plan);
     plan
+}
+
+/// Leaves one revision of several with one template: pods of the others become its own.
+fn unite(revision: &Revision, twins: &[&Arc<ControllerRevision>], pods: &[&Arc<Pod>], plan: &mut Plan) {
+    for twin in twins {
+        let hash = twin.metadata.labels.as_ref().and_then(|labels| labels.get(HASH));
+        let of_twin = |pod: &&&Arc<Pod>| {
+            hash.is_some() && pod.metadata.labels.as_ref().and_then(|labels| labels.get(HASH)) == hash
+        };
+        plan.actions.extend(pods.iter().filter(of_twin).map(|pod| {
+            let mut metadata = as_seen(&pod.metadata);
+            metadata["labels"] = json!({ HASH: revision.hash });
+            let patch = json!({ "metadata": metadata });
+            Action::Patch { target: Target::of(&***pod), subresource: None, patch, announce: None }
+        }));
+        let target = Target::of(&***twin);
+        plan.push(Action::Delete { target, grace_seconds: None, propagation: None, announce: None });
+    }
 }
 
 /// A node, and the set's pods there, the oldest first.
@@ -111,12 +146,12 @@ struct Look<'a> {
 }
 
 impl<'a> Look<'a> {
-    fn pods(&self, plan: &mut Plan) {
+    fn pods(&self, failures: &mut Failures, plan: &mut Plan) {
         let (mut nodes, mut surplus) = (Vec::new(), Vec::new());
         for place in &self.places {
             let (over, live): (Vec<_>, Vec<_>) = place.pods.iter().copied().partition(|pod| is_finished(pod));
             let going = |pod: &&Arc<Pod>| is_deleting(&pod.metadata);
-            surplus.extend(over.iter().copied().filter(|pod| !going(pod)));
+            surplus.extend(over.iter().copied().filter(|pod| !going(pod) && self.clears(place, pod, failures, plan)));
             match place.fit {
                 // The next comes when what ended or goes is gone.
                 Fit::Runs if over.is_empty() && live.is_empty() => nodes.push(place.node),
@@ -132,6 +167,32 @@ impl<'a> Look<'a> {
         surplus.extend(step.pods);
         plan.actions.extend(surplus.into_iter().take(BURST).map(|pod| self.owner.delete(pod)));
         plan.actions.extend(nodes.into_iter().take(BURST).map(|node| self.owner.create(self.pod(node))));
+    }
+
+    /// Whether a pod that ended goes now, and tells of it. One that failed may well fail again: then it is left for a while.
+    fn clears(&self, place: &Place<'_>, pod: &Pod, failures: &mut Failures, plan: &mut Plan) -> bool {
+        if place.fit == Fit::Never {
+            return true;
+        }
+        let has_failed = phase(pod) == "Failed";
+        if has_failed && let Some(wait) = failures.wait(place.node, self.now) {
+            plan.look_again(wait);
+            return false;
+        }
+        let (ended, goal) = if has_failed { ("failed", "kill") } else { ("succeeded", "delete") };
+        if has_failed {
+            failures.note(place.node, self.now);
+        }
+        let meta = &pod.metadata;
+        let (space, name, node) = (namespace(meta), name(meta), place.node);
+        plan.push(Action::Tell(Note {
+            about: self.owner.about.clone(),
+            component: COMPONENT,
+            severity: if has_failed { Severity::Warning } else { Severity::Normal },
+            reason: if has_failed { "FailedDaemonPod" } else { "SucceededDaemonPod" },
+            message: format!("Found {ended} daemon pod {space}/{name} on node {node}, will try to {goal} it"),
+        }));
+        true
     }
 
     /// Pods of the same template on one node, but for the oldest.
@@ -170,9 +231,9 @@ impl<'a> Look<'a> {
             }
             desired += 1;
             current += usize::from(scheduled);
-            let mut active = place.pods.iter().filter(|pod| is_active(pod));
-            // The newest of a node counts.
-            let Some(pod) = active.clone().find(|pod| self.is_new(pod)).or_else(|| active.next()) else { continue };
+            // While two are there the older one stands for the node.
+            let gone = |pod: &&&Arc<Pod>| is_finished(pod) && is_deleting(&pod.metadata);
+            let Some(pod) = place.pods.iter().find(|pod| !gone(pod)) else { continue };
             updated += usize::from(self.is_new(pod));
             ready += usize::from(is_ready(pod));
             match availability(pod, min_ready, self.now) {
@@ -191,6 +252,7 @@ impl<'a> Look<'a> {
             "numberUnavailable": nonzero(desired - available),
             "updatedNumberScheduled": nonzero(updated),
             "observedGeneration": set.metadata.generation,
+            "collisionCount": Some(self.revision.collisions).filter(|collisions| *collisions > 0),
         });
         if set.status.is_none() || !says_the_same(&json!(set.status), &status) {
             plan.push(self.owner.report(status));

@@ -8,6 +8,7 @@ use crate::world::World;
 
 struct Cluster {
     world: World,
+    failures: Failures,
 }
 
 impl Cluster {
@@ -28,14 +29,14 @@ impl Cluster {
         for node in nodes {
             world.create(ResourceId::of::<Node>(), json!({"metadata": {"name": node, "labels": {"on": node}}}));
         }
-        Self { world }
+        Self { world, failures: Failures::default() }
     }
 
     fn look(&mut self) -> usize {
         let set = self.world.list::<DaemonSet>().remove(0);
         let view =
             View { set: &set, pods: &self.world.list(), revisions: &self.world.list(), nodes: &self.world.list() };
-        let plan = reconcile(&view, self.world.now);
+        let plan = reconcile(&view, &mut self.failures, self.world.now);
         let actions = plan.actions.len();
         self.world.apply(plan);
         actions
@@ -154,6 +155,137 @@ fn a_rollout_replaces_as_many_pods_as_may_be_missing() {
     check(json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 2}}), false, [4, 2]);
     check(json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}), true, [0, 4]);
     check(json!({"type": "OnDelete"}), true, [4, 0]);
+}
+
+#[test]
+fn a_rollout_takes_old_pods_from_nodes_that_take_no_new_ones() {
+    let check = |strategy: Value, ready: bool, expected: Vec<(String, String)>| {
+        let mut cluster = Cluster::new(json!({"updateStrategy": strategy}), &["n1", "n2"]);
+        cluster.settle(true);
+        cluster.world.edit::<Node>("", "n1", json!({"spec": {"taints": [{"key": "own", "effect": "NoSchedule"}]}}));
+        cluster.settle(true);
+        assert_eq!(cluster.images(), on(&["n1", "n2"], "one"));
+        cluster.turn("two");
+        cluster.settle(ready);
+        assert_eq!(cluster.images(), expected, "{strategy} {ready}");
+    };
+    let surge = json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}});
+    check(json!({"type": "RollingUpdate"}), true, on(&["n2"], "two"));
+    check(surge.clone(), true, on(&["n2"], "two"));
+    // Two were available where one is to be: one is one too many.
+    check(surge, false, [on(&["n2"], "one"), on(&["n2"], "two")].concat());
+    check(json!({"type": "OnDelete"}), true, on(&["n1", "n2"], "one"));
+}
+
+#[test]
+fn with_a_surge_as_many_are_available_as_ever() {
+    let surge = json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}});
+    let mut cluster = Cluster::new(json!({"updateStrategy": surge}), &["n1", "n2"]);
+    cluster.world.edit::<DaemonSet>("a", "d", json!({"spec": {"template": {"spec": {"nodeSelector": {"on": "n1"}}}}}));
+    cluster.settle(true);
+    assert_eq!(cluster.images(), on(&["n1"], "one"));
+    cluster.world.edit::<Node>("", "n1", json!({"spec": {"taints": [{"key": "own", "effect": "NoSchedule"}]}}));
+    cluster.world.edit::<DaemonSet>("a", "d", json!({"spec": {"template": {"spec": {"nodeSelector": null}}}}));
+    cluster.settle(false);
+    assert_eq!(cluster.images(), on(&["n1", "n2"], "one"), "the new one is not available");
+    cluster.settle(true);
+    for pod in cluster.world.list::<Pod>() {
+        let since = Timestamp::from_second(1_700_000_000).unwrap();
+        let ready = json!({"type": "Ready", "status": "True", "lastTransitionTime": since});
+        cluster.world.edit_status::<Pod>("a", name(&pod.metadata), json!({"status": {"conditions": [ready]}}));
+    }
+    cluster.settle(true);
+    assert_eq!(cluster.images(), on(&["n2"], "one"));
+}
+
+#[test]
+fn while_two_pods_are_on_a_node_the_old_one_stands_for_it() {
+    let surge = json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}});
+    let mut cluster = Cluster::new(json!({"updateStrategy": surge}), &["n1"]);
+    cluster.settle(true);
+    cluster.world.pass(1000);
+    cluster.turn("two");
+    cluster.settle(false);
+    let status = cluster.status();
+    assert_eq!((&status["numberAvailable"], &status["updatedNumberScheduled"]), (&json!(1), &Value::Null));
+}
+
+#[test]
+fn pods_that_fail_come_again_ever_later() {
+    let mut cluster = Cluster::new(json!({}), &["n1"]);
+    let mut waits = Vec::new();
+    for _ in 0..4 {
+        cluster.settle(true);
+        let pod = cluster.world.list::<Pod>().remove(0);
+        cluster.world.edit_status::<Pod>("a", name(&pod.metadata), json!({"status": {"phase": "Failed"}}));
+        let mut waited = 0;
+        loop {
+            cluster.look();
+            if cluster.world.list::<Pod>().iter().all(|pod| is_deleting(&pod.metadata)) {
+                break;
+            }
+            cluster.world.pass(1000);
+            waited += 1;
+        }
+        waits.push(waited);
+    }
+    assert_eq!(waits, [0, 1, 2, 4]);
+    let told = cluster.world.told.iter().find(|told| told.starts_with("Found"));
+    let first = cluster.world.told.iter().filter(|told| told.starts_with("Found failed daemon pod a/d-")).count();
+    assert_eq!(first, 4, "{told:?}");
+}
+
+#[test]
+fn the_status_is_written_before_pods_are_made() {
+    let cluster = Cluster::new(json!({}), &["n1"]);
+    let set = cluster.world.list::<DaemonSet>().remove(0);
+    let view = View { set: &set, pods: &[], revisions: &[], nodes: &cluster.world.list() };
+    let plan = reconcile(&view, &mut Failures::default(), cluster.world.now);
+    let kind = |action: &Action| match action {
+        Action::Patch { subresource: Some("status"), .. } => "status",
+        Action::Create { resource, .. } if resource.plural == "pods" => "pod",
+        _ => "other",
+    };
+    assert_eq!(plan.actions.iter().map(kind).collect::<Vec<_>>(), ["other", "status", "pod"]);
+}
+
+#[test]
+fn another_template_may_have_the_name_that_a_revision_would_get() {
+    let mut cluster = Cluster::new(json!({}), &["n1"]);
+    cluster.settle(true);
+    cluster.turn("two");
+    let set = cluster.world.list::<DaemonSet>().remove(0);
+    let first = cluster.world.list::<ControllerRevision>().remove(0);
+    let hash = crate::hash::of(&set.spec.as_ref().unwrap().template, 0);
+    let mut other = json!(*first);
+    other["metadata"]["name"] = json!(format!("d-{hash}"));
+    other["metadata"]["labels"][HASH] = json!(hash);
+    other["revision"] = json!(2);
+    other["data"]["spec"]["template"]["spec"]["containers"][0]["image"] = json!("other");
+    cluster.world.create(ResourceId::of::<ControllerRevision>(), other);
+    cluster.settle(true);
+    assert_eq!(cluster.images(), on(&["n1"], "two"));
+    assert_eq!(cluster.status()["collisionCount"], 1);
+    cluster.turn("three");
+    cluster.settle(true);
+    assert_eq!(cluster.status()["collisionCount"], 1, "it is remembered");
+}
+
+#[test]
+fn of_several_revisions_with_one_template_the_newest_stays() {
+    let mut cluster = Cluster::new(json!({}), &["n1"]);
+    cluster.settle(true);
+    let mut twin = json!(*cluster.world.list::<ControllerRevision>().remove(0));
+    twin["metadata"]["name"] = json!("d-twin");
+    twin["metadata"]["labels"][HASH] = json!("twin");
+    twin["revision"] = json!(2);
+    cluster.world.create(ResourceId::of::<ControllerRevision>(), twin);
+    let before = cluster.world.list::<Pod>()[0].metadata.uid.clone();
+    cluster.settle(true);
+    let pod = cluster.world.list::<Pod>().remove(0);
+    assert_eq!((&pod.metadata.uid, pod.metadata.labels.as_ref().unwrap()[HASH].as_str()), (&before, "twin"));
+    let left = cluster.world.list::<ControllerRevision>();
+    assert_eq!(left.iter().map(|revision| name(&revision.metadata)).collect::<Vec<_>>(), ["d-twin"]);
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! What is looked at as one, and which changes of objects concern which looks.
 
+mod addresses;
 mod pods;
 mod storage;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Node;
@@ -35,6 +37,10 @@ pub(super) enum Key {
     Autoscaler(Place),
     /// A Service's endpoints.
     Service(Place),
+    /// The IPAddresses of a Service.
+    Addresses(Place),
+    /// An IPAddress.
+    Address(String),
     /// The Endpoints of that name, and what mirrors them.
     Endpoints(Place),
     Namespace(String),
@@ -80,6 +86,7 @@ impl Named for Key {
             Self::CronJob(_) => "cronjob",
             Self::Autoscaler(_) => "horizontalpodautoscaler",
             Self::Service(_) => "endpoint_slice",
+            Self::Addresses(_) | Self::Address(_) => "ipallocator_repair_controller",
             Self::Endpoints(_) => "endpoint",
             Self::Namespace(_) => "namespace",
             Self::Accounts(_) => "serviceaccount",
@@ -145,7 +152,9 @@ pub(super) fn wanted(cache: &Cache, at: &Positions, change: &Change) -> Vec<Want
         Some(Whole::Service(_)) => {
             wanted.push(now(Key::Service(place.clone())));
             wanted.push(now(Key::Endpoints(place.clone())));
+            addresses::service(change, &mut wanted);
         }
+        Some(Whole::Address(_)) => addresses::address(change, &mut wanted),
         Some(Whole::Endpoints(endpoints)) => {
             let labels = endpoints.metadata.labels.as_ref();
             let own = labels.is_some_and(|labels| labels.contains_key(endpoints::MANAGED_BY));
@@ -291,12 +300,7 @@ fn owners(cache: &Cache, at: &Positions, change: &Change, wanted: &mut Vec<Wante
 
 fn node(cache: &Cache, at: &Positions, change: &Change, wanted: &mut Vec<Wanted>) {
     let name = &change.address.1.1;
-    let node_of = |known: &Known| match &known.whole {
-        Whole::Node(node) => Some(node.clone()),
-        _ => None,
-    };
-    let before = change.before.as_ref().and_then(node_of);
-    let after = change.after.as_ref().and_then(node_of);
+    let (before, after) = (node_of(&change.before), node_of(&change.after));
     if after.is_some() {
         wanted.push(now(Key::Node(name.clone())));
     }
@@ -311,6 +315,14 @@ fn node(cache: &Cache, at: &Positions, change: &Change, wanted: &mut Vec<Wanted>
     }
     if after.as_ref().is_none_or(|after| concerns_pods(before.as_deref(), after)) {
         wanted.extend(cache.pods_on(name).map(|place| now(Key::Pod(place.clone()))));
+    }
+}
+
+/// The node that an object is.
+pub(super) fn node_of(known: &Option<Known>) -> Option<Arc<Node>> {
+    match &known.as_ref()?.whole {
+        Whole::Node(node) => Some(node.clone()),
+        _ => None,
     }
 }
 

@@ -11,6 +11,7 @@ use k8s_openapi::api::core::v1::{
     ReplicationController, Secret, Service, Volume,
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::networking::v1::IPAddress;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use k8s_openapi::api::storage::v1::StorageClass;
@@ -57,6 +58,7 @@ pub(super) enum Whole {
     CronJob(Arc<CronJob>),
     Autoscaler(Arc<HorizontalPodAutoscaler>),
     Service(Arc<Service>),
+    Address(Arc<IPAddress>),
     Endpoints(Arc<Endpoints>),
     EndpointSlice(Arc<EndpointSlice>),
     Namespace(Arc<Namespace>),
@@ -102,6 +104,7 @@ impl Whole {
             ("batch", "CronJob") => whole(object, |parsed| Whole::CronJob(Arc::new(parsed))),
             ("autoscaling", "HorizontalPodAutoscaler") => whole(object, |parsed| Whole::Autoscaler(Arc::new(parsed))),
             ("", "Service") => whole(object, |parsed| Whole::Service(Arc::new(parsed))),
+            ("networking.k8s.io", "IPAddress") => whole(object, |parsed| Whole::Address(Arc::new(parsed))),
             ("", "Endpoints") => whole(object, |parsed| Whole::Endpoints(Arc::new(parsed))),
             ("discovery.k8s.io", "EndpointSlice") => whole(object, |parsed| Whole::EndpointSlice(Arc::new(parsed))),
             ("", "Namespace") => whole(object, |parsed| Whole::Namespace(Arc::new(parsed))),

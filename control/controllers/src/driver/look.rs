@@ -6,13 +6,12 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::ReplicaSet;
-use k8s_openapi::api::core::v1::{Node, Pod, Service};
-use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use pal_custom::TakenNames;
 
 use super::cache::{Cache, Place};
-use super::key::{Key, selects};
+use super::key::Key;
 use super::known::{Known, Whole};
 use super::positions::Positions;
 use crate::Options;
@@ -23,12 +22,9 @@ use crate::node::disruption::{self, Disruption, State};
 use crate::node::{Life, cidr, life, lifecycle, pod as node_pod};
 use crate::object::{annotation, is_deleting, name, uid};
 use crate::{
-    account_token, autoscaler, cluster_role, csr, definition, deployment, endpoints, endpointslice, job, namespace,
-    pods, replicaset, service_account,
+    account_token, autoscaler, cluster_role, csr, daemonset, definition, deployment, job, namespace, replicaset,
+    service_account,
 };
-
-/// The annotation by which a Service asks for other slices than of [`endpointslice::DEFAULT_PER_SLICE`] endpoints.
-const PER_SLICE: &str = "palinurus.dev/max-endpoints-per-slice";
 
 /// What looks need beside the cache.
 pub(super) struct Looker {
@@ -44,17 +40,12 @@ pub(super) struct Looker {
     pub(super) said: HashMap<String, Instant>,
     /// What was found for autoscalers, and what is remembered of them.
     pub(super) autoscalers: HashMap<Place, (Option<autoscaler::Measured>, autoscaler::Memory)>,
+    /// How often pods of DaemonSets failed.
+    pub(super) daemon_failures: HashMap<Place, daemonset::Failures>,
     /// Whether nodes are gone in numbers.
     pub(super) disruption: Disruption,
     /// A disruption has ended, and the pods that it kept have not been looked at yet.
     pub(super) resumed: bool,
-}
-
-/// The pods that a Service chooses, and the address blocks of their nodes.
-#[derive(Default)]
-struct Chosen {
-    pods: Vec<Arc<Pod>>,
-    blocks: BTreeMap<String, String>,
 }
 
 /// One moment, on both clocks.
@@ -95,6 +86,8 @@ impl Looker {
             Key::Budget(place) => self.budget(cache, place, now),
             Key::Service(place) => self.service(cache, place),
             Key::Endpoints(place) => self.endpoints(cache, place),
+            Key::Addresses(place) => self.addresses(cache, place),
+            Key::Address(name) => self.address(cache, name),
             Key::Namespace(name) => self.namespace(cache, name, now),
             Key::Accounts(name) => self.accounts(cache, name),
             Key::AccountToken(place) => self.account_token(cache, place, now),
@@ -125,64 +118,6 @@ impl Looker {
         let taken = |set: &str| cache.get(&(self.at.replica_sets, (place.0.clone(), set.to_owned()))).is_some();
         let view = deployment::View { deployment: &deployment, sets: &sets, taken: &taken };
         deployment::reconcile(&view, now.wall)
-    }
-
-    fn service(&self, cache: &Cache, place: &Place) -> Plan {
-        let known = cache.get(&(self.at.services, place.clone()));
-        let Some(service) = whole!(known, Service) else { return Plan::idle() };
-        let Chosen { pods, blocks } = self.chosen(cache, &place.0, &service);
-        let slices = self.slices(cache, place, endpointslice::MANAGER);
-        let per_slice = annotation(&service.metadata, PER_SLICE).and_then(|text| text.parse().ok());
-        endpointslice::reconcile(&endpointslice::View {
-            service: &service,
-            pods: &pods,
-            slices: &slices,
-            per_slice: per_slice.unwrap_or(endpointslice::DEFAULT_PER_SLICE),
-            blocks: &blocks,
-        })
-    }
-
-    fn endpoints(&self, cache: &Cache, place: &Place) -> Plan {
-        let service = whole!(cache.get(&(self.at.services, place.clone())), Service);
-        let known = whole!(cache.get(&(self.at.endpoints, place.clone())), Endpoints);
-        let chosen = service.as_ref().map(|service| self.chosen(cache, &place.0, service)).unwrap_or_default();
-        endpoints::reconcile(&endpoints::View {
-            service: service.as_deref(),
-            pods: &chosen.pods,
-            endpoints: known.as_deref(),
-            mirrored: &self.slices(cache, place, endpoints::MIRRORER),
-            blocks: &chosen.blocks,
-        })
-    }
-
-    /// The pods that a Service chooses.
-    fn chosen(&self, cache: &Cache, namespace: &str, service: &Service) -> Chosen {
-        let pods: Vec<Arc<Pod>> = cache
-            .all(self.at.pods, Some(namespace))
-            .filter_map(|known| whole!(Some(known), Pod))
-            .filter(|pod| selects(service, pod))
-            .collect();
-        let mut blocks = BTreeMap::new();
-        for node in pods.iter().filter_map(|pod| pods::node(pod)) {
-            if !blocks.contains_key(node)
-                && let Some(block) = self.find_node(cache, node).as_deref().and_then(cidr::cidr)
-            {
-                blocks.insert(node.to_owned(), block.to_owned());
-            }
-        }
-        Chosen { pods, blocks }
-    }
-
-    /// The slices of a Service that `manager` writes.
-    fn slices(&self, cache: &Cache, service: &Place, manager: &str) -> Vec<Arc<EndpointSlice>> {
-        let all = cache.all(self.at.endpoint_slices, Some(&service.0));
-        all.filter_map(|known| whole!(Some(known), EndpointSlice))
-            .filter(|slice| {
-                let label = |key| slice.metadata.labels.as_ref().and_then(|labels| labels.get(key));
-                label(endpointslice::SERVICE_NAME) == Some(&service.1)
-                    && label(endpointslice::MANAGED_BY).map(String::as_str) == Some(manager)
-            })
-            .collect()
     }
 
     fn namespace(&mut self, cache: &Cache, name: &str, now: Moment) -> Plan {
@@ -338,7 +273,7 @@ impl Looker {
         Some(now.monotonic.saturating_duration_since(seen))
     }
 
-    fn find_node(&self, cache: &Cache, name: &str) -> Option<Arc<Node>> {
+    pub(super) fn find_node(&self, cache: &Cache, name: &str) -> Option<Arc<Node>> {
         whole!(cache.get(&(self.at.nodes, (String::new(), name.to_owned()))), Node)
     }
 

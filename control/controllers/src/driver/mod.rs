@@ -11,6 +11,7 @@ mod customs;
 mod directories;
 mod events;
 mod execute;
+mod forget;
 mod job;
 mod key;
 mod known;
@@ -21,6 +22,7 @@ mod positions;
 mod preempt;
 mod queue;
 mod recorder;
+mod services;
 mod storage;
 mod watch;
 mod workloads;
@@ -41,14 +43,14 @@ use tokio_util::task::TaskTracker;
 use crate::Options;
 use crate::node::condition;
 use crate::node::disruption::Disruption;
+use crate::node::registration;
 use crate::object::name;
-use crate::volume::ephemeral;
-use cache::{Address, Cache, Change};
+use cache::{Cache, Change};
 use customs::Customs;
 use execute::Executor;
 use job::{Done, Jobs, Subject};
-use key::{Key, Wanted, wanted};
-use known::{Known, Whole};
+use key::{Key, Wanted, node_of, wanted};
+use known::Whole;
 use look::{Looker, Moment};
 use place::{Next, Placer};
 use positions::Positions;
@@ -124,6 +126,7 @@ pub(crate) fn start(registry: Registry, options: Options, tasks: &Tasks<'_>) -> 
             missing: HashMap::new(),
             said: HashMap::new(),
             autoscalers: HashMap::new(),
+            daemon_failures: HashMap::new(),
             disruption: Disruption::default(),
             resumed: false,
         },
@@ -217,6 +220,8 @@ impl Driver {
         if self.customs.is_over(&told) {
             return;
         }
+        // What was there before these controllers began is no news.
+        let is_news = matches!(told, Told::Changed { .. } | Told::Deleted { .. });
         let changes: Vec<Change> = match told {
             Told::Changed { resource, object } => self.cache.told(resource, &object, false).into_iter().collect(),
             Told::Deleted { resource, object } => self.cache.told(resource, &object, true).into_iter().collect(),
@@ -231,6 +236,11 @@ impl Driver {
             }
         };
         for change in changes {
+            if is_news
+                && let Some(note) = registration(node_of(&change.before).as_deref(), node_of(&change.after).as_deref())
+            {
+                self.executor.recorder.tell(note);
+            }
             self.changed(&change);
         }
     }
@@ -263,46 +273,6 @@ impl Driver {
                 self.queue.add_at(key, now + within);
             }
         }
-    }
-
-    /// Forgets what was remembered of an object that is gone.
-    fn forget(&mut self, address: &Address, known: &Known) {
-        let place = address.1.clone();
-        let key = match &known.whole {
-            Whole::ReplicaSet(_) => Key::ReplicaSet(place),
-            Whole::Controller(_) => Key::Controller(place),
-            Whole::Deployment(_) => Key::Deployment(place),
-            Whole::DaemonSet(_) => Key::DaemonSet(place),
-            Whole::StatefulSet(_) => Key::StatefulSet(place),
-            Whole::Job(_) => Key::Job(place),
-            Whole::CronJob(_) => Key::CronJob(place),
-            Whole::Service(_) => Key::Service(place),
-            Whole::Endpoints(_) => Key::Endpoints(place),
-            Whole::AccountToken(_) => Key::AccountToken(place),
-            Whole::Autoscaler(_) => {
-                self.looker.autoscalers.remove(&place);
-                Key::Autoscaler(place)
-            }
-            Whole::Node(_) => Key::Node(place.1),
-            Whole::Pod(pod) => {
-                if ephemeral::volumes(pod).next().is_some() {
-                    self.queue.forget(&Key::Ephemeral(place.clone()));
-                }
-                Key::Pod(place)
-            }
-            Whole::Request(_) => Key::Request(place.1),
-            Whole::Definition(_) => Key::Definition(place.1),
-            Whole::Volume(_) => Key::Volume(place.1),
-            Whole::Claim(_) => Key::Claim(place),
-            Whole::Namespace(_) => {
-                self.looker.said.remove(&place.1);
-                return;
-            }
-            _ => return,
-        };
-        self.looker.failures.remove(&key);
-        self.queue.forget(&key);
-        self.queue.forget(&Key::Garbage(known.uid().to_owned()));
     }
 
     fn look_at_all_nodes(&mut self) {

@@ -53,7 +53,7 @@ impl Looker {
         reconcile(None)
     }
 
-    pub(super) fn daemon_set(&self, cache: &Cache, place: &Place, now: Moment) -> Plan {
+    pub(super) fn daemon_set(&mut self, cache: &Cache, place: &Place, now: Moment) -> Plan {
         let Some(set) = whole!(cache.get(&(self.at.daemon_sets, place.clone())), DaemonSet) else {
             return Plan::idle();
         };
@@ -63,7 +63,8 @@ impl Looker {
             revisions: &self.revisions(cache, place, uid(&set.metadata)),
             nodes: &self.nodes(cache),
         };
-        daemonset::reconcile(&view, now.wall)
+        let failures = self.daemon_failures.entry(place.clone()).or_default();
+        daemonset::reconcile(&view, failures, now.wall)
     }
 
     pub(super) fn stateful_set(&self, cache: &Cache, place: &Place, now: Moment) -> Plan {

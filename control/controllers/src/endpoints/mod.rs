@@ -16,7 +16,7 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use serde_json::{Value, json};
 
 use crate::action::{Action, Plan, ResourceId, Target};
-use crate::endpointslice::HEADLESS;
+use crate::endpointslice::{HEADLESS, Site};
 use crate::object::{created, entries_patch, is_deleting, name, same_object};
 use crate::pods::condition;
 
@@ -42,8 +42,8 @@ pub struct View<'a> {
     pub endpoints: Option<&'a Endpoints>,
     /// The slices of that name that mirror Endpoints.
     pub mirrored: &'a [Arc<EndpointSlice>],
-    /// The pod addresses of the nodes that have a block of them, by the node's name.
-    pub blocks: &'a BTreeMap<String, String>,
+    /// The nodes of the pods, by their names.
+    pub sites: &'a BTreeMap<String, Site>,
 }
 
 /// Writes the Endpoints of a Service that has a selector; mirrors those of one that has none.
@@ -76,7 +76,7 @@ fn is_left(endpoints: &Endpoints, view: &View<'_>) -> bool {
 }
 
 fn write(service: &Service, view: &View<'_>, plan: &mut Plan) {
-    let members: Vec<Member<'_>> = view.pods.iter().filter_map(|pod| Member::of(service, pod, view.blocks)).collect();
+    let members: Vec<Member<'_>> = view.pods.iter().filter_map(|pod| Member::of(service, pod, view.sites)).collect();
     let mut wanted = subsets::pack(&members);
     let over = subsets::truncate(&mut wanted, MOST);
     let mut labels = service.metadata.labels.clone().unwrap_or_default();

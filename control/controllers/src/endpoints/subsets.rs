@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{EndpointAddress, EndpointPort, EndpointSubset, Pod, Service};
 
-use crate::endpointslice::endpoint;
+use crate::endpointslice::{Site, endpoint};
 use crate::object::uid;
 
 /// A pod behind a Service.
@@ -24,8 +24,8 @@ type Port = (String, String, i32, Option<String>);
 impl<'a> Member<'a> {
     /// What the pod is behind the Service; `None` for one that has ended, has no address or is going, unless the Service
     /// wants those that are not ready.
-    pub(super) fn of(service: &Service, pod: &'a Arc<Pod>, blocks: &BTreeMap<String, String>) -> Option<Self> {
-        let endpoint = endpoint::of(service, pod, blocks)?;
+    pub(super) fn of(service: &Service, pod: &'a Arc<Pod>, sites: &BTreeMap<String, Site>) -> Option<Self> {
+        let endpoint = endpoint::of(service, pod, sites)?;
         let conditions = endpoint.conditions.unwrap_or_default();
         let ready = conditions.ready == Some(true);
         if conditions.terminating == Some(true) && !ready {

@@ -40,7 +40,7 @@ fn look(world: &mut World) -> usize {
         pods: &pods,
         endpoints: endpoints.first().map(|endpoints| &**endpoints),
         mirrored: &slices,
-        blocks: &BTreeMap::new(),
+        sites: &BTreeMap::new(),
     });
     let actions = plan.actions.len();
     world.apply(plan);

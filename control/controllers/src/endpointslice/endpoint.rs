@@ -4,17 +4,28 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use k8s_openapi::api::core::v1::{ObjectReference, Pod, Service, ServicePort};
-use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointHints, EndpointPort, ForNode};
+use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointHints, EndpointPort, ForNode, ForZone};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use crate::object::{is_deleting, name};
 use crate::pods::{is_finished, is_ready, node};
 
+/// What of a pod's node matters to its endpoint.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Site {
+    /// The addresses that its pods have, if it has a block of them.
+    pub block: Option<String>,
+    /// The zone that it is in, if it says.
+    pub zone: Option<String>,
+}
+
 /// The endpoint that a pod is; `None` for one that has no address, or that has ended. Nor is a pod one whose address is
 /// outside its node's block: the node says the address, and with another node's it would draw that one's traffic.
-pub(crate) fn of(service: &Service, pod: &Pod, blocks: &BTreeMap<String, String>) -> Option<Endpoint> {
+pub(crate) fn of(service: &Service, pod: &Pod, sites: &BTreeMap<String, Site>) -> Option<Endpoint> {
     let address = pod.status.as_ref()?.pod_ip.as_deref().filter(|ip| !ip.is_empty())?;
-    let block = node(pod).and_then(|node| blocks.get(node));
+    let site = node(pod).and_then(|node| sites.get(node));
+    let block = site.and_then(|site| site.block.as_deref());
+    let zone = site.and_then(|site| site.zone.as_deref());
     if is_finished(pod) || block.is_some_and(|block| !contains(block, address)) {
         return None;
     }
@@ -36,8 +47,9 @@ pub(crate) fn of(service: &Service, pod: &Pod, blocks: &BTreeMap<String, String>
             terminating: Some(terminating),
         }),
         hostname,
-        hints: hints(service, pod).filter(|_| always || (serving && !terminating)),
+        hints: hints(service, pod, zone).filter(|_| always || (serving && !terminating)),
         node_name: node(pod).map(str::to_owned),
+        zone: zone.map(str::to_owned),
         target_ref: Some(ObjectReference {
             kind: Some("Pod".to_owned()),
             namespace: pod.metadata.namespace.clone(),
@@ -49,11 +61,17 @@ pub(crate) fn of(service: &Service, pod: &Pod, blocks: &BTreeMap<String, String>
     })
 }
 
-/// For whom the endpoint is meant first (KEP-3015): those on its own node, where the Service wants it so.
-fn hints(service: &Service, pod: &Pod) -> Option<EndpointHints> {
-    let wanted = service.spec.as_ref().and_then(|spec| spec.traffic_distribution.as_deref());
-    let own = node(pod).filter(|_| wanted == Some("PreferSameNode"))?;
-    Some(EndpointHints { for_nodes: Some(vec![ForNode { name: own.to_owned() }]), for_zones: None })
+/// For whom the endpoint is meant first (KEP-4444, KEP-3015): those in its own zone, and before them those on its own node,
+/// where the Service wants it so.
+fn hints(service: &Service, pod: &Pod, zone: Option<&str>) -> Option<EndpointHints> {
+    let wanted = service.spec.as_ref().and_then(|spec| spec.traffic_distribution.as_deref())?;
+    let of_node = wanted == "PreferSameNode";
+    if !of_node && !matches!(wanted, "PreferSameZone" | "PreferClose") {
+        return None;
+    }
+    let for_nodes = node(pod).filter(|_| of_node).map(|name| vec![ForNode { name: name.to_owned() }]);
+    let for_zones = zone.map(|name| vec![ForZone { name: name.to_owned() }]);
+    (for_nodes.is_some() || for_zones.is_some()).then_some(EndpointHints { for_nodes, for_zones })
 }
 
 /// Whether an address lies in a block such as `100.64.16.0/20`; not, when either cannot be read.

@@ -16,6 +16,7 @@ use serde_json::json;
 use crate::action::{Action, Plan, ResourceId, Target};
 use crate::object::{controlled_by, entries_patch, is_deleting, name, same_object};
 
+pub use endpoint::Site;
 use pack::{Edit, Existing};
 
 /// The label that names a slice's Service.
@@ -38,8 +39,8 @@ pub struct View<'a> {
     /// The slices of the Service that this controller manages.
     pub slices: &'a [Arc<EndpointSlice>],
     pub per_slice: usize,
-    /// The pod addresses of the nodes that have a block of them, by the node's name.
-    pub blocks: &'a BTreeMap<String, String>,
+    /// The nodes of the pods, by their names.
+    pub sites: &'a BTreeMap<String, Site>,
 }
 
 /// Pods that resolve the Service's ports to the same numbers, and the slices that have those ports.
@@ -89,7 +90,7 @@ pub fn reconcile(view: &View<'_>) -> Plan {
 fn groups<'a>(view: &View<'a>, plan: &mut Plan) -> BTreeMap<String, Group<'a>> {
     let mut by_numbers: HashMap<Vec<Option<i32>>, BTreeMap<String, Endpoint>> = HashMap::new();
     for pod in view.pods {
-        let Some(endpoint) = endpoint::of(view.service, pod, view.blocks) else { continue };
+        let Some(endpoint) = endpoint::of(view.service, pod, view.sites) else { continue };
         let numbers = endpoint::numbers(view.service, pod);
         by_numbers.entry(numbers).or_default().insert(identity(&endpoint), endpoint);
     }

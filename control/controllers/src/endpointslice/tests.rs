@@ -40,7 +40,7 @@ fn pod(index: usize, ready: bool) -> Arc<Pod> {
 /// Reconciles into the world and says how many endpoints were written.
 fn step(world: &mut World, service: &Service, pods: &[Arc<Pod>], per_slice: usize) -> usize {
     let slices = world.list::<EndpointSlice>();
-    let plan = reconcile(&View { service, pods, slices: &slices, per_slice, blocks: &BTreeMap::new() });
+    let plan = reconcile(&View { service, pods, slices: &slices, per_slice, sites: &BTreeMap::new() });
     let written = plan
         .actions
         .iter()
@@ -139,7 +139,7 @@ fn a_named_port_is_resolved_for_each_pod() {
 fn a_service_without_a_selector_is_left_alone() {
     let mut without = service(json!(80));
     without.spec.as_mut().unwrap().selector = None;
-    let plan = reconcile(&View { service: &without, pods: &[], slices: &[], per_slice: 100, blocks: &BTreeMap::new() });
+    let plan = reconcile(&View { service: &without, pods: &[], slices: &[], per_slice: 100, sites: &BTreeMap::new() });
     assert_eq!(plan, Plan::idle());
 }
 
@@ -195,9 +195,10 @@ fn a_pod_whose_address_is_not_of_its_nodes_block_is_no_endpoint() {
     let service = service(json!(8080));
     let pods = [pod(1, true), pod(256, true)];
     let check = |blocks: &[(&str, &str)], expected: &[&str]| {
-        let blocks = blocks.iter().map(|(node, block)| ((*node).to_owned(), (*block).to_owned())).collect();
+        let site = |block: &str| Site { block: Some(block.to_owned()), zone: None };
+        let sites = blocks.iter().map(|(node, block)| ((*node).to_owned(), site(block))).collect();
         let mut world = World::new();
-        let view = View { service: &service, pods: &pods, slices: &[], per_slice: 100, blocks: &blocks };
+        let view = View { service: &service, pods: &pods, slices: &[], per_slice: 100, sites: &sites };
         world.apply(reconcile(&view));
         let shown = shown(&world);
         let addresses: Vec<&str> = shown.iter().flat_map(|(_, pods)| pods).map(|(address, _)| &**address).collect();
@@ -217,23 +218,28 @@ fn a_service_whose_ports_change_is_never_without_endpoints() {
     step(&mut world, &service(json!(8080)), &pods, 100);
     let slices = world.list::<EndpointSlice>();
     let changed = service(json!(9090));
-    let blocks = BTreeMap::new();
-    let plan = reconcile(&View { service: &changed, pods: &pods, slices: &slices, per_slice: 100, blocks: &blocks });
+    let sites = BTreeMap::new();
+    let plan = reconcile(&View { service: &changed, pods: &pods, slices: &slices, per_slice: 100, sites: &sites });
     assert!(matches!(plan.actions.as_slice(), [Action::Create { .. }, Action::Delete { .. }]), "{:?}", plan.actions);
 }
 
 #[test]
-fn endpoints_are_meant_for_their_own_node_where_the_service_wants_it() {
-    let check = |distribution: Option<&str>, ready: bool, expected: &[&str]| {
+fn endpoints_are_meant_for_their_own_node_or_zone_where_the_service_wants_it() {
+    let check = |distribution: Option<&str>, ready: bool, zone: Option<&str>, expected: serde_json::Value| {
         let mut service = service(json!(8080));
         service.spec.as_mut().unwrap().traffic_distribution = distribution.map(str::to_owned);
-        let endpoint = endpoint::of(&service, &pod(1, ready), &BTreeMap::new()).unwrap();
-        let nodes = endpoint.hints.iter().flat_map(|hints| hints.for_nodes.iter().flatten());
-        let nodes: Vec<&str> = nodes.map(|node| node.name.as_str()).collect();
-        assert_eq!(nodes, expected, "{distribution:?} {ready}");
+        let sites = [("n1".to_owned(), Site { block: None, zone: zone.map(str::to_owned) })].into();
+        let endpoint = endpoint::of(&service, &pod(1, ready), &sites).unwrap();
+        assert_eq!(endpoint.zone.as_deref(), zone);
+        assert_eq!(json!(endpoint.hints), expected, "{distribution:?} {ready} {zone:?}");
     };
-    check(Some("PreferSameNode"), true, &["n1"]);
-    check(Some("PreferSameNode"), false, &[]);
-    check(Some("PreferSameZone"), true, &[]);
-    check(None, true, &[]);
+    let (node, zone) = (json!({"forNodes": [{"name": "n1"}]}), json!({"forZones": [{"name": "z"}]}));
+    let both = json!({"forNodes": [{"name": "n1"}], "forZones": [{"name": "z"}]});
+    check(Some("PreferSameNode"), true, None, node);
+    check(Some("PreferSameNode"), true, Some("z"), both);
+    check(Some("PreferSameNode"), false, Some("z"), json!(null));
+    check(Some("PreferSameZone"), true, Some("z"), zone.clone());
+    check(Some("PreferSameZone"), true, None, json!(null));
+    check(Some("PreferClose"), true, Some("z"), zone);
+    check(None, true, Some("z"), json!(null));
 }

@@ -13,7 +13,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, NodeCondition};
 
-use crate::object::{created, since};
+use crate::action::{Note, Severity, reference};
+use crate::object::{created, name, since};
 use crate::ports::Timing;
 
 /// The taint of a node that says that it is not ready.
@@ -45,6 +46,18 @@ pub fn life(node: &Node, last_seen: Option<Duration>, started: Timestamp, timing
         Some(rest) if gone > Duration::from_millis(500) => Life::Waiting(rest),
         Some(_) => Life::Alive,
     }
+}
+
+/// What is told of a node that came or went.
+pub fn registration(before: Option<&Node>, after: Option<&Node>) -> Option<Note> {
+    let (node, reason, [did, way]) = match (before, after) {
+        (None, Some(node)) => (node, "RegisteredNode", ["Registered", "in"]),
+        (Some(node), None) => (node, "RemovingNode", ["Removing", "from"]),
+        _ => return None,
+    };
+    let name = name(&node.metadata);
+    let message = format!("Node {name} event: {did} Node {name} {way} Controller");
+    Some(Note { about: reference(node), component: COMPONENT, severity: Severity::Normal, reason, message })
 }
 
 /// One condition of the node's status.

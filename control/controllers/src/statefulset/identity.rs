@@ -6,10 +6,13 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use serde_json::{Value, json};
 
 use super::Versioned;
-use crate::action::{Action, ResourceId};
+use super::told::{self, Deed};
+use crate::action::{Action, ResourceId, Target};
 use crate::members::Owner;
-use crate::object::name;
+use crate::object::{as_seen, name};
 use crate::revision::HASH;
+
+const POD_NAME: &str = "statefulset.kubernetes.io/pod-name";
 
 /// The number of a pod of that set; `None` when its name is not one that the set gives.
 pub(super) fn ordinal(set: &str, pod: &Pod) -> Option<i32> {
@@ -21,13 +24,14 @@ pub(super) fn ordinal(set: &str, pod: &Pod) -> Option<i32> {
 /// The pod of that number and template.
 pub(super) fn pod(owner: &Owner<'_>, spec: &StatefulSetSpec, version: &Versioned, ordinal: i32) -> Value {
     let mut body = owner.pod_of(Some(&version.template));
-    let pod = format!("{}-{ordinal}", name(owner.meta));
+    let pod = pod_name(owner, ordinal);
     if let Some(metadata) = body["metadata"].as_object_mut() {
         metadata.remove("generateName");
     }
     body["metadata"]["name"] = json!(pod);
-    body["metadata"]["labels"]["statefulset.kubernetes.io/pod-name"] = json!(pod);
-    body["metadata"]["labels"]["apps.kubernetes.io/pod-index"] = json!(ordinal.to_string());
+    for (label, value) in labels(&pod, ordinal) {
+        body["metadata"]["labels"][label] = json!(value);
+    }
     body["metadata"]["labels"][HASH] = json!(version.name);
     body["spec"]["hostname"] = json!(pod);
     if let Some(service) = spec.service_name.as_deref().filter(|service| !service.is_empty()) {
@@ -45,6 +49,33 @@ pub(super) fn pod(owner: &Owner<'_>, spec: &StatefulSetSpec, version: &Versioned
         body["spec"]["volumes"] = json!(volumes);
     }
     body
+}
+
+/// The name of the pod of that number.
+pub(super) fn pod_name(owner: &Owner<'_>, ordinal: i32) -> String {
+    format!("{}-{ordinal}", name(owner.meta))
+}
+
+/// The labels by which a pod of the set can be chosen alone.
+fn labels(pod: &str, ordinal: i32) -> [(&'static str, String); 2] {
+    [(POD_NAME, pod.to_owned()), ("apps.kubernetes.io/pod-index", ordinal.to_string())]
+}
+
+/// The write that gives a pod its labels again, if somebody took away or changed the one with its name.
+pub(super) fn mended(owner: &Owner<'_>, pod: &Pod, ordinal: i32) -> Option<Action> {
+    let own = name(&pod.metadata);
+    if pod.metadata.labels.as_ref().and_then(|labels| labels.get(POD_NAME)).is_some_and(|label| label == own) {
+        return None;
+    }
+    let mut metadata = as_seen(&pod.metadata);
+    metadata["labels"] =
+        labels(own, ordinal).into_iter().map(|(label, value)| (label.to_owned(), json!(value))).collect();
+    Some(Action::Patch {
+        target: Target::of(pod),
+        subresource: None,
+        patch: json!({ "metadata": metadata }),
+        announce: Some(told::pod(owner, Deed::Update, own)),
+    })
 }
 
 /// The claims of that number that are missing.
@@ -75,7 +106,7 @@ pub(super) fn claims(
                     },
                     "spec": template.spec,
                 }),
-                announce: None,
+                announce: Some(told::claim(owner, &name, &pod_name(owner, ordinal))),
             }
         })
         .collect()

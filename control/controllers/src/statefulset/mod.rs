@@ -4,6 +4,7 @@ mod identity;
 mod retention;
 mod status;
 mod step;
+mod told;
 
 #[cfg(test)]
 mod tests;
@@ -53,19 +54,23 @@ pub fn reconcile(view: &View<'_>, now: Timestamp) -> Plan {
     }
     let revisions = owner.claimed(&selector, view.revisions, |_| true, &mut plan);
     let labels = json!(spec.selector.match_labels.clone().unwrap_or_default());
-    let update = revision::of(&owner, &spec.template, &revisions, &labels, &mut plan);
+    let collisions = set.status.as_ref().and_then(|status| status.collision_count).unwrap_or(0);
+    let wanted = revision::Wanted { labels, collisions };
+    let revision::Revision { name: update, collisions, .. } =
+        revision::of(&owner, &spec.template, &revisions, wanted, &mut plan);
     let known = set.status.as_ref().and_then(|status| status.current_revision.as_deref());
     let current = revisions.iter().find(|revision| Some(name(&revision.metadata)) == known);
     let current = match current.and_then(|known| Some((name(&known.metadata).to_owned(), revision::template(known)?))) {
         Some((name, template)) => Versioned { name, template },
-        None => Versioned { name: update.name.clone(), template: spec.template.clone() },
+        None => Versioned { name: update.clone(), template: spec.template.clone() },
     };
-    let update = Versioned { name: update.name, template: spec.template.clone() };
+    let update = Versioned { name: update, template: spec.template.clone() };
     let members = Members::sort(name(&set.metadata), spec, &pods);
-    let look = Look { set, spec, owner, current, update, members, now, claim: view.claim };
+    let look = Look { set, spec, owner, current, update, collisions, members, now, claim: view.claim };
+    // Pods that can not be made must not keep the status from saying so.
+    look.status(&mut plan);
     look.retain(&mut plan);
     look.step(&mut plan);
-    look.status(&mut plan);
     let is_live = |revision: &ControllerRevision| {
         let name = name(&revision.metadata);
         name == look.current.name || name == look.update.name || pods.iter().any(|pod| revision_of(pod) == Some(name))
@@ -115,6 +120,7 @@ struct Look<'a> {
     owner: Owner<'a>,
     current: Versioned,
     update: Versioned,
+    collisions: i32,
     members: Members<'a>,
     now: Timestamp,
     claim: &'a dyn Fn(&str) -> Option<ObjectMeta>,

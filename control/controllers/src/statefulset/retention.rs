@@ -37,6 +37,12 @@ pub(super) fn of_new(set: &StatefulSet, spec: &StatefulSetSpec) -> Vec<OwnerRefe
     }
 }
 
+/// Whether a claim goes with a pod that was there before, or goes anyway, so that the next pod is to wait for a new one.
+pub(super) fn is_leaving(spec: &StatefulSetSpec, pod: &str, claim: &ObjectMeta) -> bool {
+    let of_pod = |owner: &OwnerReference| owner.kind == "Pod" && owner.name == pod;
+    is_deleting(claim) || fate(spec, false) == Fate::GoesWithPod && claim.owner_references.iter().flatten().any(of_pod)
+}
+
 /// Gives a claim the owners that it should have, if it has others. What somebody else controls is left alone.
 pub(super) fn keep(
     set: &StatefulSet,

@@ -43,7 +43,7 @@ impl Look<'_> {
             "currentRevision": name,
             "updateRevision": self.update.name,
             "observedGeneration": self.set.metadata.generation,
-            "collisionCount": known.and_then(|status| status.collision_count).unwrap_or(0),
+            "collisionCount": self.collisions,
         });
         if known.is_none() || !says_the_same(&json!(known), &status) {
             plan.push(self.owner.report(status));

@@ -2,16 +2,23 @@
 //! template, the highest number first.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use serde_json::Value;
 
+use super::told::{self, Deed};
 use super::{Look, Versioned, identity, retention, revision_of};
-use crate::action::Plan;
-use crate::object::is_deleting;
+use crate::action::{Action, Plan, ResourceId, Target};
+use crate::deployment::budget::{Rounding, scaled};
+use crate::object::{is_deleting, name};
 use crate::pods::{Availability, is_finished, phase};
 
 /// Pods that one look creates or deletes at most.
 const BURST: usize = 500;
+/// How soon is looked again for a claim that is on its way out.
+const LEAVING: Duration = Duration::from_millis(500);
 
 impl Look<'_> {
     /// Adds the writes of the next step. With ordered pods that is one, which the next waits for.
@@ -41,21 +48,31 @@ impl Look<'_> {
         let mut creates = Vec::new();
         for (&ordinal, pod) in &self.members.wanted {
             match pod {
+                None if self.has_leaving_claim(ordinal) => {
+                    plan.look_again(LEAVING);
+                    complete = false;
+                }
                 None => {
-                    let owners = retention::of_new(self.set, self.spec);
-                    let is_missing = |name: &str| (self.claim)(name).is_none();
-                    plan.actions.extend(identity::claims(&self.owner, self.spec, ordinal, &owners, is_missing));
+                    self.claim(ordinal, plan);
                     let body = identity::pod(&self.owner, self.spec, self.version(ordinal), ordinal);
-                    creates.push(self.owner.create(body));
+                    creates.push(self.create(body, ordinal));
                     complete = false;
                 }
                 // A pod that ended comes again when it is gone.
                 Some(pod) if is_finished(pod) && !is_deleting(&pod.metadata) => {
-                    plan.push(self.owner.delete(pod));
+                    plan.push(told::again(&self.owner, name(&pod.metadata), phase(pod) == "Failed"));
+                    plan.push(self.delete(pod));
                     complete = false;
                 }
-                Some(pod) if ordered && !self.is_settled(pod, plan) => complete = false,
-                Some(_) => {}
+                Some(pod) => {
+                    if !is_deleting(&pod.metadata) {
+                        if matches!(phase(pod), "" | "Pending") {
+                            self.claim(ordinal, plan);
+                        }
+                        plan.actions.extend(identity::mended(&self.owner, pod, ordinal));
+                    }
+                    complete &= !ordered || self.is_settled(pod, plan);
+                }
             }
             if ordered && !complete || creates.len() >= BURST {
                 break;
@@ -63,6 +80,39 @@ impl Look<'_> {
         }
         plan.actions.extend(creates);
         complete || !ordered
+    }
+
+    /// Makes the claims of that number that are missing.
+    fn claim(&self, ordinal: i32, plan: &mut Plan) {
+        let owners = retention::of_new(self.set, self.spec);
+        let is_missing = |name: &str| (self.claim)(name).is_none();
+        plan.actions.extend(identity::claims(&self.owner, self.spec, ordinal, &owners, is_missing));
+    }
+
+    /// Whether a claim of that number is on its way out.
+    fn has_leaving_claim(&self, ordinal: i32) -> bool {
+        let pod = identity::pod_name(&self.owner, ordinal);
+        identity::claim_names(&self.owner, self.spec, ordinal)
+            .filter_map(|(name, _)| (self.claim)(&name))
+            .any(|claim| retention::is_leaving(self.spec, &pod, &claim))
+    }
+
+    fn create(&self, body: Value, ordinal: i32) -> Action {
+        Action::Create {
+            resource: ResourceId::of::<Pod>(),
+            namespace: self.owner.meta.namespace.clone(),
+            body,
+            announce: Some(told::pod(&self.owner, Deed::Create, &identity::pod_name(&self.owner, ordinal))),
+        }
+    }
+
+    fn delete(&self, pod: &Pod) -> Action {
+        Action::Delete {
+            target: Target::of(pod),
+            grace_seconds: None,
+            propagation: None,
+            announce: Some(told::pod(&self.owner, Deed::Delete, name(&pod.metadata))),
+        }
     }
 
     /// Deletes what is too much; whether the step can go on. In order, a pod goes only while it is well itself, or when
@@ -75,7 +125,7 @@ impl Look<'_> {
                 return false;
             }
             if !is_deleting(&pod.metadata) {
-                plan.push(self.owner.delete(pod));
+                plan.push(self.delete(pod));
                 deleted += 1;
             }
             if ordered || deleted == BURST {
@@ -85,24 +135,62 @@ impl Look<'_> {
         true
     }
 
-    /// Deletes the highest pod that is of an older template, when all above it are well.
+    /// Deletes the highest pods that are of an older template: the next one when all above it are well, or, where several
+    /// may be missing, as many as that allows.
     fn renew(&self, plan: &mut Plan) {
         let strategy = self.spec.update_strategy.clone().unwrap_or_default();
         if strategy.type_.as_deref() == Some("OnDelete") {
             return;
         }
-        let partition = strategy.rolling_update.and_then(|rolling| rolling.partition).unwrap_or(0).max(0);
-        let first = self.first().saturating_add(partition);
+        let rolling = strategy.rolling_update.unwrap_or_default();
+        let first = self.first().saturating_add(rolling.partition.unwrap_or(0).max(0));
+        let most = rolling.max_unavailable.as_ref().map_or(1, |most| self.most_missing(most));
+        if most > 1 {
+            self.renew_several(first, most, plan);
+            return;
+        }
         for (_, pod) in self.members.wanted.range(first..).rev() {
             let Some(pod) = pod else { return };
-            if revision_of(pod) != Some(self.update.name.as_str()) && !is_deleting(&pod.metadata) {
-                plan.push(self.owner.delete(pod));
+            if self.is_old(pod) {
+                plan.push(self.delete(pod));
                 return;
             }
             if !self.is_settled(pod, plan) {
                 return;
             }
         }
+    }
+
+    /// Of the pods from that number on the old ones go, the highest first. Of those that are well no more go than may be
+    /// missing.
+    fn renew_several(&self, first: i32, most: usize, plan: &mut Plan) {
+        let mut missing = 0;
+        for pod in self.members.wanted.values() {
+            missing += usize::from(!pod.is_some_and(|pod| self.is_settled(pod, plan)));
+        }
+        for pod in self.members.wanted.range(first..).rev().filter_map(|(_, pod)| *pod) {
+            if !self.is_old(pod) {
+                continue;
+            }
+            if self.is_settled(pod, plan) {
+                if missing >= most {
+                    continue;
+                }
+                missing += 1;
+            }
+            plan.push(self.delete(pod));
+        }
+    }
+
+    /// How many pods may be missing during a rollout.
+    fn most_missing(&self, most: &IntOrString) -> usize {
+        let most = scaled(most, self.spec.replicas.unwrap_or(1), Rounding::Down);
+        usize::try_from(most).unwrap_or(0).max(1)
+    }
+
+    /// Whether the pod is of another template than the newest, and stays.
+    fn is_old(&self, pod: &Pod) -> bool {
+        revision_of(pod) != Some(self.update.name.as_str()) && !is_deleting(&pod.metadata)
     }
 
     /// Whether the pod runs, is ready and stays.

@@ -210,8 +210,14 @@ fn claims_go_with_whom_the_policy_says() {
         cluster.edit(json!({"replicas": 1}));
         cluster.look();
         assert_eq!(owners(&cluster), expected, "{scaled} {deleted}, one less");
-        // It is wanted again before its claim is gone.
+        // It is wanted again before its claim is gone: it waits for that, if it is to go.
         cluster.edit(json!({"replicas": 2}));
+        cluster.settle(&[]);
+        let goes = expected[1].starts_with("Pod");
+        assert_eq!(cluster.pods().len(), if goes { 1 } else { 2 }, "{scaled} {deleted}");
+        if goes {
+            cluster.world.remove::<PersistentVolumeClaim>("a", "data-s-1");
+        }
         cluster.settle(&[]);
         assert_eq!(owners(&cluster), [expected[0]; 2], "{scaled} {deleted}, one more");
     };
@@ -219,6 +225,75 @@ fn claims_go_with_whom_the_policy_says() {
     check("Retain", "Delete", ["StatefulSet s", "StatefulSet s"]);
     check("Delete", "Retain", ["", "Pod s-1"]);
     check("Delete", "Delete", ["StatefulSet s", "Pod s-1"]);
+}
+
+#[test]
+fn several_pods_may_be_missing_during_a_rollout() {
+    let check = |most: Value, partition: i32, stuck: &[&str], expected: &[&str]| {
+        let rolling = json!({"maxUnavailable": most, "partition": partition});
+        let mut cluster = Cluster::new(json!({
+            "replicas": 4, "podManagementPolicy": "Parallel",
+            "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": rolling},
+        }));
+        cluster.settle(&[]);
+        cluster.turn("two");
+        cluster.settle(stuck);
+        assert_eq!(cluster.pods(), expected, "{rolling}");
+    };
+    check(json!(2), 0, &["s-2", "s-3"], &["s-0 one", "s-1 one", "s-2 two", "s-3 two"]);
+    check(json!("50%"), 0, &["s-2", "s-3"], &["s-0 one", "s-1 one", "s-2 two", "s-3 two"]);
+    check(json!(3), 0, &[], &["s-0 two", "s-1 two", "s-2 two", "s-3 two"]);
+    check(json!(3), 3, &[], &["s-0 one", "s-1 one", "s-2 one", "s-3 two"]);
+}
+
+#[test]
+fn what_is_done_to_pods_and_claims_is_told() {
+    let claims = json!([{"metadata": {"name": "data"}, "spec": {"accessModes": ["ReadWriteOnce"]}}]);
+    let mut cluster = Cluster::new(json!({"replicas": 1, "volumeClaimTemplates": claims}));
+    cluster.settle(&[]);
+    cluster.world.edit_status::<Pod>("a", "s-0", json!({"status": {"phase": "Failed"}}));
+    cluster.look();
+    assert_eq!(
+        cluster.world.told,
+        [
+            "create Claim data-s-0 Pod s-0 in StatefulSet s success",
+            "create Pod s-0 in StatefulSet s successful",
+            "StatefulSet a/s is recreating failed Pod s-0",
+            "delete Pod s-0 in StatefulSet s successful",
+        ]
+    );
+}
+
+#[test]
+fn a_pod_gets_its_labels_back_and_what_it_claims() {
+    let claims = json!([{"metadata": {"name": "data"}, "spec": {"accessModes": ["ReadWriteOnce"]}}]);
+    let mut cluster = Cluster::new(json!({"replicas": 1, "volumeClaimTemplates": claims}));
+    cluster.settle(&["s-0"]);
+    cluster.world.edit::<Pod>(
+        "a",
+        "s-0",
+        json!({"metadata": {"labels": {"statefulset.kubernetes.io/pod-name": null}}}),
+    );
+    cluster.world.remove::<PersistentVolumeClaim>("a", "data-s-0");
+    cluster.settle(&["s-0"]);
+    let labels = cluster.world.list::<Pod>()[0].metadata.labels.clone().unwrap();
+    assert_eq!(labels["statefulset.kubernetes.io/pod-name"], "s-0");
+    assert_eq!(cluster.world.list::<PersistentVolumeClaim>().len(), 1);
+}
+
+#[test]
+fn the_status_is_written_before_pods_are_made() {
+    let mut cluster = Cluster::new(json!({"replicas": 2}));
+    let set = cluster.world.list::<StatefulSet>().remove(0);
+    let view = View { set: &set, pods: &[], revisions: &[], claim: &|_| None };
+    let plan = reconcile(&view, cluster.world.now);
+    let kind = |action: &crate::action::Action| match action {
+        crate::action::Action::Patch { subresource: Some("status"), .. } => "status",
+        crate::action::Action::Create { resource, .. } if resource.plural == "pods" => "pod",
+        _ => "other",
+    };
+    assert_eq!(plan.actions.iter().map(kind).collect::<Vec<_>>(), ["other", "status", "pod"]);
+    cluster.world.apply(plan);
 }
 
 #[test]

@@ -24,7 +24,10 @@ async fn pods_of_a_lost_node_are_replaced_and_removed_and_the_node_comes_back() 
     assert_eq!(taints.len(), 2, "{taints:?}");
     cluster
         .until::<Event>("events", None, |events| {
-            !told(events, "NodeNotReady").is_empty() && !told(events, "TaintManagerEviction").is_empty()
+            let came = told(events, "RegisteredNode");
+            !told(events, "NodeNotReady").is_empty()
+                && !told(events, "TaintManagerEviction").is_empty()
+                && came.contains(&"Node n1 event: Registered Node n1 in Controller".to_owned())
         })
         .await;
     cluster.revive_node("n1").await;

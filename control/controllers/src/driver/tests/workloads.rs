@@ -3,13 +3,14 @@
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, StatefulSet};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{Pod, ReplicationController};
+use k8s_openapi::api::core::v1::{Pod, ReplicationController, ResourceQuota, Service};
+use k8s_openapi::api::networking::v1::IPAddress;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use pal_registry::DeleteOptions;
 use serde_json::{Value, json};
 
-use super::NS;
 use super::cluster::Cluster;
+use super::{NS, service};
 use crate::pods::{is_ready, node};
 
 /// An object of a kind whose spec has a selector and a template.
@@ -165,5 +166,50 @@ async fn a_deployment_whose_pods_are_busy_grows() {
         .await;
     assert!(shown[0].status.as_ref().is_some_and(|status| status.last_scale_time.is_some()), "{shown:?}");
     cluster.until::<Pod>("two pods", NS, |found| found.len() == 2).await;
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn each_address_of_a_service_has_an_object_that_goes_with_it() {
+    let cluster = Cluster::start().await;
+    cluster.create(service("web")).await;
+    let services = cluster.list::<Service>(NS).await;
+    let own = services[0].spec.as_ref().and_then(|spec| spec.cluster_ip.clone()).expect("an address");
+    let of_web = |found: &[IPAddress]| found.iter().any(|address| address.metadata.name.as_deref() == Some(&own));
+    let addresses = cluster.until::<IPAddress>("its object", None, of_web).await;
+    let parent =
+        &addresses.iter().find(|address| address.metadata.name.as_deref() == Some(&own)).unwrap().spec.parent_ref;
+    assert_eq!((parent.resource.as_str(), parent.name.as_str()), ("services", "web"));
+    cluster.delete::<IPAddress>(None, &own).await;
+    cluster.until::<IPAddress>("it comes back", None, of_web).await;
+    cluster.delete::<Service>(NS, "web").await;
+    cluster.until::<IPAddress>("gone", None, |found| !of_web(found)).await;
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_set_says_how_many_pods_it_has_though_no_more_can_be_made() {
+    let cluster = Cluster::start().await;
+    cluster.add_node("n1").await;
+    cluster.add_node("n2").await;
+    cluster.add_node("n3").await;
+    cluster
+        .create(json!({
+            "apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "few", "namespace": "default"},
+            "spec": {"hard": {"pods": "2"}},
+        }))
+        .await;
+    cluster
+        .until::<ResourceQuota>("counted", NS, |found| {
+            found[0].status.as_ref().is_some_and(|status| status.used.is_some())
+        })
+        .await;
+    cluster.create(workload("apps/v1", "DaemonSet", "d", json!({}))).await;
+    cluster
+        .until::<DaemonSet>("two of three", NS, |found| {
+            let status = found[0].status.clone().unwrap_or_default();
+            (status.desired_number_scheduled, status.current_number_scheduled, status.number_ready) == (3, 2, 2)
+        })
+        .await;
     cluster.stop().await;
 }
