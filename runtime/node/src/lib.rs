@@ -23,6 +23,7 @@ mod join;
 mod kubelet;
 mod local_volumes;
 mod logs;
+mod node_events;
 mod pods;
 mod reach;
 mod register;

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::NodeConfig;
 use crate::join::root_cause;
+use crate::node_events;
 use crate::pods::{Capacity, Shared};
 use crate::retry::Retry;
 use crate::servers::Servers;
@@ -45,17 +46,19 @@ pub(crate) struct Registration {
     shared: Arc<Shared>,
     node: Node,
     since: Timestamp,
+    /// It was told that the agent has begun.
+    told: bool,
 }
 
 impl Registration {
     pub(crate) fn new(shared: &Arc<Shared>, config: &NodeConfig, peer: SocketAddr) -> Self {
         let since = Timestamp::now();
-        Self { shared: shared.clone(), node: node_object(config, peer, shared.capacity, since), since }
+        Self { shared: shared.clone(), node: node_object(config, peer, shared.capacity, since), since, told: false }
     }
 
     /// Registers whenever a tunnel comes up or the Node is deleted or given up under a running agent (as when the machine
     /// was asleep and its tunnels were not), and from time to time.
-    pub(crate) async fn run(self, mut up: watch::Receiver<Up>, cancel: CancellationToken) {
+    pub(crate) async fn run(mut self, mut up: watch::Receiver<Up>, cancel: CancellationToken) {
         let mut retry = Retry::new(Duration::from_millis(200), Duration::from_secs(10));
         loop {
             let times = up.borrow_and_update().times;
@@ -90,7 +93,7 @@ impl Registration {
         tokio::time::sleep(ANEW_AFTER).await;
     }
 
-    async fn register(&self) -> Result<(), kube::Error> {
+    async fn register(&mut self) -> Result<(), kube::Error> {
         let api: Api<Node> = Api::all(self.shared.client.clone());
         let name = self.node.metadata.name.as_deref().unwrap_or_default();
         let known = api.get_opt(name).await?;
@@ -112,7 +115,12 @@ impl Registration {
                 allocatable[resource] = json!(amount);
             }
         }
-        api.patch_status(name, &PatchParams::default(), &Patch::Strategic(patch)).await.map(drop)
+        api.patch_status(name, &PatchParams::default(), &Patch::Strategic(patch)).await?;
+        let now = Timestamp::now();
+        let begun = (!std::mem::replace(&mut self.told, true)).then(|| node_events::started(name, now));
+        let told = begun.into_iter().chain(node_events::registered(name, known.as_ref(), now));
+        told.for_each(|occurrence| self.shared.recorder.record(occurrence));
+        Ok(())
     }
 }
 

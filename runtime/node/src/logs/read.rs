@@ -219,7 +219,8 @@ impl Reader {
             self.stop = Some((files.last().map_or(1, |(n, _)| n + 1), end));
         }
         let Some(mut wanted) = self.query.tail else { return Ok(()) };
-        files.push((files.last().map_or(1, |(n, _)| n + 1), self.path.clone()));
+        let newest = files.last().map_or(1, |(n, _)| n + 1);
+        files.push((newest, self.path.clone()));
         for (number, path) in files.into_iter().rev() {
             let mut content = match fs::read(&path) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
@@ -230,7 +231,7 @@ impl Reader {
             {
                 content.truncate(usize::try_from(end).unwrap_or(usize::MAX));
             }
-            let offset = tail_offset(&content, &mut wanted);
+            let offset = tail_offset(&content, number == newest, &mut wanted);
             if let Some(offset) = offset {
                 use std::io::Seek;
                 let mut file = File::open(&path)?;
@@ -279,13 +280,14 @@ impl Reader {
 }
 
 /// Where the last `wanted` lines of the content begin; `None`, with `wanted` lowered, when it has fewer.
-fn tail_offset(content: &[u8], wanted: &mut u64) -> Option<usize> {
-    // A piece of a line belongs to the line that follows it: the offset only moves at ends of lines.
+fn tail_offset(content: &[u8], newest: bool, wanted: &mut u64) -> Option<usize> {
+    // A piece of a line belongs to the line that follows it, where there is one: the offset only moves at ends of lines.
     let mut starts = content.len();
     let mut end = content.len();
     while end > 0 {
         let body = content[..end - 1].iter().rposition(|b| *b == b'\n').map_or(0, |n| n + 1);
-        let full = record::parse(&content[body..end - 1]).is_none_or(|r| r.full);
+        let last = newest && end == content.len();
+        let full = last || record::parse(&content[body..end - 1]).is_none_or(|r| r.full);
         if full {
             if *wanted == 0 {
                 return Some(starts);

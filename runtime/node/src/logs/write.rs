@@ -99,7 +99,7 @@ impl ContainerLog {
             for stream in [Stream::Stdout, Stream::Stderr] {
                 let rest = std::mem::take(&mut inner.partial[stream as usize]);
                 if !rest.is_empty() {
-                    append(&mut out, &time, stream, true, &rest);
+                    append(&mut out, &time, stream, false, &rest);
                 }
             }
             inner.note_dropped(&mut out, &time);

@@ -78,9 +78,7 @@ async fn end_of(log: Arc<ContainerLog>) -> Option<String> {
         end.extend_from_slice(&piece);
         end.drain(..end.len().saturating_sub(MOST_OF_LOG));
     }
-    // Whether the last line was ended the log does not say.
-    let end = end.strip_suffix(b"\n").unwrap_or(&end);
-    (!end.is_empty()).then(|| String::from_utf8_lossy(end).into_owned())
+    (!end.is_empty()).then(|| String::from_utf8_lossy(&end).into_owned())
 }
 
 #[cfg(test)]
@@ -137,5 +135,8 @@ mod tests {
         check("/dev/../../secret", "File", 1, "trapped").await;
         check("/dev/none", "FallbackToLogsOnError", 1, "first line\nlast line").await;
         check("/dev/none", "FallbackToLogsOnError", 0, "trapped").await;
+        let log = logs.begin(&logs.pod_dir("ns", "pod", "uid"), "ended", 0);
+        log.sink(Stream::Stdout).write(b"last line\n");
+        assert_eq!(end_of(log).await.as_deref(), Some("last line\n"));
     }
 }

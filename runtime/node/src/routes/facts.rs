@@ -39,12 +39,32 @@ pub(super) struct ServiceFacts {
     /// Pods reach only endpoints of their own node by it.
     #[serde(default)]
     inside_local: bool,
-    /// Endpoints of the own node come first, where there are any.
+    /// Which endpoints come first, where there are any.
     #[serde(default)]
-    prefers_own: bool,
+    prefers: Preference,
     /// A node port leads only to endpoints of its own node.
     #[serde(default)]
     outside_local: bool,
+}
+
+/// What traffic to a Service stays in, if it can.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Preference {
+    #[default]
+    None,
+    /// The node, and if that has no endpoint, its zone.
+    Node,
+    Zone,
+}
+
+impl Preference {
+    fn of(distribution: Option<&str>) -> Self {
+        match distribution {
+            Some("PreferSameNode") => Self::Node,
+            Some("PreferSameZone" | "PreferClose") => Self::Zone,
+            _ => Self::None,
+        }
+    }
 }
 
 /// The part of an EndpointSlice that matters.
@@ -67,6 +87,8 @@ pub(super) struct NodeFacts {
     #[serde(default)]
     pub(super) addresses: Vec<IpAddr>,
     pub(super) blocks: Vec<Block>,
+    #[serde(default)]
+    pub(super) zone: Option<String>,
 }
 
 #[derive(Clone, Default)]
@@ -134,7 +156,7 @@ pub(super) fn service_facts(service: &Service) -> Option<ServiceFacts> {
         external_name: spec.external_name.clone().filter(|_| spec.type_.as_deref() == Some("ExternalName")),
         affinity: affinity(spec),
         ports: ports.collect(),
-        prefers_own: spec.traffic_distribution.as_deref() == Some("PreferSameNode"),
+        prefers: Preference::of(spec.traffic_distribution.as_deref()),
         inside_local: spec.internal_traffic_policy.as_deref() == Some("Local"),
         outside_local: spec.external_traffic_policy.as_deref() == Some("Local"),
     })
@@ -170,13 +192,32 @@ pub(super) fn node_facts(node: &Node) -> Option<NodeFacts> {
     }
     let addresses = node.status.iter().flat_map(|status| status.addresses.iter().flatten());
     let addresses = addresses.filter_map(|address| address.address.parse().ok()).collect();
-    Some(NodeFacts { peer, addresses, blocks })
+    let zone = node.metadata.labels.as_ref().and_then(|labels| labels.get("topology.kubernetes.io/zone")).cloned();
+    Some(NodeFacts { peer, addresses, blocks, zone })
 }
 
 /// Whether the servers have given the node up, which only it can say otherwise.
 pub(super) fn is_given_up(node: &Node) -> bool {
     let conditions = node.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
     conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "Unknown")
+}
+
+/// Leaves those endpoints that come first for a node, if there are any.
+fn keep_near(endpoints: &mut Vec<Endpoint>, prefers: Preference, known: &Known, own: &str) {
+    let zone = |node: &str| known.nodes.get(&(String::new(), node.to_owned())).and_then(|facts| facts.zone.as_deref());
+    let mut keep = |is_near: &dyn Fn(&Endpoint) -> bool| {
+        let some = endpoints.iter().any(is_near);
+        if some {
+            endpoints.retain(is_near);
+        }
+        some
+    };
+    if prefers == Preference::None || prefers == Preference::Node && keep(&|endpoint| endpoint.node == own) {
+        return;
+    }
+    if let Some(own) = zone(own) {
+        keep(&|endpoint| zone(&endpoint.node) == Some(own));
+    }
 }
 
 /// The routes as the node of that name has them.
@@ -194,9 +235,7 @@ pub(super) fn service_routes(known: &Known, own: &str) -> Vec<ServiceRoute> {
                 let all = slice.endpoints.iter().filter(|(_, node)| !local || **node == *own);
                 found.extend(all.map(|(ip, node)| Endpoint { ip: *ip, port: *number, node: node.to_string() }));
             }
-            if facts.prefers_own && found.iter().any(|endpoint| endpoint.node == own) {
-                found.retain(|endpoint| endpoint.node == own);
-            }
+            keep_near(&mut found, facts.prefers, known, own);
             found
         };
         let ports = facts.ports.iter().map(|(name, port, node_port)| PortRoute {
@@ -292,14 +331,28 @@ mod tests {
         assert_eq!(routes[0].pods, [("a-0".to_owned(), "100.64.0.1".parse().unwrap())]);
 
         let mut nearest = service_facts(&service).unwrap();
-        nearest.prefers_own = true;
+        nearest.prefers = Preference::Node;
         known.services.insert(key(&service), nearest);
         let elsewhere = slice("d", 8080, "100.64.16.1", Some(true));
         let mut elsewhere = slice_facts(&elsewhere).unwrap();
         elsewhere.endpoints[0].1 = "n3".into();
         known.slices.insert(("ns".to_owned(), "d".to_owned()), elsewhere);
-        let count = |node: &str| service_routes(&known, node)[0].ports[0].endpoints.len();
-        assert_eq!((count("n1"), count("n2"), count("n3")), (2, 3, 1));
+        let count = |known: &Known, node: &str| service_routes(known, node)[0].ports[0].endpoints.len();
+        assert_eq!(["n1", "n2", "n3"].map(|node| count(&known, node)), [2, 3, 1]);
+        let in_zone = |name: &str, zone: &str| -> Node {
+            let labels = json!({"topology.kubernetes.io/zone": zone});
+            serde_json::from_value(json!({"metadata": {"name": name, "labels": labels}})).unwrap()
+        };
+        for node in [in_zone("n1", "a"), in_zone("n2", "b"), in_zone("n3", "b"), in_zone("n4", "c")] {
+            known.nodes.insert(key(&node), node_facts(&node).unwrap());
+        }
+        let counts = |known: &Known| ["n1", "n2", "n3", "n4"].map(|node| count(known, node));
+        assert_eq!(counts(&known), [2, 1, 1, 3], "the node, and else its zone");
+        known.services.values_mut().next().unwrap().prefers = Preference::Zone;
+        assert_eq!(counts(&known), [2, 1, 1, 3]);
+        known.services.values_mut().next().unwrap().prefers = Preference::None;
+        assert_eq!(counts(&known), [3; 4]);
+        known.nodes.clear();
         known.slices.remove(&("ns".to_owned(), "d".to_owned()));
 
         for (policy, inside, outside) in [

@@ -4,7 +4,7 @@ mod facts;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::facts::{Key, Known, NodeFacts, ServiceFacts, key, service_facts, service_routes, slice_facts, told};
 use crate::events::Occurrence;
+use crate::node_events;
 use crate::pods::Shared;
 use crate::register;
 use crate::watch::observe;
@@ -39,6 +40,8 @@ pub(crate) struct Routes {
     /// Counts the changes.
     version: AtomicU64,
     file: PathBuf,
+    /// Whether new pods are kept away from the node, as far as was told.
+    cordoned: AtomicBool,
 }
 
 impl Routes {
@@ -48,7 +51,8 @@ impl Routes {
         shared.services.set(told(&known));
         let changed = Notify::new();
         changed.notify_one();
-        Arc::new(Self { node, network, shared, file, known: Mutex::new(known), changed, version: AtomicU64::new(0) })
+        let (known, version) = (Mutex::new(known), AtomicU64::new(0));
+        Arc::new(Self { node, network, shared, file, known, changed, version, cordoned: AtomicBool::new(false) })
     }
 
     /// Follows the API and feeds the network until `cancel`.
@@ -93,6 +97,10 @@ impl Routes {
         if node.metadata.name.as_deref() == Some(&self.node) {
             if !facts.blocks.is_empty() {
                 self.shared.set_blocks(&facts.blocks);
+            }
+            let cordoned = node.spec.as_ref().and_then(|spec| spec.unschedulable).unwrap_or(false);
+            if self.cordoned.swap(cordoned, Ordering::Relaxed) != cordoned {
+                self.shared.recorder.record(node_events::cordoned(&self.node, cordoned, jiff::Timestamp::now()));
             }
             if facts::is_given_up(node) {
                 self.shared.unregistered.notify_one();
