@@ -31,9 +31,6 @@ pub async fn run(client: &ClientArgs, args: RunArgs) -> Result<(), CliError> {
         .collect();
     let applied = apply::apply(&api, documents, false, |_| {}).await?;
     wait::ready(&api, &applied, args.timeout, |text| step.note(text)).await?;
-    if args.replicas > 0 {
-        wait::served(&api, &applied).await?;
-    }
     step.done(format!("deployment/{} is ready", plan.name));
     for url in service_urls(&api, &applied).await? {
         out::line(format_args!("{url}"))?;

@@ -63,10 +63,14 @@ fn pod(object: &Value) -> State {
         "Failed" => return State::Failed(why(object).unwrap_or_else(|| "it failed".to_owned())),
         _ => {}
     }
-    if api::array(&status["conditions"]).iter().any(|c| c["type"] == "Ready" && c["status"] == "True") {
+    if is_ready(object) {
         return State::Ready;
     }
     State::Waiting(why(object).unwrap_or_else(|| "it is starting".to_owned()))
+}
+
+fn is_ready(pod: &Value) -> bool {
+    api::array(&pod["status"]["conditions"]).iter().any(|c| c["type"] == "Ready" && c["status"] == "True")
 }
 
 /// What keeps a pod from being ready, where its status says.
@@ -96,29 +100,46 @@ fn number(value: &Value) -> i64 {
     value.as_i64().unwrap_or(0)
 }
 
-/// Waits until a ready pod stands behind each of the Services, so that their addresses answer. The pods are ready by then, so
-/// this is a matter of moments; after a few seconds it is left at that.
-pub async fn served(api: &Api, applied: &[Applied]) -> Result<(), CliError> {
-    const LIMIT: Duration = Duration::from_secs(5);
-    let started = Instant::now();
-    for service in applied.iter().filter(|item| item.resource.plural == "services") {
-        let namespace = service.namespace.as_deref().unwrap_or("default");
-        let labels = format!("kubernetes.io/service-name={}", service.name);
-        let parameters = api::query(&[("labelSelector", labels)]);
-        let path = format!("/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices{parameters}");
-        while !has_ready_endpoint(&api.get(&path).await?) && started.elapsed() < LIMIT {
-            tokio::time::sleep(INTERVAL).await;
-        }
-    }
-    Ok(())
-}
-
-fn has_ready_endpoint(slices: &Value) -> bool {
+/// Decides whether a Service leads anywhere, of the pods that it selects and of its EndpointSlices. One that selects no ready
+/// pod waits for none.
+fn service(pods: &Value, slices: &Value) -> State {
+    let selects_ready =
+        api::array(&pods["items"]).iter().any(|one| one["metadata"]["deletionTimestamp"].is_null() && is_ready(one));
     let mut endpoints = api::array(&slices["items"]).iter().flat_map(|slice| api::array(&slice["endpoints"]));
-    endpoints.any(|endpoint| endpoint["conditions"]["ready"] == true)
+    if !selects_ready || endpoints.any(|endpoint| endpoint["conditions"]["ready"] == true) {
+        return State::Ready;
+    }
+    State::Waiting("no endpoint is ready".to_owned())
 }
 
-/// Waits until all are ready; tells `note` what is still missing. An error names what was not ready in time, and why.
+/// Asks for an object and for what else tells how far it is.
+async fn look(api: &Api, item: &Applied) -> Result<(State, Value), CliError> {
+    let object = api.get(&item.resource.path(item.namespace.as_deref(), Some(&item.name))).await?;
+    let spec = &object["spec"];
+    let selector = spec["selector"].as_object().filter(|labels| !labels.is_empty() && spec["type"] != "ExternalName");
+    let (true, Some(selector)) = (is_service(item), selector) else {
+        return Ok((state(&item.resource.kind, &object), object));
+    };
+    let namespace = item.namespace.as_deref().unwrap_or("default");
+    let labels = [("labelSelector", label_selector(selector))];
+    let pods = api.get(&format!("/api/v1/namespaces/{namespace}/pods{}", api::query(&labels))).await?;
+    let labels = [("labelSelector", format!("kubernetes.io/service-name={}", item.name))];
+    let slices = format!("/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices{}", api::query(&labels));
+    Ok((service(&pods, &api.get(&slices).await?), object))
+}
+
+fn is_service(item: &Applied) -> bool {
+    item.resource.plural == "services"
+}
+
+fn label_selector(labels: &serde_json::Map<String, Value>) -> String {
+    let pairs: Vec<String> =
+        labels.iter().map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default())).collect();
+    pairs.join(",")
+}
+
+/// Waits until all are ready, and then until a ready pod stands behind each of the Services, so that their addresses answer;
+/// tells `note` what is still missing. An error names what was not ready in time, and why.
 pub async fn ready(
     api: &Api,
     applied: &[Applied],
@@ -126,15 +147,29 @@ pub async fn ready(
     mut note: impl FnMut(&str),
 ) -> Result<(), CliError> {
     let started = Instant::now();
+    let (services, others): (Vec<&Applied>, Vec<&Applied>) = applied.iter().partition(|item| is_service(item));
+    for items in [others, services] {
+        all_ready(api, &items, started, limit, &mut note).await?;
+    }
+    Ok(())
+}
+
+async fn all_ready(
+    api: &Api,
+    items: &[&Applied],
+    started: Instant,
+    limit: Duration,
+    note: &mut impl FnMut(&str),
+) -> Result<(), CliError> {
     let mut asked = started;
     let mut trouble = String::new();
-    let mut waiting: BTreeMap<usize, String> = (0..applied.len()).map(|i| (i, String::new())).collect();
+    let mut waiting: BTreeMap<usize, String> = (0..items.len()).map(|i| (i, String::new())).collect();
     loop {
         for index in waiting.keys().copied().collect::<Vec<_>>() {
-            let item = &applied[index];
-            let object = api.get(&item.resource.path(item.namespace.as_deref(), Some(&item.name))).await?;
+            let item = items[index];
+            let (state, object) = look(api, item).await?;
             let label = format!("{}/{}", item.resource.singular, item.name);
-            match state(&item.resource.kind, &object) {
+            match state {
                 State::Ready => drop(waiting.remove(&index)),
                 State::Waiting(why) => drop(waiting.insert(index, format!("{label}: {why}"))),
                 State::Failed(why) => {
@@ -144,21 +179,23 @@ pub async fn ready(
             }
         }
         let Some((index, first)) = waiting.first_key_value() else { return Ok(()) };
+        let out_of_time = started.elapsed() > limit;
         // What keeps the pods back is worth a look now and then, not at every turn.
-        if asked.elapsed() > ASK_PODS {
+        if out_of_time || asked.elapsed() > ASK_PODS {
             asked = Instant::now();
-            let item = &applied[*index];
-            let object = api.get(&item.resource.path(item.namespace.as_deref(), Some(&item.name))).await?;
+            let item = items[*index];
+            let (_, object) = look(api, item).await?;
             trouble = pods_trouble(api, item, &object).await.unwrap_or_default();
         }
-        note(&format!("{first}{trouble}"));
-        if started.elapsed() > limit {
-            let item = &applied[*index];
-            let object = api.get(&item.resource.path(item.namespace.as_deref(), Some(&item.name))).await?;
-            let detail = pods_trouble(api, item, &object).await.unwrap_or_default();
+        if out_of_time {
             let all: Vec<&str> = waiting.values().map(String::as_str).collect();
-            return Err(CliError::other(format!("not ready within {} s: {}{detail}", limit.as_secs(), all.join("; "))));
+            return Err(CliError::other(format!(
+                "not ready within {} s: {}{trouble}",
+                limit.as_secs(),
+                all.join("; ")
+            )));
         }
+        note(&format!("{first}{trouble}"));
         tokio::time::sleep(if started.elapsed() < Duration::from_secs(3) { INTERVAL } else { SLOWER }).await;
     }
 }
@@ -166,10 +203,8 @@ pub async fn ready(
 /// What the pods of a workload say is wrong with them, for the end of an error.
 async fn pods_trouble(api: &Api, item: &Applied, object: &Value) -> Option<String> {
     let labels = object["spec"]["selector"]["matchLabels"].as_object()?;
-    let selector: Vec<String> =
-        labels.iter().map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default())).collect();
     let path = format!("/api/v1/namespaces/{}/pods", item.namespace.as_deref()?);
-    let parameters = api::query(&[("labelSelector", selector.join(","))]);
+    let parameters = api::query(&[("labelSelector", label_selector(labels))]);
     let pods = api.get(&format!("{path}{parameters}")).await.ok()?;
     let lines: Vec<String> = api::array(&pods["items"])
         .iter()
@@ -220,13 +255,23 @@ mod tests {
     }
 
     #[test]
-    fn a_service_is_served_when_one_endpoint_is_ready() {
-        let check = |endpoints: Value, expected: bool| {
+    fn a_service_waits_for_an_endpoint_of_the_ready_pods_that_it_selects() {
+        let check = |pods: Value, endpoints: Value, expected: State| {
             let slices = json!({"items": [{"endpoints": null}, {"endpoints": endpoints}]});
-            assert_eq!(has_ready_endpoint(&slices), expected, "{slices}");
+            assert_eq!(service(&json!({"items": pods}), &slices), expected, "{pods} {slices}");
         };
-        check(json!([]), false);
-        check(json!([{"conditions": {"ready": false}}]), false);
-        check(json!([{"conditions": {"ready": false}}, {"conditions": {"ready": true}}]), true);
+        let ready = || json!({"status": {"conditions": [{"type": "Ready", "status": "True"}]}});
+        let mut leaving = ready();
+        leaving["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+        let waiting = || State::Waiting("no endpoint is ready".to_owned());
+        check(json!([ready()]), json!([]), waiting());
+        check(json!([leaving.clone(), ready()]), json!([{"conditions": {"ready": false}}]), waiting());
+        check(
+            json!([ready()]),
+            json!([{"conditions": {"ready": false}}, {"conditions": {"ready": true}}]),
+            State::Ready,
+        );
+        check(json!([]), json!([]), State::Ready);
+        check(json!([leaving, {"status": {"phase": "Pending"}}]), json!([]), State::Ready);
     }
 }

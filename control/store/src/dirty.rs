@@ -55,20 +55,15 @@ fn laid_over<K: Ord, V>(mut below: BTreeMap<K, V>, above: BTreeMap<K, V>) -> BTr
 /// has them, and replaying it at the next start brings the watches' history back.
 #[derive(Default)]
 pub(crate) struct Dirty {
-    young: Young,
+    /// The one that grows.
+    young: Generation,
     /// From the oldest on, each with the state as it was when it ended.
     older: VecDeque<Generation>,
 }
 
-/// The generation that grows.
 #[derive(Default)]
-struct Young {
-    objects: BTreeMap<Key, Option<Arc<Entry>>>,
-    changed: BTreeMap<Arc<str>, Revision>,
-    bytes: usize,
-}
-
 struct Generation {
+    /// Without an image while it grows.
     batch: Batch,
     /// About how many bytes of changes it was told of.
     bytes: usize,
@@ -82,26 +77,26 @@ impl Dirty {
     /// Notes what an event changed, in the youngest generation.
     pub fn note(&mut self, event: &Event) {
         const OVERHEAD: usize = 64;
-        let young = &mut self.young;
+        let Generation { batch, bytes, .. } = &mut self.young;
         let key = event.key().clone();
-        young.bytes += OVERHEAD + key.as_str().len();
-        if !young.changed.contains_key(key.bucket()) {
-            young.changed.insert(key.bucket().into(), event.revision);
-        } else if let Some(revision) = young.changed.get_mut(key.bucket()) {
+        *bytes += OVERHEAD + key.as_str().len();
+        if !batch.changed.contains_key(key.bucket()) {
+            batch.changed.insert(key.bucket().into(), event.revision);
+        } else if let Some(revision) = batch.changed.get_mut(key.bucket()) {
             *revision = event.revision;
         }
         let entry = match &event.change {
             Change::Put { entry, .. } => {
-                young.bytes += entry.value().len();
+                *bytes += entry.value().len();
                 Some(entry.clone())
             }
             // As much is to go from disk.
             Change::Delete { previous, .. } => {
-                young.bytes += previous.value().len();
+                *bytes += previous.value().len();
                 None
             }
         };
-        young.objects.insert(key, entry);
+        batch.objects.insert(key, entry);
     }
 
     /// About how many bytes of changes the youngest generation was told of.
@@ -116,8 +111,10 @@ impl Dirty {
 
     /// Begins a new generation. The one before ends now, at `image`, which is the state as it is.
     pub fn turn(&mut self, image: Image, now: Duration) {
-        let Young { objects, changed, bytes } = std::mem::take(&mut self.young);
-        self.older.push_back(Generation { batch: Batch { image, objects, changed }, bytes, ended: now });
+        let mut generation = std::mem::take(&mut self.young);
+        generation.batch.image = image;
+        generation.ended = now;
+        self.older.push_back(generation);
     }
 
     /// Takes the oldest generations, to be written, if they were told of `least` bytes: as many as leave younger ones that

@@ -212,7 +212,10 @@ async fn measure(target: &Target, form: Form, name: &str, time: Duration, every:
 
 /// Writes at its share of the pace. Returns how much it wrote, and how much of it was watched.
 async fn write(mut write: Write, writer: usize, every: u64, time: Duration, begun: Instant) -> (u64, u64) {
-    let mut pace = tokio::time::interval(Duration::from_secs(WRITERS as u64) / WRITES as u32);
+    let each = Duration::from_secs(WRITERS as u64) / WRITES as u32;
+    // One after the other: the writes of a second are spread over it.
+    let first = tokio::time::Instant::now() + each * writer as u32 / WRITERS as u32;
+    let mut pace = tokio::time::interval_at(first, each);
     pace.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     let (started, mut written, mut of_them) = (Instant::now(), 0, 0);
     while started.elapsed() < time {
