@@ -1,7 +1,11 @@
 //! Objects whose owners are gone, go; owners that wait for what they own, wait; owners that leave it behind, let it go.
 
-use crate::action::{Action, OwnerId, Plan, Propagation, Target};
+use std::borrow::Cow;
+
+use k8s_openapi::api::core::v1::ObjectReference;
 use serde_json::{Value, json};
+
+use crate::action::{Action, Note, OwnerId, Plan, Propagation, Severity, Target};
 
 /// The finalizer of an owner that goes after what it owns.
 pub const FOREGROUND: &str = "foregroundDeletion";
@@ -12,6 +16,7 @@ pub const ORPHAN: &str = "orphan";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Item {
     pub target: Target,
+    pub kind: Cow<'static, str>,
     pub resource_version: String,
     pub owners: Vec<Owner>,
     pub finalizers: Vec<String>,
@@ -35,6 +40,8 @@ pub enum Presence {
     Waiting,
     /// The registry has said that there is none of that uid.
     Absent,
+    /// It lies in another namespace than what names it, where it owns nothing.
+    Elsewhere,
     /// It was not seen; it may have been made a moment ago.
     Unknown,
 }
@@ -92,6 +99,10 @@ fn judge(view: &View<'_>) -> Plan {
             Presence::Present => solid += 1,
             Presence::Waiting => waiting += 1,
             Presence::Absent => absent += 1,
+            Presence::Elsewhere => {
+                absent += 1;
+                plan.push(Action::Tell(misplaced(item, &owner.id)));
+            }
             Presence::Unknown => {
                 solid += 1;
                 plan.push(Action::VerifyOwner { owner: owner.id.clone() });
@@ -103,7 +114,7 @@ fn judge(view: &View<'_>) -> Plan {
     }
     if solid > 0 {
         plan.push(without_owners(item, |owner| {
-            matches!((view.presence)(&owner.id), Presence::Waiting | Presence::Absent)
+            matches!((view.presence)(&owner.id), Presence::Waiting | Presence::Absent | Presence::Elsewhere)
         }));
         return plan;
     }
@@ -128,6 +139,34 @@ fn judge(view: &View<'_>) -> Plan {
         announce: None,
     });
     plan
+}
+
+/// What is told of an object that names an owner of another namespace.
+fn misplaced(item: &Item, owner: &OwnerId) -> Note {
+    let Target { resource, namespace, name, uid } = &item.target;
+    let home = namespace.as_deref().unwrap_or_default();
+    let api_version = match resource.group.as_str() {
+        "" => resource.version.clone(),
+        group => format!("{group}/{}", resource.version),
+    };
+    let about = ObjectReference {
+        api_version: Some(api_version),
+        kind: Some(item.kind.to_string()),
+        namespace: namespace.clone(),
+        name: Some(name.clone()),
+        uid: Some(uid.clone()),
+        ..ObjectReference::default()
+    };
+    let OwnerId { api_version, kind, name, uid, .. } = owner;
+    Note {
+        about,
+        component: "garbage-collector-controller",
+        severity: Severity::Warning,
+        reason: "OwnerRefInvalidNamespace",
+        message: format!(
+            "ownerRef [{api_version}/{kind}, namespace: {home}, name: {name}, uid: {uid}] does not exist in namespace {home:?}"
+        ),
+    }
 }
 
 /// No owner waits for the object any more.
@@ -211,6 +250,7 @@ mod tests {
                 name: uid.into(),
                 uid: uid.into(),
             },
+            kind: "Pod".into(),
             resource_version: "5".into(),
             owners: owners.iter().map(|uid| owner(uid)).collect(),
             finalizers: Vec::new(),
@@ -224,6 +264,7 @@ mod tests {
             "waiting" => Presence::Waiting,
             "absent" => Presence::Absent,
             "unknown" => Presence::Unknown,
+            "elsewhere" => Presence::Elsewhere,
             _ => Presence::Present,
         };
         let plan = reconcile(&View { item, presence: &presence, dependents });
@@ -250,6 +291,7 @@ mod tests {
                     }
                 }
                 Action::VerifyOwner { owner } => format!("verify {}", owner.uid),
+                Action::Tell(Note { reason, message, .. }) => format!("{reason}: {message}"),
                 other => format!("{other:?}"),
             })
             .collect();
@@ -265,6 +307,14 @@ mod tests {
         check(&item("p", &["absent", "solid"]), &[], &["p owned by [solid]"]);
         check(&item("p", &["unknown"]), &[], &["verify unknown"]);
         check(&item("p", &["unknown", "absent"]), &[], &["verify unknown", "p owned by [unknown]"]);
+    }
+
+    #[test]
+    fn an_owner_in_another_namespace_is_none_and_told_of() {
+        let words = "OwnerRefInvalidNamespace: ownerRef [apps/v1/ReplicaSet, namespace: default, name: elsewhere, uid: elsewhere] \
+                     does not exist in namespace \"default\"";
+        check(&item("p", &["elsewhere"]), &[], &[words, "delete p Background"]);
+        check(&item("p", &["elsewhere", "solid"]), &[], &[words, "p owned by [solid]"]);
     }
 
     #[test]

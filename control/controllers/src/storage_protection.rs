@@ -58,6 +58,7 @@ mod tests {
             let resource = ResourceId { group: String::new(), version: "v1".into(), plural: "things".into() };
             let item = Item {
                 target: Target { resource, namespace: None, name: "a".into(), uid: "u".into() },
+                kind: "Any".into(),
                 resource_version: "7".into(),
                 owners: Vec::new(),
                 finalizers: own.iter().map(|own| (*own).to_owned()).collect(),

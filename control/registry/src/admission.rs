@@ -185,7 +185,7 @@ impl Scene<'_> {
     }
 
     pub(crate) fn forbidden(&self, object: &Value, why: &str) -> Status {
-        Status::forbidden(self.resource, meta::text(object, "name"), why)
+        Status::forbidden(self.resource, self.connects.unwrap_or_else(|| meta::called(object)), why)
     }
 
     fn invalid(&self, object: &Value, errors: &[pal_resources::FieldError]) -> Status {

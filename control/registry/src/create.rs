@@ -91,8 +91,7 @@ impl Registry {
         if !matches!(meta::text(&body, "resourceVersion"), "" | "0") {
             return Err(version_on_create());
         }
-        let generated = generate_name(&mut body)?;
-        self.check_namespace(&self.shared.store.applied(), resource, namespace, meta::text(&body, "name"))?;
+        self.check_namespace(&self.shared.store.applied(), resource, namespace, meta::called(&body))?;
         let absent = ownership::absent(resource, &body);
         admit(resource, &mut body, options)?;
         restrict::check(&options.actor, resource, None, &body)?;
@@ -101,6 +100,8 @@ impl Registry {
         scene.fill(&mut body)?;
         self.mutate(&scene, None, &mut body, options)?;
         meta::dedup_owners(&mut body, options, meta::DUPLICATE_OWNERS_LATE);
+        // What changes an object sees only the beginning of such a name, and who judges it sees all.
+        let generated = generate_name(&mut body)?;
         let env = self.env();
         let Created { value: mut object, typed } = custom::create(resource, body, &env)?;
         self.check_types(resource, None, &mut object);

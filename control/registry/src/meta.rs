@@ -30,6 +30,12 @@ pub(crate) fn text<'a>(object: &'a Value, field: &str) -> &'a str {
     object["metadata"][field].as_str().unwrap_or_default()
 }
 
+/// What an object is called in refusals, which may have only the beginning of a name yet.
+pub(crate) fn called(object: &Value) -> &str {
+    let named = ["name", "generateName"].into_iter().map(|field| text(object, field));
+    named.into_iter().find(|name| !name.is_empty()).unwrap_or("Unknown")
+}
+
 /// The object's finalizers.
 pub(crate) fn finalizers(object: &Value) -> Vec<&str> {
     object["metadata"]["finalizers"].as_array().into_iter().flatten().filter_map(Value::as_str).collect()

@@ -33,7 +33,7 @@ const RESTRICTED: &str = "node-restriction.kubernetes.io";
 /// Checks what a node wants to create or change; `old` is what is stored.
 pub(crate) fn check(actor: &Actor, resource: &Resource, old: Option<&Value>, new: &Value) -> Result<(), Status> {
     let Some(node) = node_of(actor) else { return Ok(()) };
-    let refuse = |why: String| Err(Status::forbidden(resource, meta::text(new, "name"), &why));
+    let refuse = |why: String| Err(Status::forbidden(resource, meta::called(new), &why));
     match (&*resource.group, &*resource.plural) {
         ("", "nodes") => {}
         // Nothing but the status of a pod is a node's to write, and that takes labels along.

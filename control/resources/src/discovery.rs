@@ -67,9 +67,13 @@ pub fn resource_list(resources: &[ResourceRef], group: &str, version: &str) -> O
         list.extend(resource.subresources.iter().map(|sub| subresource_entry(resource, sub)));
     }
     let api_version = resources.iter().find(|r| r.group == group && r.version == version)?.api_version();
-    Some(document(&json!({
-        "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": api_version, "resources": list,
-    })))
+    let mut value = json!({"kind": "APIResourceList"});
+    // Of the core group it has none, as it had none in Kubernetes 1.1.
+    if !group.is_empty() {
+        value["apiVersion"] = "v1".into();
+    }
+    (value["groupVersion"], value["resources"]) = (api_version.into(), list.into());
+    Some(document(&value))
 }
 
 /// The place of a version among others, the most stable first: `v2`, `v1`, `v1beta1`, `v1alpha2`, and then what has no such
@@ -140,10 +144,11 @@ impl Group<'_> {
             .iter()
             .map(|(version, _)| json!({"groupVersion": format!("{}/{version}", self.name), "version": version}))
             .collect();
+        let preferred = versions.first().cloned().unwrap_or_default();
         let mut group = Map::new();
         group.insert("name".to_owned(), self.name.into());
-        group.insert("preferredVersion".to_owned(), versions.first().cloned().unwrap_or_default());
         group.insert("versions".to_owned(), versions.into());
+        group.insert("preferredVersion".to_owned(), preferred);
         group
     }
 }
@@ -295,7 +300,8 @@ mod tests {
         };
         assert_eq!(hash("configmaps"), Some(json!("qFsyl6wFWjQ=")));
         assert_eq!(hash("componentstatuses"), Some(Value::Null));
-        assert_eq!(list["groupVersion"], "v1");
+        assert_eq!((&list["groupVersion"], list.get("apiVersion")), (&json!("v1"), None));
+        assert_eq!(parsed(&resource_list(builtin(), "apps", "v1").expect("apps is served"))["apiVersion"], "v1");
         assert_eq!(resource_list(builtin(), "nope", "v1"), None);
         let apps = parsed(&group(builtin(), "apps").expect("apps is served"));
         assert_eq!(apps["preferredVersion"], json!({"groupVersion": "apps/v1", "version": "v1"}));

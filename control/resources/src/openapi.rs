@@ -4,6 +4,7 @@
 //! fields to users.
 
 mod paths;
+mod roots;
 mod schemas;
 pub mod v2;
 
@@ -24,28 +25,34 @@ pub type Schemas<'a> = &'a dyn for<'r> Fn(&'r Resource) -> Option<&'r Value>;
 /// `/openapi/v3`: which documents there are and under which URLs with hashes. Cheap: builds no document.
 pub fn index(resources: &[ResourceRef], custom: Schemas<'_>) -> Document {
     let mut paths = Map::new();
-    for resource in resources {
-        let path = path_of(resource);
+    let roots = roots::names(resources.iter().map(AsRef::as_ref));
+    for path in roots.into_iter().chain(resources.iter().map(|resource| path_of(resource))) {
         if !paths.contains_key(&path) {
             let url = format!("/openapi/v3/{path}?hash={}", hash_of(resources, custom, &path));
             paths.insert(path, json!({"serverRelativeURL": url}));
         }
     }
+    paths.sort_keys();
     indexed(&json!({"paths": paths}))
 }
 
-/// `/openapi/v3/PATH`, where `path` is `api/v1` or `apis/GROUP/VERSION`. The hash is the one in the index. Takes some
+/// `/openapi/v3/PATH`, where `path` is `api/v1`, `apis/GROUP/VERSION`, or what tells of groups and of the server. The hash is the one in the index. Takes some
 /// milliseconds: to be kept by hash.
 pub fn document(resources: &[ResourceRef], custom: Schemas<'_>, path: &str) -> Option<Document> {
     let served: Vec<&Resource> = resources.iter().map(AsRef::as_ref).filter(|r| path_of(r) == path).collect();
-    if served.is_empty() {
-        return None;
-    }
+    let (mut paths, ty) = match served.first() {
+        Some(resource) => roots::resources(resource),
+        None => {
+            let group = resources.iter().find(|resource| path.strip_prefix("apis/") == Some(&*resource.group));
+            roots::path(path, group.map(AsRef::as_ref))?
+        }
+    };
+    paths.extend(paths::paths(&served));
     let document = json!({
         "openapi": "3.0.0",
         "info": {"title": "Kubernetes", "version": VERSION},
-        "paths": paths::paths(&served),
-        "components": {"schemas": schemas::schemas(&served, custom)},
+        "paths": paths,
+        "components": {"schemas": schemas::schemas(&served, ty.as_deref(), custom)},
     });
     Some(Document { body: document.to_string().into_bytes(), hash: hash_of(resources, custom, path) })
 }
@@ -57,8 +64,9 @@ fn path_of(resource: &Resource) -> String {
 
 /// Of what a document is made from, which is less work than to make it.
 fn hash_of(resources: &[ResourceRef], custom: Schemas<'_>, path: &str) -> String {
-    static TABLES: LazyLock<String> =
-        LazyLock::new(|| hash(&[include_bytes!("schema/facts.txt"), schemas::DESCRIPTIONS.as_bytes()]));
+    static TABLES: LazyLock<String> = LazyLock::new(|| {
+        hash(&[include_bytes!("schema/facts.txt"), schemas::DESCRIPTIONS.as_bytes(), schemas::VALUES.as_bytes()])
+    });
     let served: Vec<&ResourceRef> = resources.iter().filter(|r| path_of(r) == path).collect();
     let own: Vec<String> = served.iter().filter_map(|r| custom(r)).map(Value::to_string).collect();
     let described = format!("{VERSION} {} {served:?} {own:?}", env!("CARGO_PKG_VERSION"));
@@ -109,6 +117,50 @@ mod tests {
         assert_eq!(path["x-kubernetes-group-version-kind"], kind);
         let parameters = path["parameters"].as_array().expect("parameters");
         assert!(parameters.iter().any(|p| p["name"] == "fieldValidation" && p["in"] == "query"));
+    }
+
+    #[test]
+    fn operations_have_names_of_their_own() {
+        let custom = crontabs();
+        let of_custom = super::document(std::slice::from_ref(&custom), &schema_of, &path_of(&custom));
+        let of_custom = serde_json::from_slice(&of_custom.expect("it is served").body).expect("documents are JSON");
+        let served: std::collections::BTreeSet<String> = builtin().iter().map(|resource| path_of(resource)).collect();
+        let documents = served.iter().map(|path| parsed(path)).chain([of_custom]);
+        let mut ids = std::collections::BTreeMap::new();
+        for document in documents {
+            for (path, item) in document["paths"].as_object().expect("paths") {
+                for (method, operation) in
+                    item.as_object().expect("operations").iter().filter(|(key, _)| *key != "parameters")
+                {
+                    let id = operation["operationId"].as_str().expect("an id").to_owned();
+                    let before = ids.insert(id, (format!("{method} {path}"), operation["tags"][0].clone()));
+                    assert_eq!(before, None, "{method} {path}");
+                }
+            }
+        }
+        for (id, operation, tag) in [
+            ("listCoreV1NamespacedPod", "get /api/v1/namespaces/{namespace}/pods", "core_v1"),
+            ("listCoreV1PodForAllNamespaces", "get /api/v1/pods", "core_v1"),
+            ("deleteCoreV1CollectionNamespacedPod", "delete /api/v1/namespaces/{namespace}/pods", "core_v1"),
+            ("readCoreV1Node", "get /api/v1/nodes/{name}", "core_v1"),
+            (
+                "patchAppsV1NamespacedDeploymentScale",
+                "patch /apis/apps/v1/namespaces/{namespace}/deployments/{name}/scale",
+                "apps_v1",
+            ),
+            (
+                "createRbacAuthorizationV1ClusterRole",
+                "post /apis/rbac.authorization.k8s.io/v1/clusterroles",
+                "rbacAuthorization_v1",
+            ),
+            (
+                "replaceStableExampleComV1NamespacedCronTab",
+                "put /apis/stable.example.com/v1/namespaces/{namespace}/crontabs/{name}",
+                "stableExampleCom_v1",
+            ),
+        ] {
+            assert_eq!(ids.get(id), Some(&(operation.to_owned(), json!(tag))), "{id}");
+        }
     }
 
     #[test]
@@ -189,6 +241,26 @@ mod tests {
                     _ => {}
                 }
             }
+        }
+    }
+
+    #[test]
+    fn texts_of_few_values_have_them() {
+        let core = parsed("api/v1");
+        let values = |ty: &str, field: &str| {
+            core["components"]["schemas"][format!("io.k8s.api.core.v1.{ty}")]["properties"][field].clone()
+        };
+        assert_eq!(values("PodSpec", "restartPolicy")["enum"], json!(["Always", "Never", "OnFailure"]));
+        assert_eq!(values("ServiceSpec", "ipFamilies")["items"]["enum"], json!(["", "IPv4", "IPv6"]));
+        assert_eq!(values("ServicePort", "protocol")["default"], "TCP");
+        // Each line names a field that there is, and its default is among the values.
+        for line in schemas::VALUES.lines().filter(|line| !line.starts_with('#')) {
+            let mut words = line.split(' ');
+            let (ty, name) = words.next().and_then(|path| path.rsplit_once('.')).expect("a type and a field");
+            let message = crate::schema::message(&format!("io.k8s.api.{ty}")).expect(line);
+            let field = message.fields.iter().find(|field| field.name == name).expect(line);
+            let default = field.default.map(|text| text.trim_matches('"'));
+            assert!(default.is_none_or(|default| words.any(|word| word == default)), "{line}");
         }
     }
 

@@ -12,6 +12,16 @@ pub use builtin::{builtin, by_kind, find, measured};
 /// What can be done to a resource, in the words of discovery.
 pub const ALL_VERBS: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
 
+const RETURNED_OF_CORE: &[&str] = &[
+    "persistentvolumeclaims",
+    "persistentvolumes",
+    "pods",
+    "podtemplates",
+    "resourcequotas",
+    "serviceaccounts",
+    "services",
+];
+
 /// A path below an object, as `pods/log`, with the kind of its bodies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subresource {
@@ -85,6 +95,15 @@ impl Resource {
     /// `deployments.apps`, or `pods` for the core group: how messages name a resource.
     pub fn qualified(&self) -> String {
         if self.group.is_empty() { self.plural.to_string() } else { format!("{}.{}", self.plural, self.group) }
+    }
+
+    /// Whether a delete is answered with the object, even when it is gone; of others that are gone with a `Status`.
+    pub fn returned(&self) -> bool {
+        match &*self.group {
+            "" => RETURNED_OF_CORE.contains(&&*self.plural),
+            "storage.k8s.io" => self.plural != "csistoragecapacities",
+            _ => false,
+        }
     }
 
     /// The subresource of that name.

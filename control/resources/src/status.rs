@@ -73,6 +73,20 @@ pub struct Status {
     pub details: Option<StatusDetails>,
 }
 
+/// JSON with what HTML would read written by its number, as Go writes it. Such characters are nowhere but in texts.
+fn escaped(json: &str) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(json.len());
+    for part in json.split_inclusive(['<', '>', '&', '\u{2028}', '\u{2029}']) {
+        let last = part.chars().next_back().filter(|last| "<>&\u{2028}\u{2029}".contains(*last));
+        let plain = last.map_or(part, |last| &part[..part.len() - last.len_utf8()]);
+        bytes.extend_from_slice(plain.as_bytes());
+        if let Some(last) = last {
+            bytes.extend_from_slice(format!("\\u{:04x}", u32::from(last)).as_bytes());
+        }
+    }
+    bytes
+}
+
 impl std::error::Error for Status {}
 
 impl fmt::Display for Status {
@@ -117,7 +131,7 @@ impl Status {
             code: self.code,
         };
         // A struct of strings and numbers has no way to fail.
-        serde_json::to_vec(&body).unwrap_or_default()
+        escaped(&serde_json::to_string(&body).unwrap_or_default())
     }
 
     /// A failure about nothing in particular.
@@ -273,5 +287,24 @@ impl Status {
         status.details =
             Some(StatusDetails { retry_after_seconds: Some(retry_after_seconds), ..StatusDetails::default() });
         status
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_html_would_read_is_written_by_its_number() {
+        let check = |message: &str, expected: &str| {
+            let found = String::from_utf8(Status::bad_request(message).to_json()).expect("text");
+            assert!(found.contains(&format!(r#""message":"{expected}","#)), "{found}");
+            let read: serde_json::Value = serde_json::from_str(&found).expect("JSON");
+            assert_eq!(read["message"], message);
+        };
+        check("a", "a");
+        check("a<b>&c", r"a\u003cb\u003e\u0026c");
+        check("<", r"\u003c");
+        check("ä\u{2028}\u{2029}\n\"", r#"ä\u2028\u2029\n\""#);
     }
 }

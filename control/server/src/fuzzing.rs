@@ -68,9 +68,11 @@ pub fn requests(input: &[u8]) {
             headers.append(ACCEPT_ENCODING, value);
         }
     }
-    for offers in [accept::Offers::Objects, accept::Offers::Answers, accept::Offers::Documents] {
+    let _ = (accept::routed(&headers, true).is_ok(), accept::of_failure(&headers, query.pretty()));
+    use accept::Offers::{Answers, Customs, Documents, Objects};
+    for offers in [Objects, Customs, Answers, Documents] {
         let accepted = accept::accept(&headers, query.pretty(), offers);
-        let plain = |form: accept::Form| offers == accept::Offers::Objects || form == accept::Form::Object;
+        let plain = |form: accept::Form| matches!(offers, Objects | Customs) || form == accept::Form::Object;
         assert!(accepted.is_err() || accepted.is_ok_and(|it| plain(it.form)), "only objects have tables");
     }
     let _ = (accept::aggregated(&headers), accept::names(&headers, "application/json"));

@@ -292,6 +292,7 @@ impl Cache {
         };
         Item {
             target: self.target(position, known),
+            kind: self.resources[position].kind.clone(),
             resource_version: known.version().to_string(),
             owners: known.owners().iter().map(owner).collect(),
             finalizers: known.finalizers().iter().map(|finalizer| finalizer.to_string()).collect(),
@@ -369,7 +370,10 @@ impl Cache {
     pub(super) fn presence(&self, owner: &OwnerId) -> Presence {
         match self.by_uid(&owner.uid) {
             // Where the reference looks for it, it is not: an owner lies in the namespace of what it owns.
-            Some((_, known)) if is_elsewhere(owner, known.object()) => Presence::Absent,
+            Some((_, known)) if is_elsewhere(owner, known.object()) => {
+                let named = known.object().namespace() == owner.namespace.as_deref();
+                if named { Presence::Absent } else { Presence::Elsewhere }
+            }
             Some((_, known)) if known.is_deleting() && known.has_finalizer(garbage::FOREGROUND) => Presence::Waiting,
             Some(_) => Presence::Present,
             None if self.absent.contains(&owner.uid) => Presence::Absent,

@@ -88,6 +88,7 @@ impl Stage {
         let object = objects.iter().find(|object| object.metadata.name.as_ref() == Some(&volume.name)).unwrap();
         let item = Item {
             target: volume_target(volume),
+            kind: "Any".into(),
             resource_version: volume.version.clone(),
             owners: Vec::new(),
             finalizers: object.metadata.finalizers.clone().unwrap_or_default(),

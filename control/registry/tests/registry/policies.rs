@@ -102,6 +102,26 @@ async fn policies_change_what_is_posted_and_what_is_connected_for() {
 }
 
 #[tokio::test]
+async fn a_name_that_is_made_up_is_seen_by_who_judges_and_not_by_who_changes() {
+    let cluster = Cluster::start().await;
+    let seen = "string(has(object.metadata.name)) + ' ' + request.name";
+    let patch = format!("[JSONPatch{{op: 'add', path: '/data', value: {{'seen': {seen}}}}}]");
+    let mutation = json!({"patchType": "JSONPatch", "jsonPatch": {"expression": patch}});
+    policy(&cluster, "Mutating", ("", "configmaps", "CREATE"), json!({"mutations": [mutation]})).await;
+    let expression = "request.name == object.metadata.name && request.name.startsWith('web-') && size(request.name) == 9 || \
+                      request.name == 'named'";
+    policy(&cluster, "Validating", ("", "configmaps", "CREATE"), json!({"validations": [{"expression": expression}]}))
+        .await;
+    for (metadata, expected) in [(json!({"generateName": "web-"}), "false "), (json!({"name": "named"}), "true named")]
+    {
+        let made = cluster.create("configmaps", json!({"metadata": metadata})).await.expect("created");
+        assert_eq!(made.value().expect("a value")["data"]["seen"], expected);
+    }
+    let status = cluster.create("configmaps", json!({"metadata": {"generateName": "db-"}})).await.expect_err("refused");
+    assert!(status.message.starts_with("configmaps \"db-"), "{}", status.message);
+}
+
+#[tokio::test]
 async fn policies_change_a_scale_however_it_is_written() {
     let cluster = Cluster::start().await;
     let mutation = json!({"patchType": "ApplyConfiguration", "applyConfiguration": {

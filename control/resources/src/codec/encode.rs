@@ -9,14 +9,27 @@ use super::protobuf::MAGIC;
 use super::scalar;
 use crate::schema::{self, Field, Many, Message, Shape, Type, Wire};
 
+const PARTIAL: &str = "PartialObjectMetadata";
+const METADATA: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
+
 /// An object of a kind that the schema has, or a list of such, in its envelope. `None`: the schema does not have it.
 pub fn to_protobuf(object: &Value) -> Option<Vec<u8>> {
-    let api_version = object.get("apiVersion")?.as_str()?;
+    let api_version = object.get("apiVersion").and_then(Value::as_str).unwrap_or_default();
     let kind = object.get("kind")?.as_str()?;
-    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    // Some of what tells of the API has no version of its own.
+    let named = if api_version.is_empty() { "v1" } else { api_version };
+    let (group, version) = named.split_once('/').unwrap_or(("", named));
     let raw = match schema::message_for(group, version, kind) {
         Some(message) => object_bytes(object.as_object()?, message),
-        None => list_bytes(object, schema::message_for(group, version, kind.strip_suffix("List")?)?)?,
+        None if kind == PARTIAL => partial_bytes(object)?,
+        None => {
+            let item = kind.strip_suffix("List")?;
+            match schema::message_for(group, version, item) {
+                Some(message) => list_bytes(object, |item| Some(object_bytes(item.as_object()?, message)))?,
+                None if item == PARTIAL => list_bytes(object, partial_bytes)?,
+                None => return None,
+            }
+        }
     };
     let mut meta = Vec::new();
     put_bytes(&mut meta, 1, api_version.as_bytes());
@@ -42,8 +55,16 @@ pub fn to_protobuf_event(kind: &str, object: &Value) -> Option<Vec<u8>> {
     Some(event)
 }
 
+/// An object of which nothing but its metadata is shown; the table of facts does not have it, for nobody writes such.
+fn partial_bytes(object: &Value) -> Option<Vec<u8>> {
+    let message = schema::message(METADATA)?;
+    let mut bytes = Vec::new();
+    put_bytes(&mut bytes, 1, &object_bytes(object["metadata"].as_object()?, message));
+    Some(bytes)
+}
+
 /// Every list has its `ListMeta` in field 1 and its items in field 2.
-fn list_bytes(list: &Value, item: &'static Message) -> Option<Vec<u8>> {
+fn list_bytes(list: &Value, item: impl Fn(&Value) -> Option<Vec<u8>>) -> Option<Vec<u8>> {
     let text = |name: &str| list["metadata"][name].as_str().unwrap_or_default().as_bytes();
     let mut metadata = Vec::new();
     put_bytes(&mut metadata, 1, b"");
@@ -55,7 +76,7 @@ fn list_bytes(list: &Value, item: &'static Message) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     put_bytes(&mut bytes, 1, &metadata);
     for object in list["items"].as_array()? {
-        put_bytes(&mut bytes, 2, &object_bytes(object.as_object()?, item));
+        put_bytes(&mut bytes, 2, &item(object)?);
     }
     Some(bytes)
 }

@@ -19,8 +19,8 @@ pub(super) fn paths(resources: &[&Resource]) -> Map<String, Value> {
         let subject = Subject::of(resource);
         add(&mut paths, &collection, subject.collection());
         if resource.namespaced {
-            let verbs = subject.operations(&[("get", "list")]);
-            add(&mut paths, &format!("/{root}/{}", resource.plural), verbs);
+            let all = Subject { scope: Scope::All, ..subject.clone() };
+            add(&mut paths, &format!("/{root}/{}", resource.plural), all.operations(&[("get", "list")]));
         }
         let object = format!("{collection}/{{name}}");
         add(&mut paths, &object, subject.object());
@@ -66,31 +66,63 @@ struct Subject<'a> {
     version: &'a str,
     kind: &'a str,
     verbs: &'a [&'static str],
-    namespaced: bool,
+    scope: Scope,
     /// Its kinds are of a definition.
     custom: bool,
+    /// Whether the answer to a delete is what was deleted.
+    returned: bool,
     /// The group and version of the path, for operation ids.
     prefix: String,
+    /// The same, by which operations are put together.
+    tag: String,
     /// The kind, with the subresource.
     name: String,
 }
 
+/// Where the objects of a path lie.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Scope {
+    Cluster,
+    Namespace,
+    /// In all namespaces.
+    All,
+}
+
+/// How operations of a group, or of one of its versions, begin and are put together.
+pub(super) struct Named {
+    pub(super) prefix: String,
+    pub(super) tag: String,
+}
+
+impl Named {
+    pub(super) fn group(resource: &Resource) -> Self {
+        let group = if resource.group.is_empty() { "core" } else { resource.group.trim_end_matches(".k8s.io") };
+        let prefix: String = group.split(['.', '-']).map(capitalized).collect();
+        let mut tag = prefix.clone();
+        tag.get_mut(..1).into_iter().for_each(str::make_ascii_lowercase);
+        Self { prefix, tag }
+    }
+
+    pub(super) fn of(resource: &Resource) -> Self {
+        let Self { prefix, tag } = Self::group(resource);
+        let version = &resource.version;
+        Self { prefix: format!("{prefix}{}", capitalized(version)), tag: format!("{tag}_{version}") }
+    }
+}
+
 impl<'a> Subject<'a> {
     fn of(resource: &'a Resource) -> Self {
-        let custom = resource.custom.is_some();
-        let group = match resource.group.split('.').next().filter(|group| !group.is_empty()) {
-            // Several groups of definitions may begin alike.
-            Some(_) if custom => resource.group.split('.').map(capitalized).collect(),
-            group => group.unwrap_or("core").to_owned(),
-        };
+        let Named { prefix, tag } = Named::of(resource);
         Self {
             group: &resource.group,
             version: &resource.version,
             kind: &resource.kind,
             verbs: &resource.verbs,
-            namespaced: resource.namespaced,
-            custom,
-            prefix: format!("{}{}", capitalized(&group), capitalized(&resource.version)),
+            scope: if resource.namespaced { Scope::Namespace } else { Scope::Cluster },
+            custom: resource.custom.is_some(),
+            returned: resource.returned(),
+            prefix,
+            tag,
             name: resource.kind.to_string(),
         }
     }
@@ -117,12 +149,19 @@ impl<'a> Subject<'a> {
             "get" => ("read", "get"),
             "create" => ("create", "post"),
             "update" => ("replace", "put"),
-            "deletecollection" => ("deleteCollection", "deletecollection"),
+            "deletecollection" => ("delete", "deletecollection"),
             other => (other, other),
         };
-        let scope = if self.namespaced { "Namespaced" } else { "" };
+        let (scope, everywhere) = match self.scope {
+            Scope::Cluster => ("", ""),
+            Scope::Namespace => ("Namespaced", ""),
+            Scope::All => ("", "ForAllNamespaces"),
+        };
+        let (prefix, name) = (&self.prefix, &self.name);
+        let many = if verb == "deletecollection" { "Collection" } else { "" };
         let mut operation = Map::new();
-        operation.insert("operationId".to_owned(), format!("{word}{}{scope}{}", self.prefix, self.name).into());
+        operation.insert("tags".to_owned(), json!([self.tag]));
+        operation.insert("operationId".to_owned(), format!("{word}{prefix}{many}{scope}{name}{everywhere}").into());
         operation.insert("parameters".to_owned(), parameters(verb).into());
         if let Some(body) = self.body(verb) {
             operation.insert("requestBody".to_owned(), body);
@@ -168,12 +207,20 @@ impl<'a> Subject<'a> {
     fn responses(&self, verb: &str) -> Value {
         let schema = match verb {
             "list" => self.schema(&format!("{}List", self.kind)),
+            "delete" if self.returned => self.schema(self.kind),
             "delete" | "deletecollection" => reference(STATUS),
             _ => self.schema(self.kind),
         };
         let content = json!({"application/json": {"schema": schema}, "application/yaml": {"schema": schema}});
-        let code = if verb == "create" { "201" } else { "200" };
-        json!({code: {"description": "OK", "content": content}, "401": {"description": "Unauthorized"}})
+        let codes: &[(&str, &str)] = match verb {
+            "create" => &[("200", "OK"), ("201", "Created"), ("202", "Accepted")],
+            "update" | "patch" => &[("200", "OK"), ("201", "Created")],
+            "delete" => &[("200", "OK"), ("202", "Accepted")],
+            _ => &[("200", "OK")],
+        };
+        let told = codes.iter().map(|(code, words)| (*code, json!({"description": words, "content": content})));
+        let told = told.chain([("401", json!({"description": "Unauthorized"}))]);
+        Value::Object(told.map(|(code, response)| (code.to_owned(), response)).collect())
     }
 }
 

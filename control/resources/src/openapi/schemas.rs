@@ -1,15 +1,31 @@
 //! `components.schemas`: the types that a group and version's kinds are made of.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::LazyLock;
 
 use serde_json::{Map, Value, json};
 
-use super::{Schemas, custom_name, reference};
+use super::{Schemas, custom_name, reference, roots};
 use crate::resource::Resource;
 use crate::schema::{self, Field, ListType, Many, Message, Shape, Type};
 
 /// What the types and fields are for, generated as the facts are.
 pub(super) const DESCRIPTIONS: &str = include_str!("../schema/descriptions.txt");
+
+/// The values of texts that may have but few.
+pub(super) const VALUES: &str = include_str!("../schema/enums.txt");
+
+/// The same by the names of types and fields.
+static ENUMS: LazyLock<HashMap<(&str, &str), Vec<&str>>> = LazyLock::new(|| {
+    let read = |line: &'static str| {
+        let mut words = line.split(' ');
+        let (ty, field) = words.next()?.rsplit_once('.')?;
+        let message = schema::message(&format!("io.k8s.api.{ty}"))?;
+        let values = words.map(|word| if word == "\"\"" { "" } else { word });
+        Some(((message.name, field), values.collect()))
+    };
+    VALUES.lines().filter_map(read).collect()
+});
 
 /// Types that every document has: what is sent to delete, and what failures are.
 const SHARED: [&str; 2] =
@@ -22,9 +38,10 @@ const METADATA: [&str; 2] =
 const API_VERSION: &str = "APIVersion defines the versioned schema of this representation of an object. Servers should convert recognized schemas to the latest internal value, and may reject unrecognized values. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#resources";
 const KIND: &str = "Kind is a string value representing the REST resource this object represents. Servers may infer this from the endpoint the client submits requests to. Cannot be updated. In CamelCase. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#types-kinds";
 
-/// All types that the resources' bodies need.
-pub(super) fn schemas(resources: &[&Resource], custom: Schemas<'_>) -> Map<String, Value> {
-    let mut pending: Vec<&'static Message> = SHARED.iter().filter_map(|name| schema::message(name)).collect();
+/// All types that the resources' bodies need, and `more`.
+pub(super) fn schemas(resources: &[&Resource], more: Option<&str>, custom: Schemas<'_>) -> Map<String, Value> {
+    let shared = SHARED.iter().copied().filter(|_| !resources.is_empty()).chain(more);
+    let mut pending: Vec<&'static Message> = shared.filter_map(schema::message).collect();
     let own: Vec<(&Resource, &Value)> = resources.iter().filter_map(|r| Some((*r, custom(r)?))).collect();
     if !own.is_empty() {
         pending.extend(METADATA.iter().filter_map(|name| schema::message(name)));
@@ -56,6 +73,9 @@ pub(super) fn schemas(resources: &[&Resource], custom: Schemas<'_>) -> Map<Strin
             (message.name.to_owned(), Value::Object(schema))
         })
         .collect();
+    if let Some((name, schema)) = more.and_then(|name| Some((name, roots::schema(name)?))) {
+        schemas.insert(name.to_owned(), schema);
+    }
     for (resource, schema) in own {
         let (group, version, kind) = (&resource.group, &resource.version, &resource.kind);
         schemas.insert(custom_name(group, version, kind), schema.clone());
@@ -151,7 +171,8 @@ fn add_properties(schema: &mut Map<String, Value>, message: &'static Message, te
         }
     }
     for field in &message.fields {
-        properties.insert(field.name, property(field, texts.field(message, field.name)));
+        let values = ENUMS.get(&(message.name, field.name));
+        properties.insert(field.name, property(field, texts.field(message, field.name), values.map(Vec::as_slice)));
     }
     schema.insert("type".to_owned(), "object".into());
     let required: Vec<&str> = message.fields.iter().filter(|f| f.required).map(|f| f.name).collect();
@@ -165,20 +186,24 @@ fn add_properties(schema: &mut Map<String, Value>, message: &'static Message, te
     }
 }
 
-fn property(field: &'static Field, description: Option<&str>) -> Value {
+fn property(field: &'static Field, description: Option<&str>, values: Option<&[&str]>) -> Value {
     let mut property = Map::new();
     if let Some(description) = description {
         property.insert("description".to_owned(), description.into());
     }
+    let mut one = one(field);
+    if let Some(values) = values {
+        one.insert("enum".to_owned(), json!(values));
+    }
     match field.many {
-        Many::One => property.extend(one(field)),
+        Many::One => property.extend(one),
         Many::List => {
             property.insert("type".to_owned(), "array".into());
-            property.insert("items".to_owned(), one(field).into());
+            property.insert("items".to_owned(), one.into());
         }
         Many::Map => {
             property.insert("type".to_owned(), "object".into());
-            property.insert("additionalProperties".to_owned(), one(field).into());
+            property.insert("additionalProperties".to_owned(), one.into());
         }
     }
     if let Some(default) = field.default.and_then(|text| serde_json::from_str::<Value>(text).ok()) {

@@ -2,10 +2,17 @@
 
 use http::HeaderMap;
 use http::header::{ACCEPT, ACCEPT_ENCODING, USER_AGENT};
-use pal_resources::status::{Reason, Status};
+use pal_resources::status::{Reason, Status, StatusDetails};
 
 /// Kubernetes' protobuf.
 pub(crate) const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
+
+/// What the router of kube-apiserver asks for before anything is negotiated.
+const ANYTHING: &str = "*/*";
+/// How streams of events are named.
+const STREAMS: [&str; 2] = ["application/json;stream=watch", "application/vnd.kubernetes.protobuf;stream=watch"];
+/// As many wishes as are put in order pair by pair.
+const FEW: usize = 12;
 
 /// What an answer shows of an object.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -14,7 +21,10 @@ pub(crate) enum Form {
     Object,
     /// In the version of `meta.k8s.io` that was asked for.
     Table(&'static str),
+    /// The metadata of one object.
     Partial(&'static str),
+    /// The metadata of the objects of a list.
+    Partials(&'static str),
 }
 
 /// How an answer is encoded.
@@ -25,6 +35,24 @@ pub(crate) enum Encoding {
     Yaml,
     /// Kubernetes' own; only for those who take nothing else, because objects are stored as JSON.
     Protobuf,
+}
+
+impl Encoding {
+    /// In the order in which a wildcard means them.
+    const ALL: [Self; 3] = [Self::Json, Self::Yaml, Self::Protobuf];
+
+    fn media(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::Yaml => "application/yaml",
+            Self::Protobuf => PROTOBUF,
+        }
+    }
+
+    /// Whether events can be told in it.
+    fn streams(self) -> bool {
+        self != Self::Yaml
+    }
 }
 
 /// The form that was agreed on.
@@ -38,98 +66,185 @@ pub(crate) struct Accepted {
     pub gzip: bool,
 }
 
-/// Whether the route has tables; on the others a wish for one falls through to the next.
+/// What there is to choose from; a wish for what is not there falls through to the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Offers {
     Objects,
+    /// Custom resources, which have no messages in protobuf; their metadata has.
+    Customs,
     /// What is answered and not kept: reviews, which are no rows of anything.
     Answers,
     Documents,
 }
 
+impl Offers {
+    fn has(self, encoding: Encoding, form: Form) -> bool {
+        let binary = encoding == Encoding::Protobuf;
+        match form {
+            Form::Object => match self {
+                Self::Objects | Self::Answers | Self::Documents => true,
+                Self::Customs => !binary,
+            },
+            Form::Table(_) => matches!(self, Self::Objects | Self::Customs) && !binary,
+            Form::Partial(_) | Form::Partials(_) => matches!(self, Self::Objects | Self::Customs),
+        }
+    }
+}
+
 /// One of the media types in an `Accept` header.
+#[derive(Default)]
 struct Wish<'a> {
-    essence: &'a str,
-    as_kind: Option<&'a str>,
-    version: Option<&'a str>,
-    group: Option<&'a str>,
-    quality: u16,
+    kind: &'a str,
+    subkind: &'a str,
+    /// What `as`, `g` and `v` say together, if any of them is there.
+    target: Option<Target<'a>>,
+    /// `stream` and `sv`: what is to be told as a stream, and in which version of Kubernetes' own types.
+    stream: &'a str,
+    version: &'a str,
+    pretty: bool,
+    quality: f32,
+}
+
+/// What an object is to be turned into.
+#[derive(Clone, Copy, Default)]
+struct Target<'a> {
+    kind: &'a str,
+    group: &'a str,
+    version: &'a str,
 }
 
 impl<'a> Wish<'a> {
-    fn parse(text: &'a str) -> Self {
+    /// `None`: it is no media type.
+    fn parse(text: &'a str) -> Option<Self> {
         let mut parts = text.split(';').map(str::trim);
-        let mut wish = Self {
-            essence: parts.next().unwrap_or_default(),
-            as_kind: None,
-            version: None,
-            group: None,
-            quality: 1000,
+        let essence = parts.next().filter(|essence| !essence.is_empty())?;
+        let (kind, subkind) = match essence.split_once('/') {
+            Some((_, more)) if more.contains('/') => return None,
+            Some((kind, subkind)) => (kind.trim(), subkind.trim()),
+            None if essence == "*" => ("*", "*"),
+            None => return None,
         };
+        let mut wish = Self { kind, subkind, quality: 1.0, ..Self::default() };
         for (key, value) in parts.filter_map(|part| part.split_once('=')) {
-            match key.trim() {
-                "as" => wish.as_kind = Some(value.trim()),
-                "v" => wish.version = Some(value.trim()),
-                "g" => wish.group = Some(value.trim()),
-                "q" => wish.quality = value.trim().parse::<f32>().map_or(1000, |q| (q.clamp(0.0, 1.0) * 1000.0) as u16),
+            let (key, value) = (key.trim(), value.trim());
+            match key {
+                "as" => wish.target.get_or_insert_default().kind = value,
+                "g" => wish.target.get_or_insert_default().group = value,
+                "v" => wish.target.get_or_insert_default().version = value,
+                "stream" => wish.stream = value,
+                "sv" => wish.version = value,
+                "pretty" => wish.pretty = value == "1",
+                "q" => wish.quality = value.parse().unwrap_or(0.0),
                 _ => {}
             }
         }
-        wish
+        Some(wish)
     }
 
-    fn encoding(&self) -> Option<Encoding> {
-        match self.essence {
-            "application/json" | "*/*" | "application/*" => Some(Encoding::Json),
-            "application/yaml" => Some(Encoding::Yaml),
-            PROTOBUF => Some(Encoding::Protobuf),
-            _ => None,
-        }
+    /// Whether it goes before another one: the better loved, and what names more.
+    fn precedes(&self, other: &Self) -> bool {
+        self.quality > other.quality
+            || self.kind != "*" && other.kind == "*"
+            || self.subkind != "*" && other.subkind == "*"
     }
 
-    fn form(&self, offers: Offers) -> Option<Form> {
-        let Some(kind) = self.as_kind else { return Some(Form::Object) };
-        let version = match self.version {
-            Some("v1") => "v1",
-            Some("v1beta1") => "v1beta1",
+    fn means(&self, encoding: Encoding) -> bool {
+        let (kind, subkind) = encoding.media().split_once('/').unwrap_or_default();
+        matches!((self.kind, self.subkind), ("*", "*"))
+            || self.kind == kind && matches!(self.subkind, "*")
+            || (self.kind, self.subkind) == (kind, subkind)
+    }
+
+    /// What it asks for, if that can be had in the encoding.
+    fn form(&self, encoding: Encoding, offers: Offers) -> Option<Form> {
+        let streams = self.stream.is_empty() || self.stream == "watch" && encoding.streams();
+        let known = self.version.is_empty() || self.version == "v1" && offers != Offers::Documents;
+        let form = self.target.map_or(Some(Form::Object), Target::form)?;
+        (streams && known && offers.has(encoding, form)).then_some(form)
+    }
+}
+
+impl Target<'_> {
+    fn form(self) -> Option<Form> {
+        let version = match (self.group, self.version) {
+            ("meta.k8s.io", "v1") => "v1",
+            ("meta.k8s.io", "v1beta1") => "v1beta1",
             _ => return None,
         };
-        if offers != Offers::Objects || self.group != Some("meta.k8s.io") {
-            return None;
-        }
-        match kind {
+        match self.kind {
             "Table" => Some(Form::Table(version)),
-            "PartialObjectMetadata" | "PartialObjectMetadataList" => Some(Form::Partial(version)),
+            "PartialObjectMetadata" => Some(Form::Partial(version)),
+            "PartialObjectMetadataList" => Some(Form::Partials(version)),
             _ => None,
         }
     }
+}
+
+/// The wishes of an `Accept` header, the best first. `None`: there is no such header.
+fn wishes(headers: &HeaderMap) -> Option<Vec<Wish<'_>>> {
+    let accept = headers.get(ACCEPT)?.to_str().unwrap_or_default();
+    if accept.is_empty() {
+        return None;
+    }
+    let mut wishes: Vec<Wish<'_>> = accept.split(',').filter_map(|wish| Wish::parse(wish.trim())).collect();
+    if wishes.len() > FEW {
+        wishes.sort_by(|a, b| b.quality.total_cmp(&a.quality));
+        return Some(wishes);
+    }
+    // What goes before what is no order (one may be loved better and name less), so nothing but this finds the same first one as
+    // kube-apiserver.
+    for at in 1..wishes.len() {
+        let place = wishes[..at].iter().rposition(|before| !wishes[at].precedes(before)).map_or(0, |before| before + 1);
+        wishes[place..=at].rotate_right(1);
+    }
+    Some(wishes)
 }
 
 /// The best of what the client takes; 406 when it takes nothing that is offered. `pretty` is the query's word.
 pub(crate) fn accept(headers: &HeaderMap, pretty: Option<bool>, offers: Offers) -> Result<Accepted, Status> {
-    let mut accepted = Accepted { gzip: takes_gzip(headers), ..Accepted::default() };
-    let mut wishes: Vec<Wish<'_>> = headers
-        .get_all(ACCEPT)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(str::trim)
-        .filter(|wish| !wish.is_empty())
-        .map(Wish::parse)
-        .collect();
-    accepted.pretty = self::pretty(headers, pretty);
-    if wishes.is_empty() {
-        return Ok(accepted);
+    let accepted = Accepted { gzip: takes_gzip(headers), pretty: self::pretty(headers, pretty), ..Accepted::default() };
+    let Some(wishes) = wishes(headers) else { return Ok(accepted) };
+    let offered = |wish| Encoding::ALL.into_iter().filter_map(move |encoding| choice(wish, encoding, offers));
+    let choices: Vec<(Encoding, Form, bool)> = wishes.iter().flat_map(offered).collect();
+    let Some(&first) = choices.first() else { return Err(not_among(&Encoding::ALL.map(Encoding::media))) };
+    // The same as text, if the client takes that too.
+    let text = choices.iter().find(|(encoding, form, _)| *encoding != Encoding::Protobuf && *form == first.1);
+    let (encoding, form, indented) = *text.unwrap_or(&first);
+    Ok(Accepted { encoding, form, pretty: accepted.pretty || indented, ..accepted })
+}
+
+fn choice(wish: &Wish<'_>, encoding: Encoding, offers: Offers) -> Option<(Encoding, Form, bool)> {
+    let form = wish.means(encoding).then(|| wish.form(encoding, offers))??;
+    Some((encoding, form, wish.pretty))
+}
+
+/// Refuses who names none of the media types that there are, by their full names. The router of kube-apiserver does that for
+/// all that is built in, before what the types mean is looked at; `lists` tells of streams, too.
+pub(crate) fn routed(headers: &HeaderMap, lists: bool) -> Result<(), Status> {
+    let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).filter(|accept| !accept.is_empty());
+    let mut named = accept.unwrap_or(ANYTHING).split(',').map(|wish| wish.split(';').next().unwrap_or_default().trim());
+    if named.any(|media| media == ANYTHING || Encoding::ALL.iter().any(|encoding| encoding.media() == media)) {
+        return Ok(());
     }
-    // Stable: of equals, the first.
-    wishes.sort_by_key(|wish| std::cmp::Reverse(wish.quality));
-    let offered =
-        wishes.iter().filter(|wish| wish.quality > 0).filter_map(|wish| Some((wish.encoding()?, wish.form(offers)?)));
-    let (binary, text): (Vec<_>, Vec<_>) = offered.partition(|(encoding, _)| *encoding == Encoding::Protobuf);
-    let plain = |(_, form): &&(Encoding, Form)| offers != Offers::Documents && *form == Form::Object;
-    let found = text.first().or_else(|| binary.iter().find(plain));
-    let Some(&(encoding, form)) = found else { return Err(not_acceptable(offers)) };
-    Ok(Accepted { encoding, form, ..accepted })
+    let mut available: Vec<String> = Encoding::ALL.map(|encoding| encoding.media().to_owned()).to_vec();
+    if lists {
+        available.extend(STREAMS.map(str::to_owned));
+    }
+    let message = format!("406: Not Acceptable\n\nAvailable representations: {}", available.join(", "));
+    let mut status = Status::new(406, Reason::NotAcceptable, message);
+    status.details = Some(StatusDetails::default());
+    Err(status)
+}
+
+/// Refuses who takes objects in a form in which events cannot be told.
+pub(crate) fn streamed(accepted: Accepted) -> Result<(), Status> {
+    if accepted.encoding.streams() { Ok(()) } else { Err(not_among(&STREAMS)) }
+}
+
+/// How a failure is told: in the encoding that the client takes for objects as they are. `None`: it takes none.
+pub(crate) fn of_failure(headers: &HeaderMap, pretty: Option<bool>) -> Option<Accepted> {
+    let plain = accept(headers, pretty, Offers::Answers).ok()?;
+    Some(Accepted { gzip: false, ..plain })
 }
 
 /// Whether the answer is indented: the query says so, or the client is one that people read.
@@ -137,29 +252,22 @@ pub(crate) fn pretty(headers: &HeaderMap, query: Option<bool>) -> bool {
     query.unwrap_or_else(|| reads_by_eye(headers))
 }
 
-fn not_acceptable(offers: Offers) -> Status {
-    let mut message = "only the following media types are accepted: application/json, application/yaml".to_owned();
-    if offers != Offers::Documents {
-        message.push_str(", ");
-        message.push_str(PROTOBUF);
-    }
+/// The answer to who takes none of these media types.
+fn not_among(media: &[&str]) -> Status {
+    let message = format!("only the following media types are accepted: {}", media.join(", "));
     Status::new(406, Reason::NotAcceptable, message)
 }
 
 /// Whether a wish is for aggregated discovery, in the version that is served.
 pub(crate) fn aggregated(headers: &HeaderMap) -> bool {
-    let values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).map(|wish| Wish::parse(wish.trim())).any(|wish| {
-        wish.group == Some("apidiscovery.k8s.io")
-            && wish.version == Some("v2")
-            && wish.as_kind == Some("APIGroupDiscoveryList")
+    wishes(headers).into_iter().flatten().filter_map(|wish| wish.target).any(|target| {
+        (target.group, target.version, target.kind) == ("apidiscovery.k8s.io", "v2", "APIGroupDiscoveryList")
     })
 }
 
 /// Whether the client names that media type.
 pub(crate) fn names(headers: &HeaderMap, media: &str) -> bool {
-    let values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).any(|wish| Wish::parse(wish.trim()).essence == media)
+    wishes(headers).into_iter().flatten().any(|wish| media.split_once('/') == Some((wish.kind, wish.subkind)))
 }
 
 /// kube-apiserver indents for these, so that what people see in a terminal is readable.
@@ -201,19 +309,73 @@ mod tests {
         check(
             "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1",
             Offers::Objects,
-            Some((Form::Partial("v1"), Encoding::Json)),
+            Some((Form::Partials("v1"), Encoding::Json)),
         );
+        check(
+            "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1beta1",
+            Offers::Customs,
+            Some((Form::Partial("v1beta1"), Encoding::Json)),
+        );
+        check("application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1", Offers::Documents, None);
+        check("application/json;as=Table;g=meta;v=v1", Offers::Objects, None);
+        check("application/json;as=Pod;g=meta.k8s.io;v=v1", Offers::Objects, None);
+        check("application/json;v=v1", Offers::Objects, None);
+        check("application/json;g=meta.k8s.io", Offers::Objects, None);
+        check("application/json;charset=utf-8;x=y", Offers::Objects, json);
+        check("application/json;stream=watch", Offers::Objects, json);
+        check("application/json;stream=other", Offers::Objects, None);
+        check("application/yaml;stream=watch", Offers::Objects, None);
+        check("application/json;sv=v1", Offers::Objects, json);
+        check("application/json;sv=v2", Offers::Objects, None);
+        check("*", Offers::Objects, json);
+        check("application/*", Offers::Objects, json);
+        check("application", Offers::Objects, None);
+        check("application/json/x", Offers::Objects, None);
+        check(",", Offers::Objects, None);
         check("application/vnd.kubernetes.protobuf,application/json", Offers::Objects, json);
         check("application/vnd.kubernetes.protobuf, */*", Offers::Objects, json);
         check("application/vnd.kubernetes.protobuf", Offers::Objects, Some((Form::Object, Encoding::Protobuf)));
-        check("application/vnd.kubernetes.protobuf", Offers::Documents, None);
+        check("application/vnd.kubernetes.protobuf", Offers::Documents, Some((Form::Object, Encoding::Protobuf)));
+        check("application/vnd.kubernetes.protobuf", Offers::Customs, None);
+        let partial = "application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+        check(partial, Offers::Customs, Some((Form::Partial("v1"), Encoding::Protobuf)));
+        check(&format!("{partial},application/json"), Offers::Objects, Some((Form::Partial("v1"), Encoding::Protobuf)));
         check("application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io", Offers::Objects, None);
         check(KUBECTL, Offers::Answers, json);
         check("application/json;as=Table;v=v1;g=meta.k8s.io", Offers::Answers, None);
         check("application/yaml", Offers::Objects, Some((Form::Object, Encoding::Yaml)));
         check("application/yaml;q=0.5, application/json;q=0.9", Offers::Objects, json);
+        check("*/*, application/yaml", Offers::Objects, Some((Form::Object, Encoding::Yaml)));
+        check("*/*;q=0.9, application/yaml;q=0.5", Offers::Objects, Some((Form::Object, Encoding::Yaml)));
+        check("application/yaml;q=x, application/json;q=0.1", Offers::Objects, json);
         check("text/html", Offers::Objects, None);
-        check("application/json;q=0", Offers::Objects, None);
+        check("application/json;q=0", Offers::Objects, json);
+        check(&"text/html, ".repeat(FEW), Offers::Objects, None);
+        check(&format!("{}application/yaml;q=0.5, application/json", "a/b, ".repeat(FEW)), Offers::Objects, json);
+    }
+
+    #[test]
+    fn who_names_nothing_that_there_is_does_not_pass_the_router() {
+        let check = |header: &str, expected: bool| {
+            let mut headers = HeaderMap::new();
+            headers.insert(ACCEPT, header.parse().expect("a header"));
+            assert_eq!(routed(&headers, false).is_ok(), expected, "{header}");
+        };
+        check("", true);
+        check("text/html, */*;q=0.1", true);
+        check("application/json;as=Nothing", true);
+        check("text/html, application/yaml", true);
+        check("application/*", false);
+        check("*", false);
+        check("text/html", false);
+        assert!(routed(&HeaderMap::new(), false).is_ok());
+    }
+
+    #[test]
+    fn a_wish_may_be_for_what_people_read() {
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT, "text/html, application/json;pretty=1".parse().expect("a header"));
+        assert!(accept(&headers, None, Offers::Objects).is_ok_and(|accepted| accepted.pretty));
     }
 
     #[test]

@@ -11,8 +11,6 @@ use super::{At, Call, Unread, read, reply};
 use crate::Body;
 
 const KIND: &str = "DeleteOptions";
-/// Resources whose deletion is answered with the object even when it is gone, as kube-apiserver does.
-const RETURNED: &[&str] = &["pods", "services", "serviceaccounts", "persistentvolumeclaims", "resourcequotas"];
 
 const PRESERVED: &str = "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to \
                          remove them or set propagationPolicy=Orphan to suppress this warning";
@@ -22,8 +20,7 @@ pub(super) async fn delete(call: &Call<'_>, at: &At, body: &mut Unread) -> Resul
     let options = options(call, body).await?;
     let name = at.name()?;
     let deletion = call.registry().delete(&at.resource, at.namespace(), name, &options).await?;
-    let returned = at.resource.group.is_empty() && RETURNED.contains(&&*at.resource.plural);
-    let answer = if !deletion.gone || returned {
+    let answer = if !deletion.gone || at.resource.returned() {
         // Taken up, and not done with.
         let code = if !deletion.gone && options.cascades { StatusCode::ACCEPTED } else { StatusCode::OK };
         read::one(call, at, code, &deletion.object)?

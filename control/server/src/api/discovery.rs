@@ -142,7 +142,7 @@ pub(super) async fn answer(call: &Call<'_>, path: &str) -> Result<Response<Body>
     }
     match (first, trimmed) {
         ("livez" | "readyz" | "healthz", _) => health::answer(call, path).await,
-        (_, "version") => reply::value(StatusCode::OK, &version(&call.api.config.version), call.accepted),
+        (_, "version") => reply::raw(StatusCode::OK, &version(&call.api.config.version)),
         (_, "metrics") => Ok(figures::metrics(call.api).await),
         (_, "cluster-info") if wants_json(&call.parts.headers) => {
             reply::value(StatusCode::OK, &cluster::info(call), call.accepted)
@@ -152,7 +152,7 @@ pub(super) async fn answer(call: &Call<'_>, path: &str) -> Result<Response<Body>
         (_, issuer::KEYS) => Ok(issuer::keys(call)),
         (_, "") => {
             let paths = paths(call.registry().definitions().everything());
-            reply::value(StatusCode::OK, &json!({"paths": paths}), call.accepted)
+            reply::raw(StatusCode::OK, &json!({"paths": paths}))
         }
         ("api" | "apis", _) => groups(call, trimmed).await,
         ("openapi", _) => schemas(call, trimmed).await,
@@ -319,7 +319,8 @@ fn schema(call: &Call<'_>, document: &Shown, headers: &[(HeaderName, &str)]) -> 
 
 /// A document that clients keep: they ask again with its tag, and hear that it is still the same.
 fn cached(call: &Call<'_>, document: &Shown, headers: &[(HeaderName, &str)]) -> Result<Response<Body>, Status> {
-    tagged(call, document, headers, reply::line(StatusCode::OK, &document.body, call.accepted))
+    let accepted = Accepted { encoding: Encoding::Json, ..call.accepted };
+    tagged(call, document, headers, reply::line(StatusCode::OK, &document.body, accepted))
 }
 
 fn tagged(

@@ -68,7 +68,7 @@ pub(crate) use self::reply::{failure, whole};
 use self::accept::{Accepted, Offers};
 use self::call::{At, Call, Streaming, Unread, taken};
 use self::query::Query;
-use self::route::{ResourcePath, Route};
+use self::route::Route;
 use crate::audit::{self, Auditor, Trail};
 use crate::auth::rbac::Rbac;
 use crate::auth::{Attributes, Authenticator, Known, TokenKey, User};
@@ -196,7 +196,7 @@ impl Api {
             if status == Status::unknown_path() && !route::tells_objects(parts.uri.path(), served) {
                 return reply::no_page();
             }
-            let mut response = reply::failure(&status, accept::pretty(&parts.headers, query.pretty()));
+            let mut response = reply::failure(&status, accept::of_failure(&parts.headers, query.pretty()));
             if status.code == 401 {
                 response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             }
@@ -291,11 +291,11 @@ impl Api {
                 if parts.method == Method::HEAD && !connects {
                     return Err(method_not_allowed());
                 }
+                let at = call.at(call.resource(&path).await?, path, verb)?;
                 // What a pod answers is between it and the client.
                 if !connects {
-                    call.accepted = form(&call, &path)?;
+                    call.accepted = form(&call, &at)?;
                 }
-                let at = call.at(call.resource(&path).await?, path, verb)?;
                 let warnings = call.warnings(&at);
                 if let Some(stream) = call.streaming(&at) {
                     // A stream has limits of its own.
@@ -336,8 +336,15 @@ async fn page(mut call: Call<'_>, path: &str, body: &mut Unread) -> Result<Respo
 }
 
 /// The form of an answer about objects.
-fn form(call: &Call<'_>, path: &ResourcePath) -> Result<Accepted, Status> {
-    let offers = if reviews::are(path) { Offers::Answers } else { Offers::Objects };
+fn form(call: &Call<'_>, at: &At) -> Result<Accepted, Status> {
+    let offers = match &at.resource.custom {
+        Some(_) => Offers::Customs,
+        None if reviews::reviewed(&at.resource) => Offers::Answers,
+        None => Offers::Objects,
+    };
+    if offers != Offers::Customs && at.subresource() != Some("log") {
+        accept::routed(&call.parts.headers, matches!(at.verb, "list" | "watch"))?;
+    }
     let mut accepted = accept::accept(&call.parts.headers, call.query.pretty(), offers)?;
     accepted.gzip &= !call.trail.is_some_and(Trail::tells_answers);
     Ok(accepted)
@@ -350,7 +357,10 @@ async fn stream_answer(
     body: &mut Unread,
 ) -> Result<Response<Body>, Status> {
     match stream {
-        Streaming::Watch => streams::messages(call, watch::watch(call, at).await?, streams::of_events),
+        Streaming::Watch => {
+            accept::streamed(call.accepted)?;
+            streams::messages(call, watch::watch(call, at).await?, streams::of_events)
+        }
         Streaming::Log => streams::messages(call, log::log(call, at).await?, streams::of_log),
         Streaming::Exec => streams::program(call, at, "exec").await,
         Streaming::Attach => streams::program(call, at, "attach").await,

@@ -102,6 +102,8 @@ impl<'a> Query<'a> {
     pub(crate) fn list(&self) -> Result<ListOptions, Status> {
         self.check_list()?;
         let limit = self.int("limit")?.unwrap_or_default();
+        // It is for watches, and must be a number all the same.
+        self.int("timeoutSeconds")?;
         let version = self.version()?;
         let continue_token = self.get("continue").map(str::to_owned);
         let version_match = match self.get("resourceVersionMatch") {
@@ -232,14 +234,17 @@ impl<'a> Query<'a> {
             None | Some("Metadata") => Ok(Include::Metadata),
             Some("None") => Ok(Include::None),
             Some("Object") => Ok(Include::Object),
-            Some(other) => Err(Status::bad_request(format!("unrecognized includeObject value: {other:?}"))),
+            Some(other) => Err(Status::bad_request(format!(
+                "Unable to convert to Table as requested: includeObject: Invalid value: {other:?}: must be 'Metadata', 'Object', \
+                 'None', or empty"
+            ))),
         }
     }
 
     /// Whether the answer is to be indented for people.
     pub(crate) fn pretty(&self) -> Option<bool> {
         let (_, value) = self.0.iter().find(|(name, _)| name == "pretty")?;
-        Some(!matches!(&**value, "0" | "false"))
+        Some(matches!(&**value, "1" | "t" | "T" | "true" | "TRUE" | "True")).filter(|_| !value.is_empty())
     }
 }
 

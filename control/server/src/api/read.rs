@@ -5,7 +5,9 @@ use std::sync::Arc;
 use http::{Response, StatusCode};
 use pal_resources::Status;
 
+use super::accept::Form;
 use super::kinds::unserved;
+use super::query::Include;
 use super::render::Shown;
 use super::{At, Call, reply};
 use crate::Body;
@@ -17,7 +19,12 @@ impl Call<'_> {
             Some("scale") => Arc::new(unserved("autoscaling", "Scale")),
             _ => at.resource.clone(),
         };
-        Ok(Shown::new(resource, self.accepted.form, self.query.include()?))
+        // Other forms have nothing beside to include.
+        let include = match self.accepted.form {
+            Form::Table(_) => self.query.include()?,
+            _ => Include::Metadata,
+        };
+        Ok(Shown::new(resource, self.accepted.form, include))
     }
 }
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{Response, StatusCode};
 use jiff::Timestamp;
 use pal_registry::{List, Object, custom};
-use pal_resources::{Resource, ResourceRef, ResourceVersion, Status, table};
+use pal_resources::{Reason, Resource, ResourceRef, ResourceVersion, Status, table};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -40,14 +40,33 @@ impl Shown {
 
     /// One object.
     pub(crate) fn object(&self, object: &Object) -> Result<Bytes, Status> {
+        if matches!(self.form, Form::Partials(_)) {
+            return Err(self.unlike("PartialObjectMetadataList", "not a list", ""));
+        }
         self.event(object, true)
+    }
+
+    /// The answer to who asks for one as many or for many as one, naming what it is in kube-apiserver.
+    fn unlike(&self, asked: &str, is: &str, suffix: &str) -> Status {
+        let (group, kind) = (&*self.resource.group, &*self.resource.kind);
+        let package = match group.split('.').next() {
+            Some("" | "events") | None => "core",
+            Some(first) => first,
+        };
+        let name = if self.resource.custom.is_some() {
+            format!("unstructured.Unstructured{suffix}")
+        } else {
+            format!("{package}.{kind}{suffix}")
+        };
+        let message = format!("you requested {asked}, but the requested object is {is} (*{name})");
+        Status::new(406, Reason::NotAcceptable, message)
     }
 
     /// One object of a watch: a table of one row, the first of which names its columns.
     pub(crate) fn event(&self, object: &Object, first: bool) -> Result<Bytes, Status> {
         match self.form {
             Form::Object => Ok(object.json().clone()),
-            Form::Partial(api) => partial(object.json(), api).map(Bytes::from),
+            Form::Partial(api) | Form::Partials(api) => partial(object.json(), api).map(Bytes::from),
             Form::Table(api) => self.table(api, object, first).map(Bytes::from),
         }
     }
@@ -56,7 +75,7 @@ impl Shown {
     pub(crate) fn bookmark(&self, json: Bytes, version: ResourceVersion) -> Result<Bytes, Status> {
         match self.form {
             Form::Object => Ok(json),
-            Form::Partial(api) => partial(&json, api).map(Bytes::from),
+            Form::Partial(api) | Form::Partials(api) => partial(&json, api).map(Bytes::from),
             Form::Table(api) => {
                 let head = table_head(api, &list_metadata(version, None, None), "null");
                 Ok(format!("{head}]}}").into())
@@ -127,7 +146,8 @@ impl Shown {
                 let pieces = list.items.into_iter().map(|item| item.json().clone());
                 finish(Spliced::new(head.into(), pieces, count, size, tail(end(plain))), plain, accepted)
             }
-            Form::Partial(api) => {
+            Form::Partial(_) => Err(self.unlike("PartialObjectMetadata", "a list", "List")),
+            Form::Partials(api) => {
                 let head = list_head("PartialObjectMetadataList", &format!("meta.k8s.io/{api}"), &metadata);
                 let pieces = list.items.into_iter().map(move |item| shown(partial(item.json(), api), &item));
                 let size = Size::AtLeast(count as u64 * SHORTEST_ROW);

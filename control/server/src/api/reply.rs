@@ -50,11 +50,14 @@ pub(crate) fn json(code: StatusCode, json: &[u8], accepted: Accepted) -> Result<
     {
         return Ok(sized(answer(code, HeaderValue::from_static(PROTOBUF), whole(bytes)), accepted));
     }
-    let mut bytes = if accepted.pretty { indented(json)? } else { Vec::with_capacity(json.len() + 1) };
-    if !accepted.pretty {
-        bytes.extend_from_slice(json);
-    }
-    bytes.push(b'\n');
+    let bytes = if accepted.pretty {
+        indented(json)?
+    } else {
+        let mut line = Vec::with_capacity(json.len() + 1);
+        line.extend_from_slice(json);
+        line.push(b'\n');
+        line
+    };
     Ok(sized(answer(code, JSON, whole(bytes)), accepted))
 }
 
@@ -88,15 +91,17 @@ pub(crate) fn sized(response: Response<Body>, accepted: Accepted) -> Response<Bo
     Response::from_parts(parts, compressed(body).boxed_unsync())
 }
 
-/// A failure. It is JSON for everybody: clients read it whatever they asked for.
-pub(crate) fn failure(status: &Status, pretty: bool) -> Response<Body> {
+/// A value as JSON for everybody, whatever they take.
+pub(crate) fn raw(code: StatusCode, value: &Value) -> Result<Response<Body>, Status> {
+    Ok(answer(code, JSON, whole(serde_json::to_vec_pretty(value).map_err(Status::internal)?)))
+}
+
+/// A failure in the form that was agreed on; who takes none gets JSON to read.
+pub(crate) fn failure(status: &Status, accepted: Option<Accepted>) -> Response<Body> {
     let code = StatusCode::from_u16(status.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut json = status.to_json();
-    if pretty && let Ok(text) = indented(&json) {
-        json = text;
-    }
-    json.push(b'\n');
-    let mut response = answer(code, JSON, whole(json));
+    let text = status.to_json();
+    let accepted = accepted.unwrap_or(Accepted { pretty: true, ..Accepted::default() });
+    let mut response = json(code, &text, accepted).unwrap_or_else(|_| answer(code, JSON, whole(text)));
     let retry = status.details.as_ref().and_then(|details| details.retry_after_seconds);
     if let Some(seconds) = retry.filter(|_| matches!(status.code, 429 | 500..=599)) {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
@@ -218,7 +223,7 @@ mod tests {
 
     #[tokio::test]
     async fn failures_end_with_one_newline_and_name_their_retry() {
-        let response = failure(&Status::too_many_requests("wait", 1), false);
+        let response = failure(&Status::too_many_requests("wait", 1), Some(Accepted::default()));
         assert_eq!(response.status(), 429);
         assert_eq!(response.headers()[RETRY_AFTER], "1");
         let body = response.into_body().collect().await.expect("a body").to_bytes();

@@ -7,16 +7,10 @@ use serde_json::{Map, Value, json};
 
 use super::allow::Decision;
 use super::question::About;
-use super::route::ResourcePath;
 use super::{At, Call, Unread, allow, question, reply};
 use crate::Body;
 use crate::auth::rbac::Rule;
 use crate::auth::{Attributes, Target, User, own_audiences};
-
-/// Whether the path names such questions: their groups have nothing else.
-pub(super) fn are(path: &ResourcePath) -> bool {
-    matches!(&*path.group, "authentication.k8s.io" | "authorization.k8s.io")
-}
 
 /// Whether the resource is such a question. Nothing of them is stored.
 pub(super) fn reviewed(resource: &Resource) -> bool {

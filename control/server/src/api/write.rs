@@ -2,8 +2,9 @@
 
 use http::{Response, StatusCode};
 use pal_registry::{Admission, Patch, PatchKind, Warnings, WriteOptions, creates_by_update, custom};
-use pal_resources::Status;
 use pal_resources::codec::{self, Decoded, FieldValidation, Media};
+use pal_resources::status::StatusDetails;
+use pal_resources::{Reason, Status};
 
 use super::query::WriteQuery;
 use super::{At, Call, Unread, admit, allow, read, reply, unsupported_media};
@@ -74,11 +75,7 @@ fn decode(at: &At, media: codec::Media, body: &[u8], mode: FieldValidation) -> R
 /// `PATCH` of an object or a subresource.
 pub(super) async fn patch(call: &Call<'_>, at: &At, body: &mut Unread) -> Result<Response<Body>, Status> {
     let query = call.query.write("PatchOptions")?;
-    let kind = patch_kind(call.content_type(), call.query.flag("force"))?;
-    if kind == PatchKind::Strategic && at.resource.custom.is_some() {
-        let accepted = "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml";
-        return Err(unsupported_media(accepted));
-    }
+    let kind = patch_kind(call.content_type(), call.query.flag("force"), at.resource.custom.is_some())?;
     call.query.check_apply(matches!(kind, PatchKind::Apply { .. }))?;
     let body = call.body(body).await?;
     if let PatchKind::Apply { .. } = kind {
@@ -153,16 +150,26 @@ async fn apply(
     Ok(reply::warn(read::one(call, at, code, &patched.object)?, &warnings))
 }
 
-fn patch_kind(content_type: &str, force: bool) -> Result<PatchKind, Status> {
-    match content_type.split(';').next().unwrap_or_default().trim() {
+fn patch_kind(content_type: &str, force: bool, custom: bool) -> Result<PatchKind, Status> {
+    const STRATEGIC: &str = "application/strategic-merge-patch+json";
+    const KINDS: [&str; 4] =
+        ["application/json-patch+json", "application/merge-patch+json", STRATEGIC, "application/apply-patch+yaml"];
+    // What is built in goes through a router first, which looks for one of them among several and has no words for the others.
+    let among = || content_type.split(',').any(|one| KINDS.contains(&one.split(';').next().unwrap_or_default().trim()));
+    match content_type.split(';').next().unwrap_or_default() {
         "application/json-patch+json" => Ok(PatchKind::Json),
         "application/merge-patch+json" => Ok(PatchKind::Merge),
-        "application/strategic-merge-patch+json" => Ok(PatchKind::Strategic),
+        STRATEGIC if !custom => Ok(PatchKind::Strategic),
         "application/apply-patch+yaml" => Ok(PatchKind::Apply { force }),
-        _ => Err(unsupported_media(
-            "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, \
-             application/apply-patch+yaml",
-        )),
+        _ if custom => {
+            Err(unsupported_media(&KINDS.into_iter().filter(|kind| *kind != STRATEGIC).collect::<Vec<_>>().join(", ")))
+        }
+        _ if among() => Err(unsupported_media(&KINDS.join(", "))),
+        _ => {
+            let mut status = Status::new(415, Reason::UnsupportedMediaType, "415: Unsupported Media Type");
+            status.details = Some(StatusDetails::default());
+            Err(status)
+        }
     }
 }
 
@@ -172,15 +179,28 @@ mod tests {
 
     #[test]
     fn patches_are_told_apart_by_their_content_type() {
-        let check = |content_type: &str, expected: Result<PatchKind, u16>| {
-            assert_eq!(patch_kind(content_type, true).map_err(|status| status.code), expected, "{content_type}");
+        let check = |content_type: &str, custom: bool, expected: Result<PatchKind, &str>| {
+            let found = patch_kind(content_type, true, custom).map_err(|status| {
+                assert_eq!(status.code, 415);
+                status.message
+            });
+            assert_eq!(found, expected.map_err(str::to_owned), "{content_type}");
         };
-        check("application/json-patch+json", Ok(PatchKind::Json));
-        check("application/merge-patch+json; charset=utf-8", Ok(PatchKind::Merge));
-        check("application/strategic-merge-patch+json", Ok(PatchKind::Strategic));
-        check("application/apply-patch+yaml", Ok(PatchKind::Apply { force: true }));
-        check("application/apply-patch+cbor", Err(415));
-        check("application/json", Err(415));
-        check("", Err(415));
+        let (none, unknown) = (
+            "415: Unsupported Media Type",
+            "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, ",
+        );
+        let builtin = format!("{unknown}application/strategic-merge-patch+json, application/apply-patch+yaml");
+        let customs = format!("{unknown}application/apply-patch+yaml");
+        check("application/json-patch+json", false, Ok(PatchKind::Json));
+        check("application/merge-patch+json; charset=utf-8", false, Ok(PatchKind::Merge));
+        check("application/strategic-merge-patch+json", false, Ok(PatchKind::Strategic));
+        check("application/strategic-merge-patch+json", true, Err(&customs));
+        check("application/apply-patch+yaml", true, Ok(PatchKind::Apply { force: true }));
+        check("application/json-patch+json, application/json", false, Err(&builtin));
+        for content_type in ["application/apply-patch+cbor", "application/json", ""] {
+            check(content_type, false, Err(none));
+            check(content_type, true, Err(&customs));
+        }
     }
 }

@@ -14,6 +14,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::channels::Channels;
 use crate::Body;
+use crate::api::accept::Accepted;
 use crate::api::whole;
 
 /// How SPDY's clients and servers name their protocols.
@@ -169,7 +170,7 @@ pub(crate) fn choose(asked: &Asked, served: &Protocols) -> Result<Chosen, Respon
 
 /// The answer to who offers no protocol that is served.
 pub(crate) fn refused(message: &str) -> Response<Body> {
-    crate::api::failure(&Status::new(403, Reason::Forbidden, message), false)
+    crate::api::failure(&Status::new(403, Reason::Forbidden, message), Some(Accepted::default()))
 }
 
 /// The answer after which the connection is no longer HTTP.

@@ -46,7 +46,9 @@ async fn a_configuration_is_applied_as_kubernetes_does() {
     let words = "failed to create typed patch object (/a; /v1, Kind=ConfigMap): .dta: field not declared in schema";
     apply("fieldManager=two", unknown.to_string()).await.refused(500, words);
     let cbor = cluster.admin().with("content-type", "application/apply-patch+cbor");
-    cbor.send(Method::PATCH, &format!("{CONFIGS}/a?fieldManager=one"), "").await.refused(415, "apply-patch+yaml");
+    cbor.send(Method::PATCH, &format!("{CONFIGS}/a?fieldManager=one"), "{}")
+        .await
+        .refused(415, "415: Unsupported Media Type");
     let merge = cluster.admin().with("content-type", "application/merge-patch+json");
     let force = merge.send(Method::PATCH, &format!("{CONFIGS}/a?force=true"), "{}").await;
     force.refused(422, "force: Forbidden: may not be specified for non-apply patch");

@@ -79,7 +79,14 @@ async fn what_cannot_be_served_is_refused_in_kubernetes_words() {
                "reason": "NotFound", "details": {}, "code": 404})
     );
     let picky = admin.clone().with("accept", "text/html");
-    picky.send(get, CONFIGS, "").await.refused(406, "only the following media types are accepted: application/json");
+    let refusal = picky.send(get, CONFIGS, "").await;
+    refusal.refused(406, "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml, ");
+    assert!(
+        refusal.text().starts_with("{\n  \"kind\": \"Status\",") && refusal.text().ends_with('}'),
+        "{}",
+        refusal.text()
+    );
+    picky.get("/api/v1/namespaces/default/nothings").await.refused(404, not_found);
     let tables = admin.clone().with("accept", "application/json;as=Table;v=v1;g=meta.k8s.io");
     let review = json!({"spec": {"resourceAttributes": {"verb": "get", "resource": "pods"}}});
     let reviews = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
@@ -91,7 +98,7 @@ async fn what_cannot_be_served_is_refused_in_kubernetes_words() {
     refusal.refused(415, "the body of the request was in an unknown format");
     assert_eq!(refusal.json().get("details"), None);
     let binary = admin.clone().with("content-type", "application/apply-patch+cbor");
-    binary.send(Method::PATCH, &format!("{CONFIGS}/a"), "{}").await.refused(415, "application/merge-patch+json");
+    binary.send(Method::PATCH, &format!("{CONFIGS}/a"), "{}").await.refused(415, "415: Unsupported Media Type");
     let elsewhere = json!({"metadata": {"name": "b", "namespace": "other"}}).to_string();
     let words = "the name of the object (b) does not match the name on the URL (a)";
     admin.send(Method::PUT, &format!("{CONFIGS}/a"), r#"{"metadata":{"name":"b"}}"#).await.refused(400, words);
@@ -111,7 +118,14 @@ async fn what_cannot_be_served_is_refused_in_kubernetes_words() {
         let refusal = admin.post(&path, &json!({"metadata": {"name": "a"}})).await;
         refusal.refused(422, &format!("Unsupported value: {words}: supported values: "));
     }
-    admin.get(&format!("{CONFIGS}?limit=x")).await.refused(400, "strconv.ParseInt: parsing \"x\": invalid syntax");
+    for name in ["limit", "timeoutSeconds"] {
+        let words = "strconv.ParseInt: parsing \"x\": invalid syntax";
+        admin.get(&format!("{CONFIGS}?{name}=x")).await.refused(400, words);
+    }
+    let unknown = format!("{CONFIGS}?includeObject=x");
+    let words = "includeObject: Invalid value: \"x\": must be 'Metadata', 'Object', 'None', or empty";
+    admin.clone().with("accept", TABLE).get(&unknown).await.refused(400, words);
+    admin.get(&unknown).await.ok();
     admin.get(&format!("{CONFIGS}?labelSelector=a%20in")).await.refused(400, "");
     let events = "/apis/events.k8s.io/v1/events?fieldSelector=";
     admin.get(&format!("{events}regarding.name=a")).await.ok();
@@ -121,6 +135,61 @@ async fn what_cannot_be_served_is_refused_in_kubernetes_words() {
         .get(&format!("{CONFIGS}?fieldSelector=data=x"))
         .await
         .refused(400, r#""data" is not a known field selector: only "metadata.name", "metadata.namespace""#);
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn forms_that_are_not_there_are_refused_as_kube_apiserver_does() {
+    let cluster = Cluster::start().await;
+    let admin = cluster.admin();
+    admin.post(CONFIGS, &json!({"metadata": {"name": "a"}})).await.ok();
+    let (one, claims) = (format!("{CONFIGS}/a"), "/apis/apps/v1/namespaces/default/deployments");
+    let named = |encoding: &str, kind: &str| format!("application/{encoding};as={kind};g=meta.k8s.io;v=v1");
+    let (partial, partials) = (named("json", "PartialObjectMetadata"), named("json", "PartialObjectMetadataList"));
+    let types = "only the following media types are accepted: application/json, application/yaml, \
+                 application/vnd.kubernetes.protobuf";
+    let a_list = "you requested PartialObjectMetadata, but the requested object is a list";
+    let no_list = "you requested PartialObjectMetadataList, but the requested object is not a list";
+    for (accept, path, expected) in [
+        (partial.clone(), CONFIGS, Some(format!("{a_list} (*core.ConfigMapList)"))),
+        (partial.clone(), claims, Some(format!("{a_list} (*apps.DeploymentList)"))),
+        (partials.clone(), &one, Some(format!("{no_list} (*core.ConfigMap)"))),
+        (partial.clone(), &one, None),
+        (partials.clone(), CONFIGS, None),
+        (named("json", "Service"), CONFIGS, Some(types.to_owned())),
+        (named("vnd.kubernetes.protobuf", "Table"), CONFIGS, Some(types.to_owned())),
+        ("application/json;v=v1".to_owned(), CONFIGS, Some(types.to_owned())),
+        ("application/*".to_owned(), CONFIGS, Some("406: Not Acceptable\n\nAvailable representations: ".to_owned())),
+        (named("json", "Table"), "/api/v1", Some(types.to_owned())),
+        ("application/json;q=0".to_owned(), CONFIGS, None),
+    ] {
+        let answer = admin.clone().with("accept", &accept).get(path).await;
+        match expected {
+            Some(words) => answer.refused(406, &words),
+            None => assert_eq!(answer.code, 200, "{accept} {path}"),
+        }
+    }
+    let yaml = admin.clone().with("accept", "application/yaml");
+    let words = "only the following media types are accepted: application/json;stream=watch, \
+                 application/vnd.kubernetes.protobuf;stream=watch";
+    let refusal = yaml.get(&format!("{CONFIGS}?watch=true")).await;
+    assert_eq!(
+        (refusal.code.as_u16(), &refusal.headers["content-type"]),
+        (406, &"application/yaml".parse().expect("a value"))
+    );
+    assert!(refusal.text().contains(words), "{}", refusal.text());
+    // Who takes no form at all still hears what is wrong, indented.
+    let tables = admin.clone().with("accept", &named("json", "Table"));
+    let missing = tables.get(&format!("{CONFIGS}/b")).await;
+    missing.refused(404, "configmaps \"b\" not found");
+    assert!(missing.text().starts_with("{\n  \"kind\": \"Status\","), "{}", missing.text());
+    // Metadata has messages of protobuf, alone and in lists.
+    for (kind, path) in [("PartialObjectMetadata", one.as_str()), ("PartialObjectMetadataList", CONFIGS)] {
+        let found = admin.clone().with("accept", &named("vnd.kubernetes.protobuf", kind)).get(path).await;
+        assert_eq!(found.headers["content-type"], "application/vnd.kubernetes.protobuf");
+        let head = format!("meta.k8s.io/v1\x12{}{kind}", char::from(kind.len() as u8));
+        assert!(found.body.windows(head.len()).any(|part| part == head.as_bytes()), "{path}: {:?}", found.body);
+    }
     cluster.stop().await;
 }
 
@@ -143,7 +212,9 @@ async fn protobuf_is_for_those_who_take_nothing_else() {
     let put = writer.send(Method::PUT, &format!("{CONFIGS}/a"), body).await.ok();
     assert_eq!(put["data"], json!({"x": "y"}));
     let missing = binary.get(&format!("{CONFIGS}/b")).await;
-    missing.refused(404, "configmaps \"b\" not found");
+    assert_eq!(missing.code, 404);
+    assert_eq!(missing.headers["content-type"], "application/vnd.kubernetes.protobuf");
+    assert!(missing.body.starts_with(b"k8s\0"), "{:?}", missing.body);
     let watch = binary.get(&format!("{CONFIGS}?watch=true&resourceVersion=0&timeoutSeconds=1")).await;
     assert_eq!(watch.headers["content-type"], "application/vnd.kubernetes.protobuf;stream=watch");
     let length = u32::from_be_bytes(watch.body[..4].try_into().expect("four bytes")) as usize;
@@ -233,6 +304,7 @@ async fn texts_are_given_to_whoever_asks() {
     assert_eq!(scraper.get("/readyz/etcd").await.text(), "ok");
     assert_eq!(scraper.get("/livez").await.text(), "ok");
     scraper.get("/version").await.refused(406, "only the following media types");
+    assert!(cluster.admin().get("/version").await.text().starts_with("{\n  \"major\": \"1\","));
     let person = cluster.admin().with("user-agent", "curl/8.0");
     assert!(person.get("/api/v1/nothings").await.text().starts_with("{\n  \"kind\": \"Status\""));
     cluster.stop().await;

@@ -8,7 +8,7 @@ use crate::resource::Resource;
 
 /// `definitions`: every type of every kind, in the order of their names.
 pub(super) fn definitions(resources: &[&Resource], custom: Definitions<'_>) -> Map<String, Value> {
-    let found = schemas::schemas(resources, &|_| None);
+    let found = schemas::schemas(resources, None, &|_| None);
     let mut found: Map<String, Value> = found.into_iter().map(|(name, schema)| (name, convert(&schema))).collect();
     for (name, schema) in resources.iter().flat_map(|resource| custom(resource)) {
         found.insert(name, schema.clone());
