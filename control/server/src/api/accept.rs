@@ -149,10 +149,12 @@ impl<'a> Wish<'a> {
     }
 
     fn means(&self, encoding: Encoding) -> bool {
-        let (kind, subkind) = encoding.media().split_once('/').unwrap_or_default();
-        matches!((self.kind, self.subkind), ("*", "*"))
-            || self.kind == kind && matches!(self.subkind, "*")
-            || (self.kind, self.subkind) == (kind, subkind)
+        let media = encoding.media().split_once('/').unwrap_or_default();
+        match (self.kind, self.subkind) {
+            ("*", "*") => true,
+            (kind, "*") => kind == media.0,
+            named => named == media,
+        }
     }
 
     /// What it asks for, if that can be had in the encoding.

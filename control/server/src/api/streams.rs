@@ -48,7 +48,7 @@ pub(super) async fn program(call: &Call<'_>, at: &At, what: &str) -> Result<Resp
 
 /// Forwards connections to a pod's ports.
 pub(super) async fn forward(call: &Call<'_>, at: &At) -> Result<Response<Body>, Status> {
-    let (ticket, pod, _) = begin(call, at).await?;
+    let (ticket, pod, asked_for) = begin(call, at).await?;
     let node = node(call, &pod)?;
     let (asked, upgrade) = upgrade(call)?;
     let chosen = match stream::choose(&asked, &FORWARD_PROTOCOLS) {
@@ -56,7 +56,7 @@ pub(super) async fn forward(call: &Call<'_>, at: &At) -> Result<Response<Body>, 
         Err(refusal) => return Ok(refusal),
     };
     let ports = match &chosen {
-        Chosen::Channels { .. } => ports(call.query)?,
+        Chosen::Channels { .. } => ports(&asked_for)?,
         Chosen::Tunnelled { .. } | Chosen::Spdy { .. } => Vec::new(),
     };
     let forwarding = Forwarding {
@@ -130,8 +130,9 @@ fn asked_for(subresource: &str, query: &Query<'_>) -> Result<Value, Status> {
     let mut asked = json!({"apiVersion": "v1", "kind": kind});
     if subresource == "portforward" {
         // SPDY's clients name them later, stream by stream.
-        if query.all("ports").next().is_some() {
-            asked["ports"] = ports(query)?.into();
+        let ports = named_ports(query)?;
+        if !ports.is_empty() {
+            asked["ports"] = ports.into();
         }
         return Ok(asked);
     }
@@ -221,15 +222,20 @@ fn forwarded(asked: &Value, wanted: Programs) -> String {
 }
 
 /// The ports that clients of numbered channels name beforehand.
-fn ports(query: &Query<'_>) -> Result<Vec<u16>, Status> {
-    let mut ports = Vec::new();
-    for text in query.all("ports").flat_map(|ports| ports.split(',')) {
-        match text.parse::<u16>() {
-            Ok(0) => return Err(Status::bad_request(format!("port {text:?} must be > 0"))),
-            Ok(port) => ports.push(port),
-            Err(_) => return Err(Status::bad_request(format!("unable to parse {text:?} as a port"))),
-        }
-    }
+fn named_ports(query: &Query<'_>) -> Result<Vec<u16>, Status> {
+    let named = query.all("ports").flat_map(|ports| ports.split(','));
+    let parsed = named.map(|text| match text.parse::<u16>() {
+        Ok(0) => Err(Status::bad_request(format!("port {text:?} must be > 0"))),
+        Ok(port) => Ok(port),
+        Err(_) => Err(Status::bad_request(format!("unable to parse {text:?} as a port"))),
+    });
+    parsed.collect()
+}
+
+/// The ports that are forwarded, as policies of admission left them.
+fn ports(asked_for: &Value) -> Result<Vec<u16>, Status> {
+    let left = asked_for["ports"].as_array().into_iter().flatten();
+    let ports: Vec<u16> = left.filter_map(|port| port.as_u64().and_then(|port| u16::try_from(port).ok())).collect();
     match ports.len() {
         0 => Err(Status::bad_request("query parameter \"port\" is required")),
         1..=PORTS => Ok(ports),
@@ -302,7 +308,8 @@ mod tests {
     #[test]
     fn ports_are_read_or_refused() {
         let check = |query: &'static str, expected: Result<&[u16], &str>| {
-            let found = ports(&Query::parse(Some(query))).map_err(|status| status.message);
+            let named = asked_for("portforward", &Query::parse(Some(query)));
+            let found = named.and_then(|asked| ports(&asked)).map_err(|status| status.message);
             assert_eq!(found.as_deref().map_err(String::as_str), expected, "{query}");
         };
         check("ports=80", Ok(&[80]));
