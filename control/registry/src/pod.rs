@@ -121,6 +121,8 @@ fn assign(pods: &Resource, pod: &mut Value, name: &str, binding: &Binding, now: 
     let generation = pod["metadata"]["generation"].clone();
     let Some(fields) = pod.as_object_mut() else { return Ok(()) };
     let status = object_at(fields, "status")?;
+    // Where room was to be made no longer matters.
+    status.remove("nominatedNodeName");
     let conditions = status.entry("conditions").or_insert_with(|| json!([]));
     if let Some(conditions) = conditions.as_array_mut() {
         conditions.retain(|condition| condition["type"] != "PodScheduled");

@@ -8,7 +8,7 @@ use pal_resources::host_port::HostPort;
 
 use crate::amount::Amounts;
 use crate::candidate::{Candidate, group};
-use crate::company::{Company, Face, Namespaces, Term};
+use crate::company::{Company, Face, Leaning, Namespaces, Term};
 use crate::preempt::Rank;
 use crate::volumes::{Storage, Used};
 
@@ -50,6 +50,7 @@ pub(crate) struct Placed {
     group: Option<String>,
     pub(crate) face: Face,
     shuns: Vec<Term>,
+    pull: Vec<Leaning>,
 }
 
 /// Room on a node that is made for a pod.
@@ -69,6 +70,8 @@ pub struct Cluster {
     pods: HashMap<String, Placed>,
     /// Uids of the pods that do not bear some others near them.
     shunning: HashSet<String>,
+    /// Uids of the pods that would have some others near them, or would not.
+    pulling: HashSet<String>,
     namespaces: Namespaces,
     /// Shared with the copies on which is tried who has to go for a pod.
     storage: Arc<Storage>,
@@ -147,7 +150,7 @@ impl Cluster {
         &self.namespaces
     }
 
-    /// Takes in a pod as it now is. True when it left room on a node.
+    /// Takes in a pod as it now is. True when it left room on a node, or may have.
     pub fn set_pod(&mut self, pod: &Pod) -> bool {
         let uid = pod.metadata.uid.as_deref().unwrap_or_default();
         let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
@@ -159,6 +162,7 @@ impl Cluster {
         match node {
             Some(node) if !finished => {
                 let face = Face::of(pod);
+                let company = Company::of(pod, &face);
                 let placed = Placed {
                     node: node.to_owned(),
                     name: pod.metadata.name.clone().unwrap_or_default(),
@@ -168,11 +172,14 @@ impl Cluster {
                     host_ports: HostPort::of_pod(pod),
                     claims: Used::of(pod),
                     group: group(pod),
-                    shuns: Company::of(pod, &face).shuns,
+                    pull: company.pull(),
+                    shuns: company.shuns,
                     face,
                 };
+                let before = self.pods.get(uid).map(|before| before.requested.clone());
+                let shrank = before.is_some_and(|before| before != placed.requested);
                 self.place(uid, placed);
-                false
+                shrank
             }
             Some(_) => self.remove_pod(uid),
             // Not bound yet: it may have been assumed, and only a failed binding takes that back.
@@ -194,6 +201,7 @@ impl Cluster {
             group: candidate.group.clone(),
             face: candidate.face.clone(),
             shuns: candidate.company.shuns.clone(),
+            pull: candidate.company.pull(),
         };
         self.place(uid, placed);
     }
@@ -244,6 +252,7 @@ impl Cluster {
             return false;
         };
         self.shunning.remove(uid);
+        self.pulling.remove(uid);
         let Some(state) = self.nodes.get_mut(&placed.node) else {
             return false;
         };
@@ -286,6 +295,9 @@ impl Cluster {
         if !placed.shuns.is_empty() {
             self.shunning.insert(uid.to_owned());
         }
+        if !placed.pull.is_empty() {
+            self.pulling.insert(uid.to_owned());
+        }
         self.pods.insert(uid.to_owned(), placed);
     }
 
@@ -298,6 +310,22 @@ impl Cluster {
     pub(crate) fn shunning(&self) -> impl Iterator<Item = (&NodeState, &[Term])> {
         let placed = self.shunning.iter().filter_map(|uid| self.pods.get(uid));
         placed.filter_map(|placed| Some((self.node(&placed.node)?, placed.shuns.as_slice())))
+    }
+
+    /// The nodes of pods that would have some others near them, or would not, and which.
+    pub(crate) fn pulling(&self) -> impl Iterator<Item = (&NodeState, &[Leaning])> {
+        let placed = self.pulling.iter().filter_map(|uid| self.pods.get(uid));
+        placed.filter_map(|placed| Some((self.node(&placed.node)?, placed.pull.as_slice())))
+    }
+
+    /// The node on which room is kept for a pod.
+    pub fn nominated_node(&self, uid: &str) -> Option<&str> {
+        self.nominated.get(uid).map(|nomination| nomination.node.as_str())
+    }
+
+    /// No room is kept for the pod any more.
+    pub fn forget_nomination(&mut self, uid: &str) {
+        self.nominated.remove(uid);
     }
 
     /// The nodes that exist, in the order of their names.

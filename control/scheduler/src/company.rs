@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{Pod, PodAffinityTerm, TopologySpreadConstraint};
+use k8s_openapi::api::core::v1::{Pod, PodAffinityTerm, TopologySpreadConstraint, WeightedPodAffinityTerm};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector as Selector, LabelSelectorRequirement};
 use pal_resources::selector::LabelSelector;
 
@@ -94,20 +94,33 @@ impl Spread {
         }
     }
 
-    /// Whether that pod is one of those that are spread. Those that leave are not.
+    /// Whether that pod is one of those that are spread.
+    pub(crate) fn is_of(&self, other: &Face, namespace: &str) -> bool {
+        other.namespace == namespace && self.pods.as_ref().is_some_and(|selector| selector.matches(&other.labels))
+    }
+
+    /// Whether that pod counts. Those that leave do not.
     pub(crate) fn counts(&self, other: &Face, namespace: &str) -> bool {
-        !other.leaving
-            && other.namespace == namespace
-            && self.pods.as_ref().is_some_and(|selector| selector.matches(&other.labels))
+        !other.leaving && self.is_of(other, namespace)
     }
 }
 
-/// Everything that a pod requires of where other pods are.
+/// A term that is not required: how much better a place is for the pods that the term is about, or how much worse.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Leaning {
+    pub(crate) term: Term,
+    pub(crate) weight: i64,
+}
+
+/// Everything that a pod requires of where other pods are, and what it would like.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Company {
     pub(crate) wants: Vec<Term>,
     pub(crate) shuns: Vec<Term>,
     pub(crate) spreads: Vec<Spread>,
+    pub(crate) leanings: Vec<Leaning>,
+    /// Constraints that need not be kept.
+    pub(crate) loose_spreads: Vec<Spread>,
 }
 
 impl Company {
@@ -115,21 +128,44 @@ impl Company {
         let Some(spec) = &pod.spec else { return Self::default() };
         let affinity = spec.affinity.as_ref();
         let wants = affinity.and_then(|affinity| affinity.pod_affinity.as_ref());
-        let wants = wants.and_then(|wants| wants.required_during_scheduling_ignored_during_execution.as_ref());
         let shuns = affinity.and_then(|affinity| affinity.pod_anti_affinity.as_ref());
+        let likes = wants.and_then(|wants| wants.preferred_during_scheduling_ignored_during_execution.as_ref());
+        let dislikes = shuns.and_then(|shuns| shuns.preferred_during_scheduling_ignored_during_execution.as_ref());
+        let leaning = |sign: i64| {
+            move |preferred: &WeightedPodAffinityTerm| Leaning {
+                term: Term::of(&preferred.pod_affinity_term, face),
+                weight: sign * i64::from(preferred.weight),
+            }
+        };
+        let likes = likes.into_iter().flatten().map(leaning(1));
+        let dislikes = dislikes.into_iter().flatten().map(leaning(-1));
+        let wants = wants.and_then(|wants| wants.required_during_scheduling_ignored_during_execution.as_ref());
         let shuns = shuns.and_then(|shuns| shuns.required_during_scheduling_ignored_during_execution.as_ref());
-        let spreads = spec.topology_spread_constraints.iter().flatten();
+        let (strict, loose): (Vec<_>, Vec<_>) = spec
+            .topology_spread_constraints
+            .iter()
+            .flatten()
+            .partition(|constraint| constraint.when_unsatisfiable == "DoNotSchedule");
+        let spreads = |constraints: Vec<&TopologySpreadConstraint>| {
+            constraints.into_iter().map(|constraint| Spread::of(constraint, face)).collect()
+        };
         Self {
             wants: wants.into_iter().flatten().map(|term| Term::of(term, face)).collect(),
             shuns: shuns.into_iter().flatten().map(|term| Term::of(term, face)).collect(),
-            spreads: spreads
-                .filter(|constraint| constraint.when_unsatisfiable == "DoNotSchedule")
-                .map(|constraint| Spread::of(constraint, face))
-                .collect(),
+            spreads: spreads(strict),
+            leanings: likes.chain(dislikes).collect(),
+            loose_spreads: spreads(loose),
         }
     }
 
-    /// Whether the pod does not care.
+    /// What the pod, where it is, means for others that would come: what it would like near it, and a little what it
+    /// wants there.
+    pub(crate) fn pull(&self) -> Vec<Leaning> {
+        let wants = self.wants.iter().map(|term| Leaning { term: term.clone(), weight: 1 });
+        self.leanings.iter().cloned().chain(wants).collect()
+    }
+
+    /// Whether the pod requires nothing.
     pub(crate) fn is_empty(&self) -> bool {
         self.wants.is_empty() && self.shuns.is_empty() && self.spreads.is_empty()
     }

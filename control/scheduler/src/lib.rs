@@ -2,8 +2,8 @@
 //! not. Pure; the controllers' driver feeds it and binds.
 //!
 //! A pod is kept from nodes by what it and they say (cordons, taints, selectors, room), and by where other pods are
-//! (`company`). Of what is preferred and not required, node affinity, taints and a spread of a controller's pods count;
-//! preferred affinity to pods and `ScheduleAnyway` do not.
+//! (`company`). What is preferred and not required counts when nodes are compared (`score`, `liking`); pods of one controller
+//! are spread over nodes and zones if nothing else is said.
 //!
 //! A pod's claims restrict it to where their volumes are or can be (`volumes`); what is to become of those that wait for it
 //! is part of its placement.
@@ -11,7 +11,7 @@
 //! A pod that fits nowhere may drive out pods of lower priority ([`preempt`]).
 //!
 //! [`Cluster`] is kept up to date object by object and never rebuilt for a pod. [`schedule`] filters its nodes, scores
-//! the rest and picks. [`Queue`] says which pod is next and which waits, and takes the time as an argument.
+//! the rest and picks. What fitted nowhere is tried again when a change may help it ([`may_fit`], [`Neighbour`]). [`Queue`] says which pod is next and which waits, and takes the time as an argument.
 
 mod affinity;
 mod amount;
@@ -19,6 +19,8 @@ mod candidate;
 mod cluster;
 mod company;
 mod filter;
+mod hint;
+mod liking;
 mod preempt;
 mod queue;
 mod schedule;
@@ -31,6 +33,7 @@ pub use amount::Amounts;
 pub use candidate::Candidate;
 pub use cluster::{Cluster, NodeState};
 pub use filter::Refusal;
+pub use hint::{Neighbour, may_fit};
 pub use preempt::{Guards, Preemption, Victim, preempt, preemptible};
 pub use queue::{Failure, Queue, QueueLengths};
 pub use schedule::{Placement, Remedy, Unschedulable, schedule};

@@ -16,7 +16,8 @@ pub enum Failure {
     Unschedulable,
     /// Something went wrong on the way: worth another try after the back-off.
     Error,
-    /// Others are at work for it: worth another try as soon as the cluster changes, without a back-off.
+    /// Others are at work for it: worth another try as soon as the cluster changes, without a back-off, and after it
+    /// anyway.
     Held,
 }
 
@@ -136,8 +137,10 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
                 State::BackOff(not_before)
             }
             Failure::Unschedulable | Failure::Held => {
-                let not_before = if failure == Failure::Held { now } else { not_before };
-                let until = now + LONGEST_WAIT;
+                let (not_before, until) = match failure {
+                    Failure::Held => (now, not_before),
+                    _ => (not_before, now + LONGEST_WAIT),
+                };
                 self.timed.insert((until, key.clone()));
                 self.waiting += 1;
                 State::Waiting { not_before, until }
@@ -145,19 +148,26 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
         };
     }
 
-    /// Something changed that may let pods fit: those that wait for that are tried again, each after its back-off.
+    /// Something changed that may let any pod fit: those that wait for that are tried again, each after its back-off.
     pub fn cluster_changed(&mut self) {
+        self.retry(|_| true);
+    }
+
+    /// Something changed that helps some of the pods that wait for a change: those are tried again, each after its back-off.
+    pub fn retry(&mut self, helps: impl Fn(&K) -> bool) {
         if self.waiting == 0 {
             return;
         }
         for (key, item) in &mut self.items {
-            if let State::Waiting { not_before, until } = item.state {
+            if let State::Waiting { not_before, until } = item.state
+                && helps(key)
+            {
                 self.timed.remove(&(until, key.clone()));
                 self.timed.insert((not_before, key.clone()));
                 item.state = State::BackOff(not_before);
+                self.waiting -= 1;
             }
         }
-        self.waiting = 0;
     }
 
     /// When [`Queue::pop`] should be asked again; `None` when only a call here can change anything.
@@ -268,9 +278,26 @@ mod tests {
         for _ in 0..3 {
             assert_eq!(queue.pop(now), Some("a"));
             queue.failed(&"a", Failure::Held, now);
-            assert_eq!(queue.pop(after(now, 299)), None);
+            assert_eq!(queue.pop(now), None);
             queue.cluster_changed();
         }
+        queue.pop(now);
+        queue.failed(&"a", Failure::Held, now);
+        assert_eq!(queue.pop(after(now, 10)), Some("a"), "though nothing has changed");
+    }
+
+    #[test]
+    fn a_change_brings_back_those_that_it_helps() {
+        let now = Instant::now();
+        let mut queue = Queue::new();
+        for key in ["a", "b"] {
+            queue.add(key, 0);
+            queue.pop(now);
+            queue.failed(&key, Failure::Unschedulable, now);
+        }
+        queue.retry(|key| *key == "b");
+        assert_eq!(queue.lengths(), QueueLengths { backoff: 1, waiting: 1, ..QueueLengths::default() });
+        assert_eq!((queue.pop(after(now, 10)), queue.pop(after(now, 10))), (Some("b"), None));
     }
 
     #[test]

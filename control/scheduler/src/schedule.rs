@@ -117,7 +117,7 @@ pub fn schedule(cluster: &Cluster, candidate: &Candidate, random: u64) -> Result
             *unschedulable.reasons.entry(reason).or_default() += 1;
         }
     }
-    let marks = scores(candidate, &fitting);
+    let marks = scores(cluster, candidate, &fitting);
     let Some(best) = marks.iter().max() else {
         return Err(unschedulable);
     };

@@ -2,7 +2,8 @@
 
 use crate::affinity::{Labelled, preference, tolerates};
 use crate::candidate::Candidate;
-use crate::cluster::NodeState;
+use crate::cluster::{Cluster, NodeState};
+use crate::liking::Liking;
 
 /// The best mark of each criterion.
 const TOP: i64 = 100;
@@ -10,32 +11,43 @@ const TOP: i64 = 100;
 const SPREAD_WEIGHT: i64 = 3;
 const PREFERENCE_WEIGHT: i64 = 2;
 const TAINT_WEIGHT: i64 = 3;
+const PULL_WEIGHT: i64 = 2;
 
 /// The marks of one node before those that depend on the others are known.
 struct Marks {
     room: i64,
-    same_group: i64,
+    crowd: i64,
     preferred: i64,
     disliked: i64,
+    pull: i64,
 }
 
 /// The total mark of each node, in the order given.
-pub(crate) fn scores(candidate: &Candidate, nodes: &[(&str, &NodeState)]) -> Vec<i64> {
-    let marks: Vec<Marks> = nodes.iter().map(|(name, node)| mark(candidate, name, node)).collect();
+pub(crate) fn scores(cluster: &Cluster, candidate: &Candidate, nodes: &[(&str, &NodeState)]) -> Vec<i64> {
+    let liking = Liking::of(cluster, candidate, nodes);
+    let marks: Vec<Marks> = nodes.iter().map(|(name, node)| mark(candidate, &liking, name, node)).collect();
     let most = |value: fn(&Marks) -> i64| marks.iter().map(value).max().unwrap_or(0).max(1);
-    let (crowded, preferred, disliked) = (most(|m| m.same_group), most(|m| m.preferred), most(|m| m.disliked));
+    let (crowded, preferred, disliked) = (most(|m| m.crowd), most(|m| m.preferred), most(|m| m.disliked));
+    let least_pull = marks.iter().map(|m| m.pull).min().unwrap_or(0);
+    let pulls = marks.iter().map(|m| m.pull.saturating_sub(least_pull)).max().unwrap_or(0).max(1);
     marks
         .iter()
         .map(|m| {
             m.room
-                + SPREAD_WEIGHT * (TOP * (crowded - m.same_group) / crowded)
-                + PREFERENCE_WEIGHT * (TOP * m.preferred / preferred)
-                + TAINT_WEIGHT * (TOP * (disliked - m.disliked) / disliked)
+                + SPREAD_WEIGHT * share(crowded - m.crowd, crowded)
+                + PREFERENCE_WEIGHT * share(m.preferred, preferred)
+                + TAINT_WEIGHT * share(disliked - m.disliked, disliked)
+                + PULL_WEIGHT * share(m.pull.saturating_sub(least_pull), pulls)
         })
         .collect()
 }
 
-fn mark(candidate: &Candidate, name: &str, node: &NodeState) -> Marks {
+/// A part of the whole, of the best mark.
+fn share(part: i64, whole: i64) -> i64 {
+    (i128::from(TOP) * i128::from(part) / i128::from(whole)) as i64
+}
+
+fn mark(candidate: &Candidate, liking: &Liking<'_>, name: &str, node: &NodeState) -> Marks {
     let spec = candidate.pod.spec.as_ref();
     let tolerations = spec.and_then(|s| s.tolerations.as_deref()).unwrap_or_default();
     let disliked = node
@@ -44,13 +56,13 @@ fn mark(candidate: &Candidate, name: &str, node: &NodeState) -> Marks {
         .filter(|taint| taint.effect == "PreferNoSchedule")
         .filter(|taint| !tolerations.iter().any(|toleration| tolerates(toleration, taint)))
         .count();
-    let same_group = candidate.group.as_ref().and_then(|group| node.groups.get(group)).copied().unwrap_or(0);
     let labelled = Labelled { name, labels: &node.labels };
     Marks {
         room: room(candidate, node),
-        same_group: i64::try_from(same_group).unwrap_or(i64::MAX / TOP),
+        crowd: liking.crowd(node),
         preferred: spec.map_or(0, |spec| preference(spec, &labelled)),
-        disliked: i64::try_from(disliked).unwrap_or(i64::MAX / TOP),
+        disliked: i64::try_from(disliked).unwrap_or(i64::MAX),
+        pull: liking.pull(node),
     }
 }
 

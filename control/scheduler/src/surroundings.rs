@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::affinity::{node_matches, tolerates};
 use crate::candidate::Candidate;
 use crate::cluster::{Cluster, NodeState};
-use crate::company::{Spread, Term};
+use crate::company::{Face, Spread, Term};
 use crate::filter::Refusal;
 
 /// A label and its value.
@@ -27,7 +27,7 @@ pub(crate) struct Surroundings<'a> {
 
 /// One constraint with what it counts.
 #[derive(Debug)]
-struct Spreading<'a> {
+pub(crate) struct Spreading<'a> {
     spread: &'a Spread,
     /// How many of the pods are in each place that counts.
     counts: BTreeMap<&'a str, usize>,
@@ -99,7 +99,7 @@ impl<'a> Surroundings<'a> {
 
 impl<'a> Spreading<'a> {
     /// The places that count, still empty: those of nodes that have the labels of all constraints.
-    fn of(cluster: &'a Cluster, candidate: &Candidate, spread: &'a Spread) -> Self {
+    pub(crate) fn of(cluster: &'a Cluster, candidate: &Candidate, spread: &'a Spread) -> Self {
         let mut counts = BTreeMap::new();
         for (name, node) in cluster.nodes() {
             let complete = candidate.company.spreads.iter().all(|other| node.labels.contains_key(&other.key));
@@ -114,7 +114,8 @@ impl<'a> Spreading<'a> {
         Self { spread, counts, least: None, own }
     }
 
-    fn count(&mut self, node: &NodeState, other: &crate::company::Face, namespace: &str) {
+    /// Takes in one pod.
+    pub(crate) fn count(&mut self, node: &NodeState, other: &Face, namespace: &str) {
         let Some(value) = node.labels.get(&self.spread.key) else { return };
         if let Some(count) = self.counts.get_mut(value.as_str())
             && self.spread.counts(other, namespace)
@@ -123,16 +124,28 @@ impl<'a> Spreading<'a> {
         }
     }
 
+    /// How many of the pods are in the node's place.
+    pub(crate) fn there(&self, node: &NodeState) -> usize {
+        let value = node.labels.get(&self.spread.key);
+        value.and_then(|value| self.counts.get(value.as_str())).copied().unwrap_or(0)
+    }
+
+    /// How many places there are.
+    pub(crate) fn places(&self) -> usize {
+        self.counts.len()
+    }
+
     fn settle(&mut self) {
         let enough = self.counts.len() >= self.spread.least_domains;
         self.least = self.counts.values().min().map(|least| if enough { *least } else { 0 });
     }
 
     fn refusal(&self, node: &NodeState) -> Option<Refusal> {
-        let Some(value) = node.labels.get(&self.spread.key) else { return Some(Refusal::NoTopologyLabel) };
-        let count = self.counts.get(value.as_str()).copied().unwrap_or(0);
+        if !node.labels.contains_key(&self.spread.key) {
+            return Some(Refusal::NoTopologyLabel);
+        }
         let least = self.least?;
-        (count + self.own > least + self.spread.most_skew).then_some(Refusal::TopologySpread)
+        (self.there(node) + self.own > least + self.spread.most_skew).then_some(Refusal::TopologySpread)
     }
 }
 

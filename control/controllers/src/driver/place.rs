@@ -1,19 +1,20 @@
 //! Runs the scheduler: feeds it what changes, binds what it places, tells of what it can not place.
 
+mod changed;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::{Pod, PodCondition};
 use pal_registry::{Binding, Object, Registry, WriteOptions};
 use pal_resources::{Status, Uid};
 use pal_scheduler::volumes::Hindrance;
-use pal_scheduler::{Candidate, Cluster, Failure, Queue, QueueLengths, schedule};
+use pal_scheduler::{Candidate, Cluster, Failure, Queue, QueueLengths, Remedy, Unschedulable, schedule};
 use serde_json::json;
 
-use super::cache::{Change, Place};
-use super::claims::{prepare, take_in};
-use super::known::{Known, Whole};
+use super::cache::Place;
+use super::claims::prepare;
 use super::preempt::{Budgets, drive_out, make_room};
 use super::recorder::Recorder;
 use crate::action::{Action, Note, Severity, Target, reference};
@@ -22,13 +23,15 @@ use crate::object::{as_seen, is_deleting, name, namespace, uid};
 use crate::pods::{self, condition, is_finished, with_condition};
 
 pub(super) const COMPONENT: &str = "default-scheduler";
+/// How long what a pod's claims lack is not told.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The scheduler and the pods that it holds.
 pub(super) struct Placer {
     cluster: Cluster,
     queue: Queue<Place>,
-    /// Pods that fitted nowhere and care where other pods are: they may fit when one of those changes.
-    minding: HashSet<Place>,
+    /// Pods that fitted nowhere, by which is seen whether a change may help them.
+    refused: HashMap<Place, Refused>,
     /// Pods that wait and use claims: they may go on when one of those changes.
     claiming: HashSet<Place>,
     /// Those of them that have a node already, where their room is kept while their claims get volumes.
@@ -39,6 +42,13 @@ pub(super) struct Placer {
     figures: Arc<Figures>,
     registry: Registry,
     recorder: Recorder,
+}
+
+/// A pod that fitted nowhere when it was tried last.
+struct Refused {
+    candidate: Candidate,
+    /// Its claims kept it from all nodes, and no change of nodes or pods helps.
+    is_hindered: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -66,6 +76,15 @@ pub(super) struct Bound {
     pub(super) result: Result<Object, Status>,
 }
 
+/// Where room is made for a pod that fits nowhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Room<'a> {
+    On(&'a str),
+    /// Where it was made before: others are on their way out there.
+    AsBefore,
+    Nowhere,
+}
+
 /// The next thing to do for a pod that waits.
 pub(super) enum Next {
     Bind(ToBind),
@@ -78,7 +97,7 @@ impl Placer {
         Self {
             cluster: Cluster::new(),
             queue: Queue::new(),
-            minding: HashSet::new(),
+            refused: HashMap::new(),
             claiming: HashSet::new(),
             held: HashSet::new(),
             budgets: Budgets::default(),
@@ -89,66 +108,10 @@ impl Placer {
         }
     }
 
-    /// Takes in a change of what the scheduler looks at.
-    pub(super) fn changed(&mut self, change: &Change) {
-        let room = match (&change.before, &change.after) {
-            (_, Some(Known { whole: Whole::Node(node), .. })) => self.cluster.set_node(node),
-            (Some(Known { whole: Whole::Node(_), .. }), None) => {
-                self.cluster.remove_node(&change.address.1.1);
-                false
-            }
-            (before, Some(Known { whole: Whole::Pod(pod), .. })) => {
-                let room = self.pod(&change.address.1, pod);
-                let before = before.as_ref().and_then(pod_of);
-                room || !self.minding.is_empty() && looks_other(before, pod)
-            }
-            (_, Some(Known { whole: Whole::Namespace(namespace), .. })) => {
-                self.cluster.set_namespace(namespace);
-                !self.minding.is_empty()
-            }
-            (Some(Known { whole: Whole::Namespace(_), .. }), None) => {
-                self.cluster.remove_namespace(&change.address.1.1);
-                false
-            }
-            (_, Some(Known { whole: Whole::Budget(budget), .. })) => {
-                self.budgets.insert(change.address.1.clone(), budget.clone());
-                return;
-            }
-            (Some(Known { whole: Whole::Budget(_), .. }), None) => {
-                self.budgets.remove(&change.address.1);
-                return;
-            }
-            (_, Some(Known { whole: Whole::Claim(_) | Whole::Volume(_) | Whole::StorageClass(_), .. }))
-            | (Some(Known { whole: Whole::Claim(_) | Whole::Volume(_) | Whole::StorageClass(_), .. }), None) => {
-                take_in(self.cluster.storage_mut(), change) && !self.claiming.is_empty()
-            }
-            (Some(Known { whole: Whole::Pod(pod), .. }), None) => {
-                self.forget(&change.address.1);
-                self.cluster.remove_pod(uid(&pod.metadata))
-            }
-            _ => return,
-        };
-        if room {
-            self.queue.cluster_changed();
-        }
-    }
-
-    fn pod(&mut self, place: &Place, pod: &Pod) -> bool {
-        if is_waiting(pod) {
-            let priority = pod.spec.as_ref().and_then(|spec| spec.priority).unwrap_or(0);
-            self.queue.add(place.clone(), priority);
-            let begun = || Waiting { since: Instant::now(), attempts: 0 };
-            self.waiting.entry(place.clone()).or_insert_with(begun);
-        } else {
-            self.forget(place);
-        }
-        self.cluster.set_pod(pod)
-    }
-
     /// The pod wants no node any more.
     fn forget(&mut self, place: &Place) {
         self.queue.remove(place);
-        self.minding.remove(place);
+        self.refused.remove(place);
         self.claiming.remove(place);
         self.held.remove(place);
         self.waiting.remove(place);
@@ -193,19 +156,9 @@ impl Placer {
                     self.cluster.assume(&candidate, &placement.node);
                     return Some(Next::Bind(ToBind { place, pod, node: placement.node, begun }));
                 }
-                Err(mut why) => {
+                Err(why) => {
                     self.figures.attempted(Attempt::Unschedulable, begun.elapsed());
-                    if candidate.minds_others() {
-                        self.minding.insert(place.clone());
-                    }
-                    // That one comes in a moment; others may take for ever.
-                    let is_made = matches!(why.hindrance, Some(Hindrance::NotMade(_)));
-                    let failure = if is_made { Failure::Held } else { Failure::Unschedulable };
-                    self.queue.failed(&place, failure, now);
-                    let preemption = make_room(&mut self.cluster, &candidate, &self.budgets, &pod_at, &mut why);
-                    let node = preemption.as_ref().map(|preemption| preemption.node.as_str());
-                    let mut actions = preemption.as_ref().map_or(Vec::new(), |made| drive_out(made, &pod, &pod_at));
-                    actions.extend(self.unschedulable(&pod, &why.to_string(), node));
+                    let actions = self.refuse(&place, candidate, why, now, &pod_at);
                     if !actions.is_empty() {
                         return Some(Next::Report(actions));
                     }
@@ -214,9 +167,44 @@ impl Placer {
         }
     }
 
-    /// Tells why a pod fits nowhere, and says what to write to its status, if that does not say it already; with the node
-    /// on which room is made for it, if that is so.
-    fn unschedulable(&self, pod: &Pod, why: &str, node: Option<&str>) -> Vec<Action> {
+    /// A pod fits nowhere: what is to be written of that, and who is to go for it.
+    fn refuse(
+        &mut self,
+        place: &Place,
+        candidate: Candidate,
+        mut why: Unschedulable,
+        now: Instant,
+        pod_at: impl Fn(&Place) -> Option<Arc<Pod>>,
+    ) -> Vec<Action> {
+        let is_hindered = why.hindrance.is_some();
+        let waited = self.waiting.get(place).map_or(Duration::MAX, |waiting| waiting.since.elapsed());
+        // Claims are told apart from pods, and may be on their way here, or be made in a moment.
+        let is_early = is_hindered && waited < PATIENCE;
+        let is_made = matches!(why.hindrance, Some(Hindrance::NotMade(_)));
+        let failure = if is_early || is_made { Failure::Held } else { Failure::Unschedulable };
+        self.queue.failed(place, failure, now);
+        let preemption = make_room(&mut self.cluster, &candidate, &self.budgets, &pod_at, &mut why);
+        let pod = candidate.pod().clone();
+        self.refused.insert(place.clone(), Refused { candidate, is_hindered });
+        if is_early {
+            return Vec::new();
+        }
+        let room = match (&preemption, why.remedy) {
+            (Some(preemption), _) => Room::On(&preemption.node),
+            (None, Remedy::Awaited) => Room::AsBefore,
+            (None, _) => Room::Nowhere,
+        };
+        if room == Room::Nowhere {
+            self.cluster.forget_nomination(uid(&pod.metadata));
+        }
+        let mut actions = preemption.as_ref().map_or(Vec::new(), |made| drive_out(made, &pod, &pod_at));
+        actions.extend(self.unschedulable(&pod, &why.to_string(), room));
+        actions
+    }
+
+    /// Tells why a pod fits nowhere, and says what to write to its status, if that does not say it already; with where
+    /// room is made for it.
+    fn unschedulable(&self, pod: &Pod, why: &str, room: Room<'_>) -> Vec<Action> {
         self.recorder.tell(Note {
             about: reference(pod),
             component: COMPONENT,
@@ -226,7 +214,14 @@ impl Placer {
         });
         let known = condition(pod, "PodScheduled");
         let says = |known: &PodCondition| known.status == "False" && known.message.as_deref() == Some(why);
-        if node.is_none() && known.is_some_and(says) {
+        let nominated = pod.status.as_ref().and_then(|status| status.nominated_node_name.as_deref());
+        let nominated = nominated.filter(|node| !node.is_empty());
+        let room = match room {
+            Room::On(node) => Some(json!(node)),
+            Room::Nowhere if nominated.is_some() => Some(json!(null)),
+            Room::Nowhere | Room::AsBefore => None,
+        };
+        if room.is_none() && known.is_some_and(says) {
             return Vec::new();
         }
         let now = k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(jiff::Timestamp::now());
@@ -244,8 +239,8 @@ impl Placer {
             ..PodCondition::default()
         };
         let mut status = json!({ "conditions": with_condition(pod, condition) });
-        if let Some(node) = node {
-            status["nominatedNodeName"] = json!(node);
+        if let Some(room) = room {
+            status["nominatedNodeName"] = room;
         }
         let patch = json!({ "metadata": as_seen(&pod.metadata), "status": status });
         vec![Action::Patch { target: Target::of(pod), subresource: Some("status"), patch, announce: None }]
@@ -317,20 +312,6 @@ impl Placer {
     pub(super) fn next_wake(&self) -> Option<Instant> {
         self.queue.next_wake()
     }
-}
-
-fn pod_of(known: &Known) -> Option<&Pod> {
-    match &known.whole {
-        Whole::Pod(pod) => Some(pod),
-        _ => None,
-    }
-}
-
-/// Whether a pod on a node is another one to those that care where it is.
-fn looks_other(before: Option<&Pod>, after: &Pod) -> bool {
-    let look =
-        |pod: &Pod| (pods::node(pod).map(str::to_owned), pod.metadata.labels.clone(), is_deleting(&pod.metadata));
-    pods::node(after).is_some() && before.map(look) != Some(look(after))
 }
 
 /// Whether a pod wants a node from this scheduler.

@@ -241,3 +241,58 @@ proptest! {
         }
     }
 }
+
+/// Where the pod goes.
+fn goes(cluster: &Cluster, pod: Pod) -> String {
+    schedule(cluster, &Candidate::of(Arc::new(pod)), 0).unwrap().node
+}
+
+#[test]
+fn a_pod_goes_where_it_likes_the_others_or_they_like_it() {
+    let preferred = |side: &str, app: &str, key: &str, weight: i32| {
+        let weighted = json!({"weight": weight, "podAffinityTerm": term(app, key)});
+        json!({"affinity": {side: {"preferredDuringSchedulingIgnoredDuringExecution": [weighted]}}})
+    };
+    let db = |own: Value| cluster(&[("b1", of_app("p", "db", own))]);
+    let with_db = db(json!({}));
+    assert_eq!(goes(&with_db, of_app("q", "web", preferred("podAffinity", "db", HOST, 1))), "b1");
+    assert_eq!(goes(&with_db, of_app("q", "web", preferred("podAffinity", "db", "zone", 1))), "b1");
+    assert_ne!(goes(&with_db, of_app("q", "web", preferred("podAntiAffinity", "db", "zone", 1))), "b1");
+    assert_eq!(goes(&db(preferred("podAffinity", "web", HOST, 1)), of_app("q", "web", json!({}))), "b1");
+    assert_ne!(goes(&db(preferred("podAntiAffinity", "web", HOST, 1)), of_app("q", "web", json!({}))), "b1");
+    assert_eq!(goes(&db(near(term("web", HOST))), of_app("q", "web", json!({}))), "b1", "what is required pulls, too");
+    let mut gone = db(preferred("podAffinity", "web", HOST, 1));
+    gone.remove_pod("p");
+    assert_ne!(goes(&gone, of_app("q", "web", json!({}))), "b1", "nothing is left of a pod that is gone");
+}
+
+#[test]
+fn a_spread_that_need_not_be_kept_is_kept_where_it_can_be() {
+    let web = |uid: &str| of_app(uid, "web", json!({}));
+    let loose = spread(1, json!({"whenUnsatisfiable": "ScheduleAnyway"}));
+    let cluster = cluster(&[("a1", web("p")), ("a2", web("q"))]);
+    let mut pod = of_app("r", "web", loose);
+    pod.spec.as_mut().unwrap().node_selector = Some([("zone".to_owned(), "a".to_owned())].into());
+    assert!(["a1", "a2"].contains(&goes(&cluster, pod.clone()).as_str()), "it is placed though it is not kept");
+    pod.spec.as_mut().unwrap().node_selector = None;
+    assert!(["b1", "c1"].contains(&goes(&cluster, pod).as_str()));
+}
+
+#[test]
+fn pods_of_a_controller_are_spread_over_zones() {
+    let mut cluster = Cluster::new();
+    for (name, zone) in [("a1", "a"), ("a2", "a"), ("a3", "a"), ("b1", "b"), ("b2", "b")] {
+        let mut node = node(name, ROOMY);
+        node.metadata.labels.get_or_insert_default().insert("topology.kubernetes.io/zone".to_owned(), zone.to_owned());
+        cluster.set_node(&node);
+    }
+    let mut on = BTreeMap::new();
+    for index in 0..4 {
+        let mut pod = of_app(&format!("p{index}"), "web", json!({}));
+        let node = goes(&cluster, pod.clone());
+        *on.entry(node[..1].to_owned()).or_insert(0) += 1;
+        pod.spec.get_or_insert_default().node_name = Some(node);
+        cluster.set_pod(&pod);
+    }
+    assert_eq!(on, [("a".to_owned(), 2), ("b".to_owned(), 2)].into());
+}

@@ -26,7 +26,8 @@ impl Storage {
     /// Takes in a claim as it now is. True when pods that wait for it may go on.
     pub fn set_claim(&mut self, claim: Arc<Claim>) -> bool {
         let facts = |claim: &Claim| {
-            (claim.uid.clone(), claim.is_bound, claim.deleting, claim.selected_node.clone(), claim.class.clone())
+            let Claim { uid, is_bound, deleting, selected_node, class, phase, .. } = claim;
+            (uid.clone(), *is_bound, *deleting, selected_node.clone(), class.clone(), phase.clone())
         };
         let home = self.claims.entry(claim.namespace.clone()).or_default();
         let before = home.insert(claim.name.clone(), claim.clone());
@@ -170,7 +171,8 @@ impl<'a> Needs<'a> {
                 return Err(Hindrance::Deleting(name.clone()));
             }
             let waits = || storage.classes.get(claim.class_name()).is_some_and(|class| class.waits);
-            if claim.is_bound && !claim.volume.is_empty() {
+            // The node looks at the phase, which is written last.
+            if claim.is_bound && !claim.volume.is_empty() && claim.phase == "Bound" {
                 needs.bound.push(storage.volumes.get(&claim.volume).map(Arc::as_ref));
             } else if claim.volume.is_empty() && waits() {
                 needs.pending.push(claim);

@@ -6,7 +6,9 @@ mod volumes;
 mod workloads;
 
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
-use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Event, Namespace, Pod, Secret, Service, ServiceAccount};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Endpoints, Event, Namespace, Node, Pod, Secret, Service, ServiceAccount, Toleration,
+};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use serde_json::{Value, json};
 
@@ -197,6 +199,60 @@ async fn a_pod_that_fits_nowhere_says_why_and_is_placed_when_there_is_room() {
         .await;
     cluster.add_node("n1").await;
     cluster.until::<Pod>("placed", NS, |pods| node(&pods[0]) == Some("n1") && is_ready(&pods[0])).await;
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_pod_that_fits_nowhere_is_tried_again_only_when_that_may_help() {
+    let cluster = Cluster::start().await;
+    cluster.add_node("n1").await;
+    let mut picky = pod("picky");
+    picky["spec"]["nodeSelector"] = json!({"kind": "large"});
+    cluster.create(picky).await;
+    let mut scared = pod("scared");
+    scared["spec"]["nodeSelector"] = json!({"kind": "small"});
+    cluster.create(scared).await;
+    let failed = |events: &[Event]| -> Vec<i32> {
+        let of = events.iter().filter(|event| event.reason.as_deref() == Some("FailedScheduling"));
+        of.filter_map(|event| event.count).collect()
+    };
+    cluster.until::<Event>("both are told", NS, |events| failed(events).len() == 2).await;
+    for round in 0..3 {
+        let name = format!("other-{round}");
+        cluster.create(pod(&name)).await;
+        cluster.until::<Pod>("it runs", NS, |pods| pods.iter().any(is_ready)).await;
+        cluster.delete::<Pod>(NS, &name).await;
+        cluster.until::<Pod>("it is gone", NS, |pods| pods.len() == 2).await;
+    }
+    let nodes = cluster.registry.client::<Node>();
+    nodes.patch_merge(None, None, "n1", json!({"metadata": {"labels": {"kind": "small"}}})).await.expect("a label");
+    let placed = |pods: &[Pod], name: &str| {
+        pods.iter().any(|pod| pod.metadata.name.as_deref() == Some(name) && node(pod) == Some("n1"))
+    };
+    cluster.until::<Pod>("the one that it helps", NS, |pods| placed(pods, "scared")).await;
+    assert_eq!(failed(&cluster.list::<Event>(NS).await), [1, 1]);
+    assert!(!placed(&cluster.list::<Pod>(NS).await, "picky"));
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_pod_that_asks_for_less_is_tried_again() {
+    let cluster = Cluster::start().await;
+    cluster.add_node("n1").await;
+    let nodes = cluster.registry.client::<Node>();
+    let taint = json!({"spec": {"taints": [{"key": "own", "effect": "NoSchedule"}]}});
+    nodes.patch_merge(None, None, "n1", taint).await.expect("a taint");
+    cluster.create(pod("a")).await;
+    cluster.until::<Pod>("it is refused", NS, |pods| condition(&pods[0], "PodScheduled").is_some()).await;
+    let pods = cluster.registry.client::<Pod>();
+    let tolerate = |pod: &mut Pod| {
+        let toleration: Toleration =
+            serde_json::from_value(json!({"key": "own", "operator": "Exists"})).expect("it is one");
+        pod.spec.get_or_insert_default().tolerations.get_or_insert_default().push(toleration);
+        Ok(())
+    };
+    pods.modify(None, NS, "a", tolerate).await.expect("a toleration");
+    cluster.until::<Pod>("it is placed", NS, |pods| node(&pods[0]) == Some("n1")).await;
     cluster.stop().await;
 }
 

@@ -24,7 +24,9 @@ async fn a_pod_goes_for_one_of_higher_priority() {
     cluster.until::<Pod>("placed", NS, |pods| is_ready(&pods[0])).await;
     cluster.create(asking("second", "high")).await;
     let second = |pods: &[Pod]| pods.len() == 1 && pods[0].metadata.name.as_deref() == Some("second");
-    cluster.until::<Pod>("it goes", NS, |pods| second(pods) && is_ready(&pods[0])).await;
+    let pods = cluster.until::<Pod>("it goes", NS, |pods| second(pods) && is_ready(&pods[0])).await;
+    let status = pods[0].status.as_ref().expect("a status");
+    assert_eq!(status.nominated_node_name, None, "it is there");
     cluster.create(asking("third", "high")).await;
     let why = "0/1 nodes are available: 1 node(s) didn't have free ports for the requested pod ports.";
     cluster

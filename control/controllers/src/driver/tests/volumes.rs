@@ -68,6 +68,8 @@ async fn an_ephemeral_volumes_claim_comes_and_goes_with_its_pod() {
     let claims = cluster.list::<PersistentVolumeClaim>(NS).await;
     assert_eq!(claims[0].metadata.name.as_deref(), Some("user-v"));
     assert_eq!(claims[0].spec.as_ref().unwrap().volume_name.as_deref(), Some("static"));
+    let failed = told(&cluster.list::<Event>(NS).await, "FailedScheduling");
+    assert_eq!(failed, Vec::<String>::new(), "what comes in a moment is not worth a word");
     cluster.delete::<Pod>(NS, "user").await;
     cluster.until::<PersistentVolumeClaim>("the claim goes", NS, <[_]>::is_empty).await;
     let released =
