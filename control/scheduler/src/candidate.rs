@@ -60,6 +60,11 @@ impl Candidate {
         self.is_meek
     }
 
+    /// How important the pod is.
+    pub fn priority(&self) -> i32 {
+        self.rank.priority
+    }
+
     pub(crate) fn uid(&self) -> &str {
         self.pod.metadata.uid.as_deref().unwrap_or_default()
     }

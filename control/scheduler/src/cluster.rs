@@ -328,6 +328,12 @@ impl Cluster {
         self.nominated.remove(uid);
     }
 
+    /// No room is kept on the node any more for pods of a lower priority than that: their uids.
+    pub fn forget_nominations(&mut self, node: &str, priority: i32) -> Vec<String> {
+        let gone = self.nominated.extract_if(|_, other| other.node == node && other.rank.priority < priority);
+        gone.map(|(uid, _)| uid).collect()
+    }
+
     /// The nodes that exist, in the order of their names.
     pub fn nodes(&self) -> impl Iterator<Item = (&str, &NodeState)> {
         self.nodes.iter().filter(|(_, state)| state.exists).map(|(name, state)| (name.as_str(), state))

@@ -185,6 +185,9 @@ impl Placer {
         self.queue.failed(place, failure, now);
         let preemption = make_room(&mut self.cluster, &candidate, &self.budgets, &pod_at, &mut why);
         let pod = candidate.pod().clone();
+        if let Some(preemption) = &preemption {
+            self.disappoint(&preemption.node, candidate.priority());
+        }
         self.refused.insert(place.clone(), Refused { candidate, is_hindered });
         if is_early {
             return Vec::new();

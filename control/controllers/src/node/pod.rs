@@ -16,6 +16,9 @@ use crate::object::{as_seen, is_deleting, name, namespace, remaining, since};
 use crate::pods::{self, is_finished, is_ready};
 use crate::ports::Timing;
 
+/// The taint by which somebody says that a node is shut down.
+const OUT_OF_SERVICE: &str = "node.kubernetes.io/out-of-service";
+
 /// The node that a pod is bound to.
 #[derive(Clone, Copy, Debug)]
 pub enum Host<'a> {
@@ -64,7 +67,12 @@ fn on_node(view: &View<'_>, node: &Node, now: Timestamp, plan: &mut Plan) {
     let pod = view.pod;
     let lost = condition(node, "Ready").is_some_and(|ready| ready.status == "Unknown");
     if is_deleting(&pod.metadata) {
-        if lost {
+        if is_out_of_service(node) {
+            if !is_finished(pod) {
+                plan.push(write_status(pod, json!({ "phase": "Failed" })));
+            }
+            plan.push(remove(pod));
+        } else if lost {
             force(view, node, now, plan);
         }
         return;
@@ -105,6 +113,13 @@ fn on_node(view: &View<'_>, node: &Node, now: Timestamp, plan: &mut Plan) {
             message: "Node is not ready".to_owned(),
         }));
     }
+}
+
+/// Whether somebody has said of a node that is not ready that nothing runs there any more (KEP-2268).
+fn is_out_of_service(node: &Node) -> bool {
+    let ready = condition(node, "Ready").is_some_and(|ready| ready.status == "True");
+    let mut taints = node.spec.iter().flat_map(|spec| spec.taints.iter().flatten());
+    !ready && taints.any(|taint| taint.key == OUT_OF_SERVICE)
 }
 
 /// Removes a deleted pod whose node can not say that it has stopped. While nodes are gone in numbers it may well run:

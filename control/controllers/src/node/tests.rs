@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Value, json};
 
 use super::disruption::Evictions;
@@ -182,6 +183,24 @@ fn taints_evict_after_the_time_for_which_they_are_borne() {
     check(&look(&pod(Some(3)), host, 0, 3), "DeletionByTaintManager evict", None);
     check(&look(&pod(None), host, 0, 1000), "mark", None);
     check(&look(&pod(Some(3)), Host::Known(&tainted(NOT_READY, 0)), 0, 0), "DeletionByTaintManager evict", None);
+}
+
+#[test]
+fn deleted_pods_of_a_node_that_is_out_of_service_go_at_once() {
+    let out = |ready: &str| {
+        let mut node = node(Some(ready));
+        let taint = json!({"taints": [{"key": "node.kubernetes.io/out-of-service", "effect": "NoSchedule"}]});
+        node.spec = serde_json::from_value(taint).unwrap();
+        node
+    };
+    let mut going = pod(None);
+    going.metadata.deletion_timestamp = Some(Time(after(0)));
+    check(&look(&going, Host::Known(&out("Unknown")), 0, 1), "mark remove", None);
+    check(&look(&going, Host::Known(&out("False")), 0, 1), "mark remove", None);
+    check(&look(&going, Host::Known(&out("True")), 0, 1), "", None);
+    going.status.as_mut().unwrap().phase = Some("Failed".to_owned());
+    check(&look(&going, Host::Known(&out("False")), 0, 1), "remove", None);
+    check(&look(&pod(None), Host::Known(&out("False")), 0, 1), "", None);
 }
 
 #[test]

@@ -20,6 +20,7 @@ impl Placer {
             (_, Some(Known { whole: Whole::Node(node), .. })) => self.node_changed(&place.1, node),
             (Some(Known { whole: Whole::Node(_), .. }), None) => {
                 self.cluster.remove_node(&place.1);
+                self.disappoint(&place.1, i32::MAX);
                 self.retry(|_, candidate| candidate.minds_others());
             }
             (before, Some(Known { whole: Whole::Pod(pod), .. })) => {
@@ -91,6 +92,14 @@ impl Placer {
         }
         if pods::node(pod).is_some() {
             self.retry_near(std::iter::once(pod));
+        }
+    }
+
+    /// Has those tried again for whom room was kept on a node, if their priority is lower than that: it no longer is.
+    pub(super) fn disappoint(&mut self, node: &str, priority: i32) {
+        let gone = self.cluster.forget_nominations(node, priority);
+        if !gone.is_empty() {
+            self.retry(|_, candidate| gone.iter().any(|other| other == uid(&candidate.pod().metadata)));
         }
     }
 

@@ -45,3 +45,37 @@ async fn a_pod_goes_for_one_of_higher_priority() {
         .await;
     cluster.stop().await;
 }
+
+#[tokio::test]
+async fn a_pod_for_which_room_was_made_gives_way_to_one_of_higher_priority() {
+    let cluster = Cluster::start().await;
+    for (name, value) in [("low", 1), ("middle", 2), ("high", 3)] {
+        let class = json!({"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": name}, "value": value});
+        cluster.create(class).await;
+    }
+    cluster.add_node("n1").await;
+    let asking = |class: &str| {
+        let mut pod = pod(class);
+        pod["spec"]["priorityClassName"] = json!(class);
+        pod["spec"]["containers"][0]["ports"] = json!([{"containerPort": 80, "hostPort": 80}]);
+        pod
+    };
+    let mut first = asking("low");
+    // It does not go before somebody says so.
+    first["metadata"]["finalizers"] = json!(["example.com/stays"]);
+    cluster.create(first).await;
+    cluster.until::<Pod>("placed", NS, |pods| is_ready(&pods[0])).await;
+    let nominated = |pods: &[Pod], name: &str| {
+        let pod = pods.iter().find(|pod| pod.metadata.name.as_deref() == Some(name));
+        pod.and_then(|pod| pod.status.as_ref()?.nominated_node_name.clone())
+    };
+    cluster.create(asking("middle")).await;
+    cluster.until::<Pod>("room is made", NS, |pods| nominated(pods, "middle").is_some()).await;
+    cluster.create(asking("high")).await;
+    cluster
+        .until::<Pod>("for another", NS, |pods| {
+            nominated(pods, "high").is_some() && nominated(pods, "middle").is_none()
+        })
+        .await;
+    cluster.stop().await;
+}
