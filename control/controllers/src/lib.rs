@@ -18,6 +18,7 @@
 //! | `node` | nodes that are lost, when that moves their pods, and the addresses of pods |
 //! | `csr` | certificates of nodes and users |
 //! | `definition` | the names of custom resources, and that they go with their definitions |
+//! | `api_service` | an APIService for each group and version of custom resources |
 //! | `cluster_role` | roles that are put together from others |
 //! | `disruption_budget` | how many pods may be evicted |
 //! | `volume` | that claims get volumes, and volumes go with their claims |
@@ -25,6 +26,7 @@
 
 pub mod account_token;
 pub mod action;
+pub mod api_service;
 pub mod autoscaler;
 pub mod cluster_role;
 pub mod cronjob;

@@ -17,7 +17,7 @@ use crate::account_token::ACCOUNT;
 use crate::garbage::{FOREGROUND, ORPHAN, Presence};
 use crate::node::pod::concerns_pods;
 use crate::object::{annotation, controller};
-use crate::{endpoints, endpointslice};
+use crate::{api_service, endpoints, endpointslice};
 
 pub(super) use pods::selects;
 use pods::{owner_key, pod};
@@ -62,6 +62,8 @@ pub(super) enum Key {
     Quotas(String),
     /// A CustomResourceDefinition.
     Definition(String),
+    /// The APIService of that name, and the definitions that want it.
+    ApiService(String),
     /// A PersistentVolumeClaim, and who uses it.
     Claim(Place),
     Volume(String),
@@ -99,6 +101,7 @@ impl Named for Key {
             Self::Roles => "ClusterRoleAggregator",
             Self::Quotas(_) => "resourcequota_primary",
             Self::Definition(_) => "crd_naming_condition_controller",
+            Self::ApiService(_) => "crd_autoregistration_controller",
             Self::Claim(_) => "claims",
             Self::Volume(_) => "volumes",
             Self::Ephemeral(_) => "ephemeral_volume",
@@ -193,6 +196,9 @@ pub(super) fn wanted(cache: &Cache, at: &Positions, change: &Change) -> Vec<Want
                 wanted.extend(tokens.map(|known| now(Key::AccountToken(known.place()))));
             }
         }
+        Some(Whole::Other) if change.address.0 == at.api_services => {
+            wanted.push(Wanted { key: Key::ApiService(place.1.clone()), within: MEND });
+        }
         Some(Whole::Budget(_)) => wanted.push(now(Key::Budget(place.clone()))),
         Some(Whole::Claim(_)) => storage::claim(cache, at, change, &mut wanted),
         Some(Whole::Volume(_)) => storage::volume(cache, at, change, &mut wanted),
@@ -209,6 +215,11 @@ pub(super) fn wanted(cache: &Cache, at: &Positions, change: &Change) -> Vec<Want
 fn definitions(cache: &Cache, at: &Positions, change: &Change, wanted: &mut Vec<Wanted>) {
     let name = &change.address.1.1;
     wanted.push(now(Key::Definition(name.clone())));
+    for known in [&change.before, &change.after].into_iter().flatten() {
+        if let Whole::Definition(definition) = &known.whole {
+            wanted.extend(api_service::names(definition).map(|name| now(Key::ApiService(name))));
+        }
+    }
     let group = |name: &str| name.split_once('.').map(|(_, group)| group.to_owned());
     let others = cache.all(at.definitions, None).map(Known::name);
     let others = others.filter(|other| *other != name && group(other) == group(name));

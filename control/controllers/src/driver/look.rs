@@ -16,14 +16,15 @@ use super::known::{Known, Whole};
 use super::positions::Positions;
 use crate::Options;
 use crate::action::{Action, Plan, ResourceId};
+use crate::api_service::MANAGED;
 use crate::garbage::{self, Item};
 use crate::namespace::Content;
 use crate::node::disruption::{self, Disruption, State};
 use crate::node::{Life, cidr, life, lifecycle, pod as node_pod};
 use crate::object::{annotation, is_deleting, name, uid};
 use crate::{
-    account_token, autoscaler, cluster_role, csr, daemonset, definition, deployment, job, namespace, replicaset,
-    service_account,
+    account_token, api_service, autoscaler, cluster_role, csr, daemonset, definition, deployment, job, namespace,
+    replicaset, service_account,
 };
 
 /// What looks need beside the cache.
@@ -99,6 +100,7 @@ impl Looker {
             Key::Roles => self.roles(cache),
             Key::Quotas(namespace) => Plan::of(Action::CountQuotas { namespace: namespace.clone() }),
             Key::Definition(name) => self.definition(cache, name, now),
+            Key::ApiService(name) => self.api_service(cache, name),
             Key::Claim(place) => self.claim(cache, place),
             Key::Volume(name) => self.volume(cache, name),
             Key::Ephemeral(place) => self.ephemeral(cache, place),
@@ -157,6 +159,17 @@ impl Looker {
             instances: cache.instances(name),
         };
         definition::reconcile(&view, now.wall)
+    }
+
+    fn api_service(&self, cache: &Cache, name: &str) -> Plan {
+        let mut definitions = cache.all(self.at.definitions, None).filter_map(|known| whole!(Some(known), Definition));
+        let served = definitions.any(|definition| api_service::names(&definition).any(|served| served == name));
+        let known = cache.get(&(self.at.api_services, (String::new(), name.to_owned())));
+        let known = known.map(|known| api_service::Known {
+            target: cache.target(self.at.api_services, known),
+            managed: known.object().index().sorted_labels().get(MANAGED.0).is_some_and(|it| it == MANAGED.1),
+        });
+        api_service::reconcile(&api_service::View { name, served, known })
     }
 
     fn accounts(&self, cache: &Cache, name: &str) -> Plan {

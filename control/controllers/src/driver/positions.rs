@@ -29,6 +29,7 @@ pub(super) struct Positions {
     pub(super) cluster_roles: usize,
     pub(super) resource_quotas: usize,
     pub(super) definitions: usize,
+    pub(super) api_services: usize,
     pub(super) volumes: usize,
     pub(super) storage_classes: usize,
     pub(super) budgets: usize,
@@ -86,6 +87,7 @@ impl Positions {
             volumes: at("", "persistentvolumes")?,
             storage_classes: at("storage.k8s.io", "storageclasses")?,
             budgets: at("policy", "poddisruptionbudgets")?,
+            api_services: at("apiregistration.k8s.io", "apiservices")?,
             definitions: at("apiextensions.k8s.io", "customresourcedefinitions")?,
         })
     }

@@ -1,7 +1,8 @@
 //! Custom resources among the others: their definitions, their namespaces, their owners.
 
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
+use k8s_openapi::api::core::v1::{ConfigMap, Event, Namespace};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
 use pal_registry::{ListOptions, WriteOptions};
 use serde_json::{Value, json};
 
@@ -94,14 +95,25 @@ async fn an_owner_in_another_namespace_is_none() {
     };
     let found = cluster.until::<ConfigMap>("those without an owner are gone", None, left).await;
     assert!(found.iter().any(|one| one.metadata.name.as_deref() == Some("kept")), "{found:?}");
+    let astray = |found: &[Event]| {
+        let named = |event: &Event| event.involved_object.name.as_deref() == Some("astray");
+        found.iter().any(|event| event.reason.as_deref() == Some("OwnerRefInvalidNamespace") && named(event))
+    };
+    cluster.until::<Event>("who names an owner of another namespace is told", Some("a"), astray).await;
     cluster.stop().await;
 }
 
 #[tokio::test]
 async fn a_definition_goes_after_its_objects_and_may_come_again() {
     let cluster = Cluster::start().await;
+    let told = |there: bool| {
+        move |found: &[APIService]| {
+            found.iter().any(|one| one.metadata.name.as_deref() == Some("v1.example.com")) == there
+        }
+    };
     for _ in 0..2 {
         establish(&cluster).await;
+        cluster.until::<APIService>("its version is told of", None, told(true)).await;
         cluster.create(tab("one", "default", json!({}))).await;
         cluster.create(tab("kept", "default", json!({"finalizers": ["example.com/keep"]}))).await;
         cluster.delete::<CustomResourceDefinition>(None, NAME).await;
@@ -114,6 +126,7 @@ async fn a_definition_goes_after_its_objects_and_may_come_again() {
         cluster.registry.modify(&resource, None, NS, "kept", release, &options).await.expect("it waits for that");
         cluster.until::<CustomResourceDefinition>("gone", None, <[_]>::is_empty).await;
         assert!(cluster.registry.find("example.com", "v1", "tabs").is_none());
+        cluster.until::<APIService>("and no more", None, told(false)).await;
     }
     cluster.stop().await;
 }
