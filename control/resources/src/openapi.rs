@@ -142,6 +142,9 @@ mod tests {
             ("listCoreV1NamespacedPod", "get /api/v1/namespaces/{namespace}/pods", "core_v1"),
             ("listCoreV1PodForAllNamespaces", "get /api/v1/pods", "core_v1"),
             ("deleteCoreV1CollectionNamespacedPod", "delete /api/v1/namespaces/{namespace}/pods", "core_v1"),
+            ("readCoreV1NamespacedPodLog", "get /api/v1/namespaces/{namespace}/pods/{name}/log", "core_v1"),
+            ("connectCoreV1GetNamespacedPodExec", "get /api/v1/namespaces/{namespace}/pods/{name}/exec", "core_v1"),
+            ("connectCoreV1PostNodeProxy", "post /api/v1/nodes/{name}/proxy", "core_v1"),
             ("readCoreV1Node", "get /api/v1/nodes/{name}", "core_v1"),
             (
                 "patchAppsV1NamespacedDeploymentScale",
@@ -242,6 +245,22 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn what_is_no_object_is_asked_for_in_the_query_and_comes_as_text() {
+        let core = parsed("api/v1");
+        let pod = "/api/v1/namespaces/{namespace}/pods/{name}";
+        let log = &core["paths"][format!("{pod}/log")]["get"];
+        let names: Vec<&str> =
+            log["parameters"].as_array().into_iter().flatten().filter_map(|one| one["name"].as_str()).collect();
+        assert!(names.contains(&"tailLines") && names.contains(&"insecureSkipTLSVerifyBackend"), "{names:?}");
+        let text = &log["responses"]["200"]["content"]["text/plain"]["schema"]["type"];
+        assert_eq!((text, &log["x-kubernetes-action"]), (&json!("string"), &json!("get")));
+        let exec = &core["paths"][format!("{pod}/exec")]["post"];
+        assert_eq!(exec["x-kubernetes-action"], "connect");
+        assert_eq!(exec["x-kubernetes-group-version-kind"]["kind"], "PodExecOptions");
+        assert!(exec["responses"]["200"]["content"]["*/*"].is_object(), "{exec}");
     }
 
     #[test]

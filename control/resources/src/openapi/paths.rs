@@ -4,10 +4,13 @@ use serde_json::{Map, Value, json};
 
 use super::{custom_name, reference};
 use crate::resource::Resource;
-use crate::schema;
+use crate::schema::{self, Field, Type};
 
 const STATUS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.Status";
 const DELETE_OPTIONS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions";
+
+/// The methods that subresources take, with their verbs.
+const METHODS: [(&str, &str); 4] = [("get", "get"), ("put", "update"), ("patch", "patch"), ("post", "create")];
 
 /// All paths of the resources.
 pub(super) fn paths(resources: &[&Resource]) -> Map<String, Value> {
@@ -33,8 +36,12 @@ pub(super) fn paths(resources: &[&Resource]) -> Map<String, Value> {
                 name: format!("{}{}", resource.kind, capitalized(&sub.name)),
                 ..subject.clone()
             };
-            let verbs = [("get", "get"), ("put", "update"), ("patch", "patch"), ("post", "create")];
-            add(&mut paths, &format!("{object}/{}", sub.name), subject.operations(&verbs));
+            let operations = match &*sub.name {
+                "log" => subject.log(),
+                "attach" | "exec" | "portforward" | "proxy" => subject.connections(),
+                _ => subject.operations(&METHODS),
+            };
+            add(&mut paths, &format!("{object}/{}", sub.name), operations);
         }
     }
     paths
@@ -142,6 +149,53 @@ impl<'a> Subject<'a> {
             operations.insert((*method).to_owned(), self.operation(verb));
         }
         operations
+    }
+
+    fn log(&self) -> Map<String, Value> {
+        let media = ["application/json", "application/yaml", "text/plain"];
+        let operation = self.text("read", "get", &media, "PodLogOptions");
+        Map::from_iter([("get".to_owned(), operation)])
+    }
+
+    /// What is passed on to a pod, a node or a Service.
+    fn connections(&self) -> Map<String, Value> {
+        let methods = METHODS.into_iter().chain([("delete", "delete")]).filter(|(_, verb)| self.verbs.contains(verb));
+        let operation = |(method, _): (&str, &str)| {
+            let operation = self.text(&format!("connect{}", capitalized(method)), "connect", &["*/*"], self.kind);
+            (method.to_owned(), operation)
+        };
+        methods.map(operation).collect()
+    }
+
+    /// An operation that is answered with text, or whatever somebody else answers. What is wanted is in the query, by the fields of
+    /// `options`.
+    fn text(&self, word: &str, action: &str, media: &[&str], options: &str) -> Value {
+        let message = schema::message(&format!("io.k8s.api.core.v1.{options}"));
+        let parameter = |field: &Field| {
+            let ty = match field.ty {
+                Type::String => "string",
+                Type::Bool => "boolean",
+                Type::Int32 | Type::Int64 => "integer",
+                _ => return None,
+            };
+            let name = field.name.replace("Tls", "TLS");
+            Some(json!({"name": name, "in": "query", "schema": {"type": ty, "uniqueItems": true}}))
+        };
+        let parameters: Vec<Value> =
+            message.into_iter().flat_map(|message| &message.fields).filter_map(parameter).collect();
+        let content = media.iter().map(|media| ((*media).to_owned(), json!({"schema": {"type": "string"}})));
+        let content: Map<String, Value> = content.collect();
+        // Of a connection the method comes after the group: `connectCoreV1GetNamespacedPodExec`.
+        let (word, method) = word.split_at(if action == "connect" { action.len() } else { word.len() });
+        let scope = if self.scope == Scope::Namespace { "Namespaced" } else { "" };
+        json!({
+            "tags": [self.tag],
+            "operationId": format!("{word}{}{method}{scope}{}", self.prefix, self.name),
+            "parameters": parameters,
+            "responses": {"200": {"description": "OK", "content": content}, "401": {"description": "Unauthorized"}},
+            "x-kubernetes-action": action,
+            "x-kubernetes-group-version-kind": {"group": self.group, "kind": self.kind, "version": self.version},
+        })
     }
 
     fn operation(&self, verb: &str) -> Value {
