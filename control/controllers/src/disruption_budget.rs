@@ -80,19 +80,39 @@ pub fn reconcile(view: &View<'_>, now: Timestamp) -> Plan {
     };
     wanted["observedGeneration"] = json!(budget.metadata.generation);
     if !says_the_same(&json!(status), &wanted) {
+        plan.actions.extend(
+            troubles(view, spec).into_iter().map(|(reason, message)| tell(budget, Severity::Warning, reason, message)),
+        );
         let patch = json!({"metadata": as_seen(&budget.metadata), "status": wanted});
         plan.push(Action::Patch { target: Target::of(budget), subresource: Some("status"), patch, announce: None });
     }
     if view.pods.is_empty() && !known_generation {
-        plan.push(Action::Tell(Note {
-            about: reference(budget),
-            component: COMPONENT,
-            severity: Severity::Normal,
-            reason: "NoPods",
-            message: "No matching pods found".to_owned(),
-        }));
+        plan.push(tell(budget, Severity::Normal, "NoPods", "No matching pods found".to_owned()));
     }
     plan
+}
+
+fn tell(budget: &PodDisruptionBudget, severity: Severity, reason: &'static str, message: String) -> Action {
+    Action::Tell(Note { about: reference(budget), component: COMPONENT, severity, reason, message })
+}
+
+/// What keeps the status from saying what its author will have meant: reasons and messages.
+fn troubles(view: &View<'_>, spec: &PodDisruptionBudgetSpec) -> Vec<(&'static str, String)> {
+    let is_relative = spec.max_unavailable.is_some() || matches!(spec.min_available, Some(IntOrString::String(_)));
+    if !is_relative {
+        return Vec::new();
+    }
+    let mut troubles = Vec::new();
+    if let Err(why) = expected(view) {
+        let message = format!("Failed to calculate the number of expected pods: {why}");
+        troubles.push(("CalculateExpectedPodCountFailed", message));
+    }
+    if view.pods.iter().any(|pod| controller(&pod.metadata).is_none()) {
+        let message = "Pods selected by this PodDisruptionBudget were found to be unmanaged: they do not count. \
+                       An integer as \".spec.minAvailable\" accounts for them.";
+        troubles.push(("UnmanagedPods", message.to_owned()));
+    }
+    troubles
 }
 
 /// How many pods there should be, and how many of them must be healthy.
@@ -241,6 +261,28 @@ mod tests {
         let found = status(&budget(spec, noted), &pods(3, 3), None, at(121)).expect("it is written");
         assert_eq!(found["disruptedPods"], json!({"p0": null, "p9": null}));
         assert_eq!(found["disruptionsAllowed"], 2);
+    }
+
+    #[test]
+    fn what_keeps_the_numbers_from_being_right_is_told() {
+        let check = |spec: Value, pods: &[Arc<Pod>], replicas: Option<i32>, expected: &[&str]| {
+            let scale = |_: &OwnerReference| replicas.map(|replicas| Scale { uid: "s".into(), replicas });
+            let plan = reconcile(&View { budget: &budget(spec.clone(), json!({})), pods, scale: &scale }, at(0));
+            let told = plan.actions.iter().filter_map(|action| match action {
+                Action::Tell(note) => Some(note.reason),
+                _ => None,
+            });
+            assert_eq!(told.collect::<Vec<_>>(), expected, "{spec}");
+        };
+        let mut alone = (*pods(1, 1)[0]).clone();
+        alone.metadata.owner_references = None;
+        let alone = [Arc::new(alone)];
+        check(json!({"maxUnavailable": 1}), &pods(1, 1), Some(1), &[]);
+        check(json!({"maxUnavailable": 1}), &pods(1, 1), None, &["CalculateExpectedPodCountFailed"]);
+        check(json!({"maxUnavailable": 1}), &alone, None, &["UnmanagedPods"]);
+        check(json!({"minAvailable": "50%"}), &alone, None, &["UnmanagedPods"]);
+        check(json!({"minAvailable": 1}), &alone, None, &[]);
+        check(json!({"minAvailable": 1}), &[], None, &["NoPods"]);
     }
 
     #[test]

@@ -16,6 +16,7 @@
 //! | `account_token` | tokens of service accounts in Secrets |
 //! | `garbage` | what owners leave behind |
 //! | `node` | nodes that are lost, when that moves their pods, and the addresses of pods |
+//! | `terminated` | that pods which have ended do not pile up |
 //! | `csr` | certificates of nodes and users |
 //! | `definition` | the names of custom resources, and that they go with their definitions |
 //! | `api_service` | an APIService for each group and version of custom resources |
@@ -53,6 +54,7 @@ pub mod service_account;
 pub mod service_address;
 pub mod statefulset;
 pub mod storage_protection;
+pub mod terminated;
 pub mod volume;
 
 mod driver;

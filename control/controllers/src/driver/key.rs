@@ -73,6 +73,8 @@ pub(super) enum Key {
     Budget(Place),
     /// Old Events.
     Events,
+    /// Pods that have ended.
+    Terminated,
 }
 
 impl Named for Key {
@@ -107,6 +109,7 @@ impl Named for Key {
             Self::Ephemeral(_) => "ephemeral_volume",
             Self::Budget(_) => "disruption",
             Self::Events => "events",
+            Self::Terminated => "pod_garbage_collector",
         }
     }
 }

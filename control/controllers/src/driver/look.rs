@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::ReplicaSet;
-use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use pal_custom::TakenNames;
 
@@ -24,7 +24,7 @@ use crate::node::{Life, cidr, life, lifecycle, pod as node_pod};
 use crate::object::{annotation, is_deleting, name, uid};
 use crate::{
     account_token, api_service, autoscaler, cluster_role, csr, daemonset, definition, deployment, job, namespace,
-    replicaset, service_account,
+    replicaset, service_account, terminated,
 };
 
 /// What looks need beside the cache.
@@ -106,6 +106,7 @@ impl Looker {
             Key::Ephemeral(place) => self.ephemeral(cache, place),
             // The registry knows which are old.
             Key::Events => Plan::idle(),
+            Key::Terminated => terminated::reconcile(cache.all(self.at.pods, None).filter_map(pod_of)),
         }
     }
 
@@ -298,6 +299,13 @@ impl Looker {
     /// The names of all nodes.
     pub(super) fn node_names(&self, cache: &Cache) -> Vec<String> {
         self.nodes(cache).iter().map(|node| name(&node.metadata).to_owned()).collect()
+    }
+}
+
+fn pod_of(known: &Known) -> Option<&Arc<Pod>> {
+    match &known.whole {
+        Whole::Pod(pod) => Some(pod),
+        _ => None,
     }
 }
 

@@ -169,6 +169,7 @@ struct Driver {
 impl Driver {
     async fn run(mut self) {
         self.queue.add(Key::Events);
+        self.queue.add(Key::Terminated);
         let mut liveness_open = true;
         loop {
             let wake = self.next_wake();
