@@ -20,6 +20,7 @@ use crate::api_service::MANAGED;
 use crate::garbage::{self, Item};
 use crate::namespace::Content;
 use crate::node::disruption::{self, Disruption, State};
+use crate::node::taints::Noticed;
 use crate::node::{Life, cidr, life, lifecycle, pod as node_pod};
 use crate::object::{annotation, is_deleting, name, uid};
 use crate::{
@@ -45,6 +46,8 @@ pub(super) struct Looker {
     pub(super) daemon_failures: HashMap<Place, daemonset::Failures>,
     /// Whether nodes are gone in numbers.
     pub(super) disruption: Disruption,
+    /// Since when nodes have taints that do not say it.
+    pub(super) noticed: Noticed,
     /// A disruption has ended, and the pods that it kept have not been looked at yet.
     pub(super) resumed: bool,
 }
@@ -223,7 +226,9 @@ impl Looker {
 
     fn node(&mut self, cache: &Cache, name: &str, now: Moment) -> Plan {
         self.survey(cache, now);
-        let Some(node) = self.find_node(cache, name) else { return Plan::idle() };
+        let node = self.find_node(cache, name);
+        self.noticed.observe(name, node.as_deref(), now.wall);
+        let Some(node) = node else { return Plan::idle() };
         let view = lifecycle::View {
             node: &node,
             last_seen: self.last_seen(name, now),
@@ -253,7 +258,8 @@ impl Looker {
         let timing = &self.options.timing;
         let last_seen = node_name.and_then(|name| self.last_seen(name, now));
         let evictions = self.disruption.evictions(last_seen, self.started, timing);
-        let view = node_pod::View { pod: &pod, host, started: self.started, evictions, timing };
+        let noticed = &self.noticed;
+        let view = node_pod::View { pod: &pod, host, started: self.started, evictions, noticed, timing };
         let mut plan = node_pod::reconcile(&view, now.wall);
         if job::is_orphan(&pod) {
             plan.actions.extend(job::abandoned([&pod]));

@@ -44,6 +44,7 @@ use crate::Options;
 use crate::node::condition;
 use crate::node::disruption::Disruption;
 use crate::node::registration;
+use crate::node::taints::Noticed;
 use crate::object::name;
 use cache::{Cache, Change};
 use customs::Customs;
@@ -128,6 +129,7 @@ pub(crate) fn start(registry: Registry, options: Options, tasks: &Tasks<'_>) -> 
             autoscalers: HashMap::new(),
             daemon_failures: HashMap::new(),
             disruption: Disruption::default(),
+            noticed: Noticed::default(),
             resumed: false,
         },
         executor: Executor {

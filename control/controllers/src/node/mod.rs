@@ -4,6 +4,7 @@ pub mod cidr;
 pub mod disruption;
 pub mod lifecycle;
 pub mod pod;
+pub mod taints;
 
 #[cfg(test)]
 mod tests;

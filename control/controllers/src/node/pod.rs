@@ -10,9 +10,10 @@ use pal_scheduler::tolerates;
 use serde_json::{Value, json};
 
 use super::disruption::Evictions;
+use super::taints::Noticed;
 use super::{COMPONENT, NOT_READY, UNREACHABLE, condition};
 use crate::action::{Action, Note, Plan, Severity, Target, reference};
-use crate::object::{as_seen, is_deleting, name, namespace, remaining, since};
+use crate::object::{as_seen, created, is_deleting, name, namespace, remaining, since};
 use crate::pods::{self, is_finished, is_ready};
 use crate::ports::Timing;
 
@@ -38,6 +39,8 @@ pub struct View<'a> {
     pub started: Timestamp,
     /// Whether pods are driven from nodes that are gone.
     pub evictions: Evictions,
+    /// Since when nodes have taints that do not say it.
+    pub noticed: &'a Noticed,
     pub timing: &'a Timing,
 }
 
@@ -157,7 +160,11 @@ fn eviction(view: &View<'_>, node: &Node, now: Timestamp) -> Eviction {
     let taints = node.spec.as_ref().and_then(|spec| spec.taints.as_deref()).unwrap_or_default();
     let mut eviction = Eviction::None;
     for taint in taints.iter().filter(|taint| taint.effect == "NoExecute") {
-        let Some(start) = counted_from(taint, view, now) else { continue };
+        let added = match &taint.time_added {
+            Some(time) => time.0,
+            None => view.noticed.since(name(&node.metadata), taint).unwrap_or(now),
+        };
+        let Some(start) = counted_from(taint, added.min(now), view) else { continue };
         let mut borne = tolerations.iter().filter(|toleration| tolerates(toleration, taint)).peekable();
         let span = if borne.peek().is_none() {
             Duration::ZERO
@@ -177,9 +184,9 @@ fn eviction(view: &View<'_>, node: &Node, now: Timestamp) -> Eviction {
     eviction
 }
 
-/// From when on the taint counts against the pod; `None` while it does not. Somebody's own taint always does.
-fn counted_from(taint: &Taint, view: &View<'_>, now: Timestamp) -> Option<Timestamp> {
-    let added = taint.time_added.as_ref().map_or(now, |time| time.0).min(now).max(view.started);
+/// From when on a taint of that time counts against the pod; `None` while it does not. Somebody's own taint always does.
+fn counted_from(taint: &Taint, added: Timestamp, view: &View<'_>) -> Option<Timestamp> {
+    let added = added.max(view.started).max(created(&view.pod.metadata));
     if !matches!(taint.key.as_str(), NOT_READY | UNREACHABLE) {
         return Some(added);
     }

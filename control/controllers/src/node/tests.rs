@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::disruption::Evictions;
 use super::pod::Host;
+use super::taints::Noticed;
 use super::*;
 use crate::action::{Action, Plan, ResourceId};
 use crate::world::World;
@@ -153,8 +154,9 @@ fn look(pod: &Pod, host: Host<'_>, started: i64, now: i64) -> Plan {
 }
 
 fn look_in(evictions: Evictions, pod: &Pod, host: Host<'_>, started: i64, now: i64) -> Plan {
-    let timing = Timing::default();
-    pod::reconcile(&pod::View { pod, host, started: after(started), evictions, timing: &timing }, after(now))
+    let (timing, noticed) = (Timing::default(), Noticed::default());
+    let view = pod::View { pod, host, started: after(started), evictions, noticed: &noticed, timing: &timing };
+    pod::reconcile(&view, after(now))
 }
 
 /// What is done to the pod, in a word, and after how many seconds it is looked at again.
@@ -201,6 +203,43 @@ fn deleted_pods_of_a_node_that_is_out_of_service_go_at_once() {
     going.status.as_mut().unwrap().phase = Some("Failed".to_owned());
     check(&look(&going, Host::Known(&out("False")), 0, 1), "remove", None);
     check(&look(&pod(None), Host::Known(&out("False")), 0, 1), "", None);
+}
+
+#[test]
+fn a_taint_that_tells_no_time_counts_from_when_it_was_seen_or_the_pod_came() {
+    let tainted = |taints: Value| {
+        let mut body = node_json(Some("True"));
+        body["spec"]["taints"] = taints;
+        serde_json::from_value::<Node>(body).unwrap()
+    };
+    let mine = tainted(json!([{"key": "mine", "value": "v", "effect": "NoExecute"}]));
+    let both = tainted(json!([
+        {"key": "mine", "value": "v", "effect": "NoExecute"}, {"key": "other", "effect": "NoExecute"}]));
+    let mut bearing = pod(None);
+    bearing.spec.as_mut().unwrap().tolerations =
+        serde_json::from_value(json!([{"operator": "Exists", "tolerationSeconds": 5}])).unwrap();
+    let (timing, mut noticed) = (Timing::default(), Noticed::default());
+    let look = |noticed: &Noticed, pod: &Pod, node: &Node, now: i64| {
+        let evictions = Evictions::Since(start());
+        let view = pod::View { pod, host: Host::Known(node), started: start(), evictions, noticed, timing: &timing };
+        pod::reconcile(&view, after(now))
+    };
+    check(&look(&noticed, &bearing, &mine, 100), "", Some(5));
+    noticed.observe("n1", Some(&mine), after(100));
+    check(&look(&noticed, &bearing, &mine, 103), "", Some(2));
+    // Another one does not make the first younger.
+    noticed.observe("n1", Some(&both), after(103));
+    check(&look(&noticed, &bearing, &both, 103), "", Some(2));
+    check(&look(&noticed, &bearing, &both, 105), "DeletionByTaintManager evict", None);
+    let mut later = bearing.clone();
+    later.metadata.creation_timestamp = Some(Time(after(104)));
+    check(&look(&noticed, &later, &both, 105), "", Some(4));
+    // Taken away and given again it is a new one.
+    noticed.observe("n1", Some(&tainted(json!([]))), after(106));
+    noticed.observe("n1", Some(&mine), after(107));
+    check(&look(&noticed, &bearing, &mine, 108), "", Some(4));
+    noticed.observe("n1", None, after(109));
+    check(&look(&noticed, &bearing, &mine, 200), "", Some(5));
 }
 
 #[test]
