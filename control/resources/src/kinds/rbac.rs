@@ -45,8 +45,9 @@ impl Kind for RoleBinding {
     }
 
     fn validate(&self, errors: &mut Errors) {
-        let kinds = ["ClusterRole", "Role"];
-        validate_binding(&self.role_ref, items(&self.subjects), &kinds, errors);
+        validate_role_ref(&self.role_ref, &["ClusterRole", "Role"], errors);
+        // An account without a namespace is one of the binding's own.
+        validate_subjects(items(&self.subjects), false, errors);
     }
 
     fn validate_update(&self, old: &Self, errors: &mut Errors) {
@@ -66,7 +67,8 @@ impl Kind for ClusterRoleBinding {
     }
 
     fn validate(&self, errors: &mut Errors) {
-        validate_binding(&self.role_ref, items(&self.subjects), &["ClusterRole"], errors);
+        validate_role_ref(&self.role_ref, &["ClusterRole"], errors);
+        validate_subjects(items(&self.subjects), true, errors);
     }
 
     fn validate_update(&self, old: &Self, errors: &mut Errors) {
@@ -117,7 +119,7 @@ fn validate_rules(rules: &[PolicyRule], namespaced: bool, errors: &mut Errors) {
     }
 }
 
-fn validate_binding(role: &RoleRef, subjects: &[Subject], kinds: &[&str], errors: &mut Errors) {
+fn validate_role_ref(role: &RoleRef, kinds: &[&str], errors: &mut Errors) {
     let path = FieldPath::new("roleRef");
     one_of(plain(&role.api_group), &[GROUP], || path.child("apiGroup"), errors);
     one_of(&role.kind, kinds, || path.child("kind"), errors);
@@ -127,6 +129,9 @@ fn validate_binding(role: &RoleRef, subjects: &[Subject], kinds: &[&str], errors
     for fault in names::path_segment(&role.name) {
         errors.push(FieldError::invalid(&path.child("name"), role.name.as_str(), &fault));
     }
+}
+
+fn validate_subjects(subjects: &[Subject], need_namespace: bool, errors: &mut Errors) {
     for (index, subject) in subjects.iter().enumerate() {
         let path = FieldPath::new("subjects").index(index);
         if subject.name.is_empty() {
@@ -139,7 +144,7 @@ fn validate_binding(role: &RoleRef, subjects: &[Subject], kinds: &[&str], errors
                     faults(names::dns1123_subdomain(&subject.name), &subject.name, || path.child("name"), errors);
                 }
                 one_of(plain(&subject.api_group), &[""], group, errors);
-                if plain(&subject.namespace).is_empty() {
+                if need_namespace && plain(&subject.namespace).is_empty() {
                     errors.push(FieldError::required(&path.child("namespace"), ""));
                 }
             }

@@ -50,6 +50,11 @@ fn roles_are_bound_to_whom_there_can_be() {
         json!({"kind": "ServiceAccount", "name": "u", "namespace": "default", "apiGroup": "x"}),
         &["subjects[0].apiGroup: Unsupported value: \"x\": supported values: \"\""],
     );
+    let account = json!([{"kind": "ServiceAccount", "name": "bot"}]);
+    let role = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"});
+    created("RoleBinding", json!({"roleRef": role, "subjects": account}));
+    let refused = ["subjects[0].namespace: Required value"];
+    check_refused("ClusterRoleBinding", json!({"roleRef": role, "subjects": account}), &refused);
     let both = json!({"verbs": ["get"], "nonResourceURLs": ["/x"], "apiGroups": [""], "resources": ["pods"]});
     check_refused(
         "ClusterRole",
