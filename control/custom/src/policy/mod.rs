@@ -17,6 +17,19 @@ pub use crate::cel::authorizer::{About, Answer, Authorize, Question, Target};
 pub use matching::{Attributes, matches};
 pub use types::{Kind, Warning, named_resources, type_warnings};
 
+/// What is wrong with the conditions of a configuration's webhooks.
+pub fn webhook_faults(configuration: &Value) -> Vec<FieldError> {
+    let (compiler, mut faults) = (Compiler::new(&GIVEN[..GIVEN.len() - 1]), Faults::default());
+    let webhooks = configuration["webhooks"].as_array().into_iter().flatten();
+    for (index, webhook) in webhooks.enumerate() {
+        for (at, condition) in items(webhook, "matchConditions", &FieldPath::new("webhooks").index(index)) {
+            let source = text(condition, "expression");
+            faults.take(compiler.plain(source, Wanted::Bool), &at.child("expression"), source);
+        }
+    }
+    faults.0
+}
+
 /// How long a message may be that an expression makes, in bytes.
 const MAX_MESSAGE_BYTES: usize = 5 * 1024;
 

@@ -377,3 +377,23 @@ fn all_expressions_together_have_a_budget() {
     let words = "validation failed due to running out of cost budget, no further validation rules will be run";
     assert_eq!(last, Some(words), "{denials:?}");
 }
+
+#[test]
+fn conditions_of_webhooks_are_compiled() {
+    let check = |expression: &str, expected: Option<&str>| {
+        let condition = json!({"name": "c", "expression": expression});
+        let configuration = json!({"webhooks": [{"name": "a"}, {"name": "b", "matchConditions": [condition]}]});
+        let faults: Vec<String> = webhook_faults(&configuration).iter().map(ToString::to_string).collect();
+        assert_eq!(faults.len(), usize::from(expected.is_some()), "{faults:?}");
+        let words =
+            |expected| format!("webhooks[1].matchConditions[0].expression: Invalid value: {expression:?}: {expected}");
+        let told = faults.first().cloned().unwrap_or_default();
+        assert!(expected.is_none_or(|expected| told.starts_with(&words(expected))), "{told}");
+    };
+    check("object.metadata.name != 'skip-me' && request.operation == 'CREATE'", None);
+    check("authorizer.requestResource.check('get').allowed()", None);
+    check("... [] bad expression", Some("compilation failed: "));
+    check("params.a == 'b'", Some("compilation failed: "));
+    check("object.metadata.name", None);
+    check("'a'", Some("must evaluate to bool but got string"));
+}

@@ -8,7 +8,7 @@ mod types;
 
 use std::collections::BTreeMap;
 
-use pal_custom::policy::{Change, Denial, Policy, Told};
+use pal_custom::policy::{Change, Denial, Policy, Told, webhook_faults};
 use pal_patch::apply::{Shape, merge_configuration};
 use pal_resources::codec::{self, FieldValidation};
 use pal_resources::{Resource, Status, kinds};
@@ -270,14 +270,25 @@ fn shown(scene: &Scene<'_>, mut object: Value) -> Value {
     filled
 }
 
-/// The expressions of a policy must compile when it is written, unless they stood there before.
+/// The expressions of a policy, and of webhooks' conditions, must compile when they are written, unless they stood there before.
 fn check_expressions(resource: &Resource, new: &Value, old: Option<&Value>) -> Result<(), Status> {
-    if !resource.plural.ends_with("admissionpolicies") || old.is_some_and(|old| old["spec"] == new["spec"]) {
+    let faults = if resource.plural.ends_with("admissionpolicies") {
+        if old.is_some_and(|old| old["spec"] == new["spec"]) {
+            return Ok(());
+        }
+        Policy::compile(new).faults().to_vec()
+    } else if old.is_some_and(|old| conditions(old).eq(conditions(new))) {
+        return Ok(());
+    } else {
+        webhook_faults(new)
+    };
+    if faults.is_empty() {
         return Ok(());
     }
-    let policy = Policy::compile(new);
-    match policy.faults() {
-        [] => Ok(()),
-        faults => Err(Status::invalid(resource, meta::text(new, "name"), faults)),
-    }
+    Err(Status::invalid(resource, meta::text(new, "name"), &faults))
+}
+
+/// The conditions of each webhook of a configuration.
+fn conditions(configuration: &Value) -> impl Iterator<Item = &Value> {
+    configuration["webhooks"].as_array().into_iter().flatten().map(|webhook| &webhook["matchConditions"])
 }

@@ -211,3 +211,27 @@ async fn a_policys_status_tells_what_is_wrong_with_its_expressions() {
     let status = &cluster.value("validatingadmissionpolicies", name).await["status"];
     assert_eq!(*status, json!({"observedGeneration": 2, "typeChecking": {}}));
 }
+
+#[tokio::test]
+async fn conditions_of_webhooks_must_compile_where_they_are_new() {
+    let cluster = Cluster::start().await;
+    let configuration = |expression: &str, path: &str| {
+        json!({"metadata": {"name": "w"}, "webhooks": [{
+            "name": "w.example.com", "sideEffects": "None", "admissionReviewVersions": ["v1"],
+            "clientConfig": {"url": format!("https://example.com/{path}")},
+            "matchConditions": [{"name": "c", "expression": expression}],
+            "rules": [{"operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"]}]}]})
+    };
+    for resource in ["validatingwebhookconfigurations", "mutatingwebhookconfigurations"] {
+        denied(cluster.create(resource, configuration("[", "a")).await.map(drop), "compilation failed");
+        cluster.create(resource, configuration("true", "a")).await.expect("it compiles");
+        let kept = cluster.value(resource, "w").await;
+        let changed = |expression: &str| {
+            let mut changed = configuration(expression, "b");
+            changed["metadata"] = kept["metadata"].clone();
+            changed
+        };
+        denied(cluster.update(resource, None, changed("object.")).await.map(drop), "compilation failed");
+        cluster.update(resource, None, changed("true")).await.expect("the same");
+    }
+}
