@@ -121,7 +121,7 @@ fn grant(grants: &mut Grants, namespace: &str, rules: &Arc<[Rule]>, described: &
             "User" => Whom::User(subject.name),
             "Group" => Whom::Group(subject.name),
             "ServiceAccount" => {
-                let of = subject.namespace.unwrap_or_else(|| namespace.to_owned());
+                let of = subject.namespace.filter(|of| !of.is_empty()).unwrap_or_else(|| namespace.to_owned());
                 Whom::User(format!("system:serviceaccount:{of}:{}", subject.name))
             }
             _ => continue,
@@ -165,7 +165,8 @@ mod tests {
             bindings: vec![
                 object(json!({
                     "metadata": {"name": "editors", "namespace": "a"}, "roleRef": role_ref("Role", "edit"),
-                    "subjects": [{"kind": "User", "name": "jane"}, {"kind": "ServiceAccount", "name": "bot", "namespace": "b"}]
+                    "subjects": [{"kind": "User", "name": "jane"}, {"kind": "ServiceAccount", "name": "bot", "namespace": "b"},
+                        {"kind": "ServiceAccount", "name": "own"}, {"kind": "ServiceAccount", "name": "too", "namespace": ""}]
                 })),
                 object(json!({
                     "metadata": {"name": "view", "namespace": "c"}, "roleRef": role_ref("ClusterRole", "view"),
@@ -197,6 +198,9 @@ mod tests {
         check(&dev, "delete", "a", false);
         check(&bot, "delete", "a", true);
         check(&bot, "delete", "b", false);
+        for own in ["own", "too"] {
+            check(&User::new(&format!("system:serviceaccount:a:{own}"), &[]), "delete", "a", true);
+        }
         check(&eve, "get", "a", false);
         assert!(policy.allows(&dev, &Attributes::Path("get", "/metrics")).is_some());
         // A binding within a namespace grants no path.
