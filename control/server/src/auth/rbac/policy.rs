@@ -199,7 +199,7 @@ mod tests {
         check(&bot, "delete", "a", true);
         check(&bot, "delete", "b", false);
         for own in ["own", "too"] {
-            check(&User::new(&format!("system:serviceaccount:a:{own}"), &[]), "delete", "a", true);
+            check(&User::new(format!("system:serviceaccount:a:{own}"), &[]), "delete", "a", true);
         }
         check(&eve, "get", "a", false);
         assert!(policy.allows(&dev, &Attributes::Path("get", "/metrics")).is_some());
