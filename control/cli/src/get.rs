@@ -97,13 +97,12 @@ async fn whole(
     if names.is_empty() {
         let list = api.get(&format!("{}{}", resource.path(namespace, None), query(&parameters(args)))).await?;
         for item in api::array(&list["items"]) {
-            let mut item = item.clone();
             // Items of a list leave out what the list says for all of them.
-            if item.get("kind").is_none() {
-                item["kind"] = json!(resource.kind);
-                item["apiVersion"] = json!(resource.api_version());
+            let mut whole = json!({"kind": resource.kind, "apiVersion": resource.api_version()});
+            if let (Some(whole), Some(item)) = (whole.as_object_mut(), item.as_object()) {
+                whole.extend(item.clone());
             }
-            items.push((resource.clone(), item));
+            items.push((resource.clone(), whole));
         }
     }
     for name in names {

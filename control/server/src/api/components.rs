@@ -27,11 +27,11 @@ pub(super) async fn answer(call: &Call<'_>, at: &At) -> Result<Response<Body>, S
         Some(name) => {
             let known =
                 NAMES.iter().find(|known| *known == name).ok_or_else(|| Status::not_found(&at.resource, name))?;
-            read::one(call, at, StatusCode::OK, &object(component(known, store), true)?)?
+            read::one(call, at, StatusCode::OK, &object(component(known, store))?)?
         }
         None => {
             let options = call.query.list()?;
-            let items = select(&at.resource, &options)?.into_iter().map(|name| object(component(name, store), false));
+            let items = select(&at.resource, &options)?.into_iter().map(|name| object(component(name, store)));
             let items = items.collect::<Result<_, _>>()?;
             let list = List { version: ResourceVersion(0), items, continue_token: None, remaining: None };
             call.shown(at)?.list(list, call.accepted)?
@@ -62,18 +62,13 @@ fn component(name: &str, store: bool) -> Value {
     json!({"metadata": {"name": name}, "conditions": [condition]})
 }
 
-fn object(component: Value, whole: bool) -> Result<Object, Status> {
-    let json = if whole {
-        let Value::Object(fields) = component else { return Err(Status::internal("a component is an object")) };
-        let mut object = serde_json::Map::new();
-        object.insert("kind".to_owned(), "ComponentStatus".into());
-        object.insert("apiVersion".to_owned(), "v1".into());
-        object.extend(fields);
-        Value::Object(object)
-    } else {
-        component
-    };
-    Ok(Object::made(json.to_string().into(), ResourceVersion(0)))
+fn object(component: Value) -> Result<Object, Status> {
+    let Value::Object(fields) = component else { return Err(Status::internal("a component is an object")) };
+    let mut object = serde_json::Map::new();
+    object.insert("kind".to_owned(), "ComponentStatus".into());
+    object.insert("apiVersion".to_owned(), "v1".into());
+    object.extend(fields);
+    Ok(Object::made(Value::Object(object).to_string().into(), ResourceVersion(0)))
 }
 
 #[cfg(test)]

@@ -141,27 +141,46 @@ impl Shown {
                 let resource = &self.resource;
                 let kind = custom::kind_of(resource).map(|kind| kind.list_kind().to_owned());
                 let kind = kind.unwrap_or_else(|| format!("{}List", resource.kind));
-                let head = list_head(&kind, &resource.api_version(), &metadata);
-                let size = Size::Exactly(list.items.iter().map(|item| item.json().len() as u64).sum());
-                let pieces = list.items.into_iter().map(|item| item.json().clone());
-                finish(Spliced::new(head.into(), pieces, count, size, tail(end(plain))), plain, accepted)
+                let mut head = list_head(&kind, &resource.api_version(), &metadata);
+                if count > 0 {
+                    head.push('{');
+                }
+                let said = said_by_list(resource);
+                let size = list.items.iter().map(|item| item.json().len() - unsaid_at(item.json(), &said));
+                let size = Size::Exactly(size.map(|size| size as u64).sum());
+                let pieces = list.items.into_iter().map(move |item| item.json().slice(unsaid_at(item.json(), &said)..));
+                finish(Spliced::new(head.into(), pieces, ",{", count, size, tail(end(plain))), plain, accepted)
             }
             Form::Partial(_) => Err(self.unlike("PartialObjectMetadata", "a list", "List")),
             Form::Partials(api) => {
                 let head = list_head("PartialObjectMetadataList", &format!("meta.k8s.io/{api}"), &metadata);
                 let pieces = list.items.into_iter().map(move |item| shown(partial(item.json(), api), &item));
                 let size = Size::AtLeast(count as u64 * SHORTEST_ROW);
-                finish(Spliced::new(head.into(), pieces, count, size, tail(end(plain))), plain, accepted)
+                finish(Spliced::new(head.into(), pieces, ",", count, size, tail(end(plain))), plain, accepted)
             }
             Form::Table(api) => {
                 let head = table_head(api, &metadata, &columns_json(&self.resource)?);
                 let (now, this) = (Timestamp::now(), self.clone());
                 let pieces = list.items.into_iter().map(move |item| shown(this.row(&item, api, now), &item));
                 let size = Size::AtLeast(count as u64 * SHORTEST_ROW);
-                finish(Spliced::new(head.into(), pieces, count, size, tail(end(plain))), plain, accepted)
+                finish(Spliced::new(head.into(), pieces, ",", count, size, tail(end(plain))), plain, accepted)
             }
         }
     }
+}
+
+/// How an object begins of which a list says kind and version: items of what is built in leave these out, those of custom
+/// resources have them.
+fn said_by_list(resource: &Resource) -> Bytes {
+    if resource.custom.is_some() {
+        return Bytes::from_static(b"{");
+    }
+    format!("{{\"kind\":\"{}\",\"apiVersion\":\"{}\",", resource.kind, resource.api_version()).into()
+}
+
+/// Where an object goes on behind its brace and what its list says of it.
+fn unsaid_at(json: &[u8], said: &[u8]) -> usize {
+    if json.starts_with(said) { said.len() } else { 1.min(json.len()) }
 }
 
 /// What closes a list; its newline comes with it where nothing rewrites the whole.
@@ -287,6 +306,20 @@ mod tests {
         let found = partial(&json, "v1").expect("metadata");
         let expected = r#"{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/v1","metadata":{"resourceVersion":"7","name":"a"}}"#;
         assert_eq!(String::from_utf8_lossy(&found), expected);
+    }
+
+    #[test]
+    fn items_leave_out_what_their_list_says() {
+        fn check(json: &str, said: &str, expected: &str) {
+            assert_eq!(&json[unsaid_at(json.as_bytes(), said.as_bytes())..], expected, "{json}");
+        }
+        let pod = r#"{"kind":"Pod","apiVersion":"v1","metadata":{"name":"a"}}"#;
+        let pods = pal_resources::resource::find("", "v1", "pods").expect("pods are built in");
+        let said = said_by_list(&pods);
+        check(pod, std::str::from_utf8(&said).expect("text"), r#""metadata":{"name":"a"}}"#);
+        check(pod, "{", &pod[1..]);
+        check(pod, r#"{"kind":"Node","apiVersion":"v1","#, &pod[1..]);
+        check("{}", "{\"kind\"", "}");
     }
 
     #[test]

@@ -22,10 +22,11 @@ pub(crate) enum Size {
     AtLeast(u64),
 }
 
-/// `head`, the pieces with commas between them, `tail`. Where the size is known no chunk headers are needed.
+/// `head`, the pieces with what stands between them, `tail`. Where the size is known no chunk headers are needed.
 pub(crate) struct Spliced<I> {
     head: Option<Bytes>,
     pieces: I,
+    between: &'static str,
     /// A piece for which there was no room behind what came before it.
     held: Option<Bytes>,
     first: bool,
@@ -34,14 +35,14 @@ pub(crate) struct Spliced<I> {
 }
 
 impl<I: Iterator<Item = Bytes>> Spliced<I> {
-    /// `size` is that of the pieces without commas, `count` their number.
-    pub(crate) fn new(head: Bytes, pieces: I, count: usize, size: Size, tail: Bytes) -> Self {
-        let around = (head.len() + tail.len() + count.saturating_sub(1)) as u64;
+    /// `size` is that of the pieces without what stands `between` them, `count` their number.
+    pub(crate) fn new(head: Bytes, pieces: I, between: &'static str, count: usize, size: Size, tail: Bytes) -> Self {
+        let around = (head.len() + tail.len() + between.len() * count.saturating_sub(1)) as u64;
         let size = match size {
             Size::Exactly(size) => Size::Exactly(size + around),
             Size::AtLeast(size) => Size::AtLeast(size + around),
         };
-        Self { head: Some(head), pieces, held: None, first: true, tail: Some(tail), size }
+        Self { head: Some(head), pieces, between, held: None, first: true, tail: Some(tail), size }
     }
 
     /// All of it, for those who need it in one piece.
@@ -76,7 +77,7 @@ impl<I: Iterator<Item = Bytes>> Spliced<I> {
                 break;
             };
             if !std::mem::take(&mut self.first) {
-                frame.extend_from_slice(b",");
+                frame.extend_from_slice(self.between.as_bytes());
             }
             // A frame that grew would be copied once more.
             if frame.len() + piece.len() > FRAME {
@@ -126,8 +127,8 @@ mod tests {
     async fn check(sizes: &[usize]) {
         let pieces: Vec<Bytes> = sizes.iter().map(|size| Bytes::from(vec![b'x'; *size])).collect();
         let total = sizes.iter().sum::<usize>() as u64;
-        let expected = format!("[{}]", sizes.iter().map(|size| "x".repeat(*size)).collect::<Vec<_>>().join(","));
-        let body = Spliced::new("[".into(), pieces.into_iter(), sizes.len(), Size::Exactly(total), "]".into());
+        let expected = format!("[{}]", sizes.iter().map(|size| "x".repeat(*size)).collect::<Vec<_>>().join(",{"));
+        let body = Spliced::new("[".into(), pieces.into_iter(), ",{", sizes.len(), Size::Exactly(total), "]".into());
         assert_eq!(body.size_hint().exact(), Some(expected.len() as u64), "{sizes:?}");
         let collected = body.collect().await.expect("a body that cannot fail").to_bytes();
         assert!(collected == expected.as_bytes(), "{sizes:?}");

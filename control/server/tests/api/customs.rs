@@ -204,6 +204,7 @@ async fn objects_live_as_others_do() {
     assert_eq!(admin.get(&format!("{GROUP}/v1/crontabs/a")).await.text(), "404 page not found\n");
     let gone = admin.send(Method::DELETE, TABS, "").await.ok();
     assert_eq!(gone["items"].as_array().map(Vec::len), Some(2));
+    assert_eq!(gone["items"][0]["kind"], "CronTab", "a custom resource's items say it themselves");
     cluster.stop().await;
 }
 

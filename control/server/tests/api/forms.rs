@@ -23,19 +23,24 @@ async fn objects_come_whole_as_tables_and_as_metadata() {
     let list = admin.get(CONFIGS).await.ok();
     assert_eq!((&list["kind"], &list["items"][0]["metadata"]["name"]), (&json!("ConfigMapList"), &json!("a")));
 
+    let item: Vec<&str> = list["items"][0].as_object().expect("an item").keys().map(String::as_str).collect();
+    assert_eq!(item, ["metadata", "data"], "kind and version are the list's to say");
+
     let table = admin.clone().with("accept", TABLE).get(CONFIGS).await.ok();
     assert_eq!((&table["kind"], &table["apiVersion"]), (&json!("Table"), &json!("meta.k8s.io/v1")));
     assert_eq!(table["columnDefinitions"][0]["name"], "Name");
     assert_eq!(table["rows"][0]["cells"][0], "a");
     assert_eq!(table["rows"][0]["object"]["kind"], "PartialObjectMetadata");
     let full = admin.clone().with("accept", TABLE).get(&format!("{CONFIGS}/a?includeObject=Object")).await.ok();
-    assert_eq!(full["rows"][0]["object"]["data"], json!({"x": "y"}));
+    let whole = &full["rows"][0]["object"];
+    assert_eq!((&whole["kind"], &whole["data"]), (&json!("ConfigMap"), &json!({"x": "y"})));
     assert_eq!(full["metadata"]["resourceVersion"], version.as_str());
 
     let partial = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
     let partial = admin.clone().with("accept", partial).get(CONFIGS).await.ok();
     assert_eq!(partial["kind"], "PartialObjectMetadataList");
-    assert_eq!(partial["items"][0]["metadata"]["name"], "a");
+    let item = &partial["items"][0];
+    assert_eq!((&item["kind"], &item["metadata"]["name"]), (&json!("PartialObjectMetadata"), &json!("a")));
     assert!(partial["items"][0].get("data").is_none());
 
     let yaml = admin.clone().with("accept", "application/yaml").get(&format!("{CONFIGS}/a")).await;

@@ -99,6 +99,7 @@ async fn lists_go_on_where_they_stopped_at_one_version() {
     assert_eq!(rest["metadata"]["resourceVersion"], first["metadata"]["resourceVersion"]);
     let deleted = admin.send(Method::DELETE, CONFIGS, "").await.ok();
     assert_eq!((&deleted["kind"], deleted["items"].as_array().map(Vec::len)), (&json!("ConfigMapList"), Some(4)));
+    assert_eq!(deleted["items"][0].get("kind"), None, "the list says it for all");
     cluster.stop().await;
 }
 
