@@ -69,8 +69,11 @@ pub fn reconcile(view: &View<'_>, now: Timestamp) -> Plan {
         }
     }
     if view.content.values().all(|content| content.all == 0) {
-        let mut finalizers = view.namespace.spec.iter().flat_map(|spec| spec.finalizers.iter().flatten());
-        if finalizers.any(|finalizer| finalizer == EMPTIED) {
+        // Who sees it stay learns that it is empty; one that goes at once needs no such write.
+        if is_held_by_others(view.namespace) {
+            plan.actions.extend(say(view, now));
+        }
+        if finalizers(view.namespace).any(|finalizer| finalizer == EMPTIED) {
             plan.push(Action::FinalizeNamespace { target: Target::of(view.namespace) });
         }
         return plan;
@@ -84,6 +87,17 @@ pub fn reconcile(view: &View<'_>, now: Timestamp) -> Plan {
         }
     }
     plan
+}
+
+/// What holds the namespace itself.
+fn finalizers(namespace: &Namespace) -> impl Iterator<Item = &String> {
+    namespace.spec.iter().flat_map(|spec| spec.finalizers.iter().flatten())
+}
+
+/// Whether it stays when it is empty, because others have not let it go.
+fn is_held_by_others(namespace: &Namespace) -> bool {
+    let general = namespace.metadata.finalizers.iter().flatten();
+    general.chain(finalizers(namespace)).any(|finalizer| finalizer != EMPTIED)
 }
 
 /// The write that says what is waited for, if the namespace does not say so already.
@@ -186,8 +200,7 @@ mod tests {
     use super::*;
 
     fn namespace(deleting: bool) -> Namespace {
-        let made =
-            json!({"metadata": {"name": "a", "uid": "u"}, "spec": {"finalizers": ["example.com/x", "kubernetes"]}});
+        let made = json!({"metadata": {"name": "a", "uid": "u"}, "spec": {"finalizers": ["kubernetes"]}});
         let mut namespace: Namespace = serde_json::from_value(made).unwrap();
         namespace.metadata.deletion_timestamp = deleting.then_some(Time(Timestamp::UNIX_EPOCH));
         namespace
@@ -201,19 +214,19 @@ mod tests {
         reconcile(&view, Timestamp::from_second(1_800_000_000).unwrap())
     }
 
+    fn kinds(plan: &Plan) -> Vec<&'static str> {
+        let kind = |action: &Action| match action {
+            Action::DeleteAll { .. } => "empty",
+            Action::FinalizeNamespace { .. } => "finalize",
+            Action::Patch { .. } => "say",
+            _ => "?",
+        };
+        plan.actions.iter().map(kind).collect()
+    }
+
     fn check(deleting: bool, all: usize, staying: usize, expected: &[&str]) {
         let plan = look(&namespace(deleting), Content { all, staying }, &[], None);
-        let got: Vec<_> = plan
-            .actions
-            .iter()
-            .map(|action| match action {
-                Action::DeleteAll { .. } => "empty",
-                Action::FinalizeNamespace { .. } => "finalize",
-                Action::Patch { .. } => "say",
-                _ => "?",
-            })
-            .collect();
-        assert_eq!(got, expected, "{deleting} {all} {staying}");
+        assert_eq!(kinds(&plan), expected, "{deleting} {all} {staying}");
     }
 
     #[test]
@@ -225,13 +238,38 @@ mod tests {
     }
 
     #[test]
-    fn others_may_hold_a_namespace_that_is_empty() {
-        let mut held = namespace(true);
-        let mut shown = serde_json::to_value(&held).unwrap();
-        finalized(&mut shown);
-        assert_eq!(shown["spec"]["finalizers"], json!(["example.com/x"]));
-        held.spec = serde_json::from_value(shown["spec"].clone()).unwrap();
-        assert_eq!(look(&held, Content { all: 0, staying: 0 }, &[], None), Plan::idle());
+    fn others_may_hold_a_namespace_that_is_empty_and_that_is_said() {
+        fn check(general: &[&str], own: &[&str], expected: &[&str]) {
+            let mut held = namespace(true);
+            held.metadata.finalizers = Some(general.iter().map(|&name| name.to_owned()).collect());
+            held.spec = serde_json::from_value(json!({ "finalizers": own })).unwrap();
+            let plan = look(&held, Content { all: 0, staying: 0 }, &[], None);
+            assert_eq!(kinds(&plan), expected, "{general:?} {own:?}");
+            if let Some(Action::Patch { patch, .. }) = plan.actions.first() {
+                held.status = Some(serde_json::from_value(patch["status"].clone()).unwrap());
+                let conditions = held.status.iter().flat_map(|status| status.conditions.iter().flatten());
+                let shown: Vec<_> = conditions.map(|one| (one.reason.as_deref().unwrap(), &*one.status)).collect();
+                let reasons = [
+                    "ResourcesDiscovered",
+                    "ParsedGroupVersions",
+                    "ContentDeleted",
+                    "ContentRemoved",
+                    "ContentHasNoFinalizers",
+                ];
+                assert_eq!(shown, reasons.map(|reason| (reason, "False")));
+                let again = look(&held, Content { all: 0, staying: 0 }, &[], None);
+                assert_eq!(kinds(&again), expected[1..], "what is said is said once");
+            }
+            let mut shown = serde_json::to_value(&held).unwrap();
+            finalized(&mut shown);
+            let left: Vec<_> = own.iter().filter(|name| **name != EMPTIED).collect();
+            assert_eq!(shown["spec"]["finalizers"], json!(left));
+        }
+        check(&[], &["kubernetes"], &["finalize"]);
+        check(&[], &["example.com/x", "kubernetes"], &["say", "finalize"]);
+        check(&["example.com/x"], &["kubernetes"], &["say", "finalize"]);
+        check(&["example.com/x"], &[], &["say"]);
+        check(&[], &["example.com/x"], &["say"]);
     }
 
     #[test]
