@@ -11,7 +11,7 @@ use crate::ownership::{self, Tracker};
 use crate::registry::{ATTEMPTS, Registry, contended};
 use crate::scale::{scale_object, shown_scale};
 use crate::stored::{self, Managed, Stored};
-use crate::update::{Decision, Target, decide};
+use crate::update::{Decision, Target, Verb, decide};
 use crate::{custom, key, meta, restrict};
 
 /// The kind that the subresource `scale` is of: group, version, kind.
@@ -92,7 +92,7 @@ impl Registry {
         if subresource == Some("scale") {
             let scaled = self.rewrite_owned(resource, namespace, name, options.dry_run, |old| {
                 let (scale, managed) = apply_scale(resource, old, config, &tracker.writer(), force)?;
-                Ok(Decision { outcome: self.rescale(target, old, scale, &env, options)?, managed })
+                Ok(Decision { outcome: self.rescale(target, old, scale, &env, options)?, managed, verb: Verb::Apply })
             });
             return scale_object(resource, &scaled.await?.object);
         }
@@ -111,7 +111,7 @@ impl Registry {
                 options.admit(Some(&old.value), new)?;
                 self.check(target, &old.value, new, options)?;
             }
-            Ok(Decision { outcome, managed: stored::managed(managers.to_json()) })
+            Ok(Decision { outcome, managed: stored::managed(managers.to_json()), verb: Verb::Apply })
         });
         Ok(written.await?.object)
     }

@@ -20,6 +20,7 @@ use crate::quota::Use;
 use crate::registry::{ATTEMPTS, Registry, Tried, contended};
 use crate::service::{self, Claims};
 use crate::stored::Managed;
+use crate::update::Verb;
 use crate::{custom, key, meta, names, quota, restrict, wire};
 
 /// How many generated names are tried before the client is told that none was free.
@@ -34,6 +35,7 @@ struct New {
     /// The same as its type, if it is to be handed on.
     typed: Option<Box<dyn Any + Send + Sync>>,
     managed: Managed,
+    verb: Verb,
     /// What a pod gets beside.
     access: Option<Access>,
     /// Its name was made up.
@@ -110,12 +112,13 @@ impl Registry {
         self.judge(&scene, None, &object, options)?;
         // What nobody looks at any more, the store need not copy to change.
         drop(snapshot);
+        let verb = if owners.is_some() { Verb::Apply } else { Verb::Replace };
         let managed = owners.unwrap_or_else(|| {
             Tracker::new(resource, None, options, env.now).created(&object, given.as_ref(), &absent)
         });
         // When everything else about it is settled, because none of it is its creator's.
         let access = Access::of(&self.shared.store.applied(), resource, namespace, &object);
-        self.insert(resource, namespace, New { object, typed, managed, access, generated }, options).await
+        self.insert(resource, namespace, New { object, typed, managed, verb, access, generated }, options).await
     }
 
     /// Writes an object that has passed everything that concerns it alone.
@@ -157,7 +160,7 @@ impl Registry {
         new: &mut New,
         options: &WriteOptions,
     ) -> Result<Inserted, Status> {
-        let New { object, typed, managed, access, .. } = new;
+        let New { object, typed, managed, verb, access, .. } = new;
         let object = &*object;
         let name = meta::text(object, "name");
         let key = key::of(resource, namespace, name);
@@ -185,8 +188,9 @@ impl Registry {
         };
         // What nobody looks at any more, the store need not copy to change.
         drop(snapshot);
-        let encoded =
-            wire::encode_with(resource, &object, managed, access.as_ref(), self.shared.config.object_limit_bytes)?;
+        let limit = self.shared.config.object_limit_bytes;
+        let encode = |managed: &_| wire::encode_with(resource, &object, managed, access.as_ref(), limit);
+        let encoded = verb.encode(managed, encode)?;
         if options.dry_run {
             let version = ResourceVersion(0);
             let json = wire::present_with(

@@ -166,7 +166,11 @@ fn check_options(options: &ListOptions) -> Result<(), Status> {
             Some(_) => {}
         }
     }
-    if options.continue_token.is_some() && options.resource_version.is_some_and(|version| version.0 != 0) {
+    if let Some(token) = &options.continue_token
+        && options.resource_version.is_some_and(|version| version.0 != 0)
+    {
+        // A token that is none is told of first.
+        Position::from_token(token)?;
         return Err(Status::bad_request("specifying resource version is not allowed when using continue"));
     }
     Ok(())

@@ -20,7 +20,8 @@ use crate::registry::{ATTEMPTS, Registry, Tried, contended};
 use crate::scale::{named_scale, rescale, scale_object, shown_scale};
 use crate::stored::{Managed, Stored};
 use crate::strategy::updates_unconditionally;
-use crate::{custom, meta, quota, restrict, service, wire};
+use crate::wire::{self, Encoded};
+use crate::{custom, meta, quota, restrict, service};
 
 /// What is written, and as what.
 #[derive(Clone, Copy)]
@@ -39,11 +40,43 @@ struct Found<'a> {
     adapted: bool,
 }
 
+/// What is written in its place, and how.
+struct New {
+    object: Stored,
+    verb: Verb,
+}
+
 /// What is to be written.
 pub(crate) struct Decision {
     pub outcome: Outcome,
     /// Who owns the fields of what is kept.
     pub managed: Managed,
+    pub verb: Verb,
+}
+
+/// How somebody writes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verb {
+    /// Says how the object is to be. Where its owners alone are too much to be stored, it is stored without them.
+    Replace,
+    /// Says which of its fields it owns, and means that.
+    Apply,
+}
+
+impl Verb {
+    /// The object in its stored form: `encode` makes it with these owners.
+    pub(crate) fn encode<E>(self, managed: &mut Managed, encode: E) -> Result<Encoded, Status>
+    where
+        E: Fn(&Managed) -> Result<Encoded, Status>,
+    {
+        match encode(managed) {
+            Err(status) if status.code == 413 && self == Self::Replace && managed.is_some() => {
+                *managed = None;
+                encode(managed)
+            }
+            encoded => encoded,
+        }
+    }
 }
 
 impl Registry {
@@ -124,7 +157,7 @@ impl Registry {
                 let after = change(&Stored::unowned(before.clone()))?;
                 let outcome = self.rescale(target, old, after, &env, options)?;
                 let managed = outcome.kept().map(|new| tracker.updated(old, new, None));
-                Ok(Decision { outcome, managed: managed.unwrap_or_default() })
+                Ok(Decision { outcome, managed: managed.unwrap_or_default(), verb: Verb::Replace })
             });
             return scale_object(resource, &scaled.await?.object);
         }
@@ -142,7 +175,7 @@ impl Registry {
                 self.check(target, &old.value, new, options)?;
                 managed = tracker.updated(old, new, given.as_ref());
             }
-            Ok(Decision { outcome, managed })
+            Ok(Decision { outcome, managed, verb: Verb::Replace })
         });
         Ok(written.await?.object)
     }
@@ -207,7 +240,7 @@ impl Registry {
     {
         let decide = |old: &Stored| {
             let outcome = decide(&old.value)?;
-            Ok(Decision { outcome, managed: old.managed.clone() })
+            Ok(Decision { outcome, managed: old.managed.clone(), verb: Verb::Replace })
         };
         self.rewrite_owned(resource, namespace, name, dry_run, decide).await
     }
@@ -240,7 +273,7 @@ impl Registry {
             };
             let done = match decision.outcome {
                 Outcome::Keep(new) => {
-                    let new = Stored { value: new, managed: decision.managed };
+                    let new = New { object: Stored { value: new, managed: decision.managed }, verb: decision.verb };
                     self.replace(resource, snapshot, Found { entry: &entry, old: &old, adapted }, new, dry_run).await?
                 }
                 Outcome::Remove(last) => self.remove(resource, &entry, Some((&old, last)), dry_run).await?,
@@ -258,11 +291,11 @@ impl Registry {
         resource: &Resource,
         snapshot: Snapshot,
         found: Found<'_>,
-        new: Stored,
+        new: New,
         dry_run: bool,
     ) -> Result<Option<Deletion>, Status> {
         let Found { entry, old, adapted } = found;
-        let Stored { value: mut new, managed } = new;
+        let New { object: Stored { value: mut new, mut managed }, verb } = new;
         let home = meta::text(&old.value, "namespace");
         let charge = if resource.namespaced {
             let of = Use { resource, namespace: home, old: Some(&old.value), new: &new };
@@ -283,7 +316,8 @@ impl Registry {
             let object = custom::shown(resource, Object::stored(entry.clone()));
             return Ok(Some(Deletion { object, gone: false }));
         }
-        let encoded = wire::encode(resource, &new, &managed, self.shared.config.object_limit_bytes)?;
+        let limit = self.shared.config.object_limit_bytes;
+        let encoded = verb.encode(&mut managed, |managed| wire::encode(resource, &new, managed, limit))?;
         if dry_run {
             let json = wire::present(&resource.kind, &resource.api_version(), &new, &managed, version)?;
             return Ok(Some(Deletion { object: Object::made(json, version), gone: false }));

@@ -34,6 +34,12 @@ fn values_are_canonical() {
         json!({"kind": "Pod", "apiVersion": "v1", "metadata": {"name": "a", "labels": {"x": ""}}, "status": {}}),
     );
     check(
+        DEPLOYMENTS,
+        r#"{"metadata":{"managedFields":[]},"spec":{"template":{"metadata":{"managedFields":[]}}}}"#,
+        json!({"kind": "Deployment", "apiVersion": "apps/v1",
+               "metadata": {"managedFields": []}, "spec": {"template": {"metadata": {}}}}),
+    );
+    check(
         PODS,
         r#"{"spec":{"hostNetwork":false,"enableServiceLinks":false,"nodeName":"","terminationGracePeriodSeconds":0,"containers":[{"name":"","ports":[{"containerPort":80,"hostPort":0}],"resources":{"limits":{"cpu":0.5,"memory":"1024Mi","x":"1000m"}},"livenessProbe":{"httpGet":{"port":8080},"periodSeconds":0}}]}}"#,
         json!({"kind": "Pod", "apiVersion": "v1", "spec": {
@@ -54,9 +60,11 @@ fn values_are_canonical() {
 
 #[test]
 fn kind_and_version_come_first() {
-    let body = r#"{"metadata":{"name":"a"},"apiVersion":"v1","kind":"Pod"}"#;
-    let (value, _) = read(PODS, body, FieldValidation::Strict).expect("it is well formed");
-    assert_eq!(value.to_string(), r#"{"kind":"Pod","apiVersion":"v1","metadata":{"name":"a"}}"#);
+    for version in ["v1", "/v1"] {
+        let body = format!(r#"{{"metadata":{{"name":"a"}},"apiVersion":"{version}","kind":"Pod"}}"#);
+        let (value, _) = read(PODS, &body, FieldValidation::Strict).expect("it is well formed");
+        assert_eq!(value.to_string(), r#"{"kind":"Pod","apiVersion":"v1","metadata":{"name":"a"}}"#);
+    }
 }
 
 #[test]

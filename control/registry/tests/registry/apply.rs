@@ -1,6 +1,6 @@
 //! Who owns the fields of stored objects, and server-side apply to them.
 
-use pal_registry::{Binding, DeleteOptions, Patch, PatchKind, Patched, WriteOptions};
+use pal_registry::{Binding, Config, DeleteOptions, Patch, PatchKind, Patched, WriteOptions};
 use pal_resources::Status;
 use pal_resources::codec::FieldValidation;
 use serde_json::{Value, json};
@@ -142,6 +142,27 @@ async fn managers_are_reset_by_an_empty_entry_and_begin_with_the_next_apply() {
             "before-first-apply Update": {"f:data": {".": {}, "f:a": {}, "f:b": {}}},
         })
     );
+}
+
+#[tokio::test]
+async fn owners_that_are_too_much_are_dropped_unless_somebody_applies() {
+    let cluster = Cluster::with(Config { object_limit_bytes: 3000, ..Config::default() }).await;
+    let data = |value: &str| -> Value {
+        let named = |i: usize| (format!("a-name-that-is-longer-than-the-value-{i}"), value.into());
+        json!((0..30).map(named).collect::<serde_json::Map<_, _>>())
+    };
+    let body = json!({"metadata": {"name": "a"}, "data": data("1")});
+    cluster.create("configmaps", body).await.expect("created without its owners");
+    assert_eq!(owners(&stored(&cluster, "configmaps").await), json!({}));
+    let config = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": {"x": "1"}});
+    let refused = to(&cluster, "configmaps").apply("one", config.clone()).await.expect_err("owners would be too much");
+    assert_eq!(refused.code, 413);
+
+    cluster.delete("configmaps", "a", &DeleteOptions::default()).await.expect("deleted");
+    to(&cluster, "configmaps").apply("one", config).await.expect("applied");
+    cluster.merge("configmaps", None, "a", json!({"data": data("2")})).await.expect("patched");
+    let object = stored(&cluster, "configmaps").await;
+    assert_eq!((owners(&object), object["data"].as_object().map(|data| data.len())), (json!({}), Some(31)));
 }
 
 #[tokio::test]

@@ -61,6 +61,11 @@ impl Context {
         Ok(())
     }
 
+    /// How many steps down the walk is.
+    pub(super) fn depth(&self) -> usize {
+        self.path.len()
+    }
+
     pub(super) fn leave(&mut self) {
         self.path.pop();
     }

@@ -99,6 +99,12 @@ impl Reading<'_> {
 
     /// Checks what the object says that it is, or says it where it does not.
     fn typed(&self, mut object: Map<String, Value>) -> Result<Map<String, Value>, Status> {
+        // The group without a name may be spelled out.
+        if let Some(version) = object.get("apiVersion").and_then(Value::as_str).and_then(|text| text.strip_prefix('/'))
+        {
+            let version = version.to_owned();
+            object.insert("apiVersion".to_owned(), version.into());
+        }
         let text = |name: &str| object.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
         if let Some(status) = self.mismatch(text("kind"), text("apiVersion")) {
             return Err(status);

@@ -294,7 +294,9 @@ impl<'de> Visitor<'de> for ObjectVisitor<'_> {
             let target = Target::field(message, field);
             let value = entries.next_value_seed(ValueSeed { cx: &mut *cx, target })?;
             cx.leave();
-            match value.filter(|value| !is_absent(field, value)) {
+            // An object's own managers are reset by an empty list.
+            let resets = cx.depth() == 1 && field.name == "managedFields";
+            match value.filter(|value| !is_absent(field, value) || resets && value.is_array()) {
                 Some(value) => drop(object.insert(field.name.to_owned(), value)),
                 None => drop(object.shift_remove(field.name)),
             }

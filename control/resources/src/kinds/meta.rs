@@ -139,7 +139,7 @@ pub(super) fn validate(
         validate_owners(owners, &path.child("ownerReferences"), errors);
     }
     if let Some(finalizers) = &meta.finalizers {
-        validate_finalizers(finalizers, &path.child("finalizers"), errors);
+        validate_finalizers(resource, finalizers, &path.child("finalizers"), errors);
     }
 }
 
@@ -211,7 +211,22 @@ fn validate_owners(owners: &[OwnerReference], path: &FieldPath, errors: &mut Err
     }
 }
 
-fn validate_finalizers(finalizers: &[String], path: &FieldPath, errors: &mut Errors) {
+/// Whether a finalizer's name says who takes it away, or is one of the API's own.
+pub(super) fn is_attributed(finalizer: &str) -> bool {
+    finalizer.contains('/') || STANDARD_FINALIZERS.contains(&finalizer)
+}
+
+/// Groups whose objects may have finalizers of any name, as custom resources may.
+const ANY_FINALIZERS: &[&str] = &[
+    "admissionregistration.k8s.io",
+    "apiextensions.k8s.io",
+    "apiregistration.k8s.io",
+    "coordination.k8s.io",
+    "node.k8s.io",
+];
+
+fn validate_finalizers(resource: &Resource, finalizers: &[String], path: &FieldPath, errors: &mut Errors) {
+    let any = resource.custom.is_some() || ANY_FINALIZERS.contains(&&*resource.group);
     for finalizer in finalizers {
         if errors.are_many() {
             return;
@@ -219,7 +234,7 @@ fn validate_finalizers(finalizers: &[String], path: &FieldPath, errors: &mut Err
         for fault in names::qualified_name(finalizer) {
             errors.push(FieldError::invalid(path, finalizer.as_str(), &fault));
         }
-        if !finalizer.contains('/') && !STANDARD_FINALIZERS.contains(&finalizer.as_str()) {
+        if !any && !is_attributed(finalizer) {
             let why = "name is neither a standard finalizer name nor is it fully qualified";
             errors.push(FieldError::invalid(path, finalizer.as_str(), why));
         }

@@ -104,6 +104,18 @@ fn labels_annotations_owners_and_finalizers_have_their_forms() {
 }
 
 #[test]
+fn finalizers_of_some_groups_need_not_say_whose_they_are() {
+    for (kind, finalizers) in [
+        ("ConfigMap", json!(["example.com/mine", "foregroundDeletion"])),
+        ("Lease", json!(["mine"])),
+        ("RuntimeClass", json!(["mine"])),
+    ] {
+        let made = created(kind, json!({"metadata": {"finalizers": finalizers}, "handler": "a"}));
+        assert_eq!(made["metadata"]["finalizers"], finalizers, "{kind}");
+    }
+}
+
+#[test]
 fn identity_may_not_change() {
     let table = [
         (

@@ -5,9 +5,11 @@ mod pod;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
-use super::names;
+use super::{meta, names};
 use crate::Resource;
 use crate::quantity::Quantity;
 
@@ -26,9 +28,31 @@ const NODE_LABELS: [(&str, &str); 5] = [
 const MANY_COMPLETIONS: i64 = 100_000;
 const MANY_AT_A_TIME: i64 = 10_000;
 
+/// Those that are new and could be anybody's, each once, in the order of their names.
+fn finalizers(old: Option<&Value>, new: &Value, found: &mut Vec<String>) {
+    let of = |object: &Value| -> BTreeSet<String> {
+        let listed = object["metadata"]["finalizers"].as_array().into_iter().flatten();
+        listed.filter_map(Value::as_str).map(str::to_owned).collect()
+    };
+    let before = old.map(of).unwrap_or_default();
+    let told = of(new)
+        .into_iter()
+        .filter(|name| !before.contains(name) && (name == "kubernetes" || !meta::is_attributed(name)));
+    found.extend(told.map(|name| {
+        format!(
+            "metadata.finalizers: {name:?}: prefer a domain-qualified finalizer name including a path (/) to avoid \
+             accidental conflicts with other finalizer writers"
+        )
+    }));
+}
+
 /// The warnings for an object that is created, or takes the place of an old one.
 pub fn of(resource: &Resource, old: Option<&Value>, new: &Value) -> Vec<String> {
     let mut found = Vec::new();
+    if resource.custom.is_some() {
+        finalizers(old, new, &mut found);
+        return found;
+    }
     let creates = old.is_none();
     // What is wanted has not changed: nobody is told again.
     let same = old.is_some_and(|old| old["metadata"]["generation"] == new["metadata"]["generation"]);

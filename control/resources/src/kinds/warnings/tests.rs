@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 
 use super::of;
-use crate::resource;
+use crate::resource::{self, Resource};
 
 fn check(group: &str, plural: &str, object: Value, expected: &[&str]) {
     let resource = resource::find(group, "v1", plural).expect("a resource");
@@ -174,4 +174,26 @@ fn services_volumes_and_ingresses_are_warned_of() {
          v1.17; use \"topology.kubernetes.io/zone\" instead",
         ],
     );
+}
+
+#[test]
+fn finalizers_of_custom_resources_that_could_be_anybodys_are_warned_of() {
+    let of = |finalizers: Value| json!({"metadata": {"name": "a", "finalizers": finalizers}});
+    let mut custom = Resource::clone(&resource::find("", "v1", "configmaps").expect("a resource"));
+    custom.custom = Some(resource::Custom::new(std::sync::Arc::new(())));
+    let check = |old: Option<Value>, new: Value, expected: &[&str]| {
+        let words = "prefer a domain-qualified finalizer name including a path (/) to avoid accidental conflicts with other \
+                     finalizer writers";
+        let expected: Vec<String> =
+            expected.iter().map(|name| format!("metadata.finalizers: {name:?}: {words}")).collect();
+        assert_eq!(super::of(&custom, old.as_ref(), &new), expected, "{new}");
+    };
+    check(
+        None,
+        of(json!(["z.example.com", "a", "example.com/a", "orphan", "foregroundDeletion"])),
+        &["a", "z.example.com"],
+    );
+    check(Some(of(json!(["a"]))), of(json!(["a", "b"])), &["b"]);
+    check(Some(of(json!(["a"]))), of(json!([])), &[]);
+    check(None, of(json!(["kubernetes"])), &["kubernetes"]);
 }
