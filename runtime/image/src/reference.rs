@@ -211,6 +211,8 @@ mod tests {
         check("alpine:3", Some("pal.local/alpine:3"));
         check("nginx:1.29-alpine", Some("pal.local/nginx:1.29-alpine"));
         check("registry.k8s.io/pause:3.10", Some("pal.local/pause:3.10"));
+        check("pause", Some("pal.local/pause:latest"));
+        check("agnhost:2.53", Some("pal.local/agnhost:2.53"));
         check(&format!("busybox@sha256:{}", "a".repeat(64)), None);
         check("postgres", None);
         check("ghcr.io/library/nginx", None);

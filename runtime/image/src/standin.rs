@@ -93,6 +93,7 @@ const ALL: &[StandIn] = &[
         ports: &[],
         files: &[],
         names: &[
+            ("docker.io", "library/pause"),
             ("registry.k8s.io", "pause"),
             ("k8s.gcr.io", "pause"),
             ("gcr.io", "google-containers/pause"),
@@ -109,6 +110,7 @@ const ALL: &[StandIn] = &[
         ports: AGNHOST_PORTS,
         files: &[],
         names: &[
+            ("docker.io", "library/agnhost"),
             ("registry.k8s.io", "e2e-test-images/agnhost"),
             ("registry.k8s.io", "agnhost"),
             ("k8s.gcr.io", "e2e-test-images/agnhost"),

@@ -117,11 +117,11 @@ impl PodState {
     fn image_failed(&mut self, container: usize, failure: ImageFailure, now: Now, out: &mut Effects) {
         if self.awaits(container, &Stage::Pulling) || self.awaits(container, &Stage::Finding) {
             let name = &self.plan.containers[container].image;
-            let text = match failure.cause {
-                Cause::InvalidImageName => format!("Failed to apply default image tag {name:?}: {}", failure.message),
-                _ => format!("Failed to pull image {name:?}: {}", failure.message),
+            let (reason, what) = match failure.cause {
+                Cause::InvalidImageName => ("InspectFailed", "apply default image tag"),
+                _ => ("Failed", "pull image"),
             };
-            out.warning(Some(container), "Failed", text);
+            out.warning(Some(container), reason, format!("Failed to {what} {name:?}: {}", failure.message));
             self.no_image(container, failure.cause, failure.message, now, out);
         }
     }
@@ -231,7 +231,7 @@ impl PodState {
             _ => return,
         };
         let code = exit.code;
-        if !exit.message.is_empty() && stop.is_none() {
+        if exit.is_broken_off() && !exit.message.is_empty() && stop.is_none() {
             out.warning(Some(run.container), "Failed", format!("Container {} ended: {}", plan.name, exit.message));
         }
         state.end(Ended::new(run.attempt, exit, Some(since), now.wall));

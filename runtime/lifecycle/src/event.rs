@@ -84,8 +84,15 @@ pub struct Exit {
     pub code: i32,
     /// Whether the memory limit was the reason.
     pub out_of_memory: bool,
-    /// For people; empty for an ordinary end.
+    /// For people: what broke it off, or what it left to say of its end.
     pub message: String,
+}
+
+impl Exit {
+    /// Whether it did not end by itself: it trapped, or was killed.
+    pub(crate) fn is_broken_off(&self) -> bool {
+        self.out_of_memory || matches!(self.code, 134 | 137)
+    }
 }
 
 /// Something happened.

@@ -234,6 +234,21 @@ fn out_of_memory_and_traps_say_so() {
 }
 
 #[test]
+fn an_end_is_told_of_when_a_run_was_broken_off_and_not_for_what_a_program_leaves_to_say() {
+    let check = |code: i32, message: &str, expected: &[&str]| {
+        let mut life = Life::run(with("Never"));
+        life.effects.clear();
+        life.tell(Event::Exited(FIRST, Exit { code, out_of_memory: false, message: message.to_owned() }));
+        assert_eq!(life.notes(), expected, "{code} {message}");
+    };
+    check(0, "42 rows", &[]);
+    check(3, "no such table", &[]);
+    check(134, "wasm trap: unreachable", &["Failed: Container c ended: wasm trap: unreachable"]);
+    check(137, "no time left", &["Failed: Container c ended: no time left"]);
+    check(137, "", &[]);
+}
+
+#[test]
 fn init_containers_run_in_order_and_a_sidecar_stays_up() {
     let spec = json!({"restartPolicy": "OnFailure", "initContainers": [
         {"name": "a", "image": "x"}, {"name": "s", "image": "x", "restartPolicy": "Always"}, {"name": "b", "image": "x"},

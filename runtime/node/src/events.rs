@@ -56,6 +56,22 @@ impl Recorder {
     }
 }
 
+/// What makes an occurrence a repetition of another.
+#[derive(PartialEq, Eq, Hash)]
+struct Key {
+    uid: String,
+    field_path: Option<String>,
+    reason: &'static str,
+    message: String,
+}
+
+impl Key {
+    fn of(o: &Occurrence) -> Self {
+        let uid = o.about.uid.clone().unwrap_or_default();
+        Self { uid, field_path: o.field_path.clone(), reason: o.reason, message: o.message.clone() }
+    }
+}
+
 struct Known {
     name: String,
     count: i32,
@@ -64,8 +80,7 @@ struct Known {
 struct Writer {
     client: kube::Client,
     node: String,
-    /// By uid, reason and message.
-    known: HashMap<(String, &'static str, String), Known>,
+    known: HashMap<Key, Known>,
     /// The number in the last Event's name, nanoseconds since 1970: names sort as what happened.
     named: u64,
     budget: f64,
@@ -106,8 +121,7 @@ impl Writer {
     }
 
     async fn write(&mut self, o: Occurrence) -> Result<(), kube::Error> {
-        let uid = o.about.uid.clone().unwrap_or_default();
-        let key = (uid, o.reason, o.message.clone());
+        let key = Key::of(&o);
         let namespace = o.about.namespace.clone().unwrap_or_else(|| "default".to_owned());
         let api: Api<Event> = Api::namespaced(self.client.clone(), &namespace);
         if let Some(known) = self.known.get_mut(&key) {
@@ -162,6 +176,24 @@ fn number_after(before: u64, at: Timestamp) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_told_of_two_containers_is_counted_apart() {
+        let told = |uid: &str, container: &str, message: &str| Occurrence {
+            about: Arc::new(ObjectReference { uid: Some(uid.to_owned()), ..ObjectReference::default() }),
+            field_path: Some(format!("spec.containers{{{container}}}")),
+            warning: false,
+            reason: "Created",
+            message: message.to_owned(),
+            at: Timestamp::UNIX_EPOCH,
+        };
+        let first = told("u", "a", "Container created");
+        let check = |other: Occurrence, same| assert_eq!(Key::of(&first) == Key::of(&other), same, "{other:?}");
+        check(told("u", "a", "Container created"), true);
+        check(told("u", "b", "Container created"), false);
+        check(told("v", "a", "Container created"), false);
+        check(told("u", "a", "another"), false);
+    }
 
     #[test]
     fn names_sort_as_what_happened_even_within_a_moment() {
