@@ -50,6 +50,18 @@ async fn a_manifests_mistake_is_named_with_its_file_and_field() {
 }
 
 #[tokio::test]
+async fn a_file_that_can_not_be_run_leaves_nothing_behind() {
+    let cluster = pal().up(&[]).await;
+    for (file, part) in [("./none.wasm", "No such file"), (&*repository("README.md"), "not WebAssembly")] {
+        let refused = cluster.pal(&format!("run {file}")).await.refused();
+        assert!(refused.contains(part), "{part:?} in: {refused}");
+    }
+    let left = cluster.pal("get deployments,services -o name").await.ok();
+    assert_eq!(left.trim(), "service/kubernetes");
+    cluster.stop().await;
+}
+
+#[tokio::test]
 async fn a_directory_in_use_a_port_in_use_and_a_directory_that_cannot_be_made_are_told() {
     let cluster = pal().up(&[]).await;
     let data = cluster.dir.path().to_str().unwrap();

@@ -93,8 +93,9 @@ async fn dispatch(args: Args) -> Result<(), CliError> {
         Command::Inspect(command) => inspect::run(command).await,
         Command::Version(command) => get::version(client, command).await,
         Command::Completion { shell } => {
-            clap_complete::generate(shell, &mut Args::command(), "pal", &mut std::io::stdout());
-            Ok(())
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Args::command(), "pal", &mut script);
+            out::bytes(&script)
         }
         Command::CompileWorker => Ok(()),
     }

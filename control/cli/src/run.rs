@@ -9,6 +9,7 @@ use crate::api::Api;
 use crate::apply;
 use crate::args::{ClientArgs, RunArgs};
 use crate::error::CliError;
+use crate::images::Images;
 use crate::manifest::{Document, Origin};
 use crate::out;
 use crate::paths::as_name;
@@ -22,13 +23,18 @@ pub async fn run(client: &ClientArgs, args: RunArgs) -> Result<(), CliError> {
     let progress = Progress::new();
     let step = progress.step(format!("running {}", plan.name));
     let folder = std::env::current_dir().map_err(CliError::file("."))?;
-    let documents = objects(&plan, &args)
+    let mut documents: Vec<Document> = objects(&plan, &args)
         .into_iter()
         .map(|object| Document {
             origin: Origin { file: "the command line".to_owned(), document: 1, folder: folder.clone() },
             object,
         })
         .collect();
+    // A file that is not there or no component leaves nothing behind.
+    let mut images = Images::new(api.registry()?);
+    for document in &mut documents {
+        images.resolve(document).await?;
+    }
     let applied = apply::apply(&api, documents, false, |_| {}).await?;
     wait::ready(&api, &applied, args.timeout, |text| step.note(text)).await?;
     step.done(format!("deployment/{} is ready", plan.name));

@@ -115,8 +115,11 @@ async fn serve(
         wait::ready(&api, &applied, args.timeout, |text| step.note(text)).await?;
         step.done("all is ready");
     }
-    out::note("");
-    for url in service_urls(&api, &applied).await? {
+    let urls = service_urls(&api, &applied).await?;
+    if !urls.is_empty() {
+        out::note("");
+    }
+    for url in urls {
         out::note(format_args!("  {url}"));
     }
     for trouble in port_trouble(&api, &applied).await? {
