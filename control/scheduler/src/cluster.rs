@@ -62,6 +62,18 @@ struct Nomination {
     host_ports: Vec<HostPort>,
 }
 
+/// What a node's change may mean for pods that did not fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NodeChange {
+    /// Nothing.
+    None,
+    /// They may fit on it.
+    Room,
+    /// They may fit on it, and those that mind where others are on other nodes too: it may have become part of another
+    /// place, or of none.
+    Place,
+}
+
 /// All nodes, and the pods that take room on them (bound or about to be, and not finished).
 #[derive(Clone, Debug, Default)]
 pub struct Cluster {
@@ -85,8 +97,8 @@ impl Cluster {
         Self::default()
     }
 
-    /// Takes in a node as it now is. True when pods that did not fit may fit now.
-    pub fn set_node(&mut self, node: &Node) -> bool {
+    /// Takes in a node as it now is; what that may mean for pods that did not fit.
+    pub fn set_node(&mut self, node: &Node) -> NodeChange {
         let name = node.metadata.name.clone().unwrap_or_default();
         let state = self.nodes.entry(name).or_default();
         let spec = node.spec.as_ref();
@@ -95,17 +107,19 @@ impl Cluster {
         let taints = effective_taints(node);
         let unschedulable = spec.and_then(|s| s.unschedulable).unwrap_or(false);
         let allocatable = Amounts::of(status.and_then(|s| s.allocatable.as_ref().or(s.capacity.as_ref())));
-        let changed = !state.exists
-            || state.labels != labels
-            || state.taints != taints
-            || state.unschedulable != unschedulable
-            || state.allocatable != allocatable;
+        let change = if !state.exists || state.labels != labels || state.taints != taints {
+            NodeChange::Place
+        } else if state.unschedulable != unschedulable || state.allocatable != allocatable {
+            NodeChange::Room
+        } else {
+            NodeChange::None
+        };
         state.labels = labels;
         state.taints = taints;
         state.unschedulable = unschedulable;
         state.allocatable = allocatable;
         state.exists = true;
-        changed
+        change
     }
 
     /// Forgets a node; its pods are remembered until they go too.

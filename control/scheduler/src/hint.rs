@@ -50,9 +50,11 @@ impl Neighbour {
 mod tests {
     use std::sync::Arc;
 
+    use k8s_openapi::api::core::v1::Node;
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::cluster::NodeChange;
 
     fn pod(name: &str, app: &str, spec: Value) -> Pod {
         let mut object = json!({
@@ -122,5 +124,33 @@ mod tests {
         check(&nothing, &required("podAntiAffinity", "other"), false);
         check(&claim, &claim, true);
         check(&claim, &nothing, false);
+    }
+
+    #[test]
+    fn a_node_is_another_place_by_its_labels_and_taints_and_has_other_room_by_the_rest() {
+        let node = |changes: &Value| -> Node {
+            let mut node = json!({
+                "metadata": {"name": "n", "labels": {"zone": "a"}},
+                "spec": {},
+                "status": {"allocatable": {"cpu": "2"}, "conditions": [{"type": "Ready", "status": "True"}]},
+            });
+            for (path, value) in changes.as_object().unwrap() {
+                let (parent, field) = path.rsplit_once('/').unwrap();
+                node.pointer_mut(parent).unwrap()[field] = value.clone();
+            }
+            serde_json::from_value(node).unwrap()
+        };
+        let check = |changes: Value, expected: NodeChange| {
+            let mut cluster = Cluster::new();
+            assert_eq!(cluster.set_node(&node(&json!({}))), NodeChange::Place, "it is new");
+            assert_eq!(cluster.set_node(&node(&changes)), expected, "{changes}");
+        };
+        check(json!({}), NodeChange::None);
+        check(json!({"/metadata/annotations": {"a": "b"}}), NodeChange::None);
+        check(json!({"/metadata/labels": {"zone": "b"}}), NodeChange::Place);
+        check(json!({"/spec/taints": [{"key": "k", "effect": "NoSchedule"}]}), NodeChange::Place);
+        check(json!({"/status/conditions": []}), NodeChange::Place);
+        check(json!({"/spec/unschedulable": true}), NodeChange::Room);
+        check(json!({"/status/allocatable": {"cpu": "4"}}), NodeChange::Room);
     }
 }

@@ -31,7 +31,7 @@ pub mod volumes;
 pub use affinity::{node_matches, tolerates};
 pub use amount::Amounts;
 pub use candidate::Candidate;
-pub use cluster::{Cluster, NodeState};
+pub use cluster::{Cluster, NodeChange, NodeState};
 pub use filter::Refusal;
 pub use hint::{Neighbour, may_fit};
 pub use preempt::{Guards, Preemption, Victim, preempt, preemptible};

@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::{Pod, PodCondition};
 use pal_registry::{Binding, Object, Registry, WriteOptions};
 use pal_resources::{Status, Uid};
 use pal_scheduler::volumes::Hindrance;
-use pal_scheduler::{Candidate, Cluster, Failure, Queue, QueueLengths, Remedy, Unschedulable, schedule};
+use pal_scheduler::{Candidate, Cluster, Failure, Queue, QueueLengths, Refusal, Remedy, Unschedulable, schedule};
 use serde_json::json;
 
 use super::cache::Place;
@@ -49,6 +49,8 @@ struct Refused {
     candidate: Candidate,
     /// Its claims kept it from all nodes, and no change of nodes or pods helps.
     is_hindered: bool,
+    /// Some node might have taken it with fewer pods.
+    lacked_room: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -177,6 +179,7 @@ impl Placer {
         pod_at: impl Fn(&Place) -> Option<Arc<Pod>>,
     ) -> Vec<Action> {
         let is_hindered = why.hindrance.is_some();
+        let lacked_room = why.reasons.keys().any(Refusal::is_about_room);
         let waited = self.waiting.get(place).map_or(Duration::MAX, |waiting| waiting.since.elapsed());
         // Claims are told apart from pods, and may be on their way here, or be made in a moment.
         let is_early = is_hindered && waited < PATIENCE;
@@ -188,7 +191,7 @@ impl Placer {
         if let Some(preemption) = &preemption {
             self.disappoint(&preemption.node, candidate.priority());
         }
-        self.refused.insert(place.clone(), Refused { candidate, is_hindered });
+        self.refused.insert(place.clone(), Refused { candidate, is_hindered, lacked_room });
         if is_early {
             return Vec::new();
         }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::disruption::Evictions;
 use super::taints::Noticed;
 use super::{COMPONENT, NOT_READY, UNREACHABLE, condition};
-use crate::action::{Action, Note, Plan, Severity, Target, reference};
+use crate::action::{Action, Announce, Plan, Severity, Target, Words, reference};
 use crate::object::{as_seen, created, is_deleting, name, namespace, remaining, since};
 use crate::pods::{self, is_finished, is_ready};
 use crate::ports::Timing;
@@ -90,31 +90,19 @@ fn on_node(view: &View<'_>, node: &Node, now: Timestamp, plan: &mut Plan) {
             let why = "Taint manager: deleting due to NoExecute taint".to_owned();
             let conditions = pods::disrupted(pod, "DeletionByTaintManager", why, now);
             plan.push(write_status(pod, json!({ "conditions": conditions })));
-            plan.push(Action::Tell(Note {
-                about: reference(pod),
-                component: "taint-eviction-controller",
-                severity: Severity::Normal,
-                reason: "TaintManagerEviction",
-                message: format!("Marking for deletion Pod {}/{}", namespace(&pod.metadata), name(&pod.metadata)),
-            }));
+            let text = format!("Marking for deletion Pod {}/{}", namespace(&pod.metadata), name(&pod.metadata));
+            let done = Words { severity: Severity::Normal, reason: "TaintManagerEviction", text, with_detail: false };
             plan.push(Action::Delete {
                 target: Target::of(pod),
                 grace_seconds: None,
                 propagation: None,
-                announce: None,
+                announce: Some(announce(pod, "taint-eviction-controller", done)),
             });
             return;
         }
     }
     if lost && is_ready(pod) {
         plan.push(mark_not_ready(pod, now));
-        plan.push(Action::Tell(Note {
-            about: reference(pod),
-            component: COMPONENT,
-            severity: Severity::Warning,
-            reason: "NodeNotReady",
-            message: "Node is not ready".to_owned(),
-        }));
     }
 }
 
@@ -202,7 +190,14 @@ fn mark_not_ready(pod: &Pod, now: Timestamp) -> Action {
         ready.status = "False".to_owned();
         ready.last_transition_time = Some(Time(now));
     }
-    write_status(pod, json!({ "conditions": conditions }))
+    let text = "Node is not ready".to_owned();
+    let done = Words { severity: Severity::Warning, reason: "NodeNotReady", text, with_detail: false };
+    write_and_tell(pod, json!({ "conditions": conditions }), Some(announce(pod, COMPONENT, done)))
+}
+
+/// What is told when it is done: the pod may look other than it was seen, and then it is not.
+fn announce(pod: &Pod, component: &'static str, done: Words) -> Announce {
+    Announce { about: reference(pod), component, done: Some(done), failed: None }
 }
 
 /// Of a pod whose node is no more nobody else will say how it ended.
@@ -212,12 +207,12 @@ fn orphaned(pod: &Pod, now: Timestamp) -> Action {
 }
 
 fn write_status(pod: &Pod, status: Value) -> Action {
-    Action::Patch {
-        target: Target::of(pod),
-        subresource: Some("status"),
-        patch: json!({ "metadata": as_seen(&pod.metadata), "status": status }),
-        announce: None,
-    }
+    write_and_tell(pod, status, None)
+}
+
+fn write_and_tell(pod: &Pod, status: Value, announce: Option<Announce>) -> Action {
+    let patch = json!({ "metadata": as_seen(&pod.metadata), "status": status });
+    Action::Patch { target: Target::of(pod), subresource: Some("status"), patch, announce }
 }
 
 /// Whether a change of the node may concern the pods on it.

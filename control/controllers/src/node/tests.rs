@@ -318,6 +318,23 @@ fn every_node_gets_a_block_of_its_own() {
 }
 
 #[test]
+fn what_becomes_of_a_pod_is_told_when_it_is_done_and_not_when_somebody_came_first() {
+    let told = |plan: &Plan| -> Vec<Option<&str>> {
+        let announced = plan.actions.iter().map(|action| match action {
+            Action::Patch { announce, .. } | Action::Delete { announce, .. } => {
+                announce.as_ref().and_then(|announce| announce.done.as_ref()).map(|done| done.reason)
+            }
+            other => panic!("{other:?}"),
+        });
+        announced.collect()
+    };
+    let lost = tainted(UNREACHABLE, 0);
+    let host = Host::Known(&lost);
+    assert_eq!(told(&look(&pod(Some(3)), host, 0, 1)), [Some("NodeNotReady")]);
+    assert_eq!(told(&look(&pod(Some(3)), host, 0, 3)), [None, Some("TaintManagerEviction")]);
+}
+
+#[test]
 fn of_two_nodes_with_one_block_the_younger_is_told_of() {
     let check = |given: &[(&str, &str, &str)], expected: &[&str]| {
         let nodes: Vec<Arc<Node>> = given

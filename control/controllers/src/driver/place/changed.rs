@@ -3,9 +3,9 @@
 use std::time::Instant;
 
 use k8s_openapi::api::core::v1::{Node, Pod};
-use pal_scheduler::{Candidate, Cluster, Neighbour, may_fit};
+use pal_scheduler::{Cluster, Neighbour, NodeChange, may_fit};
 
-use super::{Placer, Waiting, is_waiting};
+use super::{Placer, Refused, Waiting, is_waiting};
 use crate::driver::cache::{Change, Place};
 use crate::driver::claims::take_in;
 use crate::driver::known::{Known, Whole};
@@ -21,7 +21,7 @@ impl Placer {
             (Some(Known { whole: Whole::Node(_), .. }), None) => {
                 self.cluster.remove_node(&place.1);
                 self.disappoint(&place.1, i32::MAX);
-                self.retry(|_, candidate| candidate.minds_others());
+                self.retry(|_, refused| refused.candidate.minds_others());
             }
             (before, Some(Known { whole: Whole::Pod(pod), .. })) => {
                 self.pod_changed(place, before.as_ref().and_then(pod_of), pod);
@@ -29,7 +29,7 @@ impl Placer {
             (Some(Known { whole: Whole::Pod(pod), .. }), None) => self.pod_gone(place, pod),
             (_, Some(Known { whole: Whole::Namespace(namespace), .. })) => {
                 self.cluster.set_namespace(namespace);
-                self.retry(|_, candidate| candidate.minds_others());
+                self.retry(|_, refused| refused.candidate.minds_others());
             }
             (Some(Known { whole: Whole::Namespace(_), .. }), None) => self.cluster.remove_namespace(&place.1),
             (_, Some(Known { whole: Whole::Budget(budget), .. })) => {
@@ -47,10 +47,12 @@ impl Placer {
     }
 
     fn node_changed(&mut self, name: &str, node: &Node) {
-        if self.cluster.set_node(node) {
-            self.retry_on(name);
-            // Its labels may make it part of another place.
-            self.retry(|_, candidate| candidate.minds_others());
+        let change = self.cluster.set_node(node);
+        if change != NodeChange::None {
+            self.retry(|cluster, refused| may_fit(cluster, &refused.candidate, name));
+        }
+        if change == NodeChange::Place {
+            self.retry(|_, refused| refused.candidate.minds_others());
         }
     }
 
@@ -99,13 +101,13 @@ impl Placer {
     pub(super) fn disappoint(&mut self, node: &str, priority: i32) {
         let gone = self.cluster.forget_nominations(node, priority);
         if !gone.is_empty() {
-            self.retry(|_, candidate| gone.iter().any(|other| other == uid(&candidate.pod().metadata)));
+            self.retry(|_, refused| gone.iter().any(|other| other == uid(&refused.candidate.pod().metadata)));
         }
     }
 
-    /// Has those tried again for whom a node may have room now.
+    /// Has those tried again for whom a node that something left may have room now.
     fn retry_on(&mut self, node: &str) {
-        self.retry(|cluster, candidate| may_fit(cluster, candidate, node));
+        self.retry(|cluster, refused| refused.lacked_room && may_fit(cluster, &refused.candidate, node));
     }
 
     /// Has those tried again to whom it matters where one of these pods is.
@@ -114,14 +116,14 @@ impl Placer {
             return;
         }
         let near: Vec<Neighbour> = pods.map(Neighbour::of).collect();
-        self.retry(|cluster, candidate| near.iter().any(|pod| pod.concerns(cluster, candidate)));
+        self.retry(|cluster, refused| near.iter().any(|pod| pod.concerns(cluster, &refused.candidate)));
     }
 
-    fn retry(&mut self, helps: impl Fn(&Cluster, &Candidate) -> bool) {
+    fn retry(&mut self, helps: impl Fn(&Cluster, &Refused) -> bool) {
         let Self { queue, refused, cluster, .. } = self;
         queue.retry(|place| {
             let refused = refused.get(place).filter(|refused| !refused.is_hindered);
-            refused.is_some_and(|refused| helps(cluster, &refused.candidate))
+            refused.is_some_and(|refused| helps(cluster, refused))
         });
     }
 }

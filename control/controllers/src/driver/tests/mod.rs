@@ -212,25 +212,29 @@ async fn a_pod_that_fits_nowhere_is_tried_again_only_when_that_may_help() {
     let mut scared = pod("scared");
     scared["spec"]["nodeSelector"] = json!({"kind": "small"});
     cluster.create(scared).await;
+    let mut lonely = pod("lonely");
+    let friends = json!([{"labelSelector": {"matchLabels": {"is": "a-friend"}}, "topologyKey": "kind"}]);
+    lonely["spec"]["affinity"] = json!({"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": friends}});
+    cluster.create(lonely).await;
     let failed = |events: &[Event]| -> Vec<i32> {
         let of = events.iter().filter(|event| event.reason.as_deref() == Some("FailedScheduling"));
         of.filter_map(|event| event.count).collect()
     };
-    cluster.until::<Event>("both are told", NS, |events| failed(events).len() == 2).await;
+    cluster.until::<Event>("all are told", NS, |events| failed(events).len() == 3).await;
     for round in 0..3 {
         let name = format!("other-{round}");
         cluster.create(pod(&name)).await;
         cluster.until::<Pod>("it runs", NS, |pods| pods.iter().any(is_ready)).await;
         cluster.delete::<Pod>(NS, &name).await;
-        cluster.until::<Pod>("it is gone", NS, |pods| pods.len() == 2).await;
+        cluster.until::<Pod>("it is gone", NS, |pods| pods.len() == 3).await;
     }
+    assert_eq!(failed(&cluster.list::<Event>(NS).await), [1, 1, 1]);
     let nodes = cluster.registry.client::<Node>();
     nodes.patch_merge(None, None, "n1", json!({"metadata": {"labels": {"kind": "small"}}})).await.expect("a label");
     let placed = |pods: &[Pod], name: &str| {
         pods.iter().any(|pod| pod.metadata.name.as_deref() == Some(name) && node(pod) == Some("n1"))
     };
     cluster.until::<Pod>("the one that it helps", NS, |pods| placed(pods, "scared")).await;
-    assert_eq!(failed(&cluster.list::<Event>(NS).await), [1, 1]);
     assert!(!placed(&cluster.list::<Pod>(NS).await, "picky"));
     cluster.stop().await;
 }
