@@ -1,20 +1,23 @@
 //! A container's environment and arguments.
 
 use std::collections::HashMap;
+use std::path::Path;
 
 use k8s_openapi::api::core::v1::{Container, EnvFromSource, EnvVar, EnvVarSource, Pod};
 use pal_image::Defaults;
 
+use super::env_file;
 use super::fields::Facts;
 use super::sources::{Data, SourceName, Sources};
 
 /// The variables, in the order in which they came; of two with one name the last counts. `services` are those that tell of
-/// Services.
+/// Services, `volumes` the folder of the pod's volumes.
 pub(crate) fn variables(
     container: &Container,
     facts: &Facts<'_>,
     services: &[(String, String)],
     sources: &Sources,
+    volumes: &Path,
 ) -> Result<Vec<(String, String)>, String> {
     let mut vars = Variables::default();
     vars.set("HOSTNAME".to_owned(), hostname(facts.pod).0.to_owned());
@@ -27,7 +30,7 @@ pub(crate) fn variables(
         }
     }
     for var in container.env.iter().flatten() {
-        if let Some(value) = value_of(var, container, facts, sources, &vars)? {
+        if let Some(value) = value_of(var, container, facts, sources, volumes, &vars)? {
             vars.set(var.name.clone(), value);
         }
     }
@@ -122,6 +125,7 @@ fn value_of(
     container: &Container,
     facts: &Facts<'_>,
     sources: &Sources,
+    volumes: &Path,
     vars: &Variables,
 ) -> Result<Option<String>, String> {
     let Some(from) = &var.value_from else {
@@ -137,6 +141,7 @@ fn value_of(
         EnvVarSource { secret_key_ref: Some(r), .. } => {
             key_of(sources, SourceName::Secret(r.name.clone()), &r.key, r.optional)
         }
+        EnvVarSource { file_key_ref: Some(r), .. } => env_file::value(volumes, r),
         _ => Err(format!("env {}: its valueFrom is not supported", var.name)),
     }
 }
@@ -204,7 +209,7 @@ mod tests {
             .with(SourceName::ConfigMap("c".into()), &[("a", "1"), ("b=", "x")])
             .with(SourceName::Secret("s".into()), &[("k", "secret")]);
         let container = &pod.spec.as_ref().unwrap().containers[0];
-        let got = variables(container, &facts, &[], &sources);
+        let got = variables(container, &facts, &[], &sources, Path::new("/none"));
         match (got, expected) {
             (Ok(vars), Ok(expected)) => {
                 let vars: Vec<_> = vars.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();

@@ -121,9 +121,10 @@ pub(super) async fn start(shared: Arc<Shared>, pod: Arc<Pod>, start: Start) -> R
     let facts = Facts { pod: &pod, ip: Some(ip.into()), host_ip: shared.host_ip, capacity: shared.capacity };
     let namespace = pod.metadata.namespace.as_deref().unwrap_or("default");
     let services = shared.services.variables(namespace, spec.enable_service_links.unwrap_or(true));
-    let mut variables = env::variables(container, &facts, &services, &sources).map_err(wrong)?;
     let uid = pod.metadata.uid.as_deref().unwrap_or_default();
     let pod_dir = shared.volumes_dir.join(uid);
+    let volumes = pod_dir.join("volumes");
+    let mut variables = env::variables(container, &facts, &services, &sources, &volumes).map_err(wrong)?;
     let mut mounts = mounts(&pod_dir, &pod, container, &variables).map_err(wrong)?;
     if mounts.iter().all(|mount| mount.guest != "/") {
         let (dir, files) =

@@ -3,6 +3,7 @@
 mod claims;
 mod effects;
 pub(crate) mod env;
+mod env_file;
 pub(crate) mod fields;
 pub(crate) mod host_ports;
 mod launch;

@@ -92,7 +92,7 @@ fn validate(container: &Container, volumes: &Volumes<'_>, spec: &PodSpec, path: 
     let known = ["File", "FallbackToLogsOnError"];
     one_of(policy, &known, || path.child("terminationMessagePolicy"), errors);
     validate_ports(items(&container.ports), path, errors);
-    env::validate(container, path, errors);
+    env::validate(container, volumes, path, errors);
     mount::validate(container, volumes, path, errors);
     let known = ["Always", "IfNotPresent", "Never"];
     let policy = plain(&container.image_pull_policy);

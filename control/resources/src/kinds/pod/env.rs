@@ -1,9 +1,11 @@
 //! What is wrong with a container's environment.
 
 use k8s_openapi::api::core::v1::{
-    Container, EnvFromSource, EnvVar, EnvVarSource, ObjectFieldSelector, ResourceFieldSelector,
+    Container, EnvFromSource, EnvVar, EnvVarSource, FileKeySelector, ObjectFieldSelector, ResourceFieldSelector,
 };
 
+use super::container::validate_local_path;
+use super::volume::Volumes;
 use crate::kinds::kind::Errors;
 use crate::kinds::names;
 use crate::kinds::optional::{faults, items, one_of, plain, text};
@@ -30,9 +32,13 @@ const OTHER_FIELDS: &[&str] =
 const SIZES: &[&str] = &["1", "1k", "1M", "1G", "1T", "1P", "1E", "1Ki", "1Mi", "1Gi", "1Ti", "1Pi", "1Ei"];
 
 /// Variables, and the objects that they are taken from.
-pub(super) fn validate(container: &Container, path: &FieldPath, errors: &mut Errors) {
+pub(super) fn validate(container: &Container, volumes: &Volumes<'_>, path: &FieldPath, errors: &mut Errors) {
     for (index, variable) in items(&container.env).iter().enumerate() {
-        validate_variable(variable, || path.child("env").index(index), errors);
+        let path = || path.child("env").index(index);
+        validate_variable(variable, path, errors);
+        if let Some(file) = variable.value_from.as_ref().and_then(|source| source.file_key_ref.as_ref()) {
+            validate_file(file, volumes, &path().child("valueFrom").child("fileKeyRef"), errors);
+        }
     }
     for (index, source) in items(&container.env_from).iter().enumerate() {
         validate_from(source, &path.child("envFrom"), index, errors);
@@ -91,6 +97,33 @@ fn validate_source(source: &EnvVarSource, path: &FieldPath, errors: &mut Errors)
         } else {
             faults(names::config_key(key), key, || path.child("key"), errors);
         }
+    }
+}
+
+/// A reference to a variable in a file of a volume.
+fn validate_file(file: &FileKeySelector, volumes: &Volumes<'_>, path: &FieldPath, errors: &mut Errors) {
+    if file.key.is_empty() {
+        errors.push(FieldError::required(&path.child("key"), ""));
+    } else {
+        faults(names::env_name(&file.key), &file.key, || path.child("key"), errors);
+    }
+    if file.volume_name.is_empty() {
+        errors.push(FieldError::required(&path.child("volumeName"), ""));
+    } else {
+        let name = file.volume_name.as_str();
+        match volumes.get(name) {
+            None => errors.push(FieldError::not_found(&path.child("volumeName"), name)),
+            Some(volume) if volume.empty_dir.is_none() => {
+                let why = "referenced volume must be of type emptyDir";
+                errors.push(FieldError::invalid(&path.child("volumeName"), name, why));
+            }
+            Some(_) => {}
+        }
+    }
+    if file.path.is_empty() {
+        errors.push(FieldError::required(&path.child("path"), ""));
+    } else {
+        validate_local_path(&file.path, || path.child("path"), errors);
     }
 }
 

@@ -269,6 +269,31 @@ fn what_containers_ask_for_is_checked() {
             "lifecycle.preStop.sleep: Invalid value: 100: must be non-negative and less than terminationGracePeriodSeconds (30)",
         ],
     );
+    let from_file = |file: Value| {
+        let env = json!([{"name": "A", "valueFrom": {"fileKeyRef": file}}]);
+        let volumes = json!([{"name": "e", "emptyDir": {}}, {"name": "c", "configMap": {"name": "c"}}]);
+        json!({"volumes": volumes, "containers": [{"name": "a", "image": "x:1", "env": env}]})
+    };
+    let file = "containers[0].env[0].valueFrom.fileKeyRef.";
+    check(
+        from_file(json!({"volumeName": "", "path": "", "key": ""})),
+        &[
+            &format!("{file}key: Required value"),
+            &format!("{file}volumeName: Required value"),
+            &format!("{file}path: Required value"),
+        ],
+    );
+    check(
+        from_file(json!({"volumeName": "x", "path": "../a", "key": "A"})),
+        &[
+            &format!("{file}volumeName: Not found: \"x\""),
+            &format!("{file}path: Invalid value: \"../a\": must not contain '..'"),
+        ],
+    );
+    check(
+        from_file(json!({"volumeName": "c", "path": "a", "key": "A"})),
+        &[&format!("{file}volumeName: Invalid value: \"c\": referenced volume must be of type emptyDir")],
+    );
     check_container(
         json!({"env": [{"name": "A", "valueFrom": {"fieldRef": {"apiVersion": "v2", "fieldPath": "metadata.name"}}}]}),
         &[
