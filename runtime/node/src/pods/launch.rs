@@ -16,6 +16,7 @@ use pal_resources::quantity::Quantity;
 use super::fields::Facts;
 use super::sources::{self, Origin, Sources};
 use super::termination::LastWords;
+use super::volumes::Shown;
 use super::{Shared, env, root, user, volumes};
 use crate::disk;
 use crate::exec::{self, Asked, Io, Place};
@@ -125,11 +126,12 @@ pub(super) async fn start(shared: Arc<Shared>, pod: Arc<Pod>, start: Start) -> R
     let pod_dir = shared.volumes_dir.join(uid);
     let volumes = pod_dir.join("volumes");
     let mut variables = env::variables(container, &facts, &services, &sources, &volumes).map_err(wrong)?;
-    let mut mounts = mounts(&pod_dir, &pod, container, &variables).map_err(wrong)?;
+    let shown = shown(&pod_dir, &pod, container, &variables).map_err(wrong)?;
+    let mut mounts = shown.mounts.clone();
     if mounts.iter().all(|mount| mount.guest != "/") {
         let (dir, files) =
             (pod_dir.join("roots").join(&container.name), image.defaults.as_ref().map(|image| &image.files));
-        let root = root::set_up(&dir, &pod, container, ip.into(), files, &mounts);
+        let root = root::set_up(&dir, &pod, container, ip.into(), files, &shown);
         mounts.insert(0, root.map_err(wrong)?);
     }
     show(&seen, &mut mounts).map_err(wrong)?;
@@ -201,9 +203,9 @@ fn show(seen: &[Mount], mounts: &mut Vec<Mount>) -> Result<(), String> {
     Ok(())
 }
 
-fn mounts(pod_dir: &Path, pod: &Pod, container: &Container, env: &[(String, String)]) -> Result<Vec<Mount>, String> {
+fn shown(pod_dir: &Path, pod: &Pod, container: &Container, env: &[(String, String)]) -> Result<Shown, String> {
     let files = pod_dir.join("files").join(&container.name);
-    volumes::mounts(&pod_dir.join("volumes"), &files, pod, container, env)
+    volumes::show(&pod_dir.join("volumes"), &files, pod, container, env)
 }
 
 /// `limits.memory`, in bytes.

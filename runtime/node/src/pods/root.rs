@@ -12,7 +12,7 @@ use pal_engine::Mount;
 
 use super::env::hostname;
 use super::user::{self, User};
-use super::volumes;
+use super::volumes::{self, Shown};
 use crate::disk;
 
 /// Directories that programs expect.
@@ -27,16 +27,19 @@ pub(super) fn set_up(
     container: &Container,
     ip: IpAddr,
     files: Option<&BTreeMap<String, String>>,
-    mounts: &[Mount],
+    shown: &Shown,
 ) -> Result<Mount, String> {
     let told = |error: io::Error| format!("the container's own files: {error}");
-    make(dir, pod, container, ip).map_err(told)?;
+    make(dir, pod, container, ip, shown).map_err(told)?;
     for (path, text) in files.into_iter().flatten() {
-        let file = dir.join(inside(path));
+        let file = dir.join(inside(Path::new(path)));
         file.parent().map_or(Ok(()), disk::private_dir).and_then(|()| fs::write(&file, text)).map_err(told)?;
     }
+    for file in &shown.files {
+        file.put_below(dir).map_err(|error| format!("file for {}: {error}", file.guest.display()))?;
+    }
     fs::write(dir.join("proc/mounts"), mount_table(pod, container)).map_err(told)?;
-    fs::write(dir.join("proc/modes"), mode_table(pod, container, mounts)).map_err(told)?;
+    fs::write(dir.join("proc/modes"), mode_table(pod, container, shown)).map_err(told)?;
     let user = pod.spec.as_ref().map(|spec| User::of(spec, container)).unwrap_or_default();
     fs::write(dir.join("proc/self/status"), user.status()).map_err(told)?;
     let read_only = container.security_context.as_ref().and_then(|s| s.read_only_root_filesystem) == Some(true);
@@ -65,7 +68,7 @@ fn mount_table(pod: &Pod, container: &Container) -> String {
 /// `/proc/modes`: the permissions of the volumes' files and whose they are (user and group), line by line, for the tools
 /// that show them. A component is not told of them otherwise, and nothing hangs on them: all that a container sees it may
 /// read.
-fn mode_table(pod: &Pod, container: &Container, mounts: &[Mount]) -> String {
+fn mode_table(pod: &Pod, container: &Container, shown: &Shown) -> String {
     let volumes = pod.spec.as_ref().and_then(|s| s.volumes.as_deref()).unwrap_or_default();
     let of = |guest: &str| {
         let mut all = container.volume_mounts.iter().flatten();
@@ -74,7 +77,7 @@ fn mode_table(pod: &Pod, container: &Container, mounts: &[Mount]) -> String {
     };
     let group = pod.spec.as_ref().and_then(user::fs_group);
     let mut table = ModeTable { group, ..ModeTable::default() };
-    for mount in mounts {
+    for mount in &shown.mounts {
         let guest = mount.guest.trim_end_matches('/');
         table.line(0o777, 0, guest);
         // Where guests write, links may lead anywhere.
@@ -82,6 +85,11 @@ fn mode_table(pod: &Pod, container: &Container, mounts: &[Mount]) -> String {
         let user = pod.spec.as_ref().and_then(user::fs_user);
         table.tokens = tokens(volume).map(|path| (format!("{guest}/{path}"), user)).collect();
         table.below(&mount.host.join(&mount.sub_path), guest);
+    }
+    table.tokens.clear();
+    for file in &shown.files {
+        let mode = rustix::fs::fstat(&file.file).map_or(0o644, |found| found.st_mode & 0o777);
+        table.file(mode, &file.guest.to_string_lossy());
     }
     table.text
 }
@@ -140,17 +148,17 @@ impl ModeTable {
 }
 
 /// The path below the container's own files, out of which none leads.
-fn inside(path: &str) -> PathBuf {
-    Path::new(path).components().filter(|part| matches!(part, std::path::Component::Normal(_))).collect()
+pub(super) fn inside(path: &Path) -> PathBuf {
+    path.components().filter(|part| matches!(part, std::path::Component::Normal(_))).collect()
 }
 
-fn make(dir: &Path, pod: &Pod, container: &Container, ip: IpAddr) -> io::Result<()> {
+fn make(dir: &Path, pod: &Pod, container: &Container, ip: IpAddr, shown: &Shown) -> io::Result<()> {
     // What the run before left there is gone with it.
     disk::remove_tree(dir)?;
-    let mounts = container.volume_mounts.iter().flatten().map(|mount| mount.mount_path.as_str());
+    let mounts = shown.mounts.iter().map(|mount| mount.guest.as_str());
     let places = DIRS.into_iter().chain(mounts).chain(container.working_dir.as_deref());
     for place in places {
-        disk::private_dir(&dir.join(inside(place)))?;
+        disk::private_dir(&dir.join(inside(Path::new(place))))?;
     }
     let spec = pod.spec.as_ref();
     let (name, domain) = hostname(pod);
@@ -250,19 +258,26 @@ mod tests {
         let ip = "100.64.0.7".parse().unwrap();
         let page =
             BTreeMap::from([("srv/www/index.html".to_owned(), "page".to_owned()), ("../y".to_owned(), "z".to_owned())]);
-        let mount = set_up(&root, &pod, container, ip, Some(&page), &[]).unwrap();
+        let at = |guest: &str| Mount {
+            host: dir.path().to_owned(),
+            sub_path: PathBuf::new(),
+            guest: guest.to_owned(),
+            read_only: false,
+        };
+        let shown = Shown { mounts: vec![at("/data/deep"), at("/../x")], files: Vec::new() };
+        let mount = set_up(&root, &pod, container, ip, Some(&page), &shown).unwrap();
         let read = |file: &str| fs::read_to_string(root.join(file)).unwrap();
         assert_eq!((read("srv/www/index.html"), read("y")), ("page".to_owned(), "z".to_owned()));
         assert_eq!((mount.guest.as_str(), mount.read_only), ("/", true));
         fs::write(root.join("tmp/left"), "x").unwrap();
-        set_up(&root, &pod, container, ip, None, &[]).unwrap();
+        set_up(&root, &pod, container, ip, None, &shown).unwrap();
         assert!(!root.join("tmp/left").exists() && root.join("data/deep").is_dir() && root.join("x").is_dir());
         let hosts = fs::read_to_string(root.join("etc/hosts")).unwrap();
         let own = "100.64.0.7\tweb-0.web.ns.svc.cluster.local\tweb-0\n10.1.1.1\ta\tb\n";
         assert!(hosts.ends_with(own), "{hosts}");
         let mut renamed = pod.clone();
         renamed.spec.as_mut().unwrap().hostname_override = Some("other.example".to_owned());
-        set_up(&root, &renamed, container, ip, None, &[]).unwrap();
+        set_up(&root, &renamed, container, ip, None, &shown).unwrap();
         let read = |file: &str| fs::read_to_string(root.join(file)).unwrap();
         assert_eq!(read("etc/hostname"), "other.example\n");
         assert!(read("etc/hosts").contains("\n100.64.0.7\tother.example\n"));
@@ -299,7 +314,8 @@ mod tests {
             guest: guest.to_owned(),
             read_only: true,
         };
-        let table = mode_table(&pod, container, &[at("/s"), at("/d")]);
+        let shown = |guests: &[&str]| Shown { mounts: guests.iter().copied().map(at).collect(), files: Vec::new() };
+        let table = mode_table(&pod, container, &shown(&["/s", "/d"]));
         let mut lines: Vec<&str> = table.lines().collect();
         lines.sort_unstable();
         assert_eq!(lines, ["0400 0:0 /s/a", "0640 0:0 /s/deep/b", "0777 0:0 /d", "0777 0:0 /s"]);
@@ -310,7 +326,7 @@ mod tests {
             let token = serde_json::json!({"sources": [{"serviceAccountToken": {"path": "deep/b"}}]});
             let volume = &mut spec.volumes.as_mut().unwrap()[2];
             (volume.secret, volume.projected) = (None, serde_json::from_value(token).unwrap());
-            let table = mode_table(&pod, container, &[at("/s")]);
+            let table = mode_table(&pod, container, &shown(&["/s"]));
             let mut lines: Vec<&str> = table.lines().collect();
             lines.sort_unstable();
             assert_eq!(lines, expected);

@@ -245,16 +245,37 @@ fn count(dir: &Path) -> io::Result<usize> {
     Ok(n)
 }
 
-/// What the container sees of the volumes in `volumes`. Single files are linked into directories below `files`.
-pub(crate) fn mounts(
+/// What a container sees of its pod's volumes.
+#[derive(Debug, Default)]
+pub(crate) struct Shown {
+    pub(crate) mounts: Vec<Mount>,
+    /// What has its place among the container's own files.
+    pub(crate) files: Vec<ShownFile>,
+}
+
+/// A single file of a volume.
+#[derive(Debug)]
+pub(crate) struct ShownFile {
+    pub(crate) file: OwnedFd,
+    /// Where the container sees it.
+    pub(crate) guest: PathBuf,
+    /// Whether what the container writes is the volume's.
+    theirs: bool,
+}
+
+/// What the container sees of the volumes in `volumes`. Guests see directories: a single file is put among the container's
+/// own ones. Where that cannot be, since a volume is there or the file may only be read, its directory is one below `files`
+/// that holds such files alone.
+pub(crate) fn show(
     volumes: &Path,
     files: &Path,
     pod: &Pod,
     container: &Container,
     env: &[(String, String)],
-) -> Result<Vec<Mount>, String> {
+) -> Result<Shown, String> {
     let list = pod.spec.as_ref().and_then(|s| s.volumes.as_deref()).unwrap_or_default();
     let mut mounts: Vec<Mount> = Vec::new();
+    let mut single = Vec::new();
     for mount in container.volume_mounts.iter().flatten() {
         let volume =
             list.iter().find(|v| v.name == mount.name).ok_or_else(|| format!("volume {:?} not found", mount.name))?;
@@ -262,16 +283,28 @@ pub(crate) fn mounts(
         let claimed = volume.persistent_volume_claim.as_ref().and_then(|claim| claim.read_only);
         let read_only = mount.read_only == Some(true) || claimed == Some(true) || !is_theirs(volume);
         let sub = sub_path(mount, env)?.unwrap_or_default();
-        let (sub, found) =
-            below(&root, sub, is_theirs(volume)).map_err(|e| format!("volumeMount {}: {e}", mount.mount_path))?;
+        let theirs = is_theirs(volume);
+        let (sub, found) = below(&root, sub, theirs).map_err(|e| format!("volumeMount {}: {e}", mount.mount_path))?;
         match found {
             Found::Directory => {
                 mounts.push(Mount { host: root, sub_path: sub, guest: mount.mount_path.clone(), read_only });
             }
-            Found::File(file) => link_file(files, &file, &mount.mount_path, read_only, &mut mounts)?,
+            Found::File(file) => {
+                single.push((ShownFile { file, guest: PathBuf::from(&mount.mount_path), theirs }, read_only));
+            }
         }
     }
-    Ok(mounts)
+    let mut own = Vec::new();
+    let volumes = mounts.len();
+    for (shown, read_only) in single {
+        let covered = mounts[..volumes].iter().any(|mount| shown.guest.starts_with(&mount.guest));
+        if covered || (shown.theirs && read_only) {
+            link_alone(files, &shown, read_only, &mut mounts)?;
+        } else {
+            own.push(shown);
+        }
+    }
+    Ok(Shown { mounts, files: own })
 }
 
 fn sub_path(mount: &VolumeMount, env: &[(String, String)]) -> Result<Option<PathBuf>, String> {
@@ -311,15 +344,9 @@ fn resolved(root: &Path, sub: &Path) -> Result<PathBuf, String> {
     path.strip_prefix(&root).map(Path::to_owned).map_err(|_| "subPath leads out of the volume".to_owned())
 }
 
-/// A single file at `guest`: guests see directories, so that its directory is one that holds links to such files.
-fn link_file(
-    files: &Path,
-    file: &OwnedFd,
-    guest: &str,
-    read_only: bool,
-    mounts: &mut Vec<Mount>,
-) -> Result<(), String> {
-    let guest = Path::new(guest);
+/// A single file in a directory that holds such files alone.
+fn link_alone(files: &Path, shown: &ShownFile, read_only: bool, mounts: &mut Vec<Mount>) -> Result<(), String> {
+    let guest = &shown.guest;
     let (Some(dir), Some(name)) = (guest.parent().and_then(Path::to_str), guest.file_name()) else {
         return Err(format!("a file cannot be mounted at {}", guest.display()));
     };
@@ -338,12 +365,32 @@ fn link_file(
             place
         }
     };
-    let link = place.join(name);
-    // The file that was found, even if its name stands for another one by now.
+    link(&shown.file, &place.join(name)).map_err(told)
+}
+
+/// The file that was found, even if its name stands for another one by now.
+fn link(file: &OwnedFd, place: &Path) -> io::Result<()> {
     let found = format!("/proc/self/fd/{}", file.as_raw_fd());
-    linkat(CWD, &found, CWD, &link, AtFlags::SYMLINK_FOLLOW)
-        .or_else(|_| fs::copy(&found, &link).map(|_| ()))
-        .map_err(told)
+    linkat(CWD, &found, CWD, place, AtFlags::SYMLINK_FOLLOW).or_else(|_| fs::copy(&found, place).map(|_| ()))
+}
+
+impl ShownFile {
+    /// Puts the file at its place in the directory that the container sees as its root. What is not the container's to
+    /// write is copied: it would write to what others see, and no change of the object is to be seen here.
+    pub(crate) fn put_below(&self, root: &Path) -> io::Result<()> {
+        let place = root.join(super::root::inside(&self.guest));
+        if let Some(dir) = place.parent() {
+            disk::private_dir(dir)?;
+        }
+        if place.is_file() {
+            fs::remove_file(&place)?;
+        }
+        if self.theirs {
+            link(&self.file, &place)
+        } else {
+            fs::copy(format!("/proc/self/fd/{}", self.file.as_raw_fd()), &place).map(|_| ())
+        }
+    }
 }
 
 #[cfg(test)]

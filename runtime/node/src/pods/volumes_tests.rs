@@ -30,10 +30,14 @@ impl Place {
         self.dir.path().join("volumes")
     }
 
-    fn mounts(&self) -> Result<Vec<Mount>, String> {
+    fn shown(&self) -> Result<Shown, String> {
         let container = &self.pod.spec.as_ref().unwrap().containers[0];
         let env = [("DIR".to_owned(), "sub".to_owned())];
-        mounts(&self.volumes(), &self.dir.path().join("files"), &self.pod, container, &env)
+        show(&self.volumes(), &self.dir.path().join("files"), &self.pod, container, &env)
+    }
+
+    fn mounts(&self) -> Result<Vec<Mount>, String> {
+        self.shown().map(|shown| shown.mounts)
     }
 
     /// What a guest sees: names and contents.
@@ -111,24 +115,44 @@ fn what_is_missing_or_not_supported_is_named() {
 }
 
 #[test]
-fn single_files_are_mounted_by_their_directory_and_sub_directories_are_made() {
+fn single_files_are_among_the_containers_own_unless_a_volume_is_there_or_they_are_only_to_be_read() {
     let place = Place::new(
         serde_json::json!([{"name": "v", "configMap": {"name": "cm"}}, {"name": "e", "emptyDir": {}}]),
         serde_json::json!([
-            {"name": "v", "mountPath": "/etc/app/one", "subPath": "a"},
-            {"name": "v", "mountPath": "/etc/app/two", "subPath": "b"},
+            {"name": "v", "mountPath": "/etc/resolv.conf", "subPath": "a"},
+            {"name": "v", "mountPath": "/data/one", "subPath": "a"},
+            {"name": "v", "mountPath": "/data/two", "subPath": "b"},
             {"name": "e", "mountPath": "/data", "subPathExpr": "$(DIR)/x"},
+            {"name": "e", "mountPath": "/log/own", "subPath": "log"},
+            {"name": "e", "mountPath": "/read/own", "subPath": "log", "readOnly": true},
         ]),
     );
     place.set_up(&config_map(&[("a", "1"), ("b", "2")])).unwrap();
-    let mounts = place.mounts().unwrap();
-    let seen: Vec<_> = mounts.iter().map(|m| (m.guest.as_str(), m.read_only)).collect();
-    assert_eq!(seen, [("/etc/app", true), ("/data", false)]);
-    assert_eq!(Place::listing(&mounts[0].host), pairs(&[("one", "1"), ("two", "2")]));
-    assert!(mounts[1].host.ends_with("e") && mounts[1].sub_path == Path::new("sub/x"));
+    fs::write(place.volumes().join("e/log"), "old").unwrap();
+    let shown = place.shown().unwrap();
+    let seen: Vec<_> = shown.mounts.iter().map(|m| (m.guest.as_str(), m.read_only)).collect();
+    assert_eq!(seen, [("/data", false), ("/data", true), ("/read", true)]);
+    assert!(shown.mounts[0].host.ends_with("e") && shown.mounts[0].sub_path == Path::new("sub/x"));
     assert!(place.volumes().join("e/sub/x").is_dir());
+    assert_eq!(Place::listing(&shown.mounts[1].host), pairs(&[("one", "1"), ("two", "2")]));
+    assert_eq!(Place::listing(&shown.mounts[2].host), pairs(&[("own", "old")]));
+    let root = place.dir.path().join("root");
+    fs::create_dir_all(root.join("etc")).unwrap();
+    for name in ["hosts", "resolv.conf"] {
+        fs::write(root.join("etc").join(name), name).unwrap();
+    }
+    for file in &shown.files {
+        file.put_below(&root).unwrap();
+    }
+    assert_eq!(Place::listing(&root.join("etc")), pairs(&[("hosts", "hosts"), ("resolv.conf", "1")]));
+    // What is written to a volume's file is the volume's; an object's files are the container's own.
+    for (name, text) in [("etc/resolv.conf", "changed"), ("log/own", "new")] {
+        fs::write(root.join(name), text).unwrap();
+    }
+    assert_eq!(fs::read_to_string(place.volumes().join("e/log")).unwrap(), "new");
+    assert_eq!(fs::read_to_string(place.volumes().join("v/a")).unwrap(), "1");
     // A second start finds the same.
-    assert_eq!(place.mounts().unwrap(), mounts);
+    assert_eq!(place.mounts().unwrap(), shown.mounts);
 }
 
 #[test]
