@@ -3,17 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{Namespace, NamespaceSpec, NamespaceStatus, Node, NodeSpec, ServiceAccount, Taint};
+use k8s_openapi::api::core::v1::{Namespace, NamespaceStatus, Node, NodeSpec, ServiceAccount, Taint};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 use super::Env;
 use super::kind::{Errors, Kind, has_meta};
-use super::names;
 use super::optional::{faults, items, non_negative, one_of, plain, text};
+use super::{meta, names};
 use crate::{FieldError, FieldPath};
 
 /// Every namespace carries its name as a label, so that selectors can name it.
 const NAME_LABEL: &str = "kubernetes.io/metadata.name";
+
+/// What holds every namespace until it is empty. Others may hold it too.
+const EMPTIED: &str = "kubernetes";
 
 impl Kind for Namespace {
     has_meta!();
@@ -29,7 +32,10 @@ impl Kind for Namespace {
     }
 
     fn prepare_create(&mut self, _env: &Env) {
-        self.spec = Some(NamespaceSpec { finalizers: Some(vec!["kubernetes".to_owned()]) });
+        let held = self.spec.get_or_insert_default().finalizers.get_or_insert_default();
+        if !held.iter().any(|finalizer| finalizer == EMPTIED) {
+            held.push(EMPTIED.to_owned());
+        }
         let phase = Some("Active".to_owned());
         self.status = Some(NamespaceStatus { phase, ..NamespaceStatus::default() });
     }
@@ -46,6 +52,11 @@ impl Kind for Namespace {
         } else {
             self.spec.clone_from(&old.spec);
         }
+    }
+
+    fn validate(&self, errors: &mut Errors) {
+        let held = self.spec.as_ref().and_then(|spec| spec.finalizers.as_deref()).unwrap_or_default();
+        meta::finalizer_names(held, false, &FieldPath::new("spec").child("finalizers"), errors);
     }
 }
 

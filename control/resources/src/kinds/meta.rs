@@ -227,6 +227,17 @@ const ANY_FINALIZERS: &[&str] = &[
 
 fn validate_finalizers(resource: &Resource, finalizers: &[String], path: &FieldPath, errors: &mut Errors) {
     let any = resource.custom.is_some() || ANY_FINALIZERS.contains(&&*resource.group);
+    finalizer_names(finalizers, any, path, errors);
+    let has = |name: &str| finalizers.iter().any(|f| f == name);
+    if !errors.are_many() && has("orphan") && has("foregroundDeletion") {
+        let shown = serde_json::to_value(finalizers).unwrap_or_default();
+        let why = "finalizer orphan and foregroundDeletion cannot be both set";
+        errors.push(FieldError::invalid(path, shown, why));
+    }
+}
+
+/// What finalizers may be called: `any` names, or those that say whose they are.
+pub(super) fn finalizer_names(finalizers: &[String], any: bool, path: &FieldPath, errors: &mut Errors) {
     for finalizer in finalizers {
         if errors.are_many() {
             return;
@@ -238,12 +249,6 @@ fn validate_finalizers(resource: &Resource, finalizers: &[String], path: &FieldP
             let why = "name is neither a standard finalizer name nor is it fully qualified";
             errors.push(FieldError::invalid(path, finalizer.as_str(), why));
         }
-    }
-    let has = |name: &str| finalizers.iter().any(|f| f == name);
-    if has("orphan") && has("foregroundDeletion") {
-        let shown = serde_json::to_value(finalizers).unwrap_or_default();
-        let why = "finalizer orphan and foregroundDeletion cannot be both set";
-        errors.push(FieldError::invalid(path, shown, why));
     }
 }
 

@@ -8,6 +8,10 @@ use crate::kinds::{field_labels, names, selectable, unselectable};
 fn a_namespace_is_held_until_it_is_finalized() {
     let old = created("Namespace", json!({"spec": {"finalizers": []}, "status": {"phase": "Terminating"}}));
     assert_eq!(old["spec"], json!({"finalizers": ["kubernetes"]}));
+    let held =
+        |given: Value| created("Namespace", json!({"spec": {"finalizers": given}}))["spec"]["finalizers"].clone();
+    assert_eq!(held(json!(["example.com/x"])), json!(["example.com/x", "kubernetes"]));
+    assert_eq!(held(json!(["kubernetes", "example.com/x"])), json!(["kubernetes", "example.com/x"]));
     assert_eq!(old["status"], json!({"phase": "Active"}));
     assert_eq!(old["metadata"]["labels"], json!({"kubernetes.io/metadata.name": "x"}));
     let change = json!({"metadata": {"labels": null}, "spec": {"finalizers": []}});
