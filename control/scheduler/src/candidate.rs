@@ -50,9 +50,9 @@ impl Candidate {
         !self.company.is_empty()
     }
 
-    /// Whether the pod uses claims.
-    pub fn has_claims(&self) -> bool {
-        !self.claims.is_empty()
+    /// The names of the claims that the pod uses.
+    pub fn claims(&self) -> impl Iterator<Item = &str> {
+        self.claims.iter().map(|used| used.name.as_str())
     }
 
     /// Whether no other pod has to go for this one (`preemptionPolicy: Never`).

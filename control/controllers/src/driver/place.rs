@@ -32,8 +32,8 @@ pub(super) struct Placer {
     queue: Queue<Place>,
     /// Pods that fitted nowhere, by which is seen whether a change may help them.
     refused: HashMap<Place, Refused>,
-    /// Pods that wait and use claims: they may go on when one of those changes.
-    claiming: HashSet<Place>,
+    /// Pods that wait and use claims, with the names of these: they may go on when one of those changes.
+    claiming: HashMap<Place, Vec<String>>,
     /// Those of them that have a node already, where their room is kept while their claims get volumes.
     held: HashSet<Place>,
     budgets: Budgets,
@@ -100,7 +100,7 @@ impl Placer {
             cluster: Cluster::new(),
             queue: Queue::new(),
             refused: HashMap::new(),
-            claiming: HashSet::new(),
+            claiming: HashMap::new(),
             held: HashSet::new(),
             budgets: Budgets::default(),
             waiting: HashMap::new(),
@@ -141,8 +141,9 @@ impl Placer {
             if self.held.remove(&place) {
                 self.cluster.remove_pod(uid(&pod.metadata));
             }
-            if candidate.has_claims() {
-                self.claiming.insert(place.clone());
+            let claims: Vec<String> = candidate.claims().map(str::to_owned).collect();
+            if !claims.is_empty() {
+                self.claiming.insert(place.clone(), claims);
             }
             match schedule(&self.cluster, &candidate, rand::random()) {
                 Ok(placement) if !placement.claims.is_empty() => {

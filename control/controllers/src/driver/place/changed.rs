@@ -59,7 +59,13 @@ impl Placer {
     fn claims_changed(&mut self, change: &Change) {
         if take_in(self.cluster.storage_mut(), change) {
             let Self { queue, claiming, .. } = self;
-            queue.retry(|place| claiming.contains(place));
+            let mut known = [&change.before, &change.after].into_iter().flatten();
+            let is_claim = known.any(|known| matches!(known.whole, Whole::Claim(_)));
+            let (namespace, name) = &change.address.1;
+            queue.retry(|place| {
+                let claims = claiming.get(place);
+                claims.is_some_and(|claims| !is_claim || place.0 == *namespace && claims.contains(name))
+            });
         }
     }
 

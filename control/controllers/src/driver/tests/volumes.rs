@@ -50,6 +50,35 @@ async fn a_pod_and_its_claim_meet_on_a_node() {
 }
 
 #[tokio::test]
+async fn a_pod_that_lacks_a_claim_is_tried_again_for_that_one_alone() {
+    let cluster = Cluster::start().await;
+    cluster.add_node("n1").await;
+    let user = |name: &str, claim: &str| {
+        let mut user = pod(name);
+        user["spec"]["volumes"] = json!([{"name": "v", "persistentVolumeClaim": {"claimName": claim}}]);
+        user
+    };
+    let failed = |events: &[Event], name: &str| -> i32 {
+        let of = events.iter().filter(|event| event.reason.as_deref() == Some("FailedScheduling"));
+        of.filter(|event| event.involved_object.name.as_deref() == Some(name)).filter_map(|event| event.count).sum()
+    };
+    cluster.create(user("first", "c")).await;
+    cluster.until::<Event>("what the first lacks", NS, |events| failed(events, "first") == 1).await;
+    for name in ["other", "another"] {
+        cluster
+            .create(json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim",
+                "metadata": {"name": name, "namespace": "default"},
+                "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}}))
+            .await;
+    }
+    // What a pod's claims lack is told after a while: by then the first would have been tried again.
+    cluster.create(user("second", "d")).await;
+    cluster.until::<Event>("what the second lacks", NS, |events| failed(events, "second") == 1).await;
+    assert_eq!(failed(&cluster.list::<Event>(NS).await, "first"), 1);
+    cluster.stop().await;
+}
+
+#[tokio::test]
 async fn an_ephemeral_volumes_claim_comes_and_goes_with_its_pod() {
     let cluster = Cluster::start().await;
     cluster.add_node("n1").await;
