@@ -166,6 +166,23 @@ fn address_towards_any(servers: &[String]) -> Result<IpAddr, CliError> {
 
 /// This machine's address on the way to the server.
 fn address_towards(server: &str) -> Result<IpAddr, CliError> {
-    paths::address_towards(server)
-        .map_err(|why| CliError::other(format!("{server}: {why}; say this node's address with --node-ip")))
+    // Where the server's URL is wrong, saying the own address does not help.
+    let hint = if url::Url::parse(server).is_ok() { "; say this node's address with --node-ip" } else { "" };
+    paths::address_towards(server).map_err(|why| CliError::other(format!("{server}: {why}{hint}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_own_address_is_asked_for_only_where_that_helps() {
+        let check = |server: &str, part: &str, hinted: bool| {
+            let error = address_towards(server).unwrap_err().to_string();
+            assert!(error.contains(part) && error.contains("--node-ip") == hinted, "{error}");
+        };
+        check("foo", "this is no URL", false);
+        check("https://nowhere.invalid:6443", "https://nowhere.invalid:6443: ", true);
+        assert!(address_towards("https://127.0.0.1:6443").unwrap().is_loopback());
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use pal_engine::ProgramKind;
 use pal_image::Reference;
 use serde_json::{Value, json};
 
@@ -23,7 +24,8 @@ pub async fn run(client: &ClientArgs, args: RunArgs) -> Result<(), CliError> {
     let progress = Progress::new();
     let step = progress.step(format!("running {}", plan.name));
     let folder = std::env::current_dir().map_err(CliError::file("."))?;
-    let mut documents: Vec<Document> = objects(&plan, &args)
+    let serves = serves(&plan.image)?;
+    let mut documents: Vec<Document> = objects(&plan, &args, serves)
         .into_iter()
         .map(|object| Document {
             origin: Origin { file: "the command line".to_owned(), document: 1, folder: folder.clone() },
@@ -38,6 +40,9 @@ pub async fn run(client: &ClientArgs, args: RunArgs) -> Result<(), CliError> {
     let applied = apply::apply(&api, documents, false, |_| {}).await?;
     wait::ready(&api, &applied, args.timeout, |text| step.note(text)).await?;
     step.done(format!("deployment/{} is ready", plan.name));
+    if !serves {
+        progress.say(&format!("it serves nothing; what it prints is shown by: pal logs deploy/{}", plan.name));
+    }
     for url in service_urls(&api, &applied).await? {
         out::line(format_args!("{url}"))?;
     }
@@ -93,37 +98,56 @@ fn name_of(image: &str) -> Option<String> {
     as_name(path.split(':').next()?)
 }
 
-fn objects(plan: &Plan, args: &RunArgs) -> Vec<Value> {
+/// Whether there is something to put a Service in front of: of an image in a registry that is not known yet.
+fn serves(image: &str) -> Result<bool, CliError> {
+    if !Reference::is_local_file(image) {
+        return Ok(true);
+    }
+    let path = Path::new(image.strip_prefix("file:").unwrap_or(image));
+    let bytes = std::fs::read(path).map_err(CliError::file(path))?;
+    let found = pal_engine::inspect(&bytes).map_err(|error| CliError::other(format!("{image}: {error}")))?;
+    match found.kind {
+        ProgramKind::HttpService { .. } => Ok(true),
+        ProgramKind::Command => Ok(false),
+        ProgramKind::Library => Err(CliError::other(format!(
+            "{image}: there is nothing to run: it exports neither wasi:cli/run nor a wasi:http handler (`pal inspect {image}` shows what it has)"
+        ))),
+    }
+}
+
+fn objects(plan: &Plan, args: &RunArgs, serves: bool) -> Vec<Value> {
     let labels = json!({ "app": plan.name });
     let env: Vec<Value> = args.env.iter().map(|(name, value)| json!({"name": name, "value": value})).collect();
-    let mut container = json!({
-        "name": plan.name, "image": plan.image, "ports": [{ "containerPort": args.port }],
-    });
+    let mut container = json!({ "name": plan.name, "image": plan.image });
+    if serves {
+        container["ports"] = json!([{ "containerPort": args.port }]);
+    }
     if !env.is_empty() {
         container["env"] = Value::Array(env);
     }
     if !args.args.is_empty() {
         container["args"] = json!(args.args);
     }
-    vec![
-        json!({
-            "apiVersion": "apps/v1", "kind": "Deployment",
-            "metadata": { "name": plan.name, "labels": labels },
-            "spec": {
-                "replicas": args.replicas,
-                "selector": { "matchLabels": labels },
-                "template": { "metadata": { "labels": labels }, "spec": { "containers": [container] } },
-            },
-        }),
-        json!({
+    let mut objects = vec![json!({
+        "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": { "name": plan.name, "labels": labels },
+        "spec": {
+            "replicas": args.replicas,
+            "selector": { "matchLabels": labels },
+            "template": { "metadata": { "labels": labels }, "spec": { "containers": [container] } },
+        },
+    })];
+    if serves {
+        objects.push(json!({
             "apiVersion": "v1", "kind": "Service",
             "metadata": { "name": plan.name, "labels": labels },
             "spec": {
                 "type": "NodePort", "selector": labels,
                 "ports": [{ "port": 80, "targetPort": args.port }],
             },
-        }),
-    ]
+        }));
+    }
+    objects
 }
 
 #[cfg(test)]
@@ -140,6 +164,27 @@ mod tests {
             (Err(error), Err(part)) => assert!(error.to_string().contains(part), "{error}"),
             (result, _) => panic!("{words:?}: {result:?}"),
         }
+    }
+
+    #[test]
+    fn a_service_stands_in_front_of_what_serves_and_what_does_nothing_is_not_run() {
+        let dir = tempfile::tempdir().unwrap();
+        let check = |bytes: &[u8], expected: Result<bool, &str>| {
+            let file = dir.path().join("app.wasm");
+            std::fs::write(&file, bytes).unwrap();
+            match (serves(file.to_str().unwrap()), expected) {
+                (Ok(serves), Ok(expected)) => assert_eq!(serves, expected),
+                (Err(error), Err(part)) => assert!(error.to_string().contains(part), "{error}"),
+                (found, _) => panic!("{found:?}"),
+            }
+        };
+        check(include_bytes!("../../../examples/hello/hello.wasm"), Ok(true));
+        check(include_bytes!("../../../examples/ticker/ticker.wasm"), Ok(false));
+        check(include_bytes!("../../../examples/greeter-c/greeter.wasm"), Ok(false));
+        check(b"\0asm\x0d\0\x01\0", Err("there is nothing to run"));
+        check(b"text", Err("not WebAssembly"));
+        assert!(serves("ghcr.io/me/app:v1").unwrap());
+        assert!(serves("./none.wasm").is_err());
     }
 
     #[test]

@@ -35,7 +35,9 @@ pub struct NetworkConfig {
 /// Why a node's network could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum NetworkError {
-    #[error("cannot listen for other nodes on {address}: {source}")]
+    #[error(
+        "cannot listen for other nodes on {address}: {source}; the node's address (--node-ip) is one of this machine"
+    )]
     Listen { address: SocketAddr, source: io::Error },
     #[error(transparent)]
     Tls(#[from] TlsError),
