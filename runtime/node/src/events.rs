@@ -18,6 +18,10 @@ const REMEMBERED: usize = 4096;
 /// Writes a second, and at once.
 const RATE: f64 = 50.0;
 const BURST: f64 = 100.0;
+/// Repetitions that are written at once of what is told of one object, and how often they are after that: a pod that fails
+/// every second is told of no oftener than a kubelet tells.
+const REPEATS: f64 = 25.0;
+const REPEAT_EVERY: Duration = Duration::from_secs(300);
 /// Events wait this long, so that the status, which somebody waits for, goes first.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -45,7 +49,8 @@ impl Recorder {
         cancel: CancellationToken,
     ) -> (Self, impl Future<Output = ()>) {
         let (sender, receiver) = mpsc::channel(QUEUE);
-        let writer = Writer { client, node, known: HashMap::new(), named: 0, budget: BURST };
+        let (known, allowances) = (HashMap::new(), HashMap::new());
+        let writer = Writer { client, node, known, allowances, named: 0, budget: BURST };
         (Self(sender), writer.run(receiver, cancel))
     }
 
@@ -77,10 +82,36 @@ struct Known {
     count: i32,
 }
 
+/// How many repetitions may still be written of what is told of an object.
+struct Allowance {
+    left: f64,
+    counted: Timestamp,
+}
+
+impl Allowance {
+    fn new(at: Timestamp) -> Self {
+        Self { left: REPEATS, counted: at }
+    }
+
+    /// Whether one may be written now.
+    fn take(&mut self, at: Timestamp) -> bool {
+        let passed = Duration::try_from(self.counted.duration_until(at)).unwrap_or_default();
+        self.left = (self.left + passed.as_secs_f64() / REPEAT_EVERY.as_secs_f64()).min(REPEATS);
+        self.counted = at;
+        let allowed = self.left >= 1.0;
+        if allowed {
+            self.left -= 1.0;
+        }
+        allowed
+    }
+}
+
 struct Writer {
     client: kube::Client,
     node: String,
     known: HashMap<Key, Known>,
+    /// By the object's uid.
+    allowances: HashMap<String, Allowance>,
     /// The number in the last Event's name, nanoseconds since 1970: names sort as what happened.
     named: u64,
     budget: f64,
@@ -126,6 +157,10 @@ impl Writer {
         let api: Api<Event> = Api::namespaced(self.client.clone(), &namespace);
         if let Some(known) = self.known.get_mut(&key) {
             known.count = known.count.saturating_add(1);
+            let allowance = self.allowances.entry(key.uid.clone()).or_insert_with(|| Allowance::new(o.at));
+            if !allowance.take(o.at) {
+                return Ok(());
+            }
             let patch = serde_json::json!({"count": known.count, "lastTimestamp": Time(o.at)});
             match api.patch(&known.name, &PatchParams::default(), &Patch::Merge(patch)).await {
                 // Its time was over; it is written anew.
@@ -135,6 +170,7 @@ impl Writer {
         }
         if self.known.len() >= REMEMBERED {
             self.known.clear();
+            self.allowances.clear();
         }
         self.named = number_after(self.named, o.at);
         let event = self.object(&o, &namespace);
@@ -193,6 +229,18 @@ mod tests {
         check(told("u", "b", "Container created"), false);
         check(told("v", "a", "Container created"), false);
         check(told("u", "a", "another"), false);
+    }
+
+    #[test]
+    fn repetitions_are_written_at_once_until_they_are_many_and_then_from_time_to_time() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let mut allowance = Allowance::new(at(0));
+        let mut written = |seconds: std::ops::Range<i64>| seconds.filter(|second| allowance.take(at(*second))).count();
+        assert_eq!(written(0..25), 25);
+        assert_eq!(written(25..300), 0);
+        assert_eq!(written(300..1500), 4);
+        assert_eq!(written(10_000..10_030), 25);
+        assert_eq!(written(0..10), 0, "a clock that was set back");
     }
 
     #[test]

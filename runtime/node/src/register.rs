@@ -13,7 +13,7 @@ use k8s_openapi::api::core::v1::{Node, NodeAddress, NodeCondition, NodeStatus, N
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, OwnerReference, Time};
 use kube::api::{Api, ObjectMeta, Patch, PatchParams, PostParams};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -45,15 +45,14 @@ const LIMIT: Duration = Duration::from_secs(10);
 pub(crate) struct Registration {
     shared: Arc<Shared>,
     node: Node,
-    since: Timestamp,
     /// It was told that the agent has begun.
     told: bool,
 }
 
 impl Registration {
     pub(crate) fn new(shared: &Arc<Shared>, config: &NodeConfig, peer: SocketAddr) -> Self {
-        let since = Timestamp::now();
-        Self { shared: shared.clone(), node: node_object(config, peer, shared.capacity, since), since, told: false }
+        let node = node_object(config, peer, shared.capacity, Timestamp::now());
+        Self { shared: shared.clone(), node, told: false }
     }
 
     /// Registers whenever a tunnel comes up or the Node is deleted or given up under a running agent (as when the machine
@@ -103,11 +102,11 @@ impl Registration {
                 other => drop(other?),
             }
         }
-        let meta =
-            json!({"metadata": {"labels": self.node.metadata.labels, "annotations": self.node.metadata.annotations}});
-        api.patch(name, &PatchParams::default(), &Patch::Strategic(meta)).await?;
+        if let Some(meta) = introduction(&self.node, known.as_ref(), self.told) {
+            api.patch(name, &PatchParams::default(), &Patch::Strategic(meta)).await?;
+        }
         let mut status = self.node.status.clone().unwrap_or_default();
-        status.conditions = Some(conditions(self.since, Timestamp::now()));
+        status.conditions = Some(conditions(known.as_ref(), Timestamp::now()));
         let mut patch = json!({"status": status});
         for (resource, amount) in known.iter().flat_map(unoffered) {
             let allocatable = &mut patch["status"]["allocatable"];
@@ -234,8 +233,14 @@ fn node_object(config: &NodeConfig, peer: SocketAddr, capacity: Capacity, now: T
         "aarch64" => "arm64",
         other => other,
     };
-    let standard =
-        [("kubernetes.io/os", "linux"), ("kubernetes.io/arch", arch), ("kubernetes.io/hostname", &config.name)];
+    // The names with "beta" are deprecated, and charts choose nodes by them nevertheless.
+    let standard = [
+        ("kubernetes.io/os", "linux"),
+        ("kubernetes.io/arch", arch),
+        ("kubernetes.io/hostname", &config.name),
+        ("beta.kubernetes.io/os", "linux"),
+        ("beta.kubernetes.io/arch", arch),
+    ];
     let mut labels: BTreeMap<String, String> = standard.map(|(k, v)| (k.to_owned(), v.to_owned())).into();
     labels.extend(config.labels.iter().cloned());
     let mut resources: BTreeMap<String, Quantity> = BTreeMap::from([
@@ -254,7 +259,7 @@ fn node_object(config: &NodeConfig, peer: SocketAddr, capacity: Capacity, now: T
         ]),
         capacity: Some(resources.clone()),
         allocatable: Some(resources),
-        conditions: Some(conditions(now, now)),
+        conditions: Some(conditions(None, now)),
         node_info: Some(system_info(config, arch)),
         ..NodeStatus::default()
     };
@@ -298,18 +303,41 @@ fn system_info(config: &NodeConfig, arch: &str) -> NodeSystemInfo {
         machine_id: line("/etc/machine-id"),
         operating_system: "linux".to_owned(),
         os_image: "Palinurus (WASI 0.2, 0.3)".to_owned(),
+        // Readable by root alone; what stands for it elsewhere is what it is for kubelets.
+        system_uuid: Some(line("/sys/class/dmi/id/product_uuid"))
+            .filter(|uuid| !uuid.is_empty())
+            .unwrap_or_else(|| line("/etc/machine-id")),
         ..NodeSystemInfo::default()
     }
 }
 
-fn conditions(since: Timestamp, now: Timestamp) -> Vec<NodeCondition> {
-    let condition = |kind: &str, holds: bool, reason: &str, message: &str| NodeCondition {
-        type_: kind.to_owned(),
-        status: if holds { "True" } else { "False" }.to_owned(),
-        reason: Some(reason.to_owned()),
-        message: Some(message.to_owned()),
-        last_heartbeat_time: Some(Time(now)),
-        last_transition_time: Some(Time(since)),
+/// What the agent writes of the node's labels and annotations. The labels are the agent's when it begins; what people
+/// make of them while it runs is theirs.
+fn introduction(node: &Node, known: Option<&Node>, begun: bool) -> Option<Value> {
+    let (labels, annotations) = (&node.metadata.labels, &node.metadata.annotations);
+    if !begun || known.is_none() {
+        return Some(json!({"metadata": {"labels": labels, "annotations": annotations}}));
+    }
+    let kept = |(key, value)| known?.metadata.annotations.as_ref()?.get(key).filter(|kept| *kept == value);
+    let all_kept = annotations.iter().flatten().all(|annotation| kept(annotation).is_some());
+    (!all_kept).then(|| json!({"metadata": {"annotations": annotations}}))
+}
+
+/// The node's conditions, with since when they are as they are.
+fn conditions(known: Option<&Node>, now: Timestamp) -> Vec<NodeCondition> {
+    let known = known.and_then(|node| node.status.as_ref()?.conditions.as_deref()).unwrap_or_default();
+    let condition = |kind: &str, holds: bool, reason: &str, message: &str| {
+        let status = if holds { "True" } else { "False" };
+        let same = known.iter().find(|known| known.type_ == kind && known.status == status);
+        let since = same.and_then(|same| same.last_transition_time.clone()).unwrap_or(Time(now));
+        NodeCondition {
+            type_: kind.to_owned(),
+            status: status.to_owned(),
+            reason: Some(reason.to_owned()),
+            message: Some(message.to_owned()),
+            last_heartbeat_time: Some(Time(now)),
+            last_transition_time: Some(since),
+        }
     };
     vec![
         condition("MemoryPressure", false, "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
@@ -321,9 +349,46 @@ fn conditions(since: Timestamp, now: Timestamp) -> Vec<NodeCondition> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::Value;
-
     use super::*;
+
+    #[test]
+    fn labels_are_the_agents_when_it_begins_and_peoples_while_it_runs() {
+        let node = |zone: &str, peer: &str| -> Node {
+            let annotations = json!({PEER_ADDRESS: peer, "another": "x"});
+            serde_json::from_value(json!({"metadata": {"labels": {"zone": zone}, "annotations": annotations}})).unwrap()
+        };
+        let own: Node = serde_json::from_value(
+            json!({"metadata": {"labels": {"zone": "a"}, "annotations": {PEER_ADDRESS: "here"}}}),
+        )
+        .unwrap();
+        let all = json!({"metadata": {"labels": {"zone": "a"}, "annotations": {PEER_ADDRESS: "here"}}});
+        let address = json!({"metadata": {"annotations": {PEER_ADDRESS: "here"}}});
+        let check = |known: Option<Node>, begun: bool, expected: Option<&Value>| {
+            assert_eq!(introduction(&own, known.as_ref(), begun).as_ref(), expected, "{known:?} {begun}");
+        };
+        check(None, false, Some(&all));
+        check(Some(node("b", "here")), false, Some(&all));
+        check(None, true, Some(&all));
+        check(Some(node("b", "here")), true, None);
+        check(Some(node("b", "there")), true, Some(&address));
+    }
+
+    #[test]
+    fn a_condition_is_as_old_as_its_last_change() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let known = |ready: &str| -> Node {
+            let ready = json!({"type": "Ready", "status": ready, "lastTransitionTime": Time(at(5))});
+            serde_json::from_value(json!({"metadata": {}, "status": {"conditions": [ready]}})).unwrap()
+        };
+        let check = |known: Option<Node>, expected: i64| {
+            let all = conditions(known.as_ref(), at(9));
+            let ready = all.iter().find(|condition| condition.type_ == "Ready").unwrap();
+            assert_eq!(ready.last_transition_time, Some(Time(at(expected))), "{known:?}");
+        };
+        check(None, 9);
+        check(Some(known("True")), 5);
+        check(Some(known("Unknown")), 9);
+    }
 
     #[test]
     fn a_node_offers_what_others_say_that_it_has() {

@@ -207,7 +207,7 @@ async fn a_crash_is_restarted_and_counted() {
             last_ready(a) && a.statuses.last().is_some_and(|s| s["containerStatuses"][0]["restartCount"] == n)
         }
     };
-    bench.runtime.end("job", exit(1, "wasm trap: unreachable"));
+    bench.runtime.end("job", exit(134, "wasm trap: unreachable"));
     bench.api.until("restarted at once", restarts(1)).await;
     bench.runtime.end("job", exit(1, ""));
     let waits = |a: &Api| {
