@@ -214,7 +214,8 @@ fn kinds_without_schema_are_kept_as_they_are() {
     let pods = find("", "v1", "pods").expect("a built-in resource");
     let custom =
         Resource { group: "example.com".into(), plural: "things".into(), kind: "Thing".into(), ..(*pods).clone() };
-    let body = br#"{"apiVersion":"example.com/v1","metadata":{"name":"a"},"spec":{"x":null,"x":[],"y":0}}"#;
+    let body =
+        br#"{"kind":"Thing","apiVersion":"example.com/v1","metadata":{"name":"a"},"spec":{"x":null,"x":[],"y":0}}"#;
     for (media, problem) in
         [(Media::Json, r#"duplicate field "spec.x""#), (Media::Yaml, r#"line 1: key "x" already set in map"#)]
     {
@@ -223,9 +224,21 @@ fn kinds_without_schema_are_kept_as_they_are() {
         let expected = json!({"kind": "Thing", "apiVersion": "example.com/v1", "metadata": {"name": "a"}, "spec": {"x": [], "y": 0}});
         assert_eq!(decoded.value, expected);
     }
-    let error =
-        decode(Media::Json, br#"{"kind":"Pod"}"#, Some(&custom), FieldValidation::Warn).expect_err("it is a pod");
-    assert!(error.message.starts_with("Pod in version \"v1\" cannot be handled as a Thing: "), "{error}");
+    let check = |body: &str, expected: &str| {
+        let error = decode(Media::Json, body.as_bytes(), Some(&custom), FieldValidation::Warn).expect_err(body);
+        assert_eq!(error.message, expected, "{body}");
+    };
+    check(
+        r#"{"apiVersion":"example.com/v1"}"#,
+        "the object provided is unrecognized (must be of type Thing): Object 'Kind' is missing in \
+         '{\"apiVersion\":\"example.com/v1\"}' ({\"apiVersion\":\"example.com/v1\" ...)",
+    );
+    let version = |given: &str| {
+        format!("the API version in the data ({given}) does not match the expected API version (example.com/v1)")
+    };
+    check(r#"{"kind":"Thing"}"#, &version(""));
+    check(r#"{"kind":"Thing","apiVersion":"example.com/v2"}"#, &version("example.com/v2"));
+    check(r#"{"kind":"Pod","apiVersion":"v1"}"#, &version("v1"));
 }
 
 #[test]

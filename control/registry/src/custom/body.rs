@@ -1,7 +1,7 @@
 //! Request bodies and patched objects of custom resources, read by their definition.
 
 use pal_resources::codec::{self, Decoded, FieldValidation, Media};
-use pal_resources::{Resource, Status};
+use pal_resources::{FieldError, FieldPath, Resource, Status};
 use serde_json::{Map, Value};
 
 use super::kind_of;
@@ -13,7 +13,22 @@ pub fn decode(media: Media, body: &[u8], resource: &Resource, mode: FieldValidat
     }
     let kind = (&*resource.group, &*resource.version, &*resource.kind);
     let decoded = codec::decode_leniently(media, body, Some(kind), mode)?;
-    settle(decoded.value, decoded.warnings, resource, mode).map_err(|words| codec::unfit(resource, &words))
+    let settled =
+        settle(decoded.value, decoded.warnings, resource, mode).map_err(|words| codec::unfit(resource, &words))?;
+    check_kind(&settled.value, resource)?;
+    Ok(settled)
+}
+
+/// The body says that it is of the definition's kind.
+fn check_kind(object: &Value, resource: &Resource) -> Result<(), Status> {
+    let given = object["kind"].as_str().unwrap_or_default();
+    if given == resource.kind {
+        return Ok(());
+    }
+    let why = format!("must be {}", resource.kind);
+    let error = FieldError::invalid(&FieldPath::new("kind"), given, &why);
+    let named = Resource { kind: given.to_owned().into(), ..resource.clone() };
+    Err(Status::invalid(&named, object["metadata"]["name"].as_str().unwrap_or_default(), &[error]))
 }
 
 /// [`codec::conform`] for an object of any resource.

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use pal_custom::{Definition, Version};
@@ -120,7 +121,29 @@ struct State {
     /// What was compiled, by the definition's key, with its uid and generation.
     compiled: HashMap<Key, (String, i64, Arc<Compiled>)>,
     /// The versions that are served, by the definition's uid and the version's name.
-    served: BTreeMap<(String, String), CancellationToken>,
+    served: BTreeMap<(String, String), Serving>,
+}
+
+/// What ends the watches of a version.
+#[derive(Clone, Default)]
+struct Serving {
+    /// What the definition says, see [`Found::says`].
+    said: u64,
+    /// See [`Kind::replaced`].
+    replaced: CancellationToken,
+    /// See [`Kind::retired`].
+    retired: CancellationToken,
+}
+
+impl Serving {
+    /// How the version is served by what the definition says now.
+    fn by(&self, said: u64) -> Self {
+        if self.said == said {
+            return self.clone();
+        }
+        self.replaced.cancel();
+        Self { said, replaced: CancellationToken::new(), retired: self.retired.clone() }
+    }
 }
 
 impl Keeper {
@@ -152,25 +175,27 @@ impl State {
             let Some(compiled) = self.compile(entry.key(), &found) else { continue };
             known.insert(entry.key().clone(), (found.uid.clone(), found.generation, compiled.clone()));
             if found.is_served() {
+                let said = found.says();
                 for (at, version) in compiled.definition.versions().iter().enumerate().filter(|(_, v)| v.served) {
                     let place = (found.uid.clone(), version.name.clone());
-                    let token = self.served.get(&place).cloned().unwrap_or_default();
-                    served.insert(place, token.clone());
+                    let serving = self.served.get(&place).cloned().unwrap_or_default().by(said);
+                    served.insert(place, serving.clone());
                     let kind = Kind {
                         compiled: compiled.clone(),
                         at,
                         key: entry.key().clone(),
                         revision: entry.modified(),
                         terminating: found.deleting,
-                        retired: token,
+                        retired: serving.retired,
+                        replaced: serving.replaced,
                     };
                     resources.push(Arc::new(described(&compiled.definition, version, &found, kind)));
                 }
             }
         }
-        for (place, token) in std::mem::replace(&mut self.served, served) {
+        for (place, serving) in std::mem::replace(&mut self.served, served) {
             if !self.served.contains_key(&place) {
-                token.cancel();
+                serving.retired.cancel();
             }
         }
         self.compiled = known;
@@ -230,6 +255,15 @@ impl Found {
             deleting: metadata["deletionTimestamp"].is_string(),
             object,
         })
+    }
+
+    /// All that decides on what is made of objects, hashed.
+    fn says(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        for part in [&self.object["spec"], &self.object["status"]["acceptedNames"]] {
+            part.to_string().hash(&mut hasher);
+        }
+        hasher.finish()
     }
 
     /// Whether its names were found to be its own at any time.

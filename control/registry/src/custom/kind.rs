@@ -48,6 +48,8 @@ pub struct Kind {
     pub(super) terminating: bool,
     /// Cancelled when the version is no longer served.
     pub(super) retired: CancellationToken,
+    /// Cancelled when the definition says something else.
+    pub(super) replaced: CancellationToken,
 }
 
 impl Kind {
@@ -102,6 +104,11 @@ impl Kind {
     /// Cancelled when the version is no longer served: watches of it end.
     pub fn retired(&self) -> &CancellationToken {
         &self.retired
+    }
+
+    /// Cancelled when the definition says something else: what this makes of objects is not told any more. Whoever must know it as of now asks for the [definitions](crate::Registry::definitions) before.
+    pub fn replaced(&self) -> &CancellationToken {
+        &self.replaced
     }
 
     pub(super) fn scale(&self) -> Option<&ScalePaths> {

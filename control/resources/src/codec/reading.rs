@@ -106,6 +106,12 @@ impl Reading<'_> {
             object.insert("apiVersion".to_owned(), version.into());
         }
         let text = |name: &str| object.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
+        if let Some((group, version, kind)) = self.expect
+            && schema::message_for(group, version, kind).is_none()
+        {
+            self.unregistered(text("kind"), text("apiVersion"), &api_version(group, version))?;
+            return Ok(object);
+        }
         if let Some(status) = self.mismatch(text("kind"), text("apiVersion")) {
             return Err(status);
         }
@@ -120,6 +126,22 @@ impl Reading<'_> {
             }
         }
         Ok(object)
+    }
+
+    /// Of a kind without a schema the body must say what it is, and in the version of its path. Whether it is of the kind that
+    /// is expected is not looked at.
+    fn unregistered(&self, kind: Option<&str>, given: Option<&str>, wanted: &str) -> Result<(), Status> {
+        let given = given.unwrap_or_default();
+        if kind.is_none() {
+            let body = String::from_utf8_lossy(self.body);
+            return Err(self.unrecognized(&format!("Object 'Kind' is missing in '{}'", body.trim_end())));
+        }
+        if given != wanted {
+            return Err(Status::bad_request(format!(
+                "the API version in the data ({given}) does not match the expected API version ({wanted})"
+            )));
+        }
+        Ok(())
     }
 
     fn mismatch(&self, kind: Option<&str>, given: Option<&str>) -> Option<Status> {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Response, StatusCode, Version};
 use http_body::Frame;
-use pal_registry::{Watch, WatchEvent, bookmark, custom};
+use pal_registry::{Registry, Watch, WatchEvent, bookmark, custom};
 use pal_resources::selector::FieldSelector;
 use pal_resources::{Status, codec};
 use pal_store::Stand;
@@ -61,7 +61,24 @@ struct Running {
     /// The other watches of its connection.
     together: Together,
     told: Arc<Told>,
+    /// By what definition objects of a custom resource are shown.
+    definition: Option<Definition>,
     _ticket: Ticket,
+}
+
+/// The definition of a watched custom resource, as it was when the watch began.
+struct Definition {
+    registry: Registry,
+    replaced: CancellationToken,
+}
+
+impl Definition {
+    /// Whether the definition says something else by now. What happened since is for another watch, which clients begin where
+    /// this one ends.
+    fn is_replaced(&self) -> bool {
+        self.registry.definitions();
+        self.replaced.is_cancelled()
+    }
 }
 
 /// How events are told.
@@ -95,12 +112,15 @@ pub(super) async fn watch(call: &Call<'_>, at: &At) -> Result<Response<Body>, St
     let lifetime = call.query.timeout()?.unwrap_or_else(|| LIFETIME.mul_f64(1.0 + rand::random::<f64>()));
     let watch = call.registry().watch(&at.resource, at.namespace(), options).await?;
     let until = Instant::now() + lifetime;
-    let retired = custom::kind_of(&at.resource).map(|kind| kind.retired().clone());
+    let custom = custom::kind_of(&at.resource);
+    let ends = custom.map(|kind| (kind.retired().clone(), kind.replaced().clone()));
+    let definition =
+        custom.map(|kind| Definition { registry: call.registry().clone(), replaced: kind.replaced().clone() });
     let encoding = call.accepted.encoding;
     let running = Running {
         watch,
         telling: Telling { shown, encoding, headed: false, ended: false, ready: VecDeque::new() },
-        over: Rarely::new(over(call.api.stop.clone(), retired, until)),
+        over: Rarely::new(over(call.api.stop.clone(), ends, until)),
         taken: Vec::new().into_iter(),
         usual: 0,
         waits: Waits::Nothing,
@@ -109,6 +129,7 @@ pub(super) async fn watch(call: &Call<'_>, at: &At) -> Result<Response<Body>, St
         cost: if call.parts.version == Version::HTTP_2 { SHARING } else { ALONE },
         together: call.together.clone(),
         told: call.api.told.clone(),
+        definition,
         _ticket: ticket,
     };
     let content_type = match encoding {
@@ -129,14 +150,18 @@ fn named(name: &str, given: Option<FieldSelector>) -> Result<FieldSelector, Stat
     }
 }
 
-async fn over(stop: CancellationToken, retired: Option<CancellationToken>, until: Instant) {
+/// `ends` fire when a custom resource is no longer served, and when its definition says something else.
+async fn over(stop: CancellationToken, ends: Option<(CancellationToken, CancellationToken)>, until: Instant) {
     let retired = async {
-        match retired {
-            Some(retired) => retired.cancelled().await,
-            None => std::future::pending().await,
+        let Some((retired, replaced)) = ends else { return std::future::pending().await };
+        tokio::select! {
+            () = replaced.cancelled() => {}
+            // What happened before the resource went is still told.
+            () = async {
+                retired.cancelled().await;
+                tokio::time::sleep(LONGEST * 2).await;
+            } => {}
         }
-        // What happened before the resource went is still told.
-        tokio::time::sleep(LONGEST * 2).await;
     };
     tokio::select! {
         () = stop.cancelled() => {}
@@ -203,7 +228,7 @@ impl Running {
     /// Makes lines of what is there, not beyond `end`; what leads on from `begin` is kept for others. Returns whether there may
     /// be more, and how many lines it made.
     fn make(&mut self, made: Instant, begin: Option<Stand>, end: Option<&Stand>) -> (bool, usize) {
-        let Self { watch, telling, taken, .. } = self;
+        let Self { watch, telling, taken, definition, .. } = self;
         let mut lines = Lines { bytes: BytesMut::new(), usual: self.usual, count: 0 };
         let (mut more, mut plain) = (true, begin.is_some());
         while more && !telling.ended && lines.bytes.len() < BATCH && telling.ready.is_empty() {
@@ -221,6 +246,10 @@ impl Running {
                 plain = false;
                 let mut events = Vec::new();
                 more = watch.try_some(AT_ONCE, &mut events) || !events.is_empty();
+                if !events.is_empty() && definition.as_ref().is_some_and(Definition::is_replaced) {
+                    telling.ended = true;
+                    break;
+                }
                 *taken = events.into_iter();
             }
         }

@@ -1,9 +1,10 @@
 //! Custom resources: their definitions, and their objects as clients drive them.
 
 use http::Method;
+use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 
-use crate::cluster::{Client, Cluster};
+use crate::cluster::{Client, Cluster, PATIENCE};
 
 const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 const GROUP: &str = "/apis/stable.example.com";
@@ -130,7 +131,14 @@ async fn objects_are_what_their_definition_makes_of_them() {
     let strange = || tab("a", json!({"cron": "*", "more": 1}));
     check(strange(), "&fieldValidation=Ignore", 201, "").await;
     check(strange(), "&fieldValidation=Strict", 400, r#"strict decoding error: unknown field \"spec.more\""#).await;
-    check(json!({"kind": "CronTab", "apiVersion": "apps/v1"}), "", 400, "CronTab").await;
+    let version =
+        "the API version in the data (apps/v1) does not match the expected API version (stable.example.com/v1)";
+    check(json!({"kind": "CronTab", "apiVersion": "apps/v1"}), "", 400, version).await;
+    let mut other = tab("a", json!({"cron": "*"}));
+    other["kind"] = json!("Other");
+    let kind = r#"Other.stable.example.com \"a\" is invalid: kind: Invalid value: \"Other\": must be CronTab"#;
+    check(other, "", 422, kind).await;
+    check(json!({"apiVersion": "stable.example.com/v1"}), "", 400, "Object 'Kind' is missing in").await;
     let warned = admin.post(&format!("{TABS}?dryRun=All"), &strange()).await;
     assert_eq!(warned.headers["warning"], r#"299 - "unknown field \"spec.more\"""#);
     assert!(warned.json()["spec"].get("more").is_none(), "{}", warned.text());
@@ -228,5 +236,36 @@ async fn configurations_are_applied_by_the_definitions_keys() {
     apply("b", json!([{"port": 1, "name": "other"}])).await.refused(409, "conflict with \"a\"");
     let less = apply("b", json!([])).await.ok();
     assert_eq!(less["spec"]["ports"], json!([{"port": 1, "name": "one"}]));
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_watch_ends_where_its_definition_changes_and_goes_on_by_the_new_one() {
+    let cluster = Cluster::start().await;
+    let admin = cluster.admin();
+    establish(&admin).await;
+    let watch = admin.open(Method::GET, &format!("{TABS}?watch=true"), "").await;
+    let made = admin.post(TABS, &tab("a", json!({"cron": "*"}))).await.ok();
+
+    let size = json!([{"op": "add", "value": {"type": "string", "default": "small"},
+        "path": "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/size"}]);
+    let path = format!("{DEFINITIONS}/crontabs.stable.example.com");
+    let patching = admin.clone().with("content-type", "application/json-patch+json");
+    patching.send(Method::PATCH, &path, size.to_string()).await.ok();
+    admin.post(TABS, &tab("b", json!({"cron": "*"}))).await.ok();
+
+    let body = tokio::time::timeout(PATIENCE, watch.into_body().collect()).await.expect("an end in time");
+    let names = |text: &str| -> Vec<(Value, Value)> {
+        let events = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("an event"));
+        events
+            .map(|event| (event["object"]["metadata"]["name"].clone(), event["object"]["spec"]["size"].clone()))
+            .collect()
+    };
+    let told = body.expect("a body").to_bytes();
+    let told = names(std::str::from_utf8(&told).expect("text"));
+    assert!(told.is_empty() || told == [(json!("a"), Value::Null)], "{told:?}");
+    let version = made["metadata"]["resourceVersion"].as_str().expect("a version");
+    let later = admin.get(&format!("{TABS}?watch=true&resourceVersion={version}&timeoutSeconds=1")).await.text();
+    assert_eq!(names(&later), [(json!("b"), json!("small"))]);
     cluster.stop().await;
 }
