@@ -249,7 +249,7 @@ mod tests {
 
     #[test]
     fn a_budget_refuses_with_its_reason() {
-        let check = |ready: bool, spec: Value, status: Value, expected: Option<(u32, &str)>| {
+        let check = |ready: bool, spec: Value, status: Value, expected: Option<(Option<u32>, &str)>| {
             let verdict = judge(&budget(spec, status.clone()), &pod(ready), now());
             let found = match &verdict {
                 Verdict::Evict => None,
@@ -257,7 +257,7 @@ mod tests {
                     assert_eq!((refused.code, refused.message.as_str()), (429, REFUSED));
                     let details = refused.details.as_ref().expect("details");
                     assert_eq!(details.causes[0].reason, "DisruptionBudget");
-                    Some((details.retry_after_seconds.unwrap_or(0), details.causes[0].message.as_str()))
+                    Some((details.retry_after_seconds, details.causes[0].message.as_str()))
                 }
                 other => panic!("{other:?}"),
             };
@@ -265,17 +265,17 @@ mod tests {
         };
         let needs = "The disruption budget b needs 2 healthy pods and has 1 currently";
         let none = json!({"observedGeneration": 1, "currentHealthy": 1, "desiredHealthy": 2});
-        check(true, json!({}), none.clone(), Some((0, needs)));
-        check(false, json!({}), none.clone(), Some((0, needs)));
+        check(true, json!({}), none.clone(), Some((None, needs)));
+        check(false, json!({}), none.clone(), Some((None, needs)));
         check(false, json!({"unhealthyPodEvictionPolicy": "AlwaysAllow"}), none, None);
         check(false, json!({}), json!({"observedGeneration": 1, "currentHealthy": 2, "desiredHealthy": 2}), None);
         let new = "The disruption budget b is still being processed by the server.";
-        check(true, json!({}), json!({"disruptionsAllowed": 5}), Some((10, new)));
+        check(true, json!({}), json!({"disruptionsAllowed": 5}), Some((Some(10), new)));
         let failed = json!({"observedGeneration": 1, "conditions": [{
             "type": ALLOWED, "status": "False", "reason": SYNC_FAILED, "message": "no", "lastTransitionTime": NOW
         }]});
         let said = "The disruption budget b does not allow evicting pods currently because it failed sync: no";
-        check(true, json!({}), failed, Some((0, said)));
+        check(true, json!({}), failed, Some((None, said)));
     }
 
     #[test]

@@ -281,11 +281,14 @@ impl Status {
         Self::new(503, Reason::ServiceUnavailable, message)
     }
 
-    /// Too many requests at once: come again after so many seconds.
+    /// Too many requests at once: come again after so many seconds, or, for none, nobody knows when; clients that ask again by
+    /// themselves do so only where they are told when.
     pub fn too_many_requests(message: impl Into<String>, retry_after_seconds: u32) -> Self {
         let mut status = Self::new(429, Reason::TooManyRequests, message);
-        status.details =
-            Some(StatusDetails { retry_after_seconds: Some(retry_after_seconds), ..StatusDetails::default() });
+        status.details = Some(StatusDetails {
+            retry_after_seconds: (retry_after_seconds > 0).then_some(retry_after_seconds),
+            ..StatusDetails::default()
+        });
         status
     }
 }
