@@ -48,7 +48,7 @@ pub enum Command {
     Token(TokenArgs),
     /// Save the cluster to a file, and restore it
     Snapshot(SnapshotArgs),
-    /// Run a Wasm component as a Deployment, with a Service in front of it
+    /// Run a Wasm component as a Deployment, with a Service in front of it if it serves HTTP
     Run(RunArgs),
     /// Make the cluster hold what manifests say
     Apply(ApplyArgs),
