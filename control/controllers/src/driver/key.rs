@@ -13,6 +13,7 @@ use super::cache::{Address, Cache, Change, Place};
 use super::known::{Known, Whole};
 use super::positions::Positions;
 use super::queue::Named;
+use super::services::ZONE;
 use crate::account_token::ACCOUNT;
 use crate::garbage::{FOREGROUND, ORPHAN, Presence};
 use crate::node::pod::concerns_pods;
@@ -323,6 +324,11 @@ fn node(cache: &Cache, at: &Positions, change: &Change, wanted: &mut Vec<Wanted>
         let within = Duration::from_millis(10);
         wanted.extend(sets.map(|known| Wanted { key: Key::DaemonSet(known.place()), within }));
     }
+    if let Some(after) = &after
+        && zone(before.as_deref()) != zone(Some(after))
+    {
+        pods::services_on(cache, at, name, wanted);
+    }
     // A node that goes leaves its block to one that waits for it.
     if before.is_none() || after.is_none() {
         wanted.push(now(Key::Blocks));
@@ -338,6 +344,10 @@ pub(super) fn node_of(known: &Option<Known>) -> Option<Arc<Node>> {
         Whole::Node(node) => Some(node.clone()),
         _ => None,
     }
+}
+
+fn zone(node: Option<&Node>) -> Option<&String> {
+    node?.metadata.labels.as_ref()?.get(ZONE)
 }
 
 /// What of a node DaemonSets look at.

@@ -19,7 +19,7 @@ use crate::{endpoints, endpointslice, pods, service_address};
 const PER_SLICE: &str = "palinurus.dev/max-endpoints-per-slice";
 
 /// The label of a node that names its zone.
-const ZONE: &str = "topology.kubernetes.io/zone";
+pub(super) const ZONE: &str = "topology.kubernetes.io/zone";
 
 /// The pods that a Service chooses, and their nodes.
 #[derive(Default)]

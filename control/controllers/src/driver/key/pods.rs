@@ -87,6 +87,15 @@ fn owners_of_pods(cache: &Cache, at: &Positions, namespace: &str) -> impl Iterat
         .flat_map(move |(position, key)| cache.all(position, Some(namespace)).map(move |known| now(key(known.place()))))
 }
 
+/// The Services whose selectors choose pods on the node.
+pub(super) fn services_on(cache: &Cache, at: &Positions, node: &str, wanted: &mut Vec<Wanted>) {
+    for place in cache.pods_on(node) {
+        if let Some(Whole::Pod(pod)) = cache.get(&(at.pods, place.clone())).map(|known| &known.whole) {
+            services(cache, at, place, [None, Some(pod)], wanted);
+        }
+    }
+}
+
 /// The Services whose selectors choose the pod, or chose it.
 fn services(cache: &Cache, at: &Positions, place: &Place, pods: [Option<&Arc<Pod>>; 2], wanted: &mut Vec<Wanted>) {
     if let [Some(before), Some(after)] = pods

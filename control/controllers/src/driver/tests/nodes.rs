@@ -2,11 +2,32 @@
 
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use k8s_openapi::api::core::v1::{Event, Node, Pod};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use serde_json::json;
 
 use super::cluster::{self, Cluster};
-use super::{NS, deployment, pod, told};
+use super::{NS, deployment, pod, service, told};
 use crate::pods::{is_ready, node};
+
+#[tokio::test]
+async fn endpoints_are_in_the_zone_in_which_their_node_is_put() {
+    let cluster = Cluster::start().await;
+    cluster.add_node("n1").await;
+    cluster.create(service("web")).await;
+    cluster.create(deployment("web", 1)).await;
+    let zones = |slices: &[EndpointSlice]| -> Vec<Option<String>> {
+        slices.iter().flat_map(|slice| slice.endpoints.iter().flatten()).map(|found| found.zone.clone()).collect()
+    };
+    cluster.until::<EndpointSlice>("one without a zone", NS, |slices| zones(slices) == [None]).await;
+    let nodes = cluster.registry.client::<Node>();
+    for zone in ["a", "b"] {
+        let label = json!({"metadata": {"labels": {"topology.kubernetes.io/zone": zone}}});
+        nodes.patch_merge(None, None, "n1", label).await.expect("a zone");
+        let expected = [Some(zone.to_owned())];
+        cluster.until::<EndpointSlice>("its zone", NS, |slices| zones(slices) == expected).await;
+    }
+    cluster.stop().await;
+}
 
 #[tokio::test]
 async fn pods_of_a_lost_node_are_replaced_and_removed_and_the_node_comes_back() {
