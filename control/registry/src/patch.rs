@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use pal_resources::{Resource, Status, codec, schema};
+use pal_resources::codec::{self, ShownPatch};
+use pal_resources::{Resource, Status, schema};
 use serde_json::Value;
 
 use crate::applying::SCALE;
@@ -46,14 +47,18 @@ impl Registry {
                 None => apply(patch, &old.value, kind)?,
             };
             // What a refusal shows, as kube-apiserver does: a strategic patch itself, else the object that came of it.
-            let shown = match patch.kind {
-                PatchKind::Strategic => pal_patch::go_text(&patch.body),
-                _ => patched.to_string(),
+            let (strategic, object);
+            let shown = if matches!(patch.kind, PatchKind::Strategic) {
+                strategic = pal_patch::go_text(&patch.body);
+                ShownPatch::Strategic(&strategic)
+            } else {
+                object = patched.to_string();
+                ShownPatch::Object(&object)
             };
             let decoded = if subresource == Some("scale") {
-                codec::conform_patched(patched, &shown, patch.found.clone(), kind, patch.validation)?
+                codec::conform_patched(patched, shown, patch.found.clone(), kind, patch.validation)?
             } else {
-                custom::conform_patched(patched, &shown, patch.found.clone(), resource, patch.validation)?
+                custom::conform_patched(patched, shown, patch.found.clone(), resource, patch.validation)?
             };
             warnings = decoded.warnings;
             match &form {

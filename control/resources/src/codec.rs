@@ -126,20 +126,42 @@ pub fn decode_leniently(
 
 /// The same check for a value that a patch produced.
 pub fn conform(value: Value, kind: Kind<'_>, mode: FieldValidation) -> Result<Decoded, Status> {
-    conform_value(value, Vec::new(), kind, mode).map_err(|words| cannot_be_handled(kind.2, kind.1, kind.2, &words))
+    let cx = Context::new(mode != FieldValidation::Ignore);
+    conform_value(value, cx, kind, mode).map_err(|words| cannot_be_handled(kind.2, kind.1, kind.2, &words))
 }
 
-/// `conform` with the words that kube-apiserver has for patches: 422, about the field `patch`. `patch` is how it is shown:
-/// a strategic one as Go prints a map, else the patched object as JSON.
+/// What a refusal shows of a patch.
+#[derive(Clone, Copy, Debug)]
+pub enum ShownPatch<'a> {
+    /// A strategic patch itself, as Go prints a map.
+    Strategic(&'a str),
+    /// The object that another patch made, as JSON.
+    Object(&'a str),
+}
+
+impl ShownPatch<'_> {
+    fn text(&self) -> &str {
+        let (Self::Strategic(text) | Self::Object(text)) = self;
+        text
+    }
+}
+
+/// `conform` with the words that kube-apiserver has for patches: 422, about the field `patch`.
 /// `found` is what was found of the patch itself.
 pub fn conform_patched(
     value: Value,
-    patch: &str,
+    patch: ShownPatch<'_>,
     found: Vec<String>,
     kind: Kind<'_>,
     mode: FieldValidation,
 ) -> Result<Decoded, Status> {
-    conform_value(value, found, kind, mode).map_err(|words| unfit_patch(patch, &words))
+    let watchful = mode != FieldValidation::Ignore;
+    let mut cx = match patch {
+        ShownPatch::Strategic(_) => Context::of_merged(watchful),
+        ShownPatch::Object(_) => Context::new(watchful),
+    };
+    cx.strict = found;
+    conform_value(value, cx, kind, mode).map_err(|words| unfit_patch(patch, &words))
 }
 
 /// The refusal of a body that is no object of the resource, in the words of [`decode`].
@@ -148,8 +170,8 @@ pub fn unfit(resource: &Resource, words: &str) -> Status {
 }
 
 /// The refusal of what a patch made, in the words of [`conform_patched`].
-pub fn unfit_patch(patch: &str, words: &str) -> Status {
-    let message = format!("Invalid value: {patch:?}: {words}");
+pub fn unfit_patch(patch: ShownPatch<'_>, words: &str) -> Status {
+    let message = format!("Invalid value: {:?}: {words}", patch.text());
     Status {
         code: 422,
         reason: Some(Reason::Invalid),
@@ -232,9 +254,7 @@ pub fn decode_json_patch(body: &[u8], mode: FieldValidation) -> Result<(Value, V
     Ok((patch, found))
 }
 
-fn conform_value(value: Value, found: Vec<String>, kind: Kind<'_>, mode: FieldValidation) -> Result<Decoded, String> {
-    let mut cx = Context::new(mode != FieldValidation::Ignore);
-    cx.strict = found;
+fn conform_value(value: Value, mut cx: Context, kind: Kind<'_>, mode: FieldValidation) -> Result<Decoded, String> {
     let value = match schema::message_for(kind.0, kind.1, kind.2) {
         Some(message) => {
             let mut object = walk_value(value, message, &mut cx)?;

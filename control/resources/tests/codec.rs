@@ -1,7 +1,7 @@
 //! Bodies as clients send them, and what becomes of them.
 
 use pal_resources::codec::{
-    FieldValidation, Media, conform, conform_patched, decode, decode_as, decode_json_patch, to_protobuf,
+    FieldValidation, Media, ShownPatch, conform, conform_patched, decode, decode_as, decode_json_patch, to_protobuf,
 };
 use pal_resources::resource::{Resource, find};
 use serde_json::{Value, json};
@@ -258,8 +258,14 @@ fn what_a_patch_made_is_checked() {
         "Deployment in version \"v1\" cannot be handled as a Deployment: strict decoding error: unknown field \"spec.foo\""
     );
     let found = vec!["duplicate field \"spec.replicas\"".to_owned()];
-    let error = conform_patched(value.clone(), "map[spec:map[foo:1]]", found, kind, FieldValidation::Strict)
-        .expect_err("so it has");
+    let error = conform_patched(
+        value.clone(),
+        ShownPatch::Strategic("map[spec:map[foo:1]]"),
+        found,
+        kind,
+        FieldValidation::Strict,
+    )
+    .expect_err("so it has");
     assert_eq!(error.code, 422);
     assert_eq!(
         error.message,
@@ -268,6 +274,51 @@ fn what_a_patch_made_is_checked() {
     );
     let decoded = conform(value, kind, FieldValidation::Warn).expect("it is passed over");
     assert_eq!(decoded.value, json!({"kind": "Deployment", "apiVersion": "apps/v1", "spec": {"replicas": 2}}));
+}
+
+#[test]
+fn what_a_strategic_patch_made_is_no_text_that_could_be_decoded() {
+    let check = |value: Value, expected: &str, of_text: &str| {
+        let kind = ("apps", "v1", "Deployment");
+        for (shown, words) in [(ShownPatch::Strategic("p"), expected), (ShownPatch::Object("p"), of_text)] {
+            let error = conform_patched(value.clone(), shown, Vec::new(), kind, FieldValidation::Warn);
+            let message = error.expect_err("it does not fit").message;
+            assert_eq!(message.trim_start_matches(" \"\" is invalid: patch: Invalid value: \"p\": "), words, "{value}");
+        }
+    };
+    let of_text = |got: &str, field: &str, ty: &str| {
+        format!("json: cannot unmarshal {got} into Go struct field {field} of type {ty}")
+    };
+    check(
+        json!({"metadata": {"labels": "invalid"}}),
+        "cannot restore map from string",
+        &of_text("string", "ObjectMeta.metadata.labels", "map[string]string"),
+    );
+    check(
+        json!({"metadata": {"finalizers": {}}}),
+        "cannot restore slice from map",
+        &of_text("object", "ObjectMeta.metadata.finalizers", "[]string"),
+    );
+    check(
+        json!({"spec": {"template": []}}),
+        "cannot restore struct from: slice",
+        &of_text("array", "DeploymentSpec.spec.template", "v1.PodTemplateSpec"),
+    );
+    check(
+        json!({"spec": {"replicas": "x"}}),
+        "unrecognized type: int32",
+        &of_text("string", "DeploymentSpec.spec.replicas", "int32"),
+    );
+    check(
+        json!({"spec": {"replicas": 1.5}}),
+        "cannot convert float64 to int32",
+        &of_text("number 1.5", "DeploymentSpec.spec.replicas", "int32"),
+    );
+    check(
+        json!({"metadata": {"labels": {"a": 1}}}),
+        "cannot convert int64 to string",
+        &of_text("number", "ObjectMeta.metadata.labels", "string"),
+    );
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Request bodies and patched objects of custom resources, read by their definition.
 
-use pal_resources::codec::{self, Decoded, FieldValidation, Media};
+use pal_resources::codec::{self, Decoded, FieldValidation, Media, ShownPatch};
 use pal_resources::{FieldError, FieldPath, Resource, Status};
 use serde_json::{Map, Value};
 
@@ -42,7 +42,7 @@ pub(crate) fn conform(value: Value, resource: &Resource, mode: FieldValidation) 
 /// [`codec::conform_patched`] for an object of any resource.
 pub(crate) fn conform_patched(
     value: Value,
-    shown: &str,
+    shown: ShownPatch<'_>,
     found: Vec<String>,
     resource: &Resource,
     mode: FieldValidation,

@@ -28,6 +28,8 @@ pub(super) struct Context {
     watchful: bool,
     /// How many objects lists have so far.
     listed: usize,
+    /// Whether what is read is a merged map, which Kubernetes does not decode as text: it says otherwise what does not fit.
+    merged: bool,
 }
 
 /// Deeper bodies are refused: no kind nests that deep, and the walk is recursive.
@@ -41,6 +43,11 @@ impl Context {
     /// `watchful`: look for unknown and duplicate fields.
     pub(super) fn new(watchful: bool) -> Self {
         Self { watchful, ..Self::default() }
+    }
+
+    /// The same for what a strategic patch was merged into.
+    pub(super) fn of_merged(watchful: bool) -> Self {
+        Self { merged: true, ..Self::new(watchful) }
     }
 
     /// Goes a step down. The caller leaves again; on failure the walk ends, and then it does not matter.
@@ -115,6 +122,9 @@ impl Context {
 
     /// `json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32`
     pub(super) fn mismatch<E: serde::de::Error>(&mut self, got: &str, target: &Target) -> E {
+        if self.merged {
+            return self.fail(target.not_restored(got));
+        }
         let ty = target.go_type();
         let words = match target.owner {
             Some(owner) => {
@@ -159,6 +169,29 @@ impl Target {
     /// An item of the list or map.
     pub(super) fn item(self) -> Self {
         Self { many: Many::One, ..self }
+    }
+
+    /// Why a value of a map is not what is wanted here, in the words of Kubernetes' converter. `got` is as JSON calls it.
+    fn not_restored(self, got: &str) -> String {
+        let kind = match got {
+            "object" => "map",
+            "array" => "slice",
+            got => match got.strip_prefix("number") {
+                Some(digits) if digits.contains(['.', 'e']) => "float64",
+                Some(_) => "int64",
+                None => got,
+            },
+        };
+        let ty = self.go_type();
+        match (self.many, self.ty) {
+            (Many::Map, _) => format!("cannot restore map from {kind}"),
+            (Many::List, _) | (_, Type::Bytes) => format!("cannot restore slice from {kind}"),
+            (_, Type::Message(_)) => format!("cannot restore struct from: {kind}"),
+            // Go would take a number for a character, and cut off what is behind the point.
+            (_, Type::String) if kind == "int64" => format!("cannot convert {kind} to {ty}"),
+            (_, Type::Int32 | Type::Int64) if kind.ends_with("64") => format!("cannot convert {kind} to {ty}"),
+            _ => format!("unrecognized type: {ty}"),
+        }
     }
 
     fn go_type(self) -> String {
