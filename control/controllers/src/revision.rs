@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::action::{Action, Plan, ResourceId, Target};
 use crate::hash;
 use crate::members::Owner;
-use crate::object::{annotation, name, same_object};
+use crate::object::{name, same_object};
 
 /// The label that tells the pods and the revision of one template from those of another.
 pub const HASH: &str = "controller-revision-hash";
@@ -72,7 +72,8 @@ pub fn of(
                 "name": made.name,
                 "namespace": owner.meta.namespace,
                 "labels": labels,
-                "annotations": annotation(owner.meta, GENERATION).map(|number| json!({ GENERATION: number })),
+                // `kubectl rollout history` tells by them why a template was changed.
+                "annotations": owner.meta.annotations,
                 "ownerReferences": [owner.reference()],
             },
             "data": data,
@@ -133,7 +134,23 @@ fn is(revision: &ControllerRevision, data: &Value) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::api::apps::v1::StatefulSet;
+
     use super::*;
+
+    #[test]
+    fn a_revision_says_why_its_template_was_wanted() {
+        let set = json!({
+            "metadata": {"name": "s", "namespace": "a", "annotations": {"kubernetes.io/change-cause": "because"}},
+            "spec": {"serviceName": "s", "selector": {}, "template": {}},
+        });
+        let set: StatefulSet = serde_json::from_value(set).unwrap();
+        let mut plan = Plan::idle();
+        let wanted = Wanted { labels: json!({}), collisions: 0 };
+        of(&Owner::of(&set, "test"), &PodTemplateSpec::default(), &[], wanted, &mut plan);
+        let [Action::Create { body, .. }] = &plan.actions[..] else { panic!("{plan:?}") };
+        assert_eq!(body["metadata"]["annotations"], json!({"kubernetes.io/change-cause": "because"}));
+    }
 
     #[test]
     fn a_template_is_kept_in_the_order_of_its_names() {
