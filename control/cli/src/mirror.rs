@@ -152,6 +152,8 @@ impl Mirror<'_> {
                     }
                 }
                 WatchEvent::Deleted(_) => {
+                    // Who deleted it looks whether it is gone, and kubectl waits for ever if there is another by then.
+                    tokio::time::sleep(AGAIN).await;
                     self.create(&uid).await?;
                 }
                 WatchEvent::Bookmark { .. } => {}
