@@ -16,7 +16,7 @@ pub use self::objects::{ApplyArgs, Cascade, DeleteArgs, GetArgs, LogsArgs, Outpu
 #[derive(Parser, Debug)]
 #[command(name = "pal", version, disable_version_flag = true, max_term_width = 120)]
 pub struct Args {
-    /// What to log to standard error: off, error, warn, info, debug, trace, or by module
+    /// What to log to standard error: off, error, warn, info, debug, or by module (trace: builds for development alone)
     #[arg(long, env = "PAL_LOG", default_value = "warn", global = true, hide_default_value = true)]
     pub log: String,
     #[command(flatten)]

@@ -11,6 +11,7 @@ pub mod tokens;
 pub mod tunnel;
 
 mod access;
+mod again;
 mod api;
 mod audit;
 mod config;

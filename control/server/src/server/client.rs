@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use super::crowd::{self, Crowd};
 use super::idle::Activity;
 use crate::Body;
+use crate::again::Again;
 use crate::api::{Api, Caller};
 use crate::rarely::Rarely;
 use crate::wire::{Corked, Endless, Guarded, Patience, write_in_chunks};
@@ -150,7 +151,7 @@ impl Client {
 
     pub(super) async fn http1(self, tls: Box<TlsStream<TcpStream>>) {
         let mut io = self.guarded(tls);
-        while let Next::Endless(answer) = Box::pin(self.requests(io)).await {
+        while let Next::Endless(answer) = Again::new(Box::pin(self.requests(io))).await {
             let response;
             (io, response) = *answer;
             if let Err(error) = write_in_chunks(&mut io, response).await {

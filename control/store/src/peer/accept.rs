@@ -67,11 +67,12 @@ where
     W: AsyncWrite + Unpin,
 {
     let current = peers.arrived(from);
-    let answers = Outbox::new(ANSWERS);
+    let answers = Outbox::own(ANSWERS);
     let _open = answers.open();
     let ended = tokio::select! {
-        ended = take(peers, from.id, reader, &answers) => ended,
-        Err(error) = answers.flow(writer, ALIVE_EVERY) => Err(error.into()),
+        ended = answers.flow_beside(writer, ALIVE_EVERY, take(peers, from.id, reader, &answers)) => {
+            ended.unwrap_or_else(|error| Err(error.into()))
+        }
         () = current.cancelled() => {
             Err(if peers.ending().is_cancelled() { PeerError::Closed } else { PeerError::Superseded })
         }

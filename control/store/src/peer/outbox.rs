@@ -1,7 +1,11 @@
 //! What waits to be written to a stream.
 
+use std::convert::Infallible;
+use std::future::poll_fn;
 use std::io;
+use std::pin::pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::io::{AsyncWrite, AsyncWriteExt};
@@ -19,6 +23,8 @@ pub(crate) struct Outbox {
     /// Told when what was there has been taken.
     drained: Notify,
     room: Room,
+    /// Filled by the task that writes it, and by nobody else: nobody need be woken.
+    own: bool,
 }
 
 /// How much may wait. The frame that passes the limit is still taken.
@@ -49,7 +55,12 @@ impl Outbox {
     /// An outbox without a stream: what is added is lost.
     pub fn new(room: Room) -> Outbox {
         let pending = Pending { bytes: Vec::new(), frames: 0, open: false };
-        Outbox { pending: Mutex::new(pending), filled: Notify::new(), drained: Notify::new(), room }
+        Outbox { pending: Mutex::new(pending), filled: Notify::new(), drained: Notify::new(), room, own: false }
+    }
+
+    /// An outbox that only the work beside its writing adds to: it is written by [`Self::flow_beside`].
+    pub fn own(room: Room) -> Outbox {
+        Outbox { own: true, ..Outbox::new(room) }
     }
 
     /// There is a stream, for as long as what this returns is kept.
@@ -77,7 +88,7 @@ impl Outbox {
     }
 
     /// Writes what is there, whenever something is, and that its writer is alive when there was nothing for `idle`.
-    pub async fn flow(&self, mut to: impl AsyncWrite + Unpin, idle: Duration) -> io::Result<()> {
+    pub async fn flow(&self, mut to: impl AsyncWrite + Unpin, idle: Duration) -> io::Result<Infallible> {
         let mut buffer = Vec::new();
         loop {
             if tokio::time::timeout(idle, self.take(&mut buffer)).await.is_err() {
@@ -90,22 +101,49 @@ impl Outbox {
         }
     }
 
+    /// Works until that is done, and writes what it adds meanwhile in the same task. A task that wakes itself is run again, and
+    /// by another thread, which costs more than most of what is answered here.
+    pub async fn flow_beside<T>(
+        &self,
+        to: impl AsyncWrite + Unpin,
+        idle: Duration,
+        work: impl Future<Output = T>,
+    ) -> io::Result<T> {
+        let (mut work, mut flow) = (pin!(work), pin!(self.flow(to, idle)));
+        poll_fn(|cx| match work.as_mut().poll(cx) {
+            Poll::Ready(done) => Poll::Ready(Ok(done)),
+            // Second, so that it finds what the work has just added.
+            Poll::Pending => flow.as_mut().poll(cx).map(|ended| ended.map(|never| match never {})),
+        })
+        .await
+    }
+
     /// Exchanges the empty `buffer` for what is there, as soon as something is.
     async fn take(&self, buffer: &mut Vec<u8>) {
-        loop {
-            {
-                let mut pending = self.lock();
-                if !pending.bytes.is_empty() {
-                    std::mem::swap(&mut pending.bytes, buffer);
-                    pending.frames = 0;
-                    drop(pending);
-                    self.drained.notify_waiters();
-                    return;
-                }
+        let mut filled = pin!(self.filled.notified());
+        // Looked at each time that the task runs, not only when it was told.
+        poll_fn(|cx| {
+            while !self.exchange(buffer) {
+                // Keeps a notification that came since.
+                std::task::ready!(filled.as_mut().poll(cx));
+                filled.set(self.filled.notified());
             }
-            // Keeps a notification that came since.
-            self.filled.notified().await;
+            Poll::Ready(())
+        })
+        .await;
+    }
+
+    /// Exchanges the empty `buffer` for what is there, if anything is.
+    fn exchange(&self, buffer: &mut Vec<u8>) -> bool {
+        let mut pending = self.lock();
+        if pending.bytes.is_empty() {
+            return false;
         }
+        std::mem::swap(&mut pending.bytes, buffer);
+        pending.frames = 0;
+        drop(pending);
+        self.drained.notify_waiters();
+        true
     }
 
     fn lock(&self) -> MutexGuard<'_, Pending> {
@@ -148,7 +186,7 @@ impl Adding<'_> {
 
 impl Drop for Adding<'_> {
     fn drop(&mut self) {
-        if self.added {
+        if self.added && !self.outbox.own {
             self.outbox.filled.notify_one();
         }
     }
@@ -163,9 +201,22 @@ impl Drop for Open<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::task::{Context, Wake, Waker};
+
     use tokio::io::AsyncReadExt;
 
     use super::*;
+
+    #[derive(Default)]
+    struct Woken(AtomicBool);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
 
     const IDLE: Duration = Duration::from_millis(20);
 
@@ -214,5 +265,30 @@ mod tests {
             () = read => {}
             ended = outbox.flow(far, IDLE) => panic!("{ended:?}"),
         }
+    }
+
+    #[tokio::test]
+    async fn what_a_task_adds_for_itself_is_written_without_its_being_run_again() {
+        let outbox = Outbox::own(Room { frames: 2, bytes: 20 });
+        let _open = outbox.open();
+        let (mut near, far) = tokio::io::duplex(100);
+        let (question, asked) = tokio::sync::oneshot::channel();
+        let (_stays, rest) = tokio::sync::oneshot::channel::<()>();
+        let work = async {
+            asked.await.unwrap();
+            assert!(add(&outbox, b"a"));
+            rest.await
+        };
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(woken.clone());
+        let mut both = pin!(outbox.flow_beside(far, Duration::from_secs(60), work));
+        assert!(both.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        question.send(()).unwrap();
+        assert!(woken.0.swap(false, Ordering::Relaxed));
+        assert!(both.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        assert!(!woken.0.load(Ordering::Relaxed), "it wakes itself");
+        let mut bytes = [0; 6];
+        near.read_exact(&mut bytes).await.unwrap();
+        assert_eq!(bytes, *b"\x02\0\0\0\x07a");
     }
 }

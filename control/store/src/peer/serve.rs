@@ -36,12 +36,9 @@ where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
-    let outbox = Outbox::new(ANSWERS);
+    let outbox = Outbox::own(ANSWERS);
     let _open = outbox.open();
-    tokio::select! {
-        Err(error) = outbox.flow(writer, ALIVE_EVERY) => Err(error.into()),
-        ended = work(store, reader, &outbox) => ended,
-    }
+    outbox.flow_beside(writer, ALIVE_EVERY, work(store, reader, &outbox)).await?
 }
 
 async fn work<R: AsyncRead + Unpin>(
