@@ -145,10 +145,6 @@ mod tests {
             ("readCoreV1NamespacedPodLog", "get /api/v1/namespaces/{namespace}/pods/{name}/log", "core_v1"),
             ("connectCoreV1GetNamespacedPodExec", "get /api/v1/namespaces/{namespace}/pods/{name}/exec", "core_v1"),
             ("connectCoreV1PostNodeProxy", "post /api/v1/nodes/{name}/proxy", "core_v1"),
-            ("watchCoreV1NamespacedPod", "get /api/v1/watch/namespaces/{namespace}/pods/{name}", "core_v1"),
-            ("watchCoreV1NamespacedPodList", "get /api/v1/watch/namespaces/{namespace}/pods", "core_v1"),
-            ("watchCoreV1PodListForAllNamespaces", "get /api/v1/watch/pods", "core_v1"),
-            ("watchCoreV1NodeList", "get /api/v1/watch/nodes", "core_v1"),
             ("readCoreV1Node", "get /api/v1/nodes/{name}", "core_v1"),
             (
                 "patchAppsV1NamespacedDeploymentScale",

@@ -2,7 +2,6 @@
 
 use serde_json::{Map, Value, json};
 
-use super::roots::WATCH_EVENT;
 use super::{custom_name, reference};
 use crate::resource::Resource;
 use crate::schema::{self, Field, Type};
@@ -28,9 +27,6 @@ pub(super) fn paths(resources: &[&Resource]) -> Map<String, Value> {
         }
         let object = format!("{collection}/{{name}}");
         add(&mut paths, &object, subject.object());
-        if is_watched_apart(resource) {
-            add_watches(&mut paths, resource, &subject);
-        }
         for sub in resource.subresources.iter() {
             let subject = Subject {
                 group: &sub.group,
@@ -49,24 +45,6 @@ pub(super) fn paths(resources: &[&Resource]) -> Map<String, Value> {
         }
     }
     paths
-}
-
-/// Whether watches of the resource have paths of their own too.
-pub(super) fn is_watched_apart(resource: &Resource) -> bool {
-    resource.custom.is_none() && resource.verbs.contains(&"watch")
-}
-
-/// The paths of their own that watches had before lists took `watch`. Clients that are made of a document know no others.
-fn add_watches(paths: &mut Map<String, Value>, resource: &Resource, subject: &Subject<'_>) {
-    let root = super::path_of(resource);
-    let namespaced = if resource.namespaced { "namespaces/{namespace}/" } else { "" };
-    let collection = format!("/{root}/watch/{namespaced}{}", resource.plural);
-    add(paths, &format!("{collection}/{{name}}"), subject.watch("watch"));
-    add(paths, &collection, subject.watch("watchlist"));
-    if resource.namespaced {
-        let all = Subject { scope: Scope::All, ..subject.clone() };
-        add(paths, &format!("/{root}/watch/{}", resource.plural), all.watch("watchlist"));
-    }
 }
 
 fn add(paths: &mut Map<String, Value>, path: &str, operations: Map<String, Value>) {
@@ -220,17 +198,12 @@ impl<'a> Subject<'a> {
         })
     }
 
-    fn watch(&self, verb: &str) -> Map<String, Value> {
-        Map::from_iter([("get".to_owned(), self.operation(verb))])
-    }
-
     fn operation(&self, verb: &str) -> Value {
         let (word, action) = match verb {
             "get" => ("read", "get"),
             "create" => ("create", "post"),
             "update" => ("replace", "put"),
             "deletecollection" => ("delete", "deletecollection"),
-            "watchlist" => ("watch", "watchlist"),
             other => (other, other),
         };
         let (scope, everywhere) = match self.scope {
@@ -240,11 +213,9 @@ impl<'a> Subject<'a> {
         };
         let (prefix, name) = (&self.prefix, &self.name);
         let many = if verb == "deletecollection" { "Collection" } else { "" };
-        let list = if verb == "watchlist" { "List" } else { "" };
         let mut operation = Map::new();
         operation.insert("tags".to_owned(), json!([self.tag]));
-        operation
-            .insert("operationId".to_owned(), format!("{word}{prefix}{many}{scope}{name}{list}{everywhere}").into());
+        operation.insert("operationId".to_owned(), format!("{word}{prefix}{many}{scope}{name}{everywhere}").into());
         operation.insert("parameters".to_owned(), parameters(verb).into());
         if let Some(body) = self.body(verb) {
             operation.insert("requestBody".to_owned(), body);
@@ -292,7 +263,6 @@ impl<'a> Subject<'a> {
             "list" => self.schema(&format!("{}List", self.kind)),
             "delete" if self.returned => self.schema(self.kind),
             "delete" | "deletecollection" => reference(STATUS),
-            "watch" | "watchlist" => reference(WATCH_EVENT),
             _ => self.schema(self.kind),
         };
         let content = json!({"application/json": {"schema": schema}, "application/yaml": {"schema": schema}});
@@ -335,7 +305,7 @@ fn parameters(verb: &str) -> Vec<Value> {
             query("gracePeriodSeconds", "integer", "The time before the object is deleted."),
             query("propagationPolicy", "string", "Orphan, Background or Foreground."),
         ],
-        "list" | "deletecollection" | "watch" | "watchlist" => vec![
+        "list" | "deletecollection" => vec![
             pretty,
             query("allowWatchBookmarks", "boolean", "Ask for events of the type BOOKMARK."),
             query("continue", "string", "Where a list that was cut goes on."),

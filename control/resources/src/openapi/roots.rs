@@ -7,7 +7,6 @@ use super::reference;
 use crate::resource::Resource;
 
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
-pub(super) const WATCH_EVENT: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.WatchEvent";
 const VERSION_INFO: &str = "io.k8s.apimachinery.pkg.version.Info";
 /// What `/version` tells.
 const VERSION_FIELDS: [&str; 9] =
@@ -45,20 +44,6 @@ pub(super) fn resources(resource: &Resource) -> (Map<String, Value>, Option<Stri
 
 /// The schema of what the table of facts does not have.
 pub(super) fn schema(name: &str) -> Option<Value> {
-    if name == WATCH_EVENT {
-        return Some(json!({
-            "description": "A change of what is watched.",
-            "type": "object",
-            "required": ["type", "object"],
-            "properties": {
-                "object": {
-                    "description": "What was added or changed as it is now, what is gone as it was last, or a Status.",
-                    "type": "object",
-                },
-                "type": {"type": "string", "default": ""},
-            },
-        }));
-    }
     let fields = VERSION_FIELDS.map(|field| (field.to_owned(), json!({"type": "string", "default": ""})));
     let fields: Map<String, Value> = fields.into_iter().collect();
     let told = json!({

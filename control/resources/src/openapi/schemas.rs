@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use serde_json::{Map, Value, json};
 
-use super::{Schemas, custom_name, paths, reference, roots};
+use super::{Schemas, custom_name, reference, roots};
 use crate::resource::Resource;
 use crate::schema::{self, Field, ListType, Many, Message, Shape, Type};
 
@@ -73,9 +73,8 @@ pub(super) fn schemas(resources: &[&Resource], more: Option<&str>, custom: Schem
             (message.name.to_owned(), Value::Object(schema))
         })
         .collect();
-    let watched = resources.iter().any(|resource| paths::is_watched_apart(resource));
-    for name in more.into_iter().chain(watched.then_some(roots::WATCH_EVENT)) {
-        schemas.extend(roots::schema(name).map(|schema| (name.to_owned(), schema)));
+    if let Some((name, schema)) = more.and_then(|name| Some((name, roots::schema(name)?))) {
+        schemas.insert(name.to_owned(), schema);
     }
     for (resource, schema) in own {
         let (group, version, kind) = (&resource.group, &resource.version, &resource.kind);
