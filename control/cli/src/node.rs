@@ -110,15 +110,23 @@ impl Node {
     }
 }
 
+/// The identity that is there, if it is the one that is asked for.
 fn known(identity: NodeIdentity, start: &NodeStart) -> Result<NodeIdentity, CliError> {
-    match &start.name {
-        Some(name) if *name != identity.name => Err(CliError::other(format!(
-            "{} already holds the identity of node {:?}: use that name, or another --data-dir",
-            start.data_dir.display(),
+    let dir = start.data_dir.display();
+    if start.name.as_ref().is_some_and(|name| *name != identity.name) {
+        return Err(CliError::other(format!(
+            "{dir} already holds the identity of node {:?}: use that name, or another --data-dir",
             identity.name
-        ))),
-        _ => Ok(identity),
+        )));
     }
+    let same = start.token.as_ref().map_or(Ok(true), |token| identity.is_of_cluster(token));
+    if !same.map_err(CliError::other)? {
+        return Err(CliError::other(format!(
+            "{dir} holds the identity of node {:?} of another cluster than the token is for: use another --data-dir, or remove that one",
+            identity.name
+        )));
+    }
+    Ok(identity)
 }
 
 async fn joined(

@@ -8,9 +8,11 @@ use jiff::Timestamp;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use crate::disk;
-use crate::error::NodeError;
+use crate::error::{JoinError, NodeError};
+use crate::token::Token;
 
 /// A certificate chain and its key, PEM.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,6 +83,14 @@ impl NodeIdentity {
         disk::private_dir(&dir).map_err(NodeError::io(&dir))?;
         let text = serde_json::to_vec_pretty(self).map_err(|e| NodeError::Certificate(e.to_string()))?;
         disk::replace_durably(&path, &text, 0o600).map_err(NodeError::io(&path))
+    }
+
+    /// Whether it is of the cluster that a token is for. Fails on a text that is no token.
+    pub fn is_of_cluster(&self, token: &str) -> Result<bool, JoinError> {
+        let token = Token::parse(token)?;
+        let ca = CertificateDer::from_pem_slice(self.ca_pem.as_bytes())
+            .map_err(|error| NodeError::Certificate(error.to_string()))?;
+        Ok(Sha256::digest(&ca).as_slice() == token.ca_hash)
     }
 
     /// Whether the certificate for the API still holds at that moment.

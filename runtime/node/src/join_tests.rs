@@ -176,6 +176,9 @@ async fn a_machine_becomes_a_node_once_and_remembers() {
     assert!(again.client == identity.client && server.signed.lock().unwrap().len() == 2, "nothing new was signed");
     let other = join(server.config(&dir, "n2"), quiet, CancellationToken::new()).await.err().unwrap();
     assert!(matches!(&other, JoinError::OtherIdentity { found, .. } if found == "n1"), "{other}");
+    assert!(again.is_of_cluster(&server.token()).unwrap());
+    assert!(!again.is_of_cluster(&format!("{SECRET}.{}", "00".repeat(32))).unwrap());
+    assert!(matches!(again.is_of_cluster("nonsense"), Err(JoinError::MalformedToken(_))));
 }
 
 #[tokio::test]

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1::Endpoints;
 use k8s_openapi::api::networking::v1::{
-    HTTPIngressPath, Ingress, IngressBackend, IngressClass, IngressSpec, IngressStatus, NetworkPolicy,
-    NetworkPolicyPeer, NetworkPolicyPort,
+    HTTPIngressPath, Ingress, IngressBackend, IngressClass, IngressLoadBalancerStatus, IngressSpec, IngressStatus,
+    NetworkPolicy, NetworkPolicyPeer, NetworkPolicyPort,
 };
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
@@ -23,7 +23,7 @@ impl Kind for Ingress {
 
     has_meta!();
 
-    has_status!(IngressStatus::default());
+    has_status!(IngressStatus { load_balancer: Some(IngressLoadBalancerStatus::default()) });
 
     fn validate(&self, errors: &mut Errors) {
         let path = FieldPath::new("spec");

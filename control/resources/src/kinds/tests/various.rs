@@ -6,7 +6,8 @@ use super::{check_change_refused, check_refused, created};
 fn ingresses_say_where_requests_go() {
     let backend = json!({"service": {"name": "s", "port": {"number": 80}}});
     let with = |path: Value| json!({"spec": {"rules": [{"http": {"paths": [path]}}]}});
-    created("Ingress", with(json!({"path": "/", "pathType": "Prefix", "backend": backend})));
+    let ingress = created("Ingress", with(json!({"path": "/", "pathType": "Prefix", "backend": backend})));
+    assert_eq!(ingress["status"], json!({"loadBalancer": {}}));
     check_refused(
         "Ingress",
         json!({"spec": {}}),
