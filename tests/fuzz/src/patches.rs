@@ -1,7 +1,7 @@
 //! Patches, and who owns what.
 
 use pal_patch::apply::{FieldSet, Managers, Rules, Shape, Writer};
-use pal_resources::codec::{self, FieldValidation, Media};
+use pal_resources::codec::{self, FieldValidation, Media, ShownPatch};
 use pal_resources::schema;
 use serde_json::{Value, json};
 
@@ -40,7 +40,9 @@ pub(crate) fn strategic_patch(input: &[u8]) {
     let Some((target, patch)) = pair(input) else { return };
     let Some(message) = schema::message_for(POD.0, POD.1, POD.2) else { return };
     if let Ok(patched) = pal_patch::strategic_merge(&target, &patch, message) {
-        let _ = codec::conform_patched(patched, &pal_patch::go_text(&patch), Vec::new(), POD, FieldValidation::Strict);
+        let shown = pal_patch::go_text(&patch);
+        let shown = ShownPatch::Strategic(&shown);
+        let _ = codec::conform_patched(patched, shown, Vec::new(), POD, FieldValidation::Strict);
     }
 }
 
