@@ -81,9 +81,8 @@ mod tests {
     use std::sync::atomic::AtomicUsize;
     use std::time::Duration;
 
-    use tokio::sync::mpsc;
-
     use super::*;
+    use crate::rarely::tests::echo;
 
     #[derive(Default)]
     struct Woken(AtomicUsize);
@@ -126,13 +125,7 @@ mod tests {
     async fn no_wake_up_is_lost() {
         const TURNS: usize = 20_000;
         const LIMIT: Duration = Duration::from_secs(60);
-        let (questions, mut asked) = mpsc::channel::<()>(1);
-        let (answer, mut answers) = mpsc::channel::<()>(1);
-        let echo = tokio::spawn(async move {
-            while asked.recv().await.is_some() {
-                answer.send(()).await.expect("somebody who listens");
-            }
-        });
+        let (questions, mut answers, echo) = echo();
         let talk = Again::new(Box::pin(async {
             for turn in 0..TURNS {
                 questions.send(()).await.expect("an echo");

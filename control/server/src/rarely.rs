@@ -106,11 +106,12 @@ pub(crate) async fn unless<T>(
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::sync::atomic::AtomicUsize;
     use std::time::Duration;
 
     use tokio::sync::{mpsc, oneshot};
+    use tokio::task::JoinHandle;
 
     use super::*;
 
@@ -134,18 +135,25 @@ mod tests {
         assert_eq!(looks.load(Ordering::Relaxed), 2);
     }
 
-    /// Each answer comes from another thread while the task looks for it, so that every order of the two is met.
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn no_wake_up_is_lost() {
-        const TURNS: usize = 20_000;
-        const LIMIT: Duration = Duration::from_secs(60);
-        let (questions, mut asked) = mpsc::channel::<()>(1);
-        let (answer, mut answers) = mpsc::channel::<()>(1);
+    /// Answers each question, on another thread where there are several: where to ask, where the answers come, and the task,
+    /// which ends when nobody can ask any more.
+    pub(crate) fn echo() -> (mpsc::Sender<()>, mpsc::Receiver<()>, JoinHandle<()>) {
+        let (questions, mut asked) = mpsc::channel(1);
+        let (answer, answers) = mpsc::channel(1);
         let echo = tokio::spawn(async move {
             while asked.recv().await.is_some() {
                 answer.send(()).await.expect("somebody who listens");
             }
         });
+        (questions, answers, echo)
+    }
+
+    /// Each answer comes from another thread while the task looks for it, so that every order of the two is met.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn no_wake_up_is_lost() {
+        const TURNS: usize = 20_000;
+        const LIMIT: Duration = Duration::from_secs(60);
+        let (questions, mut answers, echo) = echo();
         let mut attention = Attention::new();
         for turn in 0..TURNS {
             questions.send(()).await.expect("an echo");
