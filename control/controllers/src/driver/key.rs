@@ -13,7 +13,7 @@ use super::cache::{Address, Cache, Change, Place};
 use super::known::{Known, Whole};
 use super::positions::Positions;
 use super::queue::Named;
-use super::services::ZONE;
+use super::services::zone;
 use crate::account_token::ACCOUNT;
 use crate::garbage::{FOREGROUND, ORPHAN, Presence};
 use crate::node::pod::concerns_pods;
@@ -325,7 +325,7 @@ fn node(cache: &Cache, at: &Positions, change: &Change, wanted: &mut Vec<Wanted>
         wanted.extend(sets.map(|known| Wanted { key: Key::DaemonSet(known.place()), within }));
     }
     if let Some(after) = &after
-        && zone(before.as_deref()) != zone(Some(after))
+        && before.as_deref().and_then(zone) != zone(after)
     {
         pods::services_on(cache, at, name, wanted);
     }
@@ -344,10 +344,6 @@ pub(super) fn node_of(known: &Option<Known>) -> Option<Arc<Node>> {
         Whole::Node(node) => Some(node.clone()),
         _ => None,
     }
-}
-
-fn zone(node: Option<&Node>) -> Option<&String> {
-    node?.metadata.labels.as_ref()?.get(ZONE)
 }
 
 /// What of a node DaemonSets look at.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::api::core::v1::{Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 
 use super::cache::{Cache, Place};
@@ -19,7 +19,12 @@ use crate::{endpoints, endpointslice, pods, service_address};
 const PER_SLICE: &str = "palinurus.dev/max-endpoints-per-slice";
 
 /// The label of a node that names its zone.
-pub(super) const ZONE: &str = "topology.kubernetes.io/zone";
+const ZONE: &str = "topology.kubernetes.io/zone";
+
+/// The zone that a node is in.
+pub(super) fn zone(node: &Node) -> Option<&String> {
+    node.metadata.labels.as_ref()?.get(ZONE)
+}
 
 /// The pods that a Service chooses, and their nodes.
 #[derive(Default)]
@@ -91,7 +96,7 @@ impl Looker {
             if !sites.contains_key(name)
                 && let Some(node) = self.find_node(cache, name)
             {
-                let zone = node.metadata.labels.as_ref().and_then(|labels| labels.get(ZONE)).cloned();
+                let zone = zone(&node).cloned();
                 let site = endpointslice::Site { block: cidr::cidr(&node).map(str::to_owned), zone };
                 sites.insert(name.to_owned(), site);
             }
