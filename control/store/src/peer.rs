@@ -6,6 +6,7 @@
 mod accept;
 mod answers;
 mod client;
+mod eager;
 mod frames;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;

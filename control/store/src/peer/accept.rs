@@ -43,7 +43,7 @@ pub(crate) async fn accept(
             Purpose::Snapshot => snapshots::receive(peers, hello.from.id, &mut reader, &mut writer).await,
             Purpose::Client => {
                 let _served = peers.begin_serving().ok_or(Refused::TooMany)?;
-                serve::client(store, &mut reader, &mut writer).await
+                serve::client(store, peers.lately(), &mut reader, &mut writer).await
             }
         }
     };

@@ -11,6 +11,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
+use super::eager::Lately;
 use super::frames::Kind;
 use super::handing::{write_forward, write_refusal};
 use super::hello::{Acquaintance, Hello, Judge, Purpose, VERSION, Welcome};
@@ -61,6 +62,7 @@ pub(crate) struct Peers {
     known: Mutex<Known>,
     pub(super) asking: Mutex<Asking>,
     tools: Arc<Semaphore>,
+    lately: Lately,
     tasks: TaskTracker,
     ending: CancellationToken,
 }
@@ -98,6 +100,7 @@ impl Peers {
             known: Mutex::default(),
             asking: Mutex::default(),
             tools: Arc::new(Semaphore::new(TOOLS)),
+            lately: Lately::new(),
             tasks: TaskTracker::new(),
             ending: CancellationToken::new(),
         })
@@ -239,6 +242,11 @@ impl Peers {
     /// Begins to serve a tool, unless too many are served already.
     pub fn begin_serving(&self) -> Option<OwnedSemaphorePermit> {
         self.tools.clone().try_acquire_owned().ok()
+    }
+
+    /// Which tool asked last.
+    pub fn lately(&self) -> &Lately {
+        &self.lately
     }
 
     /// Begins to take a snapshot in, unless one is coming already.

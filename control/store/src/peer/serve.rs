@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::stream::{FuturesUnordered, Stream};
@@ -11,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::PeerError;
 use super::answers::Answer;
+use super::eager::{Eager, Lately};
 use super::frames::{Frame, Kind, numbers};
 use super::outbox::{Outbox, Room};
 use super::peers::ALIVE_EVERY;
@@ -31,27 +32,35 @@ type Answers = Vec<(u64, Answer)>;
 type Working<'a> = FuturesUnordered<Pin<Box<dyn Future<Output = Answers> + Send + 'a>>>;
 
 /// Serves a tool until it goes.
-pub(crate) async fn client<R, W>(store: &Store, reader: &mut FrameReader<R>, writer: &mut W) -> Result<(), PeerError>
+pub(crate) async fn client<R, W>(
+    store: &Store,
+    lately: &Lately,
+    reader: &mut FrameReader<R>,
+    writer: &mut W,
+) -> Result<(), PeerError>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
     let outbox = Outbox::own(ANSWERS);
     let _open = outbox.open();
-    outbox.flow_beside(writer, ALIVE_EVERY, work(store, reader, &outbox)).await?
+    outbox.flow_beside(writer, ALIVE_EVERY, work(store, lately, reader, &outbox)).await?
 }
 
 async fn work<R: AsyncRead + Unpin>(
     store: &Store,
+    lately: &Lately,
     reader: &mut FrameReader<R>,
     outbox: &Outbox,
 ) -> Result<(), PeerError> {
     let mut working = Working::new();
     let mut under_way = 0;
+    let mut eager = Eager::of(lately, Instant::now());
     loop {
         tokio::select! {
             frame = next(reader, outbox), if under_way < UNDER_WAY => {
                 let Some(frame) = frame? else { return Ok(()) };
+                eager.came(Instant::now());
                 under_way += take(store, frame, reader, &working)?;
             }
             answers = done(&mut working), if under_way > 0 => {
@@ -62,7 +71,12 @@ async fn work<R: AsyncRead + Unpin>(
                         return Err(PeerError::Closed);
                     }
                 }
+                drop(adding);
+                if under_way == 0 {
+                    eager.rests(Instant::now());
+                }
             }
+            () = eager.look(Instant::now()), if under_way == 0 => {}
         }
     }
 }
