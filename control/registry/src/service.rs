@@ -5,7 +5,7 @@
 //! What is taken is a key of its own in the store (`clusterips/10.96.0.1`), guarded to be absent, so that two Services
 //! never get the same however many are made at once.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use pal_resources::{FieldError, FieldPath, Resource, Status};
@@ -214,7 +214,10 @@ impl Range<'_> {
     fn ports(&self, spec: &mut Value, taken: &mut Held, errors: &mut Vec<FieldError>) -> Result<(), Status> {
         let wanted = has_node_ports(spec);
         let explicit: BTreeSet<u16> = ports(spec).filter_map(node_port).collect();
-        for (index, port) in spec["ports"].as_array_mut().into_iter().flatten().enumerate() {
+        // While the Service has none yet: later each port that comes gets one of its own.
+        let mut shared = Some(chosen(spec)).filter(|_| self.before.ports.is_empty());
+        let list = spec.get_mut("ports").and_then(Value::as_array_mut);
+        for (index, port) in list.into_iter().flatten().enumerate() {
             if let Some(number) = node_port(port) {
                 if self.before.ports.contains(&number) {
                     continue;
@@ -228,9 +231,17 @@ impl Range<'_> {
                     }
                 }
             } else if wanted && port.is_object() {
-                let number = self.free_port(|number| !explicit.contains(&number) && !taken.ports.contains(&number))?;
+                let served = port_number(&port["port"]).unwrap_or_default();
+                let known = shared.as_ref().and_then(|numbers| numbers.get(&served).copied());
+                let fresh = || self.free_port(|number| !explicit.contains(&number) && !taken.ports.contains(&number));
+                let number = known.map_or_else(fresh, Ok)?;
                 port["nodePort"] = number.into();
-                taken.ports.insert(number);
+                if let Some(numbers) = &mut shared {
+                    numbers.insert(served, number);
+                }
+                if known.is_none() {
+                    taken.ports.insert(number);
+                }
             }
         }
         if has_health_port(spec) {
@@ -286,6 +297,18 @@ impl Range<'_> {
             .and_then(number)
             .ok_or_else(|| Status::internal("failed to allocate a nodePort: range is full"))
     }
+}
+
+/// The node ports that a client chose, by the ports that they are for: another protocol's port of the same number gets
+/// the same one.
+fn chosen(spec: &Value) -> BTreeMap<u16, u16> {
+    let mut numbers = BTreeMap::new();
+    for port in ports(spec) {
+        if let (Some(served), Some(number)) = (port_number(&port["port"]), node_port(port)) {
+            numbers.entry(served).or_insert(number);
+        }
+    }
+    numbers
 }
 
 /// A free number in `first..=last`, below `first + reserved` only when there is none above.

@@ -40,10 +40,13 @@ async fn a_service_gets_an_address_of_its_own() {
     assert_eq!((&spec["ipFamilies"], &spec["ipFamilyPolicy"]), (&json!(["IPv4"]), &json!("SingleStack")));
     assert_eq!(spec["ports"][0]["nodePort"], Value::Null);
 
-    let headless = created(&cluster, "b", json!({"clusterIP": "None"})).await;
+    let headless = json!({"metadata": {"name": "b"}, "spec": {"clusterIP": "None"}});
+    let headless =
+        cluster.create("services", headless).await.expect("created").value().expect("parses")["spec"].clone();
     assert_eq!((&headless["clusterIP"], &headless["clusterIPs"]), (&json!("None"), &json!(["None"])));
     let elsewhere = created(&cluster, "c", json!({"type": "ExternalName", "externalName": "example.org"})).await;
     assert_eq!(elsewhere["clusterIP"], Value::Null);
+    assert_eq!((headless.get("ports"), elsewhere.get("ports")), (None, None));
 }
 
 #[tokio::test]
@@ -72,6 +75,18 @@ async fn an_address_or_port_can_be_chosen_once() {
 
     cluster.delete("services", "a", &Default::default()).await.expect("deleted");
     created(&cluster, "b", chosen).await;
+}
+
+#[tokio::test]
+async fn protocols_of_one_port_share_a_node_port() {
+    let cluster = Cluster::start().await;
+    let port = |protocol: &str, number: Option<u16>| json!({"name": protocol.to_lowercase(), "port": 80, "protocol": protocol, "nodePort": number});
+    let spec = json!({"type": "NodePort", "ports": [port("UDP", None), port("TCP", Some(30080))]});
+    let spec = created(&cluster, "a", spec).await;
+    assert_eq!((&spec["ports"][0]["nodePort"], &spec["ports"][1]["nodePort"]), (&json!(30080), &json!(30080)));
+    let spec =
+        created(&cluster, "b", json!({"type": "NodePort", "ports": [port("UDP", None), port("TCP", None)]})).await;
+    assert_eq!(spec["ports"][0]["nodePort"], spec["ports"][1]["nodePort"]);
 }
 
 #[tokio::test]

@@ -49,7 +49,7 @@ impl Rules for ApiService {
         let (spec, path) = (&object["spec"], FieldPath::new("spec"));
         let (group, version) = (text(spec, "group"), text(spec, "version"));
         let expected = format!("{version}.{group}");
-        if name != expected {
+        if !name.is_empty() && names::path_segment(name).is_empty() && name != expected {
             let why = format!("must be `spec.version+\".\"+spec.group`: {expected:?}");
             errors.push(FieldError::invalid(&FieldPath::new("metadata").child("name"), name, &why));
         }
@@ -57,8 +57,9 @@ impl Rules for ApiService {
             let why = "only v1 may have an empty group and it better be legacy kube";
             errors.push(FieldError::required(&path.child("group"), why));
         }
-        if version.is_empty() {
-            errors.push(FieldError::required(&path.child("version"), ""));
+        if !group.is_empty() {
+            let faults = names::dns1123_subdomain(group);
+            errors.extend(faults.iter().map(|fault| FieldError::invalid(&path.child("group"), group, fault)));
         }
         let faults = names::dns1035_label(version);
         errors.extend(faults.iter().map(|fault| FieldError::invalid(&path.child("version"), version, fault)));
@@ -91,6 +92,10 @@ fn validate_service(spec: &Value, path: &FieldPath, errors: &mut Errors) {
         if text(service, field).is_empty() {
             errors.push(FieldError::required(&path.child("service").child(field), ""));
         }
+    }
+    if let Some(port) = service["port"].as_i64().filter(|port| !(1..=65535).contains(port)) {
+        let why = "port is not valid: must be between 1 and 65535, inclusive";
+        errors.push(FieldError::invalid(&path.child("service").child("port"), port, why));
     }
     if insecure && !text(spec, "caBundle").is_empty() {
         let why = "may not be true if caBundle is present";

@@ -43,6 +43,10 @@ const LEGACY: &str = "kubernetes.io/legacy-unknown";
 impl Kind for CertificateSigningRequest {
     has_meta!();
 
+    fn name_faults(name: &str) -> Vec<String> {
+        names::path_segment(name)
+    }
+
     fn prepare_create(&mut self, _env: &Env) {
         self.status = Some(CertificateSigningRequestStatus::default());
     }

@@ -67,7 +67,8 @@ impl Kind for Node {
         let spec = self.spec.get_or_insert_default();
         spec.pod_cidr.take_if(|block| block.is_empty());
         match (&spec.pod_cidr, items(&spec.pod_cidrs).first()) {
-            (Some(block), None) => spec.pod_cidrs = Some(vec![block.clone()]),
+            // Who knows of one block only says which.
+            (Some(block), first) if first != Some(block) => spec.pod_cidrs = Some(vec![block.clone()]),
             (None, Some(block)) => spec.pod_cidr = Some(block.clone()),
             _ => {}
         }
@@ -96,6 +97,7 @@ impl Kind for Node {
     fn validate(&self, errors: &mut Errors) {
         if let Some(spec) = &self.spec {
             validate_taints(items(&spec.taints), errors);
+            validate_blocks(items(&spec.pod_cidrs), errors);
         }
         if let Some(status) = &self.status {
             validate_amounts("capacity", status.capacity.as_ref(), errors);
@@ -118,6 +120,23 @@ fn validate_node_update(new: &NodeSpec, old: &NodeSpec, errors: &mut Errors) {
     if text(&old.provider_id).is_some() && new.provider_id != old.provider_id {
         let why = "node updates may not change providerID except from \"\" to valid";
         errors.push(FieldError::forbidden(&path.child("providerID"), why));
+    }
+}
+
+/// The addresses of a node's pods: one block of a family.
+fn validate_blocks(blocks: &[String], errors: &mut Errors) {
+    let path = FieldPath::new("spec").child("podCIDRs");
+    let bad = |block: &String| !names::cidr(block).is_empty();
+    for (index, block) in blocks.iter().enumerate() {
+        faults(names::cidr(block), block, || path.index(index), errors);
+    }
+    let wide = blocks.iter().filter(|block| block.contains(':')).count();
+    if blocks.len() > 1 && (blocks.len() > 2 || wide != 1) && !blocks.iter().any(bad) {
+        let why = "may specify no more than one CIDR for each IP family";
+        errors.push(FieldError::invalid(&path, blocks.to_vec(), why));
+    }
+    for (index, block) in blocks.iter().enumerate().filter(|(index, block)| blocks[..*index].contains(block)) {
+        errors.push(FieldError::duplicate(&path.index(index), block.as_str()));
     }
 }
 

@@ -111,5 +111,8 @@ fn validate_ports(ports: &[EndpointPort], errors: &mut Errors) {
         }
         let known = ["SCTP", "TCP", "UDP"];
         one_of(plain(&port.protocol), &known, || path().child("protocol"), errors);
+        if let Some(protocol) = &port.app_protocol {
+            faults(names::qualified_name(protocol), protocol, || path().child("appProtocol"), errors);
+        }
     }
 }

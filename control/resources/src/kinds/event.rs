@@ -15,6 +15,10 @@ const MAX_NAME: usize = 128;
 impl Kind for Event {
     has_meta!();
 
+    fn name_faults(name: &str) -> Vec<String> {
+        names::path_segment(name)
+    }
+
     fn fill(&mut self) {
         self.source.get_or_insert_default();
         self.reporting_component.get_or_insert_default();

@@ -11,6 +11,7 @@ mod certificate;
 mod cluster;
 mod config;
 mod endpoint_slice;
+mod endpoints;
 mod errors;
 mod event;
 mod fields;

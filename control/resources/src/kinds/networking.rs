@@ -1,11 +1,10 @@
-//! Ingresses, network policies and endpoints.
+//! Ingresses and network policies.
 
 use std::net::IpAddr;
 
-use k8s_openapi::api::core::v1::Endpoints;
 use k8s_openapi::api::networking::v1::{
-    HTTPIngressPath, Ingress, IngressBackend, IngressClass, IngressLoadBalancerStatus, IngressSpec, IngressStatus,
-    NetworkPolicy, NetworkPolicyPeer, NetworkPolicyPort,
+    HTTPIngressPath, IPBlock, Ingress, IngressBackend, IngressClass, IngressClassSpec, IngressLoadBalancerStatus,
+    IngressSpec, IngressStatus, NetworkPolicy, NetworkPolicyPeer, NetworkPolicyPort,
 };
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
@@ -126,9 +125,13 @@ fn validate_backend(backend: &IngressBackend, path: &FieldPath, errors: &mut Err
             let why = "cannot set both resource and service backends";
             errors.push(FieldError::invalid(path, "", why));
         }
-        (None, None) => errors.push(FieldError::required(path, "resource or service backend is required")),
-        (Some(_), None) => {}
+        (None, None) => errors.push(FieldError::invalid(path, "", "resource or service backend is required")),
+        (Some(resource), None) => {
+            let named = (resource.api_group.as_deref(), resource.kind.as_str(), resource.name.as_str());
+            validate_reference(named, &path.child("resource"), errors);
+        }
         (None, Some(service)) => {
+            let whole = path;
             let path = path.child("service");
             if service.name.is_empty() {
                 errors.push(FieldError::required(&path.child("name"), ""));
@@ -140,17 +143,33 @@ fn validate_backend(backend: &IngressBackend, path: &FieldPath, errors: &mut Err
             match (name.is_empty(), number == 0) {
                 (false, false) => {
                     let why = "cannot set both port name & port number";
-                    errors.push(FieldError::invalid(&path, serde_json::to_value(&port).unwrap_or_default(), why));
+                    errors.push(FieldError::invalid(whole, "", why));
                 }
                 (true, true) => {
-                    errors.push(FieldError::required(&path, "port name or number is required"));
+                    errors.push(FieldError::required(whole, "port name or number is required"));
                 }
                 (false, true) => faults(names::port_name(name), name, || path.child("port").child("name"), errors),
                 (true, false) => {
-                    let shown = number.to_string();
-                    faults(names::port_number(number), &shown, || path.child("port").child("number"), errors);
+                    for fault in names::port_number(number) {
+                        errors.push(FieldError::invalid(&path.child("port").child("number"), number, &fault));
+                    }
                 }
             }
+        }
+    }
+}
+
+/// An object of some kind, told by group, kind and name.
+fn validate_reference(named: (Option<&str>, &str, &str), path: &FieldPath, errors: &mut Errors) {
+    let (group, kind, name) = named;
+    if let Some(group) = group {
+        faults(names::dns1123_subdomain(group), group, || path.child("apiGroup"), errors);
+    }
+    for (field, value) in [("kind", kind), ("name", name)] {
+        if value.is_empty() {
+            errors.push(FieldError::required(&path.child(field), ""));
+        } else {
+            faults(names::path_segment(value), value, || path.child(field), errors);
         }
     }
 }
@@ -167,17 +186,15 @@ impl Kind for IngressClass {
     }
 
     fn validate(&self, errors: &mut Errors) {
-        let Some(spec) = &self.spec else { return };
+        let empty = IngressClassSpec::default();
+        let spec = self.spec.as_ref().unwrap_or(&empty);
         let path = FieldPath::new("spec");
         let controller = plain(&spec.controller);
         validate_domain_path(controller, 250, &path.child("controller"), errors);
         if let Some(parameters) = &spec.parameters {
             let path = path.child("parameters");
-            for (field, value) in [("kind", &parameters.kind), ("name", &parameters.name)] {
-                if value.is_empty() {
-                    errors.push(FieldError::required(&path.child(field), ""));
-                }
-            }
+            let named = (parameters.api_group.as_deref(), parameters.kind.as_str(), parameters.name.as_str());
+            validate_reference(named, &path, errors);
             one_of(plain(&parameters.scope), &["Cluster", "Namespace"], || path.child("scope"), errors);
             let namespaced = plain(&parameters.scope) == "Namespace";
             match (namespaced, text(&parameters.namespace)) {
@@ -303,25 +320,36 @@ fn validate_peers(peers: &[NetworkPolicyPeer], path: &FieldPath, errors: &mut Er
             }
         }
         let selects = peer.pod_selector.is_some() || peer.namespace_selector.is_some();
-        match (&peer.ip_block, selects) {
-            (None, false) => errors.push(FieldError::required(&path, "must specify a peer")),
-            (Some(_), true) => {
-                let why = "may not specify both ipBlock and another peer";
-                errors.push(FieldError::forbidden(&path, why));
-            }
-            (Some(block), false) => {
-                let path = path.child("ipBlock");
-                validate_cidr(&block.cidr, &path.child("cidr"), errors);
-                for (index, except) in items(&block.except).iter().enumerate() {
-                    let path = path.child("except").index(index);
-                    validate_cidr(except, &path, errors);
-                    if !is_within(except, &block.cidr) {
-                        let why = "must be a strict subset of `cidr`";
-                        errors.push(FieldError::invalid(&path, except.as_str(), why));
-                    }
+        match &peer.ip_block {
+            None if !selects => errors.push(FieldError::required(&path, "must specify a peer")),
+            None => {}
+            Some(block) => {
+                validate_block(block, &path.child("ipBlock"), errors);
+                if selects {
+                    let why = "may not specify both ipBlock and another peer";
+                    errors.push(FieldError::forbidden(&path, why));
                 }
             }
-            (None, true) => {}
+        }
+    }
+}
+
+/// Addresses, and those among them that are not meant.
+fn validate_block(block: &IPBlock, path: &FieldPath, errors: &mut Errors) {
+    if block.cidr.is_empty() {
+        errors.push(FieldError::required(&path.child("cidr"), ""));
+        return;
+    }
+    validate_cidr(&block.cidr, &path.child("cidr"), errors);
+    if !names::cidr(&block.cidr).is_empty() {
+        return;
+    }
+    for (index, except) in items(&block.except).iter().enumerate() {
+        let path = path.child("except").index(index);
+        validate_cidr(except, &path, errors);
+        if !is_within(except, &block.cidr) {
+            let why = "must be a strict subset of `cidr`";
+            errors.push(FieldError::invalid(&path, except.as_str(), why));
         }
     }
 }
@@ -343,49 +371,4 @@ fn is_within(inner: &str, outer: &str) -> bool {
     let (Some((inner_bits, inner)), Some((outer_bits, outer))) = (read(inner), read(outer)) else { return true };
     let network = |ip: u128| ip.checked_shr(128u32.saturating_sub(outer_bits)).unwrap_or(0);
     inner_bits > outer_bits && network(inner) == network(outer)
-}
-
-impl Kind for Endpoints {
-    has_meta!();
-
-    fn fill(&mut self) {
-        for subset in items_mut(&mut self.subsets) {
-            items_mut(&mut subset.ports).iter_mut().for_each(|port| fill(&mut port.protocol, "TCP"));
-        }
-    }
-
-    fn validate(&self, errors: &mut Errors) {
-        for (index, subset) in items(&self.subsets).iter().enumerate() {
-            let path = FieldPath::new("subsets").index(index);
-            let (ready, waiting) = (items(&subset.addresses), items(&subset.not_ready_addresses));
-            if ready.is_empty() && waiting.is_empty() {
-                let why = "must specify `addresses` or `notReadyAddresses`";
-                errors.push(FieldError::required(&path, why));
-            }
-            for (field, addresses) in [("addresses", ready), ("notReadyAddresses", waiting)] {
-                for (index, address) in addresses.iter().enumerate() {
-                    let path = path.child(field).index(index);
-                    let ip = address.ip.as_str();
-                    faults(names::common_ip(ip), ip, || path.child("ip"), errors);
-                    if let Some(host) = text(&address.hostname) {
-                        faults(names::dns1123_label(host), host, || path.child("hostname"), errors);
-                    }
-                    if let Some(node) = text(&address.node_name) {
-                        faults(names::dns1123_subdomain(node), node, || path.child("nodeName"), errors);
-                    }
-                }
-            }
-            let several = items(&subset.ports).len() > 1;
-            for (index, port) in items(&subset.ports).iter().enumerate() {
-                let path = path.child("ports").index(index);
-                match text(&port.name) {
-                    None if several => errors.push(FieldError::required(&path.child("name"), "")),
-                    None => {}
-                    Some(name) => faults(names::dns1123_label(name), name, || path.child("name"), errors),
-                }
-                faults(names::port_number(port.port), &port.port.to_string(), || path.child("port"), errors);
-                one_of(plain(&port.protocol), PROTOCOLS, || path.child("protocol"), errors);
-            }
-        }
-    }
 }

@@ -1,13 +1,15 @@
 //! What protects and ranks workloads: disruption budgets, priorities, run-time classes.
 
+use k8s_openapi::api::core::v1::Toleration;
 use k8s_openapi::api::node::v1::RuntimeClass;
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetStatus};
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 
 use super::kind::{Errors, Kind, has_meta, has_status};
-use super::names;
-use super::optional::{fill, one_of, text};
+use super::optional::{fill, items, one_of, text};
+use super::pod::{validate_limits, validate_toleration};
 use super::workload::{validate_selector_parts, validate_share};
+use super::{meta, names};
 use crate::{FieldError, FieldPath};
 
 /// Users' priority classes lie below.
@@ -20,6 +22,10 @@ impl Kind for PodDisruptionBudget {
     const GENERATION: bool = true;
 
     has_meta!();
+
+    fn name_faults(name: &str) -> Vec<String> {
+        names::path_segment(name)
+    }
 
     has_status!(PodDisruptionBudgetStatus {
         current_healthy: Some(0),
@@ -102,6 +108,24 @@ impl Kind for RuntimeClass {
     fn validate(&self, errors: &mut Errors) {
         for fault in names::dns1123_label(&self.handler) {
             errors.push(FieldError::invalid(&FieldPath::new("handler"), self.handler.as_str(), &fault));
+        }
+        if let Some(fixed) = self.overhead.as_ref().and_then(|overhead| overhead.pod_fixed.as_ref()) {
+            validate_limits(fixed, &FieldPath::new("overhead"), errors);
+        }
+        let Some(scheduling) = &self.scheduling else { return };
+        let path = FieldPath::new("scheduling");
+        if let Some(labels) = &scheduling.node_selector {
+            meta::validate_labels(labels, &path.child("nodeSelector"), errors);
+        }
+        let (list, tolerations) = (path.child("tolerations"), items(&scheduling.tolerations));
+        for (index, toleration) in tolerations.iter().enumerate() {
+            // kube-apiserver says the field twice here.
+            validate_toleration(toleration, || list.child("tolerations").index(index), errors);
+            let key = |other: &Toleration| Toleration { toleration_seconds: None, ..other.clone() };
+            if tolerations[..index].iter().any(|other| key(other) == key(toleration)) {
+                let shown = serde_json::to_value(toleration).unwrap_or_default();
+                errors.push(FieldError::duplicate(&list.index(index), shown));
+            }
         }
     }
 

@@ -8,9 +8,10 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as QuantityObject;
 
+use super::Env;
 use super::kind::{Errors, Kind, has_meta, has_status};
 use super::names;
-use super::optional::{faults, items};
+use super::optional::{faults, items, text};
 use crate::quantity::Quantity;
 use crate::{FieldError, FieldPath};
 
@@ -182,6 +183,13 @@ fn not_negative(amount: &str, path: &FieldPath, errors: &mut Errors) {
 impl Kind for LimitRange {
     has_meta!();
 
+    /// One without a name gets one.
+    fn prepare_create(&mut self, env: &Env) {
+        if text(&self.metadata.name).is_none() {
+            self.metadata.name = Some(env.uid.0.clone());
+        }
+    }
+
     fn fill(&mut self) {
         let limits = self.spec.as_mut().map(|spec| spec.limits.as_mut_slice()).unwrap_or_default();
         for limit in limits.iter_mut().filter(|limit| limit.type_ == "Container") {
@@ -292,5 +300,20 @@ fn validate_limit(limit: &LimitRangeItem, path: &FieldPath, errors: &mut Errors)
             let why = format!("ratio {value} is less than 1");
             errors.push(FieldError::invalid(&path, value, &why));
         }
+        if let (Some(min), Some(max), Some(ratio)) = (min, max, ratio) {
+            let most = share(max, min);
+            if share(ratio, Quantity::from_units(1)) > most {
+                let path = path.child("maxLimitRequestRatio").key(name);
+                let value = shown(&limit.max_limit_request_ratio);
+                let why = format!("ratio {value} is greater than max/min = {most:.6}");
+                errors.push(FieldError::invalid(&path, value, &why));
+            }
+        }
     }
+}
+
+/// How many times as much as the other: a fraction, as clients are told.
+#[expect(clippy::cast_precision_loss, reason = "amounts are told to six places")]
+fn share(amount: Quantity, of: Quantity) -> f64 {
+    amount.millis() as f64 / of.millis() as f64
 }

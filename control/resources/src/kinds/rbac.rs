@@ -5,6 +5,7 @@ use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Ro
 use super::kind::{Errors, Kind, has_meta};
 use super::names;
 use super::optional::{faults, fill, items, items_mut, one_of, plain};
+use super::workload::validate_selector_parts;
 use crate::{FieldError, FieldPath};
 
 const GROUP: &str = "rbac.authorization.k8s.io";
@@ -30,6 +31,15 @@ impl Kind for ClusterRole {
 
     fn validate(&self, errors: &mut Errors) {
         validate_rules(items(&self.rules), false, errors);
+        let Some(aggregation) = &self.aggregation_rule else { return };
+        let path = FieldPath::new("aggregationRule").child("clusterRoleSelectors");
+        if items(&aggregation.cluster_role_selectors).is_empty() {
+            let why = "at least one clusterRoleSelector required if aggregationRule is non-nil";
+            errors.push(FieldError::required(&path, why));
+        }
+        for (index, selector) in items(&aggregation.cluster_role_selectors).iter().enumerate() {
+            validate_selector_parts(selector, &path.index(index), errors);
+        }
     }
 }
 

@@ -3,11 +3,13 @@
 
 use std::collections::BTreeSet;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use serde_json::{Value, json};
 
 use super::kind::Errors;
 use super::loose::{Rules, fill, items, items_mut, text};
 use super::names;
+use super::workload::validate_selector_parts;
 use crate::{FieldError, FieldPath};
 
 /// Versions of reviews that servers send.
@@ -87,8 +89,10 @@ fn validate_webhook(webhook: &Value, path: &FieldPath, errors: &mut Errors) {
     if name.is_empty() {
         errors.push(FieldError::required(&at, ""));
     } else {
-        errors.extend(names::dns1123_subdomain(name).iter().map(|fault| FieldError::invalid(&at, name, fault)));
-        if name.split('.').count() < 3 {
+        let faults = names::dns1123_subdomain(name);
+        if !faults.is_empty() {
+            errors.push(FieldError::invalid(&at, name, &faults.join(",")));
+        } else if name.split('.').count() < 3 {
             let why = "should be a domain with at least three segments separated by dots";
             errors.push(FieldError::invalid(&at, name, why));
         }
@@ -99,7 +103,7 @@ fn validate_webhook(webhook: &Value, path: &FieldPath, errors: &mut Errors) {
     one_of(webhook, "failurePolicy", &["Fail", "Ignore"], &path.child("failurePolicy"), errors);
     one_of(webhook, "matchPolicy", &["Equivalent", "Exact"], &path.child("matchPolicy"), errors);
     let effects = path.child("sideEffects");
-    if text(webhook, "sideEffects").is_empty() {
+    if webhook["sideEffects"].is_null() {
         let why = format!("must specify one of {}", SIDE_EFFECTS.join(", "));
         errors.push(FieldError::required(&effects, &why));
     }
@@ -107,6 +111,12 @@ fn validate_webhook(webhook: &Value, path: &FieldPath, errors: &mut Errors) {
     if let Some(seconds) = webhook["timeoutSeconds"].as_i64().filter(|seconds| !(1..=30).contains(seconds)) {
         let why = "the timeout value must be between 1 and 30 seconds";
         errors.push(FieldError::invalid(&path.child("timeoutSeconds"), seconds, why));
+    }
+    for field in ["namespaceSelector", "objectSelector"] {
+        let selector = serde_json::from_value::<LabelSelector>(webhook[field].clone());
+        if let Ok(selector) = &selector {
+            validate_selector_parts(selector, &path.child(field), errors);
+        }
     }
     validate_client(&webhook["clientConfig"], &path.child("clientConfig"), errors);
     validate_conditions(webhook, path, errors);
@@ -125,7 +135,7 @@ fn validate_url(url: &str, path: &FieldPath, errors: &mut Errors) {
     let host = rest.split('/').next().unwrap_or_default();
     let (user, host) = host.rsplit_once('@').unwrap_or(("", host));
     if host.is_empty() {
-        let why = "host must be specified; desired format: https://host[/path]";
+        let why = "host must be provided; desired format: https://host[/path]";
         errors.push(FieldError::invalid(path, host, why));
     }
     let extra = [
@@ -156,9 +166,31 @@ fn validate_client(config: &Value, path: &FieldPath, errors: &mut Errors) {
             let why = "port is not valid: must be between 1 and 65535, inclusive";
             errors.push(FieldError::invalid(&path.child("port"), port, why));
         }
-        if let Some(given) = service["path"].as_str().filter(|given| !given.starts_with('/')) {
-            errors.push(FieldError::invalid(&path.child("path"), given, "must start with a '/'"));
+        if let Some(given) = service["path"].as_str() {
+            validate_service_path(given, &path.child("path"), errors);
         }
+    }
+}
+
+/// Where a webhook is at its service.
+fn validate_service_path(given: &str, path: &FieldPath, errors: &mut Errors) {
+    let mut refuse = |why: &str| errors.push(FieldError::invalid(path, given, why));
+    match given {
+        "" | "/" => return,
+        "//" => return refuse("segment[0] may not be empty"),
+        _ => {}
+    }
+    let rest = given.strip_prefix('/');
+    if rest.is_none() {
+        refuse("must start with a '/'");
+    }
+    let rest = rest.unwrap_or_else(|| given.split_at(given.chars().next().map_or(0, char::len_utf8)).1);
+    for (index, step) in rest.strip_suffix('/').unwrap_or(rest).split('/').enumerate() {
+        if step.is_empty() {
+            refuse(&format!("segment[{index}] may not be empty"));
+            continue;
+        }
+        names::dns1123_subdomain(step).iter().for_each(|fault| refuse(&format!("segment[{index}]: {fault}")));
     }
 }
 

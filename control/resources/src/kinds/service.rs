@@ -302,7 +302,7 @@ fn validate_ports(ports: &[ServicePort], list: &FieldPath, errors: &mut Errors) 
         if let Some(target) = &port.target_port {
             validate_port(target, &path().child("targetPort"), errors);
         }
-        if let Some(protocol) = text(&port.app_protocol) {
+        if let Some(protocol) = &port.app_protocol {
             let path = || path().child("appProtocol");
             faults(names::qualified_name(protocol), protocol, path, errors);
         }

@@ -10,17 +10,19 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::Env;
 use super::kind::{Errors, Kind, has_meta, keeps_status};
 use super::names;
-use super::optional::{faults, fill, items, one_of, plain, text};
+use super::optional::{faults, fill, items, non_negative, one_of, plain, text};
 use super::pod::validate_node_selector;
 use super::volume_rules::{
-    VOLUME_MODES, validate_claim_spec, validate_driver, validate_modes, validate_parameters, validate_size,
-    validate_volume_source,
+    VOLUME_MODES, validate_claim_spec, validate_csi_name, validate_driver, validate_modes, validate_parameters,
+    validate_size, validate_volume_source,
 };
 use crate::quantity::Quantity;
 use crate::{FieldError, FieldPath};
 
 const RECLAIM: &[&str] = &["Delete", "Recycle", "Retain"];
 const IMMUTABLE: &str = "field is immutable";
+/// How long the name may be that a driver has for a node, in bytes.
+const MAX_NODE_ID: usize = 256;
 
 /// Fills in a claim, or a StatefulSet's template of one.
 pub(super) fn fill_claim(claim: &mut PersistentVolumeClaim) {
@@ -313,13 +315,36 @@ impl Kind for CSINode {
         let mut seen = std::collections::BTreeSet::new();
         for (index, driver) in self.spec.drivers.iter().enumerate() {
             let path = path.index(index);
-            validate_driver(&driver.name, &path.child("name"), errors);
+            validate_csi_name(&driver.name, &path.child("name"), errors);
             if driver.node_id.is_empty() {
                 errors.push(FieldError::required(&path.child("nodeID"), ""));
             }
+            if driver.node_id.len() > MAX_NODE_ID {
+                let why = format!("must be {MAX_NODE_ID} characters or less");
+                errors.push(FieldError::invalid(&path.child("nodeID"), driver.node_id.as_str(), &why));
+            }
+            if let Some(count) = driver.allocatable.as_ref().and_then(|room| room.count) {
+                non_negative(i64::from(count), || path.child("allocatable").child("count"), errors);
+            }
+            validate_topology_keys(items(&driver.topology_keys), &path, errors);
             if !seen.insert(&driver.name) {
                 errors.push(FieldError::duplicate(&path.child("name"), driver.name.as_str()));
             }
+        }
+    }
+}
+
+/// What is wrong with a driver's keys is told of the driver.
+fn validate_topology_keys(keys: &[String], path: &FieldPath, errors: &mut Errors) {
+    for (index, key) in keys.iter().enumerate() {
+        if key.is_empty() {
+            errors.push(FieldError::required(path, ""));
+        }
+        if keys[..index].contains(key) {
+            errors.push(FieldError::duplicate(path, key.as_str()));
+        }
+        for fault in names::qualified_name(key) {
+            errors.push(FieldError::invalid(path, keys.to_vec(), &fault));
         }
     }
 }

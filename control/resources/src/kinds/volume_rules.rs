@@ -1,12 +1,12 @@
 //! What is wrong with claims, volumes and what drivers are called.
 
-use k8s_openapi::api::core::v1::{PersistentVolumeClaimSpec, PersistentVolumeSpec};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaimSpec, PersistentVolumeSpec, SecretReference};
 use k8s_openapi::api::storage::v1::StorageClass;
 
 use super::kind::Errors;
 use super::names;
 use super::optional::{faults, items, one_of, plain, text};
-use super::pod::validate_no_backsteps;
+use super::pod::{HOST_PATH_TYPES, validate_no_backsteps};
 use super::workload::validate_selector_parts;
 use crate::quantity::Quantity;
 use crate::{FieldError, FieldPath};
@@ -114,6 +114,7 @@ pub(super) fn validate_volume_source(spec: &PersistentVolumeSpec, path: &FieldPa
             errors.push(FieldError::required(&at, ""));
         }
         validate_no_backsteps(&host.path, || at.clone(), errors);
+        one_of(plain(&host.type_), HOST_PATH_TYPES, || path.child("hostPath").child("type"), errors);
         if host.path == "/" && plain(&spec.persistent_volume_reclaim_policy) == "Recycle" {
             let why = "may not be 'recycle' for a hostPath mount of '/'";
             errors.push(FieldError::forbidden(&path.child("persistentVolumeReclaimPolicy"), why));
@@ -131,6 +132,30 @@ pub(super) fn validate_volume_source(spec: &PersistentVolumeSpec, path: &FieldPa
         validate_csi_name(&csi.driver, &path.child("driver"), errors);
         if csi.volume_handle.is_empty() {
             errors.push(FieldError::required(&path.child("volumeHandle"), ""));
+        }
+        let secrets = [
+            ("controllerPublishSecretRef", &csi.controller_publish_secret_ref),
+            ("controllerExpandSecretRef", &csi.controller_expand_secret_ref),
+            ("nodePublishSecretRef", &csi.node_publish_secret_ref),
+            ("nodeExpandSecretRef", &csi.node_expand_secret_ref),
+        ];
+        for (field, secret) in secrets {
+            if let Some(secret) = secret {
+                validate_secret(secret, &path.child(field), errors);
+            }
+        }
+    }
+}
+
+/// A secret of some namespace, which a driver reads.
+fn validate_secret(secret: &SecretReference, path: &FieldPath, errors: &mut Errors) {
+    type Form = fn(&str) -> Vec<String>;
+    let parts: [(&str, &Option<String>, Form); 2] =
+        [("name", &secret.name, names::dns1123_subdomain), ("namespace", &secret.namespace, names::dns1123_label)];
+    for (field, value, form) in parts {
+        match text(value) {
+            None => errors.push(FieldError::required(&path.child(field), "")),
+            Some(value) => faults(form(value), value, || path.child(field), errors),
         }
     }
 }

@@ -44,11 +44,6 @@ pub(super) fn fill_spec(spec: &mut PodSpec) {
     for volume in items_mut(&mut spec.volumes) {
         fill_volume(volume);
     }
-    for spread in items_mut(&mut spec.topology_spread_constraints) {
-        if spread.when_unsatisfiable.is_empty() {
-            spread.when_unsatisfiable = "DoNotSchedule".to_owned();
-        }
-    }
     canonical(&mut spec.overhead);
 }
 

@@ -33,6 +33,9 @@ pub(super) use container::validate_no_backsteps;
 pub(super) use defaults::{canonical, fill_template};
 pub(super) use probe::validate_port;
 use qos::qos_class;
+pub(super) use resources::validate_limits;
+pub(super) use source::HOST_PATH_TYPES;
+pub(super) use spec::validate_toleration;
 pub(super) use template::{validate_template, validate_template_of};
 
 const NOT_READY: &str = "node.kubernetes.io/not-ready";

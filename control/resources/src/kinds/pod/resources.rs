@@ -47,6 +47,12 @@ pub(super) fn validate(
     }
 }
 
+/// What a run-time class adds to each of its pods.
+pub(in crate::kinds) fn validate_limits(limits: &BTreeMap<String, Text>, path: &FieldPath, errors: &mut Errors) {
+    let resources = ResourceRequirements { limits: Some(limits.clone()), ..ResourceRequirements::default() };
+    validate(&resources, &[], path, errors);
+}
+
 /// More than the limit is never asked for; of what cannot be given out twice, exactly the limit.
 fn validate_request(name: &str, request: &Text, limit: Option<&Text>, path: &FieldPath, errors: &mut Errors) {
     let whole = name.starts_with("hugepages-") || name.contains('/') && !name.contains("kubernetes.io/");

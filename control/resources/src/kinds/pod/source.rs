@@ -11,7 +11,7 @@ use crate::kinds::{meta, volume_rules};
 use crate::{FieldError, FieldPath};
 
 /// Where a directory of the node comes to be, sorted as Kubernetes does.
-const HOST_PATH_TYPES: &[&str] =
+pub(in crate::kinds) const HOST_PATH_TYPES: &[&str] =
     &["", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket"];
 
 /// What drivers, claims and images need; the sources that pods have most are dealt with elsewhere.
@@ -56,6 +56,7 @@ pub(super) fn validate(volume: &Volume, path: &FieldPath, errors: &mut Errors) {
     if let Some(fc) = &volume.fc {
         validate_fc(fc, &path.child("fc"), errors);
     }
+    validate_disks(volume, path, errors);
     validate_options(volume, path, errors);
     for (source, field) in missing(volume) {
         let path = path.child(source);
@@ -119,6 +120,33 @@ fn validate_fc(fc: &FCVolumeSource, path: &FieldPath, errors: &mut Errors) {
                 errors.push(FieldError::invalid(&path, lun, &fault));
             }
         }
+    }
+}
+
+/// Disks of clouds: which part of them, and where they are.
+fn validate_disks(volume: &Volume, path: &FieldPath, errors: &mut Errors) {
+    let parts = [
+        // kube-apiserver names it so here.
+        ("persistentDisk", volume.gce_persistent_disk.as_ref().and_then(|disk| disk.partition)),
+        ("awsElasticBlockStore", volume.aws_elastic_block_store.as_ref().and_then(|disk| disk.partition)),
+    ];
+    for (source, part) in parts {
+        if let Some(part) = part.filter(|part| !(0..=255).contains(part)) {
+            let at = path.child(source).child("partition");
+            errors.push(FieldError::invalid(&at, part, &names::in_range(i64::from(part), 1, 255).join("")));
+        }
+    }
+    let Some(disk) = &volume.azure_disk else { return };
+    let (managed, given) = (plain(&disk.kind) == "Managed", disk.disk_uri.as_str());
+    let (start, form) = match managed {
+        true => (
+            "/subscriptions/",
+            "/subscriptions/{sub-id}/resourcegroups/{group-name}/providers/microsoft.compute/disks/{disk-id}",
+        ),
+        false => ("https://", "https://{account-name}.blob.core.windows.net/{container-name}/{disk-name}.vhd"),
+    };
+    if !given.starts_with(start) {
+        errors.push(FieldError::not_supported(&path.child("azureDisk").child("diskURI"), given, &[form]));
     }
 }
 

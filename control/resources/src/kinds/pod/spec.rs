@@ -209,7 +209,11 @@ fn validate_names(spec: &PodSpec, path: &FieldPath, errors: &mut Errors) {
     }
 }
 
-fn validate_toleration(toleration: &Toleration, path: impl Fn() -> FieldPath, errors: &mut Errors) {
+pub(in crate::kinds) fn validate_toleration(
+    toleration: &Toleration,
+    path: impl Fn() -> FieldPath,
+    errors: &mut Errors,
+) {
     let (key, operator) = (plain(&toleration.key), plain(&toleration.operator));
     let effect = plain(&toleration.effect);
     if !key.is_empty() {

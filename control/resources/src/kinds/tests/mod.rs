@@ -7,6 +7,7 @@ mod others;
 mod pod_rules;
 mod pods;
 mod properties;
+mod refusals;
 mod registration;
 mod rules;
 mod services;

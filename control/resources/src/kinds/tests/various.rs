@@ -18,7 +18,7 @@ fn ingresses_say_where_requests_go() {
         with(json!({"path": "x", "pathType": "Exact", "backend": {}})),
         &[
             "spec.rules[0].http.paths[0].path: Invalid value: \"x\": must be an absolute path",
-            "spec.rules[0].http.paths[0].backend: Required value: resource or service backend is required",
+            "spec.rules[0].http.paths[0].backend: Invalid value: \"\": resource or service backend is required",
         ],
     );
     check_refused(
@@ -147,7 +147,7 @@ fn older_kinds_work_as_ever() {
         json!({"subsets": [{"addresses": [{"ip": "127.0.0.1"}], "ports": [{"port": 0, "name": "a"}]}]}),
         &[
             "subsets[0].addresses[0].ip: Invalid value: \"127.0.0.1\": may not be in the loopback range (127.0.0.0/8, ::1/128)",
-            "subsets[0].ports[0].port: Invalid value: \"0\": must be between 1 and 65535, inclusive",
+            "subsets[0].ports[0].port: Invalid value: 0: must be between 1 and 65535, inclusive",
         ],
     );
     check_refused("ControllerRevision", json!({"revision": 1}), &["data: Required value: data is mandatory"]);

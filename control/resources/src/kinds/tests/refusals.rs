@@ -1,0 +1,273 @@
+//! What a new object is refused for, one fault at a time.
+
+use serde_json::{Value, json};
+
+use super::{check_refused, created};
+
+const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and \
+                         must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is \
+                         '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
+const QUALIFIED: &str = "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an \
+                         alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is \
+                         '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
+
+#[test]
+fn ingresses_lead_to_one_thing_that_is_named_whole() {
+    let check = |backend: Value, expected: &[&str]| {
+        check_refused("Ingress", json!({"spec": {"defaultBackend": backend}}), expected);
+    };
+    check(json!({}), &["spec.defaultBackend: Invalid value: \"\": resource or service backend is required"]);
+    check(json!({"service": {"name": "a"}}), &["spec.defaultBackend: Required value: port name or number is required"]);
+    check(
+        json!({"service": {"name": "a", "port": {"name": "b", "number": 1}}}),
+        &["spec.defaultBackend: Invalid value: \"\": cannot set both port name & port number"],
+    );
+    check(
+        json!({"service": {"name": "a", "port": {"number": -1}}}),
+        &["spec.defaultBackend.service.port.number: Invalid value: -1: must be between 1 and 65535, inclusive"],
+    );
+    check(
+        json!({"resource": {"apiGroup": "A", "kind": "a/b", "name": ""}}),
+        &[
+            &format!("spec.defaultBackend.resource.apiGroup: Invalid value: \"A\": {SUBDOMAIN}"),
+            "spec.defaultBackend.resource.kind: Invalid value: \"a/b\": may not contain '/'",
+            "spec.defaultBackend.resource.name: Required value",
+        ],
+    );
+}
+
+#[test]
+fn classes_of_ingresses_have_a_controller_and_whole_parameters() {
+    check_refused("IngressClass", json!({}), &["spec.controller: Required value"]);
+    check_refused(
+        "IngressClass",
+        json!({"spec": {"controller": "a.b/c", "parameters": {"kind": "a/b", "name": "%"}}}),
+        &[
+            "spec.parameters.kind: Invalid value: \"a/b\": may not contain '/'",
+            "spec.parameters.name: Invalid value: \"%\": may not contain '%'",
+        ],
+    );
+}
+
+#[test]
+fn a_block_of_addresses_is_told_apart_from_none() {
+    let from = |block: Value| json!({"spec": {"podSelector": {}, "ingress": [{"from": [{"ipBlock": block}]}]}});
+    check_refused("NetworkPolicy", from(json!({})), &["spec.ingress[0].from[0].ipBlock.cidr: Required value"]);
+    check_refused(
+        "NetworkPolicy",
+        from(json!({"cidr": "x", "except": ["y"]})),
+        &[
+            "spec.ingress[0].from[0].ipBlock.cidr: Invalid value: \"x\": must be a valid CIDR value, (e.g. 10.9.8.0/24 or \
+           2001:db8::/64)",
+        ],
+    );
+}
+
+#[test]
+fn protocols_of_applications_are_qualified_names() {
+    let port = json!({"name": "a", "port": 80, "protocol": "TCP", "appProtocol": "a b"});
+    let check = |kind: &str, object: Value, path: &str| {
+        check_refused(kind, object, &[&format!("{path}.appProtocol: Invalid value: \"a b\": {QUALIFIED}")]);
+    };
+    check("EndpointSlice", json!({"addressType": "IPv4", "endpoints": [], "ports": [port]}), "ports[0]");
+    let subset = json!({"addresses": [{"ip": "10.0.0.1"}], "ports": [port]});
+    check("Endpoints", json!({"subsets": [subset]}), "subsets[0].ports[0]");
+    check("Service", json!({"spec": {"ports": [port]}}), "spec.ports[0]");
+}
+
+#[test]
+fn a_role_that_gathers_others_says_which() {
+    let why = "aggregationRule.clusterRoleSelectors: Required value: at least one clusterRoleSelector required if \
+               aggregationRule is non-nil";
+    check_refused("ClusterRole", json!({"aggregationRule": {}}), &[why]);
+    let selectors = json!([{"matchExpressions": [{"key": "a", "operator": "Like"}]}]);
+    check_refused(
+        "ClusterRole",
+        json!({"aggregationRule": {"clusterRoleSelectors": selectors}}),
+        &[
+            "aggregationRule.clusterRoleSelectors[0].matchExpressions[0].operator: Invalid value: \"Like\": not a valid \
+           selector operator",
+        ],
+    );
+}
+
+#[test]
+fn run_time_classes_add_what_pods_may_have() {
+    let check = |part: Value, expected: &[&str]| {
+        let mut class = json!({"handler": "a"});
+        super::merge(&mut class, part);
+        check_refused("RuntimeClass", class, expected);
+    };
+    check(
+        json!({"overhead": {"podFixed": {"cpu": "-1"}}}),
+        &["overhead.limits[cpu]: Invalid value: \"-1\": must be greater than or equal to 0"],
+    );
+    check(
+        json!({"scheduling": {"tolerations": [{"key": "a", "effect": "Never"}]}}),
+        &[
+            "scheduling.tolerations.tolerations[0].effect: Unsupported value: \"Never\": supported values: \"NoSchedule\", \
+           \"PreferNoSchedule\", \"NoExecute\"",
+        ],
+    );
+    let one = json!({"key": "a", "operator": "Exists"});
+    check(
+        json!({"scheduling": {"tolerations": [one, one]}}),
+        &["scheduling.tolerations[1]: Duplicate value: {\"key\":\"a\",\"operator\":\"Exists\"}"],
+    );
+    check(
+        json!({"scheduling": {"nodeSelector": {"a": "b c"}}}),
+        &[
+            "scheduling.nodeSelector: Invalid value: \"b c\": a valid label must be an empty string or consist of alphanumeric \
+           characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or \
+           'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')",
+        ],
+    );
+}
+
+#[test]
+fn volumes_of_drivers_name_their_secrets_whole() {
+    let volume = |source: Value| {
+        let mut volume = json!({"spec": {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"]}});
+        super::merge(&mut volume["spec"], source);
+        volume
+    };
+    check_refused(
+        "PersistentVolume",
+        volume(json!({"csi": {"driver": "a.b", "volumeHandle": "h", "nodePublishSecretRef": {"name": "A"}}})),
+        &[
+            &format!("spec.csi.nodePublishSecretRef.name: Invalid value: \"A\": {SUBDOMAIN}"),
+            "spec.csi.nodePublishSecretRef.namespace: Required value",
+        ],
+    );
+    check_refused(
+        "PersistentVolume",
+        volume(json!({"hostPath": {"path": "/a", "type": "Disk"}})),
+        &["spec.hostPath.type: Unsupported value: \"Disk\": supported values: \"\", \"BlockDevice\", \"CharDevice\", \
+           \"Directory\", \"DirectoryOrCreate\", \"File\", \"FileOrCreate\", \"Socket\""],
+    );
+}
+
+#[test]
+fn a_node_says_where_its_pods_and_drivers_are() {
+    let driver =
+        json!({"name": "a.b", "nodeID": "n".repeat(257), "allocatable": {"count": -1}, "topologyKeys": ["a", "a"]});
+    let long =
+        format!("spec.drivers[0].nodeID: Invalid value: \"{}\": must be 256 characters or less", "n".repeat(257));
+    check_refused(
+        "CSINode",
+        json!({"spec": {"drivers": [driver]}}),
+        &[
+            &long,
+            "spec.drivers[0].allocatable.count: Invalid value: -1: must be greater than or equal to 0",
+            "spec.drivers[0]: Duplicate value: \"a\"",
+        ],
+    );
+    check_refused(
+        "Node",
+        json!({"spec": {"podCIDR": "x"}}),
+        &["spec.podCIDRs[0]: Invalid value: \"x\": must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"],
+    );
+    check_refused(
+        "Node",
+        json!({"spec": {"podCIDRs": ["10.0.0.0/24", "10.0.1.0/24"]}}),
+        &[
+            "spec.podCIDRs: Invalid value: [\"10.0.0.0/24\",\"10.0.1.0/24\"]: may specify no more than one CIDR for each IP \
+           family",
+        ],
+    );
+    let node = created("Node", json!({"spec": {"podCIDR": "10.0.0.0/24", "podCIDRs": ["10.1.0.0/24"]}}));
+    assert_eq!(node["spec"]["podCIDRs"], json!(["10.0.0.0/24"]));
+}
+
+#[test]
+fn names_that_become_part_of_no_other_may_be_odd() {
+    for (kind, object) in [
+        ("PodDisruptionBudget", json!({"spec": {}})),
+        ("Event", json!({"involvedObject": {"namespace": "default"}})),
+        ("CertificateSigningRequest", json!({"spec": {"request": "", "signerName": "a.b/c"}})),
+    ] {
+        let mut named = object;
+        named["metadata"]["name"] = json!("Odd_Name");
+        match kind {
+            "CertificateSigningRequest" => {
+                let status = super::refused(kind, named);
+                assert!(super::causes(&status).iter().all(|cause| cause.starts_with("spec.")), "{}", status.message);
+            }
+            _ => drop(created(kind, named)),
+        }
+    }
+    let unnamed = super::create(
+        &super::of("LimitRange"),
+        json!({"apiVersion": "v1", "kind": "LimitRange", "metadata": {"namespace": "default"}, "spec": {"limits": []}}),
+        &super::env(),
+    );
+    assert_eq!(unnamed.expect("named after its uid")["metadata"]["name"], "u-1");
+}
+
+#[test]
+fn requests_and_limits_lie_no_farther_apart_than_their_bounds() {
+    let limit =
+        json!({"type": "Container", "max": {"cpu": "1"}, "min": {"cpu": "500m"}, "maxLimitRequestRatio": {"cpu": "3"}});
+    check_refused(
+        "LimitRange",
+        json!({"spec": {"limits": [limit]}}),
+        &["spec.limits[0].maxLimitRequestRatio[cpu]: Invalid value: \"3\": ratio 3 is greater than max/min = 2.000000"],
+    );
+}
+
+#[test]
+fn disks_of_clouds_are_where_such_disks_are() {
+    let check = |source: Value, expected: &[&str]| {
+        let mut volume = json!({"name": "v"});
+        super::merge(&mut volume, source);
+        let spec = json!({"containers": [{"name": "c", "image": "i"}], "volumes": [volume]});
+        check_refused("Pod", json!({"spec": spec}), expected);
+    };
+    check(
+        json!({"gcePersistentDisk": {"pdName": "p", "partition": 256}}),
+        &["spec.volumes[0].persistentDisk.partition: Invalid value: 256: must be between 1 and 255, inclusive"],
+    );
+    check(
+        json!({"azureDisk": {"diskName": "p", "diskURI": "x"}}),
+        &["spec.volumes[0].azureDisk.diskURI: Unsupported value: \"x\": supported values: \
+           \"https://{account-name}.blob.core.windows.net/{container-name}/{disk-name}.vhd\""],
+    );
+}
+
+#[test]
+fn webhooks_and_services_of_the_api_are_at_paths_and_ports_that_there_can_be() {
+    let check = |part: Value, expected: &[&str]| {
+        let mut webhook = json!({"name": "a.b.c", "sideEffects": "None", "admissionReviewVersions": ["v1"]});
+        super::merge(&mut webhook, part);
+        check_refused("ValidatingWebhookConfiguration", json!({"webhooks": [webhook]}), expected);
+    };
+    let service = |path: &str| json!({"clientConfig": {"service": {"namespace": "n", "name": "s", "path": path}}});
+    let at = "webhooks[0].clientConfig.service.path";
+    check(
+        service("a/B"),
+        &[
+            &format!("{at}: Invalid value: \"a/B\": must start with a '/'"),
+            &format!("{at}: Invalid value: \"a/B\": segment[0] may not be empty"),
+            &format!("{at}: Invalid value: \"a/B\": segment[1]: {SUBDOMAIN}"),
+        ],
+    );
+    let mut named = service("/");
+    named["name"] = json!("A");
+    check(named, &[&format!("webhooks[0].name: Invalid value: \"A\": {SUBDOMAIN}")]);
+    let mut choosy = service("/");
+    choosy["namespaceSelector"] = json!({"matchExpressions": [{"key": "a", "operator": "Like"}]});
+    check(
+        choosy,
+        &[
+            "webhooks[0].namespaceSelector.matchExpressions[0].operator: Invalid value: \"Like\": not a valid selector operator",
+        ],
+    );
+    let service = json!({"name": "s", "namespace": "n", "port": 70000});
+    let spec =
+        json!({"group": "a.b", "version": "v1", "groupPriorityMinimum": 1, "versionPriority": 1, "service": service});
+    check_refused(
+        "APIService",
+        json!({"metadata": {"name": "v1.a.b"}, "spec": spec}),
+        &["spec.service.port: Invalid value: 70000: port is not valid: must be between 1 and 65535, inclusive"],
+    );
+}
