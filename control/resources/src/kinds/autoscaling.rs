@@ -80,6 +80,11 @@ fn validate_spec(spec: &HorizontalPodAutoscalerSpec, path: &FieldPath, errors: &
             }
         }
     }
+    let scales_from_none = |metric: &MetricSpec| matches!(&*metric.type_, "Object" | "External");
+    if spec.min_replicas == Some(0) && !items(&spec.metrics).iter().any(scales_from_none) {
+        let why = "must specify at least one Object or External metric to support scaling to zero replicas";
+        errors.push(FieldError::forbidden(&path.child("metrics"), why));
+    }
     for (index, metric) in items(&spec.metrics).iter().enumerate() {
         validate_metric(metric, &path.child("metrics").index(index), errors);
     }

@@ -4,15 +4,17 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::batch::v1::{CronJob, CronJobSpec, CronJobStatus, Job, JobSpec, JobStatus};
 use k8s_openapi::api::core::v1::PodTemplateSpec;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector as SelectorObject;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector as SelectorObject, ObjectMeta};
 
 use super::Env;
 use super::kind::{Errors, Kind, has_meta, has_status, keeps_status};
 use super::meta::validate_domain_path;
 use super::optional::{fill, items_mut, non_negative, one_of, plain};
 use super::pod::{fill_template, validate_template_of};
+use super::workload::validate_selector_parts;
 use super::{job_policies, names};
 use crate::cron::{self, Schedule};
+use crate::selector::LabelSelector;
 use crate::{FieldError, FieldPath};
 
 /// By these labels a job knows its pods; the old one is what clients still look for.
@@ -45,11 +47,12 @@ impl Kind for Job {
             return;
         }
         let labels = spec.template.metadata.get_or_insert_default().labels.get_or_insert_default();
+        // What a client put there in their place is refused later.
         for key in [UID, OLD_UID] {
-            labels.insert(key.to_owned(), env.uid.0.clone());
+            labels.entry(key.to_owned()).or_insert_with(|| env.uid.0.clone());
         }
         for key in [NAME, OLD_NAME] {
-            labels.insert(key.to_owned(), name.clone());
+            labels.entry(key.to_owned()).or_insert_with(|| name.clone());
         }
         let selector = spec.selector.get_or_insert_default();
         let wanted = selector.match_labels.get_or_insert_default();
@@ -64,8 +67,13 @@ impl Kind for Job {
         match &spec.selector {
             None => errors.push(FieldError::required(&path.child("selector"), "")),
             Some(selector) => {
-                validate_template_of(&spec.template, selector, &path.child("template"), errors);
+                validate_selector_parts(selector, &path.child("selector"), errors);
+                // One that is given and empty selects everything.
+                let mut given = selector.clone();
+                given.match_labels.get_or_insert_default();
+                validate_template_of(&spec.template, &given, &path.child("template"), errors);
                 validate_restart(spec, &path, errors);
+                validate_generated(&self.metadata, spec, selector, errors);
             }
         }
         validate_job(spec, &path, errors);
@@ -113,6 +121,30 @@ impl Kind for Job {
 
     fn wants_other(&self, old: &Self) -> bool {
         self.spec != old.spec
+    }
+}
+
+/// What a job's own selector and labels are, unless the client makes its own.
+fn validate_generated(metadata: &ObjectMeta, spec: &JobSpec, selector: &SelectorObject, errors: &mut Errors) {
+    if spec.manual_selector == Some(true) {
+        return;
+    }
+    let (uid, name) = (plain(&metadata.uid), plain(&metadata.name));
+    let expected = [(UID, uid), (NAME, name), (OLD_UID, uid), (OLD_NAME, name)];
+    let labels = spec.template.metadata.as_ref().and_then(|metadata| metadata.labels.as_ref());
+    let path = FieldPath::new("spec").child("template").child("metadata").child("labels");
+    for (key, wanted) in expected {
+        let why = format!("must be '{wanted}'");
+        match labels.and_then(|labels| labels.get(key)) {
+            Some(given) if given == wanted => {}
+            Some(_) => errors.push(FieldError::invalid(&path.key(key), shown(&labels), &why)),
+            None => errors.push(FieldError::required(&path.key(key), &why)),
+        }
+    }
+    let expected = expected.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+    if LabelSelector::from_object(selector).is_ok_and(|selects| !selects.matches(&expected)) {
+        let path = FieldPath::new("spec").child("selector");
+        errors.push(FieldError::invalid(&path, shown(selector), "`selector` not auto-generated"));
     }
 }
 

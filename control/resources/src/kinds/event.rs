@@ -29,7 +29,12 @@ impl Kind for Event {
         let involved = plain(&self.involved_object.namespace);
         let own = plain(&self.metadata.namespace);
         // Events about objects of the cluster lie in `default`, by long custom.
-        let fits = if involved.is_empty() { matches!(own, "" | "default" | "kube-system") } else { involved == own };
+        let fits = match (&self.event_time, involved) {
+            (Some(_), "") => matches!(own, "default" | "kube-system"),
+            (Some(_), _) => true,
+            (None, "") => matches!(own, "" | "default"),
+            (None, involved) => involved == own,
+        };
         if !fits {
             let path = FieldPath::new("involvedObject").child("namespace");
             let why = "does not match event.namespace";
@@ -44,7 +49,7 @@ impl Kind for Event {
 /// An event that tells its time exactly must also say who reports it.
 fn validate_new_form(event: &Event, errors: &mut Errors) {
     let required = [
-        ("reportingComponent", &event.reporting_component),
+        ("reportingController", &event.reporting_component),
         ("reportingInstance", &event.reporting_instance),
         ("action", &event.action),
         ("reason", &event.reason),
@@ -54,9 +59,8 @@ fn validate_new_form(event: &Event, errors: &mut Errors) {
             errors.push(FieldError::required(&FieldPath::new(field), ""));
         }
     }
-    if let Some(reporter) = text(&event.reporting_component) {
-        faults(names::qualified_name(reporter), reporter, || FieldPath::new("reportingComponent"), errors);
-    }
+    let reporter = plain(&event.reporting_component);
+    faults(names::qualified_name(reporter), reporter, || FieldPath::new("reportingController"), errors);
     let bounded = [
         ("reportingInstance", &event.reporting_instance, MAX_NAME),
         ("action", &event.action, MAX_NAME),

@@ -10,6 +10,7 @@ mod batch;
 mod certificate;
 mod cluster;
 mod config;
+mod drivers;
 mod endpoint_slice;
 mod endpoints;
 mod errors;

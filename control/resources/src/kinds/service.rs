@@ -147,6 +147,9 @@ fn keep_allocated(new: &mut ServiceSpec, old: &ServiceSpec) {
         new.cluster_ip.clone_from(&old.cluster_ip);
         new.cluster_ips.clone_from(&old.cluster_ips);
     }
+    if has_health_port(new) && has_health_port(old) && new.health_check_node_port.unwrap_or(0) == 0 {
+        new.health_check_node_port = old.health_check_node_port;
+    }
     if has_node_ports(new) && has_node_ports(old) {
         let key = |port: &ServicePort| (port.protocol.clone(), port.port);
         let mut taken: BTreeSet<i32> = items(&new.ports).iter().filter_map(|port| port.node_port).collect();
@@ -181,9 +184,22 @@ fn drop_unneeded(new: &mut ServiceSpec, old: &ServiceSpec) {
     if !is_external(new) && new.external_traffic_policy == old.external_traffic_policy {
         new.external_traffic_policy = None;
     }
-    if plain(&new.type_) != "LoadBalancer" {
+    let balanced = |spec: &ServiceSpec| plain(&spec.type_) == "LoadBalancer";
+    if !balanced(new) {
         new.allocate_load_balancer_node_ports = None;
+        if balanced(old) && new.load_balancer_class == old.load_balancer_class {
+            new.load_balancer_class = None;
+        }
     }
+    let same_port = new.health_check_node_port == old.health_check_node_port;
+    if has_health_port(old) && !has_health_port(new) && same_port {
+        new.health_check_node_port = None;
+    }
+}
+
+/// Whether a load balancer asks a port of every node which of them have endpoints.
+pub(super) fn has_health_port(spec: &ServiceSpec) -> bool {
+    plain(&spec.type_) == "LoadBalancer" && plain(&spec.external_traffic_policy) == "Local"
 }
 
 fn validate(spec: &ServiceSpec, path: &FieldPath, errors: &mut Errors) {

@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::ServiceSpec;
 use super::kind::Errors;
 use super::names;
 use super::optional::{faults, items, one_of, plain, text};
+use super::service::has_health_port;
 use crate::{FieldError, FieldPath};
 
 const FOR_BALANCERS: &str = "may only be used when `type` is 'LoadBalancer'";
@@ -35,7 +36,7 @@ pub(super) fn validate(spec: &ServiceSpec, path: &FieldPath, errors: &mut Errors
         faults(names::qualified_name(class), class, path, errors);
     }
     if let Some(port) = spec.health_check_node_port.filter(|port| *port != 0)
-        && !(balanced && plain(&spec.external_traffic_policy) == "Local")
+        && !has_health_port(spec)
     {
         let why = "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'";
         errors.push(FieldError::invalid(&path.child("healthCheckNodePort"), port, why));
@@ -67,6 +68,12 @@ fn validate_families(spec: &ServiceSpec, path: &FieldPath, errors: &mut Errors) 
 
 /// What does not change while the type stays.
 pub(super) fn validate_update(new: &ServiceSpec, old: &ServiceSpec, errors: &mut Errors) {
+    let (port, before) = (new.health_check_node_port.unwrap_or(0), old.health_check_node_port.unwrap_or(0));
+    if has_health_port(new) && has_health_port(old) && port != before {
+        let path = FieldPath::new("spec").child("healthCheckNodePort");
+        let why = "cannot change healthCheckNodePort on loadBalancer service with externalTraffic=Local during update";
+        errors.push(FieldError::invalid(&path, port, why));
+    }
     let balanced = |spec: &ServiceSpec| plain(&spec.type_) == "LoadBalancer";
     if balanced(new) && balanced(old) && new.load_balancer_class != old.load_balancer_class {
         let path = FieldPath::new("spec").child("loadBalancerClass");

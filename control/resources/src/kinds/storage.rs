@@ -1,16 +1,16 @@
-//! Volumes and how they come about: claims, volumes, classes, and what drivers say of themselves.
+//! Volumes and how they come about: claims, volumes, classes and attachments.
 
 use k8s_openapi::api::core::v1::{
     PersistentVolume, PersistentVolumeClaim, PersistentVolumeClaimSpec, PersistentVolumeClaimStatus,
     PersistentVolumeSpec, PersistentVolumeStatus,
 };
-use k8s_openapi::api::storage::v1::{CSIDriver, CSINode, CSIStorageCapacity, StorageClass, VolumeAttachment};
+use k8s_openapi::api::storage::v1::{StorageClass, VolumeAttachment};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::Env;
 use super::kind::{Errors, Kind, has_meta, keeps_status};
 use super::names;
-use super::optional::{faults, fill, items, non_negative, one_of, plain, text};
+use super::optional::{faults, fill, items, one_of, plain, text};
 use super::pod::validate_node_selector;
 use super::volume_rules::{
     VOLUME_MODES, validate_claim_spec, validate_csi_name, validate_driver, validate_modes, validate_parameters,
@@ -21,8 +21,6 @@ use crate::{FieldError, FieldPath};
 
 const RECLAIM: &[&str] = &["Delete", "Recycle", "Retain"];
 const IMMUTABLE: &str = "field is immutable";
-/// How long the name may be that a driver has for a node, in bytes.
-const MAX_NODE_ID: usize = 256;
 
 /// Fills in a claim, or a StatefulSet's template of one.
 pub(super) fn fill_claim(claim: &mut PersistentVolumeClaim) {
@@ -65,8 +63,14 @@ impl Kind for PersistentVolumeClaim {
         let (Some(new), Some(old)) = (&self.spec, &old.spec) else { return };
         let mut allowed = new.clone();
         // A bound claim may grow; until it is bound, the volume's name is filled in.
-        if let (Some(new), Some(old)) = (&mut allowed.resources, &old.resources) {
-            new.requests.clone_from(&old.requests);
+        let bound = self.status.as_ref().is_some_and(|status| plain(&status.phase) == "Bound");
+        let requests = allowed.resources.as_mut().and_then(|resources| resources.requests.as_mut());
+        if let (true, Some(new)) = (bound, requests) {
+            let before = old.resources.as_ref().and_then(|resources| resources.requests.as_ref()?.get("storage"));
+            match before {
+                Some(size) => drop(new.insert("storage".to_owned(), size.clone())),
+                None => drop(new.remove("storage")),
+            }
         }
         if text(&old.volume_name).is_none() {
             allowed.volume_name.clone_from(&old.volume_name);
@@ -185,12 +189,12 @@ impl Kind for PersistentVolume {
             errors.push(FieldError::forbidden(&path.child("persistentvolumesource"), why));
         }
         if new.volume_mode != old.volume_mode {
-            let path = path.child("volumeMode");
-            errors.push(FieldError::invalid(&path, plain(&new.volume_mode), IMMUTABLE));
+            // kube-apiserver leaves the `spec` out here.
+            errors.push(FieldError::invalid(&FieldPath::new("volumeMode"), plain(&new.volume_mode), IMMUTABLE));
         }
         if old.node_affinity.is_some() && new.node_affinity != old.node_affinity {
             let shown = serde_json::to_value(&new.node_affinity).unwrap_or_default();
-            errors.push(FieldError::invalid(&path.child("nodeAffinity"), shown, IMMUTABLE));
+            errors.push(FieldError::invalid(&FieldPath::new("nodeAffinity"), shown, IMMUTABLE));
         }
     }
 }
@@ -262,105 +266,29 @@ impl Kind for VolumeAttachment {
 
     fn validate(&self, errors: &mut Errors) {
         let path = FieldPath::new("spec");
-        validate_driver(&self.spec.attacher, &path.child("attacher"), errors);
-        if self.spec.node_name.is_empty() {
-            errors.push(FieldError::required(&path.child("nodeName"), ""));
-        }
+        validate_csi_name(&self.spec.attacher, &path.child("attacher"), errors);
         let source = &self.spec.source;
-        if source.persistent_volume_name.is_some() == source.inline_volume_spec.is_some() {
-            let why = "must specify exactly one of inlineVolumeSpec and persistentVolumeName";
-            errors.push(FieldError::required(&path.child("source"), why));
+        let one = "must specify exactly one of inlineVolumeSpec and persistentVolumeName";
+        match (&source.inline_volume_spec, &source.persistent_volume_name) {
+            (None, None) => errors.push(FieldError::required(&path.child("source"), one)),
+            (Some(_), Some(_)) => errors.push(FieldError::forbidden(&path.child("source"), one)),
+            (None, Some(name)) => {
+                let path = path.child("source").child("persistentVolumeName");
+                if name.is_empty() {
+                    errors.push(FieldError::required(&path, "must specify non empty persistentVolumeName"));
+                }
+                faults(names::dns1123_subdomain(name), name, || path, errors);
+            }
+            (Some(_), None) => {}
         }
+        let node = &self.spec.node_name;
+        faults(names::dns1123_subdomain(node), node, || path.child("nodeName"), errors);
     }
 
     fn validate_update(&self, old: &Self, errors: &mut Errors) {
         if self.spec != old.spec {
             let shown = serde_json::to_value(&self.spec).unwrap_or_default();
             errors.push(FieldError::invalid(&FieldPath::new("spec"), shown, IMMUTABLE));
-        }
-    }
-}
-
-impl Kind for CSIDriver {
-    has_meta!();
-
-    fn fill(&mut self) {
-        let spec = &mut self.spec;
-        spec.attach_required.get_or_insert(true);
-        spec.pod_info_on_mount.get_or_insert(false);
-        spec.storage_capacity.get_or_insert(false);
-        spec.requires_republish.get_or_insert(false);
-        spec.se_linux_mount.get_or_insert(false);
-        fill(&mut spec.fs_group_policy, "ReadWriteOnceWithFSType");
-        if items(&spec.volume_lifecycle_modes).is_empty() {
-            spec.volume_lifecycle_modes = Some(vec!["Persistent".to_owned()]);
-        }
-    }
-
-    fn validate(&self, errors: &mut Errors) {
-        let path = FieldPath::new("spec");
-        let policies = ["ReadWriteOnceWithFSType", "File", "None"];
-        one_of(plain(&self.spec.fs_group_policy), &policies, || path.child("fsGroupPolicy"), errors);
-        for mode in items(&self.spec.volume_lifecycle_modes) {
-            one_of(mode, &["Ephemeral", "Persistent"], || path.child("volumeLifecycleModes"), errors);
-        }
-    }
-}
-
-impl Kind for CSINode {
-    has_meta!();
-
-    fn validate(&self, errors: &mut Errors) {
-        let path = FieldPath::new("spec").child("drivers");
-        let mut seen = std::collections::BTreeSet::new();
-        for (index, driver) in self.spec.drivers.iter().enumerate() {
-            let path = path.index(index);
-            validate_csi_name(&driver.name, &path.child("name"), errors);
-            if driver.node_id.is_empty() {
-                errors.push(FieldError::required(&path.child("nodeID"), ""));
-            }
-            if driver.node_id.len() > MAX_NODE_ID {
-                let why = format!("must be {MAX_NODE_ID} characters or less");
-                errors.push(FieldError::invalid(&path.child("nodeID"), driver.node_id.as_str(), &why));
-            }
-            if let Some(count) = driver.allocatable.as_ref().and_then(|room| room.count) {
-                non_negative(i64::from(count), || path.child("allocatable").child("count"), errors);
-            }
-            validate_topology_keys(items(&driver.topology_keys), &path, errors);
-            if !seen.insert(&driver.name) {
-                errors.push(FieldError::duplicate(&path.child("name"), driver.name.as_str()));
-            }
-        }
-    }
-}
-
-/// What is wrong with a driver's keys is told of the driver.
-fn validate_topology_keys(keys: &[String], path: &FieldPath, errors: &mut Errors) {
-    for (index, key) in keys.iter().enumerate() {
-        if key.is_empty() {
-            errors.push(FieldError::required(path, ""));
-        }
-        if keys[..index].contains(key) {
-            errors.push(FieldError::duplicate(path, key.as_str()));
-        }
-        for fault in names::qualified_name(key) {
-            errors.push(FieldError::invalid(path, keys.to_vec(), &fault));
-        }
-    }
-}
-
-impl Kind for CSIStorageCapacity {
-    has_meta!();
-
-    fn validate(&self, errors: &mut Errors) {
-        let class = &self.storage_class_name;
-        faults(names::dns1123_subdomain(class), class, || FieldPath::new("storageClassName"), errors);
-    }
-
-    fn validate_update(&self, old: &Self, errors: &mut Errors) {
-        if self.storage_class_name != old.storage_class_name {
-            let path = FieldPath::new("storageClassName");
-            errors.push(FieldError::invalid(&path, self.storage_class_name.as_str(), IMMUTABLE));
         }
     }
 }

@@ -1,6 +1,10 @@
 //! What is wrong with claims, volumes and what drivers are called.
 
-use k8s_openapi::api::core::v1::{PersistentVolumeClaimSpec, PersistentVolumeSpec, SecretReference};
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::api::core::v1::{
+    PersistentVolumeClaimSpec, PersistentVolumeSpec, SecretReference, TopologySelectorTerm,
+};
 use k8s_openapi::api::storage::v1::StorageClass;
 
 use super::kind::Errors;
@@ -88,10 +92,22 @@ pub(super) fn validate_pairs<'a>(given: impl Iterator<Item = (&'a str, &'a str)>
 pub(super) fn validate_parameters(class: &StorageClass, errors: &mut Errors) {
     let given = class.parameters.iter().flatten();
     validate_pairs(given.map(|(key, value)| (key.as_str(), value.as_str())), errors);
-    for (index, term) in items(&class.allowed_topologies).iter().enumerate() {
+    let terms = items(&class.allowed_topologies);
+    for (index, term) in terms.iter().enumerate() {
         let path = FieldPath::new("allowedTopologies").index(index).child("matchLabelExpressions");
-        for (index, requirement) in items(&term.match_label_expressions).iter().enumerate() {
+        let says = |term: &TopologySelectorTerm| -> BTreeMap<String, BTreeSet<String>> {
+            let parts = items(&term.match_label_expressions).iter();
+            parts.map(|part| (part.key.clone(), part.values.iter().cloned().collect())).collect()
+        };
+        if terms[..index].iter().any(|other| says(other) == says(term)) {
+            errors.push(FieldError::duplicate(&path, ""));
+        }
+        let requirements = items(&term.match_label_expressions);
+        for (index, requirement) in requirements.iter().enumerate() {
             let path = path.index(index);
+            if requirements[..index].iter().any(|other| other.key == requirement.key) {
+                errors.push(FieldError::duplicate(&path.child("key"), requirement.key.as_str()));
+            }
             if requirement.values.is_empty() {
                 errors.push(FieldError::required(&path.child("values"), ""));
             }

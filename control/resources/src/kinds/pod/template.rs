@@ -9,6 +9,7 @@ use super::spec;
 use crate::kinds::kind::Errors;
 use crate::kinds::meta;
 use crate::kinds::optional::{items, one_of, plain};
+use crate::kinds::workload::validate_selector_parts;
 use crate::selector::LabelSelector;
 use crate::{FieldError, FieldPath};
 
@@ -42,7 +43,10 @@ pub(in crate::kinds) fn validate_template_of(
     // A selector that is left out selects nothing, an empty one everything.
     let left_out = selector.match_labels.is_none() && selector.match_expressions.is_none();
     let none = BTreeMap::new();
-    if left_out || LabelSelector::from_object(selector).is_ok_and(|selects| !selects.matches(labels.unwrap_or(&none))) {
+    let mut unreadable = Errors::default();
+    validate_selector_parts(selector, path, &mut unreadable);
+    let misses = |selects: LabelSelector| !selects.matches(labels.unwrap_or(&none));
+    if left_out || unreadable.is_empty() && LabelSelector::from_object(selector).is_ok_and(misses) {
         let shown = serde_json::to_value(labels).unwrap_or_default();
         let why = "`selector` does not match template `labels`";
         errors.push(FieldError::invalid(&label_path, shown, why));

@@ -271,3 +271,153 @@ fn webhooks_and_services_of_the_api_are_at_paths_and_ports_that_there_can_be() {
         &["spec.service.port: Invalid value: 70000: port is not valid: must be between 1 and 65535, inclusive"],
     );
 }
+
+#[test]
+fn a_job_selects_its_own_pods_unless_told_otherwise() {
+    let pod = json!({"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]});
+    let job = |selector: Value, labels: Value, manual: bool| {
+        let template = json!({"metadata": {"labels": labels}, "spec": pod});
+        json!({"spec": {"manualSelector": manual, "selector": selector, "template": template}})
+    };
+    created("Job", job(json!({}), json!({"a": "b"}), true));
+    check_refused(
+        "Job",
+        job(json!({"matchLabels": {"a": "b"}}), json!({"a": "b", "job-name": "other"}), false),
+        &[
+            "spec.template.metadata.labels[job-name]: Invalid value: {\"a\":\"b\",\"batch.kubernetes.io/controller-uid\":\"u-1\",\
+             \"batch.kubernetes.io/job-name\":\"x\",\"controller-uid\":\"u-1\",\"job-name\":\"other\"}: must be 'x'",
+            "spec.selector: Invalid value: {\"matchLabels\":{\"a\":\"b\",\"batch.kubernetes.io/controller-uid\":\"u-1\"}}: \
+             `selector` not auto-generated",
+        ],
+    );
+}
+
+#[test]
+fn what_drivers_say_of_themselves_stays() {
+    let of_driver = json!({"spec": {"attachRequired": true}});
+    super::check_change_refused(
+        "CSIDriver",
+        of_driver.clone(),
+        json!({"spec": {"attachRequired": false, "volumeLifecycleModes": ["Ephemeral"]}}),
+        &[
+            "spec.attachedRequired: Invalid value: false: field is immutable",
+            "spec.volumeLifecycleModes: Invalid value: [\"Ephemeral\"]: field is immutable",
+        ],
+    );
+    let old = created("CSIDriver", of_driver);
+    super::updated("CSIDriver", &old, None, json!({"spec": {"podInfoOnMount": true}})).expect("may change");
+    let requests = json!([{"audience": "a", "expirationSeconds": 5}, {"audience": "a"}]);
+    check_refused(
+        "CSIDriver",
+        json!({"spec": {"tokenRequests": requests}}),
+        &[
+            "spec.tokenRequests[0].expirationSeconds: Invalid value: 5: may not specify a duration less than 10 minutes",
+            "spec.tokenRequests[1].audience: Duplicate value: \"a\"",
+        ],
+    );
+    super::check_change_refused(
+        "CSINode",
+        json!({"spec": {"drivers": [{"name": "a.b", "nodeID": "n", "allocatable": {"count": 1}}]}}),
+        json!({"spec": {"drivers": [{"name": "a.b", "nodeID": "m", "allocatable": {"count": 2}}]}}),
+        &["spec.drivers: Invalid value: {\"name\":\"a.b\",\"nodeID\":\"m\"}: field is immutable"],
+    );
+}
+
+#[test]
+fn attachments_name_a_volume_and_a_node() {
+    check_refused(
+        "VolumeAttachment",
+        json!({"spec": {"attacher": "a.b", "nodeName": "A", "source": {"persistentVolumeName": ""}}}),
+        &[
+            "spec.source.persistentVolumeName: Required value: must specify non empty persistentVolumeName",
+            &format!("spec.source.persistentVolumeName: Invalid value: \"\": {SUBDOMAIN}"),
+            &format!("spec.nodeName: Invalid value: \"A\": {SUBDOMAIN}"),
+        ],
+    );
+}
+
+#[test]
+fn places_of_volumes_are_told_once() {
+    let term = |values: Value| json!({"matchLabelExpressions": [{"key": "zone", "values": values}]});
+    check_refused(
+        "StorageClass",
+        json!({"provisioner": "a.b/c", "allowedTopologies": [term(json!(["a", "b"])), term(json!(["b", "a"]))]}),
+        &["allowedTopologies[1].matchLabelExpressions: Duplicate value: \"\""],
+    );
+    let twice = json!([{"key": "zone", "values": ["a"]}, {"key": "zone", "values": ["b"]}]);
+    check_refused(
+        "StorageClass",
+        json!({"provisioner": "a.b/c", "allowedTopologies": [{"matchLabelExpressions": twice}]}),
+        &["allowedTopologies[0].matchLabelExpressions[1].key: Duplicate value: \"zone\""],
+    );
+}
+
+#[test]
+fn a_claim_grows_once_it_is_bound() {
+    let claim = json!({"spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}});
+    let larger = json!({"spec": {"resources": {"requests": {"storage": "2Gi"}}}});
+    let why = "spec: Forbidden: spec is immutable after creation except resources.requests and \
+               volumeAttributesClassName for bound claims";
+    super::check_change_refused("PersistentVolumeClaim", claim.clone(), larger.clone(), &[why]);
+    let mut bound = created("PersistentVolumeClaim", claim);
+    bound["status"]["phase"] = json!("Bound");
+    super::updated("PersistentVolumeClaim", &bound, None, larger).expect("grows");
+}
+
+#[test]
+fn a_load_balancer_keeps_the_port_of_its_checks_while_it_is_checked() {
+    let balancer = json!({"spec": {
+        "type": "LoadBalancer", "externalTrafficPolicy": "Local", "healthCheckNodePort": 31000, "ports": [{"port": 80}],
+    }});
+    super::check_change_refused(
+        "Service",
+        balancer.clone(),
+        json!({"spec": {"healthCheckNodePort": 31001}}),
+        &[
+            "spec.healthCheckNodePort: Invalid value: 31001: cannot change healthCheckNodePort on loadBalancer service with \
+           externalTraffic=Local during update",
+        ],
+    );
+    let old = created("Service", balancer);
+    let kept = super::updated("Service", &old, None, json!({"spec": {"healthCheckNodePort": null}})).expect("kept");
+    assert_eq!(kept["spec"]["healthCheckNodePort"], 31000);
+    let elsewhere = json!({"spec": {"externalTrafficPolicy": "Cluster"}});
+    let freed = super::updated("Service", &old, None, elsewhere).expect("goes");
+    assert_eq!(freed["spec"]["healthCheckNodePort"], Value::Null);
+}
+
+#[test]
+fn nothing_is_scaled_from_none_by_what_only_running_pods_tell() {
+    let target = json!({"kind": "Deployment", "name": "d"});
+    check_refused(
+        "HorizontalPodAutoscaler",
+        json!({"spec": {"minReplicas": 0, "maxReplicas": 2, "scaleTargetRef": target}}),
+        &[
+            "spec.minReplicas: Invalid value: 0: must be greater than or equal to 1",
+            "spec.metrics: Forbidden: must specify at least one Object or External metric to support scaling to zero \
+             replicas",
+        ],
+    );
+}
+
+#[test]
+fn an_event_that_tells_its_time_may_be_of_another_namespace() {
+    let exact = json!({
+        "eventTime": "2026-01-01T00:00:00.000000Z", "reportingComponent": "a.b/c", "reportingInstance": "i",
+        "action": "a", "reason": "r", "involvedObject": {"namespace": "elsewhere"},
+    });
+    created("Event", exact.clone());
+    let mut unnamed = exact;
+    unnamed["reportingComponent"] = json!("");
+    let expected = [
+        "reportingController: Required value".to_owned(),
+        "reportingController: Invalid value: \"\": name part must be non-empty".to_owned(),
+        format!("reportingController: Invalid value: \"\": {QUALIFIED}"),
+    ];
+    check_refused("Event", unnamed, &expected.each_ref().map(String::as_str));
+    check_refused(
+        "Event",
+        json!({"involvedObject": {"namespace": "elsewhere"}}),
+        &["involvedObject.namespace: Invalid value: \"elsewhere\": does not match event.namespace"],
+    );
+}
