@@ -14,11 +14,15 @@ const OPERATIONS: [&str; 6] = ["add", "remove", "replace", "move", "copy", "test
 
 /// Applies the operations of an RFC 6902 patch in order; none is applied when one fails.
 pub fn json_patch(target: &Value, patch: &Value) -> Result<Value, PatchError> {
-    let Value::Array(operations) = patch else {
-        let got = json_type(patch);
-        return Err(PatchError::Malformed(format!(
-            "json: cannot unmarshal {got} into Go value of type jsonpatch.Patch"
-        )));
+    let operations = match patch {
+        Value::Array(operations) => operations.as_slice(),
+        Value::Null => &[],
+        other => {
+            let got = json_type(other);
+            return Err(PatchError::Malformed(format!(
+                "error decoding patch: json: cannot unmarshal {got} into Go value of type []handlers.jsonPatchOp"
+            )));
+        }
     };
     if operations.len() > MAX_OPERATIONS {
         let got = operations.len();
@@ -29,8 +33,18 @@ pub fn json_patch(target: &Value, patch: &Value) -> Result<Value, PatchError> {
     if let Some(other) = operations.iter().find(|operation| !operation.is_object()) {
         let got = json_type(other);
         return Err(PatchError::Malformed(format!(
-            "json: cannot unmarshal {got} into Go value of type jsonpatch.Operation"
+            "error decoding patch: json: cannot unmarshal {got} into Go value of type handlers.jsonPatchOp"
         )));
+    }
+    for operation in operations {
+        for field in ["op", "path", "from"] {
+            if let Some(other) = operation.get(field).filter(|given| !given.is_string() && !given.is_null()) {
+                let got = json_type(other);
+                return Err(PatchError::Malformed(format!(
+                    "error decoding patch: json: cannot unmarshal {got} into Go struct field jsonPatchOp.{field} of type string"
+                )));
+            }
+        }
     }
     let mut patched = target.clone();
     let mut bounds = Bounds { copied: 0, depth: depth(&patched), looks: 0, shifted: 0 };
@@ -232,6 +246,7 @@ mod tests {
             assert_eq!(json_patch(&target, &patch), Ok(expected));
         };
         check(json!({"a": 1}), json!([]), json!({"a": 1}));
+        check(json!({"a": 1}), Value::Null, json!({"a": 1}));
         check(
             json!({"spec": {"replicas": 1, "list": [1, 2]}}),
             json!([
@@ -327,8 +342,14 @@ mod tests {
             assert_eq!(error.status().code, code);
             assert!(error.to_string().starts_with(expected), "{error}");
         };
-        check(json!({"a": 1}), 400, "json: cannot unmarshal object into Go value of type jsonpatch.Patch");
-        check(json!([1]), 400, "json: cannot unmarshal number into Go value of type jsonpatch.Operation");
+        let decoding = "error decoding patch: json: cannot unmarshal";
+        check(json!({"a": 1}), 400, &format!("{decoding} object into Go value of type []handlers.jsonPatchOp"));
+        check(json!([1]), 400, &format!("{decoding} number into Go value of type handlers.jsonPatchOp"));
+        check(
+            json!([{"op": "add", "path": 1}]),
+            400,
+            &format!("{decoding} number into Go struct field jsonPatchOp.path of type string"),
+        );
         let operation = json!({"op": "test", "path": "", "value": {}});
         check(Value::Array(vec![operation; 10_001]), 413, "The allowed maximum operations");
     }

@@ -56,6 +56,11 @@ struct Skipped<'a>([Option<&'a FieldSet>; 3]);
 impl<'a> Skipped<'a> {
     const NONE: Self = Self([None; 3]);
 
+    /// Whether a field itself is nobody's, whatever is owned below it.
+    fn has(self, name: &str) -> bool {
+        self.0.iter().flatten().any(|set| set.field_node(name).is_some_and(|node| node.member))
+    }
+
     /// As seen from a field; `None` where that is skipped.
     fn below(self, name: &str) -> Option<Self> {
         if self.0.iter().all(Option::is_none) {
@@ -150,10 +155,12 @@ fn of_object(branch: &mut Branch<'_>, value: &Value, object: &Object<'_>, before
     }
     names.sort_unstable_by_key(|(name, _)| *name);
     for (name, value) in names {
+        let unowned = skipped.has(name);
         let Some(skipped) = skipped.below(name) else { continue };
         let child = object.child(name);
         let before = match (before, child.implied) {
             (Before::There(_), Some(implied)) => Before::There(implied),
+            _ if unowned => Before::There(&NOTHING),
             _ => Before::Nothing,
         };
         let value = value.or(child.implied).unwrap_or(&EMPTY);
@@ -187,6 +194,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::apply::custom::Schema;
     use crate::apply::{Managers, track};
 
     fn check(kind: (&str, &str, &str), object: Value) {
@@ -199,6 +207,28 @@ mod tests {
         let both = ignored.union(&absent);
         let slowly = track(&Rules { ignored: &both, ..rules }, &json!({}), &object, Managers::default(), &writer);
         assert_eq!(created(&rules, &object, &absent, &writer), slowly.to_json(), "{object}");
+    }
+
+    #[test]
+    fn nobody_owns_the_metadata_of_a_new_custom_resource() {
+        let check = |object: Value, expected: &str| {
+            let schema = Schema::of_resource(&json!({"type": "object", "properties": {"spec": {"type": "object"}}}));
+            let nothing = FieldSet::default();
+            let rules = Rules { api_version: "e/v1", shape: Shape::Custom(&schema), others: &[], ignored: &nothing };
+            let writer = Writer { manager: "m", subresource: "", now: "2026-01-01T00:00:00Z" };
+            let managers = created(&rules, &object, &nothing, &writer);
+            let fields = serde_json::from_str::<Value>(&managers).map(|list| list[0]["fieldsV1"].to_string());
+            assert_eq!(fields.unwrap_or_default(), expected, "{object}");
+            let slowly = track(&rules, &json!({}), &object, Managers::default(), &writer);
+            let slowly = Some(slowly).filter(|slowly| !slowly.is_empty());
+            assert_eq!(managers, slowly.map(|slowly| slowly.to_json()).unwrap_or_default(), "{object}");
+        };
+        check(json!({"kind": "A", "metadata": {"name": "a", "uid": "u"}}), "");
+        check(json!({"metadata": {"name": "a"}, "spec": {"x": 1}}), r#"{"f:spec":{".":{},"f:x":{}}}"#);
+        check(
+            json!({"metadata": {"name": "a", "labels": {"b": "c"}}}),
+            r#"{"f:metadata":{"f:labels":{".":{},"f:b":{}}}}"#,
+        );
     }
 
     #[test]

@@ -195,7 +195,6 @@ fn applied(
     force: bool,
 ) -> Result<Applied, Refusal> {
     let identity = writer.identity(Operation::Apply, rules.api_version);
-    let before = managers.clone();
     let Merged { object, mut managers } = update::apply(rules, live, config, managers, &identity, force)?;
     if let Some(entry) = managers.get_mut(&identity) {
         entry.fields.subtract(&UNOWNED);
@@ -203,7 +202,8 @@ fn applied(
             managers.remove(&identity);
         }
     }
-    if (object.is_some() || !before.owns_same(&managers))
+    // As in Kubernetes, who owns more of what stays as it is has no new time.
+    if object.is_some()
         && let Some(entry) = managers.get_mut(&identity)
     {
         entry.time = Some(writer.now.to_owned());

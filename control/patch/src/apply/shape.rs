@@ -241,12 +241,25 @@ impl<'a> List<'a> {
     pub(crate) fn key_default(&self, name: &str) -> Option<Value> {
         match self.item {
             Shape::Item(field) => {
-                let text = field.message()?.field(name)?.default?;
-                serde_json::from_str(text).ok()
+                let key = field.message()?.field(name)?;
+                match key.default {
+                    Some(text) => serde_json::from_str(text).ok(),
+                    // A field that Go always writes is empty where it is left out.
+                    None if key.required => zero(key.ty),
+                    None => None,
+                }
             }
             Shape::Custom(schema) => schema.default_of(name),
             _ => None,
         }
+    }
+}
+
+fn zero(ty: Type) -> Option<Value> {
+    match ty {
+        Type::String => Some("".into()),
+        Type::Int32 | Type::Int64 => Some(0.into()),
+        _ => None,
     }
 }
 
@@ -364,6 +377,7 @@ mod tests {
         });
         let list = ports.parts().list.expect("a list");
         assert_eq!(list.key_default("protocol"), Some("TCP".into()));
-        assert_eq!(list.key_default("containerPort"), None);
+        assert_eq!(list.key_default("containerPort"), Some(0.into()));
+        assert_eq!(list.key_default("hostPort"), None);
     }
 }

@@ -39,11 +39,24 @@ fn scalar(kind: Scalar, value: &Value) -> Option<String> {
     match (kind, value) {
         (_, Value::Null) | (Scalar::Any, _) | (Scalar::Number, Value::Number(_)) => None,
         (Scalar::String, Value::String(_)) | (Scalar::Bool, Value::Bool(_)) => None,
-        (Scalar::Number, _) => Some("expected numeric (int or float), got *value.valueUnstructured".to_owned()),
+        (Scalar::Number, other) => Some(format!("expected numeric (int or float), got {}", go_type(other))),
         (Scalar::String, other) => {
             Some(format!("expected string, got &value.valueUnstructured{{Value:{}}}", go_syntax(other)))
         }
         (Scalar::Bool, other) => Some(format!("expected boolean, got &{{{}}}", go_text(other))),
+    }
+}
+
+/// The type of a value as Go's `%T` has it.
+fn go_type(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "<nil>",
+        Value::Bool(_) => "bool",
+        Value::Number(number) if number.is_f64() => "float64",
+        Value::Number(_) => "int64",
+        Value::String(_) => "string",
+        Value::Array(_) => "[]interface {}",
+        Value::Object(_) => "map[string]interface {}",
     }
 }
 
@@ -130,10 +143,7 @@ mod tests {
         }
         check(json!({"kind": "Deployment", "metadata": {"name": "a", "labels": null}, "spec": {"replicas": 1}}), "");
         check(json!({"spec": {"nope": 1}}), ".spec.nope: field not declared in schema");
-        check(
-            json!({"spec": {"replicas": "1"}}),
-            ".spec.replicas: expected numeric (int or float), got *value.valueUnstructured",
-        );
+        check(json!({"spec": {"replicas": "1"}}), ".spec.replicas: expected numeric (int or float), got string");
         check(
             json!({"metadata": {"labels": {"a": 1}}}),
             ".metadata.labels.a: expected string, got &value.valueUnstructured{Value:1}",
@@ -147,9 +157,8 @@ mod tests {
             ".spec.template.spec.containers: duplicate entries for key [name=\"a\"]",
         );
         check(
-            containers(json!([{"image": "a"}])),
-            ".spec.template.spec.containers: element 0: associative list with keys has an element that omits all key \
-             fields [\"name\"] (and doesn't have default values for any key fields)",
+            containers(json!([{"image": "a"}, {"image": "b"}])),
+            ".spec.template.spec.containers: duplicate entries for key [name=\"\"]",
         );
         check(
             containers(json!([{"name": "a", "x": 1, "stdin": 1}])),
