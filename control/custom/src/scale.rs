@@ -59,6 +59,11 @@ impl ScalePaths {
         errors
     }
 
+    /// Whether the object says how many are wanted.
+    pub fn says_replicas(&self, object: &Value) -> bool {
+        at(object, &self.spec_replicas).is_some_and(Value::is_i64)
+    }
+
     /// The object's Scale. An error where no number of wanted replicas is set.
     pub fn scale_of(&self, object: &Value) -> Result<Value, String> {
         let Some(wanted) = at(object, &self.spec_replicas).and_then(Value::as_i64) else {

@@ -120,15 +120,15 @@ impl FieldError {
         Self::build(FieldErrorKind::Invalid, path, "Invalid value", None, detail)
     }
 
-    /// The list has `count` items, more than `max`, which is more than one.
+    /// The list has `count` items, more than `max`.
     pub fn too_many(path: &FieldPath, count: usize, max: usize) -> Self {
-        let detail = format!("must have at most {max} items");
+        let detail = format!("must have at most {max} {}", if max == 1 { "item" } else { "items" });
         Self::build(FieldErrorKind::TooMany, path, "Too many", Some(count.into()), &detail)
     }
 
     /// The value is longer than `max` bytes.
     pub fn too_long(path: &FieldPath, max: usize) -> Self {
-        let detail = format!("may not be more than {max} bytes");
+        let detail = format!("may not be more than {max} {}", if max == 1 { "byte" } else { "bytes" });
         Self::build(FieldErrorKind::TooLong, path, "Too long", None, &detail)
     }
 

@@ -17,7 +17,7 @@ use super::expr::{Entry, Expr, Item, Literal};
 use super::signatures;
 use super::ty::{Ty, unescape};
 use super::typing::{fits, inner, known_operator, operator_type, optional, result, sign_of};
-use crate::schema::go_regex;
+use crate::schema::{format, go_regex};
 
 /// What an expression may speak of.
 #[derive(Clone)]
@@ -36,6 +36,8 @@ pub(super) struct Checker<'n, 's> {
     names: Names<'n>,
     source: &'s str,
     locals: Vec<(String, Ty<'n>)>,
+    /// What is read are arguments of `format`: only there lists and maps may hold values of several types.
+    mixed: bool,
     pub(super) errors: Vec<String>,
     pub(super) uses_old_self: bool,
     /// The named expressions of the policy that are asked for.
@@ -48,13 +50,14 @@ impl<'n, 's> Checker<'n, 's> {
     pub(super) fn new(names: Names<'n>, source: &'s str) -> Self {
         let given = names.policy.iter().flat_map(|policy| &policy.given);
         let locals = given.map(|(name, ty)| ((*name).to_owned(), ty.clone())).collect();
-        Self { names, source, locals, errors: Vec::new(), uses_old_self: false, variables: BTreeSet::new() }
+        let (errors, variables) = (Vec::new(), BTreeSet::new());
+        Self { names, source, locals, mixed: false, errors, uses_old_self: false, variables }
     }
 
     /// Notes an error; the word at fault is looked for in the source, as parts do not know where they stood.
     fn fail(&mut self, at: &str, message: String) -> Typed<'n> {
         if self.errors.len() < 20 {
-            let offset = self.source.find(at).unwrap_or(0);
+            let offset = self.source.find(at).map_or(0, |found| found + at.len() - at.trim_start().len());
             self.errors.push(show_error(self.source, offset, &message));
         }
         (Expr::Literal(Literal::Null), Ty::Any)
@@ -72,6 +75,17 @@ impl<'n, 's> Checker<'n, 's> {
             Parsed::Struct(built) => self.built(built),
             Parsed::Unspecified => self.fail("", "Syntax error: nothing is said".to_owned()),
         }
+    }
+
+    /// Notes an error in a call, which is told of where its arguments begin, and those that far behind it.
+    fn fail_call(&mut self, name: &str, behind: usize, message: String) -> Typed<'n> {
+        if self.errors.len() < 20 {
+            let begins = |at: &usize| self.source[at + name.len()..].starts_with('(');
+            let found = self.source.match_indices(name).map(|(at, _)| at).find(begins);
+            let offset = found.map_or(0, |at| at + name.len() + behind);
+            self.errors.push(show_error(self.source, offset, &message));
+        }
+        (Expr::Literal(Literal::Null), Ty::Any)
     }
 
     fn ident(&mut self, name: &str) -> Typed<'n> {
@@ -148,6 +162,10 @@ impl<'n, 's> Checker<'n, 's> {
             let (value, ty) = self.read(element);
             let optional = optional_at.contains(&index);
             let ty = if optional { inner(&ty) } else { ty };
+            if let Some(first) = item.as_ref().filter(|first: &&Ty<'n>| !self.mixed && !first.may_be(&ty)) {
+                let why = format!("expected type '{}' but found '{}'", first.name(), ty.name());
+                self.fail(&written(&value), why);
+            }
             item = Some(match item {
                 None => ty,
                 Some(other) => ty.join(other),
@@ -165,6 +183,12 @@ impl<'n, 's> Checker<'n, 's> {
             let (key, key_type) = self.read(&entry.key);
             let (value, value_type) = self.read(&entry.value);
             let value_type = if entry.optional { inner(&value_type) } else { value_type };
+            if let Some((_, first)) =
+                types.as_ref().filter(|(_, first): &&(Ty<'n>, Ty<'n>)| !self.mixed && !first.may_be(&value_type))
+            {
+                let why = format!("expected type '{}' but found '{}'", first.name(), value_type.name());
+                self.fail(&written(&value), why);
+            }
             types = Some(match types {
                 None => (key_type, value_type),
                 Some((k, v)) => (key_type.join(k), value_type.join(v)),
@@ -194,17 +218,23 @@ impl<'n, 's> Checker<'n, 's> {
             }
         }
         let is_method = target.is_some();
+        let mixed = self.mixed;
+        self.mixed |= name == "format";
         let read: Vec<Typed<'n>> = target.into_iter().chain(&call.args).map(|arg| self.read(arg)).collect();
+        self.mixed = mixed;
         let (args, types): (Vec<Expr>, Vec<Ty<'n>>) = read.into_iter().unzip();
         let known = self.names.policy.as_ref().is_some_and(|policy| policy.builds) || name != signatures::ESCAPE_KEY;
         if !known || signatures::named(&name, is_method).next().is_none() {
             let why = format!("undeclared reference to '{name}' (in container '')");
-            return self.fail(&call.func_name, why);
+            return self.fail_call(&call.func_name, 0, why);
         }
         let fitting = signatures::named(&name, is_method).find(|signature| {
             signature.args.len() == types.len() && signature.args.iter().zip(&types).all(|(kind, ty)| fits(*kind, ty))
         });
-        let Some(signature) = fitting else { return self.no_overload(&call.func_name, &name, is_method, &types) };
+        let Some(signature) = fitting else {
+            let why = no_overload(&name, is_method, &types);
+            return self.fail_call(&call.func_name, 0, why);
+        };
         // Where the first argument is of any type, so is what comes of it.
         let sure = signatures::named(&name, is_method).all(|other| other.result == signature.result);
         let ty = if sure { result(signature.result, &types) } else { Ty::Any };
@@ -212,20 +242,16 @@ impl<'n, 's> Checker<'n, 's> {
             && let Some(Expr::Literal(Literal::Text(pattern))) = args.get(1)
         {
             return match go_regex::compile(pattern) {
-                Err(why) => self.fail(&name, why),
+                Err(_) => self.fail_call(&name, 1, format!("invalid {} argument", signature.name)),
                 Ok(pattern) => (search(signature.name, pattern, args), ty),
             };
         }
+        if let [Expr::Literal(Literal::Text(given))] = args.as_slice()
+            && !literal_fits(signature.name, given)
+        {
+            return self.fail_call(&name, 1, format!("invalid {} argument", signature.name));
+        }
         (Expr::Call { name: signature.name, args }, ty)
-    }
-
-    fn no_overload(&mut self, at: &str, name: &str, is_method: bool, types: &[Ty<'n>]) -> Typed<'n> {
-        let names: Vec<String> = types.iter().map(Ty::name).collect();
-        let applied = match names.split_first() {
-            Some((target, rest)) if is_method => format!("{target}.({})", rest.join(", ")),
-            _ => format!("({})", names.join(", ")),
-        };
-        self.fail(at, format!("found no matching overload for '{name}' applied to '{applied}'"))
     }
 
     /// Operators are calls with odd names.
@@ -245,7 +271,7 @@ impl<'n, 's> Checker<'n, 's> {
         let read: Vec<Typed<'n>> = call.args.iter().map(|arg| self.read(arg)).collect();
         let (args, types): (Vec<Expr>, Vec<Ty<'n>>) = read.into_iter().unzip();
         let Some(ty) = operator_type(name, &types) else {
-            return Some(self.no_overload(sign_of(name), name, false, &types));
+            return Some(self.fail(sign_of(name), no_overload(name, false, &types)));
         };
         let mut args = args.into_iter();
         let mut next = || Box::new(args.next().unwrap_or(Expr::Literal(Literal::Null)));
@@ -256,6 +282,34 @@ impl<'n, 's> Checker<'n, 's> {
             _ => Expr::Call { name, args: args.collect() },
         };
         Some((expr, ty))
+    }
+}
+
+fn no_overload(name: &str, is_method: bool, types: &[Ty<'_>]) -> String {
+    let names: Vec<String> = types.iter().map(Ty::name).collect();
+    let applied = match names.split_first() {
+        Some((target, rest)) if is_method => format!("{target}.({})", rest.join(", ")),
+        _ => format!("({})", names.join(", ")),
+    };
+    format!("found no matching overload for '{name}' applied to '{applied}'")
+}
+
+/// How a literal may stand in the source; nothing for what is no literal.
+fn written(expr: &Expr) -> String {
+    match expr {
+        Expr::Literal(Literal::Text(text)) => text.to_string(),
+        Expr::Literal(Literal::Int(number)) => number.to_string(),
+        Expr::Literal(Literal::Bool(yes)) => yes.to_string(),
+        _ => String::new(),
+    }
+}
+
+/// Whether what an expression makes a time or a duration of is one: Kubernetes tells before it is evaluated.
+fn literal_fits(function: &str, given: &str) -> bool {
+    match function {
+        "duration" => pal_resources::duration::parse(given).is_some(),
+        "timestamp" => format::is_date_time(given),
+        _ => true,
     }
 }
 

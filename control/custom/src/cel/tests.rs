@@ -160,7 +160,20 @@ fn what_does_not_compile_is_told() {
     check("self.spec.count", "cel expression must evaluate to a bool");
     check("self.spec.names.all(n, n == 1)", "found no matching overload for '_==_' applied to '(string, int)'");
     check("self.spec.count.all(n, true)", "cannot be range of a comprehension");
-    check("self.spec.name.matches('(')", "error parsing regexp");
+    check("self.spec.name.matches('(')", "ERROR: <input>:1:24: invalid matches argument");
+    check("self.spec.name.foo()", "ERROR: <input>:1:19: undeclared reference to 'foo'");
+    check("duration('1d') > duration('1s')", "ERROR: <input>:1:10: invalid duration argument");
+    check("timestamp('2020-01-01') == self.spec.at", "ERROR: <input>:1:11: invalid timestamp argument");
+    check("[1, 'a'].size() > 0", "expected type 'int' but found 'string'");
+    check("{'a': 1, 'b': true}.size() > 0", "expected type 'int' but found 'bool'");
+    check("[self.spec.name, null].size() > 0", "expected type 'string' but found 'null'");
+    check("self.spec.on ? true : 1", "found no matching overload for '_?_:_' applied to '(bool, bool, int)'");
+    check("self.spec.names == null", "found no matching overload for '_==_' applied to '(list(string), null)'");
+    check("self.spec.count != null", "found no matching overload for '_!=_' applied to '(int, null)'");
+    check("self.spec.free.all(k, true)", "cannot be range of a comprehension");
+    check("size(self.spec) > 0", "found no matching overload for 'size'");
+    check("self.spec.free == {}", "found no matching overload for '_==_'");
+    check("self.spec.names.exists(n, n)", "expected type 'bool' but found 'string'");
     check("self.spec.count >", "compilation failed: ERROR: <input>:1:");
     check("has(self)", "invalid argument to has() macro");
     check(&"(".repeat(90_000), "expression recursion limit exceeded");
@@ -173,7 +186,7 @@ fn what_is_as_deep_as_it_may_be_is_evaluated_on_a_small_stack() {
         format!("{}true{}", "(".repeat(70), ")".repeat(70)),
         format!("1{} > 0", " + 1".repeat(140)),
         format!("{}true", "!".repeat(140)),
-        format!("{}1{} != null", "[".repeat(70), "]".repeat(70)),
+        format!("{}1{} != []", "[".repeat(70), "]".repeat(70)),
         format!("true{}", " && self.spec.count == 3".repeat(500)),
     ];
     for rule in rules {

@@ -121,14 +121,20 @@ impl<'n> Ty<'n> {
     /// Whether a value of the one type may be one of the other.
     pub(super) fn may_be(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Any | Self::Null, _) | (_, Self::Any | Self::Null) => true,
+            (Self::Any, _) | (_, Self::Any) | (Self::Null, Self::Null) => true,
+            (Self::Null, ty) | (ty, Self::Null) => ty.may_be_null(),
             (Self::List(a), Self::List(b)) | (Self::Optional(a), Self::Optional(b)) => a.may_be(b),
             (Self::Map(a, x), Self::Map(b, y)) => a.may_be(b) && x.may_be(y),
-            // A map literal may stand for an object.
-            (a, b) if a.is_keyed() && b.is_keyed() => true,
+            (a, b) if a.is_object() && b.is_object() => true,
             (Self::Opaque(a), Self::Opaque(b)) => a == b,
             (a, b) => std::mem::discriminant(a) == std::mem::discriminant(b),
         }
+    }
+
+    /// Whether null may stand in its place: not in that of a plain value, list or map.
+    fn may_be_null(&self) -> bool {
+        self.is_object()
+            || matches!(self, Self::Time | Self::Duration | Self::Optional(_) | Self::Built(_) | Self::Opaque(_))
     }
 
     fn is_keyed(&self) -> bool {

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use cel::common::ast::operators as ops;
 
 use super::signatures::Kind;
-use super::ty::{Meta, Ty};
+use super::ty::Ty;
 
 pub(super) fn optional(ty: Ty<'_>) -> Ty<'_> {
     match ty {
@@ -34,7 +34,7 @@ pub(super) fn fits(kind: Kind, ty: &Ty<'_>) -> bool {
         | (Kind::Time, Ty::Time)
         | (Kind::Duration, Ty::Duration)
         | (Kind::List | Kind::TextList, Ty::List(_))
-        | (Kind::Map, Ty::Map(..) | Ty::Object(_, Meta::Plain))
+        | (Kind::Map, Ty::Map(..))
         | (Kind::Type, Ty::Type)
         | (Kind::Optional, Ty::Optional(_)) => true,
         (Kind::Opaque(a), Ty::Opaque(b)) => a == *b,
@@ -98,6 +98,7 @@ pub(super) fn known_operator(name: &str) -> Option<&'static str> {
 pub(super) fn sign_of(name: &str) -> &str {
     match name {
         ops::IN => " in ",
+        ops::CONDITIONAL => "?",
         other => other.trim_matches('_'),
     }
 }
@@ -115,7 +116,7 @@ pub(super) fn operator_type<'n>(name: &str, types: &[Ty<'n>]) -> Option<Ty<'n>> 
         }
         ops::CONDITIONAL => {
             let third = types.get(2).cloned().unwrap_or(Ty::Any);
-            (any(&first) || matches!(first, Ty::Bool)).then(|| second.join(third))
+            ((any(&first) || matches!(first, Ty::Bool)) && second.may_be(&third)).then(|| second.join(third))
         }
         ops::EQUALS | ops::NOT_EQUALS => first.may_be(&second).then_some(Ty::Bool),
         ops::LESS | ops::LESS_EQUALS | ops::GREATER | ops::GREATER_EQUALS => {

@@ -50,13 +50,17 @@ fn validate_client(client: &Value, path: &FieldPath, errors: &mut Vec<FieldError
             let at = path.child("service");
             for field in ["name", "namespace"] {
                 if text(&service[field]).is_empty() {
-                    errors.push(FieldError::required(&at.child(field), &format!("service {field} is required")));
+                    errors.push(FieldError::required(&at.child(field), ""));
                 }
             }
             let port = service["port"].as_i64().unwrap_or(443);
             if !(1..=65535).contains(&port) {
                 let why = "port is not valid: must be between 1 and 65535, inclusive";
                 errors.push(FieldError::invalid(&at.child("port"), port, why));
+            }
+            let webhook_path = text(&service["path"]);
+            if !webhook_path.is_empty() && !webhook_path.starts_with('/') {
+                errors.push(FieldError::invalid(&at.child("path"), webhook_path, "must start with a '/'"));
             }
         }
         _ => errors.push(FieldError::required(path, "exactly one of url or service is required")),

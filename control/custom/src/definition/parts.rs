@@ -13,8 +13,7 @@ use crate::field_path::{self, Notation};
 const MAX_SELECTABLE: usize = 8;
 
 const COLUMN_TYPES: &[&str] = &["boolean", "date", "integer", "number", "string"];
-const COLUMN_FORMATS: &[&str] =
-    &["binary", "bool", "byte", "date", "date-time", "double", "float", "int32", "int64", "password"];
+const COLUMN_FORMATS: &[&str] = &["byte", "date", "date-time", "double", "float", "int32", "int64", "password"];
 
 pub(super) fn validate_deprecation(version: &Value, path: &FieldPath, errors: &mut Vec<FieldError>) {
     let Some(warning) = version["deprecationWarning"].as_str() else { return };

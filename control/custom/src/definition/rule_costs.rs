@@ -22,7 +22,11 @@ pub(super) fn validate(node: &Node, path: &FieldPath, errors: &mut Vec<FieldErro
         most.sort_by_key(|(cost, _)| std::cmp::Reverse(*cost));
         let why = "contributed to estimated rule cost total exceeding cost limit for entire OpenAPIv3 schema";
         errors.extend(most.iter().take(NAMED).map(|(_, at)| FieldError::forbidden(at, why)));
-        let why = exceeds("estimated rule cost total for entire OpenAPIv3 schema", total, PER_SCHEMA);
+        let why = exceeds(
+            "x-kubernetes-validations estimated rule cost total for entire OpenAPIv3 schema",
+            total,
+            PER_SCHEMA,
+        );
         errors.push(FieldError::forbidden(path, &why));
     }
 }
@@ -44,11 +48,12 @@ impl Costs<'_> {
             self.check("estimated rule cost", cost, &at.child("rule"));
             self.total = self.total.saturating_add(cost);
             self.most.push((cost, at.child("rule")));
-            self.check(
-                "estimated messageExpression cost",
-                rule.message_cost(node, meta),
-                &at.child("messageExpression"),
-            );
+            let (cost, at) = (rule.message_cost(node, meta), at.child("messageExpression"));
+            self.check("estimated messageExpression cost", cost, &at);
+            if cost > 0 {
+                self.total = self.total.saturating_add(cost);
+                self.most.push((cost, at));
+            }
         }
         for (name, inner) in &node.properties {
             self.walk(inner, Meta::of(inner), &path.child("properties").key(name), times);
@@ -128,8 +133,7 @@ mod tests {
         check(bounded(list(json!({"type": "integer"})), 100), square, &[]);
         let told = costs(ruled(list(text()), square));
         assert!(told.contains(&much), "{told:?}");
-        let total =
-            ": estimated rule cost total for entire OpenAPIv3 schema exceeds budget by factor of more than 100x ...";
+        let total = ": x-kubernetes-validations estimated rule cost total for entire OpenAPIv3 schema exceeds budget by factor of more than 100x ...";
         assert!(told.iter().any(|why| why == total), "{told:?}");
         let patterns = "self.all(x, x.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$'))";
         let short = json!({"type": "string", "maxLength": 63});

@@ -1,7 +1,7 @@
 //! What is wrong with rules (`x-kubernetes-validations`): their form, and whether they compile.
 
 use pal_resources::{FieldError, FieldPath};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::validate::text;
 use crate::cel::{Meta, Rule};
@@ -22,10 +22,10 @@ pub(super) fn form(schema: &Value, path: &FieldPath, errors: &mut Vec<FieldError
         if source.trim().is_empty() {
             errors.push(FieldError::required(&at.child("rule"), "rule is not specified"));
         } else if !message.is_empty() && message.trim().is_empty() {
-            let why = "message must be non-empty if specified";
+            let why = "must be non-empty if specified";
             errors.push(FieldError::invalid(&at.child("message"), message, why));
         } else if broken(message) {
-            let why = "message must not contain line breaks";
+            let why = "must not contain line breaks";
             errors.push(FieldError::invalid(&at.child("message"), message, why));
         } else if broken(source) && message.is_empty() {
             let why = "message must be specified if rule contains line breaks";
@@ -43,16 +43,28 @@ pub(super) fn form(schema: &Value, path: &FieldPath, errors: &mut Vec<FieldError
         if !field.is_empty() {
             let mut refuse = |why: &str| errors.push(FieldError::invalid(&at.child("fieldPath"), field, why));
             if field.trim().is_empty() {
-                refuse("fieldPath must be non-empty if specified");
+                refuse("must be non-empty if specified");
             }
             if field.contains(['\n', '\r']) {
-                refuse("fieldPath must not contain line breaks");
+                refuse("must not contain line breaks");
             }
             if field_path::resolve(field, schema, Notation::FieldsAndKeys).is_err() {
-                refuse("fieldPath must be a valid path");
+                refuse("must be a valid path");
             }
         }
     }
+}
+
+/// A rule as messages show it: under the names of the fields of Go's struct, all of them.
+fn in_go(rule: &Value) -> Value {
+    const TEXTS: &[(&str, &str)] =
+        &[("Rule", "rule"), ("Message", "message"), ("MessageExpression", "messageExpression")];
+    let mut shown: Map<String, Value> =
+        TEXTS.iter().map(|(go, name)| ((*go).to_owned(), text(&rule[*name]).into())).collect();
+    shown.insert("Reason".to_owned(), rule["reason"].clone());
+    shown.insert("FieldPath".to_owned(), text(&rule["fieldPath"]).into());
+    shown.insert("OptionalOldSelf".to_owned(), rule["optionalOldSelf"].clone());
+    shown.into()
 }
 
 /// Compiles the rules of a schema and puts them into it. Tells what is wrong with those that do not compile.
@@ -82,8 +94,8 @@ fn walk(
                 compiled.push(done);
             }
             Err(faults) => errors.extend(faults.into_iter().map(|fault| {
-                let shown = if fault.field == "optionalOldSelf" { &rule[fault.field] } else { rule };
-                FieldError::invalid(&at.child(fault.field), shown.clone(), &fault.detail)
+                let shown = if fault.field == "optionalOldSelf" { rule[fault.field].clone() } else { in_go(rule) };
+                FieldError::invalid(&at.child(fault.field), shown, &fault.detail)
             })),
         }
     }

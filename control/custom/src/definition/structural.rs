@@ -20,7 +20,7 @@ type Errors = Vec<FieldError>;
 pub(super) fn validate(schema: &Value, path: &FieldPath) -> Errors {
     let mut errors = Vec::new();
     invariants(schema, Level::Root, path, &mut errors);
-    complete(schema, schema, path, &mut errors);
+    complete(schema, path, &mut errors);
     errors.sort_by_cached_key(ToString::to_string);
     errors.dedup();
     errors
@@ -199,43 +199,34 @@ fn nested(schema: &Value, skip: Skip, path: &FieldPath, errors: &mut Errors) {
     }
 }
 
-/// What alternatives speak of must stand outside of them too.
-fn complete(schema: &Value, skeleton: &Value, path: &FieldPath, errors: &mut Errors) {
+/// What alternatives at the root speak of must stand outside of them too; Kubernetes does not look at those further below.
+fn complete(schema: &Value, path: &FieldPath, errors: &mut Errors) {
     for junctor in ["anyOf", "allOf", "oneOf"] {
         for (index, inner) in listed(schema, junctor) {
-            covers(skeleton, inner, path, &path.child(junctor).index(index), errors);
+            covers(schema, inner, path, &path.child(junctor).index(index), errors);
         }
     }
     if schema["not"].is_object() {
-        covers(skeleton, &schema["not"], path, &path.child("not"), errors);
-    }
-    if schema["items"].is_object() {
-        complete(&schema["items"], &skeleton["items"], &path.child("items"), errors);
-    }
-    for (name, inner) in fields(schema, "properties") {
-        complete(inner, &skeleton["properties"][name], &path.child("properties").key(name), errors);
-    }
-    let additional = &schema["additionalProperties"];
-    if additional.is_object() {
-        complete(additional, additional, &path.child("additionalProperties"), errors);
+        covers(schema, &schema["not"], path, &path.child("not"), errors);
     }
 }
 
 /// `at` is where the schema itself stands, `nested_at` where the alternative does.
 fn covers(skeleton: &Value, inner: &Value, at: &FieldPath, nested_at: &FieldPath, errors: &mut Errors) {
-    let missing = |at: &FieldPath| FieldError::required(at, &format!("because it is defined in {nested_at}"));
+    let missing =
+        |at: &FieldPath, there: &FieldPath| FieldError::required(at, &format!("because it is defined in {there}"));
     if inner["items"].is_object() {
         if skeleton["items"].is_object() {
             covers(&skeleton["items"], &inner["items"], &at.child("items"), &nested_at.child("items"), errors);
         } else {
-            errors.push(missing(&at.child("items")));
+            errors.push(missing(&at.child("items"), &nested_at.child("items")));
         }
     }
     for (name, property) in fields(inner, "properties") {
         let (own, there) = (at.child("properties").key(name), nested_at.child("properties").key(name));
         match skeleton["properties"].get(name) {
             Some(skeleton) => covers(skeleton, property, &own, &there, errors),
-            None => errors.push(FieldError::required(&own, &format!("because it is defined in {there}"))),
+            None => errors.push(missing(&own, &there)),
         }
     }
     for junctor in ["anyOf", "allOf", "oneOf"] {

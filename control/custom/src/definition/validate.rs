@@ -68,7 +68,7 @@ fn validate_spec(spec: &Value, old: Option<&Value>, errors: &mut Errors) {
     for (index, version) in versions(spec).iter().enumerate() {
         if !version["schema"]["openAPIV3Schema"].is_object() {
             let at = path.child("versions").index(index).child("schema").child("openAPIV3Schema");
-            errors.push(FieldError::required(&at, "schemas are required"));
+            errors.push(FieldError::required(&at, ""));
         }
     }
     validate_versions(spec, &path.child("versions"), errors);
@@ -202,7 +202,7 @@ fn validate_stored(crd: &Value, errors: &mut Errors) {
     super::store_version(&mut whole);
     let stored = &whole["status"]["storedVersions"];
     let Some(list) = stored.as_array().filter(|list| !list.is_empty()) else {
-        errors.push(FieldError::invalid(&path, Value::Array(Vec::new()), "must have at least one stored version"));
+        errors.push(FieldError::invalid(&path, Value::Null, "must have at least one stored version"));
         return;
     };
     let served: BTreeSet<&str> = versions(&crd["spec"]).iter().map(|version| text(&version["name"])).collect();

@@ -349,7 +349,7 @@ fn what_is_to_be_told_in_the_audit_log_is_evaluated() {
     };
     let value = |value: &str| vec![Ok(Told { key: "k".to_owned(), value: value.to_owned() })];
     assert_eq!(told("' named ' + object.metadata.name + ' '"), value("named a"));
-    assert_eq!(told("object.metadata.name == 'b' ? 'b' : null"), []);
+    assert_eq!(told("object.metadata.name == 'b' ? dyn('b') : null"), []);
     assert_eq!(told("' '"), []);
     for (expression, expected) in [
         ("object.metadata.none", "no such key: none"),

@@ -54,7 +54,7 @@ pub(crate) fn check(node: &Node, value: &Value, old: Option<&Value>, path: &mut 
     }
     match value {
         Value::String(text) => check_text(&node.checks, text, path, found),
-        Value::Number(_) => check_number(&node.checks, value, path, found),
+        Value::Number(_) => check_number(node, value, path, found),
         Value::Array(list) => check_list(node, list, old, path, found),
         _ => {}
     }
@@ -137,25 +137,52 @@ fn check_text(checks: &Checks, text: &str, path: &Path, found: &mut Findings) {
     }
 }
 
-fn check_number(checks: &Checks, value: &Value, path: &Path, found: &mut Findings) {
+fn check_number(node: &Node, value: &Value, path: &Path, found: &mut Findings) {
     found.made += 1;
+    let checks = &node.checks;
     let Some(number) = value.as_f64() else { return };
+    check_range(node, value, path, found);
+    // Kubernetes compares whole numbers with whole bounds.
+    let bound = |bound: f64| if value.is_f64() { bound } else { bound.trunc() };
     if let Some(factor) = checks.multiple_of.filter(|factor| *factor > 0.0 && !is_multiple(value, *factor)) {
         found.invalid(path, value.clone(), &format!("should be a multiple of {}", number::show(factor)));
     }
-    if let Some(max) = checks.maximum {
+    if let Some(max) = checks.maximum.map(bound) {
         if checks.exclusive_maximum && number >= max {
             found.invalid(path, value.clone(), &format!("should be less than {}", number::show(max)));
         } else if number > max {
             found.invalid(path, value.clone(), &format!("should be less than or equal to {}", number::show(max)));
         }
     }
-    if let Some(min) = checks.minimum {
+    if let Some(min) = checks.minimum.map(bound) {
         if checks.exclusive_minimum && number <= min {
             found.invalid(path, value.clone(), &format!("should be greater than {}", number::show(min)));
         } else if number < min {
             found.invalid(path, value.clone(), &format!("should be greater than or equal to {}", number::show(min)));
         }
+    }
+}
+
+/// Whether a number fits what its type and format can hold.
+fn check_range(node: &Node, value: &Value, path: &Path, found: &mut Findings) {
+    let format = node.checks.number_format.as_str();
+    let whole = |from: f64, to: f64| {
+        value.as_f64().is_some_and(|number| number.fract() == 0.0 && number >= from && number <= to)
+    };
+    let (ty, fits) = match (node.ty, format) {
+        (Some(Type::Integer), "int32") => ("integer", whole(f64::from(i32::MIN), f64::from(i32::MAX))),
+        (Some(Type::Integer), "uint32") => ("integer", whole(0.0, f64::from(u32::MAX))),
+        (Some(Type::Integer), "uint64") => ("integer", value.is_u64() || value.is_f64() && whole(0.0, 1.8e19)),
+        (Some(Type::Integer), _) => ("integer", value.is_i64() || value.is_f64() && whole(-9.2e18, 9.2e18)),
+        (Some(Type::Number), "float" | "float32") => {
+            ("number", value.as_f64().is_none_or(|number| number.abs() <= f64::from(f32::MAX)))
+        }
+        _ => return,
+    };
+    if !fits {
+        let format = if format.is_empty() { "(default format)".to_owned() } else { format!("with format {format}") };
+        let detail = format!("Checked value must be of type {ty} {format} in {}", path.as_str());
+        found.errors.push(FieldError::invalid(&Path::default().field(), "", &detail));
     }
 }
 
@@ -193,8 +220,8 @@ fn check_list(node: &Node, list: &[Value], old: Option<&Value>, path: &mut Path,
 }
 
 pub(crate) fn too_many(path: &Path, count: u64, max: u64) -> FieldError {
-    let message = format!("Too many: {count}: must have at most {max} items");
-    FieldError { kind: FieldErrorKind::TooMany, path: path.field(), message }
+    let limit = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
+    FieldError::too_many(&path.field(), limit(count), limit(max))
 }
 
 /// The items of a list by their keys.
@@ -254,7 +281,7 @@ fn check_object(
     let checks = &node.checks;
     let count = map.len() as u64;
     if let Some(min) = checks.min_properties.filter(|min| count < *min) {
-        return found.invalid(path, min, &format!("should have at least {min} properties"));
+        found.invalid(path, count, &format!("should have at least {min} properties"));
     }
     if let Some(max) = checks.max_properties.filter(|max| count > *max) {
         return found.errors.push(too_many(path, count, max));

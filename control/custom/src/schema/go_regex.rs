@@ -46,9 +46,23 @@ fn compile_within(pattern: &str, size: usize) -> Result<Regex, String> {
         error => {
             let text = error.to_string();
             let why = text.lines().last().unwrap_or_default().trim().trim_start_matches("error: ");
-            format!("error parsing regexp: {why}: `{pattern}`")
+            in_go(why, pattern)
         }
     })
+}
+
+/// What is wrong with a pattern in Go's words, where both libraries refuse the same.
+fn in_go(why: &str, pattern: &str) -> String {
+    let (why, part) = match why {
+        "unclosed group" => ("missing closing )", pattern),
+        "unopened group" => ("unexpected )", pattern),
+        why if why.starts_with("look-around") => {
+            let begins = ["(?<", "(?!", "(?="].into_iter().find(|begin| pattern.contains(begin));
+            ("invalid or unsupported Perl syntax", begins.unwrap_or(pattern))
+        }
+        why => (why, pattern),
+    };
+    format!("error parsing regexp: {why}: `{part}`")
 }
 
 /// In Go `\d`, `\w`, `\s` are ASCII, `[` is nothing special in a class, `{` is a letter where no repetition follows.

@@ -74,14 +74,18 @@ fn check_resource(map: &serde_json::Map<String, Value>, path: &mut Path, errors:
     let at = path.field();
     let text = |name: &str| map.get(name).and_then(Value::as_str).unwrap_or_default();
     let (version, kind) = (text("apiVersion"), text("kind"));
+    let empty = |name: &str| match map.get(name) {
+        Some(Value::String(_)) => FieldError::invalid(&at.child(name), "", "must not be empty"),
+        _ => FieldError::required(&at.child(name), ""),
+    };
     if version.is_empty() {
-        errors.push(FieldError::required(&at.child("apiVersion"), "must not be empty"));
+        errors.push(empty("apiVersion"));
     } else if version.matches('/').count() > 1 {
         let why = format!("unexpected GroupVersion string: {version}");
         errors.push(FieldError::invalid(&at.child("apiVersion"), version, &why));
     }
     if kind.is_empty() {
-        errors.push(FieldError::required(&at.child("kind"), "must not be empty"));
+        errors.push(empty("kind"));
     } else {
         let faults = names::dns1035_label(&kind.to_lowercase());
         if !faults.is_empty() {
@@ -89,7 +93,7 @@ fn check_resource(map: &serde_json::Map<String, Value>, path: &mut Path, errors:
             errors.push(FieldError::invalid(&at.child("kind"), kind, &why));
         }
     }
-    let Some(metadata) = map.get("metadata") else { return };
+    let Some(metadata) = map.get("metadata").filter(|metadata| !metadata.is_null()) else { return };
     let at = at.child("metadata");
     let before = errors.len();
     if let Some(message) = *OBJECT_META {

@@ -75,6 +75,8 @@ pub(crate) enum Additional {
 #[derive(Debug, Default)]
 pub(crate) struct Checks {
     pub(crate) format: Option<Format>,
+    /// The name of the format, which says how large numbers may be.
+    pub(crate) number_format: String,
     pub(crate) values: Vec<Value>,
     /// The texts among them, to be found at once.
     pub(crate) texts: HashSet<String>,
@@ -233,6 +235,7 @@ fn checks(schema: &Value, path: &mut Path, depth: usize, reading: &mut Reading) 
         .then(|| path.child("not", |path| Box::new(read(&schema["not"], path, depth + 1, reading))));
     Checks {
         format: schema["format"].as_str().and_then(Format::read),
+        number_format: schema["format"].as_str().unwrap_or_default().to_owned(),
         values: schema["enum"].as_array().cloned().unwrap_or_default(),
         texts: texts(&schema["enum"]).into_iter().collect(),
         pattern,

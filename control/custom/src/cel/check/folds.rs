@@ -85,7 +85,6 @@ impl<'n> Checker<'n, '_> {
         let (first, second) = match &range_type {
             Ty::List(item) => (Ty::Int, (**item).clone()),
             Ty::Map(key, value) => ((**key).clone(), (**value).clone()),
-            Ty::Object(..) => (Ty::Text, Ty::Any),
             Ty::Any => (Ty::Any, Ty::Any),
             other => {
                 let why = format!(
@@ -103,7 +102,7 @@ impl<'n> Checker<'n, '_> {
             let test = test.map(|test| {
                 let (test, ty) = checker.read(test);
                 if !ty.may_be(&Ty::Bool) {
-                    checker.no_overload("", "_&&_", false, &[Ty::Bool, ty]);
+                    checker.fail("", format!("expected type 'bool' but found '{}'", ty.name()));
                 }
                 test
             });
