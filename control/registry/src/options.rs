@@ -79,7 +79,7 @@ impl Warnings {
     }
 
     /// Adds a warning, once however often the write is tried.
-    fn add(&self, warning: String) {
+    pub fn add(&self, warning: String) {
         let warnings = &mut self.said().warnings;
         if !warnings.contains(&warning) {
             warnings.push(warning);

@@ -55,6 +55,9 @@ impl Registry {
                 object = patched.to_string();
                 ShownPatch::Object(&object)
             };
+            if form.is_none() && subresource != Some("scale") {
+                custom::check_kind(&patched, resource, name)?;
+            }
             let decoded = if subresource == Some("scale") {
                 codec::conform_patched(patched, shown, patch.found.clone(), kind, patch.validation)?
             } else {
@@ -66,7 +69,14 @@ impl Registry {
                 None => Ok(decoded.value),
             }
         };
-        let mut object = self.revise(target, change, options).await?;
+        let mut object = match self.revise(target, change, options).await {
+            Ok(object) => object,
+            Err(status) => {
+                // Who is refused is warned too.
+                warnings.into_iter().for_each(|warning| options.warn(warning));
+                return Err(status);
+            }
+        };
         if let Some(form) = &form {
             object = form.object(&object)?;
         }

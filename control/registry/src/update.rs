@@ -17,9 +17,9 @@ use crate::ownership::{self, Tracker};
 use crate::quota::Use;
 use crate::read::find;
 use crate::registry::{ATTEMPTS, Registry, Tried, contended};
-use crate::scale::{named_scale, rescale, scale_object, shown_scale};
+use crate::scale::{named_scale, rescale, scale_object, scale_to_change};
 use crate::stored::{Managed, Stored};
-use crate::strategy::updates_unconditionally;
+use crate::strategy::{creates_by_update, updates_unconditionally};
 use crate::wire::{self, Encoded};
 use crate::{custom, meta, quota, restrict, service};
 
@@ -112,8 +112,10 @@ impl Registry {
         };
         let updated = self.revise(target, replaced, options).await;
         match updated {
-            // Who names a uid means an object that there was.
-            Err(status) if status.code == 404 && !wanted.is_empty() && subresource.is_none() => {
+            // Who names a uid means an object that there was, and not one to be created.
+            Err(status)
+                if status.code == 404 && !wanted.is_empty() && subresource.is_none() && creates_by_update(resource) =>
+            {
                 Err(Status::other_uid(resource, (namespace.unwrap_or_default(), name), wanted, ""))
             }
             updated => updated,
@@ -153,7 +155,7 @@ impl Registry {
         let tracker = Tracker::new(resource, subresource, options, env.now);
         if subresource == Some("scale") {
             let scaled = self.rewrite_owned(resource, namespace, name, options.dry_run, |old| {
-                let before = shown_scale(resource, &old.value)?;
+                let before = scale_to_change(resource, &old.value)?;
                 let after = change(&Stored::unowned(before.clone()))?;
                 let outcome = self.rescale(target, old, after, &env, options)?;
                 let managed = outcome.kept().map(|new| tracker.updated(old, new, None));
@@ -190,7 +192,7 @@ impl Registry {
         options: &WriteOptions,
     ) -> Result<Outcome, Status> {
         let Target { resource, name, .. } = target;
-        let (before, mut after) = (named_scale(shown_scale(resource, &old.value)?), named_scale(scale));
+        let (before, mut after) = (named_scale(scale_to_change(resource, &old.value)?), named_scale(scale));
         self.mutate_update(target, &before, &mut after, options)?;
         let outcome = rescale(resource, name, &old.value, &after, env)?;
         self.check(target, &before, &after, options)?;
@@ -406,7 +408,9 @@ pub(crate) fn settle_version(resource: &Resource, name: &str, old: &Value, new: 
         "" | "0" if !updates_unconditionally(resource) => {
             let path = FieldPath::new("metadata").child("resourceVersion");
             let error = FieldError::invalid(&path, 0, "must be specified for an update");
-            return Err(Status::invalid(resource, name, &[error]));
+            // Kubernetes tells of the resource where else it tells of the kind.
+            let named = Resource { kind: resource.plural.clone(), ..resource.clone() };
+            return Err(Status::invalid(&named, name, &[error]));
         }
         "" | "0" => {}
         version if version != meta::text(old, "resourceVersion") => return Err(Status::stale(resource, name)),

@@ -273,7 +273,10 @@ impl Status {
 
     /// Something failed that is not the client's doing.
     pub fn internal(message: impl fmt::Display) -> Self {
-        Self::new(500, Reason::InternalError, format!("Internal error occurred: {message}"))
+        let cause = StatusCause { reason: String::new(), message: message.to_string(), field: String::new() };
+        let mut status = Self::new(500, Reason::InternalError, format!("Internal error occurred: {message}"));
+        status.details = Some(StatusDetails { causes: vec![cause], ..StatusDetails::default() });
+        status
     }
 
     /// The server cannot answer now and may soon.

@@ -15,20 +15,25 @@ pub fn decode(media: Media, body: &[u8], resource: &Resource, mode: FieldValidat
     let decoded = codec::decode_leniently(media, body, Some(kind), mode)?;
     let settled =
         settle(decoded.value, decoded.warnings, resource, mode).map_err(|words| codec::unfit(resource, &words))?;
-    check_kind(&settled.value, resource)?;
+    check_kind(&settled.value, resource, settled.value["metadata"]["name"].as_str().unwrap_or_default())?;
     Ok(settled)
 }
 
-/// The body says that it is of the definition's kind.
-fn check_kind(object: &Value, resource: &Resource) -> Result<(), Status> {
-    let given = object["kind"].as_str().unwrap_or_default();
-    if given == resource.kind {
+/// A custom resource says that it is of the definition's kind and version, and no patch makes something else of it.
+pub(crate) fn check_kind(object: &Value, resource: &Resource, name: &str) -> Result<(), Status> {
+    let text = |field: &str| object[field].as_str().unwrap_or_default();
+    let wrong = |field: &str, expected: &str| {
+        let given = text(field);
+        let why = format!("must be {expected}");
+        (!given.is_empty() && given != expected).then(|| FieldError::invalid(&FieldPath::new(field), given, &why))
+    };
+    let errors: Vec<FieldError> =
+        [wrong("kind", &resource.kind), wrong("apiVersion", &resource.api_version())].into_iter().flatten().collect();
+    if errors.is_empty() || kind_of(resource).is_none() {
         return Ok(());
     }
-    let why = format!("must be {}", resource.kind);
-    let error = FieldError::invalid(&FieldPath::new("kind"), given, &why);
-    let named = Resource { kind: given.to_owned().into(), ..resource.clone() };
-    Err(Status::invalid(&named, object["metadata"]["name"].as_str().unwrap_or_default(), &[error]))
+    let named = Resource { kind: text("kind").to_owned().into(), ..resource.clone() };
+    Err(Status::invalid(&named, name, &errors))
 }
 
 /// [`codec::conform`] for an object of any resource.

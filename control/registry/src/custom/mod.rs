@@ -21,7 +21,7 @@ use crate::options::Read;
 use crate::registry::Registry;
 
 pub use body::decode;
-pub(crate) use body::{conform, conform_patched};
+pub(crate) use body::{check_kind, conform, conform_patched};
 pub(crate) use definition::{is_definition, terminating};
 pub use definitions::Definitions;
 pub(crate) use definitions::Keeper;
@@ -88,6 +88,16 @@ pub(crate) fn scale_of(resource: &Resource, object: &Value) -> Result<Value, Sta
         Some(kind) => kind.scale_of(object),
         None => kinds::scale_of(resource, object).ok_or_else(Status::unknown_path),
     }
+}
+
+/// The Scale that a write begins with. A custom resource may say nothing of replicas yet: the write has to.
+pub(crate) fn scale_to_change(resource: &Resource, object: &Value) -> Result<Value, Status> {
+    let Some(scale) = kind_of(resource).and_then(Kind::scale) else { return scale_of(resource, object) };
+    let mut counted = object.clone();
+    if !scale.says_replicas(object) {
+        scale.set_replicas(&mut counted, i64::from(i32::MIN));
+    }
+    scale_of(resource, &counted)
 }
 
 /// [`kinds::apply_scale`] for any resource.

@@ -151,7 +151,7 @@ async fn an_update_that_cannot_be_is_refused() {
         "l",
         lease,
         422,
-        "Lease.coordination.k8s.io \"l\" is invalid: metadata.resourceVersion: Invalid value: 0: must be specified for \
+        "leases.coordination.k8s.io \"l\" is invalid: metadata.resourceVersion: Invalid value: 0: must be specified for \
          an update",
     )
     .await;

@@ -307,6 +307,13 @@ impl Api {
                 let work = call.place.beside(dispatch(&call, &at, unread));
                 let done = tokio::time::timeout(call.time_limit(), work).await.unwrap_or_else(|_| Err(timed_out()));
                 call.tell();
+                let done = done.or_else(|status| match call.aside.take() {
+                    left if left.is_empty() => Err(status),
+                    left => {
+                        let form = accept::of_failure(&parts.headers, query.pretty());
+                        Ok(reply::warn(reply::failure(&status, form), &left))
+                    }
+                });
                 // What was written is written: only who reads is told to come again.
                 let done = if parts.method == Method::GET { self.held(&call.client, done?).await? } else { done? };
                 Ok(reply::warn(done, &warnings))

@@ -76,7 +76,7 @@ impl<'a> Query<'a> {
         match value.parse() {
             Ok(version) => Ok(Some(version)),
             Err(_) => Err(Status::bad_request(format!(
-                "Invalid value: {value:?}: strconv.ParseUint: parsing {value:?}: invalid syntax"
+                "invalid resource version: resourceVersion: Invalid value: {value:?}: strconv.ParseUint: parsing {value:?}: invalid syntax"
             ))),
         }
     }
@@ -253,9 +253,8 @@ pub(super) fn dry_run(kind: &'static str, given: &[&str]) -> Result<bool, Status
     if given.iter().all(|word| *word == "All") {
         return Ok(!given.is_empty());
     }
-    // As Go prints a list of texts.
     let quoted: Vec<String> = given.iter().map(|word| format!("{word:?}")).collect();
-    Err(unsupported(kind, "dryRun", &format!("[]string{{{}}}", quoted.join(", ")), "\"All\""))
+    Err(unsupported(kind, "dryRun", &format!("[{}]", quoted.join(",")), "\"All\""))
 }
 
 fn check_manager(kind: &'static str, manager: &str) -> Result<(), Status> {
@@ -268,15 +267,27 @@ fn check_manager(kind: &'static str, manager: &str) -> Result<(), Status> {
         };
         return Err(Status::invalid(&unserved("meta.k8s.io", kind), "", &[error]));
     }
-    if manager.chars().any(char::is_control) {
-        let error = FieldError {
-            kind: FieldErrorKind::Invalid,
-            message: format!("Invalid value: {manager:?}: should only contain printable characters"),
-            path,
-        };
+    if let Some((at, character)) = manager.char_indices().find(|(_, character)| character.is_control()) {
+        let shown: String = manager.chars().map(in_go).collect();
+        let why = format!("invalid character U+{:04X} (at position {at})", u32::from(character));
+        let error =
+            FieldError { kind: FieldErrorKind::Invalid, message: format!("Invalid value: \"{shown}\": {why}"), path };
         return Err(Status::invalid(&unserved("meta.k8s.io", kind), "", &[error]));
     }
     Ok(())
+}
+
+/// A character as Go has it in a quoted text.
+fn in_go(character: char) -> String {
+    match character {
+        '\x07' => "\\a".to_owned(),
+        '\x08' => "\\b".to_owned(),
+        '\x0b' => "\\v".to_owned(),
+        '\x0c' => "\\f".to_owned(),
+        '\n' | '\r' | '\t' | '"' | '\\' => character.escape_default().to_string(),
+        control if control.is_control() => format!("\\x{:02x}", u32::from(control)),
+        plain => plain.to_string(),
+    }
 }
 
 /// `value` and `supported` are as they are shown, in quotes.

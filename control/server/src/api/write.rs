@@ -18,7 +18,8 @@ pub(super) async fn create(call: &Call<'_>, at: &At, body: &mut Unread) -> Resul
     let Decoded { value, mut warnings } = custom::decode(media, &body, &at.resource, query.validation)?;
     admit::create(call, at, &value)?;
     let options = call.write_options(at, &query);
-    let object = call.registry().create(&at.resource, at.namespace(), value, &options).await?;
+    let created = call.registry().create(&at.resource, at.namespace(), value, &options).await;
+    let object = created.inspect_err(|_| leave(call, &warnings))?;
     warnings.extend(left(&options));
     Ok(reply::warn(read::one(call, at, StatusCode::CREATED, &object)?, &warnings))
 }
@@ -37,7 +38,7 @@ pub(super) async fn update(call: &Call<'_>, at: &At, body: &mut Unread) -> Resul
         (Err(status), Some(value)) if status.code == 404 => {
             (StatusCode::CREATED, make(call, at, value, &options).await?)
         }
-        (updated, _) => (StatusCode::OK, updated?),
+        (updated, _) => (StatusCode::OK, updated.inspect_err(|_| leave(call, &warnings))?),
     };
     warnings.extend(left(&options));
     Ok(reply::warn(read::one(call, at, code, &object)?, &warnings))
@@ -56,6 +57,11 @@ async fn make(
     }
     admit::create(call, at, &value)?;
     call.registry().create(&at.resource, at.namespace(), value, options).await
+}
+
+/// Leaves what a client is to be warned of although its request fails.
+fn leave(call: &Call<'_>, warnings: &[String]) {
+    warnings.iter().for_each(|warning| call.aside.add(warning.clone()));
 }
 
 /// What admission left to warn of.

@@ -217,6 +217,55 @@ async fn objects_live_as_others_do() {
 }
 
 #[tokio::test]
+async fn a_scale_may_name_no_version_and_begin_the_count() {
+    let cluster = Cluster::start().await;
+    let admin = cluster.admin();
+    establish(&admin).await;
+    let default = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/replicas/default";
+    let removed = json!([{"op": "remove", "path": default}]).to_string();
+    let json_patch = admin.clone().with("content-type", "application/json-patch+json");
+    json_patch.send(Method::PATCH, &format!("{DEFINITIONS}/crontabs.stable.example.com"), removed).await.ok();
+    admin.post(TABS, &tab("b", json!({"cron": "*"}))).await.ok();
+    let scaled = |replicas: i64| json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "b"}, "spec": {"replicas": replicas}});
+    let path = format!("{TABS}/b/scale");
+    let why = r#"the spec replicas field ".spec.replicas" does not exist"#;
+    let missing = admin.get(&path).await;
+    missing.refused(500, why);
+    assert_eq!(missing.json()["details"], json!({"causes": [{"message": why}]}));
+    let negative = admin.send(Method::PUT, &path, scaled(-2).to_string()).await;
+    negative.refused(422, ".spec.replicas: Invalid value: -2: should be a non-negative integer");
+    let empty = merging(&admin).send(Method::PATCH, &path, "{}").await;
+    empty.refused(400, r#"the spec replicas field ".spec.replicas" cannot be empty"#);
+    let put = admin.send(Method::PUT, &path, scaled(2).to_string()).await.ok();
+    assert_eq!(put["spec"]["replicas"], 2);
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn who_is_refused_is_warned_and_patches_keep_the_kind() {
+    let cluster = Cluster::start().await;
+    let admin = cluster.admin();
+    establish(&admin).await;
+    admin.post(TABS, &tab("a", json!({"cron": "*"}))).await.ok();
+    let path = format!("{TABS}/a");
+    let warning = r#"299 - "unknown field \"spec.more\"""#;
+    let put = admin.send(Method::PUT, &path, tab("a", json!({"cron": "*", "more": 1})).to_string()).await;
+    put.refused(422, r#"crontabs.stable.example.com "a" is invalid: metadata.resourceVersion: Invalid value: 0"#);
+    assert_eq!(put.headers["warning"], warning);
+    let merge = merging(&admin);
+    let patched = merge.send(Method::PATCH, &path, r#"{"spec":{"cron":7,"more":1}}"#).await;
+    patched.refused(422, "spec.cron in body must be of type string");
+    assert_eq!(patched.headers["warning"], warning);
+    let other = merge.send(Method::PATCH, &path, r#"{"kind":"Other"}"#).await;
+    other.refused(422, r#"Other.stable.example.com "a" is invalid: kind: Invalid value: "Other": must be CronTab"#);
+    let mut unknown = tab("none", json!({"cron": "*"}));
+    unknown["metadata"]["uid"] = json!("u");
+    let put = admin.send(Method::PUT, &format!("{TABS}/none"), unknown.to_string()).await;
+    put.refused(404, r#"crontabs.stable.example.com "none" not found"#);
+    cluster.stop().await;
+}
+
+#[tokio::test]
 async fn configurations_are_applied_by_the_definitions_keys() {
     let cluster = Cluster::start().await;
     let admin = cluster.admin();

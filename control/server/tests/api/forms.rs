@@ -118,7 +118,7 @@ async fn what_cannot_be_served_is_refused_in_kubernetes_words() {
         .get(&format!("{CONFIGS}?sendInitialEvents=true&resourceVersionMatch=NotOlderThan&resourceVersion=0"))
         .await
         .refused(422, words);
-    for (query, words) in [("dryRun=Bogus", r#"[]string{"Bogus"}"#), ("fieldValidation=Bogus", r#""Bogus""#)] {
+    for (query, words) in [("dryRun=Bogus", r#"["Bogus"]"#), ("fieldValidation=Bogus", r#""Bogus""#)] {
         let path = format!("{CONFIGS}?{query}");
         let refusal = admin.post(&path, &json!({"metadata": {"name": "a"}})).await;
         refusal.refused(422, &format!("Unsupported value: {words}: supported values: "));

@@ -252,7 +252,8 @@ async fn programs_are_streamed_by_every_protocol_that_clients_offer() {
     let lost = concat!(
         "\u{3}{\"metadata\":{},\"status\":\"Failure\",",
         "\"message\":\"Internal error occurred: the connection to the node was lost\",",
-        "\"reason\":\"InternalError\",\"code\":500}"
+        "\"reason\":\"InternalError\",",
+        "\"details\":{\"causes\":[{\"message\":\"the connection to the node was lost\"}]},\"code\":500}"
     );
     check(v5, "command=die&stdout=true", &[], v5, &["\u{1}", lost]).await;
     // What the node refuses is told on the channels by v5, and instead of them by others.

@@ -23,7 +23,12 @@ fn what_cannot_be_read_is_told_in_kubernetes_words() {
     let watch = |query: &Query<'_>| query.watch().err();
     let write = |query: &Query<'_>| query.write("CreateOptions").err();
     check("limit=x", list, 400, r#"strconv.ParseInt: parsing "x": invalid syntax"#);
-    check("resourceVersion=x", list, 400, r#"Invalid value: "x": strconv.ParseUint: parsing "x": invalid syntax"#);
+    check(
+        "resourceVersion=x",
+        list,
+        400,
+        r#"invalid resource version: resourceVersion: Invalid value: "x": strconv.ParseUint: parsing "x": invalid syntax"#,
+    );
     check(
         "resourceVersionMatch=Exact",
         list,
@@ -64,7 +69,7 @@ fn what_cannot_be_read_is_told_in_kubernetes_words() {
         "dryRun=Some",
         write,
         422,
-        "CreateOptions.meta.k8s.io \"\" is invalid: dryRun: Unsupported value: []string{\"Some\"}: supported \
+        "CreateOptions.meta.k8s.io \"\" is invalid: dryRun: Unsupported value: [\"Some\"]: supported \
          values: \"All\"",
     );
     check(
