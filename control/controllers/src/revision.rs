@@ -13,6 +13,8 @@ use crate::object::{name, same_object};
 
 /// The label that tells the pods and the revision of one template from those of another.
 pub const HASH: &str = "controller-revision-hash";
+/// The label that tells the revisions of a StatefulSet; its pods have a revision's name.
+pub const SET_HASH: &str = "controller.kubernetes.io/hash";
 /// The annotation of a DaemonSet that numbers its templates, from before there were revisions.
 pub const GENERATION: &str = "deprecated.daemonset.template.generation";
 
@@ -29,6 +31,8 @@ pub struct Revision {
 #[derive(Clone, Debug)]
 pub struct Wanted {
     pub labels: Value,
+    /// The label that says the template's hash.
+    pub label: &'static str,
     /// How many collisions the owner knows of.
     pub collisions: i32,
 }
@@ -41,7 +45,7 @@ pub fn of(
     wanted: Wanted,
     plan: &mut Plan,
 ) -> Revision {
-    let Wanted { mut labels, collisions } = wanted;
+    let Wanted { mut labels, label, collisions } = wanted;
     let data = data(template);
     let newest = owned.iter().map(|revision| revision.revision).max().unwrap_or(0);
     if let Some(known) = owned.iter().filter(|revision| is(revision, &data)).max_by_key(|known| known.revision) {
@@ -51,7 +55,7 @@ pub fn of(
             plan.push(Action::Patch { target, subresource: None, patch, announce: None });
         }
         let name = name(&known.metadata).to_owned();
-        let hash = known.metadata.labels.as_ref().and_then(|labels| labels.get(HASH)).cloned();
+        let hash = known.metadata.labels.as_ref().and_then(|labels| labels.get(label)).cloned();
         let hash = hash.unwrap_or_else(|| name.rsplit('-').next().unwrap_or_default().to_owned());
         return Revision { name, hash, collisions };
     }
@@ -61,7 +65,7 @@ pub fn of(
     };
     let is_free = |revision: &Revision| !owned.iter().any(|known| name(&known.metadata) == revision.name);
     let made = (collisions..i32::MAX).map(named).find(is_free).unwrap_or_else(|| named(i32::MAX));
-    labels[HASH] = json!(made.hash);
+    labels[label] = json!(made.hash);
     plan.push(Action::Create {
         resource: ResourceId::of::<ControllerRevision>(),
         namespace: owner.meta.namespace.clone(),
@@ -146,7 +150,7 @@ mod tests {
         });
         let set: StatefulSet = serde_json::from_value(set).unwrap();
         let mut plan = Plan::idle();
-        let wanted = Wanted { labels: json!({}), collisions: 0 };
+        let wanted = Wanted { labels: json!({}), label: HASH, collisions: 0 };
         of(&Owner::of(&set, "test"), &PodTemplateSpec::default(), &[], wanted, &mut plan);
         let [Action::Create { body, .. }] = &plan.actions[..] else { panic!("{plan:?}") };
         assert_eq!(body["metadata"]["annotations"], json!({"kubernetes.io/change-cause": "because"}));

@@ -36,7 +36,7 @@ impl World {
         let number = self.next;
         self.next += 1;
         let metadata = &mut body["metadata"];
-        if let Some(prefix) = metadata["generateName"].as_str() {
+        if let (Some(prefix), None) = (metadata["generateName"].as_str(), metadata["name"].as_str()) {
             metadata["name"] = json!(format!("{prefix}{number:05}"));
         }
         metadata["uid"] = json!(format!("uid-{number}"));

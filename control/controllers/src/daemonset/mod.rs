@@ -61,7 +61,7 @@ pub fn reconcile(view: &View<'_>, failures: &mut Failures, now: Timestamp) -> Pl
         &owner,
         &spec.template,
         &revisions,
-        revision::Wanted { labels: json!(template_labels), collisions },
+        revision::Wanted { labels: json!(template_labels), label: HASH, collisions },
         &mut plan,
     );
     let twins = revision::twins(&revision, &spec.template, &revisions);

@@ -130,7 +130,7 @@ fn set_body(
         },
         "spec": {
             "replicas": replicas,
-            "minReadySeconds": spec.min_ready_seconds.unwrap_or(0),
+            "minReadySeconds": spec.min_ready_seconds.filter(|seconds| *seconds != 0),
             "selector": selector,
             "template": template,
         },

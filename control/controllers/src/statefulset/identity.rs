@@ -25,9 +25,6 @@ pub(super) fn ordinal(set: &str, pod: &Pod) -> Option<i32> {
 pub(super) fn pod(owner: &Owner<'_>, spec: &StatefulSetSpec, version: &Versioned, ordinal: i32) -> Value {
     let mut body = owner.pod_of(Some(&version.template));
     let pod = pod_name(owner, ordinal);
-    if let Some(metadata) = body["metadata"].as_object_mut() {
-        metadata.remove("generateName");
-    }
     body["metadata"]["name"] = json!(pod);
     for (label, value) in labels(&pod, ordinal) {
         body["metadata"]["labels"][label] = json!(value);

@@ -23,7 +23,7 @@ use crate::action::Plan;
 use crate::members::Owner;
 use crate::object::{is_deleting, name};
 use crate::pods::{Availability, availability};
-use crate::revision::{self, HASH};
+use crate::revision::{self, HASH, SET_HASH};
 
 const COMPONENT: &str = "statefulset-controller";
 
@@ -55,7 +55,7 @@ pub fn reconcile(view: &View<'_>, now: Timestamp) -> Plan {
     let revisions = owner.claimed(&selector, view.revisions, |_| true, &mut plan);
     let labels = json!(spec.selector.match_labels.clone().unwrap_or_default());
     let collisions = set.status.as_ref().and_then(|status| status.collision_count).unwrap_or(0);
-    let wanted = revision::Wanted { labels, collisions };
+    let wanted = revision::Wanted { labels, label: SET_HASH, collisions };
     let revision::Revision { name: update, collisions, .. } =
         revision::of(&owner, &spec.template, &revisions, wanted, &mut plan);
     let known = set.status.as_ref().and_then(|status| status.current_revision.as_deref());

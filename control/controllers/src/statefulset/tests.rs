@@ -182,6 +182,10 @@ fn a_pod_knows_who_it_is_and_has_its_claims() {
     let labels = pod.metadata.labels.as_ref().unwrap();
     assert_eq!(labels["statefulset.kubernetes.io/pod-name"], "s-0");
     assert_eq!(labels["apps.kubernetes.io/pod-index"], "0");
+    assert_eq!(pod.metadata.generate_name.as_deref(), Some("s-"));
+    let revision = cluster.world.list::<ControllerRevision>().remove(0);
+    let hash = &revision.metadata.labels.as_ref().unwrap()["controller.kubernetes.io/hash"];
+    assert_eq!(labels["controller-revision-hash"], format!("s-{hash}"));
     let claim = spec.volumes.as_ref().unwrap()[0].persistent_volume_claim.as_ref().unwrap();
     assert_eq!(claim.claim_name, "data-s-0");
     cluster.world.remove::<Pod>("a", "s-0");

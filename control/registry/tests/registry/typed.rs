@@ -45,7 +45,8 @@ async fn a_status_is_written_apart() {
     cluster.create("deployments", deployment("a", 2)).await.expect("created");
     let deployments = cluster.registry.client::<Deployment>();
     let mut object = deployments.get(Some("default"), "a").await.expect("stored");
-    object.status.get_or_insert_default().ready_replicas = Some(2);
+    let status = object.status.get_or_insert_default();
+    (status.replicas, status.ready_replicas) = (Some(2), Some(2));
     object.spec.as_mut().expect("a spec").replicas = Some(9);
     let written = deployments.update_status(&object).await.expect("written");
     assert_eq!(written.status.and_then(|status| status.ready_replicas), Some(2));

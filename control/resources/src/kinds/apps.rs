@@ -14,6 +14,7 @@ use super::kind::{Errors, Kind, has_meta, has_status};
 use super::names;
 use super::optional::{faults, fill, items, items_mut, non_negative, one_of, plain};
 use super::pod::{fill_template, validate_template};
+use super::status_rules::{validate_collisions, validate_counts};
 use super::storage::fill_claim;
 use super::volume_rules::validate_claim_spec;
 use super::workload::{same_selector, validate_selector, validate_share};
@@ -55,6 +56,30 @@ impl Kind for DaemonSet {
     fn prepare_subresource(&mut self, _name: &str, old: &Self, _env: &Env) {
         self.spec.clone_from(&old.spec);
         number_template(self, template_number(old));
+    }
+
+    fn validate_subresource(&self, _name: &str, errors: &mut Errors) {
+        validate_counts(
+            &self.status,
+            &[
+                "currentNumberScheduled",
+                "numberMisscheduled",
+                "desiredNumberScheduled",
+                "numberReady",
+                "observedGeneration",
+                "updatedNumberScheduled",
+                "numberAvailable",
+                "numberUnavailable",
+                "collisionCount",
+            ],
+            &[],
+            errors,
+        );
+    }
+
+    fn validate_subresource_update(&self, _name: &str, old: &Self, errors: &mut Errors) {
+        let collisions = |set: &Self| set.status.as_ref().and_then(|status| status.collision_count);
+        validate_collisions(collisions(self), collisions(old), errors);
     }
 
     fn validate(&self, errors: &mut Errors) {
@@ -152,6 +177,34 @@ impl Kind for StatefulSet {
     }
 
     has_status!(StatefulSetStatus { available_replicas: Some(0), ..StatefulSetStatus::default() });
+
+    fn validate_subresource(&self, _name: &str, errors: &mut Errors) {
+        validate_counts(
+            &self.status,
+            &[
+                "replicas",
+                "readyReplicas",
+                "currentReplicas",
+                "updatedReplicas",
+                "availableReplicas",
+                "observedGeneration",
+                "collisionCount",
+            ],
+            &[
+                ("readyReplicas", "replicas", "status.replicas"),
+                ("currentReplicas", "replicas", "status.replicas"),
+                ("updatedReplicas", "replicas", "status.replicas"),
+                ("availableReplicas", "replicas", "status.replicas"),
+                ("availableReplicas", "readyReplicas", "status.readyReplicas"),
+            ],
+            errors,
+        );
+    }
+
+    fn validate_subresource_update(&self, _name: &str, old: &Self, errors: &mut Errors) {
+        let collisions = |set: &Self| set.status.as_ref().and_then(|status| status.collision_count);
+        validate_collisions(collisions(self), collisions(old), errors);
+    }
 
     fn validate(&self, errors: &mut Errors) {
         if let Some(spec) = &self.spec {

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::PodTemplateSpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector as SelectorObject, ObjectMeta};
 
 use super::Env;
-use super::kind::{Errors, Kind, has_meta, has_status, keeps_status};
+use super::kind::{Errors, Kind, has_meta, has_status};
 use super::meta::validate_domain_path;
 use super::optional::{fill, items_mut, non_negative, one_of, plain};
 use super::pod::{fill_template, validate_template_of};
@@ -33,10 +33,6 @@ impl Kind for Job {
 
     fn fill(&mut self) {
         fill_job(self.spec.get_or_insert_default());
-        let labels = self.spec.as_ref().and_then(|spec| spec.template.metadata.as_ref()?.labels.clone());
-        if self.metadata.labels.as_ref().is_none_or(BTreeMap::is_empty) && labels.is_some() {
-            self.metadata.labels = labels;
-        }
     }
 
     fn prepare_create(&mut self, env: &Env) {
@@ -44,6 +40,7 @@ impl Kind for Job {
         let name = self.metadata.name.clone().unwrap_or_default();
         let Some(spec) = &mut self.spec else { return };
         if spec.manual_selector == Some(true) {
+            label(self);
             return;
         }
         let labels = spec.template.metadata.get_or_insert_default().labels.get_or_insert_default();
@@ -57,9 +54,18 @@ impl Kind for Job {
         let selector = spec.selector.get_or_insert_default();
         let wanted = selector.match_labels.get_or_insert_default();
         wanted.entry(UID.to_owned()).or_insert_with(|| env.uid.0.clone());
+        label(self);
     }
 
-    keeps_status!();
+    fn prepare_update(&mut self, old: &Self, _env: &Env) {
+        self.status.clone_from(&old.status);
+        label(self);
+    }
+
+    fn prepare_subresource(&mut self, _name: &str, old: &Self, _env: &Env) {
+        self.spec.clone_from(&old.spec);
+        label(self);
+    }
 
     fn validate(&self, errors: &mut Errors) {
         let Some(spec) = &self.spec else { return };
@@ -121,6 +127,14 @@ impl Kind for Job {
 
     fn wants_other(&self, old: &Self) -> bool {
         self.spec != old.spec
+    }
+}
+
+/// A job without labels has those of its pods, with those that it was given for them.
+fn label(job: &mut Job) {
+    let labels = job.spec.as_ref().and_then(|spec| spec.template.metadata.as_ref()?.labels.clone());
+    if job.metadata.labels.as_ref().is_none_or(BTreeMap::is_empty) && labels.is_some() {
+        job.metadata.labels = labels;
     }
 }
 

@@ -34,6 +34,7 @@ mod registration;
 mod scale;
 mod service;
 mod service_rules;
+mod status_rules;
 mod storage;
 pub mod untyped;
 mod volume_rules;

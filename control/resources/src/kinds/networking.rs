@@ -12,6 +12,7 @@ use super::kind::{Errors, Kind, has_meta, has_status};
 use super::meta::validate_domain_path;
 use super::names;
 use super::optional::{faults, fill, items, items_mut, one_of, plain, text};
+use super::status_rules::validate_ingress;
 use super::workload::validate_selector_parts;
 use crate::{FieldError, FieldPath};
 
@@ -23,6 +24,12 @@ impl Kind for Ingress {
     has_meta!();
 
     has_status!(IngressStatus { load_balancer: Some(IngressLoadBalancerStatus::default()) });
+
+    fn validate_subresource(&self, _name: &str, errors: &mut Errors) {
+        if let Some(balancer) = self.status.as_ref().and_then(|status| status.load_balancer.as_ref()) {
+            validate_ingress(balancer, errors);
+        }
+    }
 
     fn validate(&self, errors: &mut Errors) {
         let path = FieldPath::new("spec");

@@ -8,6 +8,7 @@ use k8s_openapi::api::scheduling::v1::PriorityClass;
 use super::kind::{Errors, Kind, has_meta, has_status};
 use super::optional::{fill, items, one_of, text};
 use super::pod::{validate_limits, validate_toleration};
+use super::status_rules::validate_counts;
 use super::workload::{validate_selector_parts, validate_share};
 use super::{meta, names};
 use crate::{FieldError, FieldPath};
@@ -34,6 +35,15 @@ impl Kind for PodDisruptionBudget {
         expected_pods: Some(0),
         ..PodDisruptionBudgetStatus::default()
     });
+
+    fn validate_subresource(&self, _name: &str, errors: &mut Errors) {
+        validate_counts(
+            &self.status,
+            &["disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods"],
+            &[],
+            errors,
+        );
+    }
 
     fn validate(&self, errors: &mut Errors) {
         let Some(spec) = &self.spec else { return };

@@ -10,6 +10,7 @@ use super::Env;
 use super::kind::{Errors, Kind, has_meta};
 use super::optional::{faults, fill, items, items_mut, one_of, plain, text};
 use super::pod::validate_port;
+use super::status_rules::validate_balancer;
 use super::{meta, names, service_rules};
 use crate::{FieldError, FieldPath};
 
@@ -42,6 +43,12 @@ impl Kind for Service {
 
     fn prepare_subresource(&mut self, _name: &str, old: &Self, _env: &Env) {
         self.spec.clone_from(&old.spec);
+    }
+
+    fn validate_subresource(&self, _name: &str, errors: &mut Errors) {
+        if let Some(balancer) = self.status.as_ref().and_then(|status| status.load_balancer.as_ref()) {
+            validate_balancer(self.spec.as_ref(), balancer, errors);
+        }
     }
 
     fn validate(&self, errors: &mut Errors) {

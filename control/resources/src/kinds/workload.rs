@@ -10,6 +10,7 @@ use super::Env;
 use super::kind::{Errors, Kind, has_meta, has_status};
 use super::optional::{faults, fill, items, non_negative, one_of, plain};
 use super::pod::{fill_template, validate_template};
+use super::status_rules::{validate_collisions, validate_counts};
 use super::{meta, names};
 use crate::{FieldError, FieldPath};
 
@@ -45,6 +46,33 @@ impl Kind for Deployment {
     fn prepare_subresource(&mut self, _name: &str, old: &Self, _env: &Env) {
         self.spec.clone_from(&old.spec);
         self.metadata.labels.clone_from(&old.metadata.labels);
+    }
+
+    fn validate_subresource(&self, _name: &str, errors: &mut Errors) {
+        validate_counts(
+            &self.status,
+            &[
+                "observedGeneration",
+                "replicas",
+                "updatedReplicas",
+                "readyReplicas",
+                "availableReplicas",
+                "unavailableReplicas",
+                "collisionCount",
+            ],
+            &[
+                ("updatedReplicas", "replicas", "status.replicas"),
+                ("readyReplicas", "replicas", "status.replicas"),
+                ("availableReplicas", "replicas", "status.replicas"),
+                ("availableReplicas", "readyReplicas", "readyReplicas"),
+            ],
+            errors,
+        );
+    }
+
+    fn validate_subresource_update(&self, _name: &str, old: &Self, errors: &mut Errors) {
+        let collisions = |set: &Self| set.status.as_ref().and_then(|status| status.collision_count);
+        validate_collisions(collisions(self), collisions(old), errors);
     }
 
     fn validate(&self, errors: &mut Errors) {
@@ -157,6 +185,20 @@ impl Kind for ReplicaSet {
     }
 
     has_status!(ReplicaSetStatus::default());
+
+    fn validate_subresource(&self, _name: &str, errors: &mut Errors) {
+        validate_counts(
+            &self.status,
+            &["replicas", "fullyLabeledReplicas", "readyReplicas", "availableReplicas", "observedGeneration"],
+            &[
+                ("fullyLabeledReplicas", "replicas", "status.replicas"),
+                ("readyReplicas", "replicas", "status.replicas"),
+                ("availableReplicas", "replicas", "status.replicas"),
+                ("availableReplicas", "readyReplicas", "readyReplicas"),
+            ],
+            errors,
+        );
+    }
 
     fn validate(&self, errors: &mut Errors) {
         if let Some(spec) = &self.spec {

@@ -421,3 +421,92 @@ fn an_event_that_tells_its_time_may_be_of_another_namespace() {
         &["involvedObject.namespace: Invalid value: \"elsewhere\": does not match event.namespace"],
     );
 }
+
+#[test]
+fn statuses_count_what_adds_up() {
+    let check = |kind: &str, object: Value, status: Value, expected: &[&str]| {
+        let old = created(kind, object);
+        let refused =
+            super::updated(kind, &old, Some("status"), json!({"status": status.clone()})).expect_err("invalid");
+        assert_eq!(super::causes(&refused), expected, "{status}");
+    };
+    let template = json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    let set = json!({"spec": {"selector": {"matchLabels": {"a": "b"}}, "template": template}});
+    check(
+        "Deployment",
+        set.clone(),
+        json!({"replicas": -1, "readyReplicas": 0}),
+        &[
+            "status.replicas: Invalid value: -1: must be greater than or equal to 0",
+            "status.updatedReplicas: Invalid value: 0: cannot be greater than status.replicas",
+            "status.readyReplicas: Invalid value: 0: cannot be greater than status.replicas",
+            "status.availableReplicas: Invalid value: 0: cannot be greater than status.replicas",
+        ],
+    );
+    check(
+        "ReplicaSet",
+        set.clone(),
+        json!({"replicas": 2, "readyReplicas": 1, "availableReplicas": 2}),
+        &["status.availableReplicas: Invalid value: 2: cannot be greater than readyReplicas"],
+    );
+    check(
+        "StatefulSet",
+        set.clone(),
+        json!({"replicas": 1, "currentReplicas": 2}),
+        &["status.currentReplicas: Invalid value: 2: cannot be greater than status.replicas"],
+    );
+    check(
+        "DaemonSet",
+        set.clone(),
+        json!({"numberReady": -1}),
+        &["status.numberReady: Invalid value: -1: must be greater than or equal to 0"],
+    );
+    let mut counted = created("Deployment", set);
+    counted["status"]["collisionCount"] = json!(3);
+    let fewer = json!({"status": {"collisionCount": 2}});
+    let refused = super::updated("Deployment", &counted, Some("status"), fewer).expect_err("invalid");
+    assert_eq!(super::causes(&refused), ["status.collisionCount: Invalid value: 2: cannot be decremented"]);
+}
+
+#[test]
+fn balancers_are_reached_at_addresses_and_names() {
+    let check = |kind: &str, spec: Value, ways: Value, expected: &[&str]| {
+        let old = created(kind, json!({"spec": spec}));
+        let status = json!({"status": {"loadBalancer": {"ingress": ways}}});
+        let refused = super::updated(kind, &old, Some("status"), status).expect_err("invalid");
+        assert_eq!(super::causes(&refused), expected, "{ways}");
+    };
+    let at = |index: usize, field: &str| format!("status.loadBalancer.ingress[{index}].{field}");
+    let ways = json!([{"ip": "x"}, {"hostname": "A"}, {"hostname": "1.2.3.4"}]);
+    let faults = [
+        format!("{}: Invalid value: \"x\": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)", at(0, "ip")),
+        format!("{}: Invalid value: \"A\": {SUBDOMAIN}", at(1, "hostname")),
+        format!("{}: Invalid value: \"1.2.3.4\": must be a DNS name, not an IP address", at(2, "hostname")),
+    ];
+    let expected = faults.each_ref().map(String::as_str);
+    let backend = json!({"defaultBackend": {"service": {"name": "s", "port": {"number": 80}}}});
+    check("Ingress", backend, ways.clone(), &expected);
+    let balancer = json!({"type": "LoadBalancer", "ports": [{"port": 80}]});
+    check("Service", balancer.clone(), ways, &expected);
+    let mode = format!("{}: Forbidden: may not be specified when `ip` is not set", at(0, "ipMode"));
+    check("Service", balancer, json!([{"hostname": "a.b", "ipMode": "VIP"}]), &[&mode]);
+    check(
+        "Service",
+        json!({"ports": [{"port": 80}]}),
+        json!([{"ip": "10.0.0.1"}]),
+        &["status.loadBalancer.ingress: Forbidden: may only be used when `spec.type` is 'LoadBalancer'"],
+    );
+}
+
+#[test]
+fn a_job_without_labels_has_those_of_its_pods() {
+    let pod = json!({"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]});
+    let job = created("Job", json!({"spec": {"template": {"metadata": {"labels": {"a": "b"}}, "spec": pod}}}));
+    let given = json!({
+        "a": "b", "batch.kubernetes.io/controller-uid": "u-1", "batch.kubernetes.io/job-name": "x",
+        "controller-uid": "u-1", "job-name": "x",
+    });
+    assert_eq!(job["metadata"]["labels"], given);
+    let own = json!({"metadata": {"labels": {"c": "d"}}, "spec": {"template": {"spec": pod}}});
+    assert_eq!(created("Job", own)["metadata"]["labels"], json!({"c": "d"}));
+}
