@@ -1,5 +1,6 @@
 //! Connections of HTTP/1.1 over TLS to the API, as many as a load wants.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -33,8 +34,13 @@ pub struct Connection {
 
 impl Entrance {
     pub async fn of(cluster: &Cluster) -> Self {
+        Self::by(&cluster.kubeconfig()).await
+    }
+
+    /// The cluster of a kubeconfig.
+    pub async fn by(kubeconfig: &Path) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let kubeconfig = kube::config::Kubeconfig::read_from(cluster.kubeconfig()).expect("a kubeconfig");
+        let kubeconfig = kube::config::Kubeconfig::read_from(kubeconfig).expect("a kubeconfig");
         let config = kube::Config::from_custom_kubeconfig(kubeconfig, &kube::config::KubeConfigOptions::default())
             .await
             .expect("a usable kubeconfig");

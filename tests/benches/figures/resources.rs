@@ -18,8 +18,8 @@ pub fn resident_mib(process: &Process) -> f64 {
 }
 
 /// What a process has used of the processors.
-pub fn cpu(process: &Process) -> Duration {
-    let text = std::fs::read_to_string(format!("/proc/{}/stat", process.id())).unwrap_or_default();
+pub fn cpu(process: u32) -> Duration {
+    let text = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
     let fields: Vec<&str> = text.rsplit(") ").next().unwrap_or_default().split(' ').collect();
     // User and system time, in hundredths of a second.
     let ticks: u64 = fields.iter().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
