@@ -12,7 +12,7 @@ use crate::dirty::Batch;
 use crate::disk::Disk;
 use crate::error::StoreError;
 use crate::image::Image;
-use crate::inbox::Inbox;
+use crate::inbox::{Gather, Inbox};
 use crate::lease::Clock;
 use crate::members::Change;
 use crate::pending::Share;
@@ -61,10 +61,38 @@ pub(crate) struct Driver<D: Disk> {
     pub inbox: Arc<Inbox<Request, Arrival>>,
     /// The replica's time.
     pub clock: Clock,
+    pub pace: Pace,
     /// Held until everything above is gone.
     pub _directory: Directory,
     /// Its end tells that all of this is gone.
     pub _running: watch::Sender<()>,
+}
+
+/// How soon a pass follows another. Each flushes the disk, which takes as much of a processor as some writes do. Under load
+/// the processors are busy meanwhile with the writes that come next, so that those before them can wait for them.
+#[derive(Default)]
+pub(crate) struct Pace {
+    /// How many commits the last pass took.
+    commits: usize,
+    /// When it ended.
+    ended: Duration,
+}
+
+impl Pace {
+    /// So many commits in one pass are load.
+    const LOAD: usize = 4;
+    /// So long after a pass the next one waits.
+    const PATIENCE: Duration = Duration::from_millis(1);
+
+    fn passed(&mut self, commits: usize, now: Duration) {
+        *self = Pace { commits, ended: now };
+    }
+
+    /// What the next pass may wait for: those that the last one answered may ask again, beside those that wait already.
+    fn gather(&self, now: Duration) -> Gather {
+        let limit = (self.ended + Self::PATIENCE).saturating_sub(now);
+        if self.commits < Self::LOAD { Gather::default() } else { Gather { requests: 2 * self.commits, limit } }
+    }
 }
 
 impl<D: Disk> Driver<D> {
@@ -91,7 +119,9 @@ impl<D: Disk> Driver<D> {
 
     /// One pass, when something comes or at `due`. True when the store is to be closed.
     fn round(&mut self, due: Option<Duration>) -> bool {
-        let taken = self.inbox.take(due.map(|due| due.saturating_sub(self.clock.now())), ROUND);
+        let now = self.clock.now();
+        let taken = self.inbox.take(due.map(|due| due.saturating_sub(now)), ROUND, self.pace.gather(now));
+        let commits = taken.requests.iter().filter(|request| matches!(request, Request::Commit { .. })).count();
         self.replica.begin_pass(self.clock.now());
         for arrival in taken.arrivals {
             self.replica.arrive(arrival);
@@ -100,6 +130,7 @@ impl<D: Disk> Driver<D> {
             self.take(request);
         }
         self.replica.finish_pass();
+        self.pace.passed(commits, self.clock.now());
         taken.closing
     }
 
@@ -125,5 +156,27 @@ pub(crate) fn reporter(inbox: Arc<Inbox<Request, Arrival>>) -> impl Fn(Persisted
     move |persisted| {
         // The driver waits for this before it goes.
         let _ = inbox.tell(Request::Persisted(persisted));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pass_waits_a_little_after_one_that_took_much() {
+        let check = |commits, micros, requests, limit| {
+            let mut pace = Pace::default();
+            pace.passed(commits, Duration::from_secs(7));
+            let gather = pace.gather(Duration::from_secs(7) + Duration::from_micros(micros));
+            let expected = Gather { requests, limit: Duration::from_micros(limit) };
+            assert_eq!(gather, expected, "{commits} commits, {micros} us ago");
+        };
+        check(0, 0, 0, 0);
+        check(3, 0, 0, 0);
+        check(4, 0, 8, 1000);
+        check(1000, 300, 2000, 700);
+        check(1000, 1000, 2000, 0);
+        check(1000, 5000, 2000, 0);
     }
 }

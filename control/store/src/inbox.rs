@@ -4,7 +4,8 @@
 //! stream the reads of this server's users.
 
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
@@ -47,6 +48,8 @@ pub(crate) struct Inbox<R, A> {
     /// Told when arrivals have been taken.
     drained: Notify,
     room: Room,
+    /// So many requests are announced, some of which are asked already, or even answered.
+    announced: AtomicUsize,
 }
 
 struct Lanes<R, A> {
@@ -55,9 +58,23 @@ struct Lanes<R, A> {
     arrival_bytes: usize,
     closing: bool,
     ended: bool,
-    /// Whether the driver waits for something to come.
-    waiting: bool,
+    /// Something waits that is to be taken at once.
+    urgent: bool,
+    /// For how many requests the driver waits, unless it is at work.
+    awaited: Option<usize>,
 }
+
+/// How much to wait for when requests are announced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Gather {
+    /// For so many,
+    pub requests: usize,
+    /// but no longer.
+    pub limit: Duration,
+}
+
+/// A request that is being made ready; it is announced until this goes.
+pub(crate) struct Announced<R, A>(Arc<Inbox<R, A>>);
 
 impl<R, A> Inbox<R, A> {
     pub fn new(room: Room) -> Inbox<R, A> {
@@ -67,22 +84,41 @@ impl<R, A> Inbox<R, A> {
             arrival_bytes: 0,
             closing: false,
             ended: false,
-            waiting: false,
+            urgent: false,
+            awaited: None,
         };
-        Inbox { lanes: Mutex::new(lanes), filled: Condvar::new(), drained: Notify::new(), room }
+        Inbox {
+            lanes: Mutex::new(lanes),
+            filled: Condvar::new(),
+            drained: Notify::new(),
+            room,
+            announced: AtomicUsize::new(0),
+        }
+    }
+
+    /// Says that a request will be asked soon, for which others may wait a little. It is announced until what this returns
+    /// is dropped, which is best when the request has been answered.
+    pub fn announce(self: &Arc<Self>) -> Announced<R, A> {
+        self.announced.fetch_add(1, Ordering::Relaxed);
+        Announced(self.clone())
     }
 
     /// Adds a request if there is room.
     pub fn ask(&self, request: R) -> Result<(), NotTaken> {
-        self.add(request, self.room.requests)
+        self.add(request, self.room.requests, true)
+    }
+
+    /// Adds a request if there is room. It can wait for what is announced.
+    pub fn ask_patiently(&self, request: R) -> Result<(), NotTaken> {
+        self.add(request, self.room.requests, false)
     }
 
     /// Adds a request of which there is never more than one at a time, or few, whatever else waits.
     pub fn tell(&self, request: R) -> Result<(), NotTaken> {
-        self.add(request, usize::MAX)
+        self.add(request, usize::MAX, true)
     }
 
-    fn add(&self, request: R, room: usize) -> Result<(), NotTaken> {
+    fn add(&self, request: R, room: usize, urgent: bool) -> Result<(), NotTaken> {
         let mut lanes = self.lock();
         if lanes.ended {
             return Err(NotTaken::Ended);
@@ -91,6 +127,7 @@ impl<R, A> Inbox<R, A> {
             return Err(NotTaken::Full);
         }
         lanes.requests.push_back(request);
+        lanes.urgent |= urgent;
         self.wake(lanes);
         Ok(())
     }
@@ -104,6 +141,7 @@ impl<R, A> Inbox<R, A> {
         }
         lanes.arrivals.extend(arrivals);
         lanes.arrival_bytes += bytes;
+        lanes.urgent = true;
         self.wake(lanes);
         true
     }
@@ -129,25 +167,22 @@ impl<R, A> Inbox<R, A> {
     pub fn close(&self) {
         let mut lanes = self.lock();
         lanes.closing = true;
+        lanes.urgent = true;
         self.wake(lanes);
     }
 
-    /// Takes all arrivals and up to `most` requests. Waits for something to come, at most for `limit`.
-    pub fn take(&self, limit: Option<Duration>, most: usize) -> Taken<R, A> {
-        let due = limit.map(|limit| Instant::now() + limit);
+    /// Takes all arrivals and up to `most` requests. Where some are announced it first waits for as many as are to be
+    /// gathered, or something urgent. Then it waits for something to come, at most for `limit` in all.
+    pub fn take(&self, limit: Option<Duration>, most: usize, gather: Gather) -> Taken<R, A> {
+        let begun = Instant::now();
         let mut lanes = self.lock();
-        while lanes.requests.is_empty() && lanes.arrivals.is_empty() && !lanes.closing {
-            let left = due.map(|due| due.saturating_duration_since(Instant::now()));
-            if left == Some(Duration::ZERO) {
-                break;
-            }
-            lanes.waiting = true;
-            lanes = match left {
-                Some(left) => self.filled.wait_timeout(lanes, left).unwrap_or_else(PoisonError::into_inner).0,
-                None => self.filled.wait(lanes).unwrap_or_else(PoisonError::into_inner),
-            };
-            lanes.waiting = false;
+        if self.announced.load(Ordering::Relaxed) > 0 {
+            let patience = limit.map_or(gather.limit, |limit| limit.min(gather.limit));
+            lanes = self.wait(lanes, gather.requests.min(most), Some(begun + patience));
         }
+        lanes = self.wait(lanes, 1, limit.map(|limit| begun + limit));
+        // What is urgent may be among what is left.
+        lanes.urgent &= lanes.requests.len() > most;
         let count = lanes.requests.len().min(most);
         let taken = Taken {
             requests: lanes.requests.drain(..count).collect(),
@@ -178,21 +213,55 @@ impl<R, A> Inbox<R, A> {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Waits for so many requests or something urgent, at most until `due`.
+    fn wait<'a>(
+        &self,
+        mut lanes: MutexGuard<'a, Lanes<R, A>>,
+        requests: usize,
+        due: Option<Instant>,
+    ) -> MutexGuard<'a, Lanes<R, A>> {
+        while !lanes.has(requests) {
+            let left = due.map(|due| due.saturating_duration_since(Instant::now()));
+            if left == Some(Duration::ZERO) {
+                break;
+            }
+            lanes.awaited = Some(requests);
+            lanes = match left {
+                Some(left) => self.filled.wait_timeout(lanes, left).unwrap_or_else(PoisonError::into_inner).0,
+                None => self.filled.wait(lanes).unwrap_or_else(PoisonError::into_inner),
+            };
+            lanes.awaited = None;
+        }
+        lanes
+    }
+
     /// A driver that is at work looks again by itself.
     fn wake(&self, lanes: MutexGuard<'_, Lanes<R, A>>) {
-        let waiting = lanes.waiting;
+        let is_awaited = lanes.awaited.is_some_and(|requests| lanes.has(requests));
         drop(lanes);
-        if waiting {
+        if is_awaited {
             self.filled.notify_one();
         }
     }
 }
 
+impl<R, A> Lanes<R, A> {
+    fn has(&self, requests: usize) -> bool {
+        self.urgent || self.requests.len() >= requests
+    }
+}
+
+impl<R, A> Drop for Announced<R, A> {
+    fn drop(&mut self) {
+        self.0.announced.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
+
+    const NONE: Gather = Gather { requests: 0, limit: Duration::ZERO };
 
     fn inbox() -> Inbox<u32, &'static str> {
         Inbox::new(Room { requests: 2, arrivals: 2, arrival_bytes: 100 })
@@ -204,15 +273,15 @@ mod tests {
         assert_eq!((inbox.ask(1), inbox.ask(2), inbox.ask(3)), (Ok(()), Ok(()), Err(NotTaken::Full)));
         assert_eq!(inbox.tell(4), Ok(()));
         assert!(inbox.deliver(["a", "b", "c"], 3));
-        let taken = inbox.take(None, 2);
+        let taken = inbox.take(None, 2, NONE);
         assert_eq!(taken, Taken { requests: vec![1, 2], arrivals: vec!["a", "b", "c"], closing: false });
-        assert_eq!(inbox.take(None, 2), Taken { requests: vec![4], arrivals: vec![], closing: false });
+        assert_eq!(inbox.take(None, 2, NONE), Taken { requests: vec![4], arrivals: vec![], closing: false });
         assert_eq!(
-            inbox.take(Some(Duration::from_millis(1)), 2),
+            inbox.take(Some(Duration::from_millis(1)), 2, NONE),
             Taken { requests: vec![], arrivals: vec![], closing: false }
         );
         inbox.close();
-        assert!(inbox.take(None, 2).closing);
+        assert!(inbox.take(None, 2, NONE).closing);
     }
 
     #[tokio::test]
@@ -226,7 +295,7 @@ mod tests {
         });
         tokio::task::yield_now().await;
         assert!(!waiting.is_finished());
-        inbox.take(None, 1);
+        inbox.take(None, 1, NONE);
         waiting.await.unwrap();
     }
 
@@ -235,10 +304,35 @@ mod tests {
         let inbox = Arc::new(inbox());
         let driver = std::thread::spawn({
             let inbox = inbox.clone();
-            move || inbox.take(None, 1)
+            move || inbox.take(None, 1, NONE)
         });
         inbox.ask(7).unwrap();
         assert_eq!(driver.join().unwrap().requests, [7]);
+    }
+
+    #[test]
+    fn what_can_wait_is_gathered_while_more_is_announced() {
+        let inbox = Arc::new(inbox());
+        let take = |gather| {
+            let inbox = inbox.clone();
+            std::thread::spawn(move || inbox.take(None, 3, gather).requests)
+        };
+        let gather = Gather { requests: 2, limit: Duration::from_secs(60) };
+        inbox.ask_patiently(1).unwrap();
+        assert_eq!(take(gather).join().unwrap(), [1], "nothing is announced");
+        let _announced = inbox.announce();
+        inbox.ask_patiently(2).unwrap();
+        assert_eq!(take(Gather { limit: Duration::from_millis(1), ..gather }).join().unwrap(), [2], "its time is over");
+        inbox.ask_patiently(3).unwrap();
+        let driver = take(gather);
+        inbox.ask_patiently(4).unwrap();
+        assert_eq!(driver.join().unwrap(), [3, 4]);
+        inbox.ask(5).unwrap();
+        assert_eq!(take(gather).join().unwrap(), [5], "it is urgent");
+        inbox.ask_patiently(6).unwrap();
+        let driver = take(gather);
+        inbox.deliver(["a"], 1);
+        assert_eq!(driver.join().unwrap(), [6], "what comes from another server is");
     }
 
     #[tokio::test]

@@ -81,7 +81,7 @@ pub use key::{Key, Revision};
 pub use membership::{Member, MemberStatus, Membership, NotAServerId, Progress, ServerId, Standing};
 pub use peer::{BoxFuture, BoxedStream, Dial, Peer, PeerError, Refused};
 pub use snapshot::Snapshot;
-pub use store::Store;
+pub use store::{Announced, Store};
 pub use txn::{Guard, Op, Outcome, Txn};
 pub use view::Role;
 pub use watch::{Stand, Watcher};

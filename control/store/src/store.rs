@@ -15,7 +15,7 @@ pub(crate) use crate::config::{Identity, Start, StoreConfig, Timing};
 use crate::core::{Core, FOUNDED_AT, Parts, founding_state};
 use crate::directory::Directory;
 use crate::disk::Disk;
-use crate::driver::{Arrival, Driver, Request, reporter};
+use crate::driver::{Arrival, Driver, Pace, Request, reporter};
 use crate::entry::Memo;
 use crate::error::{StoreError, WatchError};
 use crate::files::Files;
@@ -231,17 +231,33 @@ impl Store {
         done.await.map_err(|_| StoreError::Closed)?
     }
 
+    /// Announces a write that is being made ready. Under load the writes before it wait a little for it, so that one flush
+    /// serves more of them. It is announced until what this returns is dropped, at best when the write has been answered.
+    pub fn announce(&self) -> Announced {
+        Announced { _request: self.0.inbox.announce() }
+    }
+
     /// Why the store takes no more writes, if it does not. A full disk is no such reason: it may pass.
     pub fn failure(&self) -> Option<StoreError> {
         self.0.view.failure()
     }
 
     fn ask(&self, request: Request) -> Result<(), StoreError> {
-        self.0.inbox.ask(request).map_err(|refused| match refused {
+        let inbox = &self.0.inbox;
+        let asked = match request {
+            Request::Commit { .. } => inbox.ask_patiently(request),
+            Request::Read { .. } | Request::Change { .. } | Request::Persisted(_) => inbox.ask(request),
+        };
+        asked.map_err(|refused| match refused {
             NotTaken::Full => StoreError::QueueFull,
             NotTaken::Ended => StoreError::Closed,
         })
     }
+}
+
+/// A write that was announced.
+pub struct Announced {
+    _request: inbox::Announced<Request, Arrival>,
 }
 
 /// A transaction that was handed in.
@@ -351,6 +367,7 @@ fn assemble<D: Disk>(
         max_txn_bytes: config.max_txn_bytes.min(peer::LARGEST_TXN),
     };
     let driver = Driver {
+        pace: Pace::default(),
         replica: Replica::new(core, persister, laziness, config.timing.tick, persisted),
         inbox,
         clock,

@@ -304,6 +304,8 @@ impl Api {
                     call.tell();
                     return Ok(reply::warn(answer?, &warnings));
                 }
+                // A proxied request goes to a pod.
+                let _announced = (!parts.method.is_safe() && !connects).then(|| self.registry.store().announce());
                 let work = call.place.beside(dispatch(&call, &at, unread));
                 let done = tokio::time::timeout(call.time_limit(), work).await.unwrap_or_else(|_| Err(timed_out()));
                 call.tell();

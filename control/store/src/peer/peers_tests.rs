@@ -77,7 +77,7 @@ impl Side {
 
     /// What the driver would be told now.
     fn arrivals(&self) -> Vec<Arrival> {
-        self.inbox.take(Some(Duration::ZERO), 1).arrivals
+        self.inbox.take(Some(Duration::ZERO), 1, inbox::Gather::default()).arrivals
     }
 
     fn append(&mut self) {
