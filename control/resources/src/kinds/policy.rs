@@ -68,6 +68,16 @@ impl Kind for PodDisruptionBudget {
     }
 }
 
+/// Why no class of the system is like that.
+fn system_fault(name: &str, value: i32, default: bool) -> Option<String> {
+    match SYSTEM_PRIORITIES.iter().find(|(known, _)| *known == name) {
+        None => Some(format!("{name} is not a known system priority class")),
+        Some((_, known)) if *known != value => Some(format!("value of {name} PriorityClass must be {known}")),
+        Some(_) if default => Some(format!("globalDefault of {name} PriorityClass must be false")),
+        Some(_) => None,
+    }
+}
+
 impl Kind for PriorityClass {
     const GENERATION: bool = true;
 
@@ -79,12 +89,12 @@ impl Kind for PriorityClass {
 
     fn validate(&self, errors: &mut Errors) {
         let name = self.metadata.name.as_deref().unwrap_or_default();
-        let known = SYSTEM_PRIORITIES.iter().find(|(known, _)| *known == name);
         if name.starts_with("system-") {
-            if known.is_none_or(|(_, value)| Some(*value) != self.value) {
-                let why = "priority class names with 'system-' prefix are reserved for system use only. error: \
-                           only two predefined system priority classes are allowed";
-                errors.push(FieldError::forbidden(&FieldPath::new("metadata").child("name"), why));
+            if let Some(fault) = system_fault(name, self.value.unwrap_or(0), self.global_default.unwrap_or(false)) {
+                let why = format!(
+                    "priority class names with 'system-' prefix are reserved for system use only. error: {fault}"
+                );
+                errors.push(FieldError::forbidden(&FieldPath::new("metadata").child("name"), &why));
             }
         } else if self.value > Some(HIGHEST_USER_PRIORITY) {
             let why = format!("maximum allowed value of a user defined priority is {HIGHEST_USER_PRIORITY}");

@@ -510,3 +510,17 @@ fn a_job_without_labels_has_those_of_its_pods() {
     let own = json!({"metadata": {"labels": {"c": "d"}}, "spec": {"template": {"spec": pod}}});
     assert_eq!(created("Job", own)["metadata"]["labels"], json!({"c": "d"}));
 }
+
+#[test]
+fn classes_of_the_system_are_its_own() {
+    let check = |name: &str, value: i64, default: bool, expected: &str| {
+        let class = json!({"metadata": {"name": name}, "value": value, "globalDefault": default});
+        let why = "metadata.name: Forbidden: priority class names with 'system-' prefix are reserved for system use only. \
+                   error: ";
+        check_refused("PriorityClass", class, &[&format!("{why}{expected}")]);
+    };
+    check("system-x", 1, false, "system-x is not a known system priority class");
+    let name = "system-node-critical";
+    check(name, 1, false, "value of system-node-critical PriorityClass must be 2000001000");
+    check(name, 2_000_001_000, true, "globalDefault of system-node-critical PriorityClass must be false");
+}
