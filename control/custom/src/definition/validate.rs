@@ -18,7 +18,9 @@ const IMMUTABLE: &str = "field is immutable";
 pub fn validate_definition(crd: &Value, old: Option<&Value>) -> Errors {
     let mut errors = Vec::new();
     let spec = &crd["spec"];
-    validate_name(crd, &mut errors);
+    if old.is_none() {
+        validate_name(crd, &mut errors);
+    }
     validate_spec(spec, old.map(|old| &old["spec"]), &mut errors);
     if let Some(old) = old {
         validate_unchanged(spec, old, &mut errors);

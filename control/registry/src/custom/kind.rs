@@ -186,9 +186,15 @@ impl Kind {
     /// See [`super::adapt`].
     pub(super) fn adapt(&self, resource: &Resource, object: &mut Value) -> bool {
         let stored_otherwise = object["apiVersion"] != self.stored_as();
-        self.compiled.definition.convert(object, &resource.version);
-        let before = object.clone();
-        self.settle(object);
+        // Reading fills in the defaults of the version in which the object is stored, and no other's.
+        let definition = &self.compiled.definition;
+        let from = object["apiVersion"].as_str().and_then(|from| from.rsplit('/').next());
+        let defaults = from.and_then(|from| definition.version(from)).unwrap_or(self.version());
+        let mut before = object.clone();
+        definition.convert(&mut before, &resource.version);
+        defaults.default(object);
+        definition.convert(object, &resource.version);
+        self.version().prune(object);
         // Objects from before generations were counted.
         let metadata = object.get_mut("metadata").and_then(Value::as_object_mut);
         if let Some(metadata) = metadata

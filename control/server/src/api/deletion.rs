@@ -71,7 +71,7 @@ fn from_query(query: &Query<'_>) -> Result<DeleteOptions, Status> {
     Ok(DeleteOptions {
         grace_period_seconds: grace(query.int("gracePeriodSeconds")?),
         propagation: combined(propagation, orphans)?,
-        cascades: cascades(propagation, orphans),
+        cascades: cascades(orphans),
         ..DeleteOptions::default()
     })
 }
@@ -94,7 +94,7 @@ pub(super) fn parse(value: &Value) -> Result<DeleteOptions, Status> {
     Ok(DeleteOptions {
         grace_period_seconds: grace(value["gracePeriodSeconds"].as_i64()),
         propagation: combined(given, orphans)?,
-        cascades: cascades(given, orphans),
+        cascades: cascades(orphans),
         preconditions: Preconditions {
             uid: preconditions["uid"].as_str().map(|uid| Uid(uid.to_owned())),
             resource_version,
@@ -121,9 +121,9 @@ fn propagation(text: &str) -> Result<Propagation, Status> {
     }
 }
 
-/// Whether a delete that is not over at once is answered as one that was accepted.
-fn cascades(given: Option<Propagation>, orphans: Option<bool>) -> bool {
-    given == Some(Propagation::Foreground) || orphans == Some(false)
+/// Whether a delete that is not over at once is answered as one that was accepted: to who said so in the old words.
+fn cascades(orphans: Option<bool>) -> bool {
+    orphans == Some(false)
 }
 
 /// `orphanDependents` is the old word for two of the three.
@@ -168,7 +168,7 @@ mod tests {
             (json!({}), false),
             (json!({"propagationPolicy": "Background"}), false),
             (json!({"propagationPolicy": "Orphan"}), false),
-            (json!({"propagationPolicy": "Foreground"}), true),
+            (json!({"propagationPolicy": "Foreground"}), false),
             (json!({"orphanDependents": true}), false),
             (json!({"orphanDependents": false}), true),
         ] {

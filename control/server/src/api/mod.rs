@@ -310,7 +310,7 @@ impl Api {
                 let done = tokio::time::timeout(call.time_limit(), work).await.unwrap_or_else(|_| Err(timed_out()));
                 call.tell();
                 let done = done.or_else(|status| match call.aside.take() {
-                    left if left.is_empty() => Err(status),
+                    left if left.is_empty() && warnings.is_empty() => Err(status),
                     left => {
                         let form = accept::of_failure(&parts.headers, query.pretty());
                         Ok(reply::warn(reply::failure(&status, form), &left))

@@ -242,6 +242,24 @@ async fn a_scale_may_name_no_version_and_begin_the_count() {
 }
 
 #[tokio::test]
+async fn reading_another_version_fills_in_none_of_its_defaults() {
+    let cluster = Cluster::start().await;
+    let admin = cluster.admin();
+    establish(&admin).await;
+    let color = "/spec/versions/1/schema/openAPIV3Schema/properties/spec/properties/color/default";
+    let added = json!([{"op": "add", "path": color, "value": "red"}]).to_string();
+    let json_patch = admin.clone().with("content-type", "application/json-patch+json");
+    json_patch.send(Method::PATCH, &format!("{DEFINITIONS}/crontabs.stable.example.com"), added).await.ok();
+    admin.post(TABS, &tab("a", json!({"cron": "*"}))).await.ok();
+    let read = admin.get(&format!("{OLD_TABS}/a")).await.ok();
+    assert_eq!((&read["spec"]["replicas"], read["spec"].get("color")), (&json!(1), None));
+    let mut old = tab("b", json!({"cron": "*"}));
+    old["apiVersion"] = json!("stable.example.com/v1beta1");
+    assert_eq!(admin.post(OLD_TABS, &old).await.ok()["spec"]["color"], "red", "a body has its own version's");
+    cluster.stop().await;
+}
+
+#[tokio::test]
 async fn who_is_refused_is_warned_and_patches_keep_the_kind() {
     let cluster = Cluster::start().await;
     let admin = cluster.admin();
