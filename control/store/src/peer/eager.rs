@@ -3,6 +3,8 @@
 //! A processor without work is put to sleep, and to wake it takes longer than to answer a short request. Whoever asks one thing
 //! after another would pay that each time. So where one connection alone is served, and its requests have followed at once, the
 //! next is looked for again and again for a moment, while other work of the process goes first.
+//!
+//! Where others want the processors, who never sleeps waits longest for its turn: then it is slept again for a while.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::available_parallelism;
@@ -12,6 +14,11 @@ use std::time::{Duration, Instant};
 const AWAKE: Duration = Duration::from_micros(100);
 /// Who was waited for asleep may take longer by a processor's waking.
 const ASLEEP: Duration = Duration::from_micros(200);
+
+/// Who looks again and again and could not for so long had to leave the processor to others,
+const HINDERED: Duration = Duration::from_millis(1);
+/// and sleeps so long.
+const REST: Duration = Duration::from_secs(1);
 
 /// Which connection was served last.
 pub(crate) struct Lately {
@@ -29,6 +36,10 @@ pub(crate) struct Eager<'a> {
     since: Instant,
     /// Whether it waits awake.
     awake: bool,
+    /// When it looked last, since it waits awake.
+    looked: Option<Instant>,
+    /// Until then it waits asleep.
+    sleeps: Option<Instant>,
     /// What the last request says of the next.
     prompt: bool,
 }
@@ -43,13 +54,16 @@ impl Lately {
 impl Eager<'_> {
     pub fn of(lately: &Lately, now: Instant) -> Eager<'_> {
         let number = lately.connections.fetch_add(1, Ordering::Relaxed) + 1;
-        Eager { lately, number, since: now, awake: false, prompt: false }
+        Eager { lately, number, since: now, awake: false, looked: None, sleeps: None, prompt: false }
     }
 
     /// A request came.
     pub fn came(&mut self, now: Instant) {
         let alone = self.lately.last.swap(self.number, Ordering::Relaxed) == self.number;
-        self.prompt = self.lately.roomy && alone && is_prompt(now.duration_since(self.since), self.awake);
+        self.notice(now);
+        let rested = self.sleeps.is_none_or(|until| now >= until);
+        let prompt = is_prompt(now.duration_since(self.since), self.awake);
+        self.prompt = self.lately.roomy && alone && rested && prompt;
     }
 
     /// Everything is answered.
@@ -59,12 +73,22 @@ impl Eager<'_> {
     }
 
     /// Ends when it is to be looked again whether a request came: never, when that is to be slept for.
-    pub async fn look(&self, now: Instant) {
+    pub async fn look(&mut self, now: Instant) {
+        self.notice(now);
         let alone = self.lately.last.load(Ordering::Relaxed) == self.number;
         if self.awake && alone && now.duration_since(self.since) < AWAKE {
+            self.looked = Some(now);
             tokio::task::yield_now().await;
         } else {
             std::future::pending().await
+        }
+    }
+
+    /// Notices whether it was hindered since it looked last.
+    fn notice(&mut self, now: Instant) {
+        let hindered = self.looked.take().is_some_and(|looked| now.duration_since(looked) > HINDERED);
+        if hindered {
+            self.sleeps = Some(now + REST);
         }
     }
 }
@@ -98,7 +122,7 @@ mod tests {
         eager.rests(now);
     }
 
-    async fn looks(eager: &Eager<'_>, now: Instant) -> bool {
+    async fn looks(eager: &mut Eager<'_>, now: Instant) -> bool {
         // The first poll of one that waits awake lets others go first, and the second ends.
         let mut look = std::pin::pin!(eager.look(now));
         futures::poll!(look.as_mut()).is_ready() || futures::poll!(look.as_mut()).is_ready()
@@ -108,14 +132,14 @@ mod tests {
     async fn one_whose_requests_follow_at_once_is_waited_for_awake_for_a_moment() {
         let (lately, start) = (lately(true), Instant::now());
         let mut eager = Eager::of(&lately, start);
-        assert!(!looks(&eager, start).await, "nobody has asked");
+        assert!(!looks(&mut eager, start).await, "nobody has asked");
         asks(&mut eager, start);
         asks(&mut eager, start);
-        assert!(looks(&eager, start).await);
+        assert!(looks(&mut eager, start).await);
         let late = start + AWAKE;
-        assert!(!looks(&eager, late).await, "the moment is over");
+        assert!(!looks(&mut eager, late).await, "the moment is over");
         asks(&mut eager, late);
-        assert!(!looks(&eager, late).await, "it came late");
+        assert!(!looks(&mut eager, late).await, "it came late");
     }
 
     #[tokio::test]
@@ -124,14 +148,33 @@ mod tests {
         let (mut one, mut other) = (Eager::of(&lately, now), Eager::of(&lately, now));
         asks(&mut one, now);
         asks(&mut one, now);
-        assert!(looks(&one, now).await);
+        assert!(looks(&mut one, now).await);
         other.came(now);
-        assert!(!looks(&one, now).await, "another asked meanwhile");
+        assert!(!looks(&mut one, now).await, "another asked meanwhile");
         asks(&mut one, now);
-        assert!(!looks(&one, now).await, "another asked since its last request");
+        assert!(!looks(&mut one, now).await, "another asked since its last request");
         let mut eager = Eager::of(&single, now);
         asks(&mut eager, now);
         asks(&mut eager, now);
-        assert!(!looks(&eager, now).await);
+        assert!(!looks(&mut eager, now).await);
+    }
+
+    #[tokio::test]
+    async fn who_could_not_look_for_long_sleeps_for_a_while() {
+        let (lately, start) = (lately(true), Instant::now());
+        let mut eager = Eager::of(&lately, start);
+        asks(&mut eager, start);
+        asks(&mut eager, start);
+        assert!(looks(&mut eager, start).await);
+        let later = start + HINDERED + Duration::from_micros(1);
+        asks(&mut eager, later);
+        for now in [later, later + REST - Duration::from_micros(1)] {
+            asks(&mut eager, now);
+            assert!(!looks(&mut eager, now).await, "after {:?}", now - later);
+        }
+        let rested = later + REST;
+        asks(&mut eager, rested);
+        asks(&mut eager, rested);
+        assert!(looks(&mut eager, rested).await);
     }
 }
