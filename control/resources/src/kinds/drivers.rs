@@ -1,5 +1,7 @@
 //! What drivers of volumes say of themselves.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::api::storage::v1::{CSIDriver, CSINode, CSINodeDriver, CSIStorageCapacity, TokenRequest};
 
 use super::kind::{Errors, Kind, has_meta};
@@ -103,10 +105,11 @@ impl Kind for CSINode {
 
 /// Whose tokens a driver wants: each audience once.
 fn validate_token_requests(requests: &[TokenRequest], path: &FieldPath, errors: &mut Errors) {
+    let mut seen = BTreeSet::new();
     for (index, request) in requests.iter().enumerate() {
         let path = path.index(index);
         let audience = request.audience.as_str();
-        if requests[..index].iter().any(|other| other.audience == audience) {
+        if !seen.insert(audience) {
             errors.push(FieldError::duplicate(&path.child("audience"), audience));
             continue;
         }
@@ -124,11 +127,16 @@ fn validate_token_requests(requests: &[TokenRequest], path: &FieldPath, errors: 
 
 /// What is wrong with a driver's keys is told of the driver.
 fn validate_topology_keys(keys: &[String], path: &FieldPath, errors: &mut Errors) {
-    for (index, key) in keys.iter().enumerate() {
+    let mut seen = BTreeSet::new();
+    for key in keys {
+        // Each fault shows all keys.
+        if errors.are_many() {
+            return;
+        }
         if key.is_empty() {
             errors.push(FieldError::required(path, ""));
         }
-        if keys[..index].contains(key) {
+        if !seen.insert(key) {
             errors.push(FieldError::duplicate(path, key.as_str()));
         }
         for fault in names::qualified_name(key) {

@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector as SelectorObj
 use super::kind::{Errors, Kind, has_meta, has_status};
 use super::optional::non_negative;
 use super::pod::{fill_template, validate_template, validate_template_of};
-use super::status_rules::validate_counts;
+use super::status_rules::validate_replicas;
 use crate::{FieldError, FieldPath};
 
 impl Kind for ReplicationController {
@@ -33,17 +33,7 @@ impl Kind for ReplicationController {
     has_status!(ReplicationControllerStatus::default());
 
     fn validate_subresource(&self, _name: &str, errors: &mut Errors) {
-        validate_counts(
-            &self.status,
-            &["replicas", "fullyLabeledReplicas", "readyReplicas", "availableReplicas", "observedGeneration"],
-            &[
-                ("fullyLabeledReplicas", "replicas", "status.replicas"),
-                ("readyReplicas", "replicas", "status.replicas"),
-                ("availableReplicas", "replicas", "status.replicas"),
-                ("availableReplicas", "readyReplicas", "readyReplicas"),
-            ],
-            errors,
-        );
+        validate_replicas(&self.status, errors);
     }
 
     fn validate(&self, errors: &mut Errors) {

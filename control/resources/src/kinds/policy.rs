@@ -1,5 +1,7 @@
 //! What protects and ranks workloads: disruption budgets, priorities, run-time classes.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::api::core::v1::Toleration;
 use k8s_openapi::api::node::v1::RuntimeClass;
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetStatus};
@@ -138,11 +140,12 @@ impl Kind for RuntimeClass {
             meta::validate_labels(labels, &path.child("nodeSelector"), errors);
         }
         let (list, tolerations) = (path.child("tolerations"), items(&scheduling.tolerations));
+        let mut seen = BTreeSet::new();
         for (index, toleration) in tolerations.iter().enumerate() {
             // kube-apiserver says the field twice here.
             validate_toleration(toleration, || list.child("tolerations").index(index), errors);
-            let key = |other: &Toleration| Toleration { toleration_seconds: None, ..other.clone() };
-            if tolerations[..index].iter().any(|other| key(other) == key(toleration)) {
+            let key = Toleration { toleration_seconds: None, ..toleration.clone() };
+            if !seen.insert(serde_json::to_string(&key).unwrap_or_default()) {
                 let shown = serde_json::to_value(toleration).unwrap_or_default();
                 errors.push(FieldError::duplicate(&list.index(index), shown));
             }

@@ -33,6 +33,21 @@ pub(super) fn validate_counts(
     }
 }
 
+/// The counts of a ReplicaSet, or of what came before those.
+pub(super) fn validate_replicas(status: &Option<impl Serialize>, errors: &mut Errors) {
+    validate_counts(
+        status,
+        &["replicas", "fullyLabeledReplicas", "readyReplicas", "availableReplicas", "observedGeneration"],
+        &[
+            ("fullyLabeledReplicas", "replicas", "status.replicas"),
+            ("readyReplicas", "replicas", "status.replicas"),
+            ("availableReplicas", "replicas", "status.replicas"),
+            ("availableReplicas", "readyReplicas", "readyReplicas"),
+        ],
+        errors,
+    );
+}
+
 /// How often names were taken is counted up only.
 pub(super) fn validate_collisions(new: Option<i32>, old: Option<i32>, errors: &mut Errors) {
     if old.is_some_and(|old| new.is_none_or(|new| new < old)) {

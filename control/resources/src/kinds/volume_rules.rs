@@ -93,26 +93,29 @@ pub(super) fn validate_parameters(class: &StorageClass, errors: &mut Errors) {
     let given = class.parameters.iter().flatten();
     validate_pairs(given.map(|(key, value)| (key.as_str(), value.as_str())), errors);
     let terms = items(&class.allowed_topologies);
+    let mut terms_seen = BTreeSet::new();
     for (index, term) in terms.iter().enumerate() {
         let path = FieldPath::new("allowedTopologies").index(index).child("matchLabelExpressions");
         let says = |term: &TopologySelectorTerm| -> BTreeMap<String, BTreeSet<String>> {
             let parts = items(&term.match_label_expressions).iter();
             parts.map(|part| (part.key.clone(), part.values.iter().cloned().collect())).collect()
         };
-        if terms[..index].iter().any(|other| says(other) == says(term)) {
+        if !terms_seen.insert(says(term)) {
             errors.push(FieldError::duplicate(&path, ""));
         }
         let requirements = items(&term.match_label_expressions);
+        let mut keys_seen = BTreeSet::new();
         for (index, requirement) in requirements.iter().enumerate() {
             let path = path.index(index);
-            if requirements[..index].iter().any(|other| other.key == requirement.key) {
+            if !keys_seen.insert(&requirement.key) {
                 errors.push(FieldError::duplicate(&path.child("key"), requirement.key.as_str()));
             }
             if requirement.values.is_empty() {
                 errors.push(FieldError::required(&path.child("values"), ""));
             }
+            let mut values_seen = BTreeSet::new();
             for (index, value) in requirement.values.iter().enumerate() {
-                if requirement.values[..index].contains(value) {
+                if !values_seen.insert(value) {
                     errors.push(FieldError::duplicate(&path.child("values").index(index), value.as_str()));
                 }
             }

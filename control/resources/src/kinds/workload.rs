@@ -10,7 +10,7 @@ use super::Env;
 use super::kind::{Errors, Kind, has_meta, has_status};
 use super::optional::{faults, fill, items, non_negative, one_of, plain};
 use super::pod::{fill_template, validate_template};
-use super::status_rules::{validate_collisions, validate_counts};
+use super::status_rules::{validate_collisions, validate_counts, validate_replicas};
 use super::{meta, names};
 use crate::{FieldError, FieldPath};
 
@@ -187,17 +187,7 @@ impl Kind for ReplicaSet {
     has_status!(ReplicaSetStatus::default());
 
     fn validate_subresource(&self, _name: &str, errors: &mut Errors) {
-        validate_counts(
-            &self.status,
-            &["replicas", "fullyLabeledReplicas", "readyReplicas", "availableReplicas", "observedGeneration"],
-            &[
-                ("fullyLabeledReplicas", "replicas", "status.replicas"),
-                ("readyReplicas", "replicas", "status.replicas"),
-                ("availableReplicas", "replicas", "status.replicas"),
-                ("availableReplicas", "readyReplicas", "readyReplicas"),
-            ],
-            errors,
-        );
+        validate_replicas(&self.status, errors);
     }
 
     fn validate(&self, errors: &mut Errors) {
