@@ -60,6 +60,8 @@ pub struct ServerConfig {
     pub max_answers_mib: usize,
     /// A request that is not a stream is answered within this time.
     pub request_timeout: Duration,
+    /// The answer to the creation of a CustomResourceDefinition waits so long, at most, for the resource to be served.
+    pub definition_wait: Duration,
     pub mounts: Vec<Mount>,
     /// Who else in this process has something to tell at `/metrics`.
     pub figures: Vec<Arc<dyn Figures>>,
@@ -87,6 +89,7 @@ impl ServerConfig {
             max_streams: 10_000,
             max_answers_mib: 512,
             request_timeout: Duration::from_secs(60),
+            definition_wait: Duration::from_secs(5),
             mounts: Vec::new(),
             figures: Vec::new(),
             access: Access::default(),

@@ -5,18 +5,21 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use pal_custom::{Definition, Version};
 use pal_patch::apply::Schema;
 use pal_resources::discovery::version_rank;
 use pal_resources::resource::{Custom, Subresource};
-use pal_resources::{Resource, ResourceRef, resource};
+use pal_resources::{Resource, ResourceRef, ResourceVersion, resource};
 use pal_store::{Entry, Key, Revision, Snapshot, Store, Watcher};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use super::definition::is_definition;
 use super::kind::{Compiled, Kind};
 use crate::held::drain;
+use crate::object::Object;
 use crate::registry::Registry;
 use crate::stored::Stored;
 
@@ -105,6 +108,40 @@ impl Registry {
                 Ok(()) => {}
             }
         }
+    }
+}
+
+impl Registry {
+    /// If a CustomResourceDefinition was created, waits until this server serves it or knows that its names are another's, so
+    /// that who created it can use it when told so. No longer than `limit`: the controllers may be elsewhere, or nowhere.
+    pub async fn settle(&self, resource: &Resource, created: &Object, limit: Duration) {
+        // What only was tried has no version.
+        if !is_definition(resource) || created.version() == ResourceVersion(0) {
+            return;
+        }
+        let store = &self.shared.store;
+        let prefix = format!("{PREFIX}{}", created.name());
+        let key = Key::new(prefix.clone());
+        let settled = async {
+            loop {
+                let snapshot = store.applied();
+                if snapshot.get(&key).and_then(|entry| Found::read(entry)).is_none_or(|found| found.is_settled()) {
+                    return;
+                }
+                let told = match store.watch(&prefix, snapshot.revision()) {
+                    Ok(mut watcher) => watcher.next().await.map(drop),
+                    Err(error) => Err(error),
+                };
+                match told {
+                    Ok(()) => {}
+                    Err(pal_store::WatchError::Closed) => return,
+                    // The history has just been passed.
+                    Err(_) => tokio::task::yield_now().await,
+                }
+            }
+        };
+        // Who is not told in time finds out as with any other server.
+        let _ = tokio::time::timeout(limit, settled).await;
     }
 }
 
@@ -268,8 +305,17 @@ impl Found {
 
     /// Whether its names were found to be its own at any time.
     fn is_served(&self) -> bool {
+        self.established().any(|condition| condition["status"] == "True")
+    }
+
+    /// Whether its names have been looked at, or never will be.
+    fn is_settled(&self) -> bool {
+        self.deleting || self.established().next().is_some()
+    }
+
+    fn established(&self) -> impl Iterator<Item = &Value> {
         let conditions = self.object["status"]["conditions"].as_array().into_iter().flatten();
-        conditions.filter(|condition| condition["type"] == "Established").any(|condition| condition["status"] == "True")
+        conditions.filter(|condition| condition["type"] == "Established")
     }
 }
 

@@ -20,6 +20,7 @@ pub(super) async fn create(call: &Call<'_>, at: &At, body: &mut Unread) -> Resul
     let options = call.write_options(at, &query);
     let created = call.registry().create(&at.resource, at.namespace(), value, &options).await;
     let object = created.inspect_err(|_| leave(call, &warnings))?;
+    settle(call, at, &object).await;
     warnings.extend(left(&options));
     Ok(reply::warn(read::one(call, at, StatusCode::CREATED, &object)?, &warnings))
 }
@@ -56,7 +57,14 @@ async fn make(
         metadata.shift_remove("resourceVersion");
     }
     admit::create(call, at, &value)?;
-    call.registry().create(&at.resource, at.namespace(), value, options).await
+    let made = call.registry().create(&at.resource, at.namespace(), value, options).await?;
+    settle(call, at, &made).await;
+    Ok(made)
+}
+
+/// Waits a little for what follows from the creation of an object and its creator counts on.
+async fn settle(call: &Call<'_>, at: &At, created: &pal_registry::Object) {
+    call.registry().settle(&at.resource, created, call.api.config.definition_wait).await;
 }
 
 /// Leaves what a client is to be warned of although its request fails.
@@ -153,6 +161,9 @@ async fn apply(
     warnings.extend(patched.warnings);
     warnings.extend(left(&options));
     let code = if patched.created { StatusCode::CREATED } else { StatusCode::OK };
+    if patched.created {
+        settle(call, at, &patched.object).await;
+    }
     Ok(reply::warn(read::one(call, at, code, &patched.object)?, &warnings))
 }
 

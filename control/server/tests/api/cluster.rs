@@ -42,6 +42,8 @@ impl Cluster {
         let store = Store::open(store_config).await.expect("a store");
         let registry = Registry::new(store.clone(), pal_registry::Config::default());
         let mut config = ServerConfig::new(([127, 0, 0, 1], 0).into(), dir.path());
+        // The controllers do not run here.
+        config.definition_wait = Duration::ZERO;
         configure(&mut config);
         let server = Server::start(config, registry.clone()).await.expect("a server");
         registry.bootstrap(&Bootstrap { servers: vec![server.local_addr()] }).await.expect("the first objects");

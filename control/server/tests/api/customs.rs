@@ -1,5 +1,7 @@
 //! Custom resources: their definitions, and their objects as clients drive them.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use http::Method;
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
@@ -52,7 +54,10 @@ fn merging(client: &Client) -> Client {
 async fn establish(admin: &Client) {
     let made = admin.post(DEFINITIONS, &definition()).await.ok();
     assert_eq!(made["spec"]["names"]["listKind"], "CronTabList");
-    let names = &made["spec"]["names"];
+    accept(admin, &made["spec"]["names"]).await;
+}
+
+async fn accept(admin: &Client, names: &Value) {
     let status = json!({"status": {"acceptedNames": names, "conditions": [
         {"type": "NamesAccepted", "status": "True", "reason": "NoConflicts", "message": "no conflicts found",
          "lastTransitionTime": "2026-01-01T00:00:00Z"},
@@ -110,6 +115,37 @@ async fn a_definition_brings_its_resource_into_the_world_and_takes_it_along() {
     merging(&admin).send(Method::PATCH, &path, release.to_string()).await.ok();
     assert_eq!(admin.get(&format!("{TABS}/a")).await.text(), "404 page not found\n");
     assert_eq!(admin.get(GROUP).await.text(), "404 page not found\n");
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn who_is_told_that_a_definition_is_made_can_use_it() {
+    let cluster = Cluster::configured(|config| config.definition_wait = PATIENCE).await;
+    let admin = cluster.admin();
+    let trial = format!("{DEFINITIONS}?dryRun=All");
+    admin.post(&trial, &definition()).await.ok();
+    let accepted = AtomicBool::new(false);
+    let making = async {
+        let made = admin.post(DEFINITIONS, &definition()).await.ok();
+        assert!(accepted.load(Ordering::Relaxed), "it waits until the names are accepted");
+        assert_eq!(made["status"]["conditions"], Value::Null, "the answer is what was created: {made}");
+        admin.get(TABS).await.ok();
+    };
+    let accepting = async {
+        let path = format!("{DEFINITIONS}/crontabs.stable.example.com");
+        let there = async {
+            loop {
+                let found = admin.get(&path).await;
+                if found.code == 200 {
+                    return found.json();
+                }
+            }
+        };
+        let found = tokio::time::timeout(PATIENCE, there).await.expect("the definition is stored");
+        accepted.store(true, Ordering::Relaxed);
+        accept(&admin, &found["spec"]["names"]).await;
+    };
+    tokio::join!(making, accepting);
     cluster.stop().await;
 }
 
