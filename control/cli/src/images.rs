@@ -27,9 +27,9 @@ impl Images {
         let (origin, folder) = (document.origin.to_string(), document.origin.folder.clone());
         let kind = document.kind().to_owned();
         for image in container_images(&kind, &mut document.object) {
-            let Some(text) = image.as_str().filter(|text| Reference::is_local_file(text)) else { continue };
-            let path = folder.join(text.strip_prefix("file:").unwrap_or(text));
-            let reference = self.push(&path).await.map_err(|error| match error {
+            let Some(text) = image.as_str() else { continue };
+            let Some(path) = Reference::local_file(text) else { continue };
+            let reference = self.push(&folder.join(path)).await.map_err(|error| match error {
                 CliError::File { path, source } => {
                     CliError::other(format!("{origin}: image {text:?}: {}: {source}", path.display()))
                 }

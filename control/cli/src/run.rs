@@ -1,6 +1,6 @@
 //! `pal run`: a Deployment and a NodePort Service for one Wasm component.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use pal_engine::ProgramKind;
 use pal_image::Reference;
@@ -78,7 +78,7 @@ fn plan(args: &RunArgs, is_file: &dyn Fn(&Path) -> bool) -> Result<Plan, CliErro
 
 /// A file's path in the form that marks a local file.
 fn local(image: String, must_be_file: bool, is_file: &dyn Fn(&Path) -> bool) -> Result<String, CliError> {
-    if Reference::is_local_file(&image) {
+    if Reference::local_file(&image).is_some() {
         return Ok(image);
     }
     if is_file(Path::new(&image)) {
@@ -91,8 +91,8 @@ fn local(image: String, must_be_file: bool, is_file: &dyn Fn(&Path) -> bool) -> 
 }
 
 fn name_of(image: &str) -> Option<String> {
-    if Reference::is_local_file(image) {
-        return as_name(PathBuf::from(image).file_stem()?.to_str()?);
+    if let Some(file) = Reference::local_file(image) {
+        return as_name(file.file_stem()?.to_str()?);
     }
     let path = image.split(['@']).next()?.rsplit('/').next()?;
     as_name(path.split(':').next()?)
@@ -100,10 +100,7 @@ fn name_of(image: &str) -> Option<String> {
 
 /// Whether there is something to put a Service in front of: of an image in a registry that is not known yet.
 fn serves(image: &str) -> Result<bool, CliError> {
-    if !Reference::is_local_file(image) {
-        return Ok(true);
-    }
-    let path = Path::new(image.strip_prefix("file:").unwrap_or(image));
+    let Some(path) = Reference::local_file(image) else { return Ok(true) };
     let bytes = std::fs::read(path).map_err(CliError::file(path))?;
     let found = pal_engine::inspect(&bytes).map_err(|error| CliError::other(format!("{image}: {error}")))?;
     match found.kind {

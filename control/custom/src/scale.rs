@@ -1,5 +1,6 @@
 //! The scale subresource: an `autoscaling/v1` Scale read out of a custom object, and written into it.
 
+use pal_resources::go::type_of;
 use pal_resources::{FieldError, FieldPath};
 use serde_json::{Map, Value, json};
 
@@ -36,7 +37,7 @@ impl ScalePaths {
                     None => {
                         let why = format!(
                             ".{path} accessor error: {value} is of the type {}, expected int64",
-                            go_type(value)
+                            type_of(value)
                         );
                         errors.push(FieldError::invalid(&at_path, 0, &why));
                     }
@@ -53,7 +54,7 @@ impl ScalePaths {
         }
         let selector = self.label_selector.as_deref().and_then(|path| Some((path, at(object, path)?)));
         if let Some((path, value)) = selector.filter(|(_, value)| !value.is_string() && !value.is_null()) {
-            let why = format!(".{path} accessor error: {value} is of the type {}, expected string", go_type(value));
+            let why = format!(".{path} accessor error: {value} is of the type {}, expected string", type_of(value));
             errors.push(FieldError::invalid(&FieldPath::new(&format!(".{path}")), "", &why));
         }
         errors
@@ -106,17 +107,4 @@ impl ScalePaths {
 /// The value at a path of field names.
 pub(crate) fn at<'a>(object: &'a Value, path: &str) -> Option<&'a Value> {
     path.split('.').try_fold(object, |value, name| value.get(name))
-}
-
-/// What Go calls the type of a value.
-fn go_type(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "<nil>",
-        Value::Bool(_) => "bool",
-        Value::Number(number) if number.is_f64() => "float64",
-        Value::Number(_) => "int64",
-        Value::String(_) => "string",
-        Value::Array(_) => "[]interface {}",
-        Value::Object(_) => "map[string]interface {}",
-    }
 }

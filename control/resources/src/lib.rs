@@ -11,6 +11,7 @@ pub mod discovery;
 pub mod duration;
 pub mod field;
 pub mod forms;
+pub mod go;
 pub mod host_port;
 pub mod kinds;
 pub mod meta;

@@ -1,6 +1,7 @@
 //! Image references: `host[:port]/path[:tag][@digest]`.
 
 use std::fmt;
+use std::path::Path;
 use std::str::FromStr;
 
 use crate::digest::Digest;
@@ -75,9 +76,13 @@ impl Reference {
         self.host == CLUSTER_HOST
     }
 
-    /// Whether the image name is one of a local file (`./x`, `../x`, `/x`, `file:x`).
-    pub fn is_local_file(text: &str) -> bool {
-        text.starts_with("./") || text.starts_with("../") || text.starts_with('/') || text.starts_with("file:")
+    /// The path, if the image name is one of a local file (`./x`, `../x`, `/x`, `file:x`).
+    pub fn local_file(text: &str) -> Option<&Path> {
+        let path = text.strip_prefix("file:").or_else(|| {
+            let leads = ["./", "../", "/"];
+            leads.iter().any(|lead| text.starts_with(lead)).then_some(text)
+        });
+        path.map(Path::new)
     }
 }
 
@@ -89,7 +94,7 @@ impl FromStr for Reference {
         if text.is_empty() {
             return Err(ReferenceError::Empty);
         }
-        if Self::is_local_file(text) {
+        if Self::local_file(text).is_some() {
             return Err(ReferenceError::LocalFile(text.to_owned()));
         }
         let (rest, digest) = match text.split_once('@') {
@@ -217,6 +222,17 @@ mod tests {
         check("postgres", None);
         check("ghcr.io/library/nginx", None);
         check("me/busybox", None);
+    }
+
+    #[test]
+    fn a_local_file_is_known_by_how_it_begins() {
+        let check = |text: &str, path: Option<&str>| assert_eq!(Reference::local_file(text), path.map(Path::new));
+        check("./a.wasm", Some("./a.wasm"));
+        check("../a.wasm", Some("../a.wasm"));
+        check("/a.wasm", Some("/a.wasm"));
+        check("file:a.wasm", Some("a.wasm"));
+        check("a.wasm", None);
+        check("example.org/file:a", None);
     }
 
     #[test]

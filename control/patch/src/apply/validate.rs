@@ -1,5 +1,6 @@
 //! Whether a value has its shape. The words are those of Kubernetes' library, types' names of Go included.
 
+use pal_resources::go::type_of;
 use serde_json::Value;
 
 use super::element::Element;
@@ -39,24 +40,11 @@ fn scalar(kind: Scalar, value: &Value) -> Option<String> {
     match (kind, value) {
         (_, Value::Null) | (Scalar::Any, _) | (Scalar::Number, Value::Number(_)) => None,
         (Scalar::String, Value::String(_)) | (Scalar::Bool, Value::Bool(_)) => None,
-        (Scalar::Number, other) => Some(format!("expected numeric (int or float), got {}", go_type(other))),
+        (Scalar::Number, other) => Some(format!("expected numeric (int or float), got {}", type_of(other))),
         (Scalar::String, other) => {
             Some(format!("expected string, got &value.valueUnstructured{{Value:{}}}", go_syntax(other)))
         }
         (Scalar::Bool, other) => Some(format!("expected boolean, got &{{{}}}", go_text(other))),
-    }
-}
-
-/// The type of a value as Go's `%T` has it.
-fn go_type(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "<nil>",
-        Value::Bool(_) => "bool",
-        Value::Number(number) if number.is_f64() => "float64",
-        Value::Number(_) => "int64",
-        Value::String(_) => "string",
-        Value::Array(_) => "[]interface {}",
-        Value::Object(_) => "map[string]interface {}",
     }
 }
 

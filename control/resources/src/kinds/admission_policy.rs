@@ -1,6 +1,8 @@
 //! Policies of admission and their bindings (`admissionregistration.k8s.io`), without their expressions: those are compiled
 //! where they are evaluated.
 
+use std::collections::HashSet;
+
 use serde_json::{Value, json};
 
 use super::Env;
@@ -258,11 +260,12 @@ fn validate_actions(spec: &Value, path: &FieldPath, errors: &mut Errors) {
     if actions.is_empty() {
         errors.push(FieldError::required(&list, ""));
     }
+    let mut seen = HashSet::new();
     for (index, action) in actions.iter().enumerate() {
         if !ACTIONS.contains(action) {
             errors.push(FieldError::not_supported(&list.index(index), *action, ACTIONS));
         }
-        if actions[..index].contains(action) {
+        if !seen.insert(action) {
             errors.push(FieldError::duplicate(&list.index(index), *action));
         }
     }

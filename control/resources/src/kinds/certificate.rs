@@ -1,5 +1,7 @@
 //! CertificateSigningRequests. Who asks is told by the registry: the user of the request.
 
+use std::collections::HashSet;
+
 use k8s_openapi::api::certificates::v1::{
     CertificateSigningRequest, CertificateSigningRequestCondition as Condition, CertificateSigningRequestStatus,
 };
@@ -110,9 +112,10 @@ impl Kind for CertificateSigningRequest {
         if items(&self.spec.usages).is_empty() {
             errors.push(FieldError::required(&path.child("usages"), ""));
         }
+        let mut seen = HashSet::new();
         for (index, usage) in items(&self.spec.usages).iter().enumerate() {
             one_of(usage, USAGES, || path.child("usages").index(index), errors);
-            if items(&self.spec.usages)[..index].contains(usage) {
+            if !seen.insert(usage) {
                 errors.push(FieldError::duplicate(&path.child("usages").index(index), usage.as_str()));
             }
         }
