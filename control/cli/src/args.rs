@@ -12,12 +12,15 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 pub use self::access::AccessArgs;
 pub use self::objects::{ApplyArgs, Cascade, DeleteArgs, GetArgs, LogsArgs, Output, RunArgs};
 
+/// What every command takes stands apart from what is its own.
+const EVERYWHERE: &str = "Options of all commands";
+
 /// Kubernetes for WebAssembly components, in one program.
 #[derive(Parser, Debug)]
-#[command(name = "pal", version, disable_version_flag = true, max_term_width = 120)]
+#[command(name = "pal", version, max_term_width = 120)]
 pub struct Args {
     /// What to log to standard error: off, error, warn, info, debug, or by module (trace: builds for development alone)
-    #[arg(long, env = "PAL_LOG", default_value = "warn", global = true, hide_default_value = true)]
+    #[arg(long, env = "PAL_LOG", default_value = "warn", global = true, hide_default_value = true, help_heading = EVERYWHERE)]
     pub log: String,
     #[command(flatten)]
     pub client: ClientArgs,
@@ -29,10 +32,10 @@ pub struct Args {
 #[derive(ClapArgs, Debug, Clone)]
 pub struct ClientArgs {
     /// The kubeconfig to use [default: $KUBECONFIG, then the one in the data directory]
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", help_heading = EVERYWHERE)]
     pub kubeconfig: Option<PathBuf>,
     /// The namespace [default: the kubeconfig's, then "default"]
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, help_heading = EVERYWHERE)]
     pub namespace: Option<String>,
 }
 
@@ -322,6 +325,25 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn a_commands_own_options_stand_before_those_of_all() {
+        for name in ["get", "apply", "logs", "run", "up"] {
+            let mut all = Args::command();
+            all.build();
+            let help = all.find_subcommand_mut(name).expect("a command").render_help().to_string();
+            let (own, of_all) = help.split_once(EVERYWHERE).expect("both parts");
+            assert!(!own.contains("--kubeconfig") && !own.contains("--log "), "{help}");
+            assert!(of_all.contains("--kubeconfig") && of_all.contains("--log "), "{help}");
+        }
+    }
+
+    #[test]
+    fn the_version_is_told_by_the_flag_too() {
+        let told = Args::try_parse_from(["pal", "--version"]).unwrap_err();
+        assert_eq!(told.kind(), clap::error::ErrorKind::DisplayVersion);
+        assert_eq!(told.to_string(), format!("pal {}\n", env!("CARGO_PKG_VERSION")));
     }
 
     #[test]

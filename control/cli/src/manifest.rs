@@ -108,11 +108,11 @@ fn files_in(folder: &Path, recursive: bool) -> Result<Vec<PathBuf>, CliError> {
 
 /// The objects of one text; a `List` is its items.
 pub fn parse(file: &str, folder: &Path, text: &str) -> Result<Vec<Document>, CliError> {
-    let broken = |why: String| CliError::Other(format!("error parsing {file}: {why}").replacen("error ", "", 1));
+    let broken = |why: &str| CliError::other(format!("parsing {file}: {why}"));
     // The modes of files are written `0644`.
     let options = serde_saphyr::options! { legacy_octal_numbers: true };
     let values: Vec<Value> =
-        serde_saphyr::from_multiple_with_options(text, options).map_err(|error| broken(error.to_string()))?;
+        serde_saphyr::from_multiple_with_options(text, options).map_err(|error| broken(&of_file(&error, file)))?;
     let mut documents = Vec::new();
     for (index, value) in values.into_iter().enumerate() {
         let origin = Origin { file: file.to_owned(), document: index + 1, folder: folder.to_owned() };
@@ -130,11 +130,17 @@ pub fn parse(file: &str, folder: &Path, text: &str) -> Result<Vec<Document>, Cli
         for object in objects {
             documents.push(checked(Document { origin: origin.clone(), object })?);
             if documents.len() > MAX_DOCUMENTS {
-                return Err(broken(format!("it holds more than {MAX_DOCUMENTS} objects")));
+                return Err(broken(&format!("it holds more than {MAX_DOCUMENTS} objects")));
             }
         }
     }
     Ok(documents)
+}
+
+/// What the parser says, which knows its input by no name and begins as every error here begins.
+fn of_file(error: &serde_saphyr::Error, file: &str) -> String {
+    let said = error.to_string();
+    said.strip_prefix("error: ").unwrap_or(&said).replacen("<input>", file, 1)
 }
 
 fn checked(document: Document) -> Result<Document, CliError> {
@@ -180,6 +186,13 @@ mod tests {
             r#"{"apiVersion":"v1","kind":"List","items":[{"apiVersion":"v1","kind":"Pod","metadata":{"name":"i"}}]}"#,
             Ok(&["i"]),
         );
+    }
+
+    #[test]
+    fn what_the_parser_says_names_the_file_and_is_one_error() {
+        let error = parse("x.yaml", Path::new("."), "a: b: c").unwrap_err().to_string();
+        assert!(error.starts_with("error: parsing x.yaml: line 1 column 5: mapping values are not allowed"), "{error}");
+        assert!(error.contains("--> x.yaml:1:5") && !error.contains("<input>"), "{error}");
     }
 
     #[test]

@@ -51,7 +51,14 @@ pub async fn run(client: &ClientArgs, args: TokenArgs) -> Result<(), CliError> {
         TokenCommand::List => list(&api).await,
         TokenCommand::Delete { id } => {
             let path = format!("{SECRETS}/bootstrap-token-{id}");
-            api.json(request(Method::DELETE, &path, &[], None)?).await?;
+            match api.json(request(Method::DELETE, &path, &[], None)?).await {
+                Err(error) if error.code() == Some(404) => {
+                    return Err(CliError::other(format!(
+                        "there is no token {id:?}; `pal token list` lists those there are"
+                    )));
+                }
+                deleted => deleted?,
+            };
             out::line(format_args!("token {id:?} deleted"))?;
             Ok(())
         }
