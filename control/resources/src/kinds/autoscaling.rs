@@ -7,7 +7,7 @@ use k8s_openapi::api::autoscaling::v2::{
 
 use super::kind::{Errors, Kind, has_meta, has_status};
 use super::names;
-use super::optional::{fill, items, one_of, text};
+use super::optional::{fill, items, one_of};
 use crate::{FieldError, FieldPath};
 
 /// The share of the requested CPU that is aimed at unless something is said.
@@ -191,7 +191,7 @@ fn validate_rules(rules: &HPAScalingRules, path: &FieldPath, errors: &mut Errors
     if window > HOUR {
         errors.push(FieldError::invalid(&at(), window, "must be less than or equal to 3600"));
     }
-    if let Some(policy) = text(&rules.select_policy) {
+    if let Some(policy) = rules.select_policy.as_deref() {
         one_of(policy, &["Disabled", "Max", "Min"], || path.child("selectPolicy"), errors);
     }
     let policies = path.child("policies");

@@ -36,7 +36,7 @@ impl Kind for CSIDriver {
 
     fn validate(&self, errors: &mut Errors) {
         let path = FieldPath::new("spec");
-        let policies = ["ReadWriteOnceWithFSType", "File", "None"];
+        let policies = ["File", "None", "ReadWriteOnceWithFSType"];
         one_of(plain(&self.spec.fs_group_policy), &policies, || path.child("fsGroupPolicy"), errors);
         for mode in items(&self.spec.volume_lifecycle_modes) {
             one_of(mode, &["Persistent", "Ephemeral"], || path.child("volumeLifecycleModes"), errors);

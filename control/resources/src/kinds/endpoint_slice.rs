@@ -8,7 +8,7 @@ use k8s_openapi::api::discovery::v1::{Endpoint, EndpointPort, EndpointSlice};
 use super::Env;
 use super::kind::{Errors, Kind, has_meta};
 use super::names;
-use super::optional::{faults, fill, items, items_mut, one_of, plain, text};
+use super::optional::{faults, fill, items, items_mut, one_of, plain};
 use crate::field::FieldErrorKind;
 use crate::{FieldError, FieldPath};
 
@@ -88,10 +88,10 @@ fn validate_endpoint(endpoint: &Endpoint, address_type: &str, path: impl Fn() ->
         };
         faults(found, address, || path().child("addresses").index(index), errors);
     }
-    if let Some(node) = text(&endpoint.node_name) {
+    if let Some(node) = endpoint.node_name.as_deref() {
         faults(names::dns1123_subdomain(node), node, || path().child("nodeName"), errors);
     }
-    if let Some(host) = text(&endpoint.hostname) {
+    if let Some(host) = endpoint.hostname.as_deref() {
         faults(names::dns1123_label(host), host, || path().child("hostname"), errors);
     }
 }

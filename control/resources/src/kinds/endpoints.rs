@@ -34,7 +34,7 @@ impl Kind for Endpoints {
                     if let Some(host) = text(&address.hostname) {
                         faults(names::dns1123_label(host), host, || path.child("hostname"), errors);
                     }
-                    if let Some(node) = text(&address.node_name) {
+                    if let Some(node) = address.node_name.as_deref() {
                         faults(names::dns1123_subdomain(node), node, || path.child("nodeName"), errors);
                     }
                 }

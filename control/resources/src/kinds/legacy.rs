@@ -1,11 +1,13 @@
 //! Kinds that newer ones have taken the place of, and that clients still write: ReplicationControllers and PodTemplates.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::core::v1::{PodTemplate, ReplicationController, ReplicationControllerStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector as SelectorObject;
 
 use super::kind::{Errors, Kind, has_meta, has_status};
 use super::optional::non_negative;
-use super::pod::{fill_template, validate_template, validate_template_of};
+use super::pod::{fill_template, not_selected, validate_template, validate_template_of};
 use super::status_rules::validate_replicas;
 use crate::{FieldError, FieldPath};
 
@@ -41,15 +43,22 @@ impl Kind for ReplicationController {
         let path = FieldPath::new("spec");
         non_negative(i64::from(spec.min_ready_seconds.unwrap_or(0)), || path.child("minReadySeconds"), errors);
         non_negative(i64::from(spec.replicas.unwrap_or(0)), || path.child("replicas"), errors);
-        let labels = spec.selector.clone().unwrap_or_default();
-        if labels.is_empty() {
+        let selector = spec.selector.clone().unwrap_or_default();
+        if selector.is_empty() {
             errors.push(FieldError::required(&path.child("selector"), ""));
         }
         match &spec.template {
             None => errors.push(FieldError::required(&path.child("template"), "")),
             Some(template) => {
-                let selector = SelectorObject { match_labels: Some(labels), ..SelectorObject::default() };
-                validate_template("ReplicationController", template, &selector, &path.child("template"), errors);
+                let path = path.child("template");
+                let labels = template.metadata.as_ref().and_then(|metadata| metadata.labels.as_ref());
+                // Nothing else is asked of the selector: it may name labels that no pod can have, and then finds none.
+                let finds = |(key, value)| labels.is_some_and(|labels| labels.get(key) == Some(value));
+                if !selector.iter().all(finds) {
+                    errors.push(not_selected(labels, &path));
+                }
+                let any = SelectorObject { match_labels: Some(BTreeMap::new()), ..SelectorObject::default() };
+                validate_template("ReplicationController", template, &any, &path, errors);
             }
         }
     }

@@ -118,7 +118,7 @@ fn set(object: &mut Value, field: &str, value: Value) {
 pub(super) fn fill(object: &mut Value, field: &str, default: impl Into<Value>) {
     let Some(fields) = object.as_object_mut() else { return };
     let held = fields.entry(field).or_insert(Value::Null);
-    if held.is_null() || held.as_str() == Some("") {
+    if held.is_null() {
         *held = default.into();
     }
 }

@@ -288,7 +288,7 @@ impl Kind for NetworkPolicy {
 fn validate_ports(ports: &[NetworkPolicyPort], path: &FieldPath, errors: &mut Errors) {
     for (index, port) in ports.iter().enumerate() {
         let path = path.index(index);
-        if let Some(protocol) = text(&port.protocol) {
+        if let Some(protocol) = port.protocol.as_deref() {
             one_of(protocol, PROTOCOLS, || path.child("protocol"), errors);
         }
         match (&port.port, port.end_port) {

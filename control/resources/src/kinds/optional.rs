@@ -14,11 +14,10 @@ pub(crate) fn plain(field: &Option<String>) -> &str {
     field.as_deref().unwrap_or("")
 }
 
-/// Gives the field its default.
+/// Gives the field its default where it is left out. Reading takes an empty text for that, but for fields that are pointers in
+/// Kubernetes: there it stays, and is refused with other values that are not known.
 pub(super) fn fill(field: &mut Option<String>, default: &str) {
-    if text(field).is_none() {
-        *field = Some(default.to_owned());
-    }
+    field.get_or_insert_with(|| default.to_owned());
 }
 
 /// Gives the number its default where it is left out or zero.

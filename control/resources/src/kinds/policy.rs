@@ -102,9 +102,11 @@ impl Kind for PriorityClass {
             let why = format!("maximum allowed value of a user defined priority is {HIGHEST_USER_PRIORITY}");
             errors.push(FieldError::forbidden(&FieldPath::new("value"), &why));
         }
-        if let Some(policy) = text(&self.preemption_policy) {
-            let known = ["Never", "PreemptLowerPriority"];
-            one_of(policy, &known, || FieldPath::new("preemptionPolicy"), errors);
+        let path = || FieldPath::new("preemptionPolicy");
+        match self.preemption_policy.as_deref() {
+            Some("") => errors.push(FieldError::required(&path(), "")),
+            Some(policy) => one_of(policy, &["Never", "PreemptLowerPriority"], path, errors),
+            None => {}
         }
     }
 

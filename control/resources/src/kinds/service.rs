@@ -235,7 +235,7 @@ fn validate(spec: &ServiceSpec, path: &FieldPath, errors: &mut Errors) {
         Some(policy) => one_of(policy, &["Cluster", "Local"], || external, errors),
         None => {}
     }
-    if let Some(policy) = text(&spec.internal_traffic_policy) {
+    if let Some(policy) = spec.internal_traffic_policy.as_deref() {
         let path = || path.child("internalTrafficPolicy");
         one_of(policy, &["Cluster", "Local"], path, errors);
     }

@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::core::v1::{
     PersistentVolume, PersistentVolumeClaim, PersistentVolumeClaimSpec, PersistentVolumeClaimStatus,
-    PersistentVolumeSpec, PersistentVolumeStatus,
+    PersistentVolumeSpec, PersistentVolumeStatus, TypedLocalObjectReference, TypedObjectReference,
 };
 use k8s_openapi::api::storage::v1::{StorageClass, VolumeAttachment};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -43,13 +43,7 @@ impl Kind for PersistentVolumeClaim {
             ..PersistentVolumeClaimStatus::default()
         });
         if let Some(spec) = &mut self.spec {
-            // One volume has two names in the API: the newer one takes the older one's value.
-            if spec.data_source_ref.is_none()
-                && let Some(source) = &spec.data_source
-            {
-                let source = serde_json::to_value(source).and_then(serde_json::from_value);
-                spec.data_source_ref = source.ok();
-            }
+            settle_source(spec);
         }
     }
 
@@ -93,6 +87,30 @@ impl Kind for PersistentVolumeClaim {
             let why = "field can not be less than status.capacity";
             errors.push(FieldError::forbidden(&path, why));
         }
+    }
+}
+
+/// What a volume begins with has two names in the API, of which each takes the other's value. The older one, alone, is ignored
+/// where it names what it never could.
+fn settle_source(spec: &mut PersistentVolumeClaimSpec) {
+    if spec.data_source_ref.is_none() {
+        spec.data_source.take_if(|source| {
+            let known = (plain(&source.api_group), source.kind.as_str());
+            !matches!(known, ("", "PersistentVolumeClaim") | ("snapshot.storage.k8s.io", "VolumeSnapshot"))
+        });
+        spec.data_source_ref = spec.data_source.clone().map(|source| TypedObjectReference {
+            api_group: source.api_group,
+            kind: source.kind,
+            name: source.name,
+            namespace: None,
+        });
+    } else if spec.data_source.is_none() {
+        let whole = spec.data_source_ref.clone().filter(|source| text(&source.namespace).is_none());
+        spec.data_source = whole.map(|source| TypedLocalObjectReference {
+            api_group: source.api_group,
+            kind: source.kind,
+            name: source.name,
+        });
     }
 }
 

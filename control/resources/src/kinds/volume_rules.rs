@@ -30,7 +30,7 @@ pub(super) fn validate_claim_spec(spec: Option<&PersistentVolumeClaimSpec>, path
         None => errors.push(FieldError::required(&path.child("resources").key("storage"), "")),
         Some(size) => validate_size(&size.0, &path.child("resources").key("storage"), errors),
     }
-    if let Some(mode) = text(&spec.volume_mode) {
+    if let Some(mode) = spec.volume_mode.as_deref() {
         one_of(mode, VOLUME_MODES, || path.child("volumeMode"), errors);
     }
     if let Some(class) = text(&spec.storage_class_name) {

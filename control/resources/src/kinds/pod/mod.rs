@@ -36,7 +36,7 @@ use qos::qos_class;
 pub(super) use resources::validate_limits;
 pub(super) use source::HOST_PATH_TYPES;
 pub(super) use spec::validate_toleration;
-pub(super) use template::{validate_template, validate_template_of};
+pub(super) use template::{not_selected, validate_template, validate_template_of};
 
 const NOT_READY: &str = "node.kubernetes.io/not-ready";
 const UNREACHABLE: &str = "node.kubernetes.io/unreachable";

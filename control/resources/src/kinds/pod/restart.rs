@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::{Container, ContainerRestartRule};
 
 use crate::kinds::kind::Errors;
-use crate::kinds::optional::{items, one_of, text};
+use crate::kinds::optional::{items, one_of};
 use crate::{FieldError, FieldPath};
 
 const MAX_RULES: usize = 20;
@@ -11,7 +11,7 @@ const MAX_CODES: usize = 255;
 
 pub(super) fn validate(container: &Container, path: &FieldPath, errors: &mut Errors) {
     let rules = items(&container.restart_policy_rules);
-    match text(&container.restart_policy) {
+    match container.restart_policy.as_deref() {
         Some(policy) => one_of(policy, &["Always", "Never", "OnFailure"], || path.child("restartPolicy"), errors),
         None if rules.is_empty() => return,
         None => {

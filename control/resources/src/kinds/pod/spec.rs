@@ -43,9 +43,11 @@ pub(super) fn validate(spec: &PodSpec, path: &FieldPath, errors: &mut Errors) {
     for (index, toleration) in items(&spec.tolerations).iter().enumerate() {
         validate_toleration(toleration, || path.child("tolerations").index(index), errors);
     }
-    if let Some(policy) = text(&spec.preemption_policy) {
-        let known = ["PreemptLowerPriority", "Never"];
-        one_of(policy, &known, || path.child("preemptionPolicy"), errors);
+    let at = || path.child("preemptionPolicy");
+    match spec.preemption_policy.as_deref() {
+        Some("") => errors.push(FieldError::required(&at(), "")),
+        Some(policy) => one_of(policy, &["PreemptLowerPriority", "Never"], at, errors),
+        None => {}
     }
     security::validate_os(spec, path, errors);
 }

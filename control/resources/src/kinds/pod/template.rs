@@ -31,6 +31,13 @@ pub(in crate::kinds) fn validate_template(
     }
 }
 
+/// What is said of a template at `path` whose pods, with these labels, the selector would not find.
+pub(in crate::kinds) fn not_selected(labels: Option<&BTreeMap<String, String>>, path: &FieldPath) -> FieldError {
+    let shown = serde_json::to_value(labels).unwrap_or_default();
+    let why = "`selector` does not match template `labels`";
+    FieldError::invalid(&path.child("metadata").child("labels"), shown, why)
+}
+
 /// The template of pods with any restart policy.
 pub(in crate::kinds) fn validate_template_of(
     template: &PodTemplateSpec,
@@ -39,7 +46,6 @@ pub(in crate::kinds) fn validate_template_of(
     errors: &mut Errors,
 ) {
     let labels = template.metadata.as_ref().and_then(|metadata| metadata.labels.as_ref());
-    let label_path = path.child("metadata").child("labels");
     // A selector that is left out selects nothing, an empty one everything.
     let left_out = selector.match_labels.is_none() && selector.match_expressions.is_none();
     let none = BTreeMap::new();
@@ -47,9 +53,7 @@ pub(in crate::kinds) fn validate_template_of(
     validate_selector_parts(selector, path, &mut unreadable);
     let misses = |selects: LabelSelector| !selects.matches(labels.unwrap_or(&none));
     if left_out || unreadable.is_empty() && LabelSelector::from_object(selector).is_ok_and(misses) {
-        let shown = serde_json::to_value(labels).unwrap_or_default();
-        let why = "`selector` does not match template `labels`";
-        errors.push(FieldError::invalid(&label_path, shown, why));
+        errors.push(not_selected(labels, path));
     }
     if let Some(labels) = labels {
         meta::validate_labels(labels, &path.child("labels"), errors);

@@ -132,7 +132,7 @@ fn volumes_say_where_they_are() {
         &["spec.nodeAffinity.required: Required value: must specify required node constraints"],
     );
     let claim = json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "0"}},
-        "dataSource": {"kind": "Foo", "name": "x"}});
+        "dataSourceRef": {"kind": "Foo", "name": "x"}});
     check_refused(
         "PersistentVolumeClaim",
         json!({"spec": claim}),

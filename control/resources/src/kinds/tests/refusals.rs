@@ -524,3 +524,97 @@ fn classes_of_the_system_are_its_own() {
     check(name, 1, false, "value of system-node-critical PriorityClass must be 2000001000");
     check(name, 2_000_001_000, true, "globalDefault of system-node-critical PriorityClass must be false");
 }
+
+#[test]
+fn an_empty_text_is_no_known_value_where_leaving_out_means_the_default() {
+    let check = |kind: &str, object: Value, cause: &str| check_refused(kind, object, &[cause]);
+    check(
+        "StorageClass",
+        json!({"provisioner": "a", "volumeBindingMode": ""}),
+        "volumeBindingMode: Unsupported value: \"\": supported values: \"Immediate\", \"WaitForFirstConsumer\"",
+    );
+    check("PriorityClass", json!({"value": 1, "preemptionPolicy": ""}), "preemptionPolicy: Required value");
+    check(
+        "CSIDriver",
+        json!({"spec": {"fsGroupPolicy": ""}}),
+        "spec.fsGroupPolicy: Unsupported value: \"\": supported values: \"File\", \"None\", \"ReadWriteOnceWithFSType\"",
+    );
+    check(
+        "NetworkPolicy",
+        json!({"spec": {"podSelector": {}, "ingress": [{"ports": [{"protocol": "", "port": 1}]}]}}),
+        "spec.ingress[0].ports[0].protocol: Unsupported value: \"\": supported values: \"SCTP\", \"TCP\", \"UDP\"",
+    );
+    check(
+        "EndpointSlice",
+        json!({"addressType": "IPv4", "endpoints": [{"addresses": ["10.0.0.1"], "nodeName": ""}]}),
+        &format!("endpoints[0].nodeName: Invalid value: \"\": {SUBDOMAIN}"),
+    );
+    check(
+        "IngressClass",
+        json!({"spec": {"controller": "a.b/c", "parameters": {"apiGroup": "", "kind": "K", "name": "n"}}}),
+        &format!("spec.parameters.apiGroup: Invalid value: \"\": {SUBDOMAIN}"),
+    );
+    let size = json!({"requests": {"storage": "1Gi"}});
+    check(
+        "PersistentVolumeClaim",
+        json!({"spec": {"accessModes": ["ReadWriteOnce"], "resources": size, "volumeMode": ""}}),
+        "spec.volumeMode: Unsupported value: \"\": supported values: \"Block\", \"Filesystem\"",
+    );
+    check(
+        "HorizontalPodAutoscaler",
+        json!({"spec": {"scaleTargetRef": {"kind": "A", "name": "a"}, "maxReplicas": 1,
+            "behavior": {"scaleUp": {"selectPolicy": ""}}}}),
+        "spec.behavior.scaleUp.selectPolicy: Unsupported value: \"\": supported values: \"Disabled\", \"Max\", \"Min\"",
+    );
+    let hook = |field: &str| {
+        let mut hook = json!({"name": "a.b.c", "clientConfig": {"url": "https://a"}, "sideEffects": "None",
+            "admissionReviewVersions": ["v1"]});
+        hook[field] = json!("");
+        json!({"webhooks": [hook]})
+    };
+    let known = "Unsupported value: \"\": supported values:";
+    for (field, values) in [
+        ("failurePolicy", "\"Fail\", \"Ignore\""),
+        ("matchPolicy", "\"Equivalent\", \"Exact\""),
+        ("reinvocationPolicy", "\"IfNeeded\", \"Never\""),
+    ] {
+        let cause = format!("webhooks[0].{field}: {known} {values}");
+        check("MutatingWebhookConfiguration", hook(field), &cause);
+    }
+}
+
+#[test]
+fn a_replication_controller_finds_what_it_makes() {
+    let template = json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    let check = |value: &str| {
+        check_refused(
+            "ReplicationController",
+            json!({"spec": {"selector": {"a": value}, "template": template}}),
+            &[
+                "spec.template.metadata.labels: Invalid value: {\"a\":\"b\"}: `selector` does not match template `labels`",
+            ],
+        );
+    };
+    check("c");
+    check("no label's value!");
+    created("ReplicationController", json!({"spec": {"selector": {"a": "b"}, "template": template}}));
+}
+
+#[test]
+fn what_a_claim_begins_with_has_both_its_names() {
+    let check = |given: Value, expected: Value| {
+        let mut spec = json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}});
+        spec.as_object_mut().expect("a map").extend(given.as_object().expect("a map").clone());
+        let claim = created("PersistentVolumeClaim", json!({"spec": spec}));
+        for field in ["dataSource", "dataSourceRef"] {
+            assert_eq!(claim["spec"][field], expected, "{field} of {given}");
+        }
+    };
+    let claim = json!({"kind": "PersistentVolumeClaim", "name": "a"});
+    let snapshot = json!({"apiGroup": "snapshot.storage.k8s.io", "kind": "VolumeSnapshot", "name": "a"});
+    let other = json!({"apiGroup": "example.com", "kind": "Populator", "name": "a"});
+    check(json!({"dataSource": claim}), claim.clone());
+    check(json!({"dataSource": snapshot}), snapshot);
+    check(json!({"dataSourceRef": other}), other.clone());
+    check(json!({"dataSource": other}), Value::Null);
+}
