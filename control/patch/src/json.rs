@@ -2,7 +2,7 @@
 
 use json_patch::jsonptr::Pointer;
 use json_patch::{PatchErrorKind, PatchOperation};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::{PatchError, json_type};
 
@@ -49,7 +49,10 @@ pub fn json_patch(target: &Value, patch: &Value) -> Result<Value, PatchError> {
     let mut patched = target.clone();
     let mut bounds = Bounds { copied: 0, depth: depth(&patched), looks: 0, shifted: 0 };
     for operation in operations {
-        let operation = &decoded(operation)?;
+        let operation = &decoded(operation, &patched)?;
+        if finds_nothing(operation, &patched) {
+            continue;
+        }
         bounds.check(operation, &patched)?;
         let missing = missing(operation, &patched);
         // The target is not used after a failure, so there is nothing to undo.
@@ -61,27 +64,59 @@ pub fn json_patch(target: &Value, patch: &Value) -> Result<Value, PatchError> {
 
 /// One operation. Like the library of kube-apiserver (evanphx/json-patch 4) this is looked at when its turn comes, so that
 /// what is wrong with it makes the patch one that does not apply.
-fn decoded(operation: &Value) -> Result<PatchOperation, PatchError> {
+fn decoded(operation: &Value, value: &Value) -> Result<PatchOperation, PatchError> {
     let text = |field: &str| operation.get(field).and_then(Value::as_str);
     let name = text("op").unwrap_or("unknown");
     if !OPERATIONS.contains(&name) {
         return Err(PatchError::Unfit(format!("Unexpected kind: {name}")));
     }
     let from = matches!(name, "move" | "copy").then_some("from");
+    let mut settled = operation.clone();
     for field in from.into_iter().chain(["path"]) {
         let Some(path) = text(field) else {
             return Err(PatchError::Unfit(format!("{name} operation failed to decode {field}: missing value")));
         };
-        if !path.is_empty() && !path.starts_with('/') {
+        // What stands before the first slash is not looked at.
+        let Some(steps) = path.find('/').map(|at| &path[at..]).or(path.is_empty().then_some("")) else {
             return Err(PatchError::Unfit(no_such_path(name, field, path)));
-        }
+        };
+        let adds = field == "path" && matches!(name, "add" | "move" | "copy");
+        settled[field] = counted(steps, value, adds).into();
     }
-    let mut operation = operation.clone();
-    if let Some(fields) = operation.as_object_mut() {
+    if let Some(fields) = settled.as_object_mut() {
         // No value is null.
         fields.entry("value").or_insert(Value::Null);
     }
-    serde_json::from_value(operation).map_err(|error| PatchError::Malformed(format!("error decoding patch: {error}")))
+    serde_json::from_value(settled).map_err(|error| PatchError::Malformed(format!("error decoding patch: {error}")))
+}
+
+/// The path with places that are counted from a list's end, as `-1`, counted from its beginning. Where an item is added, the end
+/// is behind the last one.
+fn counted(path: &str, value: &Value, adds: bool) -> String {
+    let steps: Vec<&str> = path.split('/').skip(1).collect();
+    let mut at = Some(value);
+    let mut counted = String::new();
+    for (index, step) in steps.iter().enumerate() {
+        let last = index + 1 == steps.len();
+        let from_end = step.strip_prefix('-').and_then(|number| number.parse::<usize>().ok());
+        let place = match (at, from_end) {
+            (Some(Value::Array(list)), Some(number)) => (list.len() + usize::from(last && adds)).checked_sub(number),
+            _ => None,
+        };
+        let step = place.map_or_else(|| (*step).to_owned(), |place| place.to_string());
+        at = at.and_then(|value| value.pointer(&format!("/{step}")));
+        counted.push('/');
+        counted.push_str(&step);
+    }
+    counted
+}
+
+/// Whether the operation tests that nothing is where nothing is: no field is as good as null.
+fn finds_nothing(operation: &PatchOperation, value: &Value) -> bool {
+    let PatchOperation::Test(test) = operation else { return false };
+    let Some((above, key)) = test.path.split_back() else { return false };
+    let absent = |fields: &Map<String, Value>| !fields.contains_key(&*key.decoded());
+    test.value.is_null() && above.resolve(value).ok().and_then(Value::as_object).is_some_and(absent)
 }
 
 fn no_such_path(operation: &str, field: &str, path: &str) -> String {
@@ -261,8 +296,25 @@ mod tests {
             json!({"spec": {"replicas": 3, "list": [0, 2, 3]}, "moved": 3}),
         );
         check(json!({}), json!([{"op": "add", "path": "/a"}]), json!({"a": null}));
+        check(json!({"b": {}}), json!([{"op": "test", "path": "/b/a", "value": null}]), json!({"b": {}}));
+        check(json!({}), json!([{"op": "add", "path": "ignored/a", "value": 1}]), json!({"a": 1}));
         let escaped = json!([{"op": "add", "path": "/labels/a~1b~0c", "value": "x"}]);
         check(json!({"labels": {}}), escaped, json!({"labels": {"a/b~c": "x"}}));
+    }
+
+    #[test]
+    fn lists_are_counted_from_their_end_too() {
+        let check = |step: Value, expected: Value| {
+            let patched = json_patch(&json!({"a": [1, 2, {"b": [3]}]}), &json!([step]));
+            assert_eq!(patched.ok(), (!expected.is_null()).then(|| json!({"a": expected})), "{step}");
+        };
+        check(json!({"op": "remove", "path": "/a/-1"}), json!([1, 2]));
+        check(json!({"op": "remove", "path": "/a/-3"}), json!([2, {"b": [3]}]));
+        check(json!({"op": "remove", "path": "/a/-4"}), Value::Null);
+        check(json!({"op": "replace", "path": "/a/-1/b/-1", "value": 4}), json!([1, 2, {"b": [4]}]));
+        check(json!({"op": "add", "path": "/a/-1", "value": 5}), json!([1, 2, {"b": [3]}, 5]));
+        check(json!({"op": "add", "path": "/a/-2", "value": 5}), json!([1, 2, 5, {"b": [3]}]));
+        check(json!({"op": "move", "from": "/a/-2", "path": "/a/0"}), json!([2, 1, {"b": [3]}]));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::applying::SCALE;
 use crate::custom;
 use crate::form::Served;
+use crate::meta;
 use crate::options::{Patch, PatchKind, Patched, WriteOptions};
 use crate::registry::Registry;
 use crate::stored::{MANAGED_FIELDS, Stored};
@@ -64,6 +65,9 @@ impl Registry {
                 custom::conform_patched(patched, shown, patch.found.clone(), resource, patch.validation)?
             };
             warnings = decoded.warnings;
+            if meta::text(&decoded.value, "name").is_empty() {
+                return Err(meta::nameless(name));
+            }
             match &form {
                 Some(form) => form.body(decoded.value),
                 None => Ok(decoded.value),

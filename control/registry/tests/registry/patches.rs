@@ -68,6 +68,9 @@ async fn a_patch_that_does_not_fit_is_refused() {
     check(PatchKind::Merge, json!({"dta": {"a": "2"}}), 422).await;
     check(PatchKind::Merge, json!({"data": {"a": {"b": 1}}}), 422).await;
     check(PatchKind::Merge, json!({"metadata": {"name": "b"}}), 400).await;
+    check(PatchKind::Merge, json!({"metadata": {"name": null}}), 400).await;
+    check(PatchKind::Strategic, json!({"$patch": "delete"}), 400).await;
+    check(PatchKind::Json, json!([{"op": "remove", "path": "/metadata"}]), 400).await;
     check(PatchKind::Merge, json!({"metadata": {"resourceVersion": "1"}}), 409).await;
     assert_eq!(cluster.value("configmaps", "a").await["data"]["a"], "1");
 }
@@ -116,7 +119,7 @@ async fn what_is_the_servers_no_patch_changes() {
         "ConfigMap \"a\" is invalid: metadata.deletionGracePeriodSeconds: Invalid value: 5: field is immutable";
     check(json!({"deletionGracePeriodSeconds": 5}), Err((422, period))).await;
     check(json!({"creationTimestamp": "2000-01-01T00:00:00Z"}), Ok(())).await;
-    check(json!({"creationTimestamp": null, "uid": null, "name": null, "generation": 77}), Ok(())).await;
+    check(json!({"creationTimestamp": null, "uid": null, "generation": 77}), Ok(())).await;
     let stale = "Operation cannot be fulfilled on configmaps \"a\": the object has been modified; please apply your \
                  changes to the latest version and try again";
     check(json!({"resourceVersion": "1", "uid": "x"}), Err((409, stale))).await;
