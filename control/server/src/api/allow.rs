@@ -58,9 +58,14 @@ pub(super) async fn permitted(api: &Api, user: &User, attributes: &Attributes<'_
         (Verdict::NotForNodes(why), _) => why_not = why.to_owned(),
         (Verdict::Ask(_) | Verdict::Deny, _) => {}
     }
-    Ok(match api.rbac.policy().allows(user, attributes) {
+    let roles = api.rbac.policy();
+    Ok(match roles.allows(user, attributes) {
         Some(why) => Decision::Allowed(why.to_string()),
-        None => Decision::Refused(why_not),
+        None => {
+            let lacks = roles.lacks(user, attributes);
+            let said = [why_not, lacks].into_iter().filter(|why| !why.is_empty());
+            Decision::Refused(said.collect::<Vec<_>>().join("\n"))
+        }
     })
 }
 
@@ -88,8 +93,9 @@ pub(super) fn answer(user: &User, roles: &Policy, question: &Asked) -> Answer {
     if decide(user, &attributes) == Verdict::Allow {
         return Answer { allowed: true, ..Answer::default() };
     }
-    let why = roles.allows(user, &attributes).map(|why| why.to_string());
-    Answer { allowed: why.is_some(), reason: why.unwrap_or_default(), error: None }
+    let why = roles.allows(user, &attributes);
+    let reason = why.as_ref().map_or_else(|| roles.lacks(user, &attributes), |why| why.to_string());
+    Answer { allowed: why.is_some(), reason, error: None }
 }
 
 async fn ask(api: &Api, user: &User, question: Question, verb: &str, target: &Target<'_>) -> Result<bool, Status> {

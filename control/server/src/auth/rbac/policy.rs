@@ -1,11 +1,12 @@
 //! All roles and bindings as one value that answers who may what.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding, RoleRef, Subject};
 
 use super::super::{Attributes, User};
+use super::GROUP;
 use super::rule::Rule;
 
 /// Whom a binding names.
@@ -18,9 +19,16 @@ enum Whom {
 /// A role's rules by way of one binding.
 #[derive(Clone, Debug)]
 struct Grant {
-    rules: Arc<[Rule]>,
-    /// As a refusal's opposite says it: which binding of which role to whom.
+    /// None where there is no such role.
+    rules: Option<Arc<[Rule]>>,
+    /// As a refusal's opposite says it: which binding of which role to whom. Or, as a refusal does, which role there is not.
     why: Arc<str>,
+}
+
+impl Grant {
+    fn rules(&self) -> &[Rule] {
+        self.rules.as_deref().unwrap_or_default()
+    }
 }
 
 /// What the bindings of one scope grant.
@@ -45,7 +53,7 @@ pub(crate) struct Policy {
 }
 
 impl Policy {
-    /// Puts the stored objects together. A binding whose role does not exist grants nothing.
+    /// Puts the stored objects together. A binding whose role does not exist grants nothing, which refusals tell.
     pub fn new(stored: Stored) -> Self {
         let mut policy = Self::default();
         for role in stored.cluster_roles {
@@ -57,18 +65,19 @@ impl Policy {
         }
         for binding in stored.cluster_bindings {
             let name = binding.metadata.name.unwrap_or_default();
-            let Some(rules) = policy.rules_of(&binding.role_ref, "") else { continue };
+            let rules = policy.rules_of(&binding.role_ref, "");
             let described = format!("ClusterRoleBinding {name:?} of ClusterRole {:?}", binding.role_ref.name);
-            grant(&mut policy.cluster, "", &rules, &described, binding.subjects.unwrap_or_default());
+            let of = (rules, &binding.role_ref);
+            grant(&mut policy.cluster, "", of, &described, binding.subjects.unwrap_or_default());
         }
         for binding in stored.bindings {
             let (name, namespace) =
                 (binding.metadata.name.unwrap_or_default(), binding.metadata.namespace.unwrap_or_default());
-            let Some(rules) = policy.rules_of(&binding.role_ref, &namespace) else { continue };
+            let rules = policy.rules_of(&binding.role_ref, &namespace);
             let role = &binding.role_ref;
             let described = format!("RoleBinding \"{name}/{namespace}\" of {} {:?}", role.kind, role.name);
             let grants = policy.namespaces.entry(namespace.clone()).or_default();
-            grant(grants, &namespace, &rules, &described, binding.subjects.unwrap_or_default());
+            grant(grants, &namespace, (rules, role), &described, binding.subjects.unwrap_or_default());
         }
         policy
     }
@@ -84,17 +93,24 @@ impl Policy {
 
     /// Why the user may, `None` when nothing allows it.
     pub fn allows(&self, user: &User, request: &Attributes<'_>) -> Option<Arc<str>> {
-        let namespace = match request {
-            Attributes::Resource(_, target) => target.namespace,
-            Attributes::Path(..) => "",
-        };
-        let mut grants = self.grants(user, namespace);
-        grants.find(|grant| grant.rules.iter().any(|rule| rule.allows(request))).map(|grant| grant.why.clone())
+        let mut grants = self.grants(user, namespace_of(request));
+        grants.find(|grant| grant.rules().iter().any(|rule| rule.allows(request))).map(|grant| grant.why.clone())
+    }
+
+    /// What a refusal adds: the roles that bindings of the user name and that there are not; empty where there are all.
+    pub fn lacks(&self, user: &User, request: &Attributes<'_>) -> String {
+        let missing = self.grants(user, namespace_of(request)).filter(|grant| grant.rules.is_none());
+        let missing: BTreeSet<&str> = missing.map(|grant| &*grant.why).collect();
+        match Vec::from_iter(missing).as_slice() {
+            [] => String::new(),
+            [one] => format!("RBAC: {one}"),
+            several => format!("RBAC: [{}]", several.join(", ")),
+        }
     }
 
     /// All rules that hold for the user in a namespace (empty: in the cluster).
     pub fn held(&self, user: &User, namespace: &str) -> Vec<Rule> {
-        self.grants(user, namespace).flat_map(|grant| grant.rules.iter().cloned()).collect()
+        self.grants(user, namespace).flat_map(|grant| grant.rules().iter().cloned()).collect()
     }
 
     fn grants<'a>(&'a self, user: &'a User, namespace: &str) -> impl Iterator<Item = &'a Grant> {
@@ -107,11 +123,25 @@ impl Policy {
     }
 }
 
+/// Where bindings are looked for: in the request's namespace, beside those of the cluster.
+fn namespace_of<'a>(request: &Attributes<'a>) -> &'a str {
+    match request {
+        Attributes::Resource(_, target) => target.namespace,
+        Attributes::Path(..) => "",
+    }
+}
+
 fn rules(rules: Option<Vec<PolicyRule>>) -> Arc<[Rule]> {
     rules.unwrap_or_default().into_iter().map(Rule::from).collect()
 }
 
-fn grant(grants: &mut Grants, namespace: &str, rules: &Arc<[Rule]>, described: &str, subjects: Vec<Subject>) {
+fn grant(
+    grants: &mut Grants,
+    namespace: &str,
+    (rules, role): (Option<Arc<[Rule]>>, &RoleRef),
+    described: &str,
+    subjects: Vec<Subject>,
+) {
     for subject in subjects {
         let shown = match &subject.namespace {
             Some(of) => format!("{} \"{}/{of}\"", subject.kind, subject.name),
@@ -126,7 +156,11 @@ fn grant(grants: &mut Grants, namespace: &str, rules: &Arc<[Rule]>, described: &
             }
             _ => continue,
         };
-        let why = format!("RBAC: allowed by {described} to {shown}").into();
+        let why = match &rules {
+            Some(_) => format!("RBAC: allowed by {described} to {shown}"),
+            None => format!("{}.{GROUP} {:?} not found", role.kind.to_ascii_lowercase(), role.name),
+        };
+        let why = why.into();
         grants.entry(whom).or_default().push(Grant { rules: rules.clone(), why });
     }
 }
@@ -169,6 +203,10 @@ mod tests {
                         {"kind": "ServiceAccount", "name": "own"}, {"kind": "ServiceAccount", "name": "too", "namespace": ""}]
                 })),
                 object(json!({
+                    "metadata": {"name": "astray", "namespace": "a"}, "roleRef": role_ref("Role", "gone"),
+                    "subjects": [{"kind": "Group", "name": "astray"}]
+                })),
+                object(json!({
                     "metadata": {"name": "view", "namespace": "c"}, "roleRef": role_ref("ClusterRole", "view"),
                     "subjects": [{"kind": "User", "name": "jane"}]
                 })),
@@ -207,6 +245,22 @@ mod tests {
         assert!(policy.allows(&jane, &Attributes::Path("get", "/metrics")).is_none());
         assert_eq!(policy.held(&jane, "a").len(), 1);
         assert_eq!(policy.held(&dev, "a").len(), 2);
+    }
+
+    #[test]
+    fn a_refusal_says_which_role_there_is_not() {
+        let policy = policy();
+        let check = |user: &User, expected: &str| {
+            let target = Target { resource: "pods", namespace: "a", ..Target::default() };
+            assert_eq!(policy.lacks(user, &Attributes::Resource("list", target)), expected, "{}", user.name);
+        };
+        let none = r#"clusterrole.rbac.authorization.k8s.io "none" not found"#;
+        check(&User::new("eve", &[]), &format!("RBAC: {none}"));
+        check(
+            &User::new("eve", &["astray"]),
+            &format!("RBAC: [{none}, role.rbac.authorization.k8s.io \"gone\" not found]"),
+        );
+        check(&User::new("dave", &["devs"]), "");
     }
 
     #[test]
