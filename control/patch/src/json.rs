@@ -1,273 +1,271 @@
-//! JSON patch.
+//! JSON patch, as kube-apiserver's library (evanphx/json-patch 4) understands it. It takes more than RFC 6902 does: indexes that
+//! count from the end, a value that is not given, a replacement of what is not there.
 
-use json_patch::jsonptr::Pointer;
-use json_patch::{PatchErrorKind, PatchOperation};
-use serde_json::{Map, Value};
+use std::borrow::Cow;
 
+use serde_json::Value;
+
+use crate::bounds::Bounds;
 use crate::{PatchError, json_type};
 
 /// More operations are refused, as by kube-apiserver.
 const MAX_OPERATIONS: usize = 10_000;
-
-/// What operations there are.
-const OPERATIONS: [&str; 6] = ["add", "remove", "replace", "move", "copy", "test"];
 
 /// Applies the operations of an RFC 6902 patch in order; none is applied when one fails.
 pub fn json_patch(target: &Value, patch: &Value) -> Result<Value, PatchError> {
     let operations = match patch {
         Value::Array(operations) => operations.as_slice(),
         Value::Null => &[],
-        other => {
-            let got = json_type(other);
-            return Err(PatchError::Malformed(format!(
-                "error decoding patch: json: cannot unmarshal {got} into Go value of type []handlers.jsonPatchOp"
-            )));
-        }
+        other => return Err(undecodable(other, "value of type []handlers.jsonPatchOp")),
     };
+    if let Some(other) = operations.iter().find(|operation| !operation.is_object() && !operation.is_null()) {
+        return Err(undecodable(other, "value of type handlers.jsonPatchOp"));
+    }
+    for operation in operations {
+        for field in ["op", "path", "from"] {
+            if let Some(other) = operation.get(field).filter(|given| !given.is_string() && !given.is_null()) {
+                return Err(undecodable(other, &format!("struct field jsonPatchOp.{field} of type string")));
+            }
+        }
+    }
     if operations.len() > MAX_OPERATIONS {
         let got = operations.len();
         return Err(PatchError::TooLarge(format!(
             "The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {got}"
         )));
     }
-    if let Some(other) = operations.iter().find(|operation| !operation.is_object()) {
-        let got = json_type(other);
-        return Err(PatchError::Malformed(format!(
-            "error decoding patch: json: cannot unmarshal {got} into Go value of type handlers.jsonPatchOp"
-        )));
-    }
-    for operation in operations {
-        for field in ["op", "path", "from"] {
-            if let Some(other) = operation.get(field).filter(|given| !given.is_string() && !given.is_null()) {
-                let got = json_type(other);
-                return Err(PatchError::Malformed(format!(
-                    "error decoding patch: json: cannot unmarshal {got} into Go struct field jsonPatchOp.{field} of type string"
-                )));
-            }
-        }
-    }
     let mut patched = target.clone();
-    let mut bounds = Bounds { copied: 0, depth: depth(&patched), looks: 0, shifted: 0 };
+    let mut bounds = Bounds::new(&patched);
     for operation in operations {
-        let operation = &decoded(operation, &patched)?;
-        if finds_nothing(operation, &patched) {
-            continue;
-        }
-        bounds.check(operation, &patched)?;
-        let missing = missing(operation, &patched);
-        // The target is not used after a failure, so there is nothing to undo.
-        json_patch::patch_unsafe(&mut patched, std::slice::from_ref(operation))
-            .map_err(|error| missing.map_or_else(|| refusal(operation, &error.kind), PatchError::Unfit))?;
+        let step = Step::of(operation);
+        bounds.deepen(&step, &patched)?;
+        step.apply(&mut patched, &mut bounds)?;
     }
     Ok(patched)
 }
 
-/// One operation. Like the library of kube-apiserver (evanphx/json-patch 4) this is looked at when its turn comes, so that
-/// what is wrong with it makes the patch one that does not apply.
-fn decoded(operation: &Value, value: &Value) -> Result<PatchOperation, PatchError> {
-    let text = |field: &str| operation.get(field).and_then(Value::as_str);
-    let name = text("op").unwrap_or("unknown");
-    if !OPERATIONS.contains(&name) {
-        return Err(PatchError::Unfit(format!("Unexpected kind: {name}")));
-    }
-    let from = matches!(name, "move" | "copy").then_some("from");
-    let mut settled = operation.clone();
-    for field in from.into_iter().chain(["path"]) {
-        let Some(path) = text(field) else {
-            return Err(PatchError::Unfit(format!("{name} operation failed to decode {field}: missing value")));
-        };
-        // What stands before the first slash is not looked at.
-        let Some(steps) = path.find('/').map(|at| &path[at..]).or(path.is_empty().then_some("")) else {
-            return Err(PatchError::Unfit(no_such_path(name, field, path)));
-        };
-        let adds = field == "path" && matches!(name, "add" | "move" | "copy");
-        settled[field] = counted(steps, value, adds).into();
-    }
-    if let Some(fields) = settled.as_object_mut() {
-        // No value is null.
-        fields.entry("value").or_insert(Value::Null);
-    }
-    serde_json::from_value(settled).map_err(|error| PatchError::Malformed(format!("error decoding patch: {error}")))
+fn undecodable(given: &Value, wanted: &str) -> PatchError {
+    let got = json_type(given);
+    PatchError::Malformed(format!("error decoding patch: json: cannot unmarshal {got} into Go {wanted}"))
 }
 
-/// The path with places that are counted from a list's end, as `-1`, counted from its beginning. Where an item is added, the end
-/// is behind the last one.
-fn counted(path: &str, value: &Value, adds: bool) -> String {
-    let steps: Vec<&str> = path.split('/').skip(1).collect();
-    let mut at = Some(value);
-    let mut counted = String::new();
-    for (index, step) in steps.iter().enumerate() {
-        let last = index + 1 == steps.len();
-        let from_end = step.strip_prefix('-').and_then(|number| number.parse::<usize>().ok());
-        let place = match (at, from_end) {
-            (Some(Value::Array(list)), Some(number)) => (list.len() + usize::from(last && adds)).checked_sub(number),
-            _ => None,
-        };
-        let step = place.map_or_else(|| (*step).to_owned(), |place| place.to_string());
-        at = at.and_then(|value| value.pointer(&format!("/{step}")));
-        counted.push('/');
-        counted.push_str(&step);
+/// One operation. What is wrong with it is told when its turn comes, as what does not apply.
+pub(crate) struct Step<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) path: Option<&'a str>,
+    pub(crate) from: Option<&'a str>,
+    value: Option<&'a Value>,
+}
+
+impl<'a> Step<'a> {
+    fn of(operation: &'a Value) -> Self {
+        let text = |field: &str| operation.get(field).and_then(Value::as_str);
+        let name = text("op").unwrap_or("unknown");
+        Self { name, path: text("path"), from: text("from"), value: operation.get("value") }
     }
-    counted
-}
 
-/// Whether the operation tests that nothing is where nothing is: no field is as good as null.
-fn finds_nothing(operation: &PatchOperation, value: &Value) -> bool {
-    let PatchOperation::Test(test) = operation else { return false };
-    let Some((above, key)) = test.path.split_back() else { return false };
-    let absent = |fields: &Map<String, Value>| !fields.contains_key(&*key.decoded());
-    test.value.is_null() && above.resolve(value).ok().and_then(Value::as_object).is_some_and(absent)
-}
-
-fn no_such_path(operation: &str, field: &str, path: &str) -> String {
-    let what = if field == "from" { "from path" } else { "path" };
-    format!("{operation} operation does not apply: doc is missing {what}: {path:?}: missing value")
-}
-
-/// What is not there of what the operation takes away or replaces, where all above it is there.
-fn missing(operation: &PatchOperation, value: &Value) -> Option<String> {
-    let path = operation.path();
-    let (above, key) = path.as_str().rsplit_once('/')?;
-    let key = key.replace("~1", "/").replace("~0", "~");
-    let Value::Object(fields) = value.pointer(above)? else { return None };
-    if fields.contains_key(&key) {
-        return None;
+    /// No value is null.
+    pub(crate) fn value(&self) -> Cow<'a, Value> {
+        self.value.map_or(Cow::Owned(Value::Null), Cow::Borrowed)
     }
-    match operation {
-        PatchOperation::Remove(_) => {
-            Some(format!("error in remove for path: '{path}': Unable to remove nonexistent key: {key}: missing value"))
-        }
-        PatchOperation::Replace(_) => {
-            Some(format!("replace operation does not apply: doc is missing key: {path}: missing value"))
-        }
-        _ => None,
-    }
-}
 
-/// How many bytes copies may add: the size of the largest body, as in kube-apiserver.
-const MAX_COPIED: usize = 3 << 20;
-/// Deeper values are not built, and values half as deep are not built further.
-const MAX_DEPTH: usize = 200;
-/// Looking takes time in proportion to the value: no patch that means well needs it that often.
-const MAX_LOOKS: usize = 100;
-/// How many items of lists make room for others, or close up behind them, with all operations together.
-const MAX_SHIFTED: usize = 50_000_000;
-
-/// What the operations may grow the value to: a short patch can copy and move it into a huge or very deep one.
-struct Bounds {
-    copied: usize,
-    /// The value is at most that deep.
-    depth: usize,
-    /// How often all of the value was looked at.
-    looks: usize,
-    /// How many items were shifted in their lists, at most.
-    shifted: usize,
-}
-
-impl Bounds {
-    fn check(&mut self, operation: &PatchOperation, value: &Value) -> Result<(), PatchError> {
-        if let PatchOperation::Copy(copy) = operation {
-            self.copied += copy.from.resolve(value).map_or(0, size);
-            if self.copied > MAX_COPIED {
-                return Err(PatchError::Unfit(format!(
-                    "Unable to complete the copy, the accumulated size increase of copy is {}, \
-                     exceeding the limit {MAX_COPIED}",
-                    self.copied
-                )));
+    fn apply(&self, doc: &mut Value, bounds: &mut Bounds) -> Result<(), PatchError> {
+        match self.name {
+            "add" => {
+                let path = self.path()?;
+                let place = Place::find(doc, path).ok_or_else(|| self.astray("path", &format!("{path:?}")))?;
+                place.add(self.value().into_owned(), bounds, &format!("error in add for path: '{path}'"))
             }
+            "remove" => {
+                let path = self.path()?;
+                let place = Place::find(doc, path).ok_or_else(|| self.astray("path", &format!("{path:?}")))?;
+                place.remove(bounds, &format!("error in remove for path: '{path}'")).map(drop)
+            }
+            "replace" => self.replace(doc),
+            "move" => {
+                let from = self.from()?;
+                let place = Place::find(doc, from).ok_or_else(|| self.astray("from path", from))?;
+                let value = place.remove(bounds, &format!("error in move for path: '{from}'"))?;
+                self.put(doc, value, bounds, |path| format!("error in move for path: '{path}'"))
+            }
+            "copy" => {
+                let from = self.from()?;
+                let place = Place::find(doc, from).ok_or_else(|| self.astray("from path", from))?;
+                let value = place.get(&format!("error in copy for from: '{from}'"))?.cloned().unwrap_or_default();
+                bounds.copy(&value)?;
+                self.put(doc, value, bounds, |_| "error while adding value during copy".to_owned())
+            }
+            "test" => self.test(doc),
+            other => Err(PatchError::Unfit(format!("Unexpected kind: {other}"))),
         }
-        self.shifted += shifted(operation, value);
-        if self.shifted > MAX_SHIFTED {
-            return Err(PatchError::Unfit(format!(
-                "Unable to complete the patch, its operations shift more than {MAX_SHIFTED} items of lists"
-            )));
+    }
+
+    /// Puts what was moved or copied to its new place.
+    fn put(
+        &self,
+        doc: &mut Value,
+        value: Value,
+        bounds: &mut Bounds,
+        told: impl Fn(&str) -> String,
+    ) -> Result<(), PatchError> {
+        let path = self.path()?;
+        let place = Place::find(doc, path).ok_or_else(|| self.astray("destination path", path))?;
+        place.add(value, bounds, &told(path))
+    }
+
+    fn replace(&self, doc: &mut Value) -> Result<(), PatchError> {
+        let (path, value) = (self.path()?, self.value().into_owned());
+        if path.is_empty() {
+            if !value.is_object() && !value.is_array() {
+                return Err(PatchError::Unfit("replace operation value must be object or array".to_owned()));
+            }
+            *doc = value;
+            return Ok(());
         }
-        self.depth = depth_after(operation, self.depth);
-        if self.depth > MAX_DEPTH {
-            // The bound is only a bound; the truth takes a look at all of the value, so not each time.
-            self.depth = depth_after(operation, depth(value));
-            self.looks += 1;
-            if self.depth > MAX_DEPTH / 2 || self.looks > MAX_LOOKS {
-                return Err(PatchError::Unfit("exceeded max depth".to_owned()));
+        let place = Place::find(doc, path).ok_or_else(|| self.astray("path", path))?;
+        match (place.holder, place.key) {
+            (Holder::Object(fields), key) => drop(fields.insert(key, value)),
+            (Holder::List(items), key) => {
+                let found = index(&key, items.len()).ok().and_then(|at| items.get_mut(at));
+                *found.ok_or_else(|| self.astray("key", path))? = value;
             }
         }
         Ok(())
     }
+
+    fn test(&self, doc: &mut Value) -> Result<(), PatchError> {
+        let path = self.path()?;
+        let wanted = self.value();
+        let holds = if path.is_empty() {
+            *doc == *wanted
+        } else {
+            let missing =
+                || PatchError::Unfit(format!("test operation does not apply: is missing path: {path}: {MISSING}"));
+            let place = Place::find(doc, path).ok_or_else(missing)?;
+            place.get(&format!("error in test for path: '{path}'"))?.unwrap_or(&Value::Null) == &*wanted
+        };
+        if holds { Ok(()) } else { Err(PatchError::TestFailed(format!("testing value {path} failed: test failed"))) }
+    }
+
+    fn path(&self) -> Result<&'a str, PatchError> {
+        self.path.ok_or_else(|| self.unreadable("path"))
+    }
+
+    fn from(&self) -> Result<&'a str, PatchError> {
+        self.from.ok_or_else(|| self.unreadable("from"))
+    }
+
+    fn unreadable(&self, field: &str) -> PatchError {
+        PatchError::Unfit(format!("{} operation failed to decode {field}: {MISSING}", self.name))
+    }
+
+    fn astray(&self, what: &str, path: &str) -> PatchError {
+        PatchError::Unfit(format!("{} operation does not apply: doc is missing {what}: {path}: {MISSING}", self.name))
+    }
 }
 
-/// How many items are behind those that the operation puts into lists or takes out, at most.
-fn shifted(operation: &PatchOperation, value: &Value) -> usize {
-    let behind = |pointer: &Pointer| match pointer.split_back() {
-        Some((list, item)) if item.encoded() != "-" => {
-            list.resolve(value).ok().and_then(Value::as_array).map_or(0, Vec::len)
+const MISSING: &str = "missing value";
+
+/// What holds other values.
+enum Holder<'v> {
+    Object(&'v mut serde_json::Map<String, Value>),
+    List(&'v mut Vec<Value>),
+}
+
+/// Where a path leads: there need be nothing.
+struct Place<'v> {
+    holder: Holder<'v>,
+    key: String,
+}
+
+impl<'v> Place<'v> {
+    /// What stands before a path's first slash does not matter; without a slash it leads nowhere.
+    fn find(doc: &'v mut Value, path: &str) -> Option<Self> {
+        let (_, below) = path.split_once('/')?;
+        let (above, key) = below.rsplit_once('/').map_or((None, below), |(above, key)| (Some(above), key));
+        let mut at = doc;
+        for part in above.into_iter().flat_map(|above| above.split('/')) {
+            let key = unescaped(part);
+            at = match at {
+                Value::Object(fields) => fields.get_mut(&key)?,
+                Value::Array(items) => {
+                    let at = index(&key, items.len()).ok()?;
+                    items.get_mut(at)?
+                }
+                _ => return None,
+            };
         }
-        _ => 0,
-    };
-    match operation {
-        PatchOperation::Add(_) | PatchOperation::Copy(_) | PatchOperation::Remove(_) => behind(operation.path()),
-        PatchOperation::Move(step) => behind(operation.path()) + behind(&step.from),
-        PatchOperation::Replace(_) | PatchOperation::Test(_) => 0,
+        let holder = match at {
+            Value::Object(fields) => Holder::Object(fields),
+            Value::Array(items) => Holder::List(items),
+            _ => return None,
+        };
+        Some(Self { holder, key: unescaped(key) })
     }
-}
 
-/// How deep a value of that depth is after the operation, at most.
-fn depth_after(operation: &PatchOperation, before: usize) -> usize {
-    let below = operation.path().count();
-    let moved = |from: usize| below + before.saturating_sub(from);
-    let added = match operation {
-        PatchOperation::Add(add) => below + depth(&add.value),
-        PatchOperation::Replace(replace) => below + depth(&replace.value),
-        PatchOperation::Copy(copy) => moved(copy.from.count()),
-        PatchOperation::Move(step) => moved(step.from.count()),
-        PatchOperation::Remove(_) | PatchOperation::Test(_) => 0,
-    };
-    before.max(added)
-}
-
-fn depth(value: &Value) -> usize {
-    match value {
-        Value::Array(list) => 1 + list.iter().map(depth).max().unwrap_or(0),
-        Value::Object(map) => 1 + map.values().map(depth).max().unwrap_or(0),
-        _ => 0,
-    }
-}
-
-/// About as many bytes as the value takes in JSON.
-fn size(value: &Value) -> usize {
-    match value {
-        Value::Array(list) => 2 + list.iter().map(|item| 1 + size(item)).sum::<usize>(),
-        Value::Object(map) => 2 + map.iter().map(|(key, item)| 4 + key.len() + size(item)).sum::<usize>(),
-        Value::String(text) => 2 + text.len(),
-        _ => 4,
-    }
-}
-
-fn refusal(operation: &PatchOperation, kind: &PatchErrorKind) -> PatchError {
-    let words = words(operation, kind);
-    match kind {
-        PatchErrorKind::TestFailed => PatchError::TestFailed(words),
-        _ => PatchError::Unfit(words),
-    }
-}
-
-fn words(operation: &PatchOperation, kind: &PatchErrorKind) -> String {
-    let path = operation.path();
-    let name = match operation {
-        PatchOperation::Add(_) => "add",
-        PatchOperation::Remove(_) => "remove",
-        PatchOperation::Replace(_) => "replace",
-        PatchOperation::Move(_) => "move",
-        PatchOperation::Copy(_) => "copy",
-        PatchOperation::Test(_) => "test",
-    };
-    match kind {
-        PatchErrorKind::TestFailed => format!("testing value {path} failed: test failed"),
-        PatchErrorKind::InvalidPointer => no_such_path(name, "path", path.as_str()),
-        PatchErrorKind::InvalidFromPointer => {
-            format!("{name} operation does not apply: doc is missing from path: missing value")
+    fn get(self, told: &str) -> Result<Option<&'v Value>, PatchError> {
+        match self.holder {
+            Holder::Object(fields) => Ok(fields.get(&self.key)),
+            Holder::List(items) => {
+                index(&self.key, items.len()).map(|at| items.get(at)).map_err(|why| wrong(told, &why))
+            }
         }
-        other => format!("{name} operation does not apply: {path}: {other}"),
     }
+
+    fn add(self, value: Value, bounds: &mut Bounds, told: &str) -> Result<(), PatchError> {
+        match self.holder {
+            Holder::Object(fields) => drop(fields.insert(self.key, value)),
+            Holder::List(items) if self.key == "-" => items.push(value),
+            Holder::List(items) => {
+                let at = index(&self.key, items.len() + 1).map_err(|why| wrong(told, &why))?;
+                bounds.shift(items.len())?;
+                items.insert(at, value);
+            }
+        }
+        Ok(())
+    }
+
+    fn remove(self, bounds: &mut Bounds, told: &str) -> Result<Value, PatchError> {
+        match self.holder {
+            Holder::Object(fields) => fields
+                .shift_remove(&self.key)
+                .ok_or_else(|| wrong(told, &format!("Unable to remove nonexistent key: {}: {MISSING}", self.key))),
+            Holder::List(items) => {
+                let at = index(&self.key, items.len()).map_err(|why| wrong(told, &why))?;
+                bounds.shift(items.len())?;
+                Ok(items.remove(at))
+            }
+        }
+    }
+}
+
+fn wrong(told: &str, why: &str) -> PatchError {
+    PatchError::Unfit(format!("{told}: {why}"))
+}
+
+/// Which of `count` items is meant: those below zero count from the end.
+fn index(key: &str, count: usize) -> Result<usize, String> {
+    let at: i64 = key.parse().map_err(|_| format!("strconv.Atoi: parsing {key:?}: invalid syntax"))?;
+    let beyond = || format!("Unable to access invalid index: {at}: invalid index referenced");
+    let back = || count.checked_sub(usize::try_from(at.unsigned_abs()).ok()?);
+    let found = if at < 0 { back() } else { usize::try_from(at).ok().filter(|at| *at < count) };
+    found.ok_or_else(beyond)
+}
+
+/// A tilde before anything but 0 and 1 is itself.
+fn unescaped(part: &str) -> String {
+    let mut pieces = part.split('~');
+    let mut key = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        let (meant, rest) = match piece.as_bytes().first() {
+            Some(b'0') => ('~', &piece[1..]),
+            Some(b'1') => ('/', &piece[1..]),
+            _ => ('~', piece),
+        };
+        key.push(meant);
+        key.push_str(rest);
+    }
+    key
 }
 
 #[cfg(test)]
@@ -296,10 +294,31 @@ mod tests {
             json!({"spec": {"replicas": 3, "list": [0, 2, 3]}, "moved": 3}),
         );
         check(json!({}), json!([{"op": "add", "path": "/a"}]), json!({"a": null}));
-        check(json!({"b": {}}), json!([{"op": "test", "path": "/b/a", "value": null}]), json!({"b": {}}));
-        check(json!({}), json!([{"op": "add", "path": "ignored/a", "value": 1}]), json!({"a": 1}));
         let escaped = json!([{"op": "add", "path": "/labels/a~1b~0c", "value": "x"}]);
         check(json!({"labels": {}}), escaped, json!({"labels": {"a/b~c": "x"}}));
+    }
+
+    #[test]
+    fn more_is_taken_than_the_rfc_has() {
+        let check = |operation: Value, expected: Value| {
+            let target = json!({"a": [1, 2], "b": null});
+            assert_eq!(json_patch(&target, &json!([operation])), Ok(expected), "{operation}");
+        };
+        check(json!({"op": "add", "path": "/a/-1", "value": 3}), json!({"a": [1, 2, 3], "b": null}));
+        check(json!({"op": "add", "path": "/a/-2", "value": 3}), json!({"a": [1, 3, 2], "b": null}));
+        check(json!({"op": "replace", "path": "/a/-1", "value": 3}), json!({"a": [1, 3], "b": null}));
+        check(json!({"op": "remove", "path": "/a/-2"}), json!({"a": [2], "b": null}));
+        check(json!({"op": "add", "path": "x/c", "value": 3}), json!({"a": [1, 2], "b": null, "c": 3}));
+        check(json!({"op": "replace", "path": "/c", "value": 3}), json!({"a": [1, 2], "b": null, "c": 3}));
+        check(json!({"op": "copy", "from": "/c", "path": "/a"}), json!({"a": null, "b": null}));
+        check(json!({"op": "replace", "path": "/a"}), json!({"a": null, "b": null}));
+        check(json!({"op": "add", "path": "/c~2d~", "value": 3}), json!({"a": [1, 2], "b": null, "c~2d~": 3}));
+        check(json!({"op": "replace", "path": "", "value": {"c": 3}}), json!({"c": 3}));
+        let same = json!({"a": [1, 2], "b": null});
+        check(json!({"op": "test", "path": "/a/-1", "value": 2}), same.clone());
+        check(json!({"op": "test", "path": "/c", "value": null}), same.clone());
+        check(json!({"op": "test", "path": "/c"}), same.clone());
+        check(json!({"op": "test", "path": "", "value": same}), same.clone());
     }
 
     #[test]
@@ -320,29 +339,47 @@ mod tests {
     #[test]
     fn what_does_not_apply_is_told() {
         let check = |patch: Value, expected: &str| {
-            let error = json_patch(&json!({"a": [1]}), &patch).expect_err("it does not apply");
-            assert_eq!((error.to_string().as_str(), error.status().code), (expected, 422));
+            let error = json_patch(&json!({"a": [1]}), &json!([patch])).expect_err("it does not apply");
+            let status = error.status();
+            assert_eq!((error.to_string().as_str(), status.code), (expected, 422));
+            assert_eq!(status.message, "the server rejected our request due to an error in our request");
         };
-        check(json!([{"op": "test", "path": "/a", "value": 2}]), "testing value /a failed: test failed");
+        check(json!({"op": "test", "path": "/a", "value": 2}), "testing value /a failed: test failed");
+        check(json!({"op": "test", "path": "/b", "value": 2}), "testing value /b failed: test failed");
         check(
-            json!([{"op": "remove", "path": "/b"}]),
+            json!({"op": "test", "path": "/b/c", "value": 2}),
+            "test operation does not apply: is missing path: /b/c: missing value",
+        );
+        check(
+            json!({"op": "remove", "path": "/b"}),
             "error in remove for path: '/b': Unable to remove nonexistent key: b: missing value",
         );
         let missing = "remove operation does not apply: doc is missing path: \"/b/c\": missing value";
-        check(json!([{"op": "remove", "path": "/b/c"}]), missing);
-        let missing = "replace operation does not apply: doc is missing key: /b: missing value";
-        check(json!([{"op": "replace", "path": "/b", "value": 1}]), missing);
+        check(json!({"op": "remove", "path": "/b/c"}), missing);
+        let missing = "remove operation does not apply: doc is missing path: \"\": missing value";
+        check(json!({"op": "remove", "path": ""}), missing);
+        let missing = "replace operation does not apply: doc is missing path: /b/c: missing value";
+        check(json!({"op": "replace", "path": "/b/c", "value": 1}), missing);
         let missing = "add operation does not apply: doc is missing path: \"/b/c\": missing value";
-        check(json!([{"op": "add", "path": "/b/c", "value": 1}]), missing);
-        check(json!([{"op": "nope", "path": "/a"}]), "Unexpected kind: nope");
-        check(json!([{"path": "/a"}]), "Unexpected kind: unknown");
-        check(json!([{"op": "add", "value": 1}]), "add operation failed to decode path: missing value");
-        check(json!([{"op": "move", "path": "/a"}]), "move operation failed to decode from: missing value");
-        let astray = "add operation does not apply: doc is missing path: \"a\": missing value";
-        check(json!([{"op": "add", "path": "a", "value": 1}]), astray);
+        check(json!({"op": "add", "path": "/b/c", "value": 1}), missing);
+        let missing = "copy operation does not apply: doc is missing destination path: /b/c: missing value";
+        check(json!({"op": "copy", "from": "/a", "path": "/b/c"}), missing);
+        check(json!({"op": "nope", "path": "/a"}), "Unexpected kind: nope");
+        check(json!({"path": "/a"}), "Unexpected kind: unknown");
+        check(Value::Null, "Unexpected kind: unknown");
+        check(json!({"op": "add", "value": 1}), "add operation failed to decode path: missing value");
+        check(json!({"op": "move", "path": "/a"}), "move operation failed to decode from: missing value");
         check(
-            json!([{"op": "replace", "path": "/a/5", "value": 1}]),
-            "replace operation does not apply: doc is missing path: \"/a/5\": missing value",
+            json!({"op": "replace", "path": "/a/5", "value": 1}),
+            "replace operation does not apply: doc is missing key: /a/5: missing value",
+        );
+        check(
+            json!({"op": "add", "path": "/a/2", "value": 1}),
+            "error in add for path: '/a/2': Unable to access invalid index: 2: invalid index referenced",
+        );
+        check(
+            json!({"op": "remove", "path": "/a/x"}),
+            "error in remove for path: '/a/x': strconv.Atoi: parsing \"x\": invalid syntax",
         );
     }
 
@@ -353,7 +390,7 @@ mod tests {
             let error = json_patch(&json!({"a": {}, "b": {}}), &Value::Array(patch)).expect_err("it grows");
             assert!(error.to_string().contains(expected), "{error}");
         };
-        check(&[json!({"op": "copy", "from": "", "path": "/b/x"})], "exceeded max depth");
+        check(&[json!({"op": "copy", "from": "/b", "path": "/b/x"})], "exceeded max depth");
         check(
             &[
                 json!({"op": "copy", "from": "/b", "path": "/a/x"}),

@@ -1,12 +1,14 @@
 //! Patches on values: JSON patch (RFC 6902), merge patch (RFC 7386) and Kubernetes' strategic merge patch. Pure.
 
 pub mod apply;
+mod bounds;
 mod go;
 mod json;
 mod merge;
 mod order;
 mod strategic;
 
+use pal_resources::status::StatusDetails;
 use pal_resources::{Reason, Status};
 
 pub use go::go_text;
@@ -26,6 +28,9 @@ pub enum PatchError {
     /// What the patch tests is not so.
     #[error("{0}")]
     TestFailed(String),
+    /// The patch cannot be applied, and kube-apiserver does not say whose fault that is.
+    #[error("{0}")]
+    Failed(String),
     /// The patch is too much work.
     #[error("{0}")]
     TooLarge(String),
@@ -36,13 +41,14 @@ impl PatchError {
     pub fn status(&self) -> Status {
         match self {
             Self::Malformed(message) => Status::bad_request(message.clone()),
-            Self::Unfit(message) | Self::TestFailed(message) => {
-                // The real server says no more than the first part.
-                let message = format!("the server rejected our request due to an error in our request: {message}");
-                Status::new(422, Reason::Invalid, message)
-            }
+            // What exactly does not fit is not told, as kube-apiserver does not.
+            Self::Unfit(_) | Self::TestFailed(_) => Status {
+                details: Some(StatusDetails::default()),
+                ..Status::new(422, Reason::Invalid, "the server rejected our request due to an error in our request")
+            },
+            Self::Failed(message) => Status::unexplained(message.clone()),
             Self::TooLarge(message) => {
-                let message = format!("Request entity is too large: {message}");
+                let message = format!("Request entity too large: {message}");
                 Status::new(413, Reason::RequestEntityTooLarge, message)
             }
         }

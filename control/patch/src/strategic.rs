@@ -16,11 +16,16 @@ const ORDER_PREFIX: &str = "$setElementOrder/";
 
 /// Applies a strategic merge patch to an object of the message `schema`.
 pub fn strategic_merge(target: &Value, patch: &Value, schema: &'static Message) -> Result<Value, PatchError> {
-    let Value::Object(patch) = patch else {
-        let got = json_type(patch);
-        return Err(PatchError::Malformed(format!(
-            "json: cannot unmarshal {got} into Go value of type map[string]interface {{}}"
-        )));
+    let nothing = Map::new();
+    let patch = match patch {
+        Value::Object(patch) => patch,
+        Value::Null => &nothing,
+        other => {
+            let got = json_type(other);
+            return Err(PatchError::Malformed(format!(
+                "json: cannot unmarshal {got} into Go value of type map[string]interface {{}}"
+            )));
+        }
     };
     let live = match target {
         Value::Object(live) => live.clone(),
@@ -79,6 +84,10 @@ fn merge_field(
             Value::Object(merge_object(live, patch, inner)?)
         }
         (Some(Value::Array(live)), Value::Array(patch)) => Value::Array(merge_list(live, patch, field)?),
+        _ if directed(value) => {
+            live.shift_remove(name);
+            return Ok(());
+        }
         _ => clean(value),
     };
     live.insert(name.to_owned(), merged);
@@ -119,9 +128,10 @@ fn merge_objects(
     let mut replace = false;
     for item in patch {
         let Value::Object(object) = item else {
-            return Err(PatchError::Malformed(format!(
-                "expected a list of objects for the merge key {key}, but received {}",
-                json_type(item)
+            return Err(PatchError::Failed(format!(
+                "list element types are not identical: [{} {}]",
+                go_list(&live),
+                go_list(patch)
             )));
         };
         let directive = object.get(DIRECTIVE);
@@ -136,7 +146,7 @@ fn merge_objects(
             Some((Some("replace"), _)) => replace = true,
             Some((Some("merge"), _)) => {
                 let words = "merging lists cannot yet be specified in the patch";
-                return Err(PatchError::Malformed(words.to_owned()));
+                return Err(PatchError::Failed(words.to_owned()));
             }
             Some((_, directive)) => return Err(unknown_directive(directive, object)),
         }
@@ -187,7 +197,17 @@ fn set_order(
     schema: Option<&'static Message>,
 ) -> Result<(), PatchError> {
     let malformed = || PatchError::Malformed("invalid patch format of setElementOrder list".to_owned());
-    let order = order.as_array().ok_or_else(malformed)?;
+    let order = order.as_array().ok_or_else(|| {
+        let received = match order {
+            Value::String(_) => "string",
+            Value::Bool(_) => "bool",
+            Value::Number(number) if number.is_f64() => "float64",
+            Value::Number(_) => "int64",
+            Value::Object(_) => "map[string]interface {}",
+            Value::Null | Value::Array(_) => "<nil>",
+        };
+        PatchError::Failed(format!("expected a []interface {{}}, but received a {received}"))
+    })?;
     let field = schema.and_then(|message| message.field(name));
     let key = field.and_then(|field| field.merge_key);
     let identity = Identity { key };
@@ -224,7 +244,7 @@ fn check_order(list: &[Value], order: &[Value], identity: Identity<'_>) -> Resul
         let wanted = identity.of(item);
         if !rest.any(|other| identity.of(other) == wanted) {
             let (list, order) = (Value::Array(list.to_vec()), Value::Array(order.to_vec()));
-            return Err(PatchError::Malformed(format!(
+            return Err(PatchError::Failed(format!(
                 "The order in patch list:\n{}\n doesn't match $setElementOrder list:\n{}\n",
                 go_text(&list),
                 go_text(&order)
@@ -259,13 +279,17 @@ fn delete_primitives(live: &mut Map<String, Value>, name: &str, values: &Value) 
     Ok(())
 }
 
+/// Whether the value says what is to become of what was there.
+fn directed(value: &Value) -> bool {
+    value.get(DIRECTIVE).is_some()
+}
+
 /// The value without directives and nulls: there is nothing that they could change.
 fn clean(value: &Value) -> Value {
     match value {
-        Value::Object(map) if map.get(DIRECTIVE).is_some_and(|d| d == "delete") => Value::Object(Map::new()),
         Value::Object(map) => Value::Object(
             map.iter()
-                .filter(|(key, value)| !is_directive(key) && !value.is_null())
+                .filter(|(key, value)| !is_directive(key) && !value.is_null() && !directed(value))
                 .map(|(key, value)| (key.clone(), clean(value)))
                 .collect(),
         ),
@@ -275,7 +299,7 @@ fn clean(value: &Value) -> Value {
 }
 
 fn clean_list(list: &[Value]) -> Vec<Value> {
-    list.iter().filter(|item| item.get(DIRECTIVE).is_none()).map(clean).collect()
+    list.iter().filter(|item| !directed(item)).map(clean).collect()
 }
 
 fn without_directives(patch: &Map<String, Value>) -> Map<String, Value> {
@@ -284,10 +308,14 @@ fn without_directives(patch: &Map<String, Value>) -> Map<String, Value> {
 
 fn unknown_directive(directive: &Value, object: &Map<String, Value>) -> PatchError {
     let object = go_text(&Value::Object(object.clone()));
-    PatchError::Malformed(format!("unknown patch type: {} in {object}", go_text(directive)))
+    PatchError::Failed(format!("unknown patch type: {} in map: {object}", go_text(directive)))
+}
+
+fn go_list(items: &[Value]) -> String {
+    go_text(&Value::Array(items.to_vec()))
 }
 
 fn no_merge_key(object: &Map<String, Value>, key: &str) -> PatchError {
     let object = go_text(&Value::Object(object.clone()));
-    PatchError::Malformed(format!("map: {object} does not contain declared merge key: {key}"))
+    PatchError::Failed(format!("map: {object} does not contain declared merge key: {key}"))
 }

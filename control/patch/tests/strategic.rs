@@ -15,9 +15,9 @@ fn check(schema: &'static Message, live: Value, patch: Value, expected: Value) {
     assert_eq!(strategic_merge(&expected, &patch, schema), Ok(expected), "{patch} again");
 }
 
-fn refused(live: Value, patch: Value, expected: &str) {
+fn refused(live: Value, patch: Value, code: u16, expected: &str) {
     let error = strategic_merge(&live, &patch, pod_spec()).expect_err("it is malformed");
-    assert_eq!((error.to_string().as_str(), error.status().code), (expected, 400));
+    assert_eq!((error.to_string().as_str(), error.status().code), (expected, code));
 }
 
 #[test]
@@ -194,25 +194,34 @@ fn a_type_that_changes_is_taken_from_the_patch() {
 #[test]
 fn malformed_patches_are_refused() {
     let live = json!({"containers": [{"name": "a"}], "volumes": []});
-    refused(live.clone(), json!([]), "json: cannot unmarshal array into Go value of type map[string]interface {}");
-    refused(live.clone(), json!({"$patch": "nope"}), "unknown patch type: nope in map[$patch:nope]");
-    refused(
-        live.clone(),
-        json!({"containers": [{"image": "x"}]}),
-        "map: map[image:x] does not contain declared merge key: name",
-    );
-    refused(
-        live.clone(),
-        json!({"containers": [{"$patch": "merge", "name": "a"}]}),
-        "merging lists cannot yet be specified in the patch",
-    );
-    refused(live.clone(), json!({"$retainKeys": "x"}), "invalid patch format of retainKeys");
-    refused(live.clone(), json!({"$retainKeys": ["volumes"], "containers": []}), "invalid patch format of retainKeys");
-    refused(live.clone(), json!({"$setElementOrder/containers": 1}), "invalid patch format of setElementOrder list");
-    refused(
-        live.clone(),
+    let check = |patch: Value, code: u16, expected: &str| refused(live.clone(), patch, code, expected);
+    check(json!([]), 400, "json: cannot unmarshal array into Go value of type map[string]interface {}");
+    check(json!({"$patch": "nope"}), 500, "unknown patch type: nope in map: map[$patch:nope]");
+    let keyless = "map: map[image:x] does not contain declared merge key: name";
+    check(json!({"containers": [{"image": "x"}]}), 500, keyless);
+    let unmixed = "list element types are not identical: [[map[name:a]] [x]]";
+    check(json!({"containers": ["x"]}), 500, unmixed);
+    let merging = "merging lists cannot yet be specified in the patch";
+    check(json!({"containers": [{"$patch": "merge", "name": "a"}]}), 500, merging);
+    check(json!({"$retainKeys": "x"}), 400, "invalid patch format of retainKeys");
+    check(json!({"$retainKeys": ["volumes"], "containers": []}), 400, "invalid patch format of retainKeys");
+    let ordered = "expected a []interface {}, but received a string";
+    check(json!({"$setElementOrder/containers": "x"}), 500, ordered);
+    check(
         json!({"$setElementOrder/containers": [{"name": "b"}], "containers": [{"name": "a"}]}),
+        500,
         "The order in patch list:\n[map[name:a]]\n doesn't match $setElementOrder list:\n[map[name:b]]\n",
     );
-    refused(live, json!({"$deleteFromPrimitiveList/x": 1}), "invalid patch format of primitive list");
+    check(json!({"$deleteFromPrimitiveList/x": 1}), 400, "invalid patch format of primitive list");
+}
+
+#[test]
+fn nothing_is_kept_of_directives_for_what_is_not_there() {
+    let check = |patch: Value, expected: Value| {
+        assert_eq!(strategic_merge(&json!({}), &patch, pod_spec()), Ok(expected), "{patch}");
+    };
+    check(json!({"nodeSelector": {"$patch": "replace", "a": "b"}}), json!({}));
+    check(json!({"nodeSelector": {"$patch": "delete"}}), json!({}));
+    check(json!({"affinity": {"podAffinity": {"$patch": "replace", "a": "b"}}}), json!({"affinity": {}}));
+    check(Value::Null, json!({}));
 }

@@ -42,7 +42,7 @@ impl Registry {
         let about_managers = mentions_managers(patch);
         let mut warnings = Vec::new();
         let change = |old: &Stored| {
-            let patched = match &form {
+            let mut patched = match &form {
                 Some(form) => apply(patch, &form.shown_value(old.whole()), kind)?,
                 None if about_managers => apply(patch, &old.whole(), kind)?,
                 None => apply(patch, &old.value, kind)?,
@@ -59,12 +59,16 @@ impl Registry {
             if form.is_none() && subresource != Some("scale") {
                 custom::check_kind(&patched, resource, name)?;
             }
+            if form.is_none() {
+                codec::settle_patched_kind(&mut patched, shown, kind)?;
+            }
             let decoded = if subresource == Some("scale") {
                 codec::conform_patched(patched, shown, patch.found.clone(), kind, patch.validation)?
             } else {
                 custom::conform_patched(patched, shown, patch.found.clone(), resource, patch.validation)?
             };
             warnings = decoded.warnings;
+            // Who gives another name is told where that is compared.
             if meta::text(&decoded.value, "name").is_empty() {
                 return Err(meta::nameless(name));
             }

@@ -166,7 +166,7 @@ impl Registry {
         let written = self.rewrite_owned(resource, namespace, name, options.dry_run, |old| {
             let mut new = change(old)?;
             let given = ownership::take_given(&mut new);
-            self.mutate_update(target, &old.value, &mut new, options)?;
+            let asked = self.mutate_update(target, &old.value, &mut new, options)?;
             meta::dedup_owners(&mut new, options, meta::DUPLICATE_OWNERS_LATE);
             let mut outcome = decide(target, &old.value, new, &env)?;
             let mut managed = old.managed.clone();
@@ -175,7 +175,8 @@ impl Registry {
                 restrict::check(&options.actor, resource, Some(&old.value), new)?;
                 options.admit(Some(&old.value), new)?;
                 self.check(target, &old.value, new, options)?;
-                managed = tracker.updated(old, new, given.as_ref());
+                // What policies change is nobody's.
+                managed = tracker.updated(old, asked.as_ref().unwrap_or(new), given.as_ref());
             }
             Ok(Decision { outcome, managed, verb: Verb::Replace })
         });
@@ -214,14 +215,14 @@ impl Registry {
         self.judge(&scene, Some(old), new, options)
     }
 
-    /// What policies change in an update, before it is looked at.
+    /// What policies change in an update, before it is looked at; and what it was, if they did.
     pub(crate) fn mutate_update(
         &self,
         target: Target<'_>,
         old: &Value,
         new: &mut Value,
         options: &WriteOptions,
-    ) -> Result<(), Status> {
+    ) -> Result<Option<Value>, Status> {
         let Target { resource, subresource, namespace, .. } = target;
         let snapshot = self.shared.store.applied();
         let scene = Scene { snapshot: &snapshot, resource, subresource, namespace, connects: None };
@@ -401,6 +402,17 @@ pub(crate) fn decide(target: Target<'_>, old: &Value, mut new: Value, env: &Env)
     Ok(lifecycle::after_write(lifecycle::is_namespace(resource), updated))
 }
 
+/// Why Go reads no number from it.
+fn not_a_number(version: &str) -> Option<String> {
+    let digits = version.bytes().all(|byte| byte.is_ascii_digit());
+    let why = match version.parse::<u64>() {
+        Ok(_) if digits => return None,
+        Err(_) if digits => "value out of range",
+        _ => "invalid syntax",
+    };
+    Some(format!("strconv.ParseUint: parsing {version:?}: {why}"))
+}
+
 /// The object that the body means must be the one that is stored. A body that replaces it was asked for its uid before, as
 /// a precondition; a change may not be one of the uid.
 pub(crate) fn settle_version(resource: &Resource, name: &str, old: &Value, new: &mut Value) -> Result<(), Status> {
@@ -413,7 +425,11 @@ pub(crate) fn settle_version(resource: &Resource, name: &str, old: &Value, new: 
             return Err(Status::invalid(&named, name, &[error]));
         }
         "" | "0" => {}
-        version if version != meta::text(old, "resourceVersion") => return Err(Status::stale(resource, name)),
+        version if version != meta::text(old, "resourceVersion") => {
+            // What is no version is nobody's: kube-apiserver fails over it.
+            let stale = Status::stale(resource, name);
+            return Err(not_a_number(version).map_or(stale, Status::unexplained));
+        }
         _ => {}
     }
     let wanted = meta::text(new, "uid");

@@ -164,6 +164,30 @@ pub fn conform_patched(
     conform_value(value, cx, kind, mode).map_err(|words| unfit_patch(patch, &words))
 }
 
+/// A patch does not make an object of another kind. One that takes the kind away leaves it what it was, unless only the object
+/// says what it is (custom resources); what a strategic one says of it does not count.
+pub fn settle_patched_kind(patched: &mut Value, patch: ShownPatch<'_>, kind: Kind<'_>) -> Result<(), Status> {
+    let (group, version, name) = kind;
+    let text = |field: &str| patched[field].as_str().unwrap_or_default();
+    let custom = schema::message_for(group, version, name).is_none();
+    if custom {
+        let shown = patch.text();
+        let missing = || unfit_patch(patch, &format!("Object 'Kind' is missing in '{shown}'"));
+        return if text("kind").is_empty() { Err(missing()) } else { Ok(()) };
+    }
+    let own = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
+    if matches!(patch, ShownPatch::Strategic(_)) {
+        (patched["apiVersion"], patched["kind"]) = (own.into(), name.into());
+        return Ok(());
+    }
+    let or_own = |given: &str, own: &str| if given.is_empty() { own.to_owned() } else { given.to_owned() };
+    let (given, given_version) = (or_own(text("kind"), name), or_own(text("apiVersion"), &own));
+    if given == name && given_version == own {
+        return Ok(());
+    }
+    Err(unfit_patch(patch, &reading::not_registered(&given, &given_version)))
+}
+
 /// The refusal of a body that is no object of the resource, in the words of [`decode`].
 pub fn unfit(resource: &Resource, words: &str) -> Status {
     cannot_be_handled(&resource.kind, &resource.version, &resource.kind, words)

@@ -279,6 +279,11 @@ impl Status {
         status
     }
 
+    /// A failure of which kube-apiserver tells only the words.
+    pub fn unexplained(message: impl Into<String>) -> Self {
+        Self { code: 500, reason: None, message: message.into(), details: None }
+    }
+
     /// The server cannot answer now and may soon.
     pub fn unavailable(message: impl Into<String>) -> Self {
         Self::new(503, Reason::ServiceUnavailable, message)

@@ -32,7 +32,8 @@ pub(crate) fn check_kind(object: &Value, resource: &Resource, name: &str) -> Res
     if errors.is_empty() || kind_of(resource).is_none() {
         return Ok(());
     }
-    let named = Resource { kind: text("kind").to_owned().into(), ..resource.clone() };
+    let group = text("apiVersion").rsplit_once('/').map_or("", |(group, _)| group);
+    let named = Resource { kind: text("kind").to_owned().into(), group: group.to_owned().into(), ..resource.clone() };
     Err(Status::invalid(&named, name, &errors))
 }
 

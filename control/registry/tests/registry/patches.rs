@@ -71,7 +71,17 @@ async fn a_patch_that_does_not_fit_is_refused() {
     check(PatchKind::Merge, json!({"metadata": {"name": null}}), 400).await;
     check(PatchKind::Strategic, json!({"$patch": "delete"}), 400).await;
     check(PatchKind::Json, json!([{"op": "remove", "path": "/metadata"}]), 400).await;
+    check(PatchKind::Merge, json!({"metadata": null}), 400).await;
+    check(PatchKind::Merge, json!({"kind": "X"}), 422).await;
+    check(PatchKind::Merge, json!({"apiVersion": "v9"}), 422).await;
     check(PatchKind::Merge, json!({"metadata": {"resourceVersion": "1"}}), 409).await;
+    check(PatchKind::Merge, json!({"metadata": {"resourceVersion": "x"}}), 500).await;
+    let kept = async |kind: PatchKind, body: Value| {
+        let patched = patch(&cluster, "configmaps", None, kind, body, FieldValidation::Strict).await.expect("patched");
+        assert_eq!((&patched.0["kind"], &patched.0["apiVersion"]), (&json!("ConfigMap"), &json!("v1")));
+    };
+    kept(PatchKind::Strategic, json!({"kind": "X", "apiVersion": "v9"})).await;
+    kept(PatchKind::Merge, json!({"kind": null, "apiVersion": null})).await;
     assert_eq!(cluster.value("configmaps", "a").await["data"]["a"], "1");
 }
 

@@ -201,7 +201,7 @@ fn into_object(value: Value) -> Result<Map<String, Value>, String> {
     }
 }
 
-fn not_registered(kind: &str, api_version: &str) -> String {
+pub(super) fn not_registered(kind: &str, api_version: &str) -> String {
     format!(
         "no kind {kind:?} is registered for version {api_version:?} in scheme \"pkg/api/legacyscheme/scheme.go:30\""
     )
