@@ -100,7 +100,10 @@ impl Registry {
         let snapshot = self.shared.store.applied();
         let scene = Scene { snapshot: &snapshot, resource, subresource: None, namespace, connects: None };
         scene.fill(&mut body)?;
-        self.mutate(&scene, None, &mut body, options)?;
+        let asked = self.mutate(&scene, None, &mut body, options)?;
+        if asked.is_some() {
+            meta::settle_namespace(&mut body, namespace.filter(|_| resource.namespaced))?;
+        }
         meta::dedup_owners(&mut body, options, meta::DUPLICATE_OWNERS_LATE);
         // What changes an object sees only the beginning of such a name, and who judges it sees all.
         let generated = generate_name(&mut body)?;
@@ -114,7 +117,11 @@ impl Registry {
         drop(snapshot);
         let verb = if owners.is_some() { Verb::Apply } else { Verb::Replace };
         let managed = owners.unwrap_or_else(|| {
-            Tracker::new(resource, None, options, env.now).created(&object, given.as_ref(), &absent)
+            Tracker::new(resource, None, options, env.now).created(
+                asked.as_ref().unwrap_or(&object),
+                given.as_ref(),
+                &absent,
+            )
         });
         // When everything else about it is settled, because none of it is its creator's.
         let access = Access::of(&self.shared.store.applied(), resource, namespace, &object);

@@ -228,15 +228,15 @@ impl<'n, 's> Checker<'n, 's> {
             let why = format!("undeclared reference to '{name}' (in container '')");
             return self.fail_call(&call.func_name, 0, why);
         }
-        let fitting = signatures::named(&name, is_method).find(|signature| {
+        let mut fitting = signatures::named(&name, is_method).filter(|signature| {
             signature.args.len() == types.len() && signature.args.iter().zip(&types).all(|(kind, ty)| fits(*kind, ty))
         });
-        let Some(signature) = fitting else {
+        let Some(signature) = fitting.next() else {
             let why = no_overload(&name, is_method, &types);
             return self.fail_call(&call.func_name, 0, why);
         };
-        // Where the first argument is of any type, so is what comes of it.
-        let sure = signatures::named(&name, is_method).all(|other| other.result == signature.result);
+        // Where several fit, because arguments are of any type, what comes of it is sure only if they agree.
+        let sure = fitting.all(|other| other.result == signature.result);
         let ty = if sure { result(signature.result, &types) } else { Ty::Any };
         if matches!(signature.name, "matches" | "find" | "findAll")
             && let Some(Expr::Literal(Literal::Text(pattern))) = args.get(1)

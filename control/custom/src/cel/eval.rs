@@ -25,7 +25,7 @@ type Outcome<'a> = Result<V<'a>, Fail>;
 /// Named expressions, and what those came to that were asked for.
 #[derive(Default)]
 pub(super) struct Variables<'a> {
-    pub(super) programs: Vec<&'a Expr>,
+    pub(super) programs: Vec<(&'a str, &'a Expr)>,
     pub(super) known: Vec<Option<Outcome<'a>>>,
     /// How many of the scope's `locals` they see: those that are there from the beginning.
     pub(super) given: usize,
@@ -51,8 +51,7 @@ impl<'a> Scope<'a, '_> {
             }
             Expr::Has { of, field } => match self.eval(of)? {
                 V::Optional(inner) => Ok(V::Bool(inner.is_some_and(|inner| inner.field(field).is_some()))),
-                of @ (V::Map(_) | V::JsonMap(..) | V::Built(..)) => Ok(V::Bool(of.field(field).is_some())),
-                _ => Err(Fail::no_overload()),
+                of => Ok(V::Bool(of.field(field).is_some())),
             },
             Expr::OptionalSelect { of, field } => {
                 let of = self.eval(of)?;
@@ -140,14 +139,17 @@ impl<'a> Scope<'a, '_> {
         if let Some(Some(known)) = self.variables.known.get(at) {
             return known.clone();
         }
-        let (Some(program), limit) =
+        let (Some((name, program)), limit) =
             (self.variables.programs.get(at).copied(), self.variables.limit.min(self.variables.left))
         else {
             return Err(Fail::error("no such variable"));
         };
         let inner = self.locals.split_off(self.variables.given.min(self.locals.len()));
         let outer = std::mem::replace(self.meter, Meter::new(limit));
-        let outcome = self.eval(program);
+        let outcome = self.eval(program).map_err(|fail| match fail {
+            Fail::Error(why) => Fail::error(format!("composited variable {name:?} fails to evaluate: {why}")),
+            fail => fail,
+        });
         let spent = std::mem::replace(self.meter, outer).spent();
         self.variables.left = self.variables.left.saturating_sub(spent);
         self.locals.extend(inner);
@@ -361,9 +363,7 @@ fn constant(literal: &Literal) -> V<'_> {
 fn select<'a>(of: &V<'a>, field: &str) -> Outcome<'a> {
     match of {
         V::Optional(inner) => Ok(V::Optional(inner.as_ref().and_then(|inner| inner.field(field)).map(Rc::new))),
-        V::Map(_) | V::JsonMap(..) | V::Built(..) => {
-            of.field(field).ok_or_else(|| Fail::error(format!("no such key: {field}")))
-        }
-        _ => Err(Fail::no_overload()),
+        // Null and whatever else has no fields too, as in cel-go.
+        of => of.field(field).ok_or_else(|| Fail::error(format!("no such key: {field}"))),
     }
 }

@@ -38,7 +38,7 @@ impl Wanted {
             Self::Any => "any",
             Self::Bool => "bool",
             Self::Text => "string",
-            Self::TextOrNull => "string or null",
+            Self::TextOrNull => "one of [string null_type]",
             Self::Object => "Object",
             Self::Patches => "list(JSONPatch)",
         }
@@ -47,7 +47,9 @@ impl Wanted {
     fn fits(self, ty: &Ty<'_>) -> bool {
         let built = |ty: &Ty<'_>, wanted: &str| matches!(ty, Ty::Built(name) if **name == *wanted);
         match (self, ty) {
-            (Self::Any, _) | (_, Ty::Any) => true,
+            (Self::Any, _) => true,
+            // Of what may be anything nobody knows whether it is what is wanted.
+            (_, Ty::Any) => false,
             (Self::Bool, ty) => matches!(ty, Ty::Bool),
             (Self::Text, ty) => matches!(ty, Ty::Text),
             (Self::TextOrNull, ty) => matches!(ty, Ty::Text | Ty::Null),
@@ -61,6 +63,8 @@ impl Wanted {
 /// An expression, ready to be evaluated.
 #[derive(Debug)]
 pub(crate) struct Program {
+    /// What it is called, if it is a variable.
+    name: Box<str>,
     source: Box<str>,
     expr: Expr,
 }
@@ -114,7 +118,7 @@ impl Compiler {
         self.variables.push((name.to_owned(), known.map_or(Ty::Any, |found| found.ty.clone())));
         self.depths.push(depth.clone().unwrap_or(MAX_DEPTH));
         depth?;
-        finished(source, found?, Wanted::Any)
+        Ok(Program { name: name.into(), ..finished(source, found?, Wanted::Any)? })
     }
 
     fn names(&self, builds: bool) -> PolicyNames<'static> {
@@ -138,9 +142,10 @@ fn compiled(source: &str, policy: PolicyNames<'static>) -> Result<Compiled<'stat
 
 fn finished(source: &str, found: Compiled<'_>, wanted: Wanted) -> Result<Program, String> {
     if !wanted.fits(&found.ty) {
-        return Err(format!("must evaluate to {} but got {}", wanted.name(), found.ty.name()));
+        let got = if matches!(found.ty, Ty::Null) { "null_type".to_owned() } else { found.ty.name() };
+        return Err(format!("must evaluate to {} but got {got}", wanted.name()));
     }
-    Ok(Program { source: source.trim().into(), expr: found.program })
+    Ok(Program { name: "".into(), source: source.trim().into(), expr: found.program })
 }
 
 impl Program {
@@ -182,7 +187,7 @@ impl<'a> Evaluator<'a> {
     pub(crate) fn new(given: &[(&str, Given<'a>)], variables: &'a [Program]) -> Self {
         let given: Vec<V<'a>> = given.iter().map(|(_, given)| given.value()).collect();
         let variables = Variables {
-            programs: variables.iter().map(|program| &program.expr).collect(),
+            programs: variables.iter().map(|program| (&*program.name, &program.expr)).collect(),
             known: variables.iter().map(|_| None).collect(),
             given: given.len(),
             limit: PER_CALL,
@@ -271,7 +276,8 @@ fn patch(step: &V<'_>) -> Result<Value, String> {
     for name in ["op", "path", "from"] {
         match step.field(name) {
             Some(V::Text(text)) => drop(out.insert(name.to_owned(), text.to_string().into())),
-            None => {}
+            None if name == "from" => {}
+            None => drop(out.insert(name.to_owned(), "".into())),
             Some(other) => return Err(format!("unexpected type {} for JSONPatch field {name}", other.type_name())),
         }
     }

@@ -103,6 +103,19 @@ pub(super) fn sign_of(name: &str) -> &str {
     }
 }
 
+/// What comes of adding what may be anything, or of taking it away: what all the operations have in common that there are for the
+/// other one.
+fn arithmetic<'n>(name: &str, known: &Ty<'n>, known_first: bool) -> Ty<'n> {
+    let adds = name == ops::ADD;
+    match known {
+        Ty::Int | Ty::Uint | Ty::Double => known.clone(),
+        Ty::Text | Ty::Bytes | Ty::List(_) | Ty::Time if adds => known.clone(),
+        Ty::Duration if !adds && known_first => Ty::Duration,
+        Ty::Time if !known_first => Ty::Duration,
+        _ => Ty::Any,
+    }
+}
+
 /// The type of an operation; `None` where the types do not go together.
 pub(super) fn operator_type<'n>(name: &str, types: &[Ty<'n>]) -> Option<Ty<'n>> {
     let first = types.first().cloned().unwrap_or(Ty::Any);
@@ -125,7 +138,8 @@ pub(super) fn operator_type<'n>(name: &str, types: &[Ty<'n>]) -> Option<Ty<'n>> 
         }
         ops::NEGATE => (any(&first) || number(&first)).then_some(first),
         ops::ADD | ops::SUBSTRACT => match (&first, &second) {
-            (Ty::Any, _) | (_, Ty::Any) => Some(Ty::Any),
+            (known, Ty::Any) => Some(arithmetic(name, known, true)),
+            (Ty::Any, known) => Some(arithmetic(name, known, false)),
             (Ty::Time, Ty::Duration) | (Ty::Duration, Ty::Time) => Some(Ty::Time),
             (Ty::Time, Ty::Time) if name == ops::SUBSTRACT => Some(Ty::Duration),
             (Ty::Duration, Ty::Duration) => Some(Ty::Duration),
@@ -134,7 +148,7 @@ pub(super) fn operator_type<'n>(name: &str, types: &[Ty<'n>]) -> Option<Ty<'n>> 
             (a, b) => (number(a) && a.may_be(b)).then_some(first),
         },
         ops::MULTIPLY | ops::DIVIDE | ops::MODULO => match (&first, &second) {
-            (Ty::Any, _) | (_, Ty::Any) => Some(Ty::Any),
+            (known, Ty::Any) | (Ty::Any, known) => Some(if number(known) { known.clone() } else { Ty::Any }),
             (a, b) => (number(a) && a.may_be(b)).then_some(first),
         },
         ops::INDEX | ops::OPT_INDEX => {

@@ -214,7 +214,11 @@ impl<'a> Consideration<'a> {
                 Err(why) => failed.push(why),
             }
         }
-        if failed.is_empty() { Ok(true) } else { Err(failed.join("\n")) }
+        match failed.as_slice() {
+            [] => Ok(true),
+            [why] => Err(why.clone()),
+            all => Err(format!("[{}]", all.join(", "))),
+        }
     }
 
     /// What one of the mutations wants.

@@ -142,7 +142,7 @@ fn patches_are_made() {
         "object.metadata.labels.exists(k, k == 'x') && variables.broken ? [] : [variables.step]",
         Ok(json!([{"op": "add", "path": "/x", "value": 10}])),
     );
-    check("variables.broken", Err("no such key: none"));
+    check("[variables.broken]", Err("no such key: none"));
     check("variables.later", Err("undefined field 'later'"));
     check("[JSONPatch{op: 1, path: '/a'}]", Err("expected type of field 'op' is 'string' but provided type is 'int'"));
     check("[JSONPatch{operation: 'add'}]", Err("undefined field 'operation'"));
@@ -349,21 +349,15 @@ fn what_is_to_be_told_in_the_audit_log_is_evaluated() {
     };
     let value = |value: &str| vec![Ok(Told { key: "k".to_owned(), value: value.to_owned() })];
     assert_eq!(told("' named ' + object.metadata.name + ' '"), value("named a"));
-    assert_eq!(told("object.metadata.name == 'b' ? dyn('b') : null"), []);
+    assert_eq!(told("null"), []);
     assert_eq!(told("' '"), []);
-    for (expression, expected) in [
-        ("object.metadata.none", "no such key: none"),
-        (
-            "dyn(1)",
-            "valueExpression 'dyn(1)' resulted in unsupported return type: int. Return type must be either string or null",
-        ),
-    ] {
-        let told = told(expression);
-        assert!(matches!(told.as_slice(), [Err(why)] if why.contains(expected)), "{expression}: {told:?}");
+    let failed = told("string(object.metadata.none)");
+    assert!(matches!(failed.as_slice(), [Err(why)] if why.contains("no such key: none")), "{failed:?}");
+    for (expression, expected) in [("1", "int"), ("object.metadata.name", "dyn")] {
+        let fault = policy(json!({"auditAnnotations": [{"key": "k", "valueExpression": expression}]}));
+        let fault = fault.faults().first().map(ToString::to_string).unwrap_or_default();
+        assert!(fault.ends_with(&format!("must evaluate to one of [string null_type] but got {expected}")), "{fault}");
     }
-    let fault = policy(json!({"auditAnnotations": [{"key": "k", "valueExpression": "1"}]}));
-    let fault = fault.faults().first().map(ToString::to_string).unwrap_or_default();
-    assert!(fault.contains("must evaluate to string or null"), "{fault}");
 }
 
 #[test]
@@ -376,6 +370,57 @@ fn all_expressions_together_have_a_budget() {
     let last = denials.last().map(|denial| denial.message.as_str());
     let words = "validation failed due to running out of cost budget, no further validation rules will be run";
     assert_eq!(last, Some(words), "{denials:?}");
+}
+
+#[test]
+fn the_types_of_expressions_are_known_as_far_as_kube_apiserver_knows_them() {
+    let check = |expression: &str, expected: Option<&str>| {
+        let policy = policy(json!({"validations": [{"expression": "true", "messageExpression": expression}]}));
+        let found = policy.faults().first().map(ToString::to_string);
+        let words = |expected| format!("must evaluate to string but got {expected}");
+        match (&found, expected) {
+            (None, None) => {}
+            (Some(found), Some(expected)) => assert!(found.ends_with(&words(expected)), "{expression}: {found}"),
+            _ => panic!("{expression}: {found:?}"),
+        }
+    };
+    check("'a' + object.x", None);
+    check("object.x + 'a' + object.y", None);
+    check("object.x + object.y", Some("dyn"));
+    check("object.x + 1", Some("int"));
+    check("object.x", Some("dyn"));
+    check("string(object.x)", None);
+    check("request.userInfo.username", None);
+    check("namespaceObject.metadata.name", None);
+    check("true ? 'a' : object.x", Some("dyn"));
+    check("object.x.lowerAscii()", None);
+    check("object.x.join(',') + object.x.replace('a', 'b')", None);
+    check("(object.x + ['a'])[0]", None);
+    check("object.?x.orValue('a')", Some("dyn"));
+}
+
+#[test]
+fn what_has_no_fields_has_none_and_variables_are_named_where_they_fail() {
+    let object = json!({"metadata": {"name": "a"}});
+    let check = |expression: &str, expected: Option<&str>| {
+        let variables = json!([
+            {"name": "a", "expression": "object.none"}, {"name": "b", "expression": "variables.a + 'x'"},
+        ]);
+        let policy = policy(json!({"variables": variables, "validations": [{"expression": expression}]}));
+        let denials = policy.consider(&case(&object, &Value::Null)).denials();
+        let told = denials.first().map(|denial| denial.message.clone());
+        let expected = expected.map(|why| format!("expression '{expression}' resulted in error: {why}"));
+        assert_eq!(told, expected);
+    };
+    check("!has(oldObject.metadata)", None);
+    check("!has(object.metadata.name.x)", None);
+    check("oldObject.metadata.name == 'a'", Some("no such key: metadata"));
+    check(
+        "variables.b == 'a'",
+        Some(
+            "composited variable \"b\" fails to evaluate: composited variable \"a\" fails to evaluate: no such key: none",
+        ),
+    );
 }
 
 #[test]
@@ -394,6 +439,6 @@ fn conditions_of_webhooks_are_compiled() {
     check("authorizer.requestResource.check('get').allowed()", None);
     check("... [] bad expression", Some("compilation failed: "));
     check("params.a == 'b'", Some("compilation failed: "));
-    check("object.metadata.name", None);
+    check("object.metadata.name", Some("must evaluate to bool but got dyn"));
     check("'a'", Some("must evaluate to bool but got string"));
 }

@@ -9,7 +9,7 @@ use pal_store::Entry;
 use serde_json::Value;
 
 use super::GROUP;
-use super::seen::{namespace_labels, seen};
+use super::seen::{Seen, namespace_labels, seen};
 use crate::admission::{Scene, labels, value};
 use crate::custom::{self, kind_of};
 use crate::object::index_of;
@@ -73,12 +73,9 @@ impl Registry {
         let own = objects.map(labels).collect::<Vec<_>>();
         let of_namespace = namespace_labels(scene, old, new);
         let alike = equivalents(scene.resource);
-        let attributes = Attributes {
-            equivalents: &alike,
-            labels: &own,
-            namespace_labels: of_namespace.as_ref(),
-            ..seen(scene, old, new, options).attributes
-        };
+        let Seen { attributes, request, .. } = seen(scene, old, new, options);
+        let attributes =
+            Attributes { equivalents: &alike, labels: &own, namespace_labels: of_namespace.as_ref(), ..attributes };
         let mut found = Vec::new();
         let bindings = entries(scene, sort.bindings());
         for entry in entries(scene, sort.policies()) {
@@ -108,14 +105,26 @@ impl Registry {
                     continue;
                 }
             }
+            let kind = match self.param_kind(spec) {
+                Ok(kind) => kind,
+                Err(why) => {
+                    failures.extend(fail(None, why));
+                    continue;
+                }
+            };
             let compiled = index.policy(entry.value());
             if let Some(fault) = compiled.faults().first() {
                 failures.extend(fail(None, fault.to_string()));
                 continue;
             }
             for binding in bound {
-                let params = matches(&binding["spec"]["matchResources"], &attributes)
-                    .and_then(|about| if about { self.params(scene, spec, binding) } else { Ok(Vec::new()) });
+                let params = matches(&binding["spec"]["matchResources"], &attributes).and_then(|about| {
+                    if about {
+                        params(scene, kind.as_deref(), binding, request["namespace"].as_str())
+                    } else {
+                        Ok(Vec::new())
+                    }
+                });
                 match params {
                     Ok(all) => found.extend(all.into_iter().map(|params| Invocation {
                         name,
@@ -131,51 +140,65 @@ impl Registry {
         found
     }
 
-    /// The parameters that a binding names: one that is null where none are wanted, none where that is fine.
-    fn params(&self, scene: &Scene<'_>, spec: &Value, binding: &Value) -> Result<Vec<Value>, String> {
-        let (kind, wanted) = (&spec["paramKind"], &binding["spec"]["paramRef"]);
-        if !kind.is_object() || !wanted.is_object() {
-            return Ok(vec![Value::Null]);
+    /// Of what kind a policy's parameters are, if it takes some.
+    fn param_kind(&self, spec: &Value) -> Result<Option<Arc<Resource>>, String> {
+        let wanted = &spec["paramKind"];
+        if !wanted.is_object() {
+            return Ok(None);
         }
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let (api_version, kind) = (text(&kind["apiVersion"]), text(&kind["kind"]));
-        let (group, version) = api_version.split_once('/').unwrap_or(("", &api_version));
-        let described = self
-            .find_kind(group, version, &kind)
-            .ok_or_else(|| format!("paramKind kind `{api_version}, Kind={kind}` not known"))?;
-        let namespace = text(&wanted["namespace"]);
-        let place = match (described.namespaced, namespace.as_str(), scene.namespace) {
-            (false, "", _) => None,
-            (false, ..) => {
-                return Err("paramRef.namespace must not be provided for a cluster-scoped `paramKind`".to_owned());
-            }
-            (true, "", None) => {
-                let why = "cannot use namespaced paramRef in policy binding that matches cluster-scoped resources";
-                return Err(why.to_owned());
-            }
-            (true, "", own) => own,
-            (true, named, _) => Some(named),
-        };
-        let read = |entry: &Arc<Entry>| {
-            let mut object = value(entry)?.clone();
-            custom::adapt(&described, &mut object);
-            Some(object)
-        };
-        let name = text(&wanted["name"]);
-        let found: Vec<Value> = if name.is_empty() {
-            let selector = LabelSelector::from_value(&wanted["selector"])?;
-            let prefix = key::prefix(&described, place);
-            let all = scene.snapshot.range(&prefix, None);
-            let chosen = all.filter(|entry| selector.selects(&|key| index_of(entry).label(key)));
-            chosen.filter_map(read).collect()
-        } else {
-            scene.snapshot.get(key::of(&described, place, &name)).and_then(read).into_iter().collect()
-        };
-        if found.is_empty() && wanted["parameterNotFoundAction"] == "Deny" {
-            return Err("no params found for policy binding with `Deny` parameterNotFoundAction".to_owned());
-        }
-        Ok(found)
+        let (api_version, kind) = (text(&wanted["apiVersion"]), text(&wanted["kind"]));
+        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+        let unknown = || format!("failed to find resource referenced by paramKind: '{group}/{version}, Kind={kind}'");
+        self.find_kind(group, version, kind).ok_or_else(unknown).map(Some)
     }
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+/// The parameters that a binding names: one that is null where none are wanted, none where that is fine. `home` is the
+/// namespace of the request.
+fn params(
+    scene: &Scene<'_>,
+    kind: Option<&Resource>,
+    binding: &Value,
+    home: Option<&str>,
+) -> Result<Vec<Value>, String> {
+    let wanted = &binding["spec"]["paramRef"];
+    let Some(described) = kind.filter(|_| wanted.is_object()) else { return Ok(vec![Value::Null]) };
+    let namespace = text(&wanted["namespace"]);
+    let place = match (described.namespaced, namespace, home) {
+        (false, "", _) => None,
+        (false, ..) => {
+            return Err("paramRef.namespace must not be provided for a cluster-scoped `paramKind`".to_owned());
+        }
+        (true, "", None) => {
+            let why = "cannot use namespaced paramRef in policy binding that matches cluster-scoped resources";
+            return Err(why.to_owned());
+        }
+        (true, "", own) => own,
+        (true, named, _) => Some(named),
+    };
+    let read = |entry: &Arc<Entry>| {
+        let mut object = value(entry)?.clone();
+        custom::adapt(described, &mut object);
+        Some(object)
+    };
+    let name = text(&wanted["name"]);
+    let found: Vec<Value> = if name.is_empty() {
+        let selector = LabelSelector::from_value(&wanted["selector"])?;
+        let prefix = key::prefix(described, place);
+        let all = scene.snapshot.range(&prefix, None);
+        let chosen = all.filter(|entry| selector.selects(&|key| index_of(entry).label(key)));
+        chosen.filter_map(read).collect()
+    } else {
+        scene.snapshot.get(key::of(described, place, name)).and_then(read).into_iter().collect()
+    };
+    if found.is_empty() && wanted["parameterNotFoundAction"] == "Deny" {
+        return Err("no params found for policy binding with `Deny` parameterNotFoundAction".to_owned());
+    }
+    Ok(found)
 }
 
 /// In which other groups and versions the objects of a resource are served.

@@ -28,16 +28,16 @@ const GROUP: &str = "admissionregistration.k8s.io";
 const FAILURE: &str = "validation.policy.admission.k8s.io/validation_failure";
 
 impl Registry {
-    /// Changes an object as policies want it, before it is looked at by anybody else.
+    /// Changes an object as policies want it, before it is looked at by anybody else. What it was, if they changed it.
     pub(crate) fn mutate(
         &self,
         scene: &Scene<'_>,
         old: Option<&Value>,
         new: &mut Value,
         options: &WriteOptions,
-    ) -> Result<(), Status> {
+    ) -> Result<Option<Value>, Status> {
         if !falls_under(scene, Sort::Mutating) {
-            return Ok(());
+            return Ok(None);
         }
         *new = shown(scene, std::mem::take(new));
         let before = new.clone();
@@ -58,7 +58,8 @@ impl Registry {
         for at in again {
             invoke(scene, &invocations[at], old, new, options, &mut failures)?;
         }
-        refused(scene, new, failures)
+        refused(scene, new, failures)?;
+        Ok((before != *new).then_some(before))
     }
 
     /// What policies refuse of an object as it is to be stored, or to be deleted where `new` is null.
@@ -201,10 +202,10 @@ fn invoke(
             let mut consideration = invocation.compiled.consider(&case);
             // Conditions are looked at once, before the first mutation.
             match if index == 0 { consideration.applies() } else { Ok(true) } {
-                Ok(true) => consideration.change(index).and_then(|change| match change {
-                    Some(change) => apply(scene, new, change).map(Some),
-                    None => Ok(None),
-                }),
+                Ok(true) => match consideration.change(index) {
+                    Ok(change) => change.map(|change| apply(scene, new, change)).transpose()?,
+                    Err(why) => Some(Err(why)),
+                },
                 Ok(false) => return Ok(()),
                 Err(why) => {
                     failures.extend(failed(invocation, why));
@@ -213,16 +214,17 @@ fn invoke(
             }
         };
         match changed {
-            Ok(Some(changed)) => *new = shown(scene, changed),
-            Ok(None) => {}
-            Err(why) => failures.extend(failed(invocation, why)),
+            Some(Ok(changed)) => *new = shown(scene, changed),
+            None => {}
+            Some(Err(why)) => failures.extend(failed(invocation, why)),
         }
     }
     Ok(())
 }
 
-/// The object with a change made to it.
-fn apply(scene: &Scene<'_>, object: &Value, change: Change) -> Result<Value, String> {
+/// The object with a change made to it, or why the policy fails. What a JSON patch makes unreadable is not the policy's failure but
+/// the server's.
+fn apply(scene: &Scene<'_>, object: &Value, change: Change) -> Result<Result<Value, String>, Status> {
     let (resource, form) = (scene.resource, own_form(scene, object));
     let read = |changed: Value| match form {
         Some(form) => codec::conform(changed, form, FieldValidation::Strict),
@@ -237,17 +239,22 @@ fn apply(scene: &Scene<'_>, object: &Value, change: Change) -> Result<Value, Str
                 (None, Some(kind)) => Some(kind.shape()),
                 (None, None) => Shape::of_kind(&resource.group, &resource.version, &resource.kind),
             };
-            merge_configuration(object, &config, shape.unwrap_or(Shape::Deduced))
-                .map_err(|why| format!("error applying patch: {why}"))?
+            let merged = merge_configuration(object, &config, shape.unwrap_or(Shape::Deduced));
+            let merged = merged.map_err(|why| format!("error applying patch: {why}"));
+            return Ok(merged.and_then(|merged| read(merged).map(|read| read.value).map_err(|status| status.message)));
         }
         Change::Patch(patch) => match pal_patch::json_patch(object, &patch) {
             // A test that does not hold keeps the patch from being made.
-            Err(pal_patch::PatchError::TestFailed(_)) => return Ok(object.clone()),
-            Err(error) => return Err(format!("JSON Patch: {}", error.status().message)),
+            Err(pal_patch::PatchError::TestFailed(_)) => return Ok(Ok(object.clone())),
+            Err(error) => return Ok(Err(format!("JSON Patch: {error}"))),
             Ok(patched) => patched,
         },
     };
-    read(changed).map(|read| read.value).map_err(|status| status.message)
+    let unreadable = |status: Status| {
+        let words = status.message.split_once(&format!("cannot be handled as a {}: ", resource.kind));
+        Status::internal(words.map_or(status.message.as_str(), |(_, words)| words))
+    };
+    Ok(Ok(read(changed).map_err(unreadable)?.value))
 }
 
 /// The object with its defaults, as policies see it.

@@ -15,6 +15,7 @@ use crate::{key, meta};
 pub(super) struct Seen<'a> {
     pub(super) attributes: Attributes<'a>,
     pub(super) namespace: &'a Value,
+    /// What expressions read of it. What is empty is not there.
     pub(super) request: Value,
     authority: &'a Authority,
 }
@@ -96,17 +97,36 @@ pub(super) fn seen<'a>(
     let mut request = json!({
         "kind": kind, "resource": place, "subResource": attributes.subresource,
         "requestKind": kind, "requestResource": place, "requestSubResource": attributes.subresource,
-        "name": name, "namespace": home.unwrap_or_default(), "operation": operation, "dryRun": options.dry_run,
-        "userInfo": {"username": actor.user, "uid": actor.uid, "groups": actor.groups, "extra": actor.extra},
+        "name": name, "namespace": if is_namespace { name } else { home.unwrap_or_default() },
+        "operation": operation, "dryRun": options.dry_run,
     });
+    drop_empty(&mut request);
+    let mut user = json!({"username": actor.user, "uid": actor.uid, "groups": actor.groups, "extra": actor.extra});
+    drop_empty(&mut user);
+    request["userInfo"] = user;
     if let Some(kind) = options_kind {
         request["options"] = json!({"apiVersion": "meta.k8s.io/v1", "kind": kind});
+        if options.dry_run {
+            request["options"]["dryRun"] = json!(["All"]);
+        }
         if let Some(manager) = &options.field_manager {
             request["options"]["fieldManager"] = manager.as_str().into();
         }
     }
     let namespace = home.and_then(|name| value(scene.snapshot.get(key::namespace(name))?)).unwrap_or(&NULL);
     Seen { attributes, namespace, request, authority: &options.authority }
+}
+
+fn drop_empty(object: &mut Value) {
+    let is_empty = |value: &Value| match value {
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        _ => false,
+    };
+    if let Value::Object(fields) = object {
+        fields.retain(|_, value| !is_empty(value));
+    }
 }
 
 /// The labels of the namespace in which the write falls; of a Namespace its own.

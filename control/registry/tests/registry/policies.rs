@@ -104,7 +104,7 @@ async fn policies_change_what_is_posted_and_what_is_connected_for() {
 #[tokio::test]
 async fn a_name_that_is_made_up_is_seen_by_who_judges_and_not_by_who_changes() {
     let cluster = Cluster::start().await;
-    let seen = "string(has(object.metadata.name)) + ' ' + request.name";
+    let seen = "string(has(object.metadata.name)) + ' ' + (has(request.name) ? request.name : '')";
     let patch = format!("[JSONPatch{{op: 'add', path: '/data', value: {{'seen': {seen}}}}}]");
     let mutation = json!({"patchType": "JSONPatch", "jsonPatch": {"expression": patch}});
     policy(&cluster, "Mutating", ("", "configmaps", "CREATE"), json!({"mutations": [mutation]})).await;
@@ -119,6 +119,64 @@ async fn a_name_that_is_made_up_is_seen_by_who_judges_and_not_by_who_changes() {
     }
     let status = cluster.create("configmaps", json!({"metadata": {"generateName": "db-"}})).await.expect_err("refused");
     assert!(status.message.starts_with("configmaps \"db-"), "{}", status.message);
+}
+
+#[tokio::test]
+async fn what_policies_change_is_nobodys() {
+    let cluster = Cluster::start().await;
+    let mutation = json!({"patchType": "ApplyConfiguration",
+        "applyConfiguration": {"expression": "Object{data: {'policy': object.data['a']}}"}});
+    for operation in ["CREATE", "UPDATE"] {
+        let spec = json!({"mutations": [mutation]});
+        policy(&cluster, "Mutating", ("", "configmaps", operation), spec).await;
+    }
+    let check = |made: pal_registry::Object, data: Value, owned: Value| {
+        let made = made.value().expect("a value");
+        assert_eq!(made["data"], data);
+        assert_eq!(made["metadata"]["managedFields"][0]["fieldsV1"]["f:data"], owned);
+    };
+    let made = cluster.create("configmaps", config_map("a", "1")).await.expect("created");
+    check(made, json!({"a": "1", "policy": "1"}), json!({".": {}, "f:a": {}}));
+    let body = json!({"data": {"a": "2", "b": "3"}});
+    let merge = Patch { kind: PatchKind::Merge, body, validation: FieldValidation::Strict, found: Vec::new() };
+    let patched = cluster.registry.patch(&of("configmaps"), None, Some("default"), "a", &merge, &by_test()).await;
+    let data = json!({"a": "2", "b": "3", "policy": "2"});
+    check(patched.expect("patched").object, data, json!({".": {}, "f:a": {}, "f:b": {}}));
+}
+
+#[tokio::test]
+async fn policies_move_nothing_to_another_namespace() {
+    let cluster = Cluster::start().await;
+    let patch = "[JSONPatch{op: 'replace', path: '/metadata/namespace', value: 'other'}]";
+    let mutation = json!({"patchType": "JSONPatch", "jsonPatch": {"expression": patch}});
+    policy(&cluster, "Mutating", ("", "configmaps", "CREATE"), json!({"mutations": [mutation]})).await;
+    let status = cluster.create("configmaps", config_map("a", "1")).await.expect_err("refused");
+    let expected = "the namespace of the provided object does not match the namespace sent on the request";
+    assert_eq!((status.code, status.message.as_str()), (400, expected));
+}
+
+#[tokio::test]
+async fn what_a_request_does_not_say_is_not_there_and_a_namespace_lies_in_itself() {
+    let cluster = Cluster::start().await;
+    let expression = "!has(request.subResource) && !has(request.requestSubResource) && !has(request.userInfo.uid) && \
+                      request.namespace == object.metadata.name && request.options.kind == 'CreateOptions' && \
+                      request.options.dryRun == ['All'] && namespaceObject == null";
+    let spec = json!({"validations": [{"expression": expression}]});
+    policy(&cluster, "Validating", ("", "namespaces", "CREATE"), spec).await;
+    let dry = WriteOptions { dry_run: true, ..by_test() };
+    let body = json!({"metadata": {"name": "n"}});
+    cluster.registry.create(&of("namespaces"), None, body, &dry).await.expect("it is so");
+}
+
+#[tokio::test]
+async fn a_policy_whose_parameters_are_of_no_kind_fails() {
+    let cluster = Cluster::start().await;
+    let spec = json!({"paramKind": {"apiVersion": "q.example.com/v1", "kind": "Nope"},
+        "validations": [{"expression": "true"}]});
+    policy(&cluster, "Validating", ("", "configmaps", "CREATE"), spec).await;
+    let words = "ValidatingAdmissionPolicy 'configmaps-create' denied request: failed to configure policy: failed to find \
+                 resource referenced by paramKind: 'q.example.com/v1, Kind=Nope'";
+    denied(cluster.create("configmaps", config_map("a", "1")).await.map(drop), words);
 }
 
 #[tokio::test]
@@ -176,7 +234,7 @@ async fn an_eviction_is_no_delete_to_policies() {
 #[tokio::test]
 async fn who_deletes_a_collection_names_nothing() {
     let cluster = Cluster::start().await;
-    let expression = "request.name != '' || oldObject.metadata.name == 'a'";
+    let expression = "has(request.name) || oldObject.metadata.name == 'a'";
     let spec = json!({"validations": [{"expression": expression, "message": "no"}]});
     policy(&cluster, "Validating", ("", "configmaps", "DELETE"), spec).await;
     for name in ["a", "b"] {
