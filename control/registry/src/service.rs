@@ -251,16 +251,19 @@ impl Range<'_> {
     }
 
     fn health_port(&self, spec: &mut Value, taken: &mut Held, errors: &mut Vec<FieldError>) -> Result<(), Status> {
+        let path = || FieldPath::new("spec").child("healthCheckNodePort");
+        let no_port = spec["healthCheckNodePort"].as_i64().filter(|number| u16::try_from(*number).is_err());
+        if let Some(number) = no_port {
+            errors.push(FieldError::invalid(&path(), number, &self.out_of_range()));
+            return Ok(());
+        }
         match port_number(&spec["healthCheckNodePort"]).or(self.before.health) {
             Some(number) if self.before.ports.contains(&number) => {
                 spec["healthCheckNodePort"] = number.into();
             }
             Some(number) => match self.check_port(number) {
                 Ok(()) => drop(taken.ports.insert(number)),
-                Err(why) => {
-                    let path = FieldPath::new("spec").child("healthCheckNodePort");
-                    errors.push(FieldError::invalid(&path, number, &why));
-                }
+                Err(why) => errors.push(FieldError::invalid(&path(), number, &why)),
             },
             None => {
                 let number = self.free_port(|number| !taken.ports.contains(&number))?;
@@ -272,15 +275,18 @@ impl Range<'_> {
     }
 
     fn check_port(&self, port: u16) -> Result<(), String> {
-        let range = &self.config.node_ports;
-        if !range.contains(&port) {
-            let (first, last) = (range.start(), range.end());
-            return Err(format!("provided port is not in the valid range. The range of valid ports is {first}-{last}"));
+        if !self.config.node_ports.contains(&port) {
+            return Err(self.out_of_range());
         }
         if self.snapshot.get(key::node_port(port)).is_some() {
             return Err("provided port is already allocated".to_owned());
         }
         Ok(())
+    }
+
+    fn out_of_range(&self) -> String {
+        let (first, last) = (self.config.node_ports.start(), self.config.node_ports.end());
+        format!("provided port is not in the valid range. The range of valid ports is {first}-{last}")
     }
 
     fn free_port(&self, wanted: impl Fn(u16) -> bool) -> Result<u16, Status> {

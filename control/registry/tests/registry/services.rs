@@ -72,6 +72,15 @@ async fn an_address_or_port_can_be_chosen_once() {
     let message = "Service \"b\" is invalid: spec.ports[0].nodePort: Invalid value: 80: provided port is not in the \
                    valid range. The range of valid ports is 30000-32767";
     assert_eq!(refused, (422, message.to_owned()));
+    for health in [-1, 80, 70000] {
+        let local = json!({"type": "LoadBalancer", "externalTrafficPolicy": "Local", "ports": [{"port": 80}],
+            "healthCheckNodePort": health});
+        let message = format!(
+            "Service \"b\" is invalid: spec.healthCheckNodePort: Invalid value: {health}: provided port is not in the \
+             valid range. The range of valid ports is 30000-32767"
+        );
+        assert_eq!(refusal(&cluster, "b", local).await, (422, message));
+    }
 
     cluster.delete("services", "a", &Default::default()).await.expect("deleted");
     created(&cluster, "b", chosen).await;
