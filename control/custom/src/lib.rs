@@ -20,7 +20,7 @@ pub use cel::{Expression, Found, Wanted};
 pub use columns::Column;
 pub use definition::{
     Definition, Deletion, Names, TakenNames, default_definition, deletion_status, names_status, store_version,
-    validate_definition, validate_definition_status,
+    unknown_formats, validate_definition, validate_definition_status,
 };
 pub use scale::ScalePaths;
 pub use version::{Selectable, Version};

@@ -10,6 +10,7 @@ use pal_resources::{Resource, Status, kinds, resource};
 use pal_store::{Entry, Snapshot};
 use serde_json::Value;
 
+use crate::custom;
 use crate::object::index_of;
 use crate::options::WriteOptions;
 use crate::{key, meta};
@@ -93,6 +94,11 @@ impl Scene<'_> {
     pub(crate) fn check(&self, old: Option<&Value>, new: &Value, options: &WriteOptions) -> Result<(), Status> {
         if options.warnings.is_some() && self.subresource.is_none() {
             kinds::warnings::of(self.resource, old, new).into_iter().for_each(|warning| options.warn(warning));
+            if custom::is_definition(self.resource) {
+                let known = old.map(pal_custom::unknown_formats).unwrap_or_default();
+                let strange = pal_custom::unknown_formats(new).into_iter().filter(|format| !known.contains(format));
+                strange.for_each(|format| options.warn(format!("unrecognized format {format:?}")));
+            }
         }
         match (&*self.resource.group, &*self.resource.plural, self.subresource) {
             ("", "pods", None) if old.is_none() => {

@@ -88,6 +88,7 @@ impl Registry {
         meta::settle_kind(&body, resource)?;
         meta::settle_namespace(&mut body, namespace)?;
         let given = ownership::take_given(&mut body);
+        ownership::check_given(resource, meta::called(&body), given.as_ref())?;
         meta::strip(&mut body)?;
         meta::dedup_owners(&mut body, options, meta::DUPLICATE_OWNERS);
         if !matches!(meta::text(&body, "resourceVersion"), "" | "0") {

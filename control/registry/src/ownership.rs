@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use jiff::Timestamp;
 use pal_patch::apply::{self, FieldSet, Managers, Rules, Shape, Writer};
-use pal_resources::Resource;
+use pal_resources::{FieldError, FieldPath, Resource, Status};
 use serde_json::{Map, Value};
 
 use crate::custom::{Kind, kind_of};
@@ -105,6 +105,22 @@ pub(crate) fn is_unchanged(old: &Managed, new: &Managed) -> bool {
 pub(crate) fn take_given(body: &mut Value) -> Option<Value> {
     let metadata = body.get_mut("metadata")?.as_object_mut()?;
     metadata.shift_remove(MANAGED_FIELDS).filter(|given| !given.is_null())
+}
+
+/// How long the name of a manager may be.
+const MAX_MANAGER_BYTES: usize = 128;
+
+/// Refuses names of managers that are too long. What else is wrong makes nobody own anything.
+pub(crate) fn check_given(resource: &Resource, name: &str, given: Option<&Value>) -> Result<(), Status> {
+    let path = FieldPath::new("metadata").child("managedFields");
+    let long = |entry: &Value| entry["manager"].as_str().is_some_and(|manager| manager.len() > MAX_MANAGER_BYTES);
+    let entries = given.filter(|given| Managers::from_value(given).is_ok()).and_then(Value::as_array);
+    let entries = entries.into_iter().flatten().enumerate().filter(|(_, entry)| long(entry));
+    let error = |(index, _)| FieldError::too_long(&path.index(index).child("manager"), MAX_MANAGER_BYTES);
+    match entries.map(error).collect::<Vec<_>>().as_slice() {
+        [] => Ok(()),
+        errors => Err(Status::invalid(resource, name, errors)),
+    }
 }
 
 static NOTHING: LazyLock<FieldSet> = LazyLock::new(FieldSet::default);

@@ -166,6 +166,7 @@ impl Registry {
         let written = self.rewrite_owned(resource, namespace, name, options.dry_run, |old| {
             let mut new = change(old)?;
             let given = ownership::take_given(&mut new);
+            ownership::check_given(resource, name, given.as_ref())?;
             let asked = self.mutate_update(target, &old.value, &mut new, options)?;
             meta::dedup_owners(&mut new, options, meta::DUPLICATE_OWNERS_LATE);
             let mut outcome = decide(target, &old.value, new, &env)?;

@@ -20,5 +20,6 @@ mod tests;
 
 pub use compile::{Definition, Names};
 pub use defaults::{default_definition, store_version};
+pub use openapi_rules::unknown_formats;
 pub use status::{Deletion, TakenNames, deletion_status, names_status};
 pub use validate::{validate_definition, validate_definition_status};

@@ -1,10 +1,13 @@
 //! What is wrong with the schema of a version (apiextensions `ValidateCustomResourceDefinitionOpenAPISchema`).
 
+use std::cell::RefCell;
+
 use pal_resources::{FieldError, FieldPath};
 use serde_json::{Map, Value};
 
 use super::validate::text;
 use super::{default_rules, list_rules, rule_rules, structural};
+use crate::schema::format::Format;
 use crate::schema::node::MAX_DEPTH;
 use crate::schema::{Node, Path};
 
@@ -75,12 +78,51 @@ pub(super) fn validate(schema: &Value, has_status: bool, path: &FieldPath, error
         errors.extend(unfit);
     }
     walk(schema, At { path: path.clone(), root: true, ..At::default() }, errors);
+    let names_its_language = holds(schema, &|schema| !text(&schema["$schema"]).is_empty());
+    if names_its_language && errors.len() == before {
+        errors.push(FieldError::invalid(path, "", "OpenAPIV3Schema 'schema' is not supported"));
+    }
     let mut node = node.filter(|_| errors.len() == before)?;
     rule_rules::compile(&mut node, schema, path, errors);
     if errors.len() == before {
         errors.extend(default_rules::validate_by_rules(&node, path));
     }
     (errors.len() == before).then_some(node)
+}
+
+/// Whether a schema, or one below it, is such.
+fn holds(schema: &Value, is_such: &dyn Fn(&Value) -> bool) -> bool {
+    let below = |inner: &Value| holds(inner, is_such);
+    let of_maps = ["properties", "patternProperties", "definitions", "dependencies"].into_iter();
+    let of_lists = ["allOf", "anyOf", "oneOf"].into_iter();
+    is_such(schema)
+        || of_maps.filter_map(|name| schema[name].as_object()).any(|map| map.values().any(below))
+        || of_lists.filter_map(|name| schema[name].as_array()).any(|list| list.iter().any(below))
+        || ["items", "additionalProperties", "not"]
+            .into_iter()
+            .any(|name| schema[name].is_object() && below(&schema[name]))
+}
+
+/// The formats that a definition's schemas name and that nobody checks, in their order.
+pub fn unknown_formats(crd: &Value) -> Vec<String> {
+    let found = RefCell::new(Vec::new());
+    for version in crd["spec"]["versions"].as_array().into_iter().flatten() {
+        holds(&version["schema"]["openAPIV3Schema"], &|schema| {
+            let format = text(&schema["format"]);
+            let known = match text(&schema["type"]) {
+                _ if format.is_empty() => true,
+                "" | "string" => Format::read(format).is_some(),
+                "integer" => matches!(format, "int32" | "int64"),
+                "number" => matches!(format, "float" | "double"),
+                _ => false,
+            };
+            if !known {
+                found.borrow_mut().push(format.to_owned());
+            }
+            false
+        });
+    }
+    found.into_inner()
 }
 
 /// Whether values stand deeper in one another; looks without recursion.

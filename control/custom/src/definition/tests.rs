@@ -138,6 +138,25 @@ fn what_is_wrong_with_a_definition_is_told_in_the_words_of_kubernetes() {
 }
 
 #[test]
+fn formats_that_nobody_checks_are_found() {
+    let check = |ty: &str, format: &str, unknown: bool| {
+        let schema =
+            json!({"type": "object", "properties": {"a": {"type": "array", "items": {"type": ty, "format": format}}}});
+        let expected: &[&str] = if unknown { &[format] } else { &[] };
+        assert_eq!(unknown_formats(&definition(schema)), expected, "{ty} {format}");
+    };
+    check("string", "date-time", false);
+    check("string", "k8s-short-name", false);
+    check("string", "int32", true);
+    check("string", "nope", true);
+    check("integer", "int32", false);
+    check("integer", "double", true);
+    check("number", "double", false);
+    check("boolean", "date", true);
+    check("string", "", false);
+}
+
+#[test]
 fn schemas_are_structural() {
     let check = |schema: Value, expected: &[&str]| {
         let root = json!({"type": "object", "properties": {"spec": schema}});
@@ -150,6 +169,12 @@ fn schemas_are_structural() {
         assert_eq!(errors.len(), expected.len(), "{errors:#?}");
     };
     check(json!({"type": "object"}), &[]);
+    let spoken =
+        told(&definition(json!({"type": "object", "properties": {"a": {"type": "string", "$schema": "x"}}})), None);
+    assert_eq!(
+        spoken,
+        ["spec.validation.openAPIV3Schema: Invalid value: \"\": OpenAPIV3Schema 'schema' is not supported"]
+    );
     check(
         json!({"type": "string", "pattern": "("}),
         &[".pattern: Invalid value: \"(\": must be a valid regular expression, but isn't: error parsing regexp"],

@@ -99,16 +99,27 @@ fn is_email(text: &str) -> bool {
     address.len() <= 320 && !address.contains("..") && !address.starts_with('.') && matches(&EMAIL, address)
 }
 
+/// One label, which has a dash behind its first letter or nowhere; or several, of which the last one is of letters.
 fn is_hostname(text: &str) -> bool {
+    let symbol = |c: char| "$+<=>^`|~".contains(c);
+    let inner = |c: char| c.is_ascii_digit() || c.is_alphabetic() || symbol(c);
     let label = |label: &str| {
-        let inner = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
-        !label.is_empty()
-            && label.len() <= 63
-            && label.bytes().all(inner)
-            && !label.starts_with('-')
-            && !label.ends_with('-')
+        let ends = label.starts_with(inner) && label.ends_with(inner);
+        ends && label.chars().all(|c| inner(c) || c == '-')
     };
-    text.len() <= 253 && text.split('.').all(label)
+    let alone = |label: &str| {
+        let mut rest = label.chars();
+        let first = rest.next().is_some_and(inner);
+        let rest = rest.as_str();
+        first && rest.strip_prefix('-').unwrap_or(rest).chars().all(inner)
+    };
+    let fits = match text.rsplit_once('.') {
+        None => alone(text),
+        Some((labels, top)) => {
+            labels.split('.').all(label) && top.chars().count() >= 2 && top.chars().all(char::is_alphabetic)
+        }
+    };
+    fits && text.len() <= 255 && text.split('.').all(|label| label.len() <= 63)
 }
 
 pub(crate) fn is_cidr(text: &str) -> bool {
@@ -209,7 +220,11 @@ mod tests {
             ("uri", &["https://a.b/c?d", "/path", "urn:x:y"], &["a b", "nope", ""]),
             ("uuid", &["550e8400-e29b-41d4-a716-446655440000"], &["550e8400", "z50e8400-e29b-41d4-a716-446655440000"]),
             ("uuid4", &["550e8400-e29b-41d4-a716-446655440000"], &["550e8400-e29b-31d4-a716-446655440000"]),
-            ("hostname", &["a.b-c", "x1"], &["-a", "a..b", "a_b"]),
+            (
+                "hostname",
+                &["a", "a-b", "a-", "1", "ab-c.de", "a--b.com", "\u{fc}.de"],
+                &["-a", "a..bc", "a_b", "a.b", "a.b1", "my-host", "a.b-.cd"],
+            ),
             ("mac", &["01:23:45:67:89:ab", "0123.4567.89ab"], &["01:23:45:67:89", "xx:23:45:67:89:ab"]),
             ("isbn10", &["0-306-40615-2"], &["0-306-40615-3"]),
             ("isbn13", &["978-0-306-40615-7"], &["978-0-306-40615-8"]),

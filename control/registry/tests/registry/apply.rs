@@ -56,6 +56,17 @@ async fn stored(cluster: &Cluster, plural: &str) -> Value {
 }
 
 #[tokio::test]
+async fn the_beginning_of_a_name_goes_when_nobody_says_it_any_more() {
+    let cluster = Cluster::start().await;
+    let maps = to(&cluster, "configmaps");
+    let config = |metadata: Value| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata});
+    maps.apply("m", config(json!({"name": "a", "generateName": "x"}))).await.expect("applied");
+    assert_eq!(stored(&cluster, "configmaps").await["metadata"]["generateName"], "x");
+    maps.apply("m", config(json!({"name": "a"}))).await.expect("applied");
+    assert_eq!(stored(&cluster, "configmaps").await["metadata"].get("generateName"), None);
+}
+
+#[tokio::test]
 async fn a_configuration_makes_the_object_and_then_changes_it() {
     let cluster = Cluster::start().await;
     let maps = to(&cluster, "configmaps");

@@ -73,6 +73,14 @@ async fn a_patch_that_does_not_fit_is_refused() {
     check(PatchKind::Json, json!([{"op": "remove", "path": "/metadata"}]), 400).await;
     check(PatchKind::Merge, json!({"metadata": null}), 400).await;
     check(PatchKind::Merge, json!({"kind": "X"}), 422).await;
+    let fields =
+        json!({"apiVersion": "v1", "operation": "Update", "fieldsType": "FieldsV1", "fieldsV1": {"f:data": {}}});
+    let managed = |manager: String| {
+        let mut entry = fields.clone();
+        entry["manager"] = manager.into();
+        json!({"metadata": {"managedFields": [entry]}})
+    };
+    check(PatchKind::Merge, managed("m".repeat(129)), 422).await;
     check(PatchKind::Merge, json!({"apiVersion": "v9"}), 422).await;
     check(PatchKind::Merge, json!({"metadata": {"resourceVersion": "1"}}), 409).await;
     check(PatchKind::Merge, json!({"metadata": {"resourceVersion": "x"}}), 500).await;

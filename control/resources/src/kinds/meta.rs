@@ -48,9 +48,6 @@ pub(super) fn keep(new: &mut ObjectMeta, old: &ObjectMeta) {
     if new.namespace.is_none() {
         new.namespace.clone_from(&old.namespace);
     }
-    if new.generate_name.is_none() {
-        new.generate_name.clone_from(&old.generate_name);
-    }
     if old.deletion_timestamp.is_some() {
         new.deletion_timestamp.clone_from(&old.deletion_timestamp);
     }
@@ -181,13 +178,18 @@ fn validate_owners(owners: &[OwnerReference], path: &FieldPath, errors: &mut Err
         if errors.are_many() {
             return;
         }
+        // What has two slashes is no version of a group at all.
+        let mut parts = owner.api_version.rsplit('/');
+        let version = parts.next().filter(|_| parts.count() < 2).unwrap_or("");
+        if version.is_empty() {
+            let given = owner.api_version.as_str();
+            errors.push(FieldError::invalid(&path.child("apiVersion"), given, "version must not be empty"));
+        }
         let mut demand = |field: &str, value: &str, what: &str| {
             if value.is_empty() {
                 errors.push(FieldError::invalid(&path.child(field), value, what));
             }
         };
-        let version = owner.api_version.rsplit('/').next().unwrap_or("");
-        demand("apiVersion", version, "version must not be empty");
         demand("kind", &owner.kind, "must not be empty");
         demand("name", &owner.name, "must not be empty");
         demand("uid", &owner.uid, "must not be empty");

@@ -204,7 +204,15 @@ impl Call<'_> {
         let creates = verb == "create";
         // One object, its subresource, and everything but reading need to know the namespace.
         let homeless = resource.namespaced && path.namespace.is_none() && !matches!(verb, "list" | "watch");
-        let misplaced = creates && path.name.is_some() != path.subresource.is_some()
+        // kube-apiserver's routes of custom resources are wider: what is created says its name itself, whatever the path does.
+        let custom = resource.custom.is_some() && path.subresource.is_none() && !path.watch;
+        if custom && homeless {
+            return Err(Status::unknown_path());
+        }
+        if custom && path.name.is_none() && matches!(verb, "update" | "patch") {
+            return Err(Status::bad_request("name must be provided"));
+        }
+        let misplaced = creates && !custom && path.name.is_some() != path.subresource.is_some()
             || path.name.is_none() && matches!(verb, "update" | "patch");
         // The older form is for watches alone, and of one object only where that lies.
         let astray = path.watch && (path.subresource.is_some() || resource.namespaced && path.namespace.is_none());
@@ -221,6 +229,7 @@ impl Call<'_> {
         }
         let ResourcePath { namespace, name, subresource, tail, .. } = path;
         name.as_deref().map_or(Ok(()), route::check_name)?;
+        let name = name.filter(|_| !(custom && creates));
         Ok(At { resource, namespace, name, subresource, tail, verb })
     }
 

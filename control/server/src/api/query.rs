@@ -76,7 +76,8 @@ impl<'a> Query<'a> {
         match value.parse() {
             Ok(version) => Ok(Some(version)),
             Err(_) => Err(Status::bad_request(format!(
-                "invalid resource version: resourceVersion: Invalid value: {value:?}: strconv.ParseUint: parsing {value:?}: invalid syntax"
+                "invalid resource version: resourceVersion: Invalid value: {value:?}: strconv.ParseUint: parsing {value:?}: {}",
+                if value.bytes().all(|byte| byte.is_ascii_digit()) { "value out of range" } else { "invalid syntax" }
             ))),
         }
     }

@@ -105,6 +105,13 @@ async fn a_definition_brings_its_resource_into_the_world_and_takes_it_along() {
     assert!(document["components"]["schemas"]["com.example.stable.v1.CronTab"]["properties"]["spec"].is_object());
 
     admin.post(TABS, &tab("a", json!({"cron": "* *"}))).await.ok();
+    // What is created says its name itself; in no namespace there is nothing to write to.
+    let named = admin.post(&format!("{TABS}/other"), &tab("b", json!({"cron": "* *"}))).await.ok();
+    assert_eq!(named["metadata"]["name"], "b");
+    let everywhere = format!("{GROUP}/v1/crontabs");
+    assert_eq!(admin.post(&everywhere, &tab("c", json!({}))).await.code, 404);
+    admin.send(Method::PUT, TABS, tab("c", json!({})).to_string()).await.refused(400, "name must be provided");
+
     let path = format!("{DEFINITIONS}/crontabs.stable.example.com");
     let going = admin.send(Method::DELETE, &path, "").await.ok();
     assert_eq!(going["metadata"]["finalizers"], json!(["customresourcecleanup.apiextensions.k8s.io"]));

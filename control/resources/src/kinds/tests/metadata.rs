@@ -77,6 +77,10 @@ fn labels_annotations_owners_and_finalizers_have_their_forms() {
     let name = "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
     let table = [
         (
+            json!({"ownerReferences": [{"apiVersion": "a/b/c", "kind": "K", "name": "p", "uid": "u"}]}),
+            "metadata.ownerReferences.apiVersion: Invalid value: \"a/b/c\": version must not be empty".to_owned(),
+        ),
+        (
             json!({"labels": {"a": "b c"}}),
             format!("metadata.labels: Invalid value: \"b c\": {label}"),
         ),

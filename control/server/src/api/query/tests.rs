@@ -30,6 +30,12 @@ fn what_cannot_be_read_is_told_in_kubernetes_words() {
         r#"invalid resource version: resourceVersion: Invalid value: "x": strconv.ParseUint: parsing "x": invalid syntax"#,
     );
     check(
+        "resourceVersion=99999999999999999999",
+        list,
+        400,
+        r#"invalid resource version: resourceVersion: Invalid value: "99999999999999999999": strconv.ParseUint: parsing "99999999999999999999": value out of range"#,
+    );
+    check(
         "resourceVersionMatch=Exact",
         list,
         422,
