@@ -42,9 +42,8 @@ pub async fn run(client: &ClientArgs, args: GetArgs) -> Result<(), CliError> {
         }
         _ => {
             if !printed {
-                let place =
-                    if args.all_namespaces { String::new() } else { format!(" in {} namespace", api.namespace) };
-                eprintln!("No resources found{place}.");
+                let looked = !args.all_namespaces && targets.iter().any(|(resource, _)| resource.namespaced);
+                eprintln!("{}", none_found(looked.then_some(api.namespace.as_str())));
             }
             Ok(())
         }
@@ -125,6 +124,7 @@ fn print_whole(
             json!({"apiVersion": "v1", "items": items, "kind": "List", "metadata": {"resourceVersion": ""}})
         }
     };
+    let value = readable(value);
     let text = if args.output == Some(Output::Yaml) {
         serde_saphyr::to_string(&value).map_err(CliError::other)?
     } else {
@@ -132,6 +132,29 @@ fn print_whole(
     };
     out::line(format_args!("{}", text.trim_end()))?;
     Ok(())
+}
+
+/// An object as it is shown whole: its fields in order, and without what tells which client wrote which of them.
+fn readable(mut value: Value) -> Value {
+    let strip = |object: &mut Value| {
+        if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.shift_remove("managedFields");
+        }
+    };
+    strip(&mut value);
+    if value["kind"] == "List" {
+        value["items"].as_array_mut().into_iter().flatten().for_each(strip);
+    }
+    value.sort_all_objects();
+    value
+}
+
+/// What is said where there is nothing to show: in which namespace that is, for what lies in one.
+fn none_found(namespace: Option<&str>) -> String {
+    match namespace {
+        Some(namespace) => format!("No resources found in {namespace} namespace."),
+        None => "No resources found".to_owned(),
+    }
 }
 
 async fn print_tables(
@@ -313,6 +336,22 @@ pub async fn version(client: &ClientArgs, args: VersionArgs) -> Result<(), CliEr
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whole_objects_are_shown_in_order_and_without_their_managers() {
+        let check = |given: Value, expected: &str| assert_eq!(readable(given).to_string(), expected);
+        let object =
+            json!({"kind": "A", "apiVersion": "v1", "metadata": {"name": "a", "managedFields": [], "labels": {}}});
+        let shown = r#"{"apiVersion":"v1","kind":"A","metadata":{"labels":{},"name":"a"}}"#;
+        check(object.clone(), shown);
+        check(json!({"kind": "List", "items": [object]}), &format!(r#"{{"items":[{shown}],"kind":"List"}}"#));
+    }
+
+    #[test]
+    fn where_nothing_is_found_is_said_of_what_lies_in_namespaces() {
+        assert_eq!(none_found(Some("a")), "No resources found in a namespace.");
+        assert_eq!(none_found(None), "No resources found");
+    }
 
     #[test]
     fn columns_stand_below_each_other() {
