@@ -71,9 +71,11 @@ async fn bodies_that_are_deep_or_bombs_are_refused() {
     }
     victim.check(Method::PATCH, &apply, PATCHES[3], alias_bomb(), 400, "alias replay limit exceeded").await;
     let operations = many(r#"{"op":"copy","from":"/data","path":"/data/x"}"#, 10_000);
-    victim.check(Method::PATCH, &one, PATCHES[0], operations, 422, "exceeded max depth").await;
+    // kube-apiserver does not say either why a patch does not apply.
+    let unfit = "the server rejected our request due to an error in our request";
+    victim.check(Method::PATCH, &one, PATCHES[0], operations, 422, unfit).await;
     let path = format!(r#"[{{"op":"add","path":"{}","value":1}}]"#, "/a".repeat(100_000));
-    victim.check(Method::PATCH, &one, PATCHES[0], path, 422, "exceeded max depth").await;
+    victim.check(Method::PATCH, &one, PATCHES[0], path, 422, unfit).await;
     victim.end().await;
 }
 
