@@ -1,9 +1,7 @@
 use serde_json::json;
 
-use super::{check_change_refused, check_refused, created, env, named, of, updated};
+use super::{SUBDOMAIN, check_change_refused, check_refused, created, env, named, of, updated};
 use crate::kinds::{create, update};
-
-const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
 
 #[test]
 fn a_new_object_gets_its_identity() {

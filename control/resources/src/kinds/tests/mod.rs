@@ -12,6 +12,7 @@ mod registration;
 mod rules;
 mod services;
 mod sets;
+mod storage;
 mod various;
 mod workloads;
 
@@ -22,6 +23,11 @@ use serde_json::{Value, json};
 
 use super::{Env, create, update};
 use crate::{ResourceRef, Status, Uid, resource};
+
+/// What names that may have dots must be.
+const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and \
+                         must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is \
+                         '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
 
 fn env() -> Env {
     Env {
