@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use pal_resources::go::type_of;
 use pal_resources::schema::{Field, Many, Message};
 use serde_json::{Map, Value};
 
@@ -197,17 +198,9 @@ fn set_order(
     schema: Option<&'static Message>,
 ) -> Result<(), PatchError> {
     let malformed = || PatchError::Malformed("invalid patch format of setElementOrder list".to_owned());
-    let order = order.as_array().ok_or_else(|| {
-        let received = match order {
-            Value::String(_) => "string",
-            Value::Bool(_) => "bool",
-            Value::Number(number) if number.is_f64() => "float64",
-            Value::Number(_) => "int64",
-            Value::Object(_) => "map[string]interface {}",
-            Value::Null | Value::Array(_) => "<nil>",
-        };
-        PatchError::Failed(format!("expected a []interface {{}}, but received a {received}"))
-    })?;
+    let order = order
+        .as_array()
+        .ok_or_else(|| PatchError::Failed(format!("expected a []interface {{}}, but received a {}", type_of(order))))?;
     let field = schema.and_then(|message| message.field(name));
     let key = field.and_then(|field| field.merge_key);
     let identity = Identity { key };

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use pal_resources::go::unsigned_fault;
 use pal_resources::kinds::Env;
 use pal_resources::{FieldError, FieldPath, Resource, ResourceVersion, Status};
 use pal_store::{Entry, Guard, Op, Revision, Snapshot};
@@ -403,17 +404,6 @@ pub(crate) fn decide(target: Target<'_>, old: &Value, mut new: Value, env: &Env)
     Ok(lifecycle::after_write(lifecycle::is_namespace(resource), updated))
 }
 
-/// Why Go reads no number from it.
-fn not_a_number(version: &str) -> Option<String> {
-    let digits = version.bytes().all(|byte| byte.is_ascii_digit());
-    let why = match version.parse::<u64>() {
-        Ok(_) if digits => return None,
-        Err(_) if digits => "value out of range",
-        _ => "invalid syntax",
-    };
-    Some(format!("strconv.ParseUint: parsing {version:?}: {why}"))
-}
-
 /// The object that the body means must be the one that is stored. A body that replaces it was asked for its uid before, as
 /// a precondition; a change may not be one of the uid.
 pub(crate) fn settle_version(resource: &Resource, name: &str, old: &Value, new: &mut Value) -> Result<(), Status> {
@@ -429,7 +419,7 @@ pub(crate) fn settle_version(resource: &Resource, name: &str, old: &Value, new: 
         version if version != meta::text(old, "resourceVersion") => {
             // What is no version is nobody's: kube-apiserver fails over it.
             let stale = Status::stale(resource, name);
-            return Err(not_a_number(version).map_or(stale, Status::unexplained));
+            return Err(unsigned_fault(version).map_or(stale, Status::unexplained));
         }
         _ => {}
     }

@@ -1,7 +1,5 @@
 //! What is wrong with the schema of a version (apiextensions `ValidateCustomResourceDefinitionOpenAPISchema`).
 
-use std::cell::RefCell;
-
 use pal_resources::{FieldError, FieldPath};
 use serde_json::{Map, Value};
 
@@ -78,7 +76,8 @@ pub(super) fn validate(schema: &Value, has_status: bool, path: &FieldPath, error
         errors.extend(unfit);
     }
     walk(schema, At { path: path.clone(), root: true, ..At::default() }, errors);
-    let names_its_language = holds(schema, &|schema| !text(&schema["$schema"]).is_empty());
+    let mut names_its_language = false;
+    each(schema, &mut |schema| names_its_language |= !text(&schema["$schema"]).is_empty());
     if names_its_language && errors.len() == before {
         errors.push(FieldError::invalid(path, "", "OpenAPIV3Schema 'schema' is not supported"));
     }
@@ -90,24 +89,24 @@ pub(super) fn validate(schema: &Value, has_status: bool, path: &FieldPath, error
     (errors.len() == before).then_some(node)
 }
 
-/// Whether a schema, or one below it, is such.
-fn holds(schema: &Value, is_such: &dyn Fn(&Value) -> bool) -> bool {
-    let below = |inner: &Value| holds(inner, is_such);
+/// Looks at a schema, then at all below it.
+fn each(schema: &Value, look: &mut dyn FnMut(&Value)) {
+    look(schema);
     let of_maps = ["properties", "patternProperties", "definitions", "dependencies"].into_iter();
+    let of_maps = of_maps.filter_map(|name| schema[name].as_object()).flat_map(Map::values);
     let of_lists = ["allOf", "anyOf", "oneOf"].into_iter();
-    is_such(schema)
-        || of_maps.filter_map(|name| schema[name].as_object()).any(|map| map.values().any(below))
-        || of_lists.filter_map(|name| schema[name].as_array()).any(|list| list.iter().any(below))
-        || ["items", "additionalProperties", "not"]
-            .into_iter()
-            .any(|name| schema[name].is_object() && below(&schema[name]))
+    let of_lists = of_lists.filter_map(|name| schema[name].as_array()).flatten();
+    let single = ["items", "additionalProperties", "not"].into_iter().map(|name| &schema[name]);
+    for inner in of_maps.chain(of_lists).chain(single.filter(|inner| inner.is_object())) {
+        each(inner, look);
+    }
 }
 
 /// The formats that a definition's schemas name and that nobody checks, in their order.
 pub fn unknown_formats(crd: &Value) -> Vec<String> {
-    let found = RefCell::new(Vec::new());
+    let mut found = Vec::new();
     for version in crd["spec"]["versions"].as_array().into_iter().flatten() {
-        holds(&version["schema"]["openAPIV3Schema"], &|schema| {
+        each(&version["schema"]["openAPIV3Schema"], &mut |schema| {
             let format = text(&schema["format"]);
             let known = match text(&schema["type"]) {
                 _ if format.is_empty() => true,
@@ -117,12 +116,11 @@ pub fn unknown_formats(crd: &Value) -> Vec<String> {
                 _ => false,
             };
             if !known {
-                found.borrow_mut().push(format.to_owned());
+                found.push(format.to_owned());
             }
-            false
         });
     }
-    found.into_inner()
+    found
 }
 
 /// Whether values stand deeper in one another; looks without recursion.

@@ -12,7 +12,7 @@ use pal_patch::apply::Schema;
 use pal_resources::discovery::version_rank;
 use pal_resources::resource::{Custom, Subresource};
 use pal_resources::{Resource, ResourceRef, ResourceVersion, resource};
-use pal_store::{Entry, Key, Revision, Snapshot, Store, Watcher};
+use pal_store::{Entry, Key, Revision, Snapshot, Store, WatchError, Watcher};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
@@ -96,22 +96,12 @@ impl Registry {
         loop {
             let applied = self.shared.store.applied().revision();
             self.definitions();
-            let told = match self.shared.store.watch(PREFIX, applied) {
-                // What is told matters not: everything is looked at.
-                Ok(mut watcher) => watcher.next().await.map(drop),
-                Err(error) => Err(error),
-            };
-            match told {
-                Err(pal_store::WatchError::Closed) => return,
-                // The history has just been passed.
-                Err(_) => tokio::task::yield_now().await,
-                Ok(()) => {}
+            if !has_changed(&self.shared.store, PREFIX, applied).await {
+                return;
             }
         }
     }
-}
 
-impl Registry {
     /// If a CustomResourceDefinition was created, waits until this server serves it or knows that its names are another's, so
     /// that who created it can use it when told so. No longer than `limit`: the controllers may be elsewhere, or nowhere.
     pub async fn settle(&self, resource: &Resource, created: &Object, limit: Duration) {
@@ -128,20 +118,31 @@ impl Registry {
                 if snapshot.get(&key).and_then(|entry| Found::read(entry)).is_none_or(|found| found.is_settled()) {
                     return;
                 }
-                let told = match store.watch(&prefix, snapshot.revision()) {
-                    Ok(mut watcher) => watcher.next().await.map(drop),
-                    Err(error) => Err(error),
-                };
-                match told {
-                    Ok(()) => {}
-                    Err(pal_store::WatchError::Closed) => return,
-                    // The history has just been passed.
-                    Err(_) => tokio::task::yield_now().await,
+                if !has_changed(store, &prefix, snapshot.revision()).await {
+                    return;
                 }
             }
         };
         // Who is not told in time finds out as with any other server.
         let _ = tokio::time::timeout(limit, settled).await;
+    }
+}
+
+/// Waits until something may have changed below a prefix since a revision. False when the store has closed instead.
+async fn has_changed(store: &Store, prefix: &str, since: Revision) -> bool {
+    let told = match store.watch(prefix, since) {
+        // What is told matters not: whoever waits looks at everything.
+        Ok(mut watcher) => watcher.next().await.map(drop),
+        Err(error) => Err(error),
+    };
+    match told {
+        Ok(()) => true,
+        Err(WatchError::Closed) => false,
+        // The history has just been passed.
+        Err(_) => {
+            tokio::task::yield_now().await;
+            true
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use pal_registry::{ListOptions, Read, VersionMatch, WatchOptions};
 use pal_resources::codec::FieldValidation;
 use pal_resources::field::{FieldError, FieldErrorKind, FieldPath};
+use pal_resources::go::unsigned_fault;
 use pal_resources::selector::{FieldSelector, LabelSelector};
 use pal_resources::{ResourceVersion, Status};
 
@@ -76,8 +77,8 @@ impl<'a> Query<'a> {
         match value.parse() {
             Ok(version) => Ok(Some(version)),
             Err(_) => Err(Status::bad_request(format!(
-                "invalid resource version: resourceVersion: Invalid value: {value:?}: strconv.ParseUint: parsing {value:?}: {}",
-                if value.bytes().all(|byte| byte.is_ascii_digit()) { "value out of range" } else { "invalid syntax" }
+                "invalid resource version: resourceVersion: Invalid value: {value:?}: {}",
+                unsigned_fault(value).unwrap_or_default()
             ))),
         }
     }
