@@ -35,6 +35,14 @@ token=$(cat /var/run/secrets/kubernetes.io/serviceaccount/token)
 curl -s -H "Authorization: Bearer $token" https://kubernetes.default.svc/api/v1/nodes | grep -c serviceaccount:default:default
 "#;
 
+/// Where volumes and files of them are mounted to be read.
+const FIXED: &str = "    command: [sh, -c, 'df / | wc -l; touch /fixed/x; echo x > /ca.crt; rm /ca.crt']
+    volumeMounts:
+    - {name: own, mountPath: /fixed, readOnly: true}
+    - {name: ca, mountPath: /ca.crt, subPath: ca.crt}
+  volumes: [{name: own, emptyDir: {}}, {name: ca, configMap: {name: kube-root-ca.crt}}]
+";
+
 #[tokio::test]
 async fn pods_with_a_shell_run_as_containers_do() {
     let cluster = pal().up(&[]).await;
@@ -48,6 +56,7 @@ async fn pods_with_a_shell_run_as_containers_do() {
         busybox("dir", "    command: [pwd]\n    workingDir: /work/deep\n"),
         busybox("asks", &format!("    command: [sh, -c, {}]\n", serde_json::json!(API))),
         busybox("awk", &format!("    command: [sh, -c, {}]\n", serde_json::json!(AWK))),
+        busybox("fixed", FIXED),
         busybox(
             "dd",
             "    command: [sh, -c, 'dd if=/dev/zero bs=1k count=3 status=none | wc -c; printf abc | md5sum']\n",
@@ -56,6 +65,13 @@ async fn pods_with_a_shell_run_as_containers_do() {
     cluster.apply(&all.concat()).await.ok();
     for (name, phase, code, printed) in [
         ("script", "Failed", 3, "hi from script\nscript\n"),
+        (
+            "fixed",
+            "Failed",
+            1,
+            "2\ntouch: '/fixed/x': Read-only file system\nsh: can't create /ca.crt: Read-only file system\n\
+             rm: can't remove '/ca.crt': Device or resource busy\n",
+        ),
         ("words", "Succeeded", 0, "a b\n"),
         ("path", "Succeeded", 0, "x\n1\n2\n"),
         ("missing", "Failed", 127, "exec: \"nosuch\": executable file not found in $PATH\n"),

@@ -23,6 +23,10 @@ pub fn open(path: &str, how: How, fds: &Fds) -> io::Result<Fd> {
     if let Some(found) = device(path, fds) {
         return found;
     }
+    if how != How::Read && mount_of(path).is_some_and(|mount| mount.read_only && mount.place == path) {
+        // A file that is mounted alone; the host may have no other way to refuse it.
+        return Err(ErrorKind::ReadOnlyFilesystem.into());
+    }
     let mut options = OpenOptions::new();
     match how {
         How::Read => options.read(true),
@@ -30,7 +34,7 @@ pub fn open(path: &str, how: How, fds: &Fds) -> io::Result<Fd> {
         How::Append => options.append(true).create(true),
         How::ReadWrite => options.read(true).write(true).create(true),
     };
-    let file: File = options.open(path)?;
+    let file: File = options.open(path).map_err(|error| if how == How::Read { error } else { refused(path, error) })?;
     if how == How::Read && file.metadata()?.is_dir() {
         return Err(ErrorKind::IsADirectory.into());
     }
@@ -68,6 +72,7 @@ pub fn why(error: &Error) -> String {
         ErrorKind::IsADirectory => "Is a directory".to_owned(),
         ErrorKind::DirectoryNotEmpty => "Directory not empty".to_owned(),
         ErrorKind::ReadOnlyFilesystem => "Read-only file system".to_owned(),
+        ErrorKind::ResourceBusy => "Device or resource busy".to_owned(),
         ErrorKind::StorageFull => "No space left on device".to_owned(),
         ErrorKind::BrokenPipe => "Broken pipe".to_owned(),
         _ => {
@@ -76,6 +81,51 @@ pub fn why(error: &Error) -> String {
             if text.contains("pre-opened") { "No such file or directory".to_owned() } else { text.to_owned() }
         }
     }
+}
+
+/// What is mounted somewhere, as `/proc/mounts` says it.
+pub struct Mount {
+    pub what: String,
+    pub place: String,
+    pub kind: String,
+    pub options: String,
+    pub read_only: bool,
+}
+
+impl Mount {
+    fn holds(&self, path: &str) -> bool {
+        let rest = path.strip_prefix(self.place.trim_end_matches('/'));
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+}
+
+/// All mounts, in the order in which they were made.
+pub fn mounts() -> Vec<Mount> {
+    let table = read_text("/proc/mounts").unwrap_or_default();
+    let of = |line: &str| match line.split(' ').collect::<Vec<_>>().as_slice() {
+        [what, place, kind, options, ..] => Some(Mount {
+            what: (*what).to_owned(),
+            place: (*place).to_owned(),
+            kind: (*kind).to_owned(),
+            options: (*options).to_owned(),
+            read_only: options.split(',').any(|option| option == "ro"),
+        }),
+        _ => None,
+    };
+    table.lines().filter_map(of).collect()
+}
+
+/// The mount in which an absolute path lies.
+pub fn mount_of(path: &str) -> Option<Mount> {
+    mounts().into_iter().filter(|mount| mount.holds(path)).max_by_key(|mount| mount.place.len())
+}
+
+/// The error of a change at an absolute path: WASI has one word for what may not be changed, Linux has two.
+pub fn refused(path: &str, error: Error) -> Error {
+    if error.kind() == ErrorKind::PermissionDenied && mount_of(path).is_some_and(|mount| mount.read_only) {
+        return ErrorKind::ReadOnlyFilesystem.into();
+    }
+    error
 }
 
 pub fn read_text(path: &str) -> io::Result<String> {

@@ -22,7 +22,7 @@ pub(crate) use container::{Asked, Container, Io, Place};
 use pipe::{Kept, Pipe};
 use terminal::{INTERRUPT, Terminal};
 
-use crate::pods::Manager;
+use crate::pods::{Manager, tell_sizes};
 use crate::runtime::{INTERRUPTED, KILLED, Program, Runtime, exit};
 use crate::streaming::{Exec, Session, Streams, Target, container_not_found, nothing_to_join};
 
@@ -80,6 +80,9 @@ impl Session for Started {
                 place.env.push(("LINES".to_owned(), size.height.to_string()));
             }
         }
+        let mounts = place.mounts.clone();
+        // A volume may be fuller by now.
+        drop(tokio::task::spawn_blocking(move || tell_sizes(&mounts)).await);
         let Wires { stdin, stdout, stderr, pumps, typing, interrupted } = connect(streams);
         let program =
             Program { args: self.command, place, stdin, terminal, stdout: stdout.clone(), stderr: stderr.clone() };

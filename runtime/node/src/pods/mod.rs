@@ -43,6 +43,7 @@ use crate::runtime::Runtime;
 pub(crate) use fields::Capacity;
 pub(crate) use manager::Manager;
 pub(crate) use records::Records;
+pub(crate) use root::tell_sizes;
 
 /// What all pods of the node share.
 pub(crate) struct Shared {

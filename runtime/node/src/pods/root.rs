@@ -8,7 +8,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, Volume};
-use pal_engine::Mount;
+use pal_engine::{Mount, open_beneath};
+use rustix::fs::{AtFlags, Mode, OFlags, openat, renameat, unlinkat};
+use rustix::io::Errno;
 
 use super::env::hostname;
 use super::user::{self, User};
@@ -42,8 +44,52 @@ pub(super) fn set_up(
     fs::write(dir.join("proc/modes"), mode_table(pod, container, shown)).map_err(told)?;
     let user = pod.spec.as_ref().map(|spec| User::of(spec, container)).unwrap_or_default();
     fs::write(dir.join("proc/self/status"), user.status()).map_err(told)?;
-    let read_only = container.security_context.as_ref().and_then(|s| s.read_only_root_filesystem) == Some(true);
-    Ok(Mount { host: dir.to_owned(), sub_path: PathBuf::new(), guest: "/".to_owned(), read_only })
+    let own = Mount {
+        host: dir.to_owned(),
+        sub_path: PathBuf::new(),
+        guest: "/".to_owned(),
+        read_only: own_read_only(container),
+    };
+    let all: Vec<Mount> = shown.mounts.iter().chain([&own]).cloned().collect();
+    tell_sizes(&all);
+    Ok(own)
+}
+
+fn own_read_only(container: &Container) -> bool {
+    container.security_context.as_ref().and_then(|s| s.read_only_root_filesystem) == Some(true)
+}
+
+/// Writes `/proc/sizes`, for the tools that show them: each mount's place, and in KiB how large it is, how much of that is
+/// taken and how much a user may take. A component is not told of them otherwise. They are those of the disk below.
+pub(crate) fn tell_sizes(mounts: &[Mount]) {
+    let Some(own) = mounts.iter().find(|mount| mount.guest == "/") else { return };
+    if let Err(error) = put_in_proc(&own.host, "sizes", &sizes(mounts)) {
+        tracing::debug!(%error, path = %own.host.display(), "the sizes of a container's mounts are not shown");
+    }
+}
+
+/// Puts a file into `/proc` of a container that runs: it can have made links of all that is there.
+fn put_in_proc(root: &Path, name: &str, text: &str) -> io::Result<()> {
+    use std::io::Write as _;
+    let dir = open_beneath(root, Path::new("proc"), false)?;
+    let new = format!("{name}.new");
+    match unlinkat(&dir, &new, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    fs::File::from(openat(&dir, &new, flags, Mode::RUSR | Mode::WUSR)?).write_all(text.as_bytes())?;
+    Ok(renameat(&dir, &new, &dir, name)?)
+}
+
+fn sizes(mounts: &[Mount]) -> String {
+    let line = |mount: &Mount| {
+        let found = rustix::fs::statvfs(&mount.host).ok()?;
+        let kib = |blocks: u64| u128::from(blocks) * u128::from(found.f_frsize) / 1024;
+        let used = found.f_blocks.saturating_sub(found.f_bfree);
+        Some(format!("{} {} {} {}\n", mount.guest, kib(found.f_blocks), kib(used), kib(found.f_bavail)))
+    };
+    mounts.iter().filter_map(line).collect()
 }
 
 /// `/proc/mounts`: of emptyDirs it says whether they are in memory, as far as pods ask for that.
@@ -54,13 +100,16 @@ fn mount_table(pod: &Pod, container: &Container) -> String {
         // What shows objects is in memory with kubelet too.
         None => volume.config_map.is_none() && !volumes::is_theirs(volume),
     };
-    let line = |guest: &str, kind: &str, options: &str| format!("{kind} {guest} {kind} {options} 0 0\n");
-    let mut table = line("/", "overlay", "rw,relatime");
+    let line = |guest: &str, kind: &str, read_only: bool| {
+        format!("{kind} {guest} {kind} {},relatime 0 0\n", if read_only { "ro" } else { "rw" })
+    };
+    let mut table = line("/", "overlay", own_read_only(container));
     for mount in container.volume_mounts.iter().flatten() {
         let Some(volume) = volumes.iter().find(|volume| volume.name == mount.name) else { continue };
         let kind = if in_memory(volume) { "tmpfs" } else { "ext4" };
-        let options = if mount.read_only == Some(true) { "ro,relatime" } else { "rw,relatime" };
-        table.push_str(&line(&mount.mount_path, kind, options));
+        // What shows objects is never written to.
+        let read_only = mount.read_only == Some(true) || !volumes::is_theirs(volume);
+        table.push_str(&line(&mount.mount_path, kind, read_only));
     }
     table
 }
@@ -334,7 +383,23 @@ mod tests {
         check(serde_json::json!({"runAsUser": 7}), ["0400 0:0 /s/a", "0600 7:0 /s/deep/b", "0777 0:0 /s"]);
         check(serde_json::json!({"fsGroup": 9}), ["0440 0:9 /s/a", "0640 0:9 /s/deep/b", "0777 0:9 /s"]);
         let expected = "overlay / overlay rw,relatime 0 0\ntmpfs /m tmpfs rw,relatime 0 0\next4 /d ext4 ro,relatime 0 0\n\
-                        tmpfs /s tmpfs rw,relatime 0 0\n";
+                        tmpfs /s tmpfs ro,relatime 0 0\n";
         assert_eq!(mount_table(&pod, container), expected);
+        let mut fixed = container.clone();
+        fixed.security_context.get_or_insert_default().read_only_root_filesystem = Some(true);
+        assert!(mount_table(&pod, &fixed).starts_with("overlay / overlay ro,relatime 0 0\n"));
+        let root = Mount { guest: "/".to_owned(), ..at("/m") };
+        disk::private_dir(&volume.join("proc")).unwrap();
+        let (outside, link) = (dir.path().join("outside"), volume.join("proc/sizes"));
+        fs::write(&outside, "x").unwrap();
+        std::os::unix::fs::symlink(&outside, &link).unwrap();
+        std::os::unix::fs::symlink(&outside, link.with_extension("new")).unwrap();
+        tell_sizes(&[at("/m"), root]);
+        assert_eq!(fs::read_to_string(&outside).unwrap(), "x", "no link that the container made is followed");
+        let told = fs::read_to_string(volume.join("proc/sizes")).unwrap();
+        let places: Vec<&str> = told.lines().map(|line| line.rsplitn(4, ' ').last().unwrap()).collect();
+        assert_eq!(places, ["/m", "/"]);
+        let numbers: Vec<u64> = told.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+        assert!(numbers.len() == 6 && numbers[0] >= numbers[1] && numbers[0] > 0, "{told}");
     }
 }

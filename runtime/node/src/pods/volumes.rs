@@ -388,7 +388,9 @@ impl ShownFile {
         if self.theirs {
             link(&self.file, &place)
         } else {
-            fs::copy(format!("/proc/self/fd/{}", self.file.as_raw_fd()), &place).map(|_| ())
+            fs::copy(format!("/proc/self/fd/{}", self.file.as_raw_fd()), &place)?;
+            // Nobody writes to it, as far as the host keeps its own user from that.
+            fs::set_permissions(&place, fs::Permissions::from_mode(0o444))
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::{Call, Failure, Outcome, base, dir, failed};
-use crate::files::{How, why};
+use crate::files::{How, refused, why};
 use crate::task;
 
 pub async fn run(call: &Call) -> Outcome {
@@ -45,6 +45,10 @@ async fn copy(call: &Call, from: &str, to: &str, recursive: bool, times: bool) -
         let (name, what) = (name.to_owned(), what.to_owned());
         move |error: std::io::Error| Failure::Told(1, format!("{what} '{name}': {}", why(&error)))
     };
+    let changing = |name: &str, what: &str| {
+        let (path, told) = (target.clone(), told(name, what));
+        move |error| told(refused(&path, error))
+    };
     if crate::files::is_device(&source) {
         let bytes = call.input(from)?;
         let output = call.open(to, How::Write)?;
@@ -55,7 +59,7 @@ async fn copy(call: &Call, from: &str, to: &str, recursive: bool, times: bool) -
     if found.is_symlink() {
         let link = fs::read_link(&source).map_err(told(from, "can't read link"))?;
         if fs::symlink_metadata(&target).is_ok() {
-            fs::remove_file(&target).map_err(told(to, "can't remove"))?;
+            fs::remove_file(&target).map_err(changing(to, "can't remove"))?;
         }
         return dir::symlink(&link.to_string_lossy(), &target);
     }
@@ -63,7 +67,7 @@ async fn copy(call: &Call, from: &str, to: &str, recursive: bool, times: bool) -
         if source == target {
             return failed(format!("'{from}' and '{to}' are the same file"));
         }
-        fs::copy(&source, &target).map_err(told(to, "can't create"))?;
+        fs::copy(&source, &target).map_err(changing(to, "can't create"))?;
         if times && let Ok(at) = found.modified() {
             // Where times cannot be set they are not.
             let _ = dir::set_modified(&target, at);
@@ -77,7 +81,7 @@ async fn copy(call: &Call, from: &str, to: &str, recursive: bool, times: bool) -
         return failed(format!("can't copy '{from}' into itself"));
     }
     if fs::metadata(&target).is_err() {
-        fs::create_dir(&target).map_err(told(to, "can't create directory"))?;
+        fs::create_dir(&target).map_err(changing(to, "can't create directory"))?;
     }
     for entry in fs::read_dir(&source).map_err(told(from, "can't open"))? {
         let name = entry?.file_name().to_string_lossy().into_owned();
@@ -97,7 +101,8 @@ async fn rename(call: &Call, from: &str, to: &str) -> Result<(), Failure> {
     }
     // Into another volume.
     copy(call, from, to, true, true).await?;
-    dir::remove(&source, true).map_err(|error| Failure::Told(1, format!("can't remove '{from}': {}", why(&error))))
+    let removed = dir::remove(&source, true).map_err(|error| refused(&source, error));
+    removed.map_err(|error| Failure::Told(1, format!("can't remove '{from}': {}", why(&error))))
 }
 
 async fn cmp(call: &Call) -> Outcome {

@@ -6,7 +6,7 @@ use std::io::{Seek as _, SeekFrom};
 use std::rc::Rc;
 
 use super::{Call, Failure, Outcome, about, failed};
-use crate::files::{How, is_device};
+use crate::files::{How, is_device, refused};
 use crate::stream::Fd;
 use crate::task;
 
@@ -85,10 +85,10 @@ fn output(call: &Call, asked: &Asked) -> Result<Fd, Failure> {
     if is_device(&path) {
         return call.open(name, How::Write);
     }
-    let told = |error: std::io::Error| Failure::Told(1, about(name, &error));
+    let told = |error: std::io::Error| Failure::Told(1, about(name, &refused(&path, error)));
     let mut options = OpenOptions::new();
     let kept = asked.flags.contains("notrunc") || asked.seek > 0;
-    let mut file: File = options.write(true).create(true).truncate(!kept).open(path).map_err(told)?;
+    let mut file: File = options.write(true).create(true).truncate(!kept).open(&path).map_err(told)?;
     let at = asked.seek.saturating_mul(asked.write);
     if asked.seek > 0 {
         if !asked.flags.contains("notrunc") {

@@ -5,9 +5,10 @@ use std::io::{self, ErrorKind};
 use std::time::SystemTime;
 
 use wasip2::filesystem::preopens::get_directories;
+use wasip2::filesystem::types::ErrorCode;
 
 use super::{Call, Failure, Outcome, base, failed};
-use crate::files::why;
+use crate::files::{mount_of, refused, why};
 use crate::task;
 
 pub async fn run(call: &Call) -> Outcome {
@@ -43,7 +44,7 @@ async fn each(call: &Call) -> Outcome {
             "rm" => remove(&path, options.has('r') || options.has('R')),
             _ => touch(&path, options.has('c')),
         };
-        match done {
+        match done.map_err(|error| refused(&path, error)) {
             Ok(()) => {}
             Err(error) if forced && error.kind() == ErrorKind::NotFound => {}
             Err(error) => {
@@ -63,6 +64,9 @@ async fn each(call: &Call) -> Outcome {
 
 pub fn remove(path: &str, all: bool) -> io::Result<()> {
     let found = fs::symlink_metadata(path)?;
+    if mount_of(path).is_some_and(|mount| mount.place == path) {
+        return Err(ErrorKind::ResourceBusy.into());
+    }
     if !found.is_dir() {
         return fs::remove_file(path);
     }
@@ -102,7 +106,11 @@ pub fn symlink(target: &str, path: &str) -> Result<(), Failure> {
     let Some((rest, dir)) = found.min_by_key(|(rest, _)| rest.len()) else {
         return failed(format!("{path}: No such file or directory"));
     };
-    dir.symlink_at(target, &rest).map_err(|code| Failure::Told(1, format!("{path}: {}", code.message())))
+    dir.symlink_at(target, &rest).map_err(|code| {
+        let read_only = code == ErrorCode::NotPermitted && mount_of(path).is_some_and(|mount| mount.read_only);
+        let why = if read_only { "Read-only file system" } else { code.message() };
+        Failure::Told(1, format!("{path}: {why}"))
+    })
 }
 
 fn ln(call: &Call) -> Outcome {
@@ -117,12 +125,13 @@ fn ln(call: &Call) -> Outcome {
     };
     let path = call.path(&name);
     if options.has('f') && fs::symlink_metadata(&path).is_ok_and(|m| !m.is_dir()) {
-        fs::remove_file(&path)?;
+        fs::remove_file(&path).map_err(|error| refused(&path, error))?;
     }
     if options.has('s') {
         symlink(target, &path)?;
     } else {
-        fs::hard_link(call.path(target), &path).map_err(|e| Failure::Told(1, format!("{name}: {}", why(&e))))?;
+        let made = fs::hard_link(call.path(target), &path).map_err(|error| refused(&path, error));
+        made.map_err(|error| Failure::Told(1, format!("{name}: {}", why(&error))))?;
     }
     Ok(0)
 }
@@ -191,7 +200,7 @@ async fn mktemp(call: &Call) -> Outcome {
             true => fs::create_dir(&path),
             false => OpenOptions::new().write(true).create_new(true).open(&path).map(drop),
         };
-        match made {
+        match made.map_err(|error| refused(&path, error)) {
             Ok(()) => {
                 call.print(name + "\n").await?;
                 return Ok(0);

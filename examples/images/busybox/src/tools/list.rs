@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use std::fs::{self, Metadata};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::{Call, Options, Outcome, failed, users};
-use crate::files::why;
+use super::{Call, Options, Outcome, df, failed, users};
+use crate::files::{Mount, why};
 use crate::task;
 use crate::tools::date::Date;
 
@@ -16,18 +16,13 @@ pub async fn run(call: &Call) -> Outcome {
         "stat" => stat(call).await,
         "du" => du(call).await,
         "mount" => {
-            let table = crate::files::read_text("/proc/mounts").unwrap_or_default();
-            let shown = table.lines().filter_map(|line| match line.split(' ').collect::<Vec<_>>().as_slice() {
-                [what, place, kind, options, ..] => Some(format!("{what} on {place} type {kind} ({options})\n")),
-                _ => None,
-            });
+            let shown = crate::files::mounts().into_iter();
+            let shown = shown
+                .map(|Mount { what, place, kind, options, .. }| format!("{what} on {place} type {kind} ({options})\n"));
             call.print(shown.collect::<String>()).await?;
             Ok(0)
         }
-        _ => {
-            call.print("Filesystem           1K-blocks      Used Available Use% Mounted on\n").await?;
-            Ok(0)
-        }
+        _ => df::run(call).await,
     }
 }
 
@@ -218,7 +213,7 @@ pub fn seconds(found: &Metadata) -> i64 {
     at.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64)
 }
 
-fn human(bytes: u64) -> String {
+pub fn human(bytes: u64) -> String {
     let units = ["", "K", "M", "G", "T"];
     let mut value = bytes as f64;
     let mut unit = 0;

@@ -8,6 +8,7 @@ mod copy;
 mod curl;
 mod date;
 mod dd;
+mod df;
 mod dir;
 mod dump;
 mod find;
