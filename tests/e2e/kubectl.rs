@@ -65,6 +65,14 @@ async fn reading_and_discovery() {
     kubectl.ok(&format!("delete pod -n kube-system {name}")).await;
     until(&kubectl, shown, &format!("{name} ")).await;
     assert_ne!(kubectl.ok(&uid).await, first, "the process runs, so it is shown again");
+    has(&kubectl.ok(&format!("logs -n kube-system {name}")).await, &["control plane is ready at https://"]);
+    has(&kubectl.ok(&format!("logs -n kube-system {name} --tail=1 --timestamps")).await, &["Z node ", " is running"]);
+    has(
+        &kubectl.run(&format!("logs -n kube-system {name} --previous")).await.refused(),
+        &["previous terminated container \"palinurus\""],
+    );
+    has(&kubectl.run(&format!("exec -n kube-system {name} -- ls")).await.refused(), &["runs no other programs"]);
+    has(&kubectl.run(&format!("port-forward -n kube-system {name} :80")).await.refused(), &["nothing to forward to"]);
     for kind in "ns,no,po,svc,endpointslices,cm,secrets,sa,events,leases,deploy,rs,csr".split(',') {
         for format in ["", "-o wide", "-o yaml", "-o json", "-o name"] {
             kubectl.ok(&format!("get {kind} -A {format}")).await;

@@ -14,6 +14,9 @@ pub enum CliError {
     /// A file cannot be read or written.
     #[error("error: {}: {source}", path.display())]
     File { path: PathBuf, source: std::io::Error },
+    /// Another process of this program has the folder.
+    #[error("error: another pal is using {}: stop it, or choose another --data-dir", dir.display())]
+    InUse { dir: PathBuf },
     /// Whoever read standard output has gone; the command ends, and there is nobody to tell.
     #[error("standard output is closed")]
     OutputClosed,

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use pal_engine::Inspection;
 use pal_image::{Reference, RegistryClient, push};
 use serde_json::Value;
 
@@ -47,17 +48,26 @@ impl Images {
             return Ok(reference.clone());
         }
         let bytes = tokio::fs::read(&path).await.map_err(CliError::file(&path))?;
-        let inspection =
-            pal_engine::inspect(&bytes).map_err(|error| CliError::other(format!("{}: {error}", path.display())))?;
-        let os = if inspection.is_core_module { "wasip1" } else { "wasip2" };
+        let reference = self.push_bytes(&path, bytes).await?;
+        self.pushed.insert(path, reference.clone());
+        Ok(reference)
+    }
+
+    /// Pushes what was read from a file.
+    pub async fn push_bytes(&self, path: &Path, bytes: Vec<u8>) -> Result<String, CliError> {
+        let os = if inspect(path, &bytes)?.is_core_module { "wasip1" } else { "wasip2" };
         let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
         let name = as_name(stem).unwrap_or_else(|| "app".to_owned());
         let pushed = push(&self.client, &name, bytes.into(), os)
             .await
             .map_err(|error| CliError::other(format!("cannot push {}: {error}", path.display())))?;
-        self.pushed.insert(path, pushed.reference.clone());
         Ok(pushed.reference)
     }
+}
+
+/// What the bytes of that file are, or why they are no program.
+pub fn inspect(path: &Path, bytes: &[u8]) -> Result<Inspection, CliError> {
+    pal_engine::inspect(bytes).map_err(|error| CliError::other(format!("{}: {error}", path.display())))
 }
 
 /// The `image` fields of a Pod, or of a kind that has a pod template.

@@ -15,6 +15,7 @@ mod error;
 mod get;
 mod images;
 mod inspect;
+mod journal;
 mod logs;
 mod manifest;
 mod mirror;
@@ -23,6 +24,7 @@ mod out;
 mod paths;
 mod progress;
 mod run;
+mod running;
 mod servers;
 mod signals;
 mod snapshot;
@@ -36,6 +38,7 @@ use clap::{CommandFactory, Parser};
 
 use crate::args::{Args, Command};
 use crate::error::CliError;
+use crate::journal::{Journal, Keeper};
 
 /// Objects of all ages lie side by side in a server's memory. glibc's allocator gives back too little of what goes: a million
 /// objects took a third more with it, and a pod's creation a fifth more processor time.
@@ -51,7 +54,8 @@ fn main() -> ExitCode {
     if matches!(args.command, Command::CompileWorker) {
         return pal_engine::compile_worker_main();
     }
-    start_tracing(&args.log);
+    let (journal, keeper) = journal::journal();
+    start_tracing(&args.log, journal.clone());
     raise_file_limit();
     // Several TLS libraries' worth of defaults could meet in one process; this is the one they all use.
     if rustls::crypto::ring::default_provider().install_default().is_err() {
@@ -65,7 +69,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let result = runtime.block_on(dispatch(args));
+    let result = runtime.block_on(dispatch(args, journal, keeper));
     // Nothing that still runs in the background may hold up the exit.
     runtime.shutdown_background();
     match result {
@@ -77,10 +81,10 @@ fn main() -> ExitCode {
     }
 }
 
-async fn dispatch(args: Args) -> Result<(), CliError> {
+async fn dispatch(args: Args, journal: Journal, keeper: Keeper) -> Result<(), CliError> {
     let client = &args.client;
     match args.command {
-        Command::Up(command) => up::run(command).await,
+        Command::Up(command) => up::run(command, journal, keeper).await,
         Command::Server(command) => servers::run(client, command).await,
         Command::Agent(command) => node::run(command).await,
         Command::Token(command) => token::run(client, command).await,
@@ -101,7 +105,7 @@ async fn dispatch(args: Args) -> Result<(), CliError> {
     }
 }
 
-fn start_tracing(filter: &str) {
+fn start_tracing(filter: &str, journal: Journal) {
     use std::io::IsTerminal;
     // It reports as errors what its callers tell in words of their own.
     const QUIET: &str = "kube_client::client::builder=off";
@@ -110,7 +114,7 @@ fn start_tracing(filter: &str) {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr)
+        .with_writer(journal)
         .init();
 }
 

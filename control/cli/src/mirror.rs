@@ -1,7 +1,7 @@
 //! The control plane among the pods. Where Kubernetes' server runs on a node, a mirror pod in `kube-system` shows it: an
 //! object that stands for what runs there although nobody started it through the API, and clients look for it. `pal up`
-//! shows its own process so, by one pod for each part that clients know as one. The node leaves mirror pods alone; what
-//! these log is the process' standard error.
+//! shows its own process so, by one pod for each part that clients know as one. The node leaves mirror pods alone; they
+//! have the process' log in common, which the node keeps.
 
 use std::convert::Infallible;
 use std::net::IpAddr;
@@ -10,6 +10,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use pal_controllers::pods::is_ready;
+use pal_node::HostPod;
 use pal_registry::{DeleteOptions, Registry, Typed, WatchEvent, WatchOptions};
 use pal_resources::Status;
 use pal_resources::admission::pod::MIRROR;
@@ -41,11 +42,20 @@ pub struct Shown {
     pub started: Timestamp,
 }
 
-impl Shown {
-    fn name(&self, part: Part) -> String {
-        format!("{}-{}", part.name, self.node)
+impl Part {
+    fn pod(self, node: &str) -> String {
+        format!("{}-{node}", self.name)
     }
+}
 
+/// The pods of a node's process, as the node knows them.
+pub fn pods(node: &str) -> Vec<HostPod> {
+    let pod =
+        |part: Part| HostPod { namespace: NAMESPACE.to_owned(), name: part.pod(node), container: part.name.to_owned() };
+    PARTS.map(pod).into()
+}
+
+impl Shown {
     /// The pod, without what it does.
     fn pod(&self, part: Part, node_uid: &str) -> Value {
         let image = format!("palinurus:{}", pal_server::VERSION);
@@ -53,7 +63,7 @@ impl Shown {
             "apiVersion": "v1",
             "kind": "Pod",
             "metadata": {
-                "name": self.name(part),
+                "name": part.pod(&self.node),
                 "namespace": NAMESPACE,
                 "labels": {"app.kubernetes.io/part-of": "palinurus", "tier": "control-plane", part.label.0: part.label.1},
                 "annotations": {
@@ -110,7 +120,7 @@ pub async fn keep(registry: &Registry, shown: &Shown) -> Infallible {
 }
 
 async fn show(registry: &Registry, shown: &Shown, part: Part) -> Infallible {
-    let mirror = Mirror { pods: registry.client::<Pod>().by("kubelet"), name: shown.name(part), shown, part };
+    let mirror = Mirror { pods: registry.client::<Pod>().by("kubelet"), name: part.pod(&shown.node), shown, part };
     loop {
         if let Err(status) = mirror.follow(registry).await {
             // The node may not have registered yet.

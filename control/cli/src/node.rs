@@ -3,10 +3,11 @@
 use std::fs::File;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use pal_engine::{Compile, Engine, EngineConfig};
-use pal_node::{JoinConfig, NodeAgent, NodeConfig, NodeIdentity, join};
+use pal_engine::{Compile, Engine, EngineConfig, LogSink};
+use pal_node::{HostPod, JoinConfig, NodeAgent, NodeConfig, NodeIdentity, join};
 use tokio_util::sync::CancellationToken;
 
 use crate::args::AgentArgs;
@@ -30,6 +31,8 @@ pub struct NodeStart {
     pub labels: Vec<(String, String)>,
     /// Directories below which volumes of kind `local` may be.
     pub local_volumes: Vec<PathBuf>,
+    /// The pods that show this process on the node of that name.
+    pub shown_by: fn(&str) -> Vec<HostPod>,
 }
 
 /// A running node and its folder's lock.
@@ -69,6 +72,7 @@ pub async fn run(args: AgentArgs) -> Result<(), CliError> {
         node_ip,
         labels: args.label,
         local_volumes: args.local_volumes,
+        shown_by: |_| Vec::new(),
     };
     let node = Node::start(start, |text| eprintln!("{text}"), stop.clone()).await?;
     paths::write_private(&data_dir.join(SERVER_FILE), &servers.join("\n"))?;
@@ -100,8 +104,14 @@ impl Node {
         config.version = pal_server::VERSION.to_owned();
         config.labels = start.labels;
         config.local_volumes = start.local_volumes;
+        config.host_pods = (start.shown_by)(&name);
         let agent = NodeAgent::start(config, CancellationToken::new()).await.map_err(CliError::other)?;
         Ok(Self { agent, name, _lock: lock })
+    }
+
+    /// Where the log of the pods that show this process is written to.
+    pub fn log(&self) -> Arc<dyn LogSink> {
+        self.agent.host_log()
     }
 
     /// Ends the pods and the agent. They stay on disk and run again at the next start.

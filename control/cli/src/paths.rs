@@ -48,10 +48,7 @@ pub fn lock(dir: &Path, name: &str) -> Result<File, CliError> {
     let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(CliError::file(&path))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(CliError::other(format!(
-            "another pal is using {}: stop it, or choose another --data-dir",
-            dir.display()
-        ))),
+        Err(TryLockError::WouldBlock) => Err(CliError::InUse { dir: dir.to_owned() }),
         Err(TryLockError::Error(source)) => Err(CliError::file(path)(source)),
     }
 }

@@ -1,6 +1,6 @@
 //! `pal run`: a Deployment and a NodePort Service for one Wasm component.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use pal_engine::ProgramKind;
 use pal_image::Reference;
@@ -10,7 +10,7 @@ use crate::api::Api;
 use crate::apply;
 use crate::args::{ClientArgs, RunArgs};
 use crate::error::CliError;
-use crate::images::Images;
+use crate::images::{Images, inspect};
 use crate::manifest::{Document, Origin};
 use crate::out;
 use crate::paths::as_name;
@@ -19,24 +19,26 @@ use crate::up::{port_trouble, service_urls};
 use crate::wait;
 
 pub async fn run(client: &ClientArgs, args: RunArgs) -> Result<(), CliError> {
-    let plan = plan(&args, &|path| path.is_file())?;
+    let mut plan = plan(&args, &|path| path.is_file())?;
     let api = Api::connect(client).await?;
     let progress = Progress::new();
     let step = progress.step(format!("running {}", plan.name));
     let folder = std::env::current_dir().map_err(CliError::file("."))?;
-    let serves = serves(&plan.image)?;
-    let mut documents: Vec<Document> = objects(&plan, &args, serves)
+    // A file that is not there or no component leaves nothing behind. It is read once: it may be a pipe, or change.
+    let serves = match local_file(&plan.image)? {
+        Some(LocalFile { path, bytes, serves }) => {
+            plan.image = Images::new(api.registry()?).push_bytes(&path, bytes).await?;
+            serves
+        }
+        None => true,
+    };
+    let documents: Vec<Document> = objects(&plan, &args, serves)
         .into_iter()
         .map(|object| Document {
             origin: Origin { file: "the command line".to_owned(), document: 1, folder: folder.clone() },
             object,
         })
         .collect();
-    // A file that is not there or no component leaves nothing behind.
-    let mut images = Images::new(api.registry()?);
-    for document in &mut documents {
-        images.resolve(document).await?;
-    }
     let applied = apply::apply(&api, documents, false, |_| {}).await?;
     wait::ready(&api, &applied, args.timeout, |text| step.note(text)).await?;
     step.done(format!("deployment/{} is ready", plan.name));
@@ -98,18 +100,28 @@ fn name_of(image: &str) -> Option<String> {
     as_name(path.split(':').next()?)
 }
 
-/// Whether there is something to put a Service in front of: of an image in a registry that is not known yet.
-fn serves(image: &str) -> Result<bool, CliError> {
-    let Some(path) = Reference::local_file(image) else { return Ok(true) };
-    let bytes = std::fs::read(path).map_err(CliError::file(path))?;
-    let found = pal_engine::inspect(&bytes).map_err(|error| CliError::other(format!("{image}: {error}")))?;
-    match found.kind {
-        ProgramKind::HttpService { .. } => Ok(true),
-        ProgramKind::Command => Ok(false),
-        ProgramKind::Library => Err(CliError::other(format!(
-            "{image}: there is nothing to run: it exports neither wasi:cli/run nor a wasi:http handler (`pal inspect {image}` shows what it has)"
-        ))),
-    }
+/// A component that is to be pushed.
+struct LocalFile {
+    path: PathBuf,
+    bytes: Vec<u8>,
+    /// Whether there is something to put a Service in front of; of an image in a registry that is not known.
+    serves: bool,
+}
+
+/// The file that the image is, if it is one, with what there is to run.
+fn local_file(image: &str) -> Result<Option<LocalFile>, CliError> {
+    let Some(path) = Reference::local_file(image).map(Path::to_owned) else { return Ok(None) };
+    let bytes = std::fs::read(&path).map_err(CliError::file(&path))?;
+    let serves = match inspect(&path, &bytes)?.kind {
+        ProgramKind::HttpService { .. } => true,
+        ProgramKind::Command => false,
+        ProgramKind::Library => {
+            return Err(CliError::other(format!(
+                "{image}: there is nothing to run: it exports neither wasi:cli/run nor a wasi:http handler (`pal inspect {image}` shows what it has)"
+            )));
+        }
+    };
+    Ok(Some(LocalFile { path, bytes, serves }))
 }
 
 fn objects(plan: &Plan, args: &RunArgs, serves: bool) -> Vec<Value> {
@@ -169,10 +181,12 @@ mod tests {
         let check = |bytes: &[u8], expected: Result<bool, &str>| {
             let file = dir.path().join("app.wasm");
             std::fs::write(&file, bytes).unwrap();
-            match (serves(file.to_str().unwrap()), expected) {
-                (Ok(serves), Ok(expected)) => assert_eq!(serves, expected),
+            match (local_file(file.to_str().unwrap()), expected) {
+                (Ok(Some(found)), Ok(expected)) => {
+                    assert_eq!((found.serves, found.bytes.as_slice()), (expected, bytes))
+                }
                 (Err(error), Err(part)) => assert!(error.to_string().contains(part), "{error}"),
-                (found, _) => panic!("{found:?}"),
+                (found, _) => panic!("{:?}", found.map(|found| found.map(|file| file.serves))),
             }
         };
         check(include_bytes!("../../../examples/hello/hello.wasm"), Ok(true));
@@ -180,8 +194,8 @@ mod tests {
         check(include_bytes!("../../../examples/greeter-c/greeter.wasm"), Ok(false));
         check(b"\0asm\x0d\0\x01\0", Err("there is nothing to run"));
         check(b"text", Err("not WebAssembly"));
-        assert!(serves("ghcr.io/me/app:v1").unwrap());
-        assert!(serves("./none.wasm").is_err());
+        assert!(local_file("ghcr.io/me/app:v1").unwrap().is_none());
+        assert!(local_file("./none.wasm").is_err());
     }
 
     #[test]

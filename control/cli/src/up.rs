@@ -12,17 +12,18 @@ use crate::apply::{self, Applied};
 use crate::args::{JoinArgs, UpArgs};
 use crate::control_plane::ControlPlane;
 use crate::error::CliError;
+use crate::journal::{Journal, Keeper};
 use crate::manifest;
 use crate::mirror::{self, Shown};
 use crate::node::{Node, NodeStart};
 use crate::progress::Progress;
-use crate::{out, paths, signals, wait};
+use crate::{out, paths, running, signals, wait};
 
 /// The token by which the node of the same process joins is used at once.
 const TOKEN_LIFE: Duration = Duration::from_secs(600);
 
 /// `pal up`
-pub async fn run(args: UpArgs) -> Result<(), CliError> {
+pub async fn run(args: UpArgs, journal: Journal, keeper: Keeper) -> Result<(), CliError> {
     let started = Timestamp::now();
     let stop = signals::stop_on_signal()?;
     // Read before anything starts: a mistake in a manifest is the commonest reason to begin again.
@@ -32,14 +33,22 @@ pub async fn run(args: UpArgs) -> Result<(), CliError> {
 
     let step = progress.step("starting the control plane");
     let alone = JoinArgs::default();
-    let control_plane = ControlPlane::start(&args.serve, &alone, &data_dir, &stop, |text| step.note(text)).await?;
-    let Some(plane) = control_plane else { return Ok(()) };
-    step.done(format!("control plane is ready at {}", plane.url));
+    let plane = match ControlPlane::start(&args.serve, &alone, &data_dir, &stop, |text| step.note(text)).await {
+        Ok(Some(plane)) => plane,
+        Ok(None) => return Ok(()),
+        Err(CliError::InUse { dir }) => return Err(running::there(dir).await),
+        Err(error) => return Err(error),
+    };
+    let ready = format!("control plane is ready at {}", plane.url);
+    journal.keep(&ready);
+    step.done(ready);
 
     let result = async {
         let step = progress.step("starting the node");
         let node = start_node(&args, &data_dir, &plane, |text| step.note(text)).await?;
-        step.done(format!("node {} is running", node.name));
+        let runs = format!("node {} is running", node.name);
+        journal.keep(&runs);
+        step.done(runs);
         Ok::<_, CliError>(node)
     };
     let node = match result.await {
@@ -60,6 +69,7 @@ pub async fn run(args: UpArgs) -> Result<(), CliError> {
     let result = tokio::select! {
         result = work => result,
         never = mirror::keep(&plane.registry, &shown) => match never {},
+        never = keeper.keep(node.log()) => match never {},
         () = stop.cancelled() => Ok(()),
         failure = plane.failed() => Err(failure),
     };
@@ -88,6 +98,7 @@ async fn start_node(
         node_ip: args.node_ip,
         labels: Vec::new(),
         local_volumes: Vec::new(),
+        shown_by: mirror::pods,
     };
     let node = Node::start(start, progress, tokio_util::sync::CancellationToken::new()).await;
     // Used or not needed: nobody else ever sees it.
@@ -137,18 +148,30 @@ pub async fn service_urls(api: &Api, applied: &[Applied]) -> Result<Vec<String>,
     if services.is_empty() {
         return Ok(urls);
     }
-    let nodes = api.get("/api/v1/nodes").await?;
-    let address = api::array(&nodes["items"]).iter().find_map(internal_ip);
-    let Some(address) = address else { return Ok(urls) };
+    let Some(address) = node_address(api).await? else { return Ok(urls) };
     for service in services {
         let object = api.get(&service.resource.path(service.namespace.as_deref(), Some(&service.name))).await?;
-        for port in api::array(&object["spec"]["ports"]) {
-            if let Some(node_port) = port["nodePort"].as_u64() {
-                urls.push(format!("http://{address}:{node_port}  (service/{})", service.name));
-            }
-        }
+        urls.extend(node_ports(&address, &object));
     }
     Ok(urls)
+}
+
+/// The same of all Services of the cluster.
+pub async fn all_service_urls(api: &Api) -> Result<Vec<String>, CliError> {
+    let services = api.get("/api/v1/services").await?;
+    let Some(address) = node_address(api).await? else { return Ok(Vec::new()) };
+    Ok(api::array(&services["items"]).iter().flat_map(|service| node_ports(&address, service)).collect())
+}
+
+async fn node_address(api: &Api) -> Result<Option<String>, CliError> {
+    let nodes = api.get("/api/v1/nodes").await?;
+    Ok(api::array(&nodes["items"]).iter().find_map(internal_ip))
+}
+
+fn node_ports(address: &str, service: &Value) -> Vec<String> {
+    let name = api::text(&service["metadata"]["name"]);
+    let ports = api::array(&service["spec"]["ports"]).iter().filter_map(|port| port["nodePort"].as_u64());
+    ports.map(|port| format!("http://{address}:{port}  (service/{name})")).collect()
 }
 
 /// Ports of the Services among the objects that a node could not open, in its words.

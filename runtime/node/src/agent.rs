@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use pal_engine::LogSink;
 use pal_image::{Blobs, ClusterRegistry, Puller, PullerConfig, Urls};
 use pal_network::{Network, NetworkConfig, PeerTls};
 use tokio::sync::{Notify, OnceCell, Semaphore, watch};
@@ -22,6 +23,7 @@ use crate::disk;
 use crate::error::NodeError;
 use crate::events::Recorder;
 use crate::exec::PodExec;
+use crate::host::Host;
 use crate::identity::NodeIdentity;
 use crate::in_cluster;
 use crate::join::renew;
@@ -53,6 +55,7 @@ pub struct NodeAgent {
     peer_addr: SocketAddr,
     network: Network,
     pods: Arc<Manager>,
+    host: Arc<Host>,
     tasks: TaskTracker,
     /// Ends all but the pods.
     stop: CancellationToken,
@@ -85,11 +88,13 @@ impl NodeAgent {
         tasks.spawn(writer);
         let shared = shared(&config, client.clone(), Arc::new(runtime), recorder)?;
         let pods = Manager::start(shared.clone())?;
+        let host = Arc::new(Host::begin(config.host_pods.clone(), shared.logs.clone()));
         let up = watch::Sender::new(Up::default());
         let agent = Self {
             peer_addr: network.peer_addr(),
             network: network.clone(),
             pods: pods.clone(),
+            host: host.clone(),
             tasks,
             stop: stop.clone(),
             connected: up.subscribe(),
@@ -109,6 +114,7 @@ impl NodeAgent {
         let kubelet = Arc::new(Kubelet {
             node: config.name.clone(),
             pods,
+            host,
             logs: shared.logs.clone(),
             volumes: shared.local_volumes.clone(),
             stats,
@@ -125,6 +131,11 @@ impl NodeAgent {
     /// Where other nodes connect.
     pub fn peer_addr(&self) -> SocketAddr {
         self.peer_addr
+    }
+
+    /// Where the process writes what it says, for those who ask for the logs of the pods that show it.
+    pub fn host_log(&self) -> Arc<dyn LogSink> {
+        self.host.sink()
     }
 
     /// Waits until the tunnel to a server has been up once.
@@ -148,6 +159,7 @@ impl NodeAgent {
             tracing::warn!(left = self.tasks.len(), "tasks of the node did not end in time");
         }
         self.network.stop(STOP_LIMIT).await;
+        self.host.close();
     }
 }
 

@@ -18,6 +18,14 @@ pub struct NodeResources {
     pub pods: Option<u32>,
 }
 
+/// A pod that shows the process that the agent is part of, with one container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostPod {
+    pub namespace: String,
+    pub name: String,
+    pub container: String,
+}
+
 /// The settings of a [`NodeAgent`](crate::NodeAgent).
 #[derive(Clone)]
 pub struct NodeConfig {
@@ -43,6 +51,8 @@ pub struct NodeConfig {
     pub labels: Vec<(String, String)>,
     /// Directories below which volumes of kind `local` may be, beside those that the node makes.
     pub local_volumes: Vec<PathBuf>,
+    /// Pods that show the agent's own process, for whose log the node answers.
+    pub host_pods: Vec<HostPod>,
     /// The domain of service names, `cluster.local` by default.
     pub cluster_domain: String,
 }
@@ -68,6 +78,7 @@ impl NodeConfig {
             version: "v1.36.0+pal".to_owned(),
             labels: Vec::new(),
             local_volumes: Vec::new(),
+            host_pods: Vec::new(),
             cluster_domain: "cluster.local".to_owned(),
         }
     }

@@ -17,8 +17,9 @@ use pal_resources::status::Reason;
 use serde_json::{Value, json};
 use tokio_util::task::TaskTracker;
 
+use crate::host::{self, Host};
 use crate::local_volumes::LocalVolumes;
-use crate::logs::{LogQuery, LogStore, stream};
+use crate::logs::{LogFile, LogQuery, LogStore, stream};
 use crate::pods::Manager;
 use crate::stats::Stats;
 use crate::streaming::{self, Exec, Target};
@@ -36,6 +37,7 @@ pub(crate) struct Kubelet {
     /// The node's name.
     pub(crate) node: String,
     pub(crate) pods: Arc<Manager>,
+    pub(crate) host: Arc<Host>,
     pub(crate) logs: Arc<LogStore>,
     pub(crate) volumes: Arc<LocalVolumes>,
     pub(crate) stats: Arc<Stats>,
@@ -78,6 +80,9 @@ impl Kubelet {
 
     async fn stream(&self, anew: bool, target: &Target, request: Request<Incoming>) -> Result<Response<Body>, Status> {
         let mut asked = streaming::Request::parse(request.uri().query().unwrap_or_default())?;
+        if let Some(pod) = self.host.find(&target.namespace, &target.pod) {
+            return Err(host::no_programs(pod));
+        }
         let session = if anew {
             self.exec.exec(target, std::mem::take(&mut asked.command)).await?
         } else {
@@ -86,13 +91,18 @@ impl Kubelet {
         Ok(streaming::serve(session, &asked, request.into_body(), &self.tasks))
     }
 
+    /// A connection to a pod's port; without one, whether there is something to forward to.
     fn forward(&self, namespace: &str, pod: &str, request: Request<Incoming>) -> Result<Response<Body>, Status> {
-        let query = request.uri().query().unwrap_or_default();
-        let port = url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "port");
-        let port = port.and_then(|(_, port)| port.parse::<u16>().ok());
-        let port = port.ok_or_else(|| Status::bad_request("query parameter \"port\" is required"))?;
+        if let Some(pod) = self.host.find(namespace, pod) {
+            return Err(host::no_ports(pod));
+        }
         let status = self.pods.find(namespace, pod).and_then(|handle| handle.status());
         let status = status.ok_or_else(|| Status::new(404, Reason::NotFound, "pod does not exist"))?;
+        let query = request.uri().query().unwrap_or_default();
+        let port = url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "port");
+        let Some((_, port)) = port else { return Ok(text(String::new())) };
+        let wrong = || Status::bad_request(format!("invalid value {port:?} of port"));
+        let port = port.parse::<u16>().map_err(|_| wrong())?;
         let ip = status.pod_ip.as_deref().and_then(|ip| ip.parse().ok());
         let refused = || {
             let message = format!(
@@ -144,16 +154,24 @@ impl Kubelet {
 
     fn log(&self, namespace: &str, pod: &str, container: &str, query: &str) -> Result<Response<Body>, Status> {
         let asked = parse(query, Timestamp::now())?;
-        let not_found = || Status::new(404, Reason::NotFound, format!("pods {pod:?} not found"));
-        let handle = self.pods.find(namespace, pod).ok_or_else(not_found)?;
-        let status = handle.status().ok_or_else(not_found)?;
-        let attempt = attempt(&status, pod, container, asked.previous)?;
-        let dir = self.logs.pod_dir(namespace, pod, &handle.uid);
-        let (path, writer) = self.logs.find(&dir, container, attempt);
+        let (path, writer) = match self.host.find(namespace, pod) {
+            Some(pod) => self.host.log(pod, container, asked.previous)?,
+            None => self.log_of(namespace, pod, container, asked.previous)?,
+        };
         let frames = stream(path, writer, asked.query).map_ok(Frame::data).map_err(|e| -> BoxError { Box::new(e) });
         let mut response = Response::new(StreamBody::new(frames).boxed_unsync());
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
         Ok(response)
+    }
+
+    /// The log of a pod's container.
+    fn log_of(&self, namespace: &str, pod: &str, container: &str, previous: bool) -> Result<LogFile, Status> {
+        let not_found = || Status::new(404, Reason::NotFound, format!("pods {pod:?} not found"));
+        let handle = self.pods.find(namespace, pod).ok_or_else(not_found)?;
+        let status = handle.status().ok_or_else(not_found)?;
+        let attempt = attempt(&status, pod, container, previous)?;
+        let dir = self.logs.pod_dir(namespace, pod, &handle.uid);
+        Ok(self.logs.find(&dir, container, attempt))
     }
 }
 

@@ -17,6 +17,7 @@ mod disk;
 mod error;
 mod events;
 mod exec;
+mod host;
 mod identity;
 mod in_cluster;
 mod join;
@@ -41,7 +42,7 @@ mod wasm;
 mod watch;
 
 pub use agent::NodeAgent;
-pub use config::{JoinConfig, NodeConfig, NodeResources};
+pub use config::{HostPod, JoinConfig, NodeConfig, NodeResources};
 pub use error::{JoinError, NodeError};
 pub use identity::{Credential, NodeIdentity};
 pub use join::join;

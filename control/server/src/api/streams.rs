@@ -66,6 +66,10 @@ pub(super) async fn forward(call: &Call<'_>, at: &At) -> Result<Response<Body>, 
         uid: pod.metadata.uid.unwrap_or_default(),
         ports,
     };
+    // A client that is told so at once ends, where it would wait for a first connection else.
+    if let Err(error) = forwarding.ready().await {
+        return refused(error);
+    }
     let response = stream::switching(&chosen);
     become_streams(call, upgrade, ticket, move |io| stream::run_forward(io, chosen, forwarding));
     Ok(response)

@@ -39,6 +39,11 @@ pub(crate) struct Forwarding {
 }
 
 impl Forwarding {
+    /// Whether the node has such a pod, and forwards to it.
+    pub(crate) async fn ready(&self) -> Result<(), NodeError> {
+        self.node.converse(&format!("/portForward/{}/{}", self.namespace, self.pod)).await.map(drop)
+    }
+
     async fn connect(&self, port: u16) -> Result<Conversation, String> {
         let path = format!("/portForward/{}/{}?port={port}", self.namespace, self.pod);
         self.node.converse(&path).await.map_err(|error| {

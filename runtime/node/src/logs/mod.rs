@@ -38,6 +38,9 @@ impl Default for LogLimits {
     }
 }
 
+/// A log's file, and its writer if there is one still.
+pub(crate) type LogFile = (PathBuf, Option<Arc<ContainerLog>>);
+
 /// All logs of a node.
 pub(crate) struct LogStore {
     root: PathBuf,
@@ -56,6 +59,17 @@ impl LogStore {
         self.root.join(format!("{namespace}_{pod}_{uid}"))
     }
 
+    /// Where the log of what is no pod is. No pod's directory is called so: theirs have two `_`.
+    pub(crate) fn host_dir(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
+    /// The last run that has a log.
+    pub(crate) fn last(&self, pod_dir: &Path, container: &str) -> Option<u32> {
+        let entries = std::fs::read_dir(pod_dir.join(container)).into_iter().flatten().flatten();
+        entries.filter_map(|entry| attempt(&entry)).max()
+    }
+
     /// The log of a run that begins. Logs of runs before the previous one are removed.
     pub(crate) fn begin(&self, pod_dir: &Path, container: &str, attempt: u32) -> Arc<ContainerLog> {
         let dir = pod_dir.join(container);
@@ -71,7 +85,7 @@ impl LogStore {
     }
 
     /// The log of a run: where it is, and the writer if there is one still.
-    pub(crate) fn find(&self, pod_dir: &Path, container: &str, attempt: u32) -> (PathBuf, Option<Arc<ContainerLog>>) {
+    pub(crate) fn find(&self, pod_dir: &Path, container: &str, attempt: u32) -> LogFile {
         let path = pod_dir.join(container).join(format!("{attempt}.log"));
         let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let log = open.get(&path).and_then(Weak::upgrade);
@@ -105,12 +119,15 @@ impl LogStore {
 /// Removes the files of runs before `oldest`; what cannot be removed now is tried again at the next run.
 fn remove_older(dir: &Path, oldest: u32) {
     for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let attempt = name.to_str().and_then(|n| n.split('.').next()).and_then(|n| n.parse::<u32>().ok());
-        if attempt.is_some_and(|a| a < oldest) {
+        if attempt(&entry).is_some_and(|a| a < oldest) {
             let _ = std::fs::remove_file(entry.path());
         }
     }
+}
+
+/// The run of which a file is the log, or a piece of it.
+fn attempt(entry: &std::fs::DirEntry) -> Option<u32> {
+    entry.file_name().to_str()?.split('.').next()?.parse().ok()
 }
 
 #[cfg(test)]

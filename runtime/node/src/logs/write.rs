@@ -136,8 +136,12 @@ impl ContainerLog {
         if records.is_empty() {
             return;
         }
+        let before = inner.file.is_some();
         if let Err(error) = self.try_put(inner, records) {
-            tracing::debug!(path = %self.path.display(), %error, "log not written");
+            // Told once, for this may be the log in which it is told.
+            if before {
+                tracing::debug!(path = %self.path.display(), %error, "log not written");
+            }
             inner.dropped += records.len() as u64;
             inner.file = None;
         }

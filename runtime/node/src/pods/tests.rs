@@ -89,7 +89,8 @@ pub(crate) fn kubelet_for_tests(dir: &std::path::Path) -> Arc<crate::kubelet::Ku
     let volumes = shared.local_volumes.clone();
     let (node, stats, listeners) = ("n1".to_owned(), Arc::default(), Arc::new(|_, _| None));
     let pods = Manager::start(shared).unwrap();
-    Arc::new(crate::kubelet::Kubelet { node, pods, logs, volumes, stats, exec, listeners, tasks })
+    let host = Arc::new(crate::host::Host::begin(Vec::new(), logs.clone()));
+    Arc::new(crate::kubelet::Kubelet { node, pods, host, logs, volumes, stats, exec, listeners, tasks })
 }
 
 fn shared(path: &std::path::Path, api: &FakeApi, runtime: Arc<FakeRuntime>, recorder: Recorder) -> Arc<Shared> {

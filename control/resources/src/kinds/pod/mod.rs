@@ -26,6 +26,7 @@ use k8s_openapi::api::core::v1::{Pod, PodCondition, PodSpec, PodStatus, Tolerati
 use super::Env;
 use super::kind::{Errors, Kind, has_meta};
 use super::optional::{fill, items, plain};
+use crate::admission::pod::MIRROR;
 use crate::{FieldError, FieldPath};
 
 pub(super) use affinity::validate_node_selector;
@@ -101,6 +102,15 @@ impl Kind for Pod {
     }
 
     fn validate_subresource_update(&self, name: &str, old: &Self, errors: &mut Errors) {
+        // What a node runs without the API is not changed through it.
+        if old.metadata.annotations.as_ref().is_some_and(|all| all.contains_key(MIRROR)) {
+            let why = match name {
+                "ephemeralcontainers" => "static pods do not support ephemeral containers",
+                "resize" => "static pods cannot be resized",
+                _ => return,
+            };
+            return errors.push(FieldError::forbidden(&FieldPath::new("[]"), why));
+        }
         let (Some(new), Some(old)) = (&self.spec, &old.spec) else { return };
         match name {
             "ephemeralcontainers" => ephemeral::validate_update(new, old, errors),

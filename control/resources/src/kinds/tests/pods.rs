@@ -349,6 +349,19 @@ fn ephemeral_containers_come_later_and_stay_as_they_are() {
 }
 
 #[test]
+fn what_a_node_runs_without_the_api_gets_no_containers_and_no_other_size() {
+    let mut old = created("Pod", json!({"spec": {"containers": [container()], "nodeName": "n"}}));
+    old["metadata"]["annotations"] = json!({"kubernetes.io/config.mirror": "x"});
+    let check = |subresource: &str, spec: Value, expected: &str| {
+        let status = updated("Pod", &old, Some(subresource), json!({"spec": spec})).expect_err("a fault");
+        assert_eq!(causes(&status), [format!("[]: Forbidden: {expected}")]);
+    };
+    let debug = json!({"ephemeralContainers": [{"name": "debug", "image": "x"}]});
+    check("ephemeralcontainers", debug, "static pods do not support ephemeral containers");
+    check("resize", json!({"containers": [container()]}), "static pods cannot be resized");
+}
+
+#[test]
 fn what_a_pod_may_use_is_resized_within_its_class() {
     let with = |resources: Value| {
         let mut container = container();
