@@ -15,13 +15,13 @@ use crate::txn::Op;
 struct Stored(Arc<Mutex<(bool, Vec<Key>)>>);
 
 impl StateDisk for Stored {
-    fn write(&mut self, batch: &Batch) -> Result<u64, StoreError> {
+    fn write(&mut self, batch: &Batch) -> Result<(), StoreError> {
         let mut stored = self.0.lock().unwrap();
         if stored.0 {
             return Err(StoreError::Full { path: "state".into() });
         }
         stored.1.extend(batch.objects.keys().cloned());
-        Ok(0)
+        Ok(())
     }
 
     fn stage(&mut self, _: &Image) -> Result<(), StoreError> {

@@ -12,9 +12,8 @@ use crate::image::Image;
 /// Where the applied state is kept.
 pub(crate) trait StateDisk: Send + 'static {
     /// Writes all of a batch or nothing of it, and makes it durable. After an error or a panic it is called again with
-    /// at least the same. A batch that is behind what is stored already changes nothing. About how many bytes the whole state
-    /// then has.
-    fn write(&mut self, batch: &Batch) -> Result<u64, StoreError>;
+    /// at least the same. A batch that is behind what is stored already changes nothing.
+    fn write(&mut self, batch: &Batch) -> Result<(), StoreError>;
 
     /// Makes a whole state durable beside the present one, which stays what it is. It takes the place of one that was
     /// staged before.
@@ -30,8 +29,8 @@ pub(crate) trait StateDisk: Send + 'static {
 
 /// What became of what the persister was given.
 pub(crate) enum Persisted {
-    /// The stored state stands at this log entry, and has about so many bytes.
-    Done { index: u64, bytes: u64 },
+    /// The stored state stands at this log entry.
+    Done { index: u64 },
     /// The batch could not be written.
     Failed { batch: Box<Batch>, error: StoreError },
     /// An image was staged, or could not be.
@@ -54,7 +53,7 @@ const ADOPT_LIMIT: Duration = Duration::from_secs(60);
 
 /// sled panics on some errors of the disk, which must not leave the driver waiting. The disk's own state is sound after a
 /// panic: a try begins anew.
-fn guarded<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+fn guarded(work: impl FnOnce() -> Result<(), StoreError>) -> Result<(), StoreError> {
     let done = std::panic::catch_unwind(AssertUnwindSafe(work));
     done.unwrap_or_else(|_| Err(StoreError::Failed("the applied state's database panicked".to_owned())))
 }
@@ -79,7 +78,7 @@ impl Persister {
                     Job::Write(batches) => {
                         let batch = Batch::merged(batches);
                         done(match guarded(|| disk.write(&batch)) {
-                            Ok(bytes) => Persisted::Done { index: batch.image.state.index(), bytes },
+                            Ok(()) => Persisted::Done { index: batch.image.state.index() },
                             Err(error) => Persisted::Failed { batch: Box::new(batch), error },
                         });
                     }
@@ -170,8 +169,8 @@ mod tests {
     }
 
     impl StateDisk for Failing {
-        fn write(&mut self, _: &Batch) -> Result<u64, StoreError> {
-            self.again().map(|()| 9)
+        fn write(&mut self, _: &Batch) -> Result<(), StoreError> {
+            self.again()
         }
 
         fn stage(&mut self, _: &Image) -> Result<(), StoreError> {
@@ -197,7 +196,7 @@ mod tests {
         let check = |expected: Option<&str>| {
             assert!(persister.write(Dirty::default().take(image(4))).is_ok());
             match reported.recv().unwrap() {
-                Persisted::Done { index, bytes } => assert_eq!((index, bytes, None), (4, 9, expected)),
+                Persisted::Done { index } => assert_eq!((index, None), (4, expected)),
                 Persisted::Failed { batch, error } => {
                     let index = batch.image.state.index();
                     assert_eq!((index, Some(error.to_string().as_str())), (4, expected));

@@ -263,10 +263,10 @@ impl StoredState {
 }
 
 impl StateDisk for StoredState {
-    fn write(&mut self, batch: &Batch) -> Result<u64, StoreError> {
+    fn write(&mut self, batch: &Batch) -> Result<(), StoreError> {
         let index = batch.image.state.index();
         if index <= self.index {
-            return Ok(self.live.bytes);
+            return Ok(());
         }
         let written = self.live.note(batch);
         match self.current.filter(|_| !self.unsure) {
@@ -278,7 +278,7 @@ impl StateDisk for StoredState {
         }
         self.index = index;
         self.folders.take_reserve();
-        Ok(self.live.bytes)
+        Ok(())
     }
 
     fn stage(&mut self, image: &Image) -> Result<(), StoreError> {

@@ -108,19 +108,18 @@ fn disk_use_is_bounded_under_overwriting_and_shrinks_after_deletes() {
     stored.slack = 100_000;
     let mut writer = Writer::new();
     let number = |stored: &StoredState| stored.current.unwrap().number;
-    let (mut most, mut told) = (0, 0);
+    let mut most = 0;
     for round in 0..20 {
         for turn in 0..OBJECTS {
             writer.put(&format!("a/{turn:04}"), LEN - round);
             if turn % 20 == 19 {
-                told = stored.write(&writer.batch()).unwrap();
+                stored.write(&writer.batch()).unwrap();
                 most = most.max(stored.folders.usage(number(&stored)).unwrap().all());
             }
         }
     }
     assert!(number(&stored) > 5, "it was never rebuilt: {}", number(&stored));
     let live = (OBJECTS * LEN) as u64;
-    assert!((live / 8 * 7..live / 8 * 9).contains(&told), "{told} bytes are told of {live}");
     // sled takes room in large steps.
     assert!(most < live / 2 * 3 + (1 << 19), "{most} bytes for {live} live ones");
     for turn in 0..OBJECTS * 9 / 10 {

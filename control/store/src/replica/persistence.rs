@@ -14,18 +14,6 @@ const IDLE_ENTRIES: u64 = 10_000;
 /// So many generations make up a batch.
 const GENERATIONS: usize = 4;
 
-/// When a state is rewritten as a whole, all of it is written: the larger it is, the more is to have changed before. With a
-/// part of this size the log, two whole states while one is written, and what is kept for watches make up less than three.
-const PART: u64 = 4;
-/// But not so much more that a start has long to replay.
-const MOST_BATCHES: usize = 3;
-
-/// How many bytes are to have changed before a stored state of so many bytes is written again; `batch` at least.
-fn least(batch: usize, stored: u64) -> usize {
-    let part = usize::try_from(stored / PART).unwrap_or(usize::MAX);
-    part.clamp(batch, batch.saturating_mul(MOST_BATCHES))
-}
-
 /// What is persisted, and what is to be.
 #[derive(Default)]
 pub(super) struct Persistence {
@@ -33,8 +21,6 @@ pub(super) struct Persistence {
     pub is_writing: bool,
     /// The log entry at which the stored state stands.
     pub index: u64,
-    /// About how many bytes it has; none until something was written.
-    pub bytes: u64,
     /// When generations have waited long enough.
     pub turn: Option<Duration>,
     /// When a batch that could not be written is tried again.
@@ -65,10 +51,7 @@ impl<D: Disk, K: Keeper> Replica<D, K> {
         }
         let batches = match self.persistence.retry.take() {
             Some(_) => self.core.dirty().take_beyond(0, 0),
-            None => {
-                let least = least(self.laziness.bytes, self.persistence.bytes);
-                self.core.dirty().take_beyond(self.laziness.bytes, least)
-            }
+            None => self.core.dirty().take_beyond(self.laziness.bytes, self.laziness.bytes),
         };
         let batches = if batches.is_empty() { self.take_late() } else { batches };
         if !batches.is_empty() {
@@ -129,9 +112,8 @@ impl<D: Disk, K: Keeper> Replica<D, K> {
     /// Takes the keeper's report.
     pub fn persisted(&mut self, persisted: Persisted) {
         match persisted {
-            Persisted::Done { index, bytes } => {
+            Persisted::Done { index } => {
                 self.persistence.is_writing = false;
-                self.persistence.bytes = bytes;
                 if index > self.persistence.index {
                     self.persistence.index = index;
                     self.core.log().release(index);
@@ -161,22 +143,5 @@ impl<D: Disk, K: Keeper> Replica<D, K> {
             }
         }
         self.persistence.is_writing
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_larger_a_state_is_the_more_is_to_have_changed() {
-        let check = |stored: u64, expected: usize| assert_eq!(least(16, stored), expected, "{stored}");
-        check(0, 16);
-        check(64, 16);
-        check(100, 25);
-        check(192, 48);
-        check(u64::MAX, 48);
-        assert_eq!(least(usize::MAX, u64::MAX), usize::MAX);
-        assert_eq!(least(0, 1_000), 0);
     }
 }

@@ -127,7 +127,7 @@ impl Stable {
                 (Job::Stage(_), Some(error)) => Persisted::Staged(Err(error)),
                 (Job::Write(batch), None) => {
                     content.write(&batch);
-                    Persisted::Done { index: batch.image.state.index(), bytes: content.bytes() }
+                    Persisted::Done { index: batch.image.state.index() }
                 }
                 (Job::Stage(image), None) => {
                     content.staged = Some(*image);
@@ -147,10 +147,6 @@ impl Stable {
 }
 
 impl Content {
-    fn bytes(&self) -> u64 {
-        self.present.as_ref().map_or(0, Present::bytes)
-    }
-
     /// Brings the stored state to where a batch stands.
     fn write(&mut self, batch: &Batch) {
         let point = batch.image.point();
@@ -175,10 +171,6 @@ impl Content {
 }
 
 impl Present {
-    fn bytes(&self) -> u64 {
-        self.objects.iter().map(|(key, entry)| (key.as_str().len() + entry.value().len()) as u64).sum()
-    }
-
     fn of(image: &Image, installed: bool) -> Present {
         let snapshot = image.state.snapshot();
         let objects = snapshot.range("", None).map(|entry| (entry.key().clone(), entry.clone())).collect();
