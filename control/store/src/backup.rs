@@ -197,7 +197,7 @@ fn write(dir: &Path, identity: &Identity, image: &Image) -> Result<(), StoreErro
 fn write_state(dir: &Path, image: &Image) -> Result<(), StoreError> {
     let (folders, _) = Folders::open(dir)?;
     folders.make(1, image)?;
-    folders.point(Current { number: 1, image: true, installed: false })
+    folders.point(Current::fresh(1, false))
 }
 
 fn remove(dir: &Path) -> io::Result<()> {

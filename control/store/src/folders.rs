@@ -4,7 +4,8 @@
 //! state/reserve                   room for opening sled on a full disk
 //! state/current                   which folder counts; replaced as a whole
 //! state/0000000000000004/image    the state as it was when the folder was made
-//! state/0000000000000004/sled/    what changed since
+//! state/0000000000000004/changes-1   what changed since, much at a time
+//! state/0000000000000004/sled/    what changed after that, little by little
 //! ```
 //!
 //! A folder is complete and durable before `current` names it, and the one before goes after that. So after a crash
@@ -14,15 +15,19 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
+
 use crate::directory::ADVICE;
+use crate::dirty::Batch;
 use crate::error::StoreError;
 use crate::files::{replace, reserve, sync_dir};
-use crate::image::Image;
+use crate::image::{Image, changes};
 
-/// The pointer's format.
-const FORMAT: u32 = 1;
+/// The pointer's format. The first knew no files of changes.
+const FORMAT: u32 = 2;
 const POINTER: &str = "current";
 const IMAGE: &str = "image";
+const CHANGES: &str = "changes";
 const SLED: &str = "sled";
 const RESERVE: &str = "reserve";
 
@@ -40,6 +45,15 @@ pub(crate) struct Current {
     pub image: bool,
     /// The image came from another server, and nothing was written behind it yet.
     pub installed: bool,
+    /// How many files of changes count, in their order.
+    pub changes: u64,
+}
+
+impl Current {
+    /// A folder as it is made.
+    pub fn fresh(number: u64, installed: bool) -> Current {
+        Current { number, image: true, installed, changes: 0 }
+    }
 }
 
 /// What a folder takes on disk, in bytes.
@@ -81,6 +95,11 @@ impl Folders {
         self.path(number).join(IMAGE)
     }
 
+    /// Where a file of a folder's changes lies; the first is number one.
+    pub fn changes(&self, number: u64, file: u64) -> PathBuf {
+        self.path(number).join(format!("{CHANGES}-{file}"))
+    }
+
     /// Where a folder's database lies.
     pub fn sled(&self, number: u64) -> PathBuf {
         self.path(number).join(SLED)
@@ -98,7 +117,7 @@ impl Folders {
     pub fn make(&self, number: u64, image: &Image) -> Result<(), StoreError> {
         let path = self.path(number);
         let made = fs::create_dir(&path)
-            .and_then(|()| write_image(&path.join(IMAGE), image))
+            .and_then(|()| write_chunks(&path.join(IMAGE), image.chunks()))
             .and_then(|()| sync_dir(&path))
             .and_then(|()| sync_dir(&self.dir));
         made.map_err(|error| {
@@ -107,11 +126,22 @@ impl Folders {
         })
     }
 
+    /// Writes a file of changes, durably; it counts once `current` says so. If it cannot be written there is none.
+    pub fn append(&self, number: u64, file: u64, batch: &Batch) -> Result<(), StoreError> {
+        let path = self.changes(number, file);
+        let written = write_chunks(&path, changes(batch)).and_then(|()| sync_dir(&self.path(number)));
+        written.map_err(|error| {
+            // What is left of it is written over, or removed by the next start.
+            let _ = fs::remove_file(&path);
+            StoreError::io(&path, &error)
+        })
+    }
+
     /// Lets this folder count, durably.
     pub fn point(&self, current: Current) -> Result<(), StoreError> {
-        let Current { number, image, installed } = current;
+        let Current { number, image, installed, changes } = current;
         let text = format!(
-            "palinurus-state\nformat = {FORMAT}\nfolder = {number:016x}\nimage = {image}\ninstalled = {installed}\n"
+            "palinurus-state\nformat = {FORMAT}\nfolder = {number:016x}\nimage = {image}\ninstalled = {installed}\nchanges = {changes}\n"
         );
         let file = self.pointer();
         replace(&file, text.as_bytes()).map_err(|error| StoreError::io(&file, &error))
@@ -188,7 +218,12 @@ impl Folders {
         let mut flag = |name: &str| {
             field(name)?.parse::<bool>().map_err(|_| corrupt(&format!("{name} is neither true nor false")))
         };
-        let current = Current { number, image: flag("image")?, installed: flag("installed")? };
+        let (image, installed) = (flag("image")?, flag("installed")?);
+        let changes = match format {
+            0..2 => 0,
+            _ => field("changes")?.parse().map_err(|_| corrupt("changes is not a number"))?,
+        };
+        let current = Current { number, image, installed, changes };
         if !self.path(number).is_dir() {
             return Err(corrupt(&format!("the folder {number:016x} that it names is missing")));
         }
@@ -205,14 +240,19 @@ impl Folders {
                 _ => {}
             }
         }
-        Ok(())
+        let Some(current) = current else { return Ok(()) };
+        // One may have been written that came to count no more.
+        match fs::remove_file(self.changes(current.number, current.changes + 1)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
     }
 }
 
-fn write_image(path: &Path, image: &Image) -> io::Result<()> {
+fn write_chunks(path: &Path, chunks: impl Iterator<Item = Bytes>) -> io::Result<()> {
     let mut file = File::create(path)?;
     let mut unsynced = 0;
-    for chunk in image.chunks() {
+    for chunk in chunks {
         file.write_all(&chunk)?;
         unsynced += chunk.len();
         if unsynced >= SYNC_BYTES {
@@ -252,7 +292,7 @@ fn migrate(dir: &Path) -> io::Result<()> {
     let prepared = migrating(dir);
     let (folders, number) = (Folders { dir: prepared.clone() }, 1);
     fs::create_dir_all(folders.path(number))?;
-    let current = Current { number, image: false, installed: false };
+    let current = Current { number, image: false, installed: false, changes: 0 };
     folders.point(current).map_err(|error| io::Error::other(error.to_string()))?;
     fs::rename(dir, folders.sled(number))?;
     sync_dir(&folders.path(number))?;

@@ -8,7 +8,7 @@ fn image(index: u64) -> Image {
 }
 
 fn current(number: u64) -> Current {
-    Current { number, image: true, installed: false }
+    Current::fresh(number, false)
 }
 
 fn names(dir: &Path) -> Vec<String> {
@@ -49,7 +49,7 @@ fn a_database_of_the_first_layout_becomes_a_folder_wherever_the_move_was_cut_off
         cut(&state);
         for _ in 0..2 {
             let (folders, found) = Folders::open(&state).unwrap();
-            assert_eq!(found, Some(Current { number: 1, image: false, installed: false }));
+            assert_eq!(found, Some(Current { image: false, ..current(1) }));
             assert_eq!(fs::read(folders.sled(1).join("db")).unwrap(), b"data");
             assert_eq!(names(dir.path()), ["state"]);
             assert_eq!(names(&state), ["0000000000000001", "current"]);
@@ -60,7 +60,7 @@ fn a_database_of_the_first_layout_becomes_a_folder_wherever_the_move_was_cut_off
         fs::create_dir_all(folders.path(1)).unwrap();
         folders
     };
-    let point = |folders: &Folders| folders.point(Current { number: 1, image: false, installed: false }).unwrap();
+    let point = |folders: &Folders| folders.point(Current { image: false, ..current(1) }).unwrap();
     check(&|_| ());
     check(&|state| _ = prepare(state));
     check(&|state| point(&prepare(state)));
@@ -69,6 +69,23 @@ fn a_database_of_the_first_layout_becomes_a_folder_wherever_the_move_was_cut_off
         point(&folders);
         fs::rename(state, folders.sled(1)).unwrap();
     });
+}
+
+#[test]
+fn a_file_of_changes_is_kept_when_it_counts() {
+    let dir = tempfile::tempdir().unwrap();
+    let (folders, _) = Folders::open(dir.path()).unwrap();
+    folders.make(1, &image(1)).unwrap();
+    let batch = Batch { image: image(2), ..Batch::default() };
+    (1..=3).for_each(|file| folders.append(1, file, &batch).unwrap());
+    folders.point(Current { changes: 2, ..current(1) }).unwrap();
+    let (_, found) = Folders::open(dir.path()).unwrap();
+    assert_eq!(found, Some(Current { changes: 2, ..current(1) }));
+    assert_eq!(names(&dir.path().join("0000000000000001")), ["changes-1", "changes-2", "image"]);
+    // What the version before this one wrote.
+    let text = "palinurus-state\nformat = 1\nfolder = 0000000000000001\nimage = true\ninstalled = false\n";
+    fs::write(folders.pointer(), text).unwrap();
+    assert_eq!(Folders::open(dir.path()).unwrap().1, Some(current(1)));
 }
 
 #[test]
@@ -85,4 +102,7 @@ fn a_pointer_that_makes_no_sense_is_refused_by_name() {
     check(start, "the line \"installed = …\" is missing");
     check(&format!("{start}installed = yes\n"), "installed is neither true nor false");
     check(&format!("{start}installed = true\n"), "the folder 00000000000000a1 that it names is missing");
+    let start = format!("{}installed = true\n", start.replace("format = 1", "format = 2"));
+    check(&start, "the line \"changes = …\" is missing");
+    check(&format!("{start}changes = -1\n"), "changes is not a number");
 }

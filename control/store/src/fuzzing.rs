@@ -5,7 +5,7 @@ use protobuf::Message as _;
 use raft::eraftpb::Message;
 
 use crate::codec::{decode_entry, decode_txn, encode_txn, write_bytes, write_number};
-use crate::image::ImageReader;
+use crate::image::{Image, ImageReader};
 use crate::key::Key;
 use crate::peer::fuzzing::frames;
 use crate::point::Point;
@@ -60,22 +60,28 @@ fn write_record(out: &mut Vec<u8>, record: &Record) {
     }
 }
 
-/// An image of the state: as it is, and one of which every line of the input is a part, its kind first.
+/// An image of the state, and changes of an empty one: as it is, and one of which every line of the input is a part, its kind
+/// first.
 pub fn image(input: &[u8]) {
-    let read = |bytes: &[u8], piece: usize| {
-        let mut reader = ImageReader::new();
+    read_stream(input, ImageReader::new);
+    read_stream(input, || ImageReader::above(Image::default()));
+}
+
+fn read_stream(input: &[u8], reader: fn() -> ImageReader) {
+    let read = |reader: fn() -> ImageReader, bytes: &[u8], piece: usize| {
+        let mut reader = reader();
         bytes.chunks(piece.max(1)).try_for_each(|bytes| reader.push(bytes)).and_then(|()| reader.finish())
     };
-    let _ = read(input, input.len());
+    let _ = read(reader, input, input.len());
     let parts = input.split(|byte| *byte == b'\n').filter_map(|line| line.split_first());
     let stream = crate::image::framed(parts);
-    let image = match (read(&stream, stream.len()), read(&stream, 1)) {
+    let image = match (read(reader, &stream, stream.len()), read(reader, &stream, 1)) {
         (Ok(image), Ok(_)) => image,
         (Err(why), Err(again)) => return assert_eq!(why, again, "cut otherwise, it is something else"),
         (whole, pieces) => panic!("{:?} in one piece, {:?} in many", whole.err(), pieces.err()),
     };
     let chunks: Vec<u8> = image.chunks().flatten().collect();
-    assert!(read(&chunks, chunks.len()).is_ok(), "what is written can be read");
+    assert!(read(ImageReader::new, &chunks, chunks.len()).is_ok(), "what is written can be read");
 }
 
 /// What the stored state keeps of an entry, and of itself.

@@ -10,7 +10,10 @@
 //! | label | of a backup: the cluster and when it was made |
 //! | buckets | names and the revision of each one's last change, ascending |
 //! | entries | keys, ascending, with their values and revisions |
+//! | gone | of changes: keys, ascending, that are there no more |
 //! | trailer | how many of each there were, and a checksum of everything before |
+//!
+//! The same form holds what changed since an image: the point that it leads to, and only what is different there.
 //!
 //! Reading accepts a stream as a whole or not at all.
 
@@ -22,7 +25,7 @@ use raft::eraftpb::ConfState;
 pub(crate) use reader::ImageReader;
 #[cfg(feature = "fuzzing")]
 pub(crate) use writer::framed;
-pub(crate) use writer::{Chunks, Label};
+pub(crate) use writer::{Chunks, Label, changes};
 
 use crate::mvcc::State;
 use crate::point::Point;
@@ -44,6 +47,7 @@ const HEADER: u8 = b'H';
 const LABEL: u8 = b'L';
 const BUCKETS: u8 = b'B';
 const ENTRIES: u8 = b'E';
+const GONE: u8 = b'G';
 const TRAILER: u8 = b'T';
 
 /// The checksum of a frame covers its place in the stream.

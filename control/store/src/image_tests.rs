@@ -5,6 +5,7 @@ use bytes::Bytes;
 use imbl::OrdMap;
 
 use super::*;
+use crate::dirty::Batch;
 use crate::entry::Entry;
 use crate::key::{Key, Revision};
 
@@ -58,6 +59,80 @@ fn a_stream_is_made_of_bounded_parts() {
     let sizes: Vec<usize> = image.chunks().map(|chunk| chunk.len()).collect();
     assert!(sizes.len() > 6, "{sizes:?}");
     assert!(sizes.iter().all(|size| *size < CHUNK_BYTES + 1024), "{sizes:?}");
+}
+
+/// What changed of `image(objects, len)` since: one object in two is there no more, others are new.
+fn later(objects: u64, len: usize) -> (Image, Batch) {
+    let mut image = image(objects, len);
+    let mut batch = Batch::default();
+    let (mut kept, mut changed) = std::mem::take(&mut image.state).into_parts();
+    for turn in 0..objects * 2 {
+        let key = Key::from(format!("a{}/{turn:05}", turn % 3));
+        if turn % 2 == 0 {
+            kept.remove(&key);
+            batch.objects.insert(key, None);
+        } else if turn >= objects {
+            let value = Bytes::from(vec![7; len]);
+            let entry = Entry::put(key.clone(), value, Revision(80_000), Revision(80_000), None);
+            kept.insert(key.clone(), entry.clone());
+            batch.objects.insert(key, Some(entry));
+        }
+    }
+    for (name, revision) in [("a0/", 80_000), ("new/", 80_001)] {
+        changed.insert(name.into(), Revision(revision));
+        batch.changed.insert(name.into(), Revision(revision));
+    }
+    let point = Point { index: 91_000, term: 6, revision: Revision(80_001), ..Point::default() };
+    let conf_state = ConfState { voters: vec![1, 2], ..ConfState::default() };
+    let image = Image { state: State::restored(kept, changed, &point), conf_state };
+    batch.image = image.clone();
+    (image, batch)
+}
+
+fn read_above(base: Image, bytes: &[u8], piece: usize) -> Result<Image, ImageError> {
+    let mut reader = ImageReader::above(base);
+    bytes.chunks(piece).try_for_each(|piece| reader.push(piece))?;
+    reader.finish()
+}
+
+#[test]
+fn changes_lead_from_one_image_to_the_next() {
+    let check = |objects: u64, len: usize, piece: usize| {
+        let (expected, batch) = later(objects, len);
+        let stream: Vec<u8> = changes(&batch).flatten().collect();
+        let found = read_above(image(objects, len), &stream, piece).unwrap();
+        assert_eq!(content(&found), content(&expected));
+    };
+    check(0, 0, 1);
+    check(1, 10, 1);
+    check(1000, 500, 1000);
+    check(20_000, 1, usize::MAX);
+}
+
+#[test]
+fn changes_are_refused_where_they_do_not_belong_and_when_they_are_damaged() {
+    let (after, batch) = later(20, 10);
+    let whole: Vec<u8> = changes(&batch).flatten().collect();
+    let why = |read: Result<Image, ImageError>| read.err().map(|error| error.to_string()).unwrap_or_default();
+    let again = why(read_above(after.clone(), &whole, usize::MAX));
+    assert!(again.contains("they do not lead on from the state before"), "{again}");
+    let alone = why(read(&whole, usize::MAX));
+    assert!(alone.contains("it does not belong here"), "{alone}");
+    let older = why(read_above(after, &stream(&image(20, 10)), usize::MAX));
+    assert!(older.contains("they do not lead on from the state before"), "{older}");
+    for at in 0..whole.len() {
+        let mut flipped = whole.clone();
+        flipped[at] ^= 1 << (at % 8);
+        assert!(read_above(image(20, 10), &flipped, usize::MAX).is_err(), "byte {at}");
+        let cut = read_above(image(20, 10), &whole[..at], usize::MAX);
+        assert_eq!(cut.err(), Some(ImageError::Incomplete { at: at as u64 }));
+    }
+    let chunks: Vec<Bytes> = changes(&batch).collect();
+    for missing in 0..chunks.len() {
+        let kept = chunks.iter().enumerate().filter(|(number, _)| *number != missing);
+        let bytes: Vec<u8> = kept.flat_map(|(_, chunk)| chunk.clone()).collect();
+        assert!(read_above(image(20, 10), &bytes, usize::MAX).is_err(), "{missing}");
+    }
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! The applied state on disk: an image, and what changed since in sled.
 //!
 //! sled takes small changes well, but its files grow to several times what is live and hardly shrink. So it holds only
-//! what changed since the last image: when image and changes together pass the bound, the state is written as a new image
-//! into a fresh folder, while the store goes on, and the folder before is removed. A start reads the image from one end to
-//! the other and lays the changes over it.
+//! what changed little by little since the last image; what changed much at a time goes into files beside the image, as long as
+//! sled has nothing. When image and changes together pass the bound, the state is written as a new image into a fresh folder,
+//! while the store goes on, and the folder before is removed. A start reads the image from one end to the other and lays the
+//! changes over it. So an object of a load of creates is written twice: to the log and to a file of changes.
 
 use std::fs::File;
 use std::io::Read;
@@ -21,7 +22,7 @@ use crate::mvcc::State;
 use crate::persister::StateDisk;
 use crate::sled_state::{SledState, Unwritten};
 
-/// On disk the state may take a sixth more than is live, and so many bytes more. While it is written anew, both are
+/// On disk the state may take a quarter more than is live, and so many bytes more. While it is written anew, both are
 /// there: with the log, which grows meanwhile, that is less than three times what is live. So many batches make up the
 /// bytes more.
 const SLACK_BATCHES: u64 = 1;
@@ -30,8 +31,8 @@ const MOST_SLACK_BYTES: u64 = 1 << 40;
 const SLED_WRITES: u64 = 3;
 /// and takes room in steps: so much can be gone before the first change.
 const SLED_ROOM: u64 = 2 << 20;
-/// A batch of an eighth of what is live, and so many bytes more, takes sled about as long as an image takes, and comes of
-/// a load under which the log grows fast.
+/// A batch of more than this comes of a load under which the log grows fast. sled would take about as long for it as an image
+/// takes that is eight times as large.
 const LARGE_BATCH: u64 = 1 << 20;
 /// What an entry takes beside its key and value, about.
 const ENTRY_OVERHEAD: u64 = 16;
@@ -61,6 +62,16 @@ pub(crate) struct StoredState {
     unsure: bool,
     /// A rebuild failed: it is tried again when the folder has grown to this.
     patience: u64,
+}
+
+/// Where a batch goes.
+enum Place {
+    /// To the folder's database.
+    Sled,
+    /// To a file beside the folder's image.
+    Changes,
+    /// The whole state goes into a fresh folder.
+    Fresh,
 }
 
 /// A state that waits for its turn.
@@ -122,7 +133,13 @@ impl StoredState {
     /// Reads everything; `None` when nothing was ever written.
     pub fn load(&mut self) -> Result<Option<Loaded>, StoreError> {
         let Some(current) = self.current else { return Ok(None) };
-        let base = if current.image { self.read_image(current.number)? } else { Image::default() };
+        let mut base = Image::default();
+        if current.image {
+            base = read(&self.folders.image(current.number), ImageReader::new())?;
+        }
+        for file in 1..=current.changes {
+            base = read(&self.folders.changes(current.number, file), ImageReader::above(base))?;
+        }
         let image = self.lay_changes_over(base, current)?;
         if image.state.index() == 0 {
             return Ok(None);
@@ -151,56 +168,37 @@ impl StoredState {
         }
     }
 
-    fn read_image(&self, number: u64) -> Result<Image, StoreError> {
-        const READ_BYTES: usize = 256 << 10;
-        let path = self.folders.image(number);
-        let failed = |error: std::io::Error| StoreError::io(&path, &error);
-        let refused = |error: ImageError| match error {
-            ImageError::TooNew { found } => {
-                StoreError::TooNew { file: path.clone(), found, known: crate::image::VERSION }
-            }
-            other => StoreError::Corrupt { file: path.clone(), why: format!("{other}; {ADVICE}") },
-        };
-        let mut file = File::open(&path).map_err(failed)?;
-        let mut reader = ImageReader::new();
-        let mut buffer = vec![0; READ_BYTES];
-        loop {
-            match file.read(&mut buffer).map_err(failed)? {
-                0 => break,
-                read => reader.push(&buffer[..read]).map_err(refused)?,
-            }
-        }
-        let image = reader.finish().map_err(refused)?;
-        if image.conf_state.voters.is_empty() {
-            let why = format!("it names no members; {ADVICE}");
-            return Err(StoreError::Corrupt { file: path.clone(), why });
-        }
-        Ok(image)
-    }
-
-    /// Whether the folder would be too large with so many bytes more.
-    fn is_too_large(&mut self, current: Current, batch: &Batch, written: u64) -> bool {
+    /// Where a batch goes.
+    fn place(&mut self, current: Current, batch: &Batch, written: u64) -> Place {
         let mut usage = match self.folders.usage(current.number) {
             Ok(usage) => usage,
             Err(error) => {
                 tracing::warn!(%error, "cannot find out how much room the applied state takes");
-                return false;
+                return Place::Sled;
             }
         };
-        usage.sled += SLED_WRITES * written;
+        let append = written > LARGE_BATCH && current.image && !self.folders.sled(current.number).is_dir();
+        usage.sled += if append { written } else { SLED_WRITES * written };
         if usage.all() < self.patience {
-            return false;
+            return Place::Sled;
         }
         if self.live.is_stale(self.slack) {
             self.live = Live::of(&batch.image.state);
         }
-        usage.all() > self.live.bytes / 6 * 7 + self.slack || written > self.live.bytes / 8 + LARGE_BATCH
+        let too_large = usage.all() > self.live.bytes / 4 * 5 + self.slack;
+        if too_large || !append && written > self.live.bytes / 8 + LARGE_BATCH {
+            Place::Fresh
+        } else if append {
+            Place::Changes
+        } else {
+            Place::Sled
+        }
     }
 
     /// Writes the whole state into a fresh folder, and lets that count.
     fn rebuild(&mut self, image: &Image) -> Result<(), StoreError> {
         let Staged { number, live, .. } = self.make(image)?;
-        self.switch(Current { number, image: true, installed: false })?;
+        self.switch(Current::fresh(number, false))?;
         self.live = live;
         Ok(())
     }
@@ -238,6 +236,18 @@ impl StoredState {
         Ok(())
     }
 
+    /// Writes a batch to a file of its own, and lets that count.
+    fn append(&mut self, current: Current, batch: &Batch, written: u64) -> Result<(), StoreError> {
+        self.folders.check_room(written)?;
+        let current = Current { installed: false, changes: current.changes + 1, ..current };
+        self.folders.append(current.number, current.changes, batch)?;
+        self.unsure = true;
+        self.folders.point(current)?;
+        self.unsure = false;
+        self.current = Some(current);
+        Ok(())
+    }
+
     fn write_changes(&mut self, current: Current, batch: &Batch, written: u64) -> Result<(), StoreError> {
         if current.installed {
             // The log was reset behind it, or there would be nothing to write.
@@ -262,6 +272,32 @@ impl StoredState {
     }
 }
 
+/// What a file holds, be it an image or changes above one.
+fn read(path: &Path, mut reader: ImageReader) -> Result<Image, StoreError> {
+    const READ_BYTES: usize = 256 << 10;
+    let failed = |error: std::io::Error| StoreError::io(path, &error);
+    let refused = |error: ImageError| match error {
+        ImageError::TooNew { found } => {
+            StoreError::TooNew { file: path.to_owned(), found, known: crate::image::VERSION }
+        }
+        other => StoreError::Corrupt { file: path.to_owned(), why: format!("{other}; {ADVICE}") },
+    };
+    let mut file = File::open(path).map_err(failed)?;
+    let mut buffer = vec![0; READ_BYTES];
+    loop {
+        match file.read(&mut buffer).map_err(failed)? {
+            0 => break,
+            read => reader.push(&buffer[..read]).map_err(refused)?,
+        }
+    }
+    let image = reader.finish().map_err(refused)?;
+    if image.conf_state.voters.is_empty() {
+        let why = format!("it names no members; {ADVICE}");
+        return Err(StoreError::Corrupt { file: path.to_owned(), why });
+    }
+    Ok(image)
+}
+
 impl StateDisk for StoredState {
     fn write(&mut self, batch: &Batch) -> Result<(), StoreError> {
         let index = batch.image.state.index();
@@ -271,10 +307,11 @@ impl StateDisk for StoredState {
         let written = self.live.note(batch);
         match self.current.filter(|_| !self.unsure) {
             None => self.rebuild(&batch.image)?,
-            Some(current) if self.is_too_large(current, batch, written) => {
-                self.rebuild_or_write(current, batch, written)?
-            }
-            Some(current) => self.write_changes(current, batch, written)?,
+            Some(current) => match self.place(current, batch, written) {
+                Place::Sled => self.write_changes(current, batch, written)?,
+                Place::Changes => self.append(current, batch, written)?,
+                Place::Fresh => self.rebuild_or_write(current, batch, written)?,
+            },
         }
         self.index = index;
         self.folders.take_reserve();
@@ -291,7 +328,7 @@ impl StateDisk for StoredState {
         let Some(Staged { number, index, live }) = self.staged.take() else {
             return Err(StoreError::Failed("there is no state to adopt".to_owned()));
         };
-        self.switch(Current { number, image: true, installed: true })?;
+        self.switch(Current::fresh(number, true))?;
         self.index = index;
         self.live = live;
         Ok(())

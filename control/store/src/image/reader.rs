@@ -7,8 +7,8 @@ use bytes::Bytes;
 use imbl::OrdMap;
 
 use super::{
-    BUCKETS, ENTRIES, FRAME_HEADER_LEN, HEADER, Image, ImageError, LABEL, Label, MAGIC, MAX_FRAME_BYTES, PREAMBLE_LEN,
-    TRAILER, VERSION, checksum,
+    BUCKETS, ENTRIES, FRAME_HEADER_LEN, GONE, HEADER, Image, ImageError, LABEL, Label, MAGIC, MAX_FRAME_BYTES,
+    PREAMBLE_LEN, TRAILER, VERSION, checksum,
 };
 use crate::codec::{DecodeError, Reader};
 use crate::entry::Entry;
@@ -38,11 +38,16 @@ pub(crate) struct ImageReader {
 /// What the frames said so far.
 #[derive(Default)]
 struct Contents {
+    /// Where the state stands that these are changes of.
+    above: Option<u64>,
     point: Option<Point>,
     label: Option<Label>,
     changed: BTreeMap<Arc<str>, Revision>,
     objects: OrdMap<Key, Arc<Entry>>,
+    last_bucket: Option<Arc<str>>,
     last_key: Option<Key>,
+    /// How many buckets, entries and keys that are gone there were.
+    counts: [u64; 3],
     /// The kind of the last frame: they come in a fixed order.
     kind: u8,
 }
@@ -63,6 +68,14 @@ impl ImageReader {
             contents: Contents::default(),
             finished: false,
         }
+    }
+
+    /// Reads changes of this state; the image is what they make of it.
+    pub fn above(base: Image) -> ImageReader {
+        let above = Some(base.state.index());
+        let (objects, changed) = base.state.into_parts();
+        let contents = Contents { above, objects, changed, ..Contents::default() };
+        ImageReader { contents, ..ImageReader::new() }
     }
 
     /// Takes the next bytes. After an error the reader is of no more use.
@@ -173,11 +186,16 @@ impl Contents {
     /// Takes a frame's content; `whole` is the checksum of everything before it.
     fn take(&mut self, kind: u8, content: &Bytes, whole: u32) -> Result<(), DecodeError> {
         let mut reader = Reader::new(content);
-        let order = |kind: u8| [0, HEADER, LABEL, BUCKETS, ENTRIES, TRAILER].iter().position(|k| *k == kind);
-        let repeats = matches!(kind, BUCKETS | ENTRIES) && self.kind == kind;
+        let order = |kind: u8| [0, HEADER, LABEL, BUCKETS, ENTRIES, GONE, TRAILER].iter().position(|k| *k == kind);
+        let repeats = matches!(kind, BUCKETS | ENTRIES | GONE) && self.kind == kind;
         let first = self.kind == 0;
-        if order(kind).is_none() || order(kind) <= order(self.kind) && !repeats || first != (kind == HEADER) {
+        let foreign = kind == GONE && self.above.is_none();
+        if order(kind).is_none() || order(kind) <= order(self.kind) && !repeats || first != (kind == HEADER) || foreign
+        {
             return reader.fail("it does not belong here");
+        }
+        if kind != self.kind {
+            self.last_key = None;
         }
         self.kind = kind;
         match kind {
@@ -188,13 +206,18 @@ impl Contents {
             }
             BUCKETS => self.take_buckets(&mut reader)?,
             ENTRIES => self.take_entries(&mut reader)?,
+            GONE => self.take_gone(&mut reader)?,
             _ => self.check_trailer(&mut reader, whole)?,
         }
         reader.end()
     }
 
     fn take_header(&mut self, reader: &mut Reader<'_>) -> Result<(), DecodeError> {
-        self.point = Some(Point::read(reader)?);
+        let point = Point::read(reader)?;
+        if self.above.is_some_and(|above| point.index <= above) {
+            return reader.fail("they do not lead on from the state before");
+        }
+        self.point = Some(point);
         Ok(())
     }
 
@@ -202,10 +225,12 @@ impl Contents {
         while !reader.is_at_end() {
             let name: Arc<str> = reader.text()?.into();
             let revision = Revision(reader.number()?);
-            if self.changed.last_key_value().is_some_and(|(last, _)| *last >= name) {
+            if self.last_bucket.as_ref().is_some_and(|last| *last >= name) {
                 return reader.fail("a bucket out of order");
             }
+            self.last_bucket = Some(name.clone());
             self.changed.insert(name, revision);
+            self.counts[0] += 1;
         }
         Ok(())
     }
@@ -220,18 +245,36 @@ impl Contents {
             if revision_at.is_some_and(|at| at as usize > value.len()) {
                 return reader.fail("the revision's position is past the value");
             }
-            if self.last_key.as_ref().is_some_and(|last| *last >= key) {
-                return reader.fail("a key out of order");
-            }
-            self.last_key = Some(key.clone());
+            self.check_order(reader, &key)?;
             self.objects.insert(key.clone(), Entry::stored(key, value, created, modified, revision_at));
+            self.counts[1] += 1;
         }
         Ok(())
     }
 
+    fn take_gone(&mut self, reader: &mut Reader<'_>) -> Result<(), DecodeError> {
+        while !reader.is_at_end() {
+            let key = Key::from(reader.text()?);
+            self.check_order(reader, &key)?;
+            // What came and went since is not there.
+            self.objects.remove(&key);
+            self.counts[2] += 1;
+        }
+        Ok(())
+    }
+
+    fn check_order(&mut self, reader: &Reader<'_>, key: &Key) -> Result<(), DecodeError> {
+        if self.last_key.as_ref().is_some_and(|last| last >= key) {
+            return reader.fail("a key out of order");
+        }
+        self.last_key = Some(key.clone());
+        Ok(())
+    }
+
     fn check_trailer(&self, reader: &mut Reader<'_>, whole: u32) -> Result<(), DecodeError> {
-        for count in [self.changed.len(), self.objects.len()] {
-            if reader.number()? != count as u64 {
+        let counted = if self.above.is_some() { &self.counts[..] } else { &self.counts[..2] };
+        for count in counted {
+            if reader.number()? != *count {
                 return reader.fail("the trailer counts something else");
             }
         }

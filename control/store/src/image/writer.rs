@@ -1,13 +1,19 @@
-//! Writing a state as a stream.
+//! Writing a state as a stream, or what changed of it.
 
+use std::iter::Peekable;
 use std::ops::Bound;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{BUCKETS, CHUNK_BYTES, ENTRIES, FRAME_HEADER_LEN, HEADER, Image, LABEL, MAGIC, PREAMBLE_LEN, TRAILER, VERSION, checksum};
+use super::{
+    BUCKETS, CHUNK_BYTES, ENTRIES, FRAME_HEADER_LEN, GONE, HEADER, Image, LABEL, MAGIC, PREAMBLE_LEN, TRAILER, VERSION,
+    checksum,
+};
 use crate::codec::{write_bytes, write_number, write_position};
-use crate::key::Key;
+use crate::dirty::Batch;
+use crate::entry::Entry;
+use crate::key::{Key, Revision};
 
 /// What a backup says beside the state.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,35 +24,15 @@ pub(crate) struct Label {
     pub saved_at: u64,
 }
 
-/// What comes next.
-enum Next {
-    Header,
-    Label,
-    /// The bucket behind this one.
-    Buckets(Option<Arc<str>>),
-    /// The entry behind this one.
-    Entries(Option<Key>),
-    Trailer,
-    Nothing,
-}
-
-/// An image's frames, one after another.
-pub(crate) struct Chunks {
-    image: Image,
-    label: Option<Label>,
-    next: Next,
+/// A stream's frames as they are made.
+#[derive(Default)]
+struct Frames {
     sequence: u64,
-    buckets: u64,
-    entries: u64,
+    /// Of all that was made.
     whole: crc32fast::Hasher,
 }
 
-impl Chunks {
-    pub(super) fn new(image: Image, label: Option<Label>) -> Chunks {
-        let whole = crc32fast::Hasher::new();
-        Chunks { image, label, next: Next::Header, sequence: 0, buckets: 0, entries: 0, whole }
-    }
-
+impl Frames {
     /// A frame to be: its content, of about so many bytes, is appended to this.
     fn begin(&self, room: usize) -> Vec<u8> {
         let mut out = Vec::with_capacity(PREAMBLE_LEN + FRAME_HEADER_LEN + room);
@@ -77,24 +63,75 @@ impl Chunks {
         out.into()
     }
 
+    /// The next of the frames that hold these items, unless there are no more; it counts them.
+    fn part<T>(
+        &mut self,
+        kind: u8,
+        items: &mut Peekable<impl Iterator<Item = T>>,
+        count: &mut u64,
+        write: impl Fn(&mut Vec<u8>, T),
+    ) -> Option<Bytes> {
+        items.peek()?;
+        let mut out = self.begin(CHUNK_BYTES + CHUNK_BYTES / 8);
+        while out.len() < CHUNK_BYTES
+            && let Some(item) = items.next()
+        {
+            write(&mut out, item);
+            *count += 1;
+        }
+        Some(self.frame(kind, out))
+    }
+
+    fn whole(&self) -> u32 {
+        self.whole.clone().finalize()
+    }
+}
+
+/// What comes next.
+enum Next {
+    Header,
+    Label,
+    /// The bucket behind this one.
+    Buckets(Option<Arc<str>>),
+    /// The entry behind this one.
+    Entries(Option<Key>),
+    Trailer,
+    Nothing,
+}
+
+/// An image's frames, one after another.
+pub(crate) struct Chunks {
+    image: Image,
+    label: Option<Label>,
+    next: Next,
+    frames: Frames,
+    buckets: u64,
+    entries: u64,
+}
+
+impl Chunks {
+    pub(super) fn new(image: Image, label: Option<Label>) -> Chunks {
+        Chunks { image, label, next: Next::Header, frames: Frames::default(), buckets: 0, entries: 0 }
+    }
+
     fn header(&mut self) -> Bytes {
-        let mut out = self.begin(0);
+        let mut out = self.frames.begin(0);
         out.extend_from_slice(&self.image.point().encode());
-        self.frame(HEADER, out)
+        self.frames.frame(HEADER, out)
     }
 
     fn label(&mut self) -> Option<Bytes> {
         let label = self.label.as_ref()?;
-        let mut out = self.begin(0);
+        let mut out = self.frames.begin(0);
         write_bytes(&mut out, label.cluster.as_bytes());
         write_number(&mut out, label.saved_at);
         self.next = Next::Buckets(None);
-        Some(self.frame(LABEL, out))
+        Some(self.frames.frame(LABEL, out))
     }
 
     fn some_buckets(&mut self, after: Option<Arc<str>>) -> Option<Bytes> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let mut out = self.begin(0);
+        let mut out = self.frames.begin(0);
         let mut last = None;
         for (name, revision) in self.image.state.changed().range::<Arc<str>, _>((from, Bound::Unbounded)) {
             write_bytes(&mut out, name.as_bytes());
@@ -107,19 +144,15 @@ impl Chunks {
         }
         last.map(|last| {
             self.next = Next::Buckets(Some(last));
-            self.frame(BUCKETS, out)
+            self.frames.frame(BUCKETS, out)
         })
     }
 
     fn some_entries(&mut self, after: Option<Key>) -> Option<Bytes> {
-        let mut out = self.begin(CHUNK_BYTES + CHUNK_BYTES / 8);
+        let mut out = self.frames.begin(CHUNK_BYTES + CHUNK_BYTES / 8);
         let mut last = None;
         for entry in self.image.state.snapshot().range("", after.as_ref()) {
-            write_bytes(&mut out, entry.key().as_str().as_bytes());
-            write_number(&mut out, entry.created().0);
-            write_number(&mut out, entry.modified().0);
-            write_position(&mut out, entry.revision_at());
-            write_bytes(&mut out, entry.value());
+            write_entry(&mut out, entry);
             last = Some(entry.key().clone());
             self.entries += 1;
             if out.len() >= CHUNK_BYTES {
@@ -128,30 +161,73 @@ impl Chunks {
         }
         last.map(|last| {
             self.next = Next::Entries(Some(last));
-            self.frame(ENTRIES, out)
+            self.frames.frame(ENTRIES, out)
         })
     }
 
     fn trailer(&mut self) -> Bytes {
-        let mut out = self.begin(0);
+        let mut out = self.frames.begin(0);
         write_number(&mut out, self.buckets);
         write_number(&mut out, self.entries);
-        out.extend_from_slice(&self.whole.clone().finalize().to_le_bytes());
-        self.frame(TRAILER, out)
+        out.extend_from_slice(&self.frames.whole().to_le_bytes());
+        self.frames.frame(TRAILER, out)
     }
+}
+
+fn write_entry(out: &mut Vec<u8>, entry: &Entry) {
+    write_bytes(out, entry.key().as_str().as_bytes());
+    write_number(out, entry.created().0);
+    write_number(out, entry.modified().0);
+    write_position(out, entry.revision_at());
+    write_bytes(out, entry.value());
+}
+
+/// What a batch changed, as a stream that is read above the state that it changed.
+pub(crate) fn changes(batch: &Batch) -> impl Iterator<Item = Bytes> {
+    let mut frames = Frames::default();
+    let mut point = Some(batch.image.point());
+    let mut buckets = batch.changed.iter().peekable();
+    let mut entries = batch.objects.values().flatten().peekable();
+    let mut gone = batch.objects.iter().filter(|(_, entry)| entry.is_none()).peekable();
+    let (mut counts, mut ended) = ([0; 3], false);
+    std::iter::from_fn(move || {
+        if let Some(point) = point.take() {
+            let mut out = frames.begin(0);
+            out.extend_from_slice(&point.encode());
+            return Some(frames.frame(HEADER, out));
+        }
+        let bucket = |out: &mut Vec<u8>, (name, revision): (&Arc<str>, &Revision)| {
+            write_bytes(out, name.as_bytes());
+            write_number(out, revision.0);
+        };
+        let key = |out: &mut Vec<u8>, (key, _): (&Key, _)| write_bytes(out, key.as_str().as_bytes());
+        let part = frames.part(BUCKETS, &mut buckets, &mut counts[0], bucket);
+        let part =
+            part.or_else(|| frames.part(ENTRIES, &mut entries, &mut counts[1], |out, entry| write_entry(out, entry)));
+        let part = part.or_else(|| frames.part(GONE, &mut gone, &mut counts[2], key));
+        part.or_else(|| {
+            if std::mem::replace(&mut ended, true) {
+                return None;
+            }
+            let mut out = frames.begin(0);
+            counts.iter().for_each(|count| write_number(&mut out, *count));
+            out.extend_from_slice(&frames.whole().to_le_bytes());
+            Some(frames.frame(TRAILER, out))
+        })
+    })
 }
 
 /// A stream of these parts, each with its kind: well-formed, whatever they say.
 #[cfg(feature = "fuzzing")]
 pub(crate) fn framed<'a>(parts: impl Iterator<Item = (&'a u8, &'a [u8])>) -> Vec<u8> {
-    let (mut chunks, mut stream) = (Image::default().chunks(), Vec::new());
+    let (mut frames, mut stream) = (Frames::default(), Vec::new());
     for (kind, content) in parts {
-        let mut out = chunks.begin(content.len());
+        let mut out = frames.begin(content.len());
         out.extend_from_slice(content);
         if *kind == TRAILER {
-            out.extend_from_slice(&chunks.whole.clone().finalize().to_le_bytes());
+            out.extend_from_slice(&frames.whole().to_le_bytes());
         }
-        stream.extend_from_slice(&chunks.frame(*kind, out));
+        stream.extend_from_slice(&frames.frame(*kind, out));
     }
     stream
 }
