@@ -20,7 +20,7 @@ pub(super) const ALONE: Duration = Duration::from_micros(24);
 /// The same where many share a connection: what is written to it for all of them goes out together.
 pub(super) const SHARING: Duration = Duration::from_micros(6);
 /// Who is told much at a time costs this at least: there is the more to send, and the more is saved by sending it together.
-pub(super) const BUSY: Duration = Duration::from_micros(14);
+pub(super) const BUSY: Duration = Duration::from_micros(22);
 /// Shorter rests save nothing: who rests is woken once more, while others are still being told.
 const SHORTEST: Duration = Duration::from_millis(2);
 /// No watcher waits longer than this for events that are there.
