@@ -125,9 +125,33 @@ pub fn decode_leniently(
 }
 
 /// The same check for a value that a patch produced.
-pub fn conform(value: Value, kind: Kind<'_>, mode: FieldValidation) -> Result<Decoded, Status> {
+pub fn conform(value: Value, kind: Kind<'_>, mode: FieldValidation) -> Result<Decoded, Unfit> {
     let cx = Context::new(mode != FieldValidation::Ignore);
-    conform_value(value, cx, kind, mode).map_err(|words| cannot_be_handled(kind.2, kind.1, kind.2, &words))
+    let unfit = |words| Unfit { kind: kind.2.to_owned(), version: kind.1.to_owned(), words };
+    conform_value(value, cx, kind, mode).map_err(unfit)
+}
+
+/// What is no object of the kind that it should be of. As a [`Status`] it is refused in the words of [`decode`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{kind} in version {version:?} cannot be handled as a {kind}: {words}")]
+pub struct Unfit {
+    kind: String,
+    version: String,
+    /// What is wrong with it.
+    pub words: String,
+}
+
+impl Unfit {
+    /// Of an object that should be one of the resource.
+    pub fn new(resource: &Resource, words: String) -> Self {
+        Self { kind: resource.kind.to_string(), version: resource.version.to_string(), words }
+    }
+}
+
+impl From<Unfit> for Status {
+    fn from(unfit: Unfit) -> Self {
+        Self::bad_request(unfit.to_string())
+    }
 }
 
 /// What a refusal shows of a patch.
@@ -186,11 +210,6 @@ pub fn settle_patched_kind(patched: &mut Value, patch: ShownPatch<'_>, kind: Kin
         return Ok(());
     }
     Err(unfit_patch(patch, &reading::not_registered(&given, &given_version)))
-}
-
-/// The refusal of a body that is no object of the resource, in the words of [`decode`].
-pub fn unfit(resource: &Resource, words: &str) -> Status {
-    cannot_be_handled(&resource.kind, &resource.version, &resource.kind, words)
 }
 
 /// The refusal of what a patch made, in the words of [`conform_patched`].

@@ -254,7 +254,7 @@ fn what_a_patch_made_is_checked() {
     let value = json!({"spec": {"foo": 1, "replicas": 2}});
     let error = conform(value.clone(), kind, FieldValidation::Strict).expect_err("it has an unknown field");
     assert_eq!(
-        error.message,
+        error.to_string(),
         "Deployment in version \"v1\" cannot be handled as a Deployment: strict decoding error: unknown field \"spec.foo\""
     );
     let found = vec!["duplicate field \"spec.replicas\"".to_owned()];

@@ -135,7 +135,7 @@ impl<'n, 's> Checker<'n, 's> {
         match ty {
             Ty::Any => Some((field.to_owned(), Ty::Any)),
             Ty::Built(_) => Some((unescape(field), Ty::Any)),
-            Ty::Map(_, value) => Some((field.to_owned(), (**value).clone())),
+            Ty::Map(_, value) => Some((field.to_owned(), value.taken())),
             // A property that is called like a keyword is written `__keyword__`, never plain.
             Ty::Object(..) | Ty::Message(_) if CEL_KEYWORDS.contains(&field) => None,
             Ty::Object(node, meta) => {
@@ -172,7 +172,7 @@ impl<'n, 's> Checker<'n, 's> {
             });
             items.push(Item { value, optional });
         }
-        (Expr::List(items), Ty::List(Rc::new(item.unwrap_or(Ty::Any))))
+        (Expr::List(items), Ty::List(Rc::new(item.unwrap_or(Ty::Open))))
     }
 
     fn map(&mut self, entries: &[cel::common::ast::IdedEntryExpr]) -> Typed<'n> {
@@ -195,7 +195,7 @@ impl<'n, 's> Checker<'n, 's> {
             });
             out.push(Entry { key, value, optional: entry.optional });
         }
-        let (key, value) = types.unwrap_or((Ty::Any, Ty::Any));
+        let (key, value) = types.unwrap_or((Ty::Open, Ty::Open));
         (Expr::Map(out), Ty::Map(Rc::new(key), Rc::new(value)))
     }
 

@@ -160,7 +160,7 @@ fn compile<'n>(source: &str, names: Names<'n>) -> Result<Compiled<'n>, String> {
     if !checker.errors.is_empty() {
         return Err(failed(&checker.errors));
     }
-    Ok(Compiled { program, ty, uses_old: checker.uses_old_self, variables: checker.variables, depth })
+    Ok(Compiled { program, ty: ty.settled(), uses_old: checker.uses_old_self, variables: checker.variables, depth })
 }
 
 /// A parser's error in the form of the checker's.

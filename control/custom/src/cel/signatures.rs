@@ -18,6 +18,8 @@ pub(super) enum Kind {
     Type,
     Optional,
     Opaque(&'static str),
+    /// The result is an optional that holds the argument, or nothing where there is none.
+    Holding,
     /// The result is of the type of the first argument's items, or of what it holds.
     Inner,
     /// The result is of the first argument's type.
@@ -63,7 +65,7 @@ pub(super) fn named(name: &str, is_method: bool) -> impl Iterator<Item = &'stati
 }
 
 use Kind::{
-    Any, Bool, Bytes, Double, Duration, Inner, Int, List, Map, Optional, Same, Text, TextList, Time, Type, Uint,
+    Any, Bool, Bytes, Double, Duration, Holding, Inner, Int, List, Map, Optional, Same, Text, TextList, Time, Type, Uint,
 };
 
 const fn opaque(name: &'static str) -> Kind {
@@ -154,9 +156,9 @@ const SIGNATURES: &[Signature] = &[
     method("getSeconds", &[Duration], Int),
     method("getMilliseconds", &[Duration], Int),
     // Optional values.
-    global("optional.of", &[Any], Optional),
-    global("optional.ofNonZeroValue", &[Any], Optional),
-    global("optional.none", &[], Optional),
+    global("optional.of", &[Any], Holding),
+    global("optional.ofNonZeroValue", &[Any], Holding),
+    global("optional.none", &[], Holding),
     method("hasValue", &[Optional], Bool),
     method("value", &[Optional], Inner),
     method("or", &[Optional, Optional], Same),

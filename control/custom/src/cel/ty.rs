@@ -13,6 +13,8 @@ use crate::schema::node::Type;
 #[derive(Clone, Debug)]
 pub(super) enum Ty<'n> {
     Any,
+    /// What an empty list or map holds, or nothing an optional: becomes what it is put together with.
+    Open,
     Null,
     Bool,
     Int,
@@ -97,7 +99,7 @@ impl<'n> Ty<'n> {
     /// As messages name it.
     pub(super) fn name(&self) -> String {
         match self {
-            Self::Any => "dyn".to_owned(),
+            Self::Any | Self::Open => "dyn".to_owned(),
             Self::Null => "null".to_owned(),
             Self::Bool => "bool".to_owned(),
             Self::Int => "int".to_owned(),
@@ -121,7 +123,7 @@ impl<'n> Ty<'n> {
     /// Whether a value of the one type may be one of the other.
     pub(super) fn may_be(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Any, _) | (_, Self::Any) | (Self::Null, Self::Null) => true,
+            (Self::Any | Self::Open, _) | (_, Self::Any | Self::Open) | (Self::Null, Self::Null) => true,
             (Self::Null, ty) | (ty, Self::Null) => ty.may_be_null(),
             (Self::List(a), Self::List(b)) | (Self::Optional(a), Self::Optional(b)) => a.may_be(b),
             (Self::Map(a, x), Self::Map(b, y)) => a.may_be(b) && x.may_be(y),
@@ -149,8 +151,10 @@ impl<'n> Ty<'n> {
     /// What both have in common.
     pub(super) fn join(self, other: Self) -> Self {
         match (self, other) {
-            (Self::Null, ty) | (ty, Self::Null) => ty,
-            (Self::List(a), Self::List(b)) => Self::List(Rc::new((*a).clone().join((*b).clone()))),
+            (Self::Open | Self::Null, ty) | (ty, Self::Open | Self::Null) => ty,
+            (Self::List(a), Self::List(b)) => Self::List(joined(&a, &b)),
+            (Self::Optional(a), Self::Optional(b)) => Self::Optional(joined(&a, &b)),
+            (Self::Map(a, x), Self::Map(b, y)) => Self::Map(joined(&a, &b), joined(&x, &y)),
             (Self::Object(a, m), Self::Object(b, n)) if std::ptr::eq(a, b) && m == n => Self::Object(a, m),
             (Self::Message(a), Self::Message(b)) if std::ptr::eq(a, b) => Self::Message(a),
             (Self::Record(a), Self::Record(b)) if std::ptr::eq(a, b) => Self::Record(a),
@@ -159,6 +163,26 @@ impl<'n> Ty<'n> {
             _ => Self::Any,
         }
     }
+
+    /// The type when nothing more is put together with it.
+    pub(super) fn settled(&self) -> Self {
+        match self {
+            Self::Open => Self::Any,
+            Self::List(item) => Self::List(Rc::new(item.settled())),
+            Self::Map(key, value) => Self::Map(Rc::new(key.settled()), Rc::new(value.settled())),
+            Self::Optional(inner) => Self::Optional(Rc::new(inner.settled())),
+            other => other.clone(),
+        }
+    }
+
+    /// The type of what is taken out of a list, map or optional that holds such.
+    pub(super) fn taken(&self) -> Self {
+        if matches!(self, Self::Open) { Self::Any } else { self.clone() }
+    }
+}
+
+fn joined<'n>(a: &Ty<'n>, b: &Ty<'n>) -> Rc<Ty<'n>> {
+    Rc::new(a.clone().join(b.clone()))
 }
 
 /// The name of the property that an expression writes like that: `__dash__` for `-`, `__namespace__` for a keyword.

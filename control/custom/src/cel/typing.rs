@@ -17,7 +17,7 @@ pub(super) fn optional(ty: Ty<'_>) -> Ty<'_> {
 /// What an optional or a list holds.
 pub(super) fn inner<'n>(ty: &Ty<'n>) -> Ty<'n> {
     match ty {
-        Ty::Optional(inner) | Ty::List(inner) => (**inner).clone(),
+        Ty::Optional(inner) | Ty::List(inner) => inner.taken(),
         _ => Ty::Any,
     }
 }
@@ -57,10 +57,8 @@ pub(super) fn result<'n>(kind: Kind, args: &[Ty<'n>]) -> Ty<'n> {
         Kind::TextList => Ty::List(Rc::new(Ty::Text)),
         Kind::Map => Ty::Map(Rc::new(Ty::Any), Rc::new(Ty::Any)),
         Kind::Type => Ty::Type,
-        Kind::Optional => Ty::Optional(Rc::new(match args {
-            [ty] if !matches!(ty, Ty::Text | Ty::Opaque(_)) => ty.clone(),
-            _ => Ty::Any,
-        })),
+        Kind::Optional => Ty::Optional(Rc::new(Ty::Any)),
+        Kind::Holding => Ty::Optional(Rc::new(args.first().map_or(Ty::Open, Ty::clone))),
         Kind::Opaque(name) => Ty::Opaque(name),
         Kind::Inner => args.first().map_or(Ty::Any, inner),
         Kind::Same => args.first().cloned().unwrap_or(Ty::Any),
@@ -153,11 +151,11 @@ pub(super) fn operator_type<'n>(name: &str, types: &[Ty<'n>]) -> Option<Ty<'n>> 
         },
         ops::INDEX | ops::OPT_INDEX => {
             let wrapped = name == ops::OPT_INDEX || matches!(first, Ty::Optional(_));
-            let of = if let Ty::Optional(inner) = &first { (**inner).clone() } else { first };
+            let of = if let Ty::Optional(inner) = &first { inner.taken() } else { first };
             let item = match of {
                 Ty::Any => Ty::Any,
-                Ty::List(item) if second.may_be(&Ty::Int) => (*item).clone(),
-                Ty::Map(key, value) if second.may_be(&key) => (*value).clone(),
+                Ty::List(item) if second.may_be(&Ty::Int) => item.taken(),
+                Ty::Map(key, value) if second.may_be(&key) => value.taken(),
                 _ => return None,
             };
             Some(if wrapped { optional(item) } else { item })

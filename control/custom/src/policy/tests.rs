@@ -440,5 +440,24 @@ fn conditions_of_webhooks_are_compiled() {
     check("... [] bad expression", Some("compilation failed: "));
     check("params.a == 'b'", Some("compilation failed: "));
     check("object.metadata.name", Some("must evaluate to bool but got dyn"));
+    // What is empty becomes what it is put together with; alone it is of a type that nobody knows.
+    let on = "has(object.spec)";
+    for expression in [
+        "([] + [ON])[0]",
+        "(ON ? [true] : [])[0]",
+        "(ON ? [] : [[ON], []])[0][0]",
+        "[[], [ON]][1][0]",
+        "(ON ? {} : {'a': ON})['a']",
+        "(ON ? {'a': true} : {'b': false}).a",
+        "(ON ? optional.none() : optional.of(ON)).orValue(false)",
+        "[] == [1] || {} == {'a': 1} || 'a' in []",
+    ] {
+        check(&expression.replace("ON", on), None);
+    }
+    check("[][0]", Some("must evaluate to bool but got dyn"));
+    check("[]", Some("must evaluate to bool but got list(dyn)"));
+    check("{}", Some("must evaluate to bool but got map(dyn, dyn)"));
+    check("([] + [1])[0]", Some("must evaluate to bool but got int"));
+    check("(has(object.spec) ? [1] : ['a'])[0]", Some("compilation failed: "));
     check("'a'", Some("must evaluate to bool but got string"));
 }

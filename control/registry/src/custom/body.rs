@@ -1,6 +1,6 @@
 //! Request bodies and patched objects of custom resources, read by their definition.
 
-use pal_resources::codec::{self, Decoded, FieldValidation, Media, ShownPatch};
+use pal_resources::codec::{self, Decoded, FieldValidation, Media, ShownPatch, Unfit};
 use pal_resources::{FieldError, FieldPath, Resource, Status};
 use serde_json::{Map, Value};
 
@@ -14,7 +14,7 @@ pub fn decode(media: Media, body: &[u8], resource: &Resource, mode: FieldValidat
     let kind = (&*resource.group, &*resource.version, &*resource.kind);
     let decoded = codec::decode_leniently(media, body, Some(kind), mode)?;
     let settled =
-        settle(decoded.value, decoded.warnings, resource, mode).map_err(|words| codec::unfit(resource, &words))?;
+        settle(decoded.value, decoded.warnings, resource, mode).map_err(|words| Unfit::new(resource, words))?;
     check_kind(&settled.value, resource, settled.value["metadata"]["name"].as_str().unwrap_or_default())?;
     Ok(settled)
 }
@@ -38,11 +38,11 @@ pub(crate) fn check_kind(object: &Value, resource: &Resource, name: &str) -> Res
 }
 
 /// [`codec::conform`] for an object of any resource.
-pub(crate) fn conform(value: Value, resource: &Resource, mode: FieldValidation) -> Result<Decoded, Status> {
+pub(crate) fn conform(value: Value, resource: &Resource, mode: FieldValidation) -> Result<Decoded, Unfit> {
     if kind_of(resource).is_none() {
         return codec::conform(value, (&resource.group, &resource.version, &resource.kind), mode);
     }
-    settle(value, Vec::new(), resource, mode).map_err(|words| codec::unfit(resource, &words))
+    settle(value, Vec::new(), resource, mode).map_err(|words| Unfit::new(resource, words))
 }
 
 /// [`codec::conform_patched`] for an object of any resource.

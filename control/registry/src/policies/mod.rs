@@ -241,7 +241,7 @@ fn apply(scene: &Scene<'_>, object: &Value, change: Change) -> Result<Result<Val
             };
             let merged = merge_configuration(object, &config, shape.unwrap_or(Shape::Deduced));
             let merged = merged.map_err(|why| format!("error applying patch: {why}"));
-            return Ok(merged.and_then(|merged| read(merged).map(|read| read.value).map_err(|status| status.message)));
+            return Ok(merged.and_then(|merged| read(merged).map(|read| read.value).map_err(|unfit| unfit.to_string())));
         }
         Change::Patch(patch) => match pal_patch::json_patch(object, &patch) {
             // A test that does not hold keeps the patch from being made.
@@ -250,11 +250,7 @@ fn apply(scene: &Scene<'_>, object: &Value, change: Change) -> Result<Result<Val
             Ok(patched) => patched,
         },
     };
-    let unreadable = |status: Status| {
-        let words = status.message.split_once(&format!("cannot be handled as a {}: ", resource.kind));
-        Status::internal(words.map_or(status.message.as_str(), |(_, words)| words))
-    };
-    Ok(Ok(read(changed).map_err(unreadable)?.value))
+    Ok(Ok(read(changed).map_err(|unfit| Status::internal(unfit.words))?.value))
 }
 
 /// The object with its defaults, as policies see it.

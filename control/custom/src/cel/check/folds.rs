@@ -83,8 +83,8 @@ impl<'n> Checker<'n, '_> {
         let (range, range_type) = self.read(range);
         let two = vars.len() == 2;
         let (first, second) = match &range_type {
-            Ty::List(item) => (Ty::Int, (**item).clone()),
-            Ty::Map(key, value) => ((**key).clone(), (**value).clone()),
+            Ty::List(item) => (Ty::Int, item.taken()),
+            Ty::Map(key, value) => (key.taken(), value.taken()),
             Ty::Any => (Ty::Any, Ty::Any),
             other => {
                 let why = format!(
