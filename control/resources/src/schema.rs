@@ -129,7 +129,7 @@ pub struct Field {
     pub many: Many,
     /// Whether OpenAPI lists the field as required; such a field is kept when it is empty.
     pub required: bool,
-    /// Whether a zero (`0`, `false`, `""`) differs from an absent field.
+    /// Whether a zero (`0`, `false`, `""`, `[]`) differs from an absent field.
     pub pointer: bool,
     pub list_type: Option<ListType>,
     /// The keys of the items, where `list_type` is `Map`.

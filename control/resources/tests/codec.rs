@@ -68,6 +68,30 @@ fn kind_and_version_come_first() {
 }
 
 #[test]
+fn what_is_empty_is_gone_unless_that_says_something() {
+    let check = |place: (&str, &str, &str), body: Value, pointer: &str, kept: bool| {
+        let resource = find(place.0, place.1, place.2).expect("built in");
+        let conformed = conform(body, (&resource.group, &resource.version, &resource.kind), FieldValidation::Strict);
+        let value = conformed.expect("it is well formed").value;
+        assert_eq!(value.pointer(pointer).is_some(), kept, "{value}");
+    };
+    let scalers = ("autoscaling", "v2", "horizontalpodautoscalers");
+    let rules = json!({"spec": {"maxReplicas": 1, "behavior": {"scaleUp": {"policies": []}}, "metrics": []}});
+    check(scalers, rules.clone(), "/spec/behavior/scaleUp/policies", true);
+    check(scalers, rules, "/spec/metrics", false);
+    let definitions = ("apiextensions.k8s.io", "v1", "customresourcedefinitions");
+    let versions = json!({"spec": {"versions": [{"name": "v1", "deprecationWarning": ""}]}});
+    check(definitions, versions, "/spec/versions/0/deprecationWarning", true);
+    let pods = ("", "v1", "pods");
+    check(
+        pods,
+        json!({"spec": {"securityContext": {"supplementalGroups": []}}}),
+        "/spec/securityContext/supplementalGroups",
+        false,
+    );
+}
+
+#[test]
 fn unknown_and_duplicate_fields_are_told_as_asked() {
     let body = r#"{"metadata":{"name":"a","name":"b","labels":{"k":"1","k":"2"}},"dta":1,
         "spec":{"containers":[{"name":"c","nope":{"deep":1}}],"replicas":1}}"#;

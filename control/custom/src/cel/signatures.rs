@@ -65,7 +65,8 @@ pub(super) fn named(name: &str, is_method: bool) -> impl Iterator<Item = &'stati
 }
 
 use Kind::{
-    Any, Bool, Bytes, Double, Duration, Holding, Inner, Int, List, Map, Optional, Same, Text, TextList, Time, Type, Uint,
+    Any, Bool, Bytes, Double, Duration, Holding, Inner, Int, List, Map, Optional, Same, Text, TextList, Time, Type,
+    Uint,
 };
 
 const fn opaque(name: &'static str) -> Kind {

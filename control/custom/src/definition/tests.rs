@@ -113,6 +113,11 @@ fn what_is_wrong_with_a_definition_is_told_in_the_words_of_kubernetes() {
         &["spec.versions[0].deprecationWarning: Invalid value: \"old\": can only be set for deprecated versions"],
     );
     check(
+        "/spec/versions/0/deprecationWarning",
+        json!(""),
+        &["spec.versions[0].deprecationWarning: Invalid value: \"\": can only be set for deprecated versions"],
+    );
+    check(
         "/spec/versions/0/additionalPrinterColumns",
         json!([{"name": "A", "type": "text", "jsonPath": "spec.a"}]),
         &[
@@ -215,6 +220,30 @@ fn schemas_are_structural() {
     check(
         json!({"type": "object", "properties": {"a": {"type": "string"}}, "default": {"b": 1}}),
         &[".default: Invalid value: {\"b\":1}: must not have unknown fields"],
+    );
+    // What may be a number or a text has no type that its default could miss, unless alternatives say it.
+    check(json!({"x-kubernetes-int-or-string": true, "default": true}), &[]);
+    check(
+        json!({"x-kubernetes-int-or-string": true, "anyOf": [{"type": "integer"}, {"type": "string"}], "default": {}}),
+        &[
+            ".default: Invalid value: \"\": \"\" must validate at least one schema (anyOf)",
+            ".default: Invalid value: \"object\":  in body must be of type integer: \"object\"",
+        ],
+    );
+    let embedded = |name: Value| {
+        json!({"type": "object", "x-kubernetes-embedded-resource": true, "properties": {
+            "metadata": {"type": "object", "properties": {"name": name}}}})
+    };
+    check(embedded(json!({"type": "string", "default": "a"})), &[]);
+    check(
+        embedded(json!({"type": "string", "default": "a/b"})),
+        &[".properties[metadata].properties[name].default: Invalid value: \"a/b\": must result in valid metadata: \
+             metadata.name: Invalid value: \"a/b\": may not contain '/'"],
+    );
+    check(
+        embedded(json!({"type": "integer", "default": 5})),
+        &[".properties[metadata].properties[name].default: Invalid value: 5: must result in valid metadata: \
+             metadata.name: Invalid value: 5: must have the type of that field of metadata"],
     );
     check(
         json!({"type": "object", "x-kubernetes-embedded-resource": true}),

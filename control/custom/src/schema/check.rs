@@ -18,9 +18,16 @@ pub(crate) struct Findings {
     pub(crate) errors: Vec<FieldError>,
     /// How many checks were made: alternatives are compared by it.
     made: u64,
+    /// What may be a number or a text may be anything: so it is with defaults.
+    loose: bool,
 }
 
 impl Findings {
+    /// Of a default, which only alternatives that are written out keep from being of another type than a number or a text.
+    pub(crate) fn of_default() -> Self {
+        Self { loose: true, ..Self::default() }
+    }
+
     fn full(&self) -> bool {
         let bytes = || self.errors.iter().map(|error| error.message.len()).sum::<usize>();
         self.errors.len() >= MAX_ERRORS || bytes() >= MAX_ERROR_BYTES
@@ -101,7 +108,8 @@ fn check_type(node: &Node, value: &Value, path: &Path, found: &mut Findings) {
     };
     let whole = value.as_f64().is_some_and(|number| number.fract() == 0.0);
     if node.int_or_string {
-        if !(given == "integer"
+        if !(found.loose
+            || given == "integer"
             || given == "string"
             || (given == "number" && whole)
             || (node.nullable && given == "null"))

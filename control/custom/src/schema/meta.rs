@@ -70,6 +70,15 @@ pub(crate) fn check_embedded(value: &Value, node: &Node, root: bool, path: &mut 
     }
 }
 
+/// What is wrong with the kind, version and metadata of a resource.
+pub(crate) fn resource_faults(object: &Value) -> Vec<FieldError> {
+    let mut faults = Vec::new();
+    if let Some(map) = object.as_object() {
+        check_resource(map, &mut Path::default(), &mut faults);
+    }
+    faults
+}
+
 fn check_resource(map: &serde_json::Map<String, Value>, path: &mut Path, errors: &mut Vec<FieldError>) {
     let at = path.field();
     let text = |name: &str| map.get(name).and_then(Value::as_str).unwrap_or_default();

@@ -211,13 +211,14 @@ fn camel(rust_name: &str) -> String {
     name
 }
 
-fn zero_differs(message: &str, json: &str, scalar: &str) -> bool {
+fn zero_differs(message: &str, json: &str, field: &Field) -> bool {
     let short = message.rsplit('.').next().unwrap_or(message);
     let excepted = ZEROS.lines().any(|line| {
         let mut words = line.split_whitespace();
         words.next() == Some(short) && words.any(|word| word == json)
     });
-    match scalar {
+    match field.scalar.as_str() {
+        _ if field.repeated => excepted,
         "string" | "bytes" => excepted,
         "message" => false,
         _ => !excepted,
@@ -235,7 +236,7 @@ fn flags(message: &str, json: &str, field: &Field, required: bool) -> String {
     if required {
         flags.push_str(" required");
     }
-    if zero_differs(message, json, &field.scalar) {
+    if zero_differs(message, json, field) {
         flags.push_str(" pointer");
     }
     if let Some(list) = marker("listType=").or_else(|| marker("k8s:listType=")) {

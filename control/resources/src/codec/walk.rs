@@ -333,7 +333,7 @@ fn is_absent(field: &Field, value: &Value) -> bool {
     }
     match value {
         Value::Null => true,
-        Value::Array(list) => field.many == Many::List && list.is_empty(),
+        Value::Array(list) => field.many == Many::List && list.is_empty() && !field.pointer,
         Value::Object(map) => field.many == Many::Map && map.is_empty(),
         _ if field.pointer || field.many != Many::One || matches!(field.ty, Type::Message(_)) => false,
         Value::String(text) => text.is_empty(),

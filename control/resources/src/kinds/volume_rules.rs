@@ -93,16 +93,14 @@ pub(super) fn validate_parameters(class: &StorageClass, errors: &mut Errors) {
     let given = class.parameters.iter().flatten();
     validate_pairs(given.map(|(key, value)| (key.as_str(), value.as_str())), errors);
     let terms = items(&class.allowed_topologies);
-    let mut terms_seen = BTreeSet::new();
+    // A term that names nothing counts as told twice.
+    let mut terms_seen = BTreeSet::from([BTreeMap::new()]);
     for (index, term) in terms.iter().enumerate() {
         let path = FieldPath::new("allowedTopologies").index(index).child("matchLabelExpressions");
         let says = |term: &TopologySelectorTerm| -> BTreeMap<String, BTreeSet<String>> {
             let parts = items(&term.match_label_expressions).iter();
             parts.map(|part| (part.key.clone(), part.values.iter().cloned().collect())).collect()
         };
-        if !terms_seen.insert(says(term)) {
-            errors.push(FieldError::duplicate(&path, ""));
-        }
         let requirements = items(&term.match_label_expressions);
         let mut keys_seen = BTreeSet::new();
         for (index, requirement) in requirements.iter().enumerate() {
@@ -121,6 +119,9 @@ pub(super) fn validate_parameters(class: &StorageClass, errors: &mut Errors) {
             }
             let key = requirement.key.as_str();
             faults(names::qualified_name(key), key, || path.child("key"), errors);
+        }
+        if !terms_seen.insert(says(term)) {
+            errors.push(FieldError::duplicate(&path, ""));
         }
     }
 }

@@ -449,6 +449,12 @@ fn an_empty_text_is_no_known_value_where_leaving_out_means_the_default() {
             "behavior": {"scaleUp": {"selectPolicy": ""}}}}),
         "spec.behavior.scaleUp.selectPolicy: Unsupported value: \"\": supported values: \"Disabled\", \"Max\", \"Min\"",
     );
+    check(
+        "HorizontalPodAutoscaler",
+        json!({"spec": {"scaleTargetRef": {"kind": "A", "name": "a"}, "maxReplicas": 1,
+            "behavior": {"scaleDown": {"policies": []}}}}),
+        "spec.behavior.scaleDown.policies: Required value: must specify at least one Policy",
+    );
     let hook = |field: &str| {
         let mut hook = json!({"name": "a.b.c", "clientConfig": {"url": "https://a"}, "sideEffects": "None",
             "admissionReviewVersions": ["v1"]});

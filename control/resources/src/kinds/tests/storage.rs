@@ -98,6 +98,11 @@ fn places_of_volumes_are_told_once() {
         json!({"provisioner": "a.b/c", "allowedTopologies": [term(json!(["a", "b"])), term(json!(["b", "a"]))]}),
         &["allowedTopologies[1].matchLabelExpressions: Duplicate value: \"\""],
     );
+    check_refused(
+        "StorageClass",
+        json!({"provisioner": "a.b/c", "allowedTopologies": [{}]}),
+        &["allowedTopologies[0].matchLabelExpressions: Duplicate value: \"\""],
+    );
     let twice = json!([{"key": "zone", "values": ["a"]}, {"key": "zone", "values": ["b"]}]);
     check_refused(
         "StorageClass",
