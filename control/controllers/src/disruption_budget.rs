@@ -31,8 +31,9 @@ pub struct View<'a> {
     pub budget: &'a PodDisruptionBudget,
     /// The pods that it chooses.
     pub pods: &'a [Arc<Pod>],
-    /// How many pods the controller wants that an owner reference names; `None` where that cannot be told.
-    pub scale: &'a dyn Fn(&OwnerReference) -> Option<Scale>,
+    /// How many pods the controller wants that an owner reference names; `None` where there is none, an error where that
+    /// cannot be told.
+    pub scale: &'a dyn Fn(&OwnerReference) -> Result<Option<Scale>, String>,
 }
 
 /// What controls pods, and how many.
@@ -137,7 +138,7 @@ fn expected(view: &View<'_>) -> Result<i32, String> {
     let mut sum = 0_i32;
     for pod in view.pods {
         let Some(owner) = controller(&pod.metadata) else { continue };
-        let found = (view.scale)(owner);
+        let found = (view.scale)(owner)?;
         let scale = found.ok_or_else(|| format!("found no controllers for pod {:?}", name(&pod.metadata)))?;
         if seen.insert(scale.uid) {
             sum = sum.saturating_add(scale.replicas);
@@ -223,7 +224,10 @@ mod tests {
 
     /// The status that is written, none when it stays.
     fn status(budget: &PodDisruptionBudget, pods: &[Arc<Pod>], replicas: Option<i32>, now: Timestamp) -> Option<Value> {
-        let scale = |_: &OwnerReference| replicas.map(|replicas| Scale { uid: "s".into(), replicas });
+        let scale = |_: &OwnerReference| match replicas {
+            Some(-1) => Err("jobs.batch does not implement the scale subresource".to_owned()),
+            replicas => Ok(replicas.map(|replicas| Scale { uid: "s".into(), replicas })),
+        };
         let plan = reconcile(&View { budget, pods, scale: &scale }, now);
         plan.actions.into_iter().find_map(|action| match action {
             Action::Patch { patch, subresource: Some("status"), .. } => Some(patch["status"].clone()),
@@ -249,6 +253,12 @@ mod tests {
         check(json!({"maxUnavailable": 5}), (3, 3), Some(3), [3, 0, 3, 3], "SufficientPods");
         check(json!({"maxUnavailable": 1}), (0, 0), Some(3), [0, 0, 0, 0], "InsufficientPods");
         check(json!({"maxUnavailable": 1}), (1, 1), None, [-1, -1, -1, 0], "SyncFailed");
+        let why = |replicas: Option<i32>| {
+            let status = status(&budget(json!({"maxUnavailable": 1}), json!({})), &pods(1, 1), replicas, at(0));
+            status.expect("it is written")["conditions"][0]["message"].as_str().map(str::to_owned)
+        };
+        assert_eq!(why(None).as_deref(), Some("found no controllers for pod \"p0\""));
+        assert_eq!(why(Some(-1)).as_deref(), Some("jobs.batch does not implement the scale subresource"));
     }
 
     #[test]
@@ -266,7 +276,7 @@ mod tests {
     #[test]
     fn what_keeps_the_numbers_from_being_right_is_told() {
         let check = |spec: Value, pods: &[Arc<Pod>], replicas: Option<i32>, expected: &[&str]| {
-            let scale = |_: &OwnerReference| replicas.map(|replicas| Scale { uid: "s".into(), replicas });
+            let scale = |_: &OwnerReference| Ok(replicas.map(|replicas| Scale { uid: "s".into(), replicas }));
             let plan = reconcile(&View { budget: &budget(spec.clone(), json!({})), pods, scale: &scale }, at(0));
             let told = plan.actions.iter().filter_map(|action| match action {
                 Action::Tell(note) => Some(note.reason),

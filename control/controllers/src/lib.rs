@@ -12,6 +12,7 @@
 //! | `members`, `revision` | what these have in common: whose pods are whose, and the templates that there were |
 //! | `endpointslice`, `endpoints` | which pods stand behind a Service, or what people say does |
 //! | `service_address` | an object for each address of a Service |
+//! | `service_block` | what Services get their addresses from |
 //! | `namespace`, `service_account` | what namespaces have, and that they go with all that is in them |
 //! | `account_token` | tokens of service accounts in Secrets |
 //! | `garbage` | what owners leave behind |
@@ -52,6 +53,7 @@ pub mod replicaset;
 pub mod revision;
 pub mod service_account;
 pub mod service_address;
+pub mod service_block;
 pub mod statefulset;
 pub mod storage_protection;
 pub mod terminated;

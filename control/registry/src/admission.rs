@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use pal_resources::admission::pod_security::{self, Level, Policy};
-use pal_resources::admission::{limits, pod, priority, storage};
+use pal_resources::admission::{limits, node, pod, priority, storage};
 use pal_resources::{Resource, Status, kinds, resource};
 use pal_store::{Entry, Snapshot};
 use serde_json::Value;
@@ -35,6 +35,10 @@ impl Scene<'_> {
     pub(crate) fn fill(&self, object: &mut Value) -> Result<(), Status> {
         match (&*self.resource.group, &*self.resource.plural) {
             ("", "pods") => self.fill_pod(object),
+            ("", "nodes") => {
+                node::taint(object);
+                Ok(())
+            }
             ("", "persistentvolumeclaims") => {
                 let unnamed = object["spec"].get("storageClassName").is_none_or(Value::is_null);
                 if unnamed {

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use crate::options::{ListOptions, Read, WriteOptions};
 use crate::registry::Registry;
+use crate::service_blocks::OWN_BLOCK;
 use crate::typed::Typed;
 use crate::{key, meta};
 
@@ -89,11 +90,10 @@ impl Registry {
 
     /// The block that Services get their addresses from, as the ServiceCIDR that kube-apiserver makes of it.
     async fn publish_block(&self) -> Result<(), Status> {
-        const NAME: &str = "kubernetes";
         let resource = resource::find("networking.k8s.io", "v1", "servicecidrs").ok_or_else(Status::unknown_path)?;
         let cidr = self.config().service_cidr.to_string();
-        self.ensure(&resource, None, json!({"metadata": {"name": NAME}, "spec": {"cidrs": [cidr]}})).await?;
-        let stored = self.get(&resource, None, NAME, Read::Any).await?.value()?;
+        self.ensure(&resource, None, json!({"metadata": {"name": OWN_BLOCK}, "spec": {"cidrs": [cidr]}})).await?;
+        let stored = self.get(&resource, None, OWN_BLOCK, Read::Any).await?.value()?;
         if stored["status"]["conditions"].is_array() {
             return Ok(());
         }
@@ -107,7 +107,7 @@ impl Registry {
             Ok(object)
         };
         let options = WriteOptions::system("apiserver");
-        self.modify(&resource, Some("status"), None, NAME, change, &options).await.map(|_| ())
+        self.modify(&resource, Some("status"), None, OWN_BLOCK, change, &options).await.map(|_| ())
     }
 
     /// `kubernetes` in `default`: how what runs in the cluster finds the API. Nothing is written where it is right.

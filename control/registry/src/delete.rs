@@ -29,6 +29,11 @@ impl Registry {
         name: &str,
         options: &DeleteOptions,
     ) -> Result<Deletion, Status> {
+        // Deletes of a collection do not ask this of kube-apiserver; the classes are there again when a server starts.
+        if resource.plural == "priorityclasses" && SYSTEM_CLASSES.contains(&name) {
+            let why = "this is a system priority class and cannot be deleted";
+            return Err(Status::forbidden(resource, name, why));
+        }
         self.delete_admitted(resource, namespace, name, options, Some(options.written())).await
     }
 
@@ -47,10 +52,6 @@ impl Registry {
         }
         if lifecycle::is_namespace(resource) && IMMORTAL.contains(&name) {
             return Err(Status::forbidden(resource, name, "this namespace may not be deleted"));
-        }
-        if resource.plural == "priorityclasses" && SYSTEM_CLASSES.contains(&name) {
-            let why = "this is a system priority class and cannot be deleted";
-            return Err(Status::forbidden(resource, name, why));
         }
         let snapshot = self.shared.store.applied();
         // One that this server has not heard of yet is looked for below.

@@ -47,6 +47,7 @@ mod registry;
 mod restrict;
 mod scale;
 mod service;
+mod service_blocks;
 mod stored;
 mod strategy;
 mod typed;

@@ -6,6 +6,7 @@ use pal_resources::selector::{FieldSelector, LabelSelector};
 use pal_resources::status::{StatusCause, StatusDetails};
 use pal_resources::{Reason, Resource, ResourceVersion, Status, kinds};
 use pal_store::{Entry, Snapshot};
+use serde_json::Value;
 
 use crate::form::Served;
 use crate::object::{Object, index_of};
@@ -55,6 +56,17 @@ impl Registry {
     /// One object as this server has it.
     pub fn peek(&self, resource: &Resource, namespace: Option<&str>, name: &str) -> Option<Object> {
         self.shared.store.applied().get(key::of(resource, namespace, name)).cloned().map(Object::stored)
+    }
+
+    /// The Scale of an object as this server has it, if there is one; an error where its resource has none, or it says none.
+    pub fn peek_scale(
+        &self,
+        resource: &Resource,
+        namespace: Option<&str>,
+        name: &str,
+    ) -> Result<Option<Value>, Status> {
+        let stored = self.peek(resource, namespace, name);
+        stored.map(|object| custom::scale_of(resource, &custom::shown(resource, object).value()?)).transpose()
     }
 
     /// How many objects of the resource this server has; `None` where they are counted as another resource's.

@@ -13,7 +13,8 @@ use pal_store::{Guard, Op, Snapshot};
 use rand::RngExt;
 use serde_json::{Value, json};
 
-use crate::config::Config;
+use crate::config::{Cidr, Config};
+use crate::service_blocks::blocks;
 use crate::{key, meta};
 
 /// How many are tried at random before the range is searched.
@@ -106,7 +107,7 @@ pub(crate) fn claim(
     let before = old.map(Held::of).unwrap_or_default();
     let mut errors = Vec::new();
     let Some(spec) = service.get_mut("spec").filter(|spec| spec.is_object()) else { return Ok(Claims::default()) };
-    let range = Range { snapshot, config, before: &before };
+    let range = Range { snapshot, config, blocks: blocks(snapshot, config.service_cidr), before: &before };
 
     let mut taken = Held::default();
     if has_address(spec) {
@@ -150,6 +151,8 @@ impl Held {
 struct Range<'a> {
     snapshot: &'a Snapshot,
     config: &'a Config,
+    /// What addresses are given out of.
+    blocks: Vec<Cidr>,
     before: &'a Held,
 }
 
@@ -187,11 +190,8 @@ impl Range<'_> {
     }
 
     fn check_address(&self, address: Ipv4Addr) -> Result<(), String> {
-        let cidr = self.config.service_cidr;
-        if !cidr.contains(address) {
-            return Err(format!(
-                "the provided IP ({address}) is not in the valid range. The range of valid IPs is {cidr}"
-            ));
+        if !self.blocks.iter().any(|block| block.contains(address)) {
+            return Err("the provided network does not match the current range".to_owned());
         }
         if self.snapshot.get(key::cluster_ip(address)).is_some() {
             return Err("provided IP is already allocated".to_owned());
@@ -199,16 +199,17 @@ impl Range<'_> {
         Ok(())
     }
 
-    /// An address that nobody holds, from the upper part of the range while that lasts: the lower is left to those who
+    /// An address that nobody holds, from the upper part of a block while that lasts: the lower is left to those who
     /// choose their address.
     fn free_address(&self) -> Result<Ipv4Addr, Status> {
-        let cidr = self.config.service_cidr;
-        let usable = cidr.usable();
-        let reserved = if usable < 32 { 0 } else { (usable / 16).clamp(16, 256) };
-        let free = |offset: u32| self.snapshot.get(key::cluster_ip(cidr.at(offset))).is_none();
-        pick(1, reserved, usable, free)
-            .map(|offset| cidr.at(offset))
-            .ok_or_else(|| Status::internal("failed to allocate a serviceIP: range is full"))
+        let of = |block: &Cidr| {
+            let usable = block.usable();
+            let reserved = if usable < 32 { 0 } else { (usable / 16).clamp(16, 256) };
+            let free = |offset: u32| self.snapshot.get(key::cluster_ip(block.at(offset))).is_none();
+            pick(1, reserved, usable, free).map(|offset| block.at(offset))
+        };
+        let found = self.blocks.iter().find_map(of);
+        found.ok_or_else(|| Status::internal("failed to allocate a serviceIP: range is full"))
     }
 
     fn ports(&self, spec: &mut Value, taken: &mut Held, errors: &mut Vec<FieldError>) -> Result<(), Status> {

@@ -42,6 +42,8 @@ pub(super) enum Key {
     Addresses(Place),
     /// An IPAddress.
     Address(String),
+    /// A ServiceCIDR.
+    Block(String),
     /// The Endpoints of that name, and what mirrors them.
     Endpoints(Place),
     Namespace(String),
@@ -92,6 +94,7 @@ impl Named for Key {
             Self::Autoscaler(_) => "horizontalpodautoscaler",
             Self::Service(_) => "endpoint_slice",
             Self::Addresses(_) | Self::Address(_) => "ipallocator_repair_controller",
+            Self::Block(_) => "service-cidr-controller",
             Self::Endpoints(_) => "endpoint",
             Self::Namespace(_) => "namespace",
             Self::Accounts(_) => "serviceaccount",
@@ -161,7 +164,14 @@ pub(super) fn wanted(cache: &Cache, at: &Positions, change: &Change) -> Vec<Want
             wanted.push(now(Key::Endpoints(place.clone())));
             addresses::service(change, &mut wanted);
         }
-        Some(Whole::Address(_)) => addresses::address(change, &mut wanted),
+        Some(Whole::Address(_)) => {
+            addresses::address(change, &mut wanted);
+            addresses::ending(cache, at, &mut wanted);
+        }
+        Some(Whole::Block(_)) => {
+            wanted.push(now(Key::Block(place.1.clone())));
+            addresses::ending(cache, at, &mut wanted);
+        }
         Some(Whole::Endpoints(endpoints)) => {
             let labels = endpoints.metadata.labels.as_ref();
             let own = labels.is_some_and(|labels| labels.contains_key(endpoints::MANAGED_BY));

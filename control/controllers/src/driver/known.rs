@@ -59,6 +59,8 @@ pub(super) enum Whole {
     Autoscaler(Arc<HorizontalPodAutoscaler>),
     Service(Arc<Service>),
     Address(Arc<IPAddress>),
+    /// A ServiceCIDR.
+    Block(Arc<Value>),
     Endpoints(Arc<Endpoints>),
     EndpointSlice(Arc<EndpointSlice>),
     Namespace(Arc<Namespace>),
@@ -82,6 +84,15 @@ impl Whole {
         fn whole<K: DeserializeOwned>(object: &Object, make: fn(K) -> Whole) -> Whole {
             match object.parse::<K>() {
                 Ok(parsed) => make(parsed),
+                Err(status) => {
+                    tracing::error!(name = object.name(), %status, "a stored object cannot be read");
+                    Whole::Other
+                }
+            }
+        }
+        fn plain(object: &Object, make: fn(Arc<Value>) -> Whole) -> Whole {
+            match object.value() {
+                Ok(value) => make(Arc::new(value)),
                 Err(status) => {
                     tracing::error!(name = object.name(), %status, "a stored object cannot be read");
                     Whole::Other
@@ -115,13 +126,8 @@ impl Whole {
             ("certificates.k8s.io", "CertificateSigningRequest") => {
                 whole(object, |parsed| Whole::Request(Arc::new(parsed)))
             }
-            ("apiextensions.k8s.io", "CustomResourceDefinition") => match object.value() {
-                Ok(value) => Whole::Definition(Arc::new(value)),
-                Err(status) => {
-                    tracing::error!(name = object.name(), %status, "a stored definition cannot be read");
-                    Whole::Other
-                }
-            },
+            ("apiextensions.k8s.io", "CustomResourceDefinition") => plain(object, Whole::Definition),
+            ("networking.k8s.io", "ServiceCIDR") => plain(object, Whole::Block),
             ("", "PersistentVolumeClaim") => {
                 whole(object, |parsed: PersistentVolumeClaim| Whole::Claim(Arc::new(Claim::of(&parsed))))
             }

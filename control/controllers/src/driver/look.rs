@@ -9,6 +9,7 @@ use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use pal_custom::TakenNames;
+use pal_registry::Registry;
 
 use super::cache::{Cache, Place};
 use super::key::Key;
@@ -21,7 +22,7 @@ use crate::garbage::{self, Item};
 use crate::namespace::Content;
 use crate::node::disruption::{self, Disruption, State};
 use crate::node::taints::Noticed;
-use crate::node::{Life, cidr, life, lifecycle, pod as node_pod};
+use crate::node::{Life, cidr, life, lifecycle, pod as node_pod, ttl};
 use crate::object::{annotation, is_deleting, name, uid};
 use crate::{
     account_token, api_service, autoscaler, cluster_role, csr, daemonset, definition, deployment, job, namespace,
@@ -31,6 +32,8 @@ use crate::{
 /// What looks need beside the cache.
 pub(super) struct Looker {
     pub(super) at: Positions,
+    /// For the scales of controllers that are not built in.
+    pub(super) registry: Registry,
     pub(super) options: Arc<Options>,
     /// When the controllers started to look.
     pub(super) started: Timestamp,
@@ -92,6 +95,7 @@ impl Looker {
             Key::Endpoints(place) => self.endpoints(cache, place),
             Key::Addresses(place) => self.addresses(cache, place),
             Key::Address(name) => self.address(cache, name),
+            Key::Block(name) => self.block(cache, name, now),
             Key::Namespace(name) => self.namespace(cache, name, now),
             Key::Accounts(name) => self.accounts(cache, name),
             Key::AccountToken(place) => self.account_token(cache, place, now),
@@ -236,7 +240,9 @@ impl Looker {
             resumed: self.disruption.resumed,
             timing: &self.options.timing,
         };
-        lifecycle::reconcile(&view, now.wall)
+        let mut plan = lifecycle::reconcile(&view, now.wall);
+        plan.actions.extend(ttl::annotate(&node, cache.all(self.at.nodes, None).count()));
+        plan
     }
 
     fn pod(&mut self, cache: &Cache, place: &Place, now: Moment) -> Plan {

@@ -121,6 +121,7 @@ pub(crate) fn start(registry: Registry, options: Options, tasks: &Tasks<'_>) -> 
         placer: Placer::new(registry.clone(), recorder.clone(), options.figures.clone()),
         looker: Looker {
             at,
+            registry: registry.clone(),
             options: options.clone(),
             started: Timestamp::now(),
             failures: HashMap::new(),

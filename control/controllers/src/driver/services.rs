@@ -1,6 +1,7 @@
 //! Looks at Services: their endpoints and their addresses.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Node, Pod, Service};
@@ -9,11 +10,11 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use super::cache::{Cache, Place};
 use super::key::selects;
 use super::known::{Known, Whole};
-use super::look::{Looker, whole};
+use super::look::{Looker, Moment, whole};
 use crate::action::Plan;
 use crate::node::cidr;
 use crate::object::annotation;
-use crate::{endpoints, endpointslice, pods, service_address};
+use crate::{endpoints, endpointslice, pods, service_address, service_block};
 
 /// The annotation by which a Service asks for other slices than of [`endpointslice::DEFAULT_PER_SLICE`] endpoints.
 const PER_SLICE: &str = "palinurus.dev/max-endpoints-per-slice";
@@ -78,6 +79,22 @@ impl Looker {
                 _ => None,
             }
         })
+    }
+
+    pub(super) fn block(&self, cache: &Cache, name: &str, now: Moment) -> Plan {
+        let known = cache.get(&(self.at.blocks, (String::new(), name.to_owned())));
+        let (Some(known), Some(block)) = (known, whole!(known, Block)) else { return Plan::idle() };
+        let others = cache.all(self.at.blocks, None).filter(|other| other.name() != name && !other.is_deleting());
+        let others = others.filter_map(|other| whole!(Some(other), Block));
+        let others: Vec<String> =
+            others.flat_map(|other| service_block::cidrs(&other).map(str::to_owned).collect::<Vec<_>>()).collect();
+        let addresses: Vec<IpAddr> = match known.is_deleting() {
+            true => cache.all(self.at.addresses, None).filter_map(|address| address.name().parse().ok()).collect(),
+            false => Vec::new(),
+        };
+        let item = cache.item(self.at.blocks, known);
+        let view = service_block::View { item: &item, block: &block, others: &others, addresses: &addresses };
+        service_block::reconcile(&view, now.wall)
     }
 
     fn find_address<'a>(&self, cache: &'a Cache, name: &str) -> Option<&'a Known> {

@@ -143,35 +143,48 @@ impl Looker {
         disruption_budget::reconcile(&disruption_budget::View { budget: &budget, pods: &pods, scale: &scale }, now.wall)
     }
 
-    /// How many pods a controller wants: of a Deployment's set the Deployment.
-    fn scale(&self, cache: &Cache, namespace: &str, owner: &OwnerReference) -> Option<Scale> {
+    /// How many pods a controller wants: of a Deployment's set the Deployment, of what is not built in its Scale.
+    fn scale(&self, cache: &Cache, namespace: &str, owner: &OwnerReference) -> Result<Option<Scale>, String> {
         let at = |position: usize| {
             let known = cache.get(&(position, (namespace.to_owned(), owner.name.clone())));
             known.filter(|known| known.uid() == owner.uid)
         };
-        let (uid, replicas) = match owner.kind.as_str() {
-            "ReplicaSet" => {
-                let set = whole!(at(self.at.replica_sets), ReplicaSet)?;
-                if let Some(above) = controller(&set.metadata).filter(|above| above.kind == "Deployment") {
-                    return self.scale(cache, namespace, above);
-                }
-                (set.metadata.uid.clone(), set.spec.as_ref().and_then(|spec| spec.replicas))
-            }
-            "Deployment" => {
-                let found = whole!(at(self.at.deployments), Deployment)?;
-                (found.metadata.uid.clone(), found.spec.as_ref().and_then(|spec| spec.replicas))
-            }
-            "StatefulSet" => {
-                let found = whole!(at(self.at.stateful_sets), StatefulSet)?;
-                (found.metadata.uid.clone(), found.spec.as_ref().and_then(|spec| spec.replicas))
-            }
-            "ReplicationController" => {
-                let found = whole!(at(self.at.controllers), Controller)?;
-                (found.metadata.uid.clone(), found.spec.as_ref().and_then(|spec| spec.replicas))
-            }
-            _ => return None,
+        let found = match (owner.api_version.split('/').next(), owner.kind.as_str()) {
+            (Some("apps"), "ReplicaSet") => whole!(at(self.at.replica_sets), ReplicaSet).map(|set| {
+                let above = controller(&set.metadata).filter(|above| above.kind == "Deployment").cloned();
+                (above, set.spec.as_ref().and_then(|spec| spec.replicas))
+            }),
+            (Some("apps"), "Deployment") => whole!(at(self.at.deployments), Deployment)
+                .map(|found| (None, found.spec.as_ref().and_then(|spec| spec.replicas))),
+            (Some("apps"), "StatefulSet") => whole!(at(self.at.stateful_sets), StatefulSet)
+                .map(|found| (None, found.spec.as_ref().and_then(|spec| spec.replicas))),
+            (Some("v1"), "ReplicationController") => whole!(at(self.at.controllers), Controller)
+                .map(|found| (None, found.spec.as_ref().and_then(|spec| spec.replicas))),
+            _ => return self.scale_of(namespace, owner),
         };
-        Some(Scale { uid: uid.unwrap_or_default(), replicas: replicas.unwrap_or(1) })
+        match found {
+            Some((Some(above), _)) => self.scale(cache, namespace, &above),
+            Some((None, replicas)) => Ok(Some(Scale { uid: owner.uid.clone(), replicas: replicas.unwrap_or(1) })),
+            None => Ok(None),
+        }
+    }
+
+    /// What the scale subresource of a controller says.
+    fn scale_of(&self, namespace: &str, owner: &OwnerReference) -> Result<Option<Scale>, String> {
+        let (group, version) = owner.api_version.split_once('/').unwrap_or(("", &owner.api_version));
+        let resource = self.registry.find_kind(group, version, &owner.kind);
+        let resource = resource
+            .ok_or_else(|| format!("no matches for kind {:?} in version {:?}", owner.kind, owner.api_version))?;
+        if resource.subresource("scale").is_none() {
+            return Err(format!("{} does not implement the scale subresource", resource.qualified()));
+        }
+        let home = resource.namespaced.then_some(namespace);
+        let scale = self.registry.peek_scale(&resource, home, &owner.name).map_err(|status| status.message)?;
+        let own = scale.filter(|scale| scale["metadata"]["uid"] == *owner.uid);
+        Ok(own.map(|scale| Scale {
+            uid: owner.uid.clone(),
+            replicas: scale["spec"]["replicas"].as_i64().and_then(|count| i32::try_from(count).ok()).unwrap_or(0),
+        }))
     }
 
     /// The pods of an owner, and those of its namespace that nobody controls.

@@ -5,6 +5,7 @@ pub mod disruption;
 pub mod lifecycle;
 pub mod pod;
 pub mod taints;
+pub mod ttl;
 
 #[cfg(test)]
 mod tests;

@@ -32,6 +32,20 @@ async fn a_collection_is_deleted_as_far_as_it_is_selected() {
 }
 
 #[tokio::test]
+async fn system_priority_classes_go_with_a_collection_and_not_alone() {
+    let cluster = Cluster::start().await;
+    let name = "system-node-critical";
+    let class = json!({"metadata": {"name": name}, "value": 2_000_001_000});
+    cluster.create("priorityclasses", class).await.expect("created");
+    let refused = cluster.delete("priorityclasses", name, &DeleteOptions::default()).await.expect_err("it is needed");
+    assert_eq!(refused.code, 403, "{}", refused.message);
+    let (classes, all) = (of("priorityclasses"), ListOptions::default());
+    let deleted = cluster.registry.delete_collection(&classes, None, all, &DeleteOptions::default()).await;
+    assert_eq!(deleted.expect("deleted").items.len(), 1);
+    assert_eq!(cluster.get("priorityclasses", name).await.expect_err("gone").code, 404);
+}
+
+#[tokio::test]
 async fn events_are_kept_for_their_time() {
     let cluster = Cluster::with(Config { event_ttl: Duration::from_secs(3600), ..Config::default() }).await;
     let now = Timestamp::now();

@@ -65,9 +65,11 @@ async fn an_address_or_port_can_be_chosen_once() {
     assert_eq!(refused, (422, message.to_owned()));
     let refused = refusal(&cluster, "b", json!({"clusterIP": "10.97.0.10"})).await;
     let message = "Service \"b\" is invalid: spec.clusterIPs: Invalid value: [\"10.97.0.10\"]: failed to allocate IP \
-                   10.97.0.10: the provided IP (10.97.0.10) is not in the valid range. The range of valid IPs is \
-                   10.96.0.0/16";
+                   10.97.0.10: the provided network does not match the current range";
     assert_eq!(refused, (422, message.to_owned()));
+    let block = json!({"metadata": {"name": "more"}, "spec": {"cidrs": ["10.97.0.0/24"]}});
+    cluster.create("servicecidrs", block).await.expect("created");
+    assert_eq!(created(&cluster, "c", json!({"clusterIP": "10.97.0.10"})).await["clusterIP"], "10.97.0.10");
     let refused = refusal(&cluster, "b", json!({"type": "NodePort", "ports": [{"port": 80, "nodePort": 80}]})).await;
     let message = "Service \"b\" is invalid: spec.ports[0].nodePort: Invalid value: 80: provided port is not in the \
                    valid range. The range of valid ports is 30000-32767";

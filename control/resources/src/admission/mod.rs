@@ -8,10 +8,12 @@
 //! | `pod_security` | PodSecurity |
 //! | `priority` | Priority |
 //! | `pod` | ServiceAccount, RuntimeClass |
+//! | `node` | TaintNodesByCondition |
 //! | `storage` | DefaultStorageClass, StorageObjectInUseProtection, PersistentVolumeClaimResize |
 
 pub mod amounts;
 pub mod limits;
+pub mod node;
 pub mod pod;
 pub mod pod_security;
 pub mod priority;

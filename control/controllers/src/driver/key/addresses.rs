@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::{Key, Wanted, now};
-use crate::driver::cache::Change;
+use crate::driver::cache::{Cache, Change};
 use crate::driver::known::{Known, Whole};
+use crate::driver::positions::Positions;
 use crate::service_address::{addresses, parent};
 
 /// The Service, when it has other addresses than before, and those that it had.
@@ -32,4 +33,10 @@ pub(super) fn address(change: &Change, wanted: &mut Vec<Wanted>) {
     let Some(Whole::Address(gone)) = change.before.as_ref().map(|known| &known.whole) else { return };
     let place = parent(gone).map(|(namespace, name)| (namespace.to_owned(), name.to_owned()));
     wanted.extend(place.map(|place| now(Key::Addresses(place))));
+}
+
+/// The ServiceCIDRs that wait for their addresses to go.
+pub(super) fn ending(cache: &Cache, at: &Positions, wanted: &mut Vec<Wanted>) {
+    let ending = cache.all(at.blocks, None).filter(|known| known.is_deleting());
+    wanted.extend(ending.map(|known| now(Key::Block(known.name().to_owned()))));
 }

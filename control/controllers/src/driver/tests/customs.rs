@@ -1,6 +1,7 @@
 //! Custom resources among the others: their definitions, their namespaces, their owners.
 
 use k8s_openapi::api::core::v1::{ConfigMap, Event, Namespace};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
 use pal_registry::{ListOptions, WriteOptions};
@@ -128,5 +129,36 @@ async fn a_definition_goes_after_its_objects_and_may_come_again() {
         assert!(cluster.registry.find("example.com", "v1", "tabs").is_none());
         cluster.until::<APIService>("and no more", None, told(false)).await;
     }
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_budget_counts_the_pods_that_a_custom_resource_wants() {
+    let cluster = Cluster::start().await;
+    cluster.add_node("n1").await;
+    let mut scaled = definition();
+    scaled["spec"]["versions"][0]["subresources"] =
+        json!({"scale": {"specReplicasPath": ".spec.count", "statusReplicasPath": ".status.count"}});
+    cluster.create(scaled).await;
+    let mut owner = tab("owner", "default", json!({}));
+    owner["spec"] = json!({"count": 4});
+    let owner = cluster.create(owner).await;
+    for name in ["a", "b", "c"] {
+        let by = json!([{"apiVersion": "example.com/v1", "kind": "Tab", "name": "owner", "controller": true,
+            "uid": owner.index().uid.0}]);
+        let metadata = json!({"name": name, "namespace": "default", "labels": {"app": "a"}, "ownerReferences": by});
+        let spec = json!({"containers": [{"name": "main", "image": "pal.local/a:1"}]});
+        cluster.create(json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})).await;
+    }
+    let spec = json!({"maxUnavailable": "50%", "selector": {"matchLabels": {"app": "a"}}});
+    let metadata = json!({"name": "b", "namespace": "default"});
+    cluster
+        .create(json!({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": metadata, "spec": spec}))
+        .await;
+    let counted = |found: &[PodDisruptionBudget]| {
+        let status = found[0].status.clone().unwrap_or_default();
+        (status.expected_pods, status.desired_healthy, status.disruptions_allowed) == (Some(4), Some(2), Some(1))
+    };
+    cluster.until::<PodDisruptionBudget>("four are wanted, and one of three can be spared", NS, counted).await;
     cluster.stop().await;
 }
