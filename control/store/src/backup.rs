@@ -18,6 +18,7 @@ use raft::eraftpb::ConfState;
 use crate::core::FOUNDED_AT;
 use crate::directory;
 use crate::error::StoreError;
+use crate::files::sync_dir;
 use crate::folders::{Current, Folders};
 use crate::image::{Chunks, Image, ImageReader, Label};
 use crate::key::Revision;
@@ -186,7 +187,7 @@ fn write(dir: &Path, identity: &Identity, image: &Image) -> Result<(), StoreErro
     remove(&temporary).map_err(failed)?;
     let written = directory::create(&temporary, identity)
         .and_then(|state| write_state(&state, image))
-        .and_then(|()| fs::rename(&temporary, dir).and_then(|()| crate::files::sync_dir(parent)).map_err(failed));
+        .and_then(|()| put(&temporary, dir, parent).map_err(failed));
     if written.is_err() {
         // The error that matters is the first one, and the next try removes what is left.
         let _ = remove(&temporary);
@@ -197,7 +198,14 @@ fn write(dir: &Path, identity: &Identity, image: &Image) -> Result<(), StoreErro
 fn write_state(dir: &Path, image: &Image) -> Result<(), StoreError> {
     let (folders, _) = Folders::open(dir)?;
     folders.make(1, image)?;
-    folders.point(Current::fresh(1, false))
+    folders.point(folders.prepare(Current::fresh(1, false))?)
+}
+
+/// Moves what is in a directory of `parent` to another name there, with all the names in it.
+fn put(temporary: &Path, dir: &Path, parent: &Path) -> io::Result<()> {
+    sync_dir(temporary)?;
+    fs::rename(temporary, dir)?;
+    sync_dir(parent)
 }
 
 fn remove(dir: &Path) -> io::Result<()> {

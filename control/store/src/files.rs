@@ -159,14 +159,35 @@ pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
 
 /// Replaces a small file, so that after a crash it is there as it was or as it is meant to be.
 pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
-    let temporary = path.with_extension("tmp");
-    let mut file = File::create(&temporary)?;
-    file.write_all(content)?;
-    file.sync_all()?;
-    fs::rename(&temporary, path)?;
-    match path.parent() {
-        Some(dir) => sync_dir(dir),
-        None => Ok(()),
+    Replacement::prepare(path, content)?.put()
+}
+
+/// What is to take the place of a small file, durable beside it.
+pub(crate) struct Replacement {
+    path: PathBuf,
+    temporary: PathBuf,
+}
+
+impl Replacement {
+    /// Writes it. Whether that works or not, the file is what it was.
+    pub fn prepare(path: &Path, content: &[u8]) -> io::Result<Replacement> {
+        let temporary = path.with_extension("tmp");
+        let written = File::create(&temporary).and_then(|mut file| {
+            file.write_all(content)?;
+            file.sync_all()
+        });
+        if let Err(error) = written {
+            // It is of no use, and would only take room.
+            let _ = fs::remove_file(&temporary);
+            return Err(error);
+        }
+        Ok(Replacement { path: path.to_owned(), temporary })
+    }
+
+    /// Puts it in the file's place. After an error it is not known which of them is there.
+    pub fn put(self) -> io::Result<()> {
+        fs::rename(&self.temporary, &self.path)?;
+        self.path.parent().map_or(Ok(()), sync_dir)
     }
 }
 

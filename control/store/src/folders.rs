@@ -8,8 +8,9 @@
 //! state/0000000000000004/sled/    what changed after that, little by little
 //! ```
 //!
-//! A folder is complete and durable before `current` names it, and the one before goes after that. So after a crash
-//! anywhere the state is one or the other, and what `current` does not name is a leftover.
+//! A folder is complete and durable before `current` names it, and the one before goes after that; a file of changes is
+//! before `current` counts it. So after a crash anywhere the state is the one or the other, and what `current` does not name
+//! is a leftover.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -20,12 +21,14 @@ use bytes::Bytes;
 use crate::directory::ADVICE;
 use crate::dirty::Batch;
 use crate::error::StoreError;
-use crate::files::{replace, reserve, sync_dir};
+use crate::files::{Replacement, reserve, sync_dir};
 use crate::image::{Image, changes};
 
-/// The pointer's format. The first knew no files of changes.
+/// The pointer's format. The first knew no files of changes, and had no checksum.
 const FORMAT: u32 = 2;
 const POINTER: &str = "current";
+/// The pointer's first line.
+const TITLE: &str = "palinurus-state";
 const IMAGE: &str = "image";
 const CHANGES: &str = "changes";
 const SLED: &str = "sled";
@@ -56,27 +59,14 @@ impl Current {
     }
 }
 
-/// What a folder takes on disk, in bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Usage {
-    pub image: u64,
-    pub sled: u64,
-}
-
-impl Usage {
-    pub fn all(self) -> u64 {
-        self.image + self.sled
-    }
-}
-
 /// The folders.
 pub(crate) struct Folders {
     dir: PathBuf,
 }
 
 impl Folders {
-    /// Makes `dir` if need be, and says which folder in it counts, if any. Leftovers are removed, and a sled database in
-    /// `dir` itself, where the first layout had it, becomes a folder.
+    /// Makes `dir` if need be, and says which folder in it counts, if any. A sled database in `dir` itself, where the first
+    /// layout had it, becomes a folder.
     pub fn open(dir: &Path) -> Result<(Folders, Option<Current>), StoreError> {
         let failed = |error: io::Error| StoreError::io(dir, &error);
         finish_migration(dir).map_err(failed)?;
@@ -86,8 +76,21 @@ impl Folders {
         fs::create_dir_all(dir).map_err(failed)?;
         let folders = Folders { dir: dir.to_owned() };
         let current = folders.read_pointer()?;
-        folders.remove_leftovers(current).map_err(failed)?;
+        // A kill may have come before this: what is written from here on must not outlive what it builds on.
+        sync_dir(dir).map_err(failed)?;
         Ok((folders, current))
+    }
+
+    /// Removes what writes that were cut off have left behind, once what counts was found to be whole.
+    pub fn remove_leftovers(&self, current: Option<Current>) -> Result<(), StoreError> {
+        let kept: Vec<u64> = current.iter().map(|current| current.number).collect();
+        self.remove_others(&kept).map_err(|error| StoreError::io(&self.dir, &error))?;
+        let Some(current) = current else { return Ok(()) };
+        let next = self.changes(current.number, current.changes.saturating_add(1));
+        match fs::remove_file(&next) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StoreError::io(&next, &error)),
+            _ => Ok(()),
+        }
     }
 
     /// Where a folder's image lies.
@@ -105,12 +108,15 @@ impl Folders {
         self.path(number).join(SLED)
     }
 
-    /// What a folder takes on disk.
-    pub fn usage(&self, number: u64) -> io::Result<Usage> {
-        let all = bytes_in(&self.path(number))?;
+    /// Whether a folder has a database.
+    pub fn has_sled(&self, number: u64) -> Result<bool, StoreError> {
         let sled = self.sled(number);
-        let sled = if sled.is_dir() { bytes_in(&sled)? } else { 0 };
-        Ok(Usage { image: all.saturating_sub(sled), sled })
+        sled.try_exists().map_err(|error| StoreError::io(&sled, &error))
+    }
+
+    /// What a folder takes on disk, in bytes.
+    pub fn usage(&self, number: u64) -> io::Result<u64> {
+        bytes_in(&self.path(number))
     }
 
     /// Makes a folder of an image, durably. If it cannot be made there is none.
@@ -126,25 +132,32 @@ impl Folders {
         })
     }
 
-    /// Writes a file of changes, durably; it counts once `current` says so. If it cannot be written there is none.
-    pub fn append(&self, number: u64, file: u64, batch: &Batch) -> Result<(), StoreError> {
+    /// Writes a file of what changed since the log entry `above`, durably; it counts once `current` says so. If it cannot be
+    /// written there is none.
+    pub fn append(&self, number: u64, file: u64, above: u64, batch: &Batch) -> Result<(), StoreError> {
         let path = self.changes(number, file);
-        let written = write_chunks(&path, changes(batch)).and_then(|()| sync_dir(&self.path(number)));
+        let written = write_chunks(&path, changes(batch, above)).and_then(|()| sync_dir(&self.path(number)));
         written.map_err(|error| {
-            // What is left of it is written over, or removed by the next start.
-            let _ = fs::remove_file(&path);
+            self.forget_changes(number, file);
             StoreError::io(&path, &error)
         })
     }
 
-    /// Lets this folder count, durably.
-    pub fn point(&self, current: Current) -> Result<(), StoreError> {
-        let Current { number, image, installed, changes } = current;
-        let text = format!(
-            "palinurus-state\nformat = {FORMAT}\nfolder = {number:016x}\nimage = {image}\ninstalled = {installed}\nchanges = {changes}\n"
-        );
+    /// Removes a file of changes that does not count.
+    pub fn forget_changes(&self, number: u64, file: u64) {
+        // What is left of it is written over, or removed by the next start.
+        let _ = fs::remove_file(self.changes(number, file));
+    }
+
+    /// Prepares that this folder counts; [`Replacement::put`] makes it so.
+    pub fn prepare(&self, current: Current) -> Result<Replacement, StoreError> {
         let file = self.pointer();
-        replace(&file, text.as_bytes()).map_err(|error| StoreError::io(&file, &error))
+        Replacement::prepare(&file, text(current).as_bytes()).map_err(|error| StoreError::io(&file, &error))
+    }
+
+    /// Lets this folder count, durably. After an error it is not known which one does.
+    pub fn point(&self, prepared: Replacement) -> Result<(), StoreError> {
+        prepared.put().map_err(|error| StoreError::io(&self.pointer(), &error))
     }
 
     /// An error when there is less room than this.
@@ -203,7 +216,7 @@ impl Folders {
         };
         let corrupt = |why: &str| StoreError::Corrupt { file: file.clone(), why: format!("{why}; {ADVICE}") };
         let mut lines = text.lines();
-        if lines.next() != Some("palinurus-state") {
+        if lines.next() != Some(TITLE) {
             return Err(corrupt("this does not say which state counts"));
         }
         let mut field = |name: &str| {
@@ -224,29 +237,38 @@ impl Folders {
             _ => field("changes")?.parse().map_err(|_| corrupt("changes is not a number"))?,
         };
         let current = Current { number, image, installed, changes };
+        // A digit that fell over would name another state, and one that may be there.
+        if format >= 2 && text != self::text(current) {
+            return Err(corrupt("it does not match its checksum"));
+        }
         if !self.path(number).is_dir() {
             return Err(corrupt(&format!("the folder {number:016x} that it names is missing")));
         }
         Ok(Some(current))
     }
 
-    fn remove_leftovers(&self, current: Option<Current>) -> io::Result<()> {
+    /// Removes all folders but these.
+    pub fn remove_others(&self, kept: &[u64]) -> io::Result<()> {
         for entry in fs::read_dir(&self.dir)? {
             let path = entry?.path();
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             let number = u64::from_str_radix(name, 16).ok().filter(|_| name.len() == 16);
-            match number {
-                Some(number) if current.is_none_or(|current| current.number != number) => self.remove(number),
-                _ => {}
+            if let Some(number) = number.filter(|number| !kept.contains(number)) {
+                self.remove(number);
             }
         }
-        let Some(current) = current else { return Ok(()) };
-        // One may have been written that came to count no more.
-        match fs::remove_file(self.changes(current.number, current.changes + 1)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        }
+        Ok(())
     }
+}
+
+/// What `current` says when this one counts.
+fn text(current: Current) -> String {
+    let Current { number, image, installed, changes } = current;
+    let said = format!(
+        "{TITLE}\nformat = {FORMAT}\nfolder = {number:016x}\nimage = {image}\ninstalled = {installed}\nchanges = {changes}\n"
+    );
+    let checksum = crc32fast::hash(said.as_bytes());
+    format!("{said}checksum = {checksum:08x}\n")
 }
 
 fn write_chunks(path: &Path, chunks: impl Iterator<Item = Bytes>) -> io::Result<()> {
@@ -293,7 +315,7 @@ fn migrate(dir: &Path) -> io::Result<()> {
     let (folders, number) = (Folders { dir: prepared.clone() }, 1);
     fs::create_dir_all(folders.path(number))?;
     let current = Current { number, image: false, installed: false, changes: 0 };
-    folders.point(current).map_err(|error| io::Error::other(error.to_string()))?;
+    Replacement::prepare(&folders.pointer(), text(current).as_bytes())?.put()?;
     fs::rename(dir, folders.sled(number))?;
     sync_dir(&folders.path(number))?;
     sync_dir(&prepared)?;

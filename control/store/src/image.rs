@@ -6,7 +6,7 @@
 //!
 //! | frame | content |
 //! |---|---|
-//! | header | the point: index, term, revision, members |
+//! | header | the point: index, term, revision, members; of changes: the index of the state that they change |
 //! | label | of a backup: the cluster and when it was made |
 //! | buckets | names and the revision of each one's last change, ascending |
 //! | entries | keys, ascending, with their values and revisions |

@@ -99,7 +99,8 @@ fn read_above(base: Image, bytes: &[u8], piece: usize) -> Result<Image, ImageErr
 fn changes_lead_from_one_image_to_the_next() {
     let check = |objects: u64, len: usize, piece: usize| {
         let (expected, batch) = later(objects, len);
-        let stream: Vec<u8> = changes(&batch).flatten().collect();
+        let above = image(objects, len).state.index();
+        let stream: Vec<u8> = changes(&batch, above).flatten().collect();
         let found = read_above(image(objects, len), &stream, piece).unwrap();
         assert_eq!(content(&found), content(&expected));
     };
@@ -112,14 +113,17 @@ fn changes_lead_from_one_image_to_the_next() {
 #[test]
 fn changes_are_refused_where_they_do_not_belong_and_when_they_are_damaged() {
     let (after, batch) = later(20, 10);
-    let whole: Vec<u8> = changes(&batch).flatten().collect();
+    let above = image(20, 10).state.index();
+    let whole: Vec<u8> = changes(&batch, above).flatten().collect();
     let why = |read: Result<Image, ImageError>| read.err().map(|error| error.to_string()).unwrap_or_default();
     let again = why(read_above(after.clone(), &whole, usize::MAX));
     assert!(again.contains("they do not lead on from the state before"), "{again}");
     let alone = why(read(&whole, usize::MAX));
-    assert!(alone.contains("it does not belong here"), "{alone}");
-    let older = why(read_above(after, &stream(&image(20, 10)), usize::MAX));
-    assert!(older.contains("they do not lead on from the state before"), "{older}");
+    assert!(alone.contains("something follows the end"), "{alone}");
+    let skipped: Vec<u8> = changes(&batch, above + 1).flatten().collect();
+    let skipped = why(read_above(image(20, 10), &skipped, usize::MAX));
+    assert!(skipped.contains("they do not lead on from the state before"), "{skipped}");
+    assert!(read_above(Image::default(), &stream(&after), usize::MAX).is_err(), "an image is no change of one");
     for at in 0..whole.len() {
         let mut flipped = whole.clone();
         flipped[at] ^= 1 << (at % 8);
@@ -127,7 +131,7 @@ fn changes_are_refused_where_they_do_not_belong_and_when_they_are_damaged() {
         let cut = read_above(image(20, 10), &whole[..at], usize::MAX);
         assert_eq!(cut.err(), Some(ImageError::Incomplete { at: at as u64 }));
     }
-    let chunks: Vec<Bytes> = changes(&batch).collect();
+    let chunks: Vec<Bytes> = changes(&batch, above).collect();
     for missing in 0..chunks.len() {
         let kept = chunks.iter().enumerate().filter(|(number, _)| *number != missing);
         let bytes: Vec<u8> = kept.flat_map(|(_, chunk)| chunk.clone()).collect();

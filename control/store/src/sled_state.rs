@@ -19,6 +19,8 @@ use crate::mvcc::State;
 use crate::point::Point;
 
 const POINT: &[u8] = b"m";
+/// Where the state stands that lies below, as eight bytes, the least first. The first databases did not say it.
+const BASE: &[u8] = b"u";
 const OBJECT: u8 = b'o';
 const BUCKET: u8 = b'b';
 
@@ -36,23 +38,25 @@ pub(crate) struct SledState {
     dir: PathBuf,
     /// Not there until it is used.
     db: Option<sled::Db>,
-    /// There is a state below, so that a deleted key must be told from one that never changed.
-    above_base: bool,
+    /// The log entry at which the state stands that lies below. If there is one, a deleted key must be told from one that
+    /// never changed.
+    base: Option<u64>,
     /// `blobs` names values by position in sled's log; all up to this one are durable.
     blobs_synced: i64,
 }
 
 impl SledState {
-    /// The database in `dir`, made if need be. Its content lies above another state, or is all there is.
-    pub fn open(dir: &Path, above_base: bool) -> Result<SledState, StoreError> {
-        let mut state = SledState::closed(dir, above_base);
+    /// The database in `dir`, made if need be. Its content lies above another state, which stands at the log entry `base`, or
+    /// is all there is.
+    pub fn open(dir: &Path, base: Option<u64>) -> Result<SledState, StoreError> {
+        let mut state = SledState::closed(dir, base);
         state.db()?;
         Ok(state)
     }
 
     /// The same, to be opened when it is used.
-    pub fn closed(dir: &Path, above_base: bool) -> SledState {
-        SledState { dir: dir.to_owned(), db: None, above_base, blobs_synced: -1 }
+    pub fn closed(dir: &Path, base: Option<u64>) -> SledState {
+        SledState { dir: dir.to_owned(), db: None, base, blobs_synced: -1 }
     }
 
     /// The state that is `base` with what is in here laid over it.
@@ -60,6 +64,8 @@ impl SledState {
         let db = self.db()?.clone();
         let Some(point) = db.get(POINT).map_err(|error| self.error(error))? else { return Ok(base) };
         let point = Point::decode(&point).map_err(|why| self.corrupt(&why))?;
+        let said = db.get(BASE).map_err(|error| self.error(error))?;
+        self.check_base(said.as_deref(), point.index)?;
         let (mut objects, mut changed) = base.state.into_parts();
         for item in db.scan_prefix([OBJECT]) {
             let (key, value) = item.map_err(|error| self.error(error))?;
@@ -81,6 +87,15 @@ impl SledState {
         }
         let state = State::restored(objects, changed, &point);
         Ok(Image { state, conf_state: point.conf_state })
+    }
+
+    /// Refuses changes of another state than the one that is below: that would be a mixture that never was.
+    fn check_base(&self, said: Option<&[u8]>, index: u64) -> Result<(), StoreError> {
+        let Some(base) = self.base else { return Ok(()) };
+        if said.is_none_or(|said| *said == base.to_le_bytes()) && index > base {
+            return Ok(());
+        }
+        Err(self.corrupt(&format!("these are changes of another state than the one at log entry {base}")))
     }
 
     fn db(&mut self) -> Result<&sled::Db, StoreError> {
@@ -177,11 +192,14 @@ impl SledState {
     fn changes(&self, batch: &Batch) -> sled::Batch {
         let mut changes = sled::Batch::default();
         changes.insert(POINT, batch.image.point().encode());
+        if let Some(base) = self.base {
+            changes.insert(BASE, &base.to_le_bytes());
+        }
         for (key, entry) in &batch.objects {
             let key = prefixed(OBJECT, key.as_str());
             match entry {
                 Some(entry) => changes.insert(key, encode_entry(entry)),
-                None if self.above_base => changes.insert(key, &DELETED),
+                None if self.base.is_some() => changes.insert(key, &DELETED),
                 None => changes.remove(key),
             }
         }

@@ -20,7 +20,7 @@ fn batch(index: u64, objects: Vec<(Key, Option<Arc<Entry>>)>) -> Batch {
 }
 
 fn load(dir: &Path) -> Image {
-    SledState::open(dir, false).unwrap().load(Image::default()).unwrap()
+    SledState::open(dir, None).unwrap().load(Image::default()).unwrap()
 }
 
 #[test]
@@ -32,7 +32,7 @@ fn an_empty_folder_holds_no_state() {
 #[test]
 fn what_was_written_is_loaded() {
     let dir = tempfile::tempdir().unwrap();
-    let stored = SledState::open(dir.path(), false).unwrap();
+    let stored = SledState::open(dir.path(), None).unwrap();
     let large = 400_000;
     let stored =
         stored.write(&batch(3, vec![entry("a/1", 10, 1), entry("a/2", 10, 2), entry("b/1", large, 3)])).unwrap();
@@ -51,7 +51,7 @@ fn what_was_written_is_loaded() {
 #[test]
 fn what_a_kill_while_opening_leaves_is_removed() {
     let dir = tempfile::tempdir().unwrap();
-    SledState::open(dir.path(), false).unwrap().write(&batch(3, vec![entry("a/1", 10, 1)])).unwrap();
+    SledState::open(dir.path(), None).unwrap().write(&batch(3, vec![entry("a/1", 10, 1)])).unwrap();
     let leftover = dir.path().join("snap.0000000000001234.generating");
     fs::write(&leftover, b"half of it").unwrap();
     assert_eq!(load(dir.path()).state.index(), 3);
@@ -62,7 +62,7 @@ fn what_a_kill_while_opening_leaves_is_removed() {
 fn a_state_that_makes_no_sense_is_refused() {
     fn check(key: &[u8], value: &[u8], expected: &str) {
         let dir = tempfile::tempdir().unwrap();
-        let stored = SledState::open(dir.path(), false).unwrap();
+        let stored = SledState::open(dir.path(), None).unwrap();
         let mut stored = stored.write(&batch(3, vec![entry("a/1", 10, 1)])).unwrap();
         stored.db().unwrap().insert(key, value).unwrap();
         let refused = stored.load(Image::default()).err().map(|error| error.to_string()).unwrap_or_default();
@@ -78,11 +78,11 @@ fn a_state_that_makes_no_sense_is_refused() {
 #[test]
 fn a_deleted_key_hides_the_one_below() {
     let dir = tempfile::tempdir().unwrap();
-    let below = SledState::open(&dir.path().join("below"), false).unwrap();
+    let below = SledState::open(&dir.path().join("below"), None).unwrap();
     let mut below =
         below.write(&batch(3, vec![entry("a/1", 10, 1), entry("a/2", 10, 2), entry("b/1", 10, 3)])).unwrap();
     let below = below.load(Image::default()).unwrap();
-    let mut above = SledState::open(&dir.path().join("above"), true).unwrap();
+    let mut above = SledState::open(&dir.path().join("above"), Some(3)).unwrap();
     assert_eq!(above.load(below.clone()).unwrap().point(), below.point());
     let mut above =
         above.write(&batch(7, vec![("a/1".into(), None), entry("a/2", 20, 7), entry("a/3", 10, 6)])).unwrap();
@@ -96,6 +96,29 @@ fn a_deleted_key_hides_the_one_below() {
     assert_eq!((state.index(), changed), (7, vec![("a/", 7), ("b/", 3)]));
 }
 
+#[test]
+fn changes_of_another_state_than_the_one_below_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let stored = SledState::open(dir.path(), Some(5)).unwrap();
+    drop(stored.write(&batch(7, vec![entry("a/1", 10, 7)])).unwrap());
+    let load = |base: u64| SledState::open(dir.path(), Some(base)).unwrap().load(Image::default());
+    let check = |base: u64, fits: bool| {
+        let said = load(base).err().map(|error| error.to_string());
+        let expected = format!(
+            "{}: these are changes of another state than the one at log entry {base}; {ADVICE}",
+            dir.path().display()
+        );
+        assert_eq!(said, (!fits).then_some(expected));
+    };
+    check(5, true);
+    check(4, false);
+    check(6, false);
+    // The first databases do not say whose changes they are: later ones than the state they lie above.
+    SledState::open(dir.path(), None).unwrap().db().unwrap().remove(BASE).unwrap();
+    check(6, true);
+    check(7, false);
+}
+
 /// sled cuts its own log at the first record whose checksum does not hold. So damage takes the content back to an earlier
 /// batch, and the log tells whether it reaches back that far.
 #[test]
@@ -105,7 +128,7 @@ fn damage_is_refused_or_leaves_a_batch_that_once_was_the_last() {
     let path = dir.path().join("whole");
     let content =
         |image: &Image| (image.state.index(), image.state.snapshot().range("", None).cloned().collect::<Vec<_>>());
-    let mut stored = SledState::open(&path, true).unwrap();
+    let mut stored = SledState::open(&path, Some(0)).unwrap();
     let mut expected = vec![content(&Image::default())];
     for index in 1..=BATCHES {
         let key = |turn: u64| format!("a/{:04}", (turn * 7 + index * 13) % 300);
@@ -125,7 +148,7 @@ fn damage_is_refused_or_leaves_a_batch_that_once_was_the_last() {
         let mut damaged = whole.clone();
         damaged[(turn * 15_485_863) % whole.len()] ^= 0x10;
         fs::write(copy.join("db"), &damaged).unwrap();
-        let load = || SledState::open(&copy, true)?.load(Image::default());
+        let load = || SledState::open(&copy, Some(0))?.load(Image::default());
         if let Ok(Ok(found)) = std::panic::catch_unwind(load) {
             let found = content(&found);
             assert_eq!(found, expected[found.0 as usize], "flip {turn}");

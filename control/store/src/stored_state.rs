@@ -1,4 +1,4 @@
-//! The applied state on disk: an image, and what changed since in sled.
+//! The applied state on disk: an image, files of what changed much at a time, and what changed since in sled.
 //!
 //! sled takes small changes well, but its files grow to several times what is live and hardly shrink. So it holds only
 //! what changed little by little since the last image; what changed much at a time goes into files beside the image, as long as
@@ -31,9 +31,10 @@ const MOST_SLACK_BYTES: u64 = 1 << 40;
 const SLED_WRITES: u64 = 3;
 /// and takes room in steps: so much can be gone before the first change.
 const SLED_ROOM: u64 = 2 << 20;
-/// A batch of more than this comes of a load under which the log grows fast. sled would take about as long for it as an image
-/// takes that is eight times as large.
+/// A batch of more than this, or of this part of the largest ones, comes of a load under which the log grows fast. sled would
+/// take about as long for it as an image takes that is eight times as large.
 const LARGE_BATCH: u64 = 1 << 20;
+const LARGE_PART: u64 = 16;
 /// What an entry takes beside its key and value, about.
 const ENTRY_OVERHEAD: u64 = 16;
 
@@ -55,23 +56,17 @@ pub(crate) struct StoredState {
     next_number: u64,
     /// The log entry at which the stored state stands.
     index: u64,
+    /// The log entry at which image and files of changes stand, without the database.
+    base: u64,
     live: Live,
     slack: u64,
+    /// A batch of more bytes is large.
+    large: u64,
     /// It is not known which folder counts, for `current` could not be replaced cleanly, or the folder's database hangs. Only
     /// a fresh folder helps.
     unsure: bool,
     /// A rebuild failed: it is tried again when the folder has grown to this.
     patience: u64,
-}
-
-/// Where a batch goes.
-enum Place {
-    /// To the folder's database.
-    Sled,
-    /// To a file beside the folder's image.
-    Changes,
-    /// The whole state goes into a fresh folder.
-    Fresh,
 }
 
 /// A state that waits for its turn.
@@ -123,8 +118,10 @@ impl StoredState {
             staged: None,
             next_number: current.map_or(1, |current| current.number + 1),
             index: 0,
+            base: 0,
             live: Live::default(),
             slack: SLACK_BATCHES.saturating_mul(batch_bytes as u64).min(MOST_SLACK_BYTES),
+            large: LARGE_BATCH.min(batch_bytes as u64 / LARGE_PART),
             unsure: false,
             patience: 0,
         })
@@ -132,6 +129,12 @@ impl StoredState {
 
     /// Reads everything; `None` when nothing was ever written.
     pub fn load(&mut self) -> Result<Option<Loaded>, StoreError> {
+        let loaded = self.read()?;
+        self.folders.remove_leftovers(self.current)?;
+        Ok(loaded)
+    }
+
+    fn read(&mut self) -> Result<Option<Loaded>, StoreError> {
         let Some(current) = self.current else { return Ok(None) };
         let mut base = Image::default();
         if current.image {
@@ -140,6 +143,7 @@ impl StoredState {
         for file in 1..=current.changes {
             base = read(&self.folders.changes(current.number, file), ImageReader::above(base))?;
         }
+        self.base = base.state.index();
         let image = self.lay_changes_over(base, current)?;
         if image.state.index() == 0 {
             return Ok(None);
@@ -150,13 +154,14 @@ impl StoredState {
     }
 
     fn lay_changes_over(&self, base: Image, current: Current) -> Result<Image, StoreError> {
-        if !self.folders.sled(current.number).is_dir() {
+        if !self.folders.has_sled(current.number)? {
             return Ok(base);
         }
         let dir = self.folders.sled(current.number);
+        let above = self.above(current);
         // It panics on some kinds of damage. Its memory is given back after this; the first write opens it again.
         let load = |base| {
-            let load = || SledState::open(&dir, current.image)?.load(base);
+            let load = || SledState::open(&dir, above)?.load(base);
             let loaded = std::panic::catch_unwind(AssertUnwindSafe(load));
             let why = || format!("its database cannot be read; {ADVICE}");
             loaded.unwrap_or_else(|_| Err(StoreError::Corrupt { file: dir.clone(), why: why() }))
@@ -168,39 +173,41 @@ impl StoredState {
         }
     }
 
-    /// Where a batch goes.
-    fn place(&mut self, current: Current, batch: &Batch, written: u64) -> Place {
-        let mut usage = match self.folders.usage(current.number) {
+    /// Where the state stands that a folder's database lies above, if there is one.
+    fn above(&self, current: Current) -> Option<u64> {
+        current.image.then_some(self.base)
+    }
+
+    /// Whether a batch goes into a file of its own, if it does not go into a fresh folder.
+    fn is_to_append(&self, current: Current, written: u64) -> Result<bool, StoreError> {
+        Ok(written > self.large && current.image && !self.folders.has_sled(current.number)?)
+    }
+
+    /// Whether the whole state is to be written into a fresh folder, and not only this batch.
+    fn is_to_rebuild(&mut self, current: Current, batch: &Batch, written: u64) -> Result<bool, StoreError> {
+        let usage = match self.folders.usage(current.number) {
             Ok(usage) => usage,
             Err(error) => {
                 tracing::warn!(%error, "cannot find out how much room the applied state takes");
-                return Place::Sled;
+                return Ok(false);
             }
         };
-        let append = written > LARGE_BATCH && current.image && !self.folders.sled(current.number).is_dir();
-        usage.sled += if append { written } else { SLED_WRITES * written };
-        if usage.all() < self.patience {
-            return Place::Sled;
+        let append = self.is_to_append(current, written)?;
+        let usage = usage + if append { written } else { SLED_WRITES * written };
+        if usage < self.patience {
+            return Ok(false);
         }
         if self.live.is_stale(self.slack) {
             self.live = Live::of(&batch.image.state);
         }
-        let too_large = usage.all() > self.live.bytes / 4 * 5 + self.slack;
-        if too_large || !append && written > self.live.bytes / 8 + LARGE_BATCH {
-            Place::Fresh
-        } else if append {
-            Place::Changes
-        } else {
-            Place::Sled
-        }
+        let too_large = usage > self.live.bytes / 4 * 5 + self.slack;
+        Ok(too_large || !append && written > self.live.bytes / 8 + self.large)
     }
 
     /// Writes the whole state into a fresh folder, and lets that count.
     fn rebuild(&mut self, image: &Image) -> Result<(), StoreError> {
-        let Staged { number, live, .. } = self.make(image)?;
-        self.switch(Current::fresh(number, false))?;
-        self.live = live;
-        Ok(())
+        let fresh = self.make(image)?;
+        self.switch(fresh, false)
     }
 
     fn rebuild_or_write(&mut self, current: Current, batch: &Batch, written: u64) -> Result<(), StoreError> {
@@ -209,9 +216,18 @@ impl StoredState {
             return Err(error);
         }
         tracing::warn!(%error, "the applied state could not be written anew; it goes on where it is");
-        let bytes = self.folders.usage(current.number).unwrap_or_default().all();
+        let bytes = self.folders.usage(current.number).unwrap_or_default();
         self.patience = bytes + bytes / 8;
-        self.write_changes(current, batch, written)
+        self.write_on(current, batch, written)
+    }
+
+    /// Writes a batch where the state is.
+    fn write_on(&mut self, current: Current, batch: &Batch, written: u64) -> Result<(), StoreError> {
+        if self.is_to_append(current, written)? {
+            self.append(current, batch, written)
+        } else {
+            self.write_changes(current, batch, written)
+        }
     }
 
     fn make(&mut self, image: &Image) -> Result<Staged, StoreError> {
@@ -224,14 +240,34 @@ impl StoredState {
         Ok(Staged { number, index: image.state.index(), live })
     }
 
-    fn switch(&mut self, current: Current) -> Result<(), StoreError> {
+    /// Lets this count, durably.
+    fn point(&mut self, current: Current) -> Result<(), StoreError> {
+        let prepared = self.folders.prepare(current)?;
         self.unsure = true;
-        self.folders.point(current)?;
+        self.folders.point(prepared)?;
         self.unsure = false;
+        self.current = Some(current);
+        Ok(())
+    }
+
+    /// Lets a fresh folder count in the place of the one before.
+    fn switch(&mut self, fresh: Staged, installed: bool) -> Result<(), StoreError> {
+        let Staged { number, index, live } = fresh;
+        let pointed = self.point(Current::fresh(number, installed));
+        if let Err(error) = pointed {
+            if !self.unsure {
+                self.folders.remove(number);
+            }
+            return Err(error);
+        }
         self.sled = None;
         self.patience = 0;
-        if let Some(before) = self.current.replace(current) {
-            self.folders.remove(before.number);
+        (self.index, self.base, self.live) = (index, index, live);
+        // Those too of which it was not known whether they count.
+        let kept: Vec<u64> = self.staged.iter().map(|staged| staged.number).chain([number]).collect();
+        if let Err(error) = self.folders.remove_others(&kept) {
+            // They only take room; the next time tries again.
+            tracing::warn!(%error, "cannot look for folders of the applied state that count no more");
         }
         Ok(())
     }
@@ -239,26 +275,28 @@ impl StoredState {
     /// Writes a batch to a file of its own, and lets that count.
     fn append(&mut self, current: Current, batch: &Batch, written: u64) -> Result<(), StoreError> {
         self.folders.check_room(written)?;
-        let current = Current { installed: false, changes: current.changes + 1, ..current };
-        self.folders.append(current.number, current.changes, batch)?;
-        self.unsure = true;
-        self.folders.point(current)?;
-        self.unsure = false;
-        self.current = Some(current);
+        let current = Current { installed: false, changes: current.changes.saturating_add(1), ..current };
+        self.folders.append(current.number, current.changes, self.base, batch)?;
+        let pointed = self.point(current);
+        if let Err(error) = pointed {
+            if !self.unsure {
+                self.folders.forget_changes(current.number, current.changes);
+            }
+            return Err(error);
+        }
+        self.base = batch.image.state.index();
         Ok(())
     }
 
     fn write_changes(&mut self, current: Current, batch: &Batch, written: u64) -> Result<(), StoreError> {
         if current.installed {
             // The log was reset behind it, or there would be nothing to write.
-            let current = Current { installed: false, ..current };
-            self.folders.point(current)?;
-            self.current = Some(current);
+            self.point(Current { installed: false, ..current })?;
         }
         // sled recovers badly from a disk that fills up under its hands.
         self.folders.check_room(SLED_ROOM + SLED_WRITES * written)?;
         let sled = self.sled.take();
-        let sled = sled.unwrap_or_else(|| SledState::closed(&self.folders.sled(current.number), current.image));
+        let sled = sled.unwrap_or_else(|| SledState::closed(&self.folders.sled(current.number), self.above(current)));
         match sled.write(batch) {
             Ok(sled) => {
                 self.sled = Some(sled);
@@ -282,7 +320,12 @@ fn read(path: &Path, mut reader: ImageReader) -> Result<Image, StoreError> {
         }
         other => StoreError::Corrupt { file: path.to_owned(), why: format!("{other}; {ADVICE}") },
     };
-    let mut file = File::open(path).map_err(failed)?;
+    let mut file = match File::open(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(StoreError::Corrupt { file: path.to_owned(), why: format!("it is missing; {ADVICE}") });
+        }
+        opened => opened.map_err(failed)?,
+    };
     let mut buffer = vec![0; READ_BYTES];
     loop {
         match file.read(&mut buffer).map_err(failed)? {
@@ -307,11 +350,10 @@ impl StateDisk for StoredState {
         let written = self.live.note(batch);
         match self.current.filter(|_| !self.unsure) {
             None => self.rebuild(&batch.image)?,
-            Some(current) => match self.place(current, batch, written) {
-                Place::Sled => self.write_changes(current, batch, written)?,
-                Place::Changes => self.append(current, batch, written)?,
-                Place::Fresh => self.rebuild_or_write(current, batch, written)?,
-            },
+            Some(current) if self.is_to_rebuild(current, batch, written)? => {
+                self.rebuild_or_write(current, batch, written)?;
+            }
+            Some(current) => self.write_on(current, batch, written)?,
         }
         self.index = index;
         self.folders.take_reserve();
@@ -325,13 +367,10 @@ impl StateDisk for StoredState {
     }
 
     fn adopt(&mut self) -> Result<(), StoreError> {
-        let Some(Staged { number, index, live }) = self.staged.take() else {
+        let Some(staged) = self.staged.take() else {
             return Err(StoreError::Failed("there is no state to adopt".to_owned()));
         };
-        self.switch(Current::fresh(number, true))?;
-        self.index = index;
-        self.live = live;
-        Ok(())
+        self.switch(staged, true)
     }
 
     fn discard(&mut self) {

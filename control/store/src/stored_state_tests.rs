@@ -8,6 +8,9 @@ use crate::dirty::Dirty;
 use crate::entry::Entry;
 use crate::txn::{Op, Txn};
 
+#[path = "stored_state_tests/changes.rs"]
+mod changes;
+
 const BATCH_BYTES: usize = 4 << 20;
 
 /// A state that is changed, and the changes that were not handed out yet.
@@ -62,6 +65,13 @@ fn check_stored(dir: &Path, expected: &Image, installed: bool) {
     assert_eq!(found.point(), expected.point());
 }
 
+/// The state as a start finds it, to go on with.
+fn open(dir: &Path) -> StoredState {
+    let mut stored = StoredState::open(dir, BATCH_BYTES).unwrap();
+    stored.load().unwrap();
+    stored
+}
+
 fn folders(dir: &Path) -> usize {
     fs::read_dir(dir).unwrap().filter(|entry| entry.as_ref().unwrap().path().is_dir()).count()
 }
@@ -114,7 +124,7 @@ fn disk_use_is_bounded_under_overwriting_and_shrinks_after_deletes() {
             writer.put(&format!("a/{turn:04}"), LEN - round);
             if turn % 20 == 19 {
                 stored.write(&writer.batch()).unwrap();
-                most = most.max(stored.folders.usage(number(&stored)).unwrap().all());
+                most = most.max(stored.folders.usage(number(&stored)).unwrap());
             }
         }
     }
@@ -126,7 +136,7 @@ fn disk_use_is_bounded_under_overwriting_and_shrinks_after_deletes() {
         writer.delete(&format!("a/{turn:04}"));
     }
     stored.write(&writer.batch()).unwrap();
-    let left = stored.folders.usage(number(&stored)).unwrap().all();
+    let left = stored.folders.usage(number(&stored)).unwrap();
     assert!(left < live / 5 + 100_000, "{left} bytes are left of {most}");
     drop(stored);
     check_stored(dir.path(), &writer.image, false);
@@ -138,11 +148,7 @@ fn a_staged_state_takes_over_when_it_is_adopted_and_not_before() {
     let (mut writer, mut other) = (Writer::new(), Writer::new());
     writer.put("a/1", 10);
     (0..30).for_each(|turn| other.put(&format!("b/{turn}"), 10));
-    let open = || {
-        let mut stored = StoredState::open(dir.path(), BATCH_BYTES).unwrap();
-        stored.load().unwrap();
-        stored
-    };
+    let open = || open(dir.path());
     let mut stored = open();
     stored.write(&writer.batch()).unwrap();
     stored.stage(&other.image).unwrap();
@@ -182,7 +188,7 @@ fn a_database_of_the_first_layout_is_taken_over() {
     let mut writer = Writer::new();
     writer.put("a/1", 10);
     writer.put("a/2", 10);
-    SledState::open(&state, false).unwrap().write(&writer.batch()).unwrap();
+    SledState::open(&state, None).unwrap().write(&writer.batch()).unwrap();
     let mut stored = StoredState::open(&state, BATCH_BYTES).unwrap();
     stored.load().unwrap().unwrap();
     writer.delete("a/1");
@@ -221,104 +227,6 @@ fn a_damaged_image_is_refused_with_what_to_do() {
     fs::write(&path, flipped).unwrap();
     let refused = StoredState::open(dir.path(), BATCH_BYTES).unwrap().load();
     assert!(matches!(refused, Err(StoreError::Corrupt { .. })));
-}
-
-/// Objects of 100 KB in one bucket, so many from there on.
-fn put_many(writer: &mut Writer, from: u64, count: u64) {
-    (from..from + count).for_each(|turn| writer.put(&format!("many/{turn:06}"), 100_000));
-}
-
-#[test]
-fn what_changes_much_at_a_time_is_written_once_while_little_of_it_is_overwritten() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut writer = Writer::new();
-    let open = || {
-        let mut stored = StoredState::open(dir.path(), BATCH_BYTES).unwrap();
-        stored.load().unwrap();
-        stored
-    };
-    let mut stored = open();
-    for round in 0..10 {
-        put_many(&mut writer, round * 20, 20);
-        writer.delete(&format!("many/{:06}", round * 20));
-        stored.write(&writer.batch()).unwrap();
-        if round % 3 == 2 {
-            drop(stored);
-            check_stored(dir.path(), &writer.image, false);
-            stored = open();
-        }
-    }
-    assert_eq!(stored.current, Some(Current { changes: 9, ..Current::fresh(1, false) }));
-    drop(stored);
-    check_stored(dir.path(), &writer.image, false);
-    // What changes little by little goes on top, and what then changes much makes a fresh folder.
-    let mut stored = open();
-    writer.put("many/000001", 1);
-    writer.delete("many/000002");
-    stored.write(&writer.batch()).unwrap();
-    drop(stored);
-    check_stored(dir.path(), &writer.image, false);
-    let mut stored = open();
-    put_many(&mut writer, 1, 60);
-    stored.write(&writer.batch()).unwrap();
-    assert_eq!(stored.current, Some(Current::fresh(2, false)));
-    put_many(&mut writer, 100, 20);
-    stored.write(&writer.batch()).unwrap();
-    assert_eq!(stored.current, Some(Current { changes: 1, ..Current::fresh(2, false) }));
-    drop(stored);
-    check_stored(dir.path(), &writer.image, false);
-}
-
-#[test]
-fn what_is_overwritten_much_at_a_time_is_written_anew_when_a_quarter_is_of_no_use() {
-    const SLACK: u64 = 1 << 20;
-    let dir = tempfile::tempdir().unwrap();
-    let mut stored = StoredState::open(dir.path(), BATCH_BYTES).unwrap();
-    stored.slack = SLACK;
-    let mut writer = Writer::new();
-    put_many(&mut writer, 0, 200);
-    stored.write(&writer.batch()).unwrap();
-    let live = 200 * 100_000;
-    let mut most = 0;
-    for round in 0..40 {
-        put_many(&mut writer, round * 12 % 180, 20);
-        stored.write(&writer.batch()).unwrap();
-        most = most.max(stored.folders.usage(stored.current.unwrap().number).unwrap().all());
-    }
-    assert!(most < live / 4 * 5 + 2 * SLACK, "{most} bytes for {live} live ones");
-    let made = stored.current.unwrap().number;
-    assert!((4..20).contains(&made), "{made} folders for 40 batches");
-    drop(stored);
-    check_stored(dir.path(), &writer.image, false);
-}
-
-#[test]
-fn a_damaged_file_of_changes_is_refused_and_one_that_does_not_count_is_not_looked_at() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut writer = Writer::new();
-    let mut stored = StoredState::open(dir.path(), BATCH_BYTES).unwrap();
-    for round in 0..3 {
-        put_many(&mut writer, round * 20, 20);
-        stored.write(&writer.batch()).unwrap();
-    }
-    let path = stored.folders.changes(1, 1);
-    // A kill between the file and the pointer leaves this.
-    fs::write(stored.folders.changes(1, 3), b"half").unwrap();
-    drop(stored);
-    check_stored(dir.path(), &writer.image, false);
-    let whole = fs::read(&path).unwrap();
-    let refused = |bytes: &[u8]| {
-        fs::write(&path, bytes).unwrap();
-        let refused = StoredState::open(dir.path(), BATCH_BYTES).unwrap().load();
-        refused.err().map(|error| error.to_string()).unwrap_or_default()
-    };
-    let mut flipped = whole.clone();
-    flipped[whole.len() / 2] ^= 1;
-    assert!(refused(&flipped).starts_with(&format!("{}: damaged at byte", path.display())), "{}", refused(&flipped));
-    assert!(refused(&whole[..whole.len() / 2]).contains("the copy is incomplete"));
-    fs::rename(dir.path().join("0000000000000001/changes-2"), &path).unwrap();
-    let error = StoredState::open(dir.path(), BATCH_BYTES).unwrap().load().err().unwrap();
-    assert!(error.to_string().contains("changes-2"), "{error}");
 }
 
 #[tokio::test]

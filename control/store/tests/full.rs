@@ -62,11 +62,12 @@ impl Drop for SmallDisk {
     }
 }
 
-fn config(disk: &SmallDisk) -> StoreConfig {
+/// Batches that count as large, and later such as do not.
+fn config(disk: &SmallDisk, round: usize) -> StoreConfig {
     StoreConfig {
         dir: disk.0.join("store"),
         segment_bytes: 256 << 10,
-        persist_bytes: 64 << 10,
+        persist_bytes: if round < 8 { 64 << 10 } else { 4 << 20 },
         persist_after: Duration::from_millis(20),
         persist_retry: Duration::from_millis(20),
         ..StoreConfig::default()
@@ -122,7 +123,7 @@ async fn write_again(store: &Store, turn: &mut usize, expected: &mut Expected) {
 async fn a_full_disk_refuses_writes_and_recovers_wherever_it_struck() {
     let dir = tempfile::tempdir().unwrap();
     let Some(disk) = SmallDisk::mount(dir.path()) else { return };
-    let mut store = Store::open(config(&disk)).await.unwrap();
+    let mut store = Store::open(config(&disk, 0)).await.unwrap();
     let (mut expected, mut turn, mut full) = (Expected::new(), 0, 0);
     for round in 0..16 {
         let before = store.applied().revision();
@@ -141,7 +142,7 @@ async fn a_full_disk_refuses_writes_and_recovers_wherever_it_struck() {
             // A server that is restarted on a full disk serves what it has.
             store.close().await;
             drop(watcher);
-            store = Store::open(config(&disk)).await.unwrap();
+            store = Store::open(config(&disk, round)).await.unwrap();
             assert_eq!(content(&store), expected, "round {round}, restarted");
         }
         disk.relieve();
@@ -150,7 +151,7 @@ async fn a_full_disk_refuses_writes_and_recovers_wherever_it_struck() {
         }
         if round % 2 == 1 {
             store.close().await;
-            store = Store::open(config(&disk)).await.unwrap();
+            store = Store::open(config(&disk, round)).await.unwrap();
             assert_eq!(content(&store), expected, "round {round}, restarted with room");
         }
     }

@@ -15,17 +15,22 @@ use tokio::task::JoinSet;
 
 const DIR: &str = "PAL_STORE_KILL_DIR";
 const FIRST: &str = "PAL_STORE_KILL_FIRST";
+/// Of batches like the first almost all count as large, of those like the second almost none.
+const BATCHES: [usize; 2] = [64 << 10, 4 << 20];
 const CLIENTS: usize = 8;
+/// More than any life of a writer has.
+const TURNS: usize = 1_000_000;
 const LASTS: Duration = Duration::from_secs(5);
 /// On a machine that is too busy to get anywhere in that time.
 const AT_MOST: Duration = Duration::from_secs(60);
 
-/// Small files and an eager persister, so that kills hit rotations and state writes too.
-fn config(dir: &Path) -> StoreConfig {
+/// Small files and an eager persister, so that kills hit rotations and state writes too. The state is written in other ways from
+/// one life to the next.
+fn config(dir: &Path, life: usize) -> StoreConfig {
     StoreConfig {
         dir: dir.join("store"),
         segment_bytes: 256 << 10,
-        persist_bytes: 64 << 10,
+        persist_bytes: BATCHES[life / 4 % BATCHES.len()],
         persist_after: Duration::from_millis(20),
         ..StoreConfig::default()
     }
@@ -61,7 +66,7 @@ fn writer() {
     let first: usize = std::env::var(FIRST).unwrap().parse().unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
     runtime.block_on(async {
-        let store = Store::open(config(Path::new(&dir))).await.unwrap();
+        let store = Store::open(config(Path::new(&dir), first / TURNS)).await.unwrap();
         let mut writers = JoinSet::new();
         for client in 0..CLIENTS {
             writers.spawn(write_for_ever(store.clone(), client, first));
@@ -172,12 +177,12 @@ fn kills_at_any_moment_lose_nothing_that_was_acknowledged() {
         // Short lives die while the store opens, long ones while it writes.
         let random = RandomState::new().hash_one(rounds);
         let life = Duration::from_micros(random % if rounds % 3 == 0 { 40_000 } else { 400_000 });
-        let said = Writer::start(dir.path(), rounds * 1_000_000).kill_after(life);
+        let said = Writer::start(dir.path(), rounds * TURNS).kill_after(life);
         history.add(said);
         rounds += 1;
         if rounds % 2 == 0 {
             runtime.block_on(async {
-                let store = Store::open(config(dir.path())).await.unwrap();
+                let store = Store::open(config(dir.path(), rounds)).await.unwrap();
                 history.check(&store.applied());
                 store.close().await;
             });

@@ -214,7 +214,9 @@ impl Contents {
 
     fn take_header(&mut self, reader: &mut Reader<'_>) -> Result<(), DecodeError> {
         let point = Point::read(reader)?;
-        if self.above.is_some_and(|above| point.index <= above) {
+        if let Some(above) = self.above
+            && (reader.number()? != above || point.index <= above)
+        {
             return reader.fail("they do not lead on from the state before");
         }
         self.point = Some(point);

@@ -82,6 +82,14 @@ impl Frames {
         Some(self.frame(kind, out))
     }
 
+    /// The last frame: how many of each kind of items there were.
+    fn trailer(&mut self, counts: &[u64]) -> Bytes {
+        let mut out = self.begin(0);
+        counts.iter().for_each(|count| write_number(&mut out, *count));
+        out.extend_from_slice(&self.whole().to_le_bytes());
+        self.frame(TRAILER, out)
+    }
+
     fn whole(&self) -> u32 {
         self.whole.clone().finalize()
     }
@@ -105,13 +113,13 @@ pub(crate) struct Chunks {
     label: Option<Label>,
     next: Next,
     frames: Frames,
-    buckets: u64,
-    entries: u64,
+    /// How many buckets and entries there were.
+    counts: [u64; 2],
 }
 
 impl Chunks {
     pub(super) fn new(image: Image, label: Option<Label>) -> Chunks {
-        Chunks { image, label, next: Next::Header, frames: Frames::default(), buckets: 0, entries: 0 }
+        Chunks { image, label, next: Next::Header, frames: Frames::default(), counts: [0; 2] }
     }
 
     fn header(&mut self) -> Bytes {
@@ -134,10 +142,9 @@ impl Chunks {
         let mut out = self.frames.begin(0);
         let mut last = None;
         for (name, revision) in self.image.state.changed().range::<Arc<str>, _>((from, Bound::Unbounded)) {
-            write_bytes(&mut out, name.as_bytes());
-            write_number(&mut out, revision.0);
+            write_bucket(&mut out, (name, revision));
             last = Some(name.clone());
-            self.buckets += 1;
+            self.counts[0] += 1;
             if out.len() >= CHUNK_BYTES {
                 break;
             }
@@ -154,7 +161,7 @@ impl Chunks {
         for entry in self.image.state.snapshot().range("", after.as_ref()) {
             write_entry(&mut out, entry);
             last = Some(entry.key().clone());
-            self.entries += 1;
+            self.counts[1] += 1;
             if out.len() >= CHUNK_BYTES {
                 break;
             }
@@ -164,14 +171,11 @@ impl Chunks {
             self.frames.frame(ENTRIES, out)
         })
     }
+}
 
-    fn trailer(&mut self) -> Bytes {
-        let mut out = self.frames.begin(0);
-        write_number(&mut out, self.buckets);
-        write_number(&mut out, self.entries);
-        out.extend_from_slice(&self.frames.whole().to_le_bytes());
-        self.frames.frame(TRAILER, out)
-    }
+fn write_bucket(out: &mut Vec<u8>, (name, revision): (&Arc<str>, &Revision)) {
+    write_bytes(out, name.as_bytes());
+    write_number(out, revision.0);
 }
 
 fn write_entry(out: &mut Vec<u8>, entry: &Entry) {
@@ -182,8 +186,8 @@ fn write_entry(out: &mut Vec<u8>, entry: &Entry) {
     write_bytes(out, entry.value());
 }
 
-/// What a batch changed, as a stream that is read above the state that it changed.
-pub(crate) fn changes(batch: &Batch) -> impl Iterator<Item = Bytes> {
+/// What a batch changed of the state at the log entry `above`, as a stream that is read above that.
+pub(crate) fn changes(batch: &Batch, above: u64) -> impl Iterator<Item = Bytes> {
     let mut frames = Frames::default();
     let mut point = Some(batch.image.point());
     let mut buckets = batch.changed.iter().peekable();
@@ -194,26 +198,15 @@ pub(crate) fn changes(batch: &Batch) -> impl Iterator<Item = Bytes> {
         if let Some(point) = point.take() {
             let mut out = frames.begin(0);
             out.extend_from_slice(&point.encode());
+            write_number(&mut out, above);
             return Some(frames.frame(HEADER, out));
         }
-        let bucket = |out: &mut Vec<u8>, (name, revision): (&Arc<str>, &Revision)| {
-            write_bytes(out, name.as_bytes());
-            write_number(out, revision.0);
-        };
         let key = |out: &mut Vec<u8>, (key, _): (&Key, _)| write_bytes(out, key.as_str().as_bytes());
-        let part = frames.part(BUCKETS, &mut buckets, &mut counts[0], bucket);
+        let part = frames.part(BUCKETS, &mut buckets, &mut counts[0], write_bucket);
         let part =
             part.or_else(|| frames.part(ENTRIES, &mut entries, &mut counts[1], |out, entry| write_entry(out, entry)));
         let part = part.or_else(|| frames.part(GONE, &mut gone, &mut counts[2], key));
-        part.or_else(|| {
-            if std::mem::replace(&mut ended, true) {
-                return None;
-            }
-            let mut out = frames.begin(0);
-            counts.iter().for_each(|count| write_number(&mut out, *count));
-            out.extend_from_slice(&frames.whole().to_le_bytes());
-            Some(frames.frame(TRAILER, out))
-        })
+        part.or_else(|| (!std::mem::replace(&mut ended, true)).then(|| frames.trailer(&counts)))
     })
 }
 
@@ -244,7 +237,7 @@ impl Iterator for Chunks {
                     self.next = Next::Label;
                     return Some(self.header());
                 }
-                Next::Trailer => return Some(self.trailer()),
+                Next::Trailer => return Some(self.frames.trailer(&self.counts)),
                 Next::Label => (self.label(), Next::Buckets(None)),
                 Next::Buckets(after) => (self.some_buckets(after), Next::Entries(None)),
                 Next::Entries(after) => (self.some_entries(after), Next::Trailer),
