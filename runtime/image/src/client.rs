@@ -25,7 +25,6 @@ use crate::site::{ANSWER_LIMIT, ClientError, ClusterRegistry};
 
 /// How long a server of the cluster may take to accept a connection: there may be another.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
-const STALL_LIMIT: Duration = Duration::from_secs(30);
 const DOCUMENT_BYTES: usize = 4 * 1024 * 1024;
 
 type Https = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
@@ -101,13 +100,6 @@ impl RegistryClient {
             Ok(Err(error)) => Err(ClientError::Unreachable { url, why: error.to_string() }),
             Err(_) => Err(ClientError::Timeout { url }),
         }
-    }
-
-    /// Opens a blob for reading.
-    pub(crate) async fn blob(&self, reference: &Reference, digest: &str) -> Result<BlobStream, ClientError> {
-        let (url, response) =
-            self.call(reference, Method::GET, &format!("blobs/{digest}"), HeaderMap::new(), Bytes::new()).await?;
-        Ok(BlobStream { url, body: response.into_body() })
     }
 
     /// Asks for something below `/v2/<repository>/`, of the cluster's servers the first that answers.
@@ -232,32 +224,6 @@ impl RegistryClient {
         }
         let answer: Answer = serde_json::from_slice(&body).map_err(|error| unreachable(error.to_string()))?;
         answer.token.or(answer.access_token).ok_or_else(|| unreachable("the answer holds no token".to_owned()))
-    }
-}
-
-/// A blob as it arrives.
-pub(crate) struct BlobStream {
-    url: String,
-    body: Incoming,
-}
-
-impl BlobStream {
-    /// The next bytes; `None` at the end. A stream that stalls is an error.
-    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, ClientError> {
-        loop {
-            match timeout(STALL_LIMIT, self.body.frame()).await {
-                Err(_) => return Err(ClientError::Timeout { url: self.url.clone() }),
-                Ok(None) => return Ok(None),
-                Ok(Some(Err(error))) => {
-                    return Err(ClientError::Unreachable { url: self.url.clone(), why: error.to_string() });
-                }
-                Ok(Some(Ok(frame))) => {
-                    if let Ok(data) = frame.into_data() {
-                        return Ok(Some(data));
-                    }
-                }
-            }
-        }
     }
 }
 

@@ -6,11 +6,13 @@
 
 #![forbid(unsafe_code)]
 
+mod arrival;
 mod artifact;
 mod blobs;
 mod client;
 mod digest;
 mod lead;
+mod part;
 mod pull;
 mod push;
 mod reference;

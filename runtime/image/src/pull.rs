@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
 use crate::MAX_BLOB_BYTES;
+use crate::arrival::Arrival;
 use crate::artifact::{Content, Defaults, Descriptor, Manifest};
 use crate::blobs::{BlobError, Blobs};
 use crate::client::RegistryClient;
@@ -221,7 +222,7 @@ impl Puller {
         }
         if self.cache.size(&layer.digest).await.map_err(storage)? != Some(layer.size) {
             let mut stream =
-                self.client.blob(reference, layer.digest.as_str()).await.map_err(|e| refused(&image, e))?;
+                Arrival::begin(&self.client, reference, layer.digest.as_str()).await.map_err(|e| refused(&image, e))?;
             let mut incoming = self.cache.begin(layer.size).await.map_err(storage)?;
             while let Some(bytes) = stream.next().await.map_err(|e| refused(&image, e))? {
                 incoming.write(&bytes).await.map_err(storage)?;

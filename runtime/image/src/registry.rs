@@ -7,17 +7,16 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use futures::StreamExt;
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, StreamBody};
-use tokio::io::AsyncReadExt;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::BodyExt;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use crate::artifact::{MANIFEST, Manifest};
-use crate::blobs::{BlobError, Blobs};
+use crate::blobs::Blobs;
 use crate::digest::Digest;
+use crate::part::{self, Part};
 use crate::reference::{is_repository, is_tag};
 use crate::refusal::{Refusal, full, set, with_status};
 use crate::share::Share;
@@ -28,7 +27,6 @@ use crate::{Body, BoxError};
 
 const MANIFEST_BYTES: usize = 4 * 1024 * 1024;
 pub(crate) const STALL_LIMIT: Duration = Duration::from_secs(30);
-const CHUNK_BYTES: usize = 64 * 1024;
 /// How much of a body that is refused is read before the answer, and for how long.
 const DRAIN_BYTES: usize = 4 * 1024 * 1024;
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
@@ -144,9 +142,10 @@ impl RegistryV2 {
                 }
                 Ok(response)
             }
-            (Route::Blob { repository, digest }, method @ (&Method::GET | &Method::HEAD)) => {
-                self.blob(share, repository, digest, method == Method::GET).await
+            (Route::Blob { repository, digest }, &Method::GET) => {
+                self.blob(share, repository, digest, Some(&parts.headers)).await
             }
+            (Route::Blob { repository, digest }, &Method::HEAD) => self.blob(share, repository, digest, None).await,
             (Route::Uploads { repository }, &Method::POST) => self.begin(repository, query, body).await,
             (Route::Upload { repository, id }, &Method::PATCH) => self.append(repository, id, body).await,
             (Route::Upload { repository, id }, &Method::PUT) => self.finish(repository, id, query, body).await,
@@ -276,12 +275,13 @@ impl RegistryV2 {
         }
     }
 
+    /// Answers with a blob, or with what the headers ask for of it; without headers, with what there is to say of it.
     async fn blob(
         &self,
         share: Option<&Share>,
         repository: &str,
         digest: &str,
-        with_body: bool,
+        asked: Option<&HeaderMap>,
     ) -> Result<Response<Body>, Refusal> {
         let unknown = || Refusal::new(StatusCode::NOT_FOUND, "BLOB_UNKNOWN", format!("no blob {digest}"));
         let digest: Digest = digest.parse().map_err(|_| unknown())?;
@@ -292,16 +292,12 @@ impl RegistryV2 {
             size = self.blobs.size(&digest).await?;
         }
         let size = size.ok_or_else(unknown)?;
-        let body = if with_body {
-            let path = self.blobs.path(&digest);
-            let file = tokio::fs::File::open(&path).await.map_err(BlobError::io(&path))?;
-            file_body(file)
-        } else {
-            full(Bytes::new())
+        let mut response = match asked {
+            Some(headers) => part::send(&self.blobs.path(&digest), Part::of(headers, size), size).await?,
+            None => part::of_length(full(Bytes::new()), size),
         };
-        let mut response = Response::new(body);
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(size));
+        headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
         set(headers, DIGEST_HEADER, digest.as_str());
         Ok(response)
@@ -380,16 +376,6 @@ where
         }
     }
     Ok(bytes.freeze())
-}
-
-fn file_body(file: tokio::fs::File) -> Body {
-    let chunks = futures::stream::try_unfold(file, |mut file| async move {
-        let mut chunk = bytes::BytesMut::with_capacity(CHUNK_BYTES);
-        let read = file.read_buf(&mut chunk).await?;
-        Ok::<_, std::io::Error>((read > 0).then(|| (chunk.freeze(), file)))
-    });
-    let frames = chunks.map(|chunk| chunk.map(http_body::Frame::data).map_err(BoxError::from));
-    StreamBody::new(frames).boxed_unsync()
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use hyper::service::service_fn;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use pal_image::{Blobs, Digest, Origin, PullError, PullPolicy, Puller, PullerConfig, RegistryV2};
+use tokio::io::AsyncReadExt as _;
 use tokio::task::AbortHandle;
 
 struct Site {
@@ -144,6 +145,67 @@ async fn an_artifact_is_pulled_once_and_then_found() {
     let again = puller.pull(&image, PullPolicy::IfNotPresent).await.unwrap();
     assert!(again.cached && again.path == artifact.path);
     assert!(matches!(puller.pull(&image, PullPolicy::Always).await, Err(PullError::Unreachable { .. })));
+}
+
+/// What leads to a site by connections that each pass on so many of its bytes and break.
+async fn breaking(site: &Site, bytes: u64) -> (String, AbortHandle) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (address, target) = (listener.local_addr().unwrap().to_string(), site.address.clone());
+    let task = tokio::spawn(async move {
+        let mut connections = tokio::task::JoinSet::new();
+        while let Ok((near, _)) = listener.accept().await {
+            let target = target.clone();
+            connections.spawn(async move {
+                let far = tokio::net::TcpStream::connect(target).await.unwrap();
+                let ((mut asks, mut hears), (answers, mut asked)) = (near.into_split(), far.into_split());
+                let mut answers = answers.take(bytes);
+                tokio::select! {
+                    _ = tokio::io::copy(&mut answers, &mut hears) => {}
+                    _ = tokio::io::copy(&mut asks, &mut asked) => {}
+                }
+            });
+        }
+    });
+    (address, task.abort_handle())
+}
+
+#[tokio::test]
+async fn a_pull_whose_connections_break_goes_on_from_where_it_was() {
+    let site = site().await;
+    let wasm: Vec<u8> = b"\0asm".iter().copied().chain((0..700_000_u32).map(|i| (i % 251) as u8)).collect();
+    site.put_manifest("v1", "application/vnd.wasm.config.v0+json", "application/wasm", &wasm).await;
+    let check = async |bytes: u64, comes: bool| {
+        let (address, task) = breaking(&site, bytes).await;
+        let (puller, _dir) = puller().await;
+        let outcome = puller.pull(&format!("{address}/app:v1"), PullPolicy::IfNotPresent).await;
+        task.abort();
+        match outcome {
+            Ok(artifact) => assert!(comes && std::fs::read(&artifact.path).unwrap() == wasm, "{bytes}"),
+            Err(error) => assert!(!comes && matches!(error, PullError::Unreachable { .. }), "{bytes}: {error}"),
+        }
+    };
+    check(200_000, true).await;
+    check(20_000, false).await;
+}
+
+#[tokio::test]
+async fn a_part_of_a_blob_is_what_is_sent() {
+    let site = site().await;
+    let digest = site.put_blob(b"0123456789").await;
+    let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
+    let check = async |range: &str, status: StatusCode, told: Option<&str>, expected: &str| {
+        let uri = format!("http://{}/v2/app/blobs/{digest}", site.address);
+        let request = Request::builder().uri(uri).header("range", range).body(Full::default()).unwrap();
+        let (parts, body) = client.request(request).await.unwrap().into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        let range = parts.headers.get("content-range").map(|value| value.to_str().unwrap());
+        assert_eq!((parts.status, range, &body[..]), (status, told, expected.as_bytes()));
+        assert_eq!(parts.headers["accept-ranges"], "bytes");
+    };
+    check("bytes=4-", StatusCode::PARTIAL_CONTENT, Some("bytes 4-9/10"), "456789").await;
+    check("bytes=4-5", StatusCode::PARTIAL_CONTENT, Some("bytes 4-5/10"), "45").await;
+    check("bytes=10-", StatusCode::RANGE_NOT_SATISFIABLE, Some("bytes */10"), "").await;
+    check("bytes=-2", StatusCode::OK, None, "0123456789").await;
 }
 
 #[tokio::test]
