@@ -271,9 +271,8 @@ impl Renewal {
                 Ok(wait) if wait > Duration::ZERO => wait,
                 Ok(_) => match self.renew().await {
                     Ok(()) => {
-                        retry.reset();
                         tracing::info!("the node's certificates were renewed");
-                        continue;
+                        after_renewal(self.due().unwrap_or_default(), &mut retry)
                     }
                     Err(why) => {
                         tracing::warn!(why, "the node's certificates were not renewed");
@@ -309,5 +308,34 @@ impl Renewal {
         self.network.set_tls(&peer_tls(&identity)).map_err(|e| e.to_string())?;
         config.identity = identity;
         Ok(())
+    }
+}
+
+/// How long to rest when certificates were renewed that are due in so long. New ones that are due at once, by a clock that is
+/// ahead, would be renewed without a pause.
+fn after_renewal(due: Duration, retry: &mut Retry) -> Duration {
+    if due == Duration::ZERO {
+        return retry.pause();
+    }
+    retry.reset();
+    due
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn certificates_that_are_due_as_soon_as_they_are_made_are_not_renewed_without_a_pause() {
+        let seconds = Duration::from_secs;
+        let mut retry = Retry::new(seconds(8), seconds(300));
+        let mut check = |due: Duration, expected: std::ops::RangeInclusive<Duration>| {
+            let rest = after_renewal(due, &mut retry);
+            assert!(expected.contains(&rest), "{due:?}: {rest:?}");
+        };
+        check(Duration::ZERO, seconds(4)..=seconds(8));
+        check(Duration::ZERO, seconds(8)..=seconds(16));
+        check(seconds(60), seconds(60)..=seconds(60));
+        check(Duration::ZERO, seconds(4)..=seconds(8));
     }
 }

@@ -26,7 +26,8 @@ pub use request::{CLIENT_SIGNER, CsrSubject, NODE_CLIENT_SIGNER, NODE_SERVING_SI
 pub use subject::{PeerName, SERVERS, peer_name, server_user};
 pub(crate) use subject::{SERVING_USER, server_of};
 
-/// Certificates start this long ago, so that a peer whose clock is a little behind accepts them at once.
+/// Certificates start this long ago, or a quarter of their life, so that a peer whose clock is a little behind accepts them at
+/// once, and one that renews them when two thirds of the time are over has time left.
 const BACKDATED: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const ROOT_LIFETIME: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
@@ -217,7 +218,7 @@ fn leaf_params(common_name: &str, organizations: &[&str], now: SystemTime, life:
     params.distinguished_name.push(DnType::CommonName, common_name);
     params.serial_number = Some(serial());
     let since_epoch = |time: SystemTime| time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    params.not_before = rcgen::date_time_ymd(1970, 1, 1) + since_epoch(now - BACKDATED);
+    params.not_before = rcgen::date_time_ymd(1970, 1, 1) + since_epoch(now - BACKDATED.min(life / 4));
     params.not_after = rcgen::date_time_ymd(1970, 1, 1) + since_epoch(now + life);
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.use_authority_key_identifier_extension = true;

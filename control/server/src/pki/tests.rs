@@ -175,3 +175,22 @@ fn names_that_cannot_be_in_a_certificate_are_refused_by_name() {
         assert!(ca.server_identity(&[name.to_owned()], SystemTime::now()).is_ok(), "{name}");
     }
 }
+
+#[test]
+fn what_is_signed_begins_a_little_ago_and_is_not_due_to_be_renewed_at_once() {
+    let (_dir, ca) = ca();
+    let now = SystemTime::now();
+    let check = |life: i64, begun: i64| {
+        let pem = ca.sign(&csr("jane", &[], &[]), CLIENT_SIGNER, life, now).expect("a certificate");
+        let leaf = CertificateDer::from_pem_slice(pem.as_bytes()).expect("PEM");
+        let (_, leaf) = X509Certificate::from_der(&leaf).expect("a certificate");
+        let at = i64::try_from(now.duration_since(UNIX_EPOCH).expect("after 1970").as_secs()).expect("a date");
+        let validity = leaf.validity();
+        let (from, until) = (validity.not_before.timestamp() - at, validity.not_after.timestamp() - at);
+        assert_eq!((from, until), (-begun, life), "{life} s");
+        assert!(from + (until - from) / 3 * 2 >= life / 2, "{life} s");
+    };
+    check(600, 150);
+    check(7200, 1800);
+    check(30 * 24 * 3600, 3600);
+}
