@@ -1,5 +1,6 @@
 //! The cluster as this program's client commands see it: requests, and which resources there are.
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -79,12 +80,14 @@ impl Resource {
 impl Api {
     /// Reads the kubeconfig that the arguments, the environment or the data directory name.
     pub async fn connect(args: &ClientArgs) -> Result<Self, CliError> {
-        let kubeconfig = match (&args.kubeconfig, std::env::var_os("KUBECONFIG")) {
-            (Some(path), _) => path.clone(),
-            (None, Some(path)) if !path.is_empty() => PathBuf::from(path),
-            _ => paths::kubeconfig(&paths::data_dir(std::env::var_os("PAL_DATA_DIR").map(PathBuf::from).as_deref())?),
+        let mut api = match (&args.kubeconfig, std::env::var_os("KUBECONFIG")) {
+            (Some(path), _) => Self::from_kubeconfig(path.clone()).await?,
+            (None, Some(listed)) if !listed.is_empty() => Self::from_listed(&listed).await?,
+            _ => {
+                let dir = paths::data_dir(std::env::var_os("PAL_DATA_DIR").map(PathBuf::from).as_deref())?;
+                Self::from_kubeconfig(paths::kubeconfig(&dir)).await?
+            }
         };
-        let mut api = Self::from_kubeconfig(kubeconfig).await?;
         if let Some(namespace) = &args.namespace {
             api.namespace = namespace.clone();
         }
@@ -93,15 +96,24 @@ impl Api {
 
     /// A connection as that kubeconfig says.
     pub async fn from_kubeconfig(path: PathBuf) -> Result<Self, CliError> {
-        if !path.exists() {
+        Self::from_files(std::slice::from_ref(&path), path.clone()).await
+    }
+
+    /// A connection as the kubeconfigs in `$KUBECONFIG` say together; of the same name, the first counts.
+    async fn from_listed(listed: &OsStr) -> Result<Self, CliError> {
+        let paths: Vec<PathBuf> = std::env::split_paths(listed).filter(|path| !path.as_os_str().is_empty()).collect();
+        Self::from_files(&paths, PathBuf::from(listed)).await
+    }
+
+    async fn from_files(paths: &[PathBuf], path: PathBuf) -> Result<Self, CliError> {
+        let broken = |error: &dyn std::fmt::Display| CliError::other(format!("{}: {error}", path.display()));
+        let Some(kubeconfig) = merged(paths)? else {
             let message = format!(
                 "there is no kubeconfig at {}: start a cluster with `pal up`, or name its kubeconfig with --kubeconfig or $KUBECONFIG",
                 path.display()
             );
             return Err(CliError::Other(message));
-        }
-        let broken = |error: &dyn std::fmt::Display| CliError::other(format!("{}: {error}", path.display()));
-        let kubeconfig = Kubeconfig::read_from(&path).map_err(|error| broken(&error))?;
+        };
         let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
             .await
             .map_err(|error| broken(&error))?;
@@ -195,6 +207,20 @@ impl Api {
     }
 }
 
+/// What the files say together, where there are any; kubectl passes over those that are not there, too.
+fn merged(paths: &[PathBuf]) -> Result<Option<Kubeconfig>, CliError> {
+    let mut found: Option<Kubeconfig> = None;
+    for path in paths.iter().filter(|path| path.exists()) {
+        let broken = |error| CliError::other(format!("{}: {error}", path.display()));
+        let next = Kubeconfig::read_from(path).map_err(broken)?;
+        found = Some(match found {
+            Some(first) => first.merge(next).map_err(broken)?,
+            None => next,
+        });
+    }
+    Ok(found)
+}
+
 /// The resource that a word means.
 pub fn find<'a>(resources: &'a [Resource], word: &str) -> Option<&'a Resource> {
     let word = word.to_ascii_lowercase();
@@ -277,6 +303,43 @@ pub fn text(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn several_kubeconfigs_are_one_and_the_first_that_names_something_counts() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = |name: &str, current: &str, clusters: &[(&str, &str)]| {
+            let path = dir.path().join(name);
+            let clusters: Vec<_> = clusters
+                .iter()
+                .map(|(name, server)| serde_json::json!({"name": name, "cluster": {"server": server}}))
+                .collect();
+            let config = serde_json::json!({
+                "apiVersion": "v1", "kind": "Config", "clusters": clusters, "current-context": current});
+            std::fs::write(&path, config.to_string()).unwrap();
+            path
+        };
+        let first = file("first", "one", &[("a", "https://a:1")]);
+        let second = file("second", "two", &[("a", "https://b:1"), ("b", "https://b:2")]);
+        let missing = dir.path().join("missing");
+        let check = |paths: &[&PathBuf], expected: Option<(&str, &[&str])>| {
+            let paths: Vec<PathBuf> = paths.iter().map(|path| (*path).clone()).collect();
+            let found = merged(&paths).unwrap().map(|config| {
+                let servers: Vec<_> =
+                    config.clusters.iter().filter_map(|named| named.cluster.clone()?.server).collect();
+                (config.current_context.unwrap_or_default(), servers)
+            });
+            let found = found.as_ref().map(|(current, servers)| (current.as_str(), servers.as_slice()));
+            let expected = expected.map(|(current, servers)| {
+                (current, servers.iter().map(|server| (*server).to_owned()).collect::<Vec<_>>())
+            });
+            assert_eq!(found, expected.as_ref().map(|(current, servers)| (*current, servers.as_slice())));
+        };
+        check(&[&first], Some(("one", &["https://a:1"])));
+        check(&[&missing, &first, &second], Some(("one", &["https://a:1", "https://b:2"])));
+        check(&[&second, &first], Some(("two", &["https://b:1", "https://b:2"])));
+        check(&[&missing], None);
+        check(&[], None);
+    }
 
     #[test]
     fn a_users_word_finds_its_resource() {

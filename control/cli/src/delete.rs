@@ -81,20 +81,24 @@ async fn targets(api: &Api, args: &DeleteArgs) -> Result<Vec<Target>, CliError> 
             })
             .collect();
     }
-    let resource = known(word)?;
+    let wanted = word.split(',').map(known).collect::<Result<Vec<&Resource>, _>>()?;
     if !args.names.is_empty() {
-        return Ok(args.names.iter().map(|name| target(resource, None, name)).collect());
+        let each = wanted.iter().flat_map(|resource| args.names.iter().map(|name| target(resource, None, name)));
+        return Ok(each.collect());
     }
     let selector = match (&args.selector, args.all) {
         (Some(selector), _) => vec![("labelSelector", selector.clone())],
         (None, true) => Vec::new(),
         (None, false) => return Err(CliError::other("say which: by name, with -l LABELS, or --all")),
     };
-    let list = api.get(&format!("{}{}", resource.path(Some(&api.namespace), None), query(&selector))).await?;
-    Ok(api::array(&list["items"])
-        .iter()
-        .map(|item| target(resource, item["metadata"]["namespace"].as_str(), &api::text(&item["metadata"]["name"])))
-        .collect())
+    let mut found = Vec::new();
+    for resource in wanted {
+        let list = api.get(&format!("{}{}", resource.path(Some(&api.namespace), None), query(&selector))).await?;
+        found.extend(api::array(&list["items"]).iter().map(|item| {
+            target(resource, item["metadata"]["namespace"].as_str(), &api::text(&item["metadata"]["name"]))
+        }));
+    }
+    Ok(found)
 }
 
 /// Deletes one object; false where there was none and that is no error.

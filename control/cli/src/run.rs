@@ -27,6 +27,8 @@ pub async fn run(client: &ClientArgs, args: RunArgs) -> Result<(), CliError> {
     // A file that is not there or no component leaves nothing behind. It is read once: it may be a pipe, or change.
     let serves = match local_file(&plan.image)? {
         Some(LocalFile { path, bytes, serves }) => {
+            // A push that reaches nobody would tell of the registry's paths.
+            api.get("/version").await?;
             plan.image = Images::new(api.registry()?).push_bytes(&path, bytes).await?;
             serves
         }
@@ -80,14 +82,24 @@ fn plan(args: &RunArgs, is_file: &dyn Fn(&Path) -> bool) -> Result<Plan, CliErro
 
 /// A file's path in the form that marks a local file.
 fn local(image: String, must_be_file: bool, is_file: &dyn Fn(&Path) -> bool) -> Result<String, CliError> {
+    if image.contains("://") {
+        return Err(CliError::other(format!(
+            "{image} is a URL: fetch the file and name it, or name an image in a registry, as --image HOST/NAME:TAG"
+        )));
+    }
     if Reference::local_file(&image).is_some() {
         return Ok(image);
     }
     if is_file(Path::new(&image)) {
         return Ok(format!("./{image}"));
     }
-    if must_be_file || image.ends_with(".wasm") {
-        return Err(CliError::other(format!("{image}: no such file; an image in a registry is named with --image")));
+    if must_be_file {
+        return Err(CliError::other(format!(
+            "{image} is no Wasm file that is there; an image in a registry is named with --image"
+        )));
+    }
+    if image.ends_with(".wasm") {
+        return Err(CliError::other(format!("{image}: no such file")));
     }
     Ok(image)
 }
@@ -204,8 +216,12 @@ mod tests {
         check(&["there.wasm"], Ok(("there", "./there.wasm")));
         check(&["web", "--image", "./a.wasm"], Ok(("web", "./a.wasm")));
         check(&["--image", "ghcr.io/me/app:v1"], Ok(("app", "ghcr.io/me/app:v1")));
-        check(&["missing.wasm"], Err("no such file"));
-        check(&["web", "--image", "missing.wasm"], Err("no such file"));
+        check(&["missing.wasm"], Err("missing.wasm is no Wasm file that is there; an image in a registry"));
+        check(&["."], Err(". is no Wasm file that is there"));
+        check(&["web", "--image", "https://example.com/a.wasm"], Err("is a URL: fetch the file"));
+        check(&["oci://example.com/a:1"], Err("as --image HOST/NAME:TAG"));
+        check(&["web", "--image", "missing.wasm"], Err("missing.wasm: no such file"));
         check(&[], Err("say what to run"));
+        assert!(Args::try_parse_from(["pal", "run", "there.wasm", "--port", "0"]).is_err());
     }
 }

@@ -16,7 +16,7 @@ pub struct RunArgs {
     #[arg(long)]
     pub image: Option<String>,
     /// The port on which the component serves
-    #[arg(long, default_value_t = 8080)]
+    #[arg(long, default_value_t = 8080, value_parser = clap::value_parser!(u16).range(1..))]
     pub port: u16,
     /// How many
     #[arg(short, long, default_value_t = 1)]
@@ -120,7 +120,7 @@ pub struct LogsArgs {
 
 #[derive(ClapArgs, Debug)]
 pub struct DeleteArgs {
-    /// What: a resource, or RESOURCE/NAME
+    /// What: a resource, or several with commas, or RESOURCE/NAME
     #[arg(value_name = "RESOURCE", required_unless_present = "filename")]
     pub resource: Option<String>,
     /// Which
