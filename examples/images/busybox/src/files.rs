@@ -77,10 +77,15 @@ pub fn why(error: &Error) -> String {
         ErrorKind::BrokenPipe => "Broken pipe".to_owned(),
         _ => {
             let text = error.to_string();
-            let text = text.split(" (os error").next().unwrap_or_default();
+            let text = in_short(text.split(" (os error").next().unwrap_or_default());
             if text.contains("pre-opened") { "No such file or directory".to_owned() } else { text.to_owned() }
         }
     }
+}
+
+/// Words of WASI without what they say of POSIX.
+pub fn in_short(text: &str) -> &str {
+    text.split(", similar to").next().unwrap_or_default().trim_end_matches('.')
 }
 
 /// What is mounted somewhere, as `/proc/mounts` says it.

@@ -79,6 +79,9 @@ async fn commands_follow_each_other_as_posix_says() {
         ("set -e; false || true; if false; then :; fi; echo still; false; echo never", 1, "still\n"),
         ("set -u; echo ${nope:-ok}; echo $nope; echo never", 2, "ok\n"),
         ("trap 'echo bye' EXIT; echo hi; exit 5", 5, "hi\nbye\n"),
+        ("trap 'echo got $?; exit 4' TERM; false; kill $$; echo never", 4, "got 1\n"),
+        ("trap 'echo one' USR1; trap '' 15; kill -USR1 $$; kill -s TERM $$; echo on; kill -9 $$", 137, "one\non\n"),
+        ("trap 'echo no' KILL; kill -KILL 1; echo never", 137, ""),
         ("nosuch; echo $?; sh -c 'exit 42'; echo $?; exec sh -c 'echo in; exit 7'", 7, "127\n42\nin\n"),
         (
             "echo one >f; echo two >>f; cat <f; { echo x; echo y; } >f 2>&1; wc -l <f; exec 3>f; echo z >&3; cat f",
@@ -112,6 +115,11 @@ async fn pipes_and_jobs_run_beside_each_other() {
         ("(sleep 0.02; echo second) & echo first; wait", 0, "first\nsecond\n"),
         ("timeout 0.02 sleep 60; echo $?", 0, "143\n"),
         ("false | true; echo $?; set -o pipefail; false | true; echo $?", 0, "0\n1\n"),
+        (
+            "seq -s, 3; seq -s ' ' 2; mkdir -p etc; echo '10.1.2.3 a me' >etc/hosts; HOSTNAME=me; hostname -i",
+            0,
+            "1,2,3\n1 2\n10.1.2.3\n",
+        ),
         ("seq 100000 | sort -n | tail -n 1 | tr -d '\\n' | wc -c", 0, "6\n"),
     ] {
         check(script, code, expected).await;
@@ -136,6 +144,11 @@ async fn tools_do_what_their_names_say() {
             "echo hello world | sed -e 's/o/0/g' -e 's/\\(h\\)\\(e\\)/\\2\\1/'; seq 5 | sed -n '2,3p;$p'; echo a/b | sed 's|/|:|'",
             0,
             "ehll0 w0rld\n2\n3\n5\na:b\n",
+        ),
+        (
+            "mkdir -p k/s; echo x >k/f; ln -s /k/f /k/s/l; cat k/s/l; readlink k/s/l; ln -s /k k/s; cat k/s/k/f; ls -l k/s | tail -n 2 | cut -c1-10",
+            0,
+            "x\n../f\nx\nlrwxrwxrwx\nlrwxrwxrwx\n",
         ),
         (
             "mkdir -p d/s; echo x >d/f; ln -s f d/l; cp -r d e; ls e; cat e/l; mv e g; rm -r d; ls; rm d",

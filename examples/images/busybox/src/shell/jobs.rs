@@ -11,10 +11,7 @@ impl Shell {
     pub(super) async fn trap(&mut self, args: &[String]) -> Result<i32> {
         let args: Vec<&String> = args.iter().filter(|arg| *arg != "--").collect();
         let signal = |text: &str| match text.trim_start_matches("SIG") {
-            "0" => "EXIT".to_owned(),
-            "1" => "HUP".to_owned(),
-            "2" => "INT".to_owned(),
-            "15" => "TERM".to_owned(),
+            other if other.parse::<i32>().is_ok() => signal_name(other.parse().unwrap_or_default()),
             other => other.to_owned(),
         };
         match args.as_slice() {
@@ -79,13 +76,23 @@ impl Shell {
             match self.job(arg) {
                 Some(job) if signal == 0 => status |= i32::from(job.handle.status().is_some()),
                 Some(job) => job.handle.kill(128 + signal),
-                // The shell is the first process of all, and signals to itself end it.
+                // The shell is the first process of all.
                 None if arg == "1" && signal == 0 => {}
-                None if arg == "1" || arg == "0" => return Err(Flow::Exit(128 + signal)),
+                None if arg == "1" || arg == "0" => self.signalled(signal).await?,
                 None => status = self.fail(&format!("kill: can't kill pid {arg}: No such process"), Ok(1)).await?,
             }
         }
         Ok(status)
+    }
+
+    /// A signal to the shell itself: what was set for it is done, else the shell ends.
+    async fn signalled(&mut self, signal: i32) -> Result<()> {
+        let trap = self.traps.get(&signal_name(signal)).filter(|_| signal != KILL).cloned();
+        let Some(trap) = trap else { return Err(Flow::Exit(128 + signal)) };
+        let status = self.status;
+        Box::pin(self.script(&trap)).await?;
+        self.status = status;
+        Ok(())
     }
 
     pub(super) async fn list_jobs(&mut self) -> Result<i32> {
@@ -174,14 +181,17 @@ impl Shell {
     }
 }
 
+const KILL: i32 = 9;
+const SIGNALS: [(i32, &str); 8] =
+    [(0, "EXIT"), (1, "HUP"), (2, "INT"), (3, "QUIT"), (KILL, "KILL"), (10, "USR1"), (12, "USR2"), (15, "TERM")];
+
 fn signal_number(name: &str) -> i32 {
-    match name.trim_start_matches("SIG") {
-        "HUP" => 1,
-        "INT" => 2,
-        "QUIT" => 3,
-        "KILL" => 9,
-        "USR1" => 10,
-        "USR2" => 12,
-        other => other.parse().unwrap_or(15),
-    }
+    let name = name.trim_start_matches("SIG");
+    let known = SIGNALS.iter().find(|(_, known)| *known == name).map(|(number, _)| *number);
+    known.unwrap_or_else(|| name.parse().unwrap_or(15))
+}
+
+fn signal_name(number: i32) -> String {
+    let known = SIGNALS.iter().find(|(known, _)| *known == number);
+    known.map_or_else(|| number.to_string(), |(_, name)| (*name).to_owned())
 }

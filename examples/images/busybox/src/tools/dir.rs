@@ -8,7 +8,7 @@ use wasip2::filesystem::preopens::get_directories;
 use wasip2::filesystem::types::ErrorCode;
 
 use super::{Call, Failure, Outcome, base, failed};
-use crate::files::{mount_of, refused, why};
+use crate::files::{in_short, mount_of, refused, why};
 use crate::task;
 
 pub async fn run(call: &Call) -> Outcome {
@@ -95,22 +95,42 @@ pub fn set_modified(path: &str, at: SystemTime) -> io::Result<()> {
     OpenOptions::new().append(true).open(path)?.set_modified(at)
 }
 
-/// Makes a symbolic link. std has no stable way to.
+/// Makes a symbolic link. std has no stable way to, and WASI knows none to absolute paths: one to something in the same
+/// directory of the host becomes one from the link's place, another one is refused.
 pub fn symlink(target: &str, path: &str) -> Result<(), Failure> {
-    let inside = |dir: &str| match path.strip_prefix(dir.trim_end_matches('/')) {
-        Some(rest) if rest.starts_with('/') => Some(rest.trim_start_matches('/').to_owned()),
-        _ => None,
-    };
-    let found = get_directories().into_iter().filter_map(|(dir, name)| Some((inside(&name)?, dir)));
+    let directories = get_directories();
     // The longest name of a directory leaves the shortest rest.
-    let Some((rest, dir)) = found.min_by_key(|(rest, _)| rest.len()) else {
+    let home = |path: &str| {
+        let inside = directories.iter().enumerate().filter_map(|(at, (_, name))| {
+            let rest = path.strip_prefix(name.trim_end_matches('/'))?;
+            rest.starts_with('/').then(|| (rest.trim_start_matches('/').to_owned(), at))
+        });
+        inside.min_by_key(|(rest, _)| rest.len())
+    };
+    let Some((rest, at)) = home(path) else {
         return failed(format!("{path}: No such file or directory"));
     };
-    dir.symlink_at(target, &rest).map_err(|code| {
+    let reached = match target.starts_with('/') {
+        true => home(target).filter(|(_, other)| *other == at).map(|(inner, _)| from_place(&inner, &rest)),
+        false => Some(target.to_owned()),
+    };
+    let made = reached.ok_or(ErrorCode::NotPermitted).and_then(|to| directories[at].0.symlink_at(&to, &rest));
+    made.map_err(|code| {
         let read_only = code == ErrorCode::NotPermitted && mount_of(path).is_some_and(|mount| mount.read_only);
-        let why = if read_only { "Read-only file system" } else { code.message() };
+        let why = if read_only { "Read-only file system" } else { in_short(code.message()) };
         Failure::Told(1, format!("{path}: {why}"))
     })
+}
+
+/// How a link at `link` names `target`, both below one directory.
+fn from_place(target: &str, link: &str) -> String {
+    let parts = |path: &str| path.split('/').filter(|part| !matches!(*part, "" | ".")).map(str::to_owned).collect();
+    let (target, mut place): (Vec<String>, Vec<String>) = (parts(target), parts(link));
+    place.pop();
+    let common = target.iter().zip(&place).take_while(|(a, b)| a == b).count();
+    let up = place[common..].iter().map(|_| "..");
+    let words: Vec<&str> = up.chain(target[common..].iter().map(String::as_str)).collect();
+    if words.is_empty() { ".".to_owned() } else { words.join("/") }
 }
 
 fn ln(call: &Call) -> Outcome {

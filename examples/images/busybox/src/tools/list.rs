@@ -182,11 +182,11 @@ pub fn set_bits(path: &str, bits: u32) {
 
 /// The permissions of the file at an absolute path.
 fn bits(path: &str, found: &Metadata) -> u32 {
-    with_modes(|known| known.get(path).map(|known| known.bits)).unwrap_or(match found {
-        m if m.is_dir() => 0o755,
-        m if m.is_symlink() => 0o777,
-        _ => 0o644,
-    })
+    if found.is_symlink() {
+        return 0o777;
+    }
+    let otherwise = if found.is_dir() { 0o755 } else { 0o644 };
+    with_modes(|known| known.get(path).map(|known| known.bits)).unwrap_or(otherwise)
 }
 
 /// `drwxr-xr-x`.

@@ -263,6 +263,7 @@ async fn seq(call: &Call) -> Outcome {
         match arg.as_str() {
             "-s" => separator = args.next().cloned().unwrap_or_default(),
             "-w" => wide = true,
+            joined if joined.starts_with("-s") => separator = joined.trim_start_matches("-s").to_owned(),
             other => match other.parse::<f64>() {
                 Ok(number) => numbers.push((number, other.split_once('.').map_or(0, |(_, f)| f.len()))),
                 Err(_) => return failed(format!("invalid number '{other}'")),

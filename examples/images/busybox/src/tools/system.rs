@@ -31,7 +31,7 @@ pub async fn run(call: &Call) -> Outcome {
         "pause" => return pause().await,
         "pwd" => call.shell.cwd().to_owned(),
         "hostname" => match call.args.first().map(String::as_str) {
-            Some("-i" | "-I") => call.shell.get("POD_IP").unwrap_or("127.0.0.1").to_owned(),
+            Some("-i" | "-I") => address_of(&hostname()),
             Some("-s") => hostname().split('.').next().unwrap_or_default().to_owned(),
             _ => hostname(),
         },
@@ -74,6 +74,17 @@ async fn pause() -> Outcome {
     loop {
         task::sleep(f64::INFINITY).await;
     }
+}
+
+/// What `/etc/hosts` says of a name.
+fn address_of(name: &str) -> String {
+    let hosts = crate::files::read_text("/etc/hosts").unwrap_or_default();
+    let of = |line: &str| {
+        let mut words = line.split('#').next()?.split_whitespace();
+        let address = words.next()?;
+        words.any(|word| word == name).then(|| address.to_owned())
+    };
+    hosts.lines().find_map(of).unwrap_or_else(|| "127.0.0.1".to_owned())
 }
 
 fn uname(call: &Call, hostname: &str) -> String {
