@@ -167,6 +167,25 @@ const POD_FIELDS: &[&[&str]] = &[
 ];
 static OF_PODS: LazyLock<FieldSet> = LazyLock::new(|| FieldSet::of_fields(POD_FIELDS));
 
+/// By these a job knows its pods. What its template has of labels the job gets as its own, as a default: who names the ones
+/// owns the others.
+const JOB_FIELDS: &[&[&str]] = &[
+    JOB_LABELS,
+    &["metadata", "labels", "batch.kubernetes.io/controller-uid"],
+    &["metadata", "labels", "batch.kubernetes.io/job-name"],
+    &["metadata", "labels", "controller-uid"],
+    &["metadata", "labels", "job-name"],
+    &["spec", "selector"],
+    &["spec", "template", "metadata"],
+    TEMPLATE_LABELS,
+    &["spec", "template", "metadata", "labels", "batch.kubernetes.io/controller-uid"],
+    &["spec", "template", "metadata", "labels", "batch.kubernetes.io/job-name"],
+    &["spec", "template", "metadata", "labels", "controller-uid"],
+    &["spec", "template", "metadata", "labels", "job-name"],
+];
+const JOB_LABELS: &[&str] = &["metadata", "labels"];
+const TEMPLATE_LABELS: &[&str] = &["spec", "template", "metadata", "labels"];
+
 /// Fields that the server gives to new objects of a kind: admission's and allocated ones. Their owner is whoever names
 /// them in the body; else they have none.
 fn given_by_server(resource: &Resource) -> &'static [&'static [&'static str]] {
@@ -180,14 +199,16 @@ fn given_by_server(resource: &Resource) -> &'static [&'static [&'static str]] {
             &["spec", "ipFamilyPolicy"],
         ],
         ("", "namespaces") => &[&["spec"]],
+        ("batch", "jobs") => JOB_FIELDS,
         _ => &[],
     }
 }
 
 /// Those of them that the body does not have.
 pub(crate) fn absent(resource: &Resource, body: &Value) -> Cow<'static, FieldSet> {
+    let find = |path: &[&str]| path.iter().try_fold(body, |value, name| value.get(name));
     let has = |path: &[&str]| {
-        let found = path.iter().try_fold(body, |value, name| value.get(name));
+        let found = find(path).or_else(|| find(TEMPLATE_LABELS).filter(|_| path == JOB_LABELS));
         // A pod may name its account by either field.
         let other = path.last() == Some(&"serviceAccount") && body["spec"].get("serviceAccountName").is_some()
             || path.last() == Some(&"serviceAccountName") && body["spec"].get("serviceAccount").is_some();

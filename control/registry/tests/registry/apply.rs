@@ -118,6 +118,27 @@ async fn a_creator_owns_what_it_wrote_and_not_what_the_server_added() {
 }
 
 #[tokio::test]
+async fn what_a_job_gets_to_know_its_pods_by_is_nobodys() {
+    let check = async |labels: Value, expected: Value| {
+        let cluster = Cluster::start().await;
+        let spec = json!({"restartPolicy": "Never", "containers": [{"name": "c", "image": "x"}]});
+        let template = json!({"metadata": {"labels": labels}, "spec": spec});
+        let job = json!({"metadata": {"name": "a"}, "spec": {"template": template}});
+        cluster.create("jobs", job).await.expect("created");
+        let made = stored(&cluster, "jobs").await;
+        let generated = &made["spec"]["template"]["metadata"]["labels"]["batch.kubernetes.io/job-name"];
+        assert_eq!(generated, "a");
+        let owned = &owners(&made)["test Update"];
+        let spec = &owned["f:spec"];
+        let found = json!([owned.get("f:metadata"), spec.get("f:selector"), spec["f:template"].get("f:metadata")]);
+        assert_eq!(found, expected, "{labels}");
+    };
+    check(Value::Null, json!([null, null, null])).await;
+    let own = json!({"f:labels": {".": {}, "f:app": {}}});
+    check(json!({"app": "b"}), json!([own, null, own])).await;
+}
+
+#[tokio::test]
 async fn writers_that_know_nothing_of_managers_keep_them() {
     let cluster = Cluster::start().await;
     to(&cluster, "configmaps").apply("one", config_map("a", "1")).await.expect("applied");
