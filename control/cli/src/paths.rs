@@ -34,6 +34,9 @@ pub fn kubeconfig(data_dir: &Path) -> PathBuf {
 /// Makes a folder that only its owner can enter.
 pub fn make_private(dir: &Path) -> Result<(), CliError> {
     use std::os::unix::fs::DirBuilderExt;
+    if dir.exists() && !dir.is_dir() {
+        return Err(CliError::other(format!("{} is no directory; choose another with --data-dir", dir.display())));
+    }
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|error| {
         CliError::other(format!(
             "the data directory {} cannot be made: {error}; choose another with --data-dir",
@@ -102,6 +105,17 @@ pub fn as_name(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_data_directory_that_is_a_file_is_said_to_be_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let why = make_private(&file).unwrap_err().to_string();
+        assert_eq!(why, format!("error: {} is no directory; choose another with --data-dir", file.display()));
+        make_private(&dir.path().join("a/b")).unwrap();
+        make_private(dir.path()).unwrap();
+    }
 
     #[test]
     fn names_are_made_of_what_a_name_may_hold() {

@@ -1,5 +1,6 @@
 //! `pal up`: a server and a node in one process, and manifests brought to life.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -177,16 +178,26 @@ fn node_ports(address: &str, service: &Value) -> Vec<String> {
 /// Ports of the Services among the objects that a node could not open, in its words.
 pub async fn port_trouble(api: &Api, applied: &[Applied]) -> Result<Vec<String>, CliError> {
     let mut troubles = Vec::new();
+    let starts = [("fieldSelector", "involvedObject.kind=Node,reason=Starting".to_owned())];
+    let starts = api.get(&format!("/api/v1/namespaces/default/events{}", api::query(&starts))).await?;
     for service in applied.iter().filter(|a| a.resource.plural == "services") {
         let namespace = service.namespace.as_deref().unwrap_or("default");
         let fields =
             format!("involvedObject.kind=Service,involvedObject.name={},reason=NodePortUnavailable", service.name);
         let parameters = api::query(&[("fieldSelector", fields)]);
         let events = api.get(&format!("/api/v1/namespaces/{namespace}/events{parameters}")).await?;
-        let told = api::array(&events["items"]).iter().map(|event| api::text(&event["message"]));
-        troubles.extend(told.map(|message| format!("service/{}: {message}", service.name)));
+        let told = since_start(api::array(&events["items"]), api::array(&starts["items"]));
+        troubles.extend(told.into_iter().map(|message| format!("service/{}: {message}", service.name)));
     }
     Ok(troubles)
+}
+
+/// What the events say, each thing once; those of before their node's last start are of the past.
+fn since_start(events: &[Value], starts: &[Value]) -> BTreeSet<String> {
+    let at = |event: &Value| api::text(&event["lastTimestamp"]);
+    let started = |node: &Value| starts.iter().filter(|start| start["source"]["host"] == *node).map(at).max();
+    let holds = |event: &&Value| started(&event["source"]["host"]).is_none_or(|started| started <= at(event));
+    events.iter().filter(holds).map(|event| api::text(&event["message"])).collect()
 }
 
 fn internal_ip(node: &Value) -> Option<String> {
@@ -196,4 +207,28 @@ fn internal_ip(node: &Value) -> Option<String> {
 
 fn count(number: usize, what: &str) -> String {
     if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_node_that_started_anew_is_heard_of_what_it_said_since_and_once() {
+        let event = |host: &str, time: &str, message: &str| json!({"source": {"host": host}, "lastTimestamp": format!("2026-11-23T14:{time}Z"), "message": message});
+        let starts =
+            [event("a", "10:00", "Starting"), event("a", "20:00", "Starting"), event("b", "30:00", "Starting")];
+        let check = |events: &[Value], expected: &[&str]| {
+            assert_eq!(since_start(events, &starts).iter().map(String::as_str).collect::<Vec<_>>(), expected);
+        };
+        check(&[event("a", "10:00", "before"), event("a", "20:00", "now")], &["now"]);
+        check(&[event("a", "21:00", "again"), event("a", "22:00", "again")], &["again"]);
+        check(
+            &[event("b", "29:59", "before"), event("c", "01:00", "of whose start nothing is known")],
+            &["of whose start nothing is known"],
+        );
+        check(&[], &[]);
+    }
 }
