@@ -79,16 +79,20 @@ fn say(view: &View<'_>, status: &str, reason: &str, message: &str, now: Timestam
     })
 }
 
-/// Whether the block, as `10.96.0.0/16` or `fd00::/112`, has that address.
+/// Whether the block, as `10.96.0.0/16` or `fd00::/112`, gives out that address: not its first one, nor the last of IPv4 ones.
 fn contains(block: &str, address: IpAddr) -> bool {
     let Some((network, length)) = block.split_once('/') else { return false };
     let (Ok(network), Ok(length)) = (network.parse::<IpAddr>(), length.parse::<u32>()) else { return false };
-    let (differ, bits) = match (network, address) {
-        (IpAddr::V4(network), IpAddr::V4(address)) => (u128::from(network.to_bits() ^ address.to_bits()), 32),
-        (IpAddr::V6(network), IpAddr::V6(address)) => (network.to_bits() ^ address.to_bits(), 128),
+    let (network, address, bits) = match (network, address) {
+        (IpAddr::V4(network), IpAddr::V4(address)) => (network.to_bits().into(), address.to_bits().into(), 32),
+        (IpAddr::V6(network), IpAddr::V6(address)) => (network.to_bits(), address.to_bits(), 128),
         _ => return false,
     };
-    differ.checked_shr(bits - length.min(bits)).unwrap_or(0) == 0
+    let own = bits - length.min(bits);
+    let last = 1_u128.checked_shl(own).map_or(u128::MAX, |size| size - 1);
+    let place = address & last;
+    let is_below = (network ^ address) & !last == 0;
+    is_below && place != 0 && (bits == 128 || place != last)
 }
 
 #[cfg(test)]
@@ -150,16 +154,20 @@ mod tests {
     }
 
     #[test]
-    fn blocks_have_the_addresses_with_their_leading_bits() {
+    fn blocks_have_the_addresses_with_their_leading_bits_but_those_at_their_ends() {
         for (block, address, expected) in [
-            ("10.96.0.0/16", "10.96.255.255", true),
-            ("10.96.0.0/16", "10.97.0.0", false),
-            ("10.96.0.4/32", "10.96.0.4", true),
+            ("10.96.0.0/16", "10.96.255.254", true),
+            ("10.96.0.0/16", "10.96.255.255", false),
+            ("10.96.0.0/16", "10.96.0.0", false),
+            ("10.96.0.0/16", "10.97.0.1", false),
+            ("10.96.0.4/32", "10.96.0.4", false),
             ("0.0.0.0/0", "1.2.3.4", true),
             ("fd00::/112", "fd00::ffff", true),
-            ("fd00::/112", "fd00::1:0", false),
+            ("fd00::/112", "fd00::", false),
+            ("fd00::/112", "fd00::1:1", false),
+            ("::/0", "fd00::1", true),
             ("fd00::/0", "10.96.0.1", false),
-            ("10.96.0.0", "10.96.0.0", false),
+            ("10.96.0.0", "10.96.0.1", false),
         ] {
             assert_eq!(contains(block, address.parse().expect("an address")), expected, "{block} {address}");
         }

@@ -9,7 +9,6 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use pal_resources::ResourceVersion;
 use pal_resources::selector::LabelSelector;
 use pal_resources::status::{Reason, Status, StatusCause};
 use serde_json::{Value, json};
@@ -68,7 +67,7 @@ impl Registry {
         };
         let pod = self.client::<Pod>().modify(Some("status"), Some(namespace), name, say).await?;
         if said && wanted.resource_version.is_some() {
-            wanted.resource_version = version(&pod);
+            wanted.resource_version = pod.metadata.resource_version;
         }
         Ok(())
     }
@@ -107,13 +106,9 @@ impl Registry {
     }
 }
 
-fn version(pod: &Pod) -> Option<ResourceVersion> {
-    pod.metadata.resource_version.as_deref()?.parse().ok()
-}
-
 fn is_as_wanted(pod: &Pod, wanted: &Preconditions) -> bool {
     let uid = wanted.uid.as_ref().is_none_or(|uid| pod.metadata.uid.as_ref() == Some(&uid.0));
-    uid && wanted.resource_version.is_none_or(|wanted| version(pod) == Some(wanted))
+    uid && wanted.resource_version.as_ref().is_none_or(|wanted| pod.metadata.resource_version.as_ref() == Some(wanted))
 }
 
 /// Whether budgets have a say: not of what has ended, has not begun or goes anyway.

@@ -1,7 +1,7 @@
 //! What a delete makes of an object: whether it goes, waits for its finalizers, or ends gracefully. Pure.
 
 use jiff::{SignedDuration, Timestamp, TimestampRound, Unit};
-use pal_resources::{Resource, ResourceVersion, Status, kinds};
+use pal_resources::{Resource, Status, kinds};
 use serde_json::Value;
 
 use crate::options::{DeleteOptions, Propagation};
@@ -193,8 +193,8 @@ fn check_preconditions(resource: &Resource, object: &Value, options: &DeleteOpti
              The object might have been deleted and then recreated"
         ));
     }
-    if let Some(wanted) = options.preconditions.resource_version
-        && version.parse::<ResourceVersion>() != Ok(wanted)
+    if let Some(wanted) = &options.preconditions.resource_version
+        && *wanted != version
     {
         return refused(format!(
             "the ResourceVersion in the precondition ({wanted}) does not match the ResourceVersion in record \

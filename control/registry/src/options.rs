@@ -279,7 +279,8 @@ pub enum Propagation {
 #[derive(Clone, Debug, Default)]
 pub struct Preconditions {
     pub uid: Option<Uid>,
-    pub resource_version: Option<ResourceVersion>,
+    /// Compared as it is given, whatever it is.
+    pub resource_version: Option<String>,
 }
 
 /// How an object is deleted.

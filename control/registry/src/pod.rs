@@ -86,17 +86,17 @@ impl Registry {
 }
 
 fn assign(pods: &Resource, pod: &mut Value, name: &str, binding: &Binding, now: jiff::Timestamp) -> Result<(), Status> {
-    let refused = |why: String| {
-        let mut status = Status::conflict(pods, name, &why);
-        status.message = status.message.replacen("pods ", "pods/binding ", 1);
-        Err(status)
-    };
+    const WRITTEN: &str = "pods/binding";
+    let refused = |why: String| Err(Status::conflict(&Resource { plural: WRITTEN.into(), ..pods.clone() }, name, &why));
     let uid = meta::text(pod, "uid");
     if let Some(Uid(wanted)) = &binding.uid
         && wanted != uid
     {
         let mut status = Status::other_uid(pods, (meta::text(pod, "namespace"), name), wanted, uid);
         status.message = status.message.replacen("pods ", "pods/binding ", 1);
+        if let Some(details) = &mut status.details {
+            details.kind = WRITTEN.to_owned();
+        }
         return Err(status);
     }
     if lifecycle::is_deleting(pod) {

@@ -39,7 +39,19 @@ pub enum Media {
 impl Media {
     /// The encoding that a `Content-Type` names; none given means JSON. `None`: not one that is understood.
     pub fn from_content_type(content_type: &str) -> Option<Self> {
-        let essence = content_type.split(';').next().unwrap_or_default().trim();
+        let (essence, parameters) = content_type.split_once(';').unwrap_or((content_type, ""));
+        let is_parameter =
+            |text: &str| text.split_once('=').is_some_and(|(key, value)| !key.is_empty() && !value.is_empty());
+        if !parameters
+            .trim_end()
+            .trim_end_matches(';')
+            .split(';')
+            .map(str::trim)
+            .all(|text| text.is_empty() || is_parameter(text))
+        {
+            return None;
+        }
+        let essence = essence.trim();
         match essence.to_ascii_lowercase().as_str() {
             "" | "*/*" | "application/*" | "application/json" => Some(Self::Json),
             "application/yaml" => Some(Self::Yaml),

@@ -41,6 +41,29 @@ pub fn parse(text: &str) -> Option<i64> {
     }
 }
 
+/// Why a text is no span of time, in Go's words.
+pub fn check(text: &str) -> Result<(), String> {
+    if parse(text).is_some() {
+        return Ok(());
+    }
+    let mut rest = text.trim_start_matches(['-', '+']);
+    while !rest.is_empty() {
+        let (amount, after) = split(rest, |c| c.is_ascii_digit() || c == '.');
+        let (unit, after) = split(after, |c| !c.is_ascii_digit() && c != '.');
+        if nanoseconds(amount, 1).is_none() {
+            break;
+        }
+        if unit.is_empty() {
+            return Err(format!("time: missing unit in duration {text:?}"));
+        }
+        if !UNITS.iter().any(|(name, _)| *name == unit) {
+            return Err(format!("time: unknown unit {unit:?} in duration {text:?}"));
+        }
+        rest = after;
+    }
+    Err(format!("time: invalid duration {text:?}"))
+}
+
 /// `1.5` of a unit, as exact as Go is.
 fn nanoseconds(amount: &str, unit: u64) -> Option<u64> {
     let (whole, fraction) = amount.split_once('.').unwrap_or((amount, ""));

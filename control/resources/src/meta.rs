@@ -31,7 +31,8 @@ impl FromStr for ResourceVersion {
     type Err = std::num::ParseIntError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        text.parse().map(ResourceVersion)
+        // Go's unsigned numbers have no sign.
+        text.strip_prefix('+').map_or(text, |_| "+").parse().map(ResourceVersion)
     }
 }
 

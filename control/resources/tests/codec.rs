@@ -21,6 +21,19 @@ fn read(resource: (&str, &str, &str), body: &str, mode: FieldValidation) -> Resu
 }
 
 #[test]
+fn bodies_are_of_the_type_that_is_named_if_that_is_well_formed() {
+    let check = |text: &str, expected: Option<Media>| assert_eq!(Media::from_content_type(text), expected, "{text:?}");
+    check("", Some(Media::Json));
+    check("application/json; charset=utf-8", Some(Media::Json));
+    check("APPLICATION/JSON;", Some(Media::Json));
+    check("application/yaml; a=b; c=d ;", Some(Media::Yaml));
+    check("application/json; charset", None);
+    check("application/json; =utf-8", None);
+    check("application/json, application/yaml", None);
+    check("text/plain", None);
+}
+
+#[test]
 fn values_are_canonical() {
     let check = |resource, body: &str, expected: Value| {
         let (value, warnings) = read(resource, body, FieldValidation::Strict).expect("it is well formed");
@@ -28,6 +41,7 @@ fn values_are_canonical() {
         assert_eq!(warnings, Vec::<String>::new());
     };
     check(PODS, "{}", json!({"kind": "Pod", "apiVersion": "v1"}));
+    check(PODS, " null\n", json!({"kind": "Pod", "apiVersion": "v1"}));
     check(
         PODS,
         r#"{"apiVersion":"v1","metadata":{"name":"a","creationTimestamp":null,"labels":{"x":null},"finalizers":[]},"kind":"Pod","status":{}}"#,

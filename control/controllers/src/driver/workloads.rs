@@ -143,7 +143,8 @@ impl Looker {
         disruption_budget::reconcile(&disruption_budget::View { budget: &budget, pods: &pods, scale: &scale }, now.wall)
     }
 
-    /// How many pods a controller wants: of a Deployment's set the Deployment, of what is not built in its Scale.
+    /// How many pods a controller wants: of a Deployment's set the Deployment while there is one, of what is not built in its
+    /// Scale.
     fn scale(&self, cache: &Cache, namespace: &str, owner: &OwnerReference) -> Result<Option<Scale>, String> {
         let at = |position: usize| {
             let known = cache.get(&(position, (namespace.to_owned(), owner.name.clone())));
@@ -151,7 +152,9 @@ impl Looker {
         };
         let found = match (owner.api_version.split('/').next(), owner.kind.as_str()) {
             (Some("apps"), "ReplicaSet") => whole!(at(self.at.replica_sets), ReplicaSet).map(|set| {
-                let above = controller(&set.metadata).filter(|above| above.kind == "Deployment").cloned();
+                let above = controller(&set.metadata)
+                    .filter(|above| above.kind == "Deployment" && above.api_version.starts_with("apps/"))
+                    .cloned();
                 (above, set.spec.as_ref().and_then(|spec| spec.replicas))
             }),
             (Some("apps"), "Deployment") => whole!(at(self.at.deployments), Deployment)
@@ -162,11 +165,9 @@ impl Looker {
                 .map(|found| (None, found.spec.as_ref().and_then(|spec| spec.replicas))),
             _ => return self.scale_of(namespace, owner),
         };
-        match found {
-            Some((Some(above), _)) => self.scale(cache, namespace, &above),
-            Some((None, replicas)) => Ok(Some(Scale { uid: owner.uid.clone(), replicas: replicas.unwrap_or(1) })),
-            None => Ok(None),
-        }
+        let Some((above, replicas)) = found else { return Ok(None) };
+        let of_above = above.map(|above| self.scale(cache, namespace, &above)).transpose()?.flatten();
+        Ok(of_above.or_else(|| Some(Scale { uid: owner.uid.clone(), replicas: replicas.unwrap_or(1) })))
     }
 
     /// What the scale subresource of a controller says.

@@ -17,13 +17,12 @@ struct Step {
 }
 
 /// They overlap, so that a cluster between two sizes does not rewrite all nodes with each that comes or goes.
-const STEPS: [Step; 6] = [
+const STEPS: [Step; 5] = [
     Step { from: 0, to: 100, seconds: 0 },
     Step { from: 90, to: 500, seconds: 15 },
     Step { from: 450, to: 1000, seconds: 30 },
     Step { from: 900, to: 2000, seconds: 60 },
-    Step { from: 1800, to: 10_000, seconds: 300 },
-    Step { from: 9000, to: usize::MAX, seconds: 600 },
+    Step { from: 1800, to: usize::MAX, seconds: 300 },
 ];
 
 /// The write that says it on a node of a cluster of so many, if it does not say so.
@@ -59,8 +58,9 @@ mod tests {
             (89, Some(15), 0),
             (95, None, 0),
             (2500, Some(60), 300),
-            (9500, Some(300), 300),
-            (20_000, Some(300), 600),
+            (20_000, Some(300), 300),
+            (1900, Some(300), 300),
+            (1900, None, 60),
             (50, Some(7), 0),
         ] {
             assert_eq!(seconds(nodes, said), expected, "{nodes} {said:?}");

@@ -1,7 +1,7 @@
 //! Deletes that wait: for finalizers, for a grace period, for what is in a namespace.
 
 use pal_registry::{DeleteOptions, Preconditions, Propagation};
-use pal_resources::{ResourceVersion, Uid};
+use pal_resources::Uid;
 use serde_json::json;
 
 use crate::cluster::{Cluster, by_test, config_map, of, pod};
@@ -83,7 +83,7 @@ async fn a_delete_holds_to_its_preconditions() {
     let delete = async |uid: &str, version: u64| {
         let preconditions = Preconditions {
             uid: Some(Uid(uid.to_owned())).filter(|uid| !uid.0.is_empty()),
-            resource_version: Some(ResourceVersion(version)).filter(|version| version.0 != 0),
+            resource_version: (version != 0).then(|| version.to_string()),
         };
         let options = DeleteOptions { preconditions, ..DeleteOptions::default() };
         cluster.delete("configmaps", "a", &options).await.map(|deletion| deletion.gone).map_err(|status| status.code)

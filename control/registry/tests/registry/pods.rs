@@ -53,6 +53,7 @@ async fn a_pod_is_bound_once() {
     let status = bind(Binding::to("n2")).await.expect_err("bound already");
     let words = "Operation cannot be fulfilled on pods/binding \"a\": pod a is already assigned to node \"n1\"";
     assert_eq!((status.code, status.message.as_str()), (409, words));
+    assert_eq!(status.details.map(|details| details.kind).as_deref(), Some("pods/binding"));
 
     cluster.delete("pods", "a", &Default::default()).await.expect("marked");
     let status = bind(Binding::to("n2")).await.expect_err("going");
@@ -82,7 +83,10 @@ async fn an_eviction_deletes_and_says_so() {
     cluster.create("pods", body).await.expect("created");
     let pods = pal_resources::resource::find("", "v1", "pods").expect("pods are built in");
     let made = cluster.registry.get(&pods, Some("default"), "a", Read::Consistent).await.expect("made");
-    let seen = |version| Preconditions { resource_version: Some(version), ..Preconditions::default() };
+    let seen = |version: ResourceVersion| Preconditions {
+        resource_version: Some(version.to_string()),
+        ..Preconditions::default()
+    };
     let old = DeleteOptions { preconditions: seen(ResourceVersion(1)), ..DeleteOptions::default() };
     assert_eq!(cluster.registry.evict("default", "a", &old).await.expect_err("another version").code, 409);
     let options = DeleteOptions { preconditions: seen(made.version()), ..DeleteOptions::default() };

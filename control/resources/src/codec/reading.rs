@@ -27,7 +27,9 @@ impl Reading<'_> {
             };
             return object.map_err(|words| self.unfit(&head, &words)).and_then(|object| self.typed(object));
         };
-        match json::object(self.body, message, &mut self.cx) {
+        // Where Go reads nothing into a value, the value stays as it is: of the kind that is expected, and empty.
+        let body = if self.body.trim_ascii() == b"null" { b"{}" } else { self.body };
+        match json::object(body, message, &mut self.cx) {
             Ok(object) => self.typed(object),
             Err(words) => {
                 let head = json::head(self.body).map_err(|words| self.headless(&words))?;

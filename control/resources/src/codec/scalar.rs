@@ -103,6 +103,7 @@ fn check_base64(text: &str) -> Result<(), String> {
 
 /// A duration in Go's notation to nanoseconds.
 pub(super) fn duration(text: &str) -> Result<i64, String> {
+    crate::duration::check(text)?;
     crate::duration::parse(text).ok_or_else(|| format!("time: invalid duration {text:?}"))
 }
 
@@ -166,7 +167,12 @@ mod tests {
         check("300ms", 300_000_000, "300ms");
         check("-2m3s", -123_000_000_000, "-2m3s");
         check("1500ns", 1_500, "1.5µs");
-        assert_eq!(duration("5"), Err("time: invalid duration \"5\"".to_owned()));
-        assert_eq!(duration("s"), Err("time: invalid duration \"s\"".to_owned()));
+        let refused = |input: &str, why: &str| assert_eq!(duration(input), Err(format!("time: {why} {input:?}")));
+        refused("5", "missing unit in duration");
+        refused("1m5", "missing unit in duration");
+        refused("-1m2y", "unknown unit \"y\" in duration");
+        refused("s", "invalid duration");
+        refused("", "invalid duration");
+        refused("1m.s", "invalid duration");
     }
 }

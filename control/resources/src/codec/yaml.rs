@@ -125,8 +125,8 @@ fn options() -> serde_saphyr::Options {
         duplicate_keys: DuplicateKeyPolicy::PassThrough,
         alias_limits: limits,
         with_snippet: false,
-        // `y` and `no` are text, as in YAML 1.2.
-        strict_booleans: true,
+        // `y` and `no` are words for true and false, as in the YAML that Kubernetes reads.
+        strict_booleans: false,
         // The modes of files are written `0644`.
         legacy_octal_numbers: true,
         // The depth limit of the walk tells it better; this one guards what the walk passes over.
@@ -187,11 +187,11 @@ mod tests {
 
     #[test]
     fn scalars_have_their_json_types() {
-        let text = b"s: abc\nq: \"1\"\ni: 12\nf: 1.5\nt: true\nn: null\ne:\nl: [1, x]\n80: p\ny: no\nm: 0644\no: 0o644\nd: 089\n";
+        let text = b"s: abc\nq: \"1\"\ni: 12\nf: 1.5\nt: true\nn: null\ne:\nl: [1, x]\n80: p\ny: no\nu: \"no\"\nw: [On, off, Yes]\nm: 0644\no: 0o644\nd: 089\n";
         let value = value(text, &mut Context::default()).expect("it is YAML");
         let expected = serde_json::json!({
-            "s": "abc", "q": "1", "i": 12, "f": 1.5, "t": true, "n": null, "e": null, "l": [1, "x"], "80": "p", "y": "no",
-            "m": 420, "o": 420, "d": 89.0,
+            "s": "abc", "q": "1", "i": 12, "f": 1.5, "t": true, "false": null, "e": null, "l": [1, "x"], "80": "p",
+            "true": false, "u": "no", "w": [true, false, true], "m": 420, "o": 420, "d": 89.0,
         });
         assert_eq!(value, expected);
     }

@@ -11,6 +11,10 @@ pub(crate) const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
 const ANYTHING: &str = "*/*";
 /// How streams of events are named.
 const STREAMS: [&str; 2] = ["application/json;stream=watch", "application/vnd.kubernetes.protobuf;stream=watch"];
+/// What the router knows of objects, of lists, which may be streams, and of the version.
+pub(crate) const OF_OBJECTS: &[&str] = &["application/json", "application/yaml", PROTOBUF];
+pub(crate) const OF_LISTS: &[&str] = &["application/json", "application/yaml", PROTOBUF, STREAMS[0], STREAMS[1]];
+pub(crate) const OF_VERSION: &[&str] = &["application/json"];
 /// As many wishes as are put in order pair by pair.
 const FEW: usize = 12;
 
@@ -204,7 +208,7 @@ fn wishes(headers: &HeaderMap) -> Option<Vec<Wish<'_>>> {
 
 /// The best of what the client takes; 406 when it takes nothing that is offered. `pretty` is the query's word.
 pub(crate) fn accept(headers: &HeaderMap, pretty: Option<bool>, offers: Offers) -> Result<Accepted, Status> {
-    let accepted = Accepted { gzip: takes_gzip(headers), pretty: self::pretty(headers, pretty), ..Accepted::default() };
+    let accepted = unasked(headers, pretty);
     let Some(wishes) = wishes(headers) else { return Ok(accepted) };
     let offered = |wish| Encoding::ALL.into_iter().filter_map(move |encoding| choice(wish, encoding, offers));
     let choices: Vec<(Encoding, Form, bool)> = wishes.iter().flat_map(offered).collect();
@@ -221,21 +225,27 @@ fn choice(wish: &Wish<'_>, encoding: Encoding, offers: Offers) -> Option<(Encodi
 }
 
 /// Refuses who names none of the media types that there are, by their full names. The router of kube-apiserver does that for
-/// all that is built in, before what the types mean is looked at; `lists` tells of streams, too.
-pub(crate) fn routed(headers: &HeaderMap, lists: bool) -> Result<(), Status> {
+/// all that is built in, before what the types mean is looked at.
+pub(crate) fn routed(headers: &HeaderMap, available: &[&str]) -> Result<(), Status> {
     let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).filter(|accept| !accept.is_empty());
     let mut named = accept.unwrap_or(ANYTHING).split(',').map(|wish| wish.split(';').next().unwrap_or_default().trim());
-    if named.any(|media| media == ANYTHING || Encoding::ALL.iter().any(|encoding| encoding.media() == media)) {
+    if named.any(|media| media == ANYTHING || available.contains(&media)) {
         return Ok(());
-    }
-    let mut available: Vec<String> = Encoding::ALL.map(|encoding| encoding.media().to_owned()).to_vec();
-    if lists {
-        available.extend(STREAMS.map(str::to_owned));
     }
     let message = format!("406: Not Acceptable\n\nAvailable representations: {}", available.join(", "));
     let mut status = Status::new(406, Reason::NotAcceptable, message);
     status.details = Some(StatusDetails::default());
     Err(status)
+}
+
+/// JSON for everybody, whatever they take.
+pub(crate) fn unasked(headers: &HeaderMap, pretty: Option<bool>) -> Accepted {
+    Accepted { gzip: takes_gzip(headers), pretty: self::pretty(headers, pretty), ..Accepted::default() }
+}
+
+/// Whether the client takes JSON, in whatever form.
+pub(crate) fn takes_json(headers: &HeaderMap) -> bool {
+    wishes(headers).is_none_or(|wishes| wishes.iter().any(|wish| wish.means(Encoding::Json)))
 }
 
 /// Refuses who takes objects in a form in which events cannot be told.
@@ -361,7 +371,7 @@ mod tests {
         let check = |header: &str, expected: bool| {
             let mut headers = HeaderMap::new();
             headers.insert(ACCEPT, header.parse().expect("a header"));
-            assert_eq!(routed(&headers, false).is_ok(), expected, "{header}");
+            assert_eq!(routed(&headers, OF_OBJECTS).is_ok(), expected, "{header}");
         };
         check("", true);
         check("text/html, */*;q=0.1", true);
@@ -370,7 +380,7 @@ mod tests {
         check("application/*", false);
         check("*", false);
         check("text/html", false);
-        assert!(routed(&HeaderMap::new(), false).is_ok());
+        assert!(routed(&HeaderMap::new(), OF_VERSION).is_ok());
     }
 
     #[test]

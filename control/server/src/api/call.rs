@@ -11,12 +11,12 @@ use hyper::body::Incoming;
 use pal_registry::{Actor, Authority, Registry, Warnings, WriteOptions, custom};
 use pal_resources::codec::Media;
 use pal_resources::status::{Reason, Status};
-use pal_resources::{ResourceRef, resource};
+use pal_resources::{ResourceRef, duration, resource};
 use serde_json::Value;
 
 use super::accept::Accepted;
 use super::query::{Query, WriteQuery};
-use super::route::{self, ResourcePath};
+use super::route::{self, ResourcePath, Route};
 use super::{Api, Together, admit, allow, gate, large, manager, method_not_allowed, unsupported_media};
 use crate::audit::Trail;
 use crate::auth::{Attributes, Target, User};
@@ -219,6 +219,11 @@ impl Call<'_> {
         if homeless && path.name.is_some() || astray && path.name.is_some() {
             return Err(Status::unknown_path());
         }
+        // Nothing is below what is only answered.
+        let has_names = verbs.iter().any(|verb| matches!(*verb, "get" | "update" | "patch" | "delete"));
+        if path.name.is_some() && path.subresource.is_none() && !has_names {
+            return Err(Status::unknown_path());
+        }
         if path.watch && verb != "watch" {
             return Err(method_not_allowed());
         }
@@ -264,10 +269,45 @@ impl Call<'_> {
     /// The server's time limit, or the client's if that is shorter.
     pub(super) fn time_limit(&self) -> Duration {
         let longest = self.api.config.request_timeout;
-        let Some(text) = self.query.get("timeout") else { return longest };
-        let seconds = text.strip_suffix('s').unwrap_or(text).parse::<f64>().ok();
-        let wished = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-        // Go's longer forms (`1m30s`) are longer than the server's own limit, or say nothing that matters here.
-        wished.filter(|wished| !wished.is_zero()).map_or(longest, |wished| wished.min(longest))
+        let wished = self.query.get("timeout").and_then(duration::parse).and_then(|wished| u64::try_from(wished).ok());
+        wished.filter(|wished| *wished > 0).map_or(longest, |wished| Duration::from_nanos(wished).min(longest))
+    }
+}
+
+/// Refuses a time limit that is none. What goes on until somebody has enough is not asked.
+pub(super) fn check_time_limit(route: &Route, query: &Query<'_>) -> Result<(), Status> {
+    let goes_on = |path: &ResourcePath| {
+        path.watch
+            || path.name.is_none() && query.flag("watch")
+            || path.connects()
+            || path.subresource.as_deref() == Some("log")
+    };
+    let is_asked = !matches!(route, Route::Resource(path) if goes_on(path));
+    let Some(text) = query.get("timeout").filter(|text| is_asked && !text.is_empty()) else { return Ok(()) };
+    duration::check(text)
+        .map_err(|why| Status::bad_request(format!("invalid timeout specified in the request URL - {why}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_limits_are_spans_of_time_where_there_is_a_limit() {
+        let check = |path: &str, query: &str, expected: Option<&str>| {
+            let found =
+                check_time_limit(&Route::parse(path), &Query::parse(Some(query))).map_err(|status| status.message);
+            let words = "invalid timeout specified in the request URL - time: ";
+            assert_eq!(found.err(), expected.map(|why| format!("{words}{why}")), "{path}?{query}");
+        };
+        let pods = "/api/v1/namespaces/a/pods";
+        check(pods, "timeout=1m30s", None);
+        check(pods, "timeout=", None);
+        check(pods, "timeout=x", Some("invalid duration \"x\""));
+        check(pods, "timeout=1", Some("missing unit in duration \"1\""));
+        check(pods, "timeout=1y", Some("unknown unit \"y\" in duration \"1y\""));
+        check("/version", "timeout=x", Some("invalid duration \"x\""));
+        check(pods, "watch=1&timeout=x", None);
+        check(&format!("{pods}/p/log"), "timeout=x", None);
     }
 }

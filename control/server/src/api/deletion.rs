@@ -3,14 +3,17 @@
 use http::{Response, StatusCode};
 use pal_registry::{DeleteOptions, Preconditions, Propagation, Warnings};
 use pal_resources::codec::{self, FieldValidation, Media};
-use pal_resources::{ResourceVersion, Status, Uid};
+use pal_resources::field::{FieldError, FieldPath};
+use pal_resources::{Status, Uid};
 use serde_json::Value;
 
+use super::kinds::unserved;
 use super::query::{self, Query};
 use super::{At, Call, Unread, read, reply};
 use crate::Body;
 
 const KIND: &str = "DeleteOptions";
+const POLICY: &str = "propagationPolicy";
 
 const PRESERVED: &str = "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to \
                          remove them or set propagationPolicy=Orphan to suppress this warning";
@@ -52,7 +55,6 @@ pub(super) async fn collection(call: &Call<'_>, at: &At, body: &mut Unread) -> R
 async fn options(call: &Call<'_>, body: &mut Unread) -> Result<DeleteOptions, Status> {
     let body = call.body(body).await?;
     let mut options = if body.is_empty() { from_query(call.query)? } else { from_body(call.media()?, &body)? };
-    options.dry_run |= call.query.dry_run(KIND)?;
     options.actor = call.actor();
     options.warnings = Some(call.aside.clone());
     options.authority = call.authority();
@@ -66,42 +68,80 @@ fn from_body(media: Media, body: &[u8]) -> Result<DeleteOptions, Status> {
 }
 
 fn from_query(query: &Query<'_>) -> Result<DeleteOptions, Status> {
-    let propagation = query.get("propagationPolicy").map(propagation).transpose()?;
+    let dry_run: Vec<&str> = query.all("dryRun").collect();
     let orphans = query.get("orphanDependents").map(|_| query.flag("orphanDependents"));
-    Ok(DeleteOptions {
-        grace_period_seconds: grace(query.int("gracePeriodSeconds")?),
-        propagation: combined(propagation, orphans)?,
-        cascades: cascades(orphans),
-        ..DeleteOptions::default()
-    })
+    let preconditions = Preconditions {
+        uid: query.get("uid").map(|uid| Uid(uid.to_owned())),
+        resource_version: query.get("resourceVersion").map(str::to_owned),
+    };
+    let seconds = query.int("gracePeriodSeconds")?;
+    checked(
+        query.get("propagationPolicy"),
+        orphans,
+        &dry_run,
+        DeleteOptions { grace_period_seconds: grace(seconds), preconditions, ..DeleteOptions::default() },
+    )
 }
 
 /// The options that an object of that kind holds: the body of a delete, or a part of an eviction.
 pub(super) fn parse(value: &Value) -> Result<DeleteOptions, Status> {
-    let given = value["propagationPolicy"].as_str().map(propagation).transpose()?;
-    let orphans = value["orphanDependents"].as_bool();
-    let words: Vec<&str> =
+    let dry_run: Vec<&str> =
         value["dryRun"].as_array().into_iter().flatten().map(|word| word.as_str().unwrap_or_default()).collect();
-    let dry_run = query::dry_run(KIND, &words)?;
     let preconditions = &value["preconditions"];
-    let resource_version = match preconditions["resourceVersion"].as_str().filter(|text| !text.is_empty()) {
-        None => None,
-        Some(text) => Some(
-            text.parse::<ResourceVersion>()
-                .map_err(|_| Status::bad_request(format!("preconditions.resourceVersion: Invalid value: {text:?}")))?,
-        ),
+    let preconditions = Preconditions {
+        uid: preconditions["uid"].as_str().map(|uid| Uid(uid.to_owned())),
+        resource_version: preconditions["resourceVersion"].as_str().map(str::to_owned),
     };
-    Ok(DeleteOptions {
-        grace_period_seconds: grace(value["gracePeriodSeconds"].as_i64()),
-        propagation: combined(given, orphans)?,
-        cascades: cascades(orphans),
-        preconditions: Preconditions {
-            uid: preconditions["uid"].as_str().map(|uid| Uid(uid.to_owned())),
-            resource_version,
+    checked(
+        value["propagationPolicy"].as_str(),
+        value["orphanDependents"].as_bool(),
+        &dry_run,
+        DeleteOptions {
+            grace_period_seconds: grace(value["gracePeriodSeconds"].as_i64()),
+            preconditions,
+            ..DeleteOptions::default()
         },
-        dry_run,
-        ..DeleteOptions::default()
+    )
+}
+
+/// The options with what becomes of the dependents, and whether anything does, unless these are refused. `orphans` is the old
+/// word for two of the three policies.
+fn checked(
+    policy: Option<&str>,
+    orphans: Option<bool>,
+    dry_run: &[&str],
+    options: DeleteOptions,
+) -> Result<DeleteOptions, Status> {
+    let mut faults = Vec::new();
+    if let (Some(policy), Some(_)) = (policy, orphans) {
+        let why = "orphanDependents and deletionPropagation cannot be both set";
+        faults.push(FieldError::invalid(&FieldPath::new(POLICY), policy, why));
+    }
+    let known = policy.map(propagation);
+    if known == Some(None) {
+        let supported = r#""Foreground", "Background", "Orphan", "nil""#;
+        faults.push(query::not_supported(POLICY, &format!("{:?}", policy.unwrap_or_default()), supported));
+    }
+    faults.extend(query::dry_run_fault(dry_run));
+    if !faults.is_empty() {
+        return Err(Status::invalid(&unserved("meta.k8s.io", KIND), "", &faults));
+    }
+    let old = orphans.map(|orphans| if orphans { Propagation::Orphan } else { Propagation::Background });
+    Ok(DeleteOptions {
+        propagation: known.flatten().or(old),
+        cascades: cascades(orphans),
+        dry_run: !dry_run.is_empty(),
+        ..options
     })
+}
+
+fn propagation(text: &str) -> Option<Propagation> {
+    match text {
+        "Background" => Some(Propagation::Background),
+        "Foreground" => Some(Propagation::Foreground),
+        "Orphan" => Some(Propagation::Orphan),
+        _ => None,
+    }
 }
 
 /// A negative period means the shortest one, as kube-apiserver takes it.
@@ -109,34 +149,9 @@ fn grace(seconds: Option<i64>) -> Option<i64> {
     seconds.map(|seconds| if seconds < 0 { 1 } else { seconds })
 }
 
-fn propagation(text: &str) -> Result<Propagation, Status> {
-    match text {
-        "Background" => Ok(Propagation::Background),
-        "Foreground" => Ok(Propagation::Foreground),
-        "Orphan" => Ok(Propagation::Orphan),
-        other => {
-            let given = format!("{other:?}");
-            Err(query::unsupported(KIND, "propagationPolicy", &given, r#""Foreground", "Background", "Orphan", "nil""#))
-        }
-    }
-}
-
 /// Whether a delete that is not over at once is answered as one that was accepted: to who said so in the old words.
 fn cascades(orphans: Option<bool>) -> bool {
     orphans == Some(false)
-}
-
-/// `orphanDependents` is the old word for two of the three.
-fn combined(given: Option<Propagation>, orphans: Option<bool>) -> Result<Option<Propagation>, Status> {
-    match (given, orphans) {
-        (given, None) => Ok(given),
-        (None, Some(true)) => Ok(Some(Propagation::Orphan)),
-        (None, Some(false)) => Ok(Some(Propagation::Background)),
-        (Some(given), Some(_)) => {
-            let why = "orphanDependents and deletionPropagation cannot be both set";
-            Err(query::invalid(KIND, "propagationPolicy", &format!("{given:?}"), why))
-        }
-    }
 }
 
 #[cfg(test)]
@@ -159,7 +174,7 @@ mod tests {
         check(json!({"propagationPolicy": "Sideways"}), Err(422));
         check(json!({"propagationPolicy": "Orphan", "orphanDependents": true}), Err(422));
         check(json!({"dryRun": ["Some"]}), Err(422));
-        check(json!({"preconditions": {"resourceVersion": "x"}}), Err(400));
+        check(json!({"preconditions": {"resourceVersion": "x"}}), Ok((None, None, false)));
     }
 
     #[test]
@@ -178,8 +193,28 @@ mod tests {
 
     #[test]
     fn options_are_read_from_queries_too() {
-        let query = Query::parse(Some("gracePeriodSeconds=5&propagationPolicy=Foreground"));
+        let query =
+            Query::parse(Some("gracePeriodSeconds=5&propagationPolicy=Foreground&dryRun=All&uid=u&resourceVersion=x"));
         let options = from_query(&query).expect("options");
-        assert_eq!((options.grace_period_seconds, options.propagation), (Some(5), Some(Propagation::Foreground)));
+        let found = (options.grace_period_seconds, options.propagation, options.dry_run);
+        assert_eq!(found, (Some(5), Some(Propagation::Foreground), true));
+        let Preconditions { uid, resource_version } = options.preconditions;
+        assert_eq!((uid, resource_version), (Some(Uid("u".to_owned())), Some("x".to_owned())));
+    }
+
+    #[test]
+    fn all_that_is_wrong_with_options_is_told() {
+        let body = json!({"propagationPolicy": "Sideways", "orphanDependents": true, "dryRun": ["All", "x"]});
+        let refused = parse(&body).expect_err("nothing of it can be");
+        let causes = refused.details.map(|details| details.causes).unwrap_or_default();
+        let told: Vec<&str> = causes.iter().map(|cause| cause.message.as_str()).collect();
+        assert_eq!(
+            told,
+            [
+                "Invalid value: \"Sideways\": orphanDependents and deletionPropagation cannot be both set",
+                "Unsupported value: \"Sideways\": supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\"",
+                "Unsupported value: [\"All\",\"x\"]: supported values: \"All\"",
+            ]
+        );
     }
 }

@@ -14,7 +14,7 @@ use pal_resources::discovery::{self, Document};
 use pal_resources::{Resource, ResourceRef, Status, openapi, resource};
 use serde_json::{Value, json};
 
-use super::accept::{Accepted, Encoding, aggregated, names};
+use super::accept::{self, Accepted, Encoding, Offers, aggregated, names};
 use super::{Call, cluster, figures, health, issuer, method_not_allowed, reply};
 use crate::Body;
 
@@ -113,19 +113,24 @@ fn wants_json(headers: &HeaderMap) -> bool {
     names(headers, "application/json")
 }
 
-/// Whether the path is answered in a form that is not negotiated here: text, OpenAPI v2 as protobuf, aggregated discovery.
-pub(super) fn plain(path: &str, headers: &HeaderMap) -> bool {
-    if path.trim_matches('/') == "openapi/v2" {
-        return takes_v2_protobuf(headers);
-    }
-    if matches!(path.trim_matches('/'), issuer::CONFIGURATION | issuer::KEYS) {
-        return true;
-    }
-    let first = path.trim_matches('/').split('/').next().unwrap_or_default();
-    if matches!(first, "api" | "apis") {
-        return aggregated(headers);
-    }
-    matches!(first, "livez" | "readyz" | "healthz" | "metrics" | "cluster-info")
+/// The form of the answer to a path that names no resource. Where that is no object it is what there is, whatever the client
+/// takes.
+pub(super) fn form(path: &str, headers: &HeaderMap, pretty: Option<bool>) -> Result<Accepted, Status> {
+    let path = path.trim_matches('/');
+    let asked = match path.split('/').next().unwrap_or_default() {
+        "api" | "apis" if aggregated(headers) && matches!(path, "api" | "apis") => None,
+        "api" | "apis" => {
+            accept::routed(headers, accept::OF_OBJECTS)?;
+            Some(accept::accept(headers, pretty, Offers::Documents)?)
+        }
+        "version" => {
+            accept::routed(headers, accept::OF_VERSION)?;
+            None
+        }
+        "cluster-info" => accept::accept(headers, pretty, Offers::Documents).ok(),
+        _ => None,
+    };
+    Ok(asked.unwrap_or_else(|| accept::unasked(headers, pretty)))
 }
 
 /// The answer to a path that names no resource.
@@ -270,11 +275,13 @@ async fn schemas_v2(call: &Call<'_>) -> Result<Response<Body>, Status> {
 }
 
 async fn schemas(call: &Call<'_>, path: &str) -> Result<Response<Body>, Status> {
-    // As kube-apiserver, which has these as they are and in no other form.
-    if call.accepted.encoding != Encoding::Json {
+    let headers = &call.parts.headers;
+    let is_v2 = path == "openapi/v2";
+    // As kube-apiserver, which has these as they are and in no other form; the index is for everybody.
+    if path != "openapi/v3" && !accept::takes_json(headers) && !(is_v2 && takes_v2_protobuf(headers)) {
         return Ok(reply::text(StatusCode::NOT_ACCEPTABLE, ""));
     }
-    if path == "openapi/v2" {
+    if is_v2 {
         return schemas_v2(call).await;
     }
     let Some(below) = path.strip_prefix("openapi/v3") else { return Err(Status::unknown_path()) };
@@ -381,6 +388,33 @@ mod tests {
             assert!(bodies.iter().all(|body| *body == expected), "{of}: {bodies:?}");
         }
         assert_eq!(made.load(Ordering::SeqCst), 2);
+    }
+
+    #[test]
+    fn what_is_no_object_is_told_whatever_a_client_takes() {
+        let check = |path: &str, accept: &str, expected: Option<&str>| {
+            let mut headers = HeaderMap::new();
+            headers.insert(http::header::ACCEPT, accept.parse().expect("a header"));
+            let found = form(path, &headers, None).map_err(|status| status.message).err();
+            assert_eq!(
+                found.as_deref().map(|why| why.split(' ').next_back().unwrap_or_default()),
+                expected,
+                "{path} {accept}"
+            );
+        };
+        let table = "application/json;as=Table;g=meta.k8s.io;v=v1";
+        let combined = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+        let protobuf = Some("application/vnd.kubernetes.protobuf");
+        check("/nothing", "text/html", None);
+        check("/", table, None);
+        check("/openapi/v3", "text/html", None);
+        check("/version", table, None);
+        check("/version", "application/yaml", Some("application/json"));
+        check("/apis", "text/html", protobuf);
+        check("/apis", "*", protobuf);
+        check("/apis/apps/v1", table, protobuf);
+        check("/apis", combined, None);
+        check("/apis/apps", combined, protobuf);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use http::header::{HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use http::{Response, StatusCode};
 use pal_resources::Status;
 use pal_store::Role;
@@ -177,11 +178,13 @@ pub(super) async fn answer(call: &Call<'_>, path: &str) -> Result<Response<Body>
     let known = |name: &&str| checks.iter().any(|check| check.name() == *name);
     let unmatched: Vec<&str> = excludes.into_iter().filter(|name| !known(name)).collect();
     let (passed, text) = told(endpoint, &outcomes, &unmatched, reasons);
-    Ok(match (passed, call.query.all("verbose").next().is_some()) {
+    let mut answer = match (passed, call.query.all("verbose").next().is_some()) {
         (false, _) => reply::text(StatusCode::INTERNAL_SERVER_ERROR, text),
         (true, true) => reply::text(StatusCode::OK, text),
         (true, false) => reply::text(StatusCode::OK, "ok"),
-    })
+    };
+    answer.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    Ok(answer)
 }
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 
 use http::HeaderMap;
 use pal_resources::Status;
-use pal_resources::status::Reason;
 
 use super::Api;
 use super::allow::{self, Decision};
@@ -49,8 +48,19 @@ fn wanted(headers: &HeaderMap) -> Result<Option<User>, Status> {
     if wanted == User::default() {
         return Ok(None);
     }
-    let message = "requested impersonation of groups, a uid or extra fields without impersonating a user";
-    Err(Status::new(500, Reason::InternalError, message))
+    Err(Status::bad_request(format!("requested {} without impersonating a user name", in_go(&wanted))))
+}
+
+/// Who has no name, as Go shows its value.
+fn in_go(user: &User) -> String {
+    let list = |texts: &[String]| match texts {
+        [] => "[]string(nil)".to_owned(),
+        texts => format!("[]string{{{}}}", texts.iter().map(|text| format!("{text:?}")).collect::<Vec<_>>().join(", ")),
+    };
+    let extra: Vec<String> = user.extra.iter().map(|(key, values)| format!("{key:?}:{}", list(values))).collect();
+    let extra = if extra.is_empty() { "(nil)".to_owned() } else { format!("{{{}}}", extra.join(", ")) };
+    let (uid, groups) = (&user.uid, list(&user.groups));
+    format!("&user.DefaultInfo{{Name:\"\", UID:{uid:?}, Groups:{groups}, Extra:map[string][]string{extra}}}")
 }
 
 /// Keys of extra fields may hold what header names may not, escaped with per cent signs.
@@ -161,6 +171,19 @@ mod tests {
     #[test]
     fn without_a_user_nobody_is_impersonated() {
         assert_eq!(wanted(&HeaderMap::new()).map_err(|status| status.code), Ok(None));
-        assert_eq!(wanted(&headers(&[(GROUP, "dev")])).map_err(|status| status.code), Err(500));
+        let refused =
+            |pairs: &[(&'static str, &str)]| wanted(&headers(pairs)).map_err(|status| (status.code, status.message));
+        let who = |value: &str| {
+            format!("requested &user.DefaultInfo{{Name:\"\", {value}}} without impersonating a user name")
+        };
+        let check = |pairs: &[(&'static str, &str)], value: &str| assert_eq!(refused(pairs), Err((400, who(value))));
+        check(
+            &[(GROUP, "dev"), (GROUP, "ops")],
+            "UID:\"\", Groups:[]string{\"dev\", \"ops\"}, Extra:map[string][]string(nil)",
+        );
+        check(
+            &[(UID, "7"), ("impersonate-extra-a", "x")],
+            "UID:\"7\", Groups:[]string(nil), Extra:map[string][]string{\"a\":[]string{\"x\"}}",
+        );
     }
 }

@@ -18,8 +18,8 @@ pub(super) fn of(call: &Call<'_>, query: &WriteQuery) -> String {
     if call.user.node().is_some() {
         return KUBELET.to_owned();
     }
-    let agent = call.parts.headers.get(USER_AGENT).and_then(|value| value.to_str().ok());
-    program(agent.unwrap_or_default())
+    let agent = call.parts.headers.get(USER_AGENT).map_or(&[][..], |value| value.as_bytes());
+    program(&String::from_utf8_lossy(agent))
 }
 
 /// What stands before the first slash of a User-Agent.

@@ -261,9 +261,10 @@ impl Api {
         unread: &mut Unread,
         kind: &mut figures::Kind,
     ) -> Result<Response<Body>, Status> {
+        let route = Route::parse(parts.uri.path());
+        call::check_time_limit(&route, query)?;
         let (user, client) = self.asks(peer, parts, trail).await?;
         let ticket = self.gate.request(&client).await?;
-        let route = Route::parse(parts.uri.path());
         let (accepted, place) = (Accepted::default(), large::Place::default());
         let aside = Warnings::default();
         let mut call = Call {
@@ -336,11 +337,7 @@ async fn page(mut call: Call<'_>, path: &str, body: &mut Unread) -> Result<Respo
     if cluster::answers(path) {
         return cluster::answer(&call, path, body).await;
     }
-    call.accepted = match accept::accept(&call.parts.headers, call.query.pretty(), Offers::Documents) {
-        // Plain text is one form only: whoever asks for it gets it.
-        Err(_) if discovery::plain(path, &call.parts.headers) => Accepted::default(),
-        outcome => outcome?,
-    };
+    call.accepted = discovery::form(path, &call.parts.headers, call.query.pretty())?;
     discovery::answer(&call, path).await
 }
 
@@ -352,7 +349,8 @@ fn form(call: &Call<'_>, at: &At) -> Result<Accepted, Status> {
         None => Offers::Objects,
     };
     if offers != Offers::Customs && at.subresource() != Some("log") {
-        accept::routed(&call.parts.headers, matches!(at.verb, "list" | "watch"))?;
+        let lists = matches!(at.verb, "list" | "watch");
+        accept::routed(&call.parts.headers, if lists { accept::OF_LISTS } else { accept::OF_OBJECTS })?;
     }
     let mut accepted = accept::accept(&call.parts.headers, call.query.pretty(), offers)?;
     accepted.gzip &= !call.trail.is_some_and(Trail::tells_answers);

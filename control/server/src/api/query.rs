@@ -191,43 +191,36 @@ impl<'a> Query<'a> {
 
     /// The options of a write; `kind` is that of the options, as `CreateOptions`, for messages.
     pub(crate) fn write(&self, kind: &'static str) -> Result<WriteQuery, Status> {
-        let field_manager = self.get("fieldManager").map(str::to_owned);
-        if let Some(manager) = &field_manager {
-            check_manager(kind, manager)?;
-        }
-        Ok(WriteQuery { dry_run: self.dry_run(kind)?, field_manager, validation: self.validation(kind)? })
+        self.written(kind, Vec::new())
     }
 
-    /// What a patch may say: one that applies says who does it, others force nothing.
-    pub(crate) fn check_apply(&self, applies: bool) -> Result<(), Status> {
+    /// The options of a patch: one that applies says who does it, others force nothing.
+    pub(crate) fn patch(&self, applies: bool) -> Result<WriteQuery, Status> {
         let error = if applies && self.get("fieldManager").is_none() {
-            FieldError::required(&FieldPath::new("fieldManager"), "is required for apply patch")
-        } else if !applies && self.0.iter().any(|(name, _)| name == "force") {
-            FieldError::forbidden(&FieldPath::new("force"), "may not be specified for non-apply patch")
+            Some(FieldError::required(&FieldPath::new("fieldManager"), "is required for apply patch"))
         } else {
-            return Ok(());
+            let forces = !applies && self.given("force");
+            forces.then(|| FieldError::forbidden(&FieldPath::new("force"), "may not be specified for non-apply patch"))
         };
-        Err(Status::invalid(&unserved("meta.k8s.io", "PatchOptions"), "", &[error]))
+        self.written("PatchOptions", error.into_iter().collect())
     }
 
-    fn validation(&self, kind: &'static str) -> Result<FieldValidation, Status> {
-        match self.get("fieldValidation") {
-            None | Some("Warn") => Ok(FieldValidation::Warn),
-            Some("Ignore") => Ok(FieldValidation::Ignore),
-            Some("Strict") => Ok(FieldValidation::Strict),
-            Some(other) => Err(unsupported(
-                kind,
-                "fieldValidation",
-                &format!("{other:?}"),
-                "\"\", \"Ignore\", \"Strict\", \"Warn\"",
-            )),
+    /// What a write says, unless there are faults; all of them are told.
+    fn written(&self, kind: &'static str, mut faults: Vec<FieldError>) -> Result<WriteQuery, Status> {
+        let field_manager = self.get("fieldManager").map(str::to_owned);
+        faults.extend(field_manager.as_deref().and_then(manager_fault));
+        let given: Vec<&str> = self.all("dryRun").collect();
+        faults.extend(dry_run_fault(&given));
+        let said = self.get("fieldValidation").unwrap_or_default();
+        let validation = FieldValidation::parse(said);
+        if validation.is_none() {
+            let supported = "\"\", \"Ignore\", \"Strict\", \"Warn\"";
+            faults.push(not_supported("fieldValidation", &format!("{said:?}"), supported));
         }
-    }
-
-    /// `dryRun=All`
-    pub(crate) fn dry_run(&self, kind: &'static str) -> Result<bool, Status> {
-        let given: Vec<&str> = self.0.iter().filter(|(name, _)| name == "dryRun").map(|(_, value)| &**value).collect();
-        dry_run(kind, &given)
+        match (validation, faults.as_slice()) {
+            (Some(validation), []) => Ok(WriteQuery { dry_run: !given.is_empty(), field_manager, validation }),
+            (_, faults) => Err(Status::invalid(&unserved("meta.k8s.io", kind), "", faults)),
+        }
     }
 
     /// `includeObject` of a table.
@@ -250,33 +243,22 @@ impl<'a> Query<'a> {
     }
 }
 
-/// Whether nothing is to be stored, by all the words that were given for it.
-pub(super) fn dry_run(kind: &'static str, given: &[&str]) -> Result<bool, Status> {
-    if given.iter().all(|word| *word == "All") {
-        return Ok(!given.is_empty());
-    }
+/// What is wrong with the words that were given for storing nothing.
+pub(super) fn dry_run_fault(given: &[&str]) -> Option<FieldError> {
     let quoted: Vec<String> = given.iter().map(|word| format!("{word:?}")).collect();
-    Err(unsupported(kind, "dryRun", &format!("[{}]", quoted.join(",")), "\"All\""))
+    let is_known = given.iter().all(|word| *word == "All");
+    (!is_known).then(|| not_supported("dryRun", &format!("[{}]", quoted.join(",")), "\"All\""))
 }
 
-fn check_manager(kind: &'static str, manager: &str) -> Result<(), Status> {
-    let path = FieldPath::new("fieldManager");
+fn manager_fault(manager: &str) -> Option<FieldError> {
+    let fault = |kind, message| Some(FieldError { kind, message, path: FieldPath::new("fieldManager") });
     if manager.len() > 128 {
-        let error = FieldError {
-            kind: FieldErrorKind::TooLong,
-            message: "Too long: may not be more than 128 bytes".to_owned(),
-            path,
-        };
-        return Err(Status::invalid(&unserved("meta.k8s.io", kind), "", &[error]));
+        return fault(FieldErrorKind::TooLong, "Too long: may not be more than 128 bytes".to_owned());
     }
-    if let Some((at, character)) = manager.char_indices().find(|(_, character)| character.is_control()) {
-        let shown: String = manager.chars().map(in_go).collect();
-        let why = format!("invalid character U+{:04X} (at position {at})", u32::from(character));
-        let error =
-            FieldError { kind: FieldErrorKind::Invalid, message: format!("Invalid value: \"{shown}\": {why}"), path };
-        return Err(Status::invalid(&unserved("meta.k8s.io", kind), "", &[error]));
-    }
-    Ok(())
+    let (at, character) = manager.char_indices().find(|(_, character)| character.is_control())?;
+    let shown: String = manager.chars().map(in_go).collect();
+    let why = format!("invalid character U+{:04X} (at position {at})", u32::from(character));
+    fault(FieldErrorKind::Invalid, format!("Invalid value: \"{shown}\": {why}"))
 }
 
 /// A character as Go has it in a quoted text.
@@ -293,16 +275,7 @@ fn in_go(character: char) -> String {
 }
 
 /// `value` and `supported` are as they are shown, in quotes.
-pub(super) fn unsupported(kind: &'static str, field: &str, value: &str, supported: &str) -> Status {
-    Status::invalid(&unserved("meta.k8s.io", kind), "", &[not_supported(field, value, supported)])
-}
-
-pub(super) fn invalid(kind: &'static str, field: &str, value: &str, why: &str) -> Status {
-    let error = FieldError::invalid(&FieldPath::new(field), value, why);
-    Status::invalid(&unserved("meta.k8s.io", kind), "", &[error])
-}
-
-fn not_supported(field: &str, value: &str, supported: &str) -> FieldError {
+pub(super) fn not_supported(field: &str, value: &str, supported: &str) -> FieldError {
     FieldError {
         kind: FieldErrorKind::NotSupported,
         message: format!("Unsupported value: {value}: supported values: {supported}"),

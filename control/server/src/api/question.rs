@@ -15,8 +15,9 @@ pub(super) enum About<'a> {
     Local(&'a str),
 }
 
-/// What is wrong with the `spec` of a review.
-pub(super) fn faults(spec: &Value, about: About<'_>) -> Vec<FieldError> {
+/// What is wrong with a review.
+pub(super) fn faults(review: &Value, about: About<'_>) -> Vec<FieldError> {
+    let spec = &review["spec"];
     let field = |name: &str| FieldPath::new("spec").child(name);
     let (resource, other) = (&spec["resourceAttributes"], &spec["nonResourceAttributes"]);
     let mut errors = Vec::new();
@@ -40,6 +41,13 @@ pub(super) fn faults(spec: &Value, about: About<'_>) -> Vec<FieldError> {
         if resource[name].is_object() {
             selection(&resource[name], labels, &path, &mut errors);
         }
+    }
+    let metadata = &review["metadata"];
+    let is_local = matches!(about, About::Local(_));
+    let kept = |name: &str| name != "managedFields" && !(is_local && name == "namespace");
+    if metadata.as_object().into_iter().flatten().any(|(name, value)| kept(name) && !is_empty(value)) {
+        let why = if is_local { "must be empty except for namespace" } else { "must be empty" };
+        errors.push(FieldError::invalid(&FieldPath::new("metadata"), metadata.clone(), why));
     }
     if let About::Local(namespace) = about {
         let given = text(resource, "namespace");
@@ -97,6 +105,18 @@ fn selection(selector: &Value, labels: bool, path: &FieldPath, errors: &mut Vec<
     }
 }
 
+/// Whether it says no more than a field that is not there.
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Bool(_) => false,
+        Value::Number(number) => number.as_i64() == Some(0),
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+    }
+}
+
 fn text<'a>(object: &'a Value, field: &str) -> &'a str {
     object[field].as_str().unwrap_or_default()
 }
@@ -110,8 +130,8 @@ mod tests {
     #[test]
     fn questions_are_about_one_thing_and_about_somebody() {
         let check = |spec: Value, about: About<'_>, expected: &[&str]| {
-            let told: Vec<String> = faults(&spec, about).iter().map(ToString::to_string).collect();
-            assert_eq!(told, expected, "{spec}");
+            let told = faults(&json!({"spec": spec}), about);
+            assert_eq!(told.iter().map(ToString::to_string).collect::<Vec<_>>(), expected, "{spec}");
         };
         let one = "spec.resourceAttributes: Invalid value: \"null\": exactly one of nonResourceAttributes or \
                    resourceAttributes must be specified";
@@ -134,11 +154,26 @@ mod tests {
     }
 
     #[test]
+    fn questions_have_no_names() {
+        let check = |metadata: Value, about: About<'_>, expected: Option<&str>| {
+            let review =
+                json!({"metadata": metadata, "spec": {"user": "me", "resourceAttributes": {"namespace": "a"}}});
+            let told = faults(&review, about).first().map(ToString::to_string);
+            assert_eq!(told.as_deref(), expected, "{review}");
+        };
+        check(json!({"creationTimestamp": null, "labels": {}, "managedFields": [{}]}), About::Oneself, None);
+        check(json!({"namespace": "a"}), About::Local("a"), None);
+        check(json!({"name": "x"}), About::Anybody, Some("metadata: Invalid value: {\"name\":\"x\"}: must be empty"));
+        let why = "metadata: Invalid value: {\"name\":\"x\"}: must be empty except for namespace";
+        check(json!({"name": "x"}), About::Local("a"), Some(why));
+    }
+
+    #[test]
     fn questions_may_be_about_a_selection() {
         let check = |selector: &str, given: Value, expected: &[&str]| {
             let spec = json!({"resourceAttributes": {selector: given}});
             let path = format!("spec.resourceAttributes.{selector}.");
-            let told = faults(&spec, About::Oneself);
+            let told = faults(&json!({"spec": spec}), About::Oneself);
             let told: Vec<String> = told.iter().map(|fault| fault.to_string().replace(&path, "")).collect();
             assert_eq!(told, expected, "{spec}");
         };
@@ -160,7 +195,8 @@ mod tests {
         let some =
             "requirements[0].values: Forbidden: may not be specified when `operator` is 'Exists' or 'DoesNotExist'";
         check(labels, with("a", "DoesNotExist", &["b"]), &[some]);
-        let told = faults(&json!({"resourceAttributes": {labels: with("a b", "In", &["c d"])}}), About::Oneself);
+        let spec = json!({"resourceAttributes": {labels: with("a b", "In", &["c d"])}});
+        let told = faults(&json!({"spec": spec}), About::Oneself);
         let paths: Vec<String> = told.iter().map(|fault| fault.path.to_string()).collect();
         let at = |field: &str| format!("spec.resourceAttributes.labelSelector.requirements[0].{field}");
         assert_eq!(paths, [at("key"), at("values[0]")]);

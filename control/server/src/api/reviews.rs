@@ -38,19 +38,23 @@ pub(super) async fn answer(call: &Call<'_>, at: &At, body: &mut Unread) -> Resul
         "selfsubjectreviews" => json!({"userInfo": user_info(&call.user)}),
         "selfsubjectrulesreviews" => rules(call, spec)?,
         "subjectaccessreviews" => {
-            check(at, spec, About::Anybody)?;
+            check(at, &review, About::Anybody)?;
             access(call, &subject(spec), spec).await?
         }
         "localsubjectaccessreviews" => {
-            check(at, spec, About::Local(at.namespace().unwrap_or_default()))?;
+            check(at, &review, About::Local(at.namespace().unwrap_or_default()))?;
             access(call, &subject(spec), spec).await?
         }
         "tokenreviews" => token(call, spec).await?,
         _ => {
-            check(at, spec, About::Oneself)?;
+            check(at, &review, About::Oneself)?;
             access(call, &call.user, spec).await?
         }
     };
+    if &*at.resource.plural == "selfsubjectrulesreviews" {
+        // The question does not come back with this answer, as in kube-apiserver.
+        (review["metadata"], review["spec"]) = (json!({}), json!({}));
+    }
     review["status"] = status;
     let ordered = ordered(review);
     reply::value(StatusCode::CREATED, &ordered, call.accepted)
@@ -147,10 +151,11 @@ fn rules_status(rules: &[Rule], more: bool) -> Value {
     status
 }
 
-fn check(at: &At, spec: &Value, about: About<'_>) -> Result<(), Status> {
-    match question::faults(spec, about).as_slice() {
+fn check(at: &At, review: &Value, about: About<'_>) -> Result<(), Status> {
+    match question::faults(review, about).as_slice() {
         [] => Ok(()),
-        faults => Err(Status::invalid(&at.resource, "", faults)),
+        // Of no kind, as kube-apiserver, which asks what it has read and no longer knows.
+        faults => Err(Status::invalid(&Resource { kind: "".into(), ..(*at.resource).clone() }, "", faults)),
     }
 }
 

@@ -149,6 +149,9 @@ async fn bind(call: &Call<'_>, at: &At, reference: &Value, claims: &mut Claims) 
     let kind = Kind::of(reference)?;
     let resource = resource::find("", "v1", kind.plural()).ok_or_else(Status::unknown_path)?;
     let name = reference["name"].as_str().unwrap_or_default();
+    if name.is_empty() {
+        return Err(Status::bad_request("Name parameter required."));
+    }
     let namespace = if kind == Kind::Node { None } else { at.namespace() };
     let object = call.registry().get(&resource, namespace, name, Read::Consistent).await?;
     let uid = object.index().uid.0.clone();

@@ -88,9 +88,8 @@ fn decode(at: &At, media: codec::Media, body: &[u8], mode: FieldValidation) -> R
 
 /// `PATCH` of an object or a subresource.
 pub(super) async fn patch(call: &Call<'_>, at: &At, body: &mut Unread) -> Result<Response<Body>, Status> {
-    let query = call.query.write("PatchOptions")?;
     let kind = patch_kind(call.content_type(), call.query.flag("force"), at.resource.custom.is_some())?;
-    call.query.check_apply(matches!(kind, PatchKind::Apply { .. }))?;
+    let query = call.query.patch(matches!(kind, PatchKind::Apply { .. }))?;
     let body = call.body(body).await?;
     if let PatchKind::Apply { .. } = kind {
         return apply(call, at, kind, &query, &body).await;

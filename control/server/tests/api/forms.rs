@@ -123,6 +123,11 @@ async fn what_cannot_be_served_is_refused_in_kubernetes_words() {
         let refusal = admin.post(&path, &json!({"metadata": {"name": "a"}})).await;
         refusal.refused(422, &format!("Unsupported value: {words}: supported values: "));
     }
+    let words = "invalid timeout specified in the request URL - time: missing unit in duration \"5\"";
+    admin.get(&format!("{CONFIGS}?timeout=5")).await.refused(400, words);
+    let reviews = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+    admin.get(reviews).await.refused(405, "the server does not allow this method on the requested resource");
+    admin.get(&format!("{reviews}/a")).await.refused(404, "the server could not find the requested resource");
     for name in ["limit", "timeoutSeconds"] {
         let words = "strconv.ParseInt: parsing \"x\": invalid syntax";
         admin.get(&format!("{CONFIGS}?{name}=x")).await.refused(400, words);
@@ -140,6 +145,28 @@ async fn what_cannot_be_served_is_refused_in_kubernetes_words() {
         .get(&format!("{CONFIGS}?fieldSelector=data=x"))
         .await
         .refused(400, r#""data" is not a known field selector: only "metadata.name", "metadata.namespace""#);
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_delete_with_a_body_takes_nothing_from_its_query() {
+    let cluster = Cluster::start().await;
+    let admin = cluster.admin();
+    let one = format!("{CONFIGS}/a");
+    for (query, body, code, stays) in [
+        ("dryRun=All", "", 200, true),
+        ("dryRun=All", r#"{"dryRun":["All"]}"#, 200, true),
+        ("uid=x", "", 409, true),
+        ("resourceVersion=x", "", 409, true),
+        ("", r#"{"preconditions":{"resourceVersion":"x"}}"#, 409, true),
+        ("propagationPolicy=x&dryRun=y", "", 422, true),
+        ("propagationPolicy=x&uid=x&dryRun=All", "{}", 200, false),
+    ] {
+        admin.post(CONFIGS, &json!({"metadata": {"name": "a"}})).await;
+        let answer = admin.send(Method::DELETE, &format!("{one}?{query}"), body).await;
+        assert_eq!(answer.code, code, "{query} {body}: {}", answer.text());
+        assert_eq!(admin.get(&one).await.code == 200, stays, "{query} {body}");
+    }
     cluster.stop().await;
 }
 
@@ -308,7 +335,8 @@ async fn texts_are_given_to_whoever_asks() {
     assert!(health.ends_with("[+]shutdown ok\nreadyz check passed\n"), "{health}");
     assert_eq!(scraper.get("/readyz/etcd").await.text(), "ok");
     assert_eq!(scraper.get("/livez").await.text(), "ok");
-    scraper.get("/version").await.refused(406, "only the following media types");
+    scraper.get("/version").await.refused(406, "Available representations: application/json");
+    assert_eq!(scraper.get("/nothing").await.text(), "404 page not found\n");
     assert!(cluster.admin().get("/version").await.text().starts_with("{\n  \"major\": \"1\","));
     let person = cluster.admin().with("user-agent", "curl/8.0");
     assert!(person.get("/api/v1/nothings").await.text().starts_with("{\n  \"kind\": \"Status\""));

@@ -142,6 +142,30 @@ async fn of_many_evictions_a_budget_allows_as_many_as_it_can_spare() {
 }
 
 #[tokio::test]
+async fn a_budget_counts_what_a_replica_set_wants_whose_deployment_is_not_there() {
+    let cluster = Cluster::start().await;
+    cluster.add_node("n1").await;
+    let mut set = workload("apps/v1", "ReplicaSet", "s", json!({"replicas": 2}));
+    let metadata = json!({"name": "b", "namespace": "default"});
+    let spec = json!({"maxUnavailable": 1, "selector": {"matchLabels": {"app": "s"}}});
+    // The collector of garbage would take a set whose owner is gone; one in another group may be anything.
+    set["metadata"]["ownerReferences"] = json!([{"apiVersion": "apps.example.com/v1", "kind": "Deployment",
+        "name": "d", "uid": "u", "controller": true}]);
+    cluster.create(set).await;
+    cluster
+        .create(json!({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": metadata, "spec": spec}))
+        .await;
+    let counted = |found: &[PodDisruptionBudget]| {
+        found[0]
+            .status
+            .as_ref()
+            .is_some_and(|status| (status.expected_pods, status.desired_healthy) == (Some(2), Some(1)))
+    };
+    cluster.until::<PodDisruptionBudget>("both are counted", NS, counted).await;
+    cluster.stop().await;
+}
+
+#[tokio::test]
 async fn a_deployment_whose_pods_are_busy_grows() {
     let cluster = Cluster::start().await;
     cluster.add_node("n1").await;

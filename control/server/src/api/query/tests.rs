@@ -110,7 +110,8 @@ fn options_are_read() {
 #[test]
 fn who_applies_says_its_name_and_nobody_else_forces() {
     let check = |query: &str, applies: bool, expected: Result<(), &str>| {
-        let checked = Query::parse(Some(query)).check_apply(applies).map_err(|status| (status.code, status.message));
+        let checked =
+            Query::parse(Some(query)).patch(applies).map(drop).map_err(|status| (status.code, status.message));
         assert_eq!(checked, expected.map_err(|words| (422, words.to_owned())), "{query}");
     };
     check("fieldManager=a&force=true", true, Ok(()));
