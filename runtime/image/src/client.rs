@@ -282,13 +282,15 @@ async fn checked(
     }
 }
 
-/// The innermost cause: hyper's own text says only that connecting failed.
+/// The innermost cause: hyper's own text says only that connecting failed. Where it points to a library's manual, it goes
+/// without.
 fn root_cause(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(next) = cause.source() {
         cause = next;
     }
-    cause.to_string()
+    let text = cause.to_string();
+    text.split_once(": https://docs.rs/").map_or(text.as_str(), |(words, _)| words).to_owned()
 }
 
 fn absolute(base: &str, location: &str) -> String {
@@ -315,6 +317,20 @@ fn token_url(challenge: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cause_is_told_without_where_a_library_explains_it() {
+        let check = |text: &str, expected: &str| {
+            let inner = std::io::Error::other(text.to_owned());
+            assert_eq!(root_cause(&ClientErrorAround(inner)), expected);
+        };
+        check("peer closed connection: https://docs.rs/rustls/latest/manual/#eof", "peer closed connection");
+        check("Connection refused (os error 111)", "Connection refused (os error 111)");
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("client error")]
+    struct ClientErrorAround(#[source] std::io::Error);
 
     #[test]
     fn a_challenge_names_where_its_token_is() {
