@@ -6,6 +6,7 @@ use std::rc::Rc;
 use cel::common::ast::operators as ops;
 
 use super::expr::{Expr, Fold, FoldKind, Literal};
+use super::signatures::RANGE;
 use super::ty::Meta;
 use crate::schema::Node;
 use crate::schema::node::Type;
@@ -232,6 +233,15 @@ impl<'n> Estimate<'n> {
                 let (own, known) = call(name, &[known, pattern]);
                 (cost.saturating_add(limit).saturating_add(own), known)
             }
+            Expr::Call { name, args } if *name == RANGE => {
+                let count = match args.as_slice() {
+                    [Expr::Literal(Literal::Int(count))] => u64::try_from(*count).unwrap_or(0),
+                    _ => u64::MAX,
+                };
+                let before = args.iter().fold(0_u64, |sum, arg| sum.saturating_add(self.of(arg).0));
+                let item = Rc::new(Known::SIMPLE);
+                (before.saturating_add(count).saturating_add(1 + MAKE_LIST), Known::Items { count, item })
+            }
             Expr::Call { name, args } => {
                 let (mut sum, mut known) = (0_u64, Vec::with_capacity(args.len()));
                 for arg in args {
@@ -308,6 +318,20 @@ fn call<'n>(name: &str, args: &[Known<'n>]) -> Costs<'n> {
             (size(0).saturating_mul(along(first().item().text()).saturating_add(1)), Known::SIMPLE)
         }
         "indexOf" | "lastIndexOf" => (along(size(0)), Known::SIMPLE),
+        "slice" => (size(0).saturating_add(1 + MAKE_LIST), first()),
+        "reverse" if first().is_list() => (size(0).saturating_add(1 + MAKE_LIST), first()),
+        "flatten" => {
+            let (items, inner) = (first(), first().item());
+            let count = items.size().saturating_mul(if inner.is_list() { inner.size() } else { 1 });
+            let item = Rc::new(if inner.is_list() { inner.item() } else { inner });
+            let depth = if args.len() > 1 { u64::MAX } else { 1 };
+            (items.size().saturating_mul(depth).saturating_add(1 + MAKE_LIST), Known::Items { count, item })
+        }
+        "distinct" | "sort" => {
+            let pairs = size(0).saturating_mul(size(0));
+            (pairs.saturating_mul(2).saturating_add(pairs / 10).saturating_add(1 + MAKE_LIST), first())
+        }
+        "first" | "last" => (1, first().item()),
         "sets.contains" | "sets.equivalent" | "sets.intersects" => (size(0).saturating_mul(size(1)), Known::SIMPLE),
         "lowerAscii" | "upperAscii" | "trim" | "substring" | "reverse" | "string" | "bytes" => {
             (along(size(0)), text(size(0)))

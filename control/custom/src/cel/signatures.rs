@@ -14,14 +14,19 @@ pub(super) enum Kind {
     Duration,
     List,
     TextList,
+    IntList,
     Map,
     Type,
     Optional,
     Opaque(&'static str),
     /// The result is an optional that holds the argument, or nothing where there is none.
     Holding,
+    /// The result is an optional of the first argument's items.
+    Found,
     /// The result is of the type of the first argument's items, or of what it holds.
     Inner,
+    /// The same, or, where it holds nothing, of the second argument's type.
+    Either,
     /// The result is of the first argument's type.
     Same,
 }
@@ -40,6 +45,9 @@ pub(super) const DECISION: &str = "kubernetes.authorization.Decision";
 
 /// For the paths of patches, and so only where those are made.
 pub(super) const ESCAPE_KEY: &str = "jsonpatch.escapeKey";
+
+/// Counts up to a number that has a price only where it is written down.
+pub(super) const RANGE: &str = "lists.range";
 
 /// One way to call a function.
 #[derive(Debug)]
@@ -65,8 +73,8 @@ pub(super) fn named(name: &str, is_method: bool) -> impl Iterator<Item = &'stati
 }
 
 use Kind::{
-    Any, Bool, Bytes, Double, Duration, Holding, Inner, Int, List, Map, Optional, Same, Text, TextList, Time, Type,
-    Uint,
+    Any, Bool, Bytes, Double, Duration, Either, Found, Holding, Inner, Int, IntList, List, Map, Optional, Same, Text,
+    TextList, Time, Type, Uint,
 };
 
 const fn opaque(name: &'static str) -> Kind {
@@ -128,6 +136,15 @@ const SIGNATURES: &[Signature] = &[
     method("max", &[List], Inner),
     method("indexOf", &[List, Any], Int),
     method("lastIndexOf", &[List, Any], Int),
+    method("slice", &[List, Int, Int], Same),
+    method("flatten", &[List], Inner),
+    method("flatten", &[List, Int], List),
+    method("distinct", &[List], Same),
+    method("reverse", &[List], Same),
+    method("sort", &[List], Same),
+    method("first", &[List], Found),
+    method("last", &[List], Found),
+    global(RANGE, &[Int], IntList),
     global("sets.contains", &[List, List], Bool),
     global("sets.equivalent", &[List, List], Bool),
     global("sets.intersects", &[List, List], Bool),
@@ -163,7 +180,7 @@ const SIGNATURES: &[Signature] = &[
     method("hasValue", &[Optional], Bool),
     method("value", &[Optional], Inner),
     method("or", &[Optional, Optional], Same),
-    method("orValue", &[Optional, Any], Inner),
+    method("orValue", &[Optional, Any], Either),
     // URLs.
     global("url", &[Text], opaque(URL)),
     global("isURL", &[Text], Bool),

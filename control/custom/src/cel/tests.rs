@@ -76,6 +76,11 @@ fn rules_that_hold_hold() {
         "' x '.trim() == 'x' && 'aXa'.lowerAscii() == 'axa' && 'aa'.replace('a', 'b') == 'bb' && 'hello'.substring(1, 3) == 'el'",
         "'%s-%d-%.2f-%s'.format(['a', 5, 2.5, [1, 2]]) == 'a-5-2.50-[1, 2]'",
         "[1, 2, 3].sum() == 6 && [3, 1].min() == 1 && [3, 1].max() == 3 && [1, 2].isSorted() && [1, 2, 1].lastIndexOf(1) == 2",
+        "[1, 2, 3, 4].slice(1, 3) == [2, 3] && [[1], [2, 3]].flatten() == [1, 2, 3] && [[[1]], [[2]]].flatten(2) == [1, 2]",
+        "['b', 'a', 'b'].distinct() == ['b', 'a'] && ['b', 'a'].sort() == ['a', 'b'] && [1, 2].reverse() == [2, 1]",
+        "lists.range(3) == [0, 1, 2] && [1, 2].first().value() == 1 && [1, 2].last().value() == 2 && ![].first().hasValue()",
+        "self.spec.names.sort().reverse()[0] == 'c' && self.spec.names.slice(0, 1).size() == 1",
+        "optional.none().orValue(true) && ([] + [true])[0]",
         "sets.contains([1, 2, 3], [2]) && sets.intersects([1], [1, 2]) && sets.equivalent([1, 2], [2, 1, 1])",
         "url('https://a.b:80/c?x=1').getHost() == 'a.b:80' && url('/p/q').getEscapedPath() == '/p/q' && !isURL('a b')",
         "quantity('1.5Gi').isGreaterThan(quantity('1500M')) && quantity('2').add(quantity('1')).asInteger() == 3 && !isQuantity('x')",
@@ -115,6 +120,17 @@ fn rules_that_fail_say_why() {
         json!({"rule": "self.spec.names[9] == ''", "message": "m"}),
         "<nil>: Invalid value: \"object\": index out of bounds: 9 evaluating rule: m",
     );
+    for (rule, why) in [
+        ("[1].slice(0, 2) == []", "cannot slice(0, 2), list is length 1"),
+        ("[1].slice(-1, 2) == []", "cannot slice(-1, 2), negative indexes not supported"),
+        ("[1].slice(1, 0) == []", "cannot slice(1, 0), start index must be less than or equal to end index"),
+        ("[[1]].flatten(-1) == []", "level must be non-negative"),
+        ("lists.range(-1) == []", "lists.range: size must be non-negative, got -1"),
+        ("[dyn(1), dyn('a')].sort() == []", "list elements must have the same type"),
+    ] {
+        let expected = format!("<nil>: Invalid value: \"object\": {why} evaluating rule: m");
+        check(json!({"rule": rule, "message": "m"}), &expected);
+    }
     check(
         json!({"rule": "self.spec.labels.nope == ''"}),
         "<nil>: Invalid value: \"object\": no such key: nope evaluating rule: self.spec.labels.nope == ''",

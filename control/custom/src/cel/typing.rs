@@ -33,7 +33,7 @@ pub(super) fn fits(kind: Kind, ty: &Ty<'_>) -> bool {
         | (Kind::Bytes, Ty::Bytes)
         | (Kind::Time, Ty::Time)
         | (Kind::Duration, Ty::Duration)
-        | (Kind::List | Kind::TextList, Ty::List(_))
+        | (Kind::List | Kind::TextList | Kind::IntList, Ty::List(_))
         | (Kind::Map, Ty::Map(..))
         | (Kind::Type, Ty::Type)
         | (Kind::Optional, Ty::Optional(_)) => true,
@@ -55,12 +55,18 @@ pub(super) fn result<'n>(kind: Kind, args: &[Ty<'n>]) -> Ty<'n> {
         Kind::Duration => Ty::Duration,
         Kind::List => Ty::List(Rc::new(Ty::Any)),
         Kind::TextList => Ty::List(Rc::new(Ty::Text)),
+        Kind::IntList => Ty::List(Rc::new(Ty::Int)),
         Kind::Map => Ty::Map(Rc::new(Ty::Any), Rc::new(Ty::Any)),
         Kind::Type => Ty::Type,
         Kind::Optional => Ty::Optional(Rc::new(Ty::Any)),
         Kind::Holding => Ty::Optional(Rc::new(args.first().map_or(Ty::Open, Ty::clone))),
         Kind::Opaque(name) => Ty::Opaque(name),
+        Kind::Found => Ty::Optional(Rc::new(args.first().map_or(Ty::Any, inner))),
         Kind::Inner => args.first().map_or(Ty::Any, inner),
+        Kind::Either => match args {
+            [Ty::Optional(inner), other] => (**inner).clone().join(other.clone()).taken(),
+            _ => Ty::Any,
+        },
         Kind::Same => args.first().cloned().unwrap_or(Ty::Any),
     }
 }

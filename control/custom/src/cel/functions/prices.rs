@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 
+use super::super::signatures::RANGE;
 use super::super::value::V;
 use super::formats;
 
@@ -52,6 +53,21 @@ pub(in super::super) fn call(name: &str, args: &[V<'_>]) -> usize {
         ("check", [V::Asking(_), _]) => CHECK,
         ("fieldSelector" | "labelSelector", _) => SELECTOR + of(1).div_ceil(2) * REQUIREMENT + tenth(of(1)),
         ("isSorted" | "sum" | "max" | "min" | "indexOf" | "lastIndexOf", [list, ..]) => walked(list),
+        ("slice", [_, V::Int(start), V::Int(end)]) => {
+            usize::try_from(end.saturating_sub(*start)).unwrap_or(0).min(of(0)) + 1 + LIST
+        }
+        (RANGE, [V::Int(count)]) => usize::try_from(*count).unwrap_or(0).saturating_add(1 + LIST),
+        ("reverse", [V::List(_) | V::JsonList(..)]) => of(0) + 1 + LIST,
+        ("flatten", [_, depth @ ..]) => {
+            let depth = if let [V::Int(depth)] = depth { usize::try_from(*depth).unwrap_or(1) } else { 1 };
+            depth.saturating_mul(of(0)).saturating_add(1 + LIST)
+        }
+        // Each with each, twice.
+        ("distinct" | "sort", [list]) => {
+            let letters = matches!(list.at(0), Some(V::Text(_) | V::Bytes(_)));
+            let pairs = of(0).saturating_mul(of(0));
+            pairs.saturating_mul(2).saturating_add(if letters { pairs / 10 } else { 0 }).saturating_add(1 + LIST)
+        }
         ("ip", [V::Cidr(..)]) => 1,
         (
             "url"
