@@ -68,7 +68,7 @@ pub fn requests(input: &[u8]) {
             headers.append(ACCEPT_ENCODING, value);
         }
     }
-    let _ = (accept::routed(&headers, true).is_ok(), accept::of_failure(&headers, query.pretty()));
+    let _ = (accept::routed(&headers, accept::OF_LISTS).is_ok(), accept::of_failure(&headers, query.pretty()));
     use accept::Offers::{Answers, Customs, Documents, Objects};
     for offers in [Objects, Customs, Answers, Documents] {
         let accepted = accept::accept(&headers, query.pretty(), offers);
