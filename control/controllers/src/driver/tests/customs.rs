@@ -31,8 +31,8 @@ fn tab(name: &str, namespace: &str, metadata: Value) -> Value {
     body
 }
 
-async fn establish(cluster: &Cluster) {
-    cluster.create(definition()).await;
+async fn establish(cluster: &Cluster, definition: Value) {
+    cluster.create(definition).await;
     let established = |found: &[CustomResourceDefinition]| {
         let conditions = found.iter().filter_map(|one| one.status.as_ref()?.conditions.as_ref()).flatten();
         conditions.filter(|one| one.type_ == "Established").any(|one| one.status == "True")
@@ -48,7 +48,7 @@ async fn tabs(cluster: &Cluster) -> usize {
 #[tokio::test]
 async fn custom_objects_own_are_owned_and_go_with_their_namespace() {
     let cluster = Cluster::start().await;
-    establish(&cluster).await;
+    establish(&cluster, definition()).await;
     let config = cluster
         .create(json!({"apiVersion": "v1", "kind": "ConfigMap",
         "metadata": {"name": "root", "namespace": "default"}}))
@@ -113,7 +113,7 @@ async fn a_definition_goes_after_its_objects_and_may_come_again() {
         }
     };
     for _ in 0..2 {
-        establish(&cluster).await;
+        establish(&cluster, definition()).await;
         cluster.until::<APIService>("its version is told of", None, told(true)).await;
         cluster.create(tab("one", "default", json!({}))).await;
         cluster.create(tab("kept", "default", json!({"finalizers": ["example.com/keep"]}))).await;
@@ -139,7 +139,7 @@ async fn a_budget_counts_the_pods_that_a_custom_resource_wants() {
     let mut scaled = definition();
     scaled["spec"]["versions"][0]["subresources"] =
         json!({"scale": {"specReplicasPath": ".spec.count", "statusReplicasPath": ".status.count"}});
-    cluster.create(scaled).await;
+    establish(&cluster, scaled).await;
     let mut owner = tab("owner", "default", json!({}));
     owner["spec"] = json!({"count": 4});
     let owner = cluster.create(owner).await;
