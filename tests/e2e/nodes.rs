@@ -121,16 +121,16 @@ async fn wrong_expired_foreign_and_missing_tokens_are_told_apart() {
 
 #[tokio::test]
 async fn a_node_renews_its_certificates_and_works_on_after_the_first_ones_are_over() {
-    let server = pal().server(&["--cluster-signing-duration", "15s"]).await;
-    let joined = Instant::now();
+    let server = pal().server(&["--cluster-signing-duration", "30s"]).await;
     let ip = loopback();
     let (mut agent, dir) = server.join("renewing", &ip).await;
+    let joined = Instant::now();
     let identity = || std::fs::read_to_string(dir.path().join("pki/identity.json")).unwrap_or_default();
     let first = identity();
     wait_until(LIMIT, "other certificates", async || if identity() == first { Err("the first ones") } else { Ok(()) })
         .await;
     wait_until(LIMIT, "the first certificates are over", async || {
-        let left = Duration::from_secs(16).saturating_sub(joined.elapsed());
+        let left = Duration::from_secs(31).saturating_sub(joined.elapsed());
         if left.is_zero() { Ok(()) } else { Err(format!("{left:?} left")) }
     })
     .await;

@@ -29,6 +29,9 @@ const BOOTSTRAPPERS: &str = "system:bootstrappers";
 /// Its members may do anything; no certificate makes anybody one.
 const MASTERS: &str = "system:masters";
 
+/// Who asks for less gets this, unless the longest is shorter.
+const SHORTEST_ASKED: i64 = 600;
+
 /// How long finished requests are kept, and unanswered ones.
 const KEEP_FINISHED: Duration = Duration::from_secs(3600);
 const KEEP_PENDING: Duration = Duration::from_secs(24 * 3600);
@@ -214,7 +217,7 @@ fn sign(view: &View<'_>) -> Action {
         target: Target::of(view.request),
         request: spec.request.0.clone(),
         signer: spec.signer_name.clone(),
-        seconds: asked.map_or(longest, |asked| asked.min(longest)),
+        seconds: asked.map_or(longest, |asked| asked.max(SHORTEST_ASKED).min(longest)),
     }
 }
 

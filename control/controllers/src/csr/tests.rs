@@ -145,7 +145,7 @@ fn an_approved_request_is_signed_for_no_longer_than_allowed() {
     let mut approved = request("system:node:n1", CLIENT_SIGNER, CLIENT);
     approved.status =
         Some(serde_json::from_value(json!({"conditions": [{"type": "Approved", "status": "True"}]})).unwrap());
-    for (asked, expected) in [(None, 1000), (Some(600), 600), (Some(5000), 1000)] {
+    for (asked, expected) in [(None, 1000), (Some(600), 600), (Some(5000), 1000), (Some(1), 600)] {
         approved.spec.expiration_seconds = asked;
         let plan = look(&approved, Ok(subject(&[], &[])), true);
         let [Action::Sign { seconds, .. }] = &plan.actions[..] else { panic!("{plan:?}") };

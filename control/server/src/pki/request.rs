@@ -152,7 +152,7 @@ impl ClusterCa {
 /// What was asked for, within bounds; nothing asked for means a year.
 fn lifetime(seconds: i64) -> Duration {
     match u64::try_from(seconds) {
-        Ok(seconds) if seconds > 0 => Duration::from_secs(seconds).clamp(Duration::from_secs(600), LONGEST_REQUEST),
+        Ok(seconds) if seconds > 0 => Duration::from_secs(seconds).min(LONGEST_REQUEST),
         _ => LONGEST_REQUEST.min(365 * DAY),
     }
 }

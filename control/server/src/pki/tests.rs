@@ -190,6 +190,7 @@ fn what_is_signed_begins_a_little_ago_and_is_not_due_to_be_renewed_at_once() {
         assert_eq!((from, until), (-begun, life), "{life} s");
         assert!(from + (until - from) / 3 * 2 >= life / 2, "{life} s");
     };
+    check(16, 4);
     check(600, 150);
     check(7200, 1800);
     check(30 * 24 * 3600, 3600);
