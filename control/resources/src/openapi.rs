@@ -111,6 +111,20 @@ mod tests {
     }
 
     #[test]
+    fn what_a_delete_answers_is_described() {
+        let check = |document: &str, path: &str, expected: Value| {
+            let delete = &parsed(document)["paths"][path]["delete"];
+            assert_eq!(delete["responses"]["200"]["content"]["application/json"]["schema"], expected, "{path}");
+        };
+        let schema = |name: &str| json!({"$ref": format!("#/components/schemas/io.k8s.{name}")});
+        let status = schema("apimachinery.pkg.apis.meta.v1.Status");
+        check("api/v1", "/api/v1/namespaces/{namespace}/pods/{name}", schema("api.core.v1.Pod"));
+        let namespace = json!({"anyOf": [status, schema("api.core.v1.Namespace")]});
+        check("api/v1", "/api/v1/namespaces/{name}", namespace);
+        check("api/v1", "/api/v1/namespaces/{namespace}/pods", status);
+    }
+
+    #[test]
     fn patches_take_field_validation() {
         let path = &parsed("apis/apps/v1")["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"]["patch"];
         let kind = json!({"group": "apps", "kind": "Deployment", "version": "v1"});

@@ -262,7 +262,9 @@ impl<'a> Subject<'a> {
         let schema = match verb {
             "list" => self.schema(&format!("{}List", self.kind)),
             "delete" if self.returned => self.schema(self.kind),
-            "delete" | "deletecollection" => reference(STATUS),
+            // What has a finalizer is answered as it stays, which kube-apiserver's documents are silent about.
+            "delete" => json!({"anyOf": [reference(STATUS), self.schema(self.kind)]}),
+            "deletecollection" => reference(STATUS),
             _ => self.schema(self.kind),
         };
         let content = json!({"application/json": {"schema": schema}, "application/yaml": {"schema": schema}});

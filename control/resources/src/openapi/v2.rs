@@ -63,6 +63,8 @@ fn operation(operation: &Value) -> Value {
     let responses = operation["responses"].as_object().into_iter().flatten().map(|(code, response)| {
         let mut told = json!({"description": response["description"]});
         let schema = &response["content"][PRODUCED]["schema"];
+        // There is no choice in v2.
+        let schema = schema.get("anyOf").map_or(schema, |choice| &choice[0]);
         if !schema.is_null() {
             told["schema"] = definitions::convert(schema);
         }
@@ -313,6 +315,8 @@ mod tests {
         let body = post["parameters"].as_array().expect("parameters").last().expect("a body");
         assert_eq!(body["schema"], json!({"$ref": "#/definitions/io.k8s.api.core.v1.Pod"}));
         assert_eq!(post["responses"]["201"]["schema"], body["schema"]);
+        let delete = &document["paths"]["/api/v1/namespaces/{name}"]["delete"]["responses"]["200"]["schema"];
+        assert_eq!(*delete, json!({"$ref": "#/definitions/io.k8s.apimachinery.pkg.apis.meta.v1.Status"}));
 
         assert!(!document.to_string().contains("#/components"), "of OpenAPI v3");
         let mut pending = vec![&document];
