@@ -16,7 +16,7 @@ pub mod scale;
 mod schema;
 pub mod version;
 
-pub use cel::{Expression, Found, Wanted};
+pub use cel::{Expression, Found, Judged, Wanted};
 pub use columns::Column;
 pub use definition::{
     Definition, Deletion, Names, TakenNames, default_definition, deletion_status, names_status, store_version,

@@ -5,7 +5,7 @@ use pal_resources::field::FieldErrorKind;
 use pal_resources::{FieldError, FieldPath};
 use serde_json::Value;
 
-use crate::cel;
+use crate::cel::{self, Judged};
 use crate::columns::Column;
 use crate::definition::{Names, rule_rules};
 use crate::openapi::{self, Edition};
@@ -99,6 +99,11 @@ impl Version {
     /// What is wrong with an object: schema, formats, list types, rules. With the stored object beside it, faults of
     /// parts that did not change are forgiven (KEP-4008).
     pub fn validate(&self, object: &Value, old: Option<&Value>) -> Vec<FieldError> {
+        self.judge(object, old).refused
+    }
+
+    /// The same, and what rules that are not met were forgiven.
+    pub fn judge(&self, object: &Value, old: Option<&Value>) -> Judged {
         let mut found = Findings::default();
         check::check(&self.node, object, old, &mut Path::default(), &mut found);
         let mut errors = found.errors;
@@ -115,20 +120,16 @@ impl Version {
             lists::duplicates(object, &self.node, &mut Path::default(), &mut errors);
         }
         if !self.node.ruled {
-            return errors;
+            return Judged { refused: errors, ..Judged::default() };
         }
         if errors.iter().any(blocks_rules) {
             let why = "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
             errors.push(FieldError::invalid(&FieldPath::new(""), Value::Null, why));
-        } else {
-            errors.extend(cel::validate(&self.node, object, old));
+            return Judged { refused: errors, ..Judged::default() };
         }
-        errors
-    }
-
-    /// The same for a write of the status subresource, which is judged by what it can change: the rest was judged before.
-    pub fn validate_status(&self, object: &Value, old: &Value) -> Vec<FieldError> {
-        self.validate(object, Some(old))
+        let Judged { refused, forgiven } = cel::validate(&self.node, object, old);
+        errors.extend(refused);
+        Judged { refused: errors, forgiven }
     }
 
     /// Whether there is a status subresource: then the main resource ignores `status` and the subresource all but it.

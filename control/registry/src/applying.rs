@@ -104,7 +104,7 @@ impl Registry {
             let mut new = custom::conform(object, resource, FieldValidation::Ignore)?.value;
             self.mutate_update(target, &old.value, &mut new, options)?;
             meta::dedup_owners(&mut new, options, meta::DUPLICATE_OWNERS_LATE);
-            let mut outcome = decide(target, &old.value, new, &env)?;
+            let mut outcome = decide(target, &old.value, new, &env, &|warning| options.warn(warning))?;
             if let Outcome::Keep(new) = &mut outcome {
                 self.check_types(resource, Some(&old.value), new);
                 restrict::check(&options.actor, resource, Some(&old.value), new)?;

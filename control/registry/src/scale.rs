@@ -16,6 +16,7 @@ pub(crate) fn rescale(
     old: &Value,
     scale: &Value,
     env: &Env,
+    warn: &dyn Fn(String),
 ) -> Result<Outcome, Status> {
     let mut wanted = scale.clone();
     meta::settle_name(&mut wanted, name)?;
@@ -42,7 +43,7 @@ pub(crate) fn rescale(
         return Err(Status::invalid(&scale_kind, name, &[error]));
     }
     let scaled = custom::apply_scale(resource, old, replicas);
-    Ok(Outcome::Keep(custom::update(resource, None, old, scaled, env)?))
+    Ok(Outcome::Keep(custom::update(resource, None, old, scaled, env, warn)?))
 }
 
 /// The Scale of an object, which carries the object's version.

@@ -170,7 +170,7 @@ impl Registry {
             ownership::check_given(resource, name, given.as_ref())?;
             let asked = self.mutate_update(target, &old.value, &mut new, options)?;
             meta::dedup_owners(&mut new, options, meta::DUPLICATE_OWNERS_LATE);
-            let mut outcome = decide(target, &old.value, new, &env)?;
+            let mut outcome = decide(target, &old.value, new, &env, &|warning| options.warn(warning))?;
             let mut managed = old.managed.clone();
             if let Outcome::Keep(new) = &mut outcome {
                 self.check_types(resource, Some(&old.value), new);
@@ -197,7 +197,7 @@ impl Registry {
         let Target { resource, name, .. } = target;
         let (before, mut after) = (named_scale(scale_to_change(resource, &old.value)?), named_scale(scale));
         self.mutate_update(target, &before, &mut after, options)?;
-        let outcome = rescale(resource, name, &old.value, &after, env)?;
+        let outcome = rescale(resource, name, &old.value, &after, env, &|warning| options.warn(warning))?;
         self.check(target, &before, &after, options)?;
         Ok(outcome)
     }
@@ -391,13 +391,19 @@ impl Registry {
 }
 
 /// What becomes of `old` when a client wants `new` in its place.
-pub(crate) fn decide(target: Target<'_>, old: &Value, mut new: Value, env: &Env) -> Result<Outcome, Status> {
+pub(crate) fn decide(
+    target: Target<'_>,
+    old: &Value,
+    mut new: Value,
+    env: &Env,
+    warn: &dyn Fn(String),
+) -> Result<Outcome, Status> {
     let Target { resource, subresource, namespace, name } = target;
     meta::settle_kind(&new, resource)?;
     meta::settle_place(&mut new, name, namespace.filter(|_| resource.namespaced))?;
     meta::strip(&mut new)?;
     settle_version(resource, name, old, &mut new)?;
-    let updated = custom::update(resource, subresource, old, new, env)?;
+    let updated = custom::update(resource, subresource, old, new, env, warn)?;
     if !lifecycle::is_deleting(old) {
         return Ok(Outcome::Keep(updated));
     }

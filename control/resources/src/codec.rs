@@ -53,7 +53,7 @@ impl Media {
         }
         let essence = essence.trim();
         match essence.to_ascii_lowercase().as_str() {
-            "" | "*/*" | "application/*" | "application/json" => Some(Self::Json),
+            "" | "application/json" => Some(Self::Json),
             "application/yaml" => Some(Self::Yaml),
             "application/vnd.kubernetes.protobuf" => Some(Self::Protobuf),
             _ => None,

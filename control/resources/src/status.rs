@@ -1,6 +1,7 @@
 //! `Status`, the answer of the API to what went wrong: kube-apiserver's words, codes and field order
 //! (apimachinery `pkg/api/errors`).
 
+use std::collections::HashSet;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -227,12 +228,13 @@ impl Status {
         } else {
             format!("{}.{}", resource.kind, resource.group)
         };
-        let text = match errors {
-            [one] => one.to_string(),
-            many => {
-                let all: Vec<String> = many.iter().map(ToString::to_string).collect();
-                format!("[{}]", all.join(", "))
-            }
+        // The same is said once, however often it is a cause.
+        let mut told = HashSet::new();
+        let texts: Vec<String> =
+            errors.iter().map(ToString::to_string).filter(|text| told.insert(text.clone())).collect();
+        let text = match texts.as_slice() {
+            [one] => one.clone(),
+            many => format!("[{}]", many.join(", ")),
         };
         let causes = errors
             .iter()
@@ -304,6 +306,21 @@ impl Status {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::field::FieldPath;
+
+    #[test]
+    fn what_is_wrong_twice_is_said_once() {
+        let pods = crate::resource::find("", "v1", "pods").expect("built in");
+        let fault = |field: &str| FieldError::required(&FieldPath::new(field), "");
+        let check = |faults: &[FieldError], expected: &str| {
+            let status = Status::invalid(&pods, "a", faults);
+            assert_eq!(status.message, format!("Pod \"a\" is invalid: {expected}"));
+            assert_eq!(status.details.map(|details| details.causes.len()), Some(faults.len()));
+        };
+        check(&[fault("x")], "x: Required value");
+        check(&[fault("x"), fault("x")], "x: Required value");
+        check(&[fault("x"), fault("y"), fault("x")], "[x: Required value, y: Required value]");
+    }
 
     #[test]
     fn what_html_would_read_is_written_by_its_number() {

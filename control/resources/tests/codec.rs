@@ -31,6 +31,8 @@ fn bodies_are_of_the_type_that_is_named_if_that_is_well_formed() {
     check("application/json; =utf-8", None);
     check("application/json, application/yaml", None);
     check("text/plain", None);
+    check("*/*", None);
+    check("application/*", None);
 }
 
 #[test]
@@ -284,6 +286,24 @@ fn options_are_read_under_any_group() {
     let body = br#"{"kind":"DeleteOptions","apiVersion":"v1","propagationPolicy":"Background"}"#;
     let decoded = decode_as(Media::Json, body, Some(("apps", "v1", "DeleteOptions")), FieldValidation::Strict);
     assert_eq!(decoded.expect("it is well formed").value["propagationPolicy"], "Background");
+}
+
+#[test]
+fn what_is_wrong_with_options_is_told_without_a_frame() {
+    let check = |media: Media, body: &str, expected: &str| {
+        let refused = decode_as(media, body.as_bytes(), Some(("", "v1", "DeleteOptions")), FieldValidation::Ignore);
+        let refused = refused.expect_err("these are no options");
+        assert_eq!((refused.code, refused.message.as_str()), (400, expected), "{body}");
+    };
+    let json = Media::Json;
+    check(json, "{", "couldn't get version/kind; json parse error: unexpected end of JSON input");
+    let words = "json: cannot unmarshal string into Go struct field DeleteOptions.dryRun of type []string";
+    check(json, r#"{"kind":"DeleteOptions","apiVersion":"v1","dryRun":"All"}"#, words);
+    let words = "no kind \"Pod\" is registered for version \"v1\" in scheme \
+                 \"pkg/apis/meta/internalversion/scheme/register.go:27\"";
+    check(json, r#"{"kind":"Pod","apiVersion":"v1"}"#, words);
+    let words = "provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]";
+    check(Media::Protobuf, "{}", words);
 }
 
 #[test]

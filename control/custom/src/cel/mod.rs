@@ -38,6 +38,7 @@ use check::{Checker, Names, show_error};
 pub(crate) use cost::most_values;
 use expr::Expr;
 pub use free::{Expression, Found, Wanted};
+pub use run::Judged;
 pub(crate) use run::{validate, validate_value};
 pub(crate) use ty::Meta;
 use ty::Ty;

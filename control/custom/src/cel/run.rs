@@ -22,17 +22,25 @@ pub(super) const PER_OBJECT: u64 = 10_000_000;
 
 const MAX_MESSAGE_BYTES: usize = 5 * 1024;
 
-/// What the rules of a schema refuse. With what was stored before, rules over what did not change are forgiven.
-pub(crate) fn validate(node: &Node, object: &Value, old: Option<&Value>) -> Vec<FieldError> {
-    let mut run = Run { left: PER_OBJECT, errors: Vec::new(), stopped: false };
+/// What is wrong with an object.
+#[derive(Debug, Default, PartialEq)]
+pub struct Judged {
+    pub refused: Vec<FieldError>,
+    /// What rules say of parts that did not change (KEP-4008): who writes it is warned.
+    pub forgiven: Vec<FieldError>,
+}
+
+/// What the rules of a schema say. With what was stored before, what they say of what did not change is forgiven.
+pub(crate) fn validate(node: &Node, object: &Value, old: Option<&Value>) -> Judged {
+    let mut run = Run { left: PER_OBJECT, judged: Judged::default(), stopped: false };
     let at = At { old, correlated: old, parent: None };
     run.walk(node, object, Meta::Resource, at, &mut Path::default());
-    run.errors
+    run.judged
 }
 
 /// The rules of one value alone: those of a default.
 pub(crate) fn validate_value(node: &Node, value: &Value) -> Vec<FieldError> {
-    let mut run = Run { left: PER_CALL, errors: Vec::new(), stopped: false };
+    let mut run = Run { left: PER_CALL, judged: Judged::default(), stopped: false };
     run.walk(
         node,
         value,
@@ -40,12 +48,12 @@ pub(crate) fn validate_value(node: &Node, value: &Value) -> Vec<FieldError> {
         At { old: Some(value), correlated: None, parent: None },
         &mut Path::default(),
     );
-    run.errors
+    run.judged.refused
 }
 
 struct Run {
     left: u64,
-    errors: Vec<FieldError>,
+    judged: Judged,
     stopped: bool,
 }
 
@@ -146,7 +154,7 @@ impl Run {
         (self_, old_self): (V<'a>, V<'a>),
     ) {
         let ty = node.ty.map_or("", Type::name);
-        let mut refuse = |why: String| self.errors.push(FieldError::invalid(&path.field(), ty, &why));
+        let mut refuse = |why: String| self.judged.refused.push(FieldError::invalid(&path.field(), ty, &why));
         match outcome {
             Ok(V::Bool(true)) => return,
             Ok(_) => {}
@@ -175,7 +183,7 @@ impl Run {
             Some(Ok(V::Text(text))) => Some(text.trim().to_owned()),
             Some(Err(Fail::TooCostly)) => {
                 let why = "messageExpression evaluation failed due to running out of cost budget, no further validation rules will be run";
-                self.errors.push(FieldError::invalid(&path.field(), ty, why));
+                self.judged.refused.push(FieldError::invalid(&path.field(), ty, why));
                 self.stopped = true;
                 return;
             }
@@ -183,9 +191,9 @@ impl Run {
         };
         let fine = |text: &String| !text.is_empty() && text.len() <= MAX_MESSAGE_BYTES && !text.contains('\n');
         let detail = detail.filter(fine).unwrap_or_else(|| rule.failure());
-        if rule.uses_old || !at.unchanged(node, value) {
-            self.errors.push(refusal(rule, value, path, &detail));
-        }
+        let is_forgiven = !rule.uses_old && at.unchanged(node, value);
+        let told = if is_forgiven { &mut self.judged.forgiven } else { &mut self.judged.refused };
+        told.push(refusal(rule, value, path, &detail));
     }
 }
 

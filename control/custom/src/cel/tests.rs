@@ -45,7 +45,7 @@ fn ruled(rule: Value) -> Result<Node, Vec<String>> {
 
 fn outcome(rule: Value, old: Option<&Value>) -> Vec<String> {
     let node = ruled(rule).unwrap_or_else(|why| panic!("{why:#?}"));
-    validate(&node, &object(), old).iter().map(ToString::to_string).collect()
+    validate(&node, &object(), old).refused.iter().map(ToString::to_string).collect()
 }
 
 #[test]
@@ -153,7 +153,10 @@ fn rules_over_changes_see_both_sides() {
     assert_eq!(outcome(optional, None).len(), 1);
     let unmet = json!({"rule": "self.spec.count > 10"});
     assert_eq!(outcome(unmet.clone(), Some(&object())), Vec::<String>::new(), "what did not change is forgiven");
-    assert_eq!(outcome(unmet, Some(&old)).len(), 1);
+    assert_eq!(outcome(unmet.clone(), Some(&old)).len(), 1);
+    let forgiven = validate(&ruled(unmet).expect("it compiles"), &object(), Some(&object())).forgiven;
+    let forgiven: Vec<String> = forgiven.iter().map(ToString::to_string).collect();
+    assert_eq!(forgiven, ["<nil>: Invalid value: failed rule: self.spec.count > 10"], "and told");
 }
 
 #[test]

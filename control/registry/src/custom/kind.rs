@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use pal_custom::{Column, Definition, ScalePaths, Version};
+use pal_custom::{Column, Definition, Judged, ScalePaths, Version};
 use pal_patch::apply::{Schema, Shape};
 use pal_resources::kinds::Env;
 use pal_resources::kinds::untyped::{self, Part};
@@ -163,17 +163,18 @@ impl Kind {
         subresource: Option<&str>,
         old: &Value,
         mut new: Value,
+        warn: &dyn Fn(String),
     ) -> Result<Value, Status> {
         self.settle(&mut new);
-        let status = subresource == Some("status");
-        let part = match (status, self.version().has_status()) {
+        let part = match (subresource == Some("status"), self.version().has_status()) {
             (true, _) => Part::Status,
             (false, true) => Part::AllButStatus,
             (false, false) => Part::Whole,
         };
-        let judge = |new: &Value, old: Option<&Value>| match old {
-            Some(old) if status => self.version().validate_status(new, old),
-            old => self.version().validate(new, old),
+        let judge = |new: &Value, old: Option<&Value>| {
+            let Judged { refused, forgiven } = self.version().judge(new, old);
+            forgiven.iter().for_each(|fault| warn(fault.to_string()));
+            refused
         };
         untyped::update(resource, part, old, new, &judge)
     }

@@ -67,16 +67,17 @@ pub(crate) fn create(resource: &Resource, object: Value, env: &Env) -> Result<Cr
     Ok(Created { value, typed: None })
 }
 
-/// [`kinds::update`] for any resource.
+/// [`kinds::update`] for any resource. `warn` is told what is forgiven.
 pub(crate) fn update(
     resource: &Resource,
     subresource: Option<&str>,
     old: &Value,
     new: Value,
     env: &Env,
+    warn: &dyn Fn(String),
 ) -> Result<Value, Status> {
     match kind_of(resource) {
-        Some(kind) => kind.update(resource, subresource, old, new),
+        Some(kind) => kind.update(resource, subresource, old, new, warn),
         None if is_definition(resource) => definition::update(resource, subresource, old, new, env),
         None => kinds::update(resource, subresource, old, new, env),
     }

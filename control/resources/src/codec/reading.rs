@@ -9,6 +9,9 @@ use super::{Kind, api_version, cannot_be_handled, json, protobuf, version_of, wa
 use crate::schema::{self, Message};
 use crate::status::Status;
 
+/// Where kube-apiserver keeps the kinds of options.
+const SCHEME_OF_OPTIONS: &str = "pkg/apis/meta/internalversion/scheme/register.go:27";
+
 /// One body on its way to an object.
 pub(super) struct Reading<'a> {
     pub(super) cx: Context,
@@ -156,6 +159,9 @@ impl Reading<'_> {
             return None;
         }
         let (given_group, given_version) = given.split_once('/').unwrap_or(("", given));
+        if self.is_options() {
+            return Some(Status::bad_request(unknown_to(SCHEME_OF_OPTIONS, kind, given)));
+        }
         let words = match schema::message_for(given_group, given_version, kind) {
             Some(message) => {
                 let internal = if group.is_empty() { "core" } else { group.split('.').next().unwrap_or(group) };
@@ -177,9 +183,17 @@ impl Reading<'_> {
         if let Some(status) = self.mismatch(named(&head.kind).as_deref(), named(&head.api_version).as_deref()) {
             return status;
         }
+        if self.is_options() {
+            return Status::bad_request(words);
+        }
         let (_, version, expected) =
             self.expect.unwrap_or(("", version_of(given.unwrap_or_default()), kind.unwrap_or_default()));
         cannot_be_handled(expected, version, expected, words)
+    }
+
+    /// Whether options are read. kube-apiserver reads them by themselves, and says what is wrong with them without a frame.
+    fn is_options(&self) -> bool {
+        self.expect.is_some_and(|(_, _, kind)| kind == "DeleteOptions")
     }
 
     fn headless(&self, words: &str) -> Status {
@@ -188,6 +202,9 @@ impl Reading<'_> {
 
     /// The body is nothing whose kind could be told.
     pub(super) fn unrecognized(&self, words: &str) -> Status {
+        if self.is_options() {
+            return Status::bad_request(words);
+        }
         let expected = self.expect.map_or("an API object", |(_, _, kind)| kind);
         Status::bad_request(format!(
             "the object provided is unrecognized (must be of type {expected}): {words} ({})",
@@ -204,9 +221,11 @@ fn into_object(value: Value) -> Result<Map<String, Value>, String> {
 }
 
 pub(super) fn not_registered(kind: &str, api_version: &str) -> String {
-    format!(
-        "no kind {kind:?} is registered for version {api_version:?} in scheme \"pkg/api/legacyscheme/scheme.go:30\""
-    )
+    unknown_to("pkg/api/legacyscheme/scheme.go:30", kind, api_version)
+}
+
+fn unknown_to(scheme: &str, kind: &str, api_version: &str) -> String {
+    format!("no kind {kind:?} is registered for version {api_version:?} in scheme {scheme:?}")
 }
 
 /// The beginning of a body: as text where it looks like JSON, else in hexadecimal.

@@ -4,6 +4,8 @@ use http::HeaderMap;
 use http::header::{ACCEPT, ACCEPT_ENCODING, USER_AGENT};
 use pal_resources::status::{Reason, Status, StatusDetails};
 
+use super::wish::{Wish, wishes};
+
 /// Kubernetes' protobuf.
 pub(crate) const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
 
@@ -15,8 +17,6 @@ const STREAMS: [&str; 2] = ["application/json;stream=watch", "application/vnd.ku
 pub(crate) const OF_OBJECTS: &[&str] = &["application/json", "application/yaml", PROTOBUF];
 pub(crate) const OF_LISTS: &[&str] = &["application/json", "application/yaml", PROTOBUF, STREAMS[0], STREAMS[1]];
 pub(crate) const OF_VERSION: &[&str] = &["application/json"];
-/// As many wishes as are put in order pair by pair.
-const FEW: usize = 12;
 
 /// What an answer shows of an object.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,7 +45,7 @@ impl Encoding {
     /// In the order in which a wildcard means them.
     const ALL: [Self; 3] = [Self::Json, Self::Yaml, Self::Protobuf];
 
-    fn media(self) -> &'static str {
+    pub(super) fn media(self) -> &'static str {
         match self {
             Self::Json => "application/json",
             Self::Yaml => "application/yaml",
@@ -54,7 +54,7 @@ impl Encoding {
     }
 
     /// Whether events can be told in it.
-    fn streams(self) -> bool {
+    pub(super) fn streams(self) -> bool {
         self != Self::Yaml
     }
 }
@@ -82,7 +82,7 @@ pub(crate) enum Offers {
 }
 
 impl Offers {
-    fn has(self, encoding: Encoding, form: Form) -> bool {
+    pub(super) fn has(self, encoding: Encoding, form: Form) -> bool {
         let binary = encoding == Encoding::Protobuf;
         match form {
             Form::Object => match self {
@@ -93,117 +93,6 @@ impl Offers {
             Form::Partial(_) | Form::Partials(_) => matches!(self, Self::Objects | Self::Customs),
         }
     }
-}
-
-/// One of the media types in an `Accept` header.
-#[derive(Default)]
-struct Wish<'a> {
-    kind: &'a str,
-    subkind: &'a str,
-    /// What `as`, `g` and `v` say together, if any of them is there.
-    target: Option<Target<'a>>,
-    /// `stream` and `sv`: what is to be told as a stream, and in which version of Kubernetes' own types.
-    stream: &'a str,
-    version: &'a str,
-    pretty: bool,
-    quality: f32,
-}
-
-/// What an object is to be turned into.
-#[derive(Clone, Copy, Default)]
-struct Target<'a> {
-    kind: &'a str,
-    group: &'a str,
-    version: &'a str,
-}
-
-impl<'a> Wish<'a> {
-    /// `None`: it is no media type.
-    fn parse(text: &'a str) -> Option<Self> {
-        let mut parts = text.split(';').map(str::trim);
-        let essence = parts.next().filter(|essence| !essence.is_empty())?;
-        let (kind, subkind) = match essence.split_once('/') {
-            Some((_, more)) if more.contains('/') => return None,
-            Some((kind, subkind)) => (kind.trim(), subkind.trim()),
-            None if essence == "*" => ("*", "*"),
-            None => return None,
-        };
-        let mut wish = Self { kind, subkind, quality: 1.0, ..Self::default() };
-        for (key, value) in parts.filter_map(|part| part.split_once('=')) {
-            let (key, value) = (key.trim(), value.trim());
-            match key {
-                "as" => wish.target.get_or_insert_default().kind = value,
-                "g" => wish.target.get_or_insert_default().group = value,
-                "v" => wish.target.get_or_insert_default().version = value,
-                "stream" => wish.stream = value,
-                "sv" => wish.version = value,
-                "pretty" => wish.pretty = value == "1",
-                "q" => wish.quality = value.parse().unwrap_or(0.0),
-                _ => {}
-            }
-        }
-        Some(wish)
-    }
-
-    /// Whether it goes before another one: the better loved, and what names more.
-    fn precedes(&self, other: &Self) -> bool {
-        self.quality > other.quality
-            || self.kind != "*" && other.kind == "*"
-            || self.subkind != "*" && other.subkind == "*"
-    }
-
-    fn means(&self, encoding: Encoding) -> bool {
-        let media = encoding.media().split_once('/').unwrap_or_default();
-        match (self.kind, self.subkind) {
-            ("*", "*") => true,
-            (kind, "*") => kind == media.0,
-            named => named == media,
-        }
-    }
-
-    /// What it asks for, if that can be had in the encoding.
-    fn form(&self, encoding: Encoding, offers: Offers) -> Option<Form> {
-        let streams = self.stream.is_empty() || self.stream == "watch" && encoding.streams();
-        let known = self.version.is_empty() || self.version == "v1" && offers != Offers::Documents;
-        let form = self.target.map_or(Some(Form::Object), Target::form)?;
-        (streams && known && offers.has(encoding, form)).then_some(form)
-    }
-}
-
-impl Target<'_> {
-    fn form(self) -> Option<Form> {
-        let version = match (self.group, self.version) {
-            ("meta.k8s.io", "v1") => "v1",
-            ("meta.k8s.io", "v1beta1") => "v1beta1",
-            _ => return None,
-        };
-        match self.kind {
-            "Table" => Some(Form::Table(version)),
-            "PartialObjectMetadata" => Some(Form::Partial(version)),
-            "PartialObjectMetadataList" => Some(Form::Partials(version)),
-            _ => None,
-        }
-    }
-}
-
-/// The wishes of an `Accept` header, the best first. `None`: there is no such header.
-fn wishes(headers: &HeaderMap) -> Option<Vec<Wish<'_>>> {
-    let accept = headers.get(ACCEPT)?.to_str().unwrap_or_default();
-    if accept.is_empty() {
-        return None;
-    }
-    let mut wishes: Vec<Wish<'_>> = accept.split(',').filter_map(|wish| Wish::parse(wish.trim())).collect();
-    if wishes.len() > FEW {
-        wishes.sort_by(|a, b| b.quality.total_cmp(&a.quality));
-        return Some(wishes);
-    }
-    // What goes before what is no order (one may be loved better and name less), so nothing but this finds the same first one as
-    // kube-apiserver.
-    for at in 1..wishes.len() {
-        let place = wishes[..at].iter().rposition(|before| !wishes[at].precedes(before)).map_or(0, |before| before + 1);
-        wishes[place..=at].rotate_right(1);
-    }
-    Some(wishes)
 }
 
 /// The best of what the client takes; 406 when it takes nothing that is offered. `pretty` is the query's word.
@@ -296,6 +185,7 @@ fn takes_gzip(headers: &HeaderMap) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::wish::FEW;
 
     const KUBECTL: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,\
                            application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json";

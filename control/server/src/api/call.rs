@@ -203,7 +203,8 @@ impl Call<'_> {
         };
         let creates = verb == "create";
         // One object, its subresource, and everything but reading need to know the namespace.
-        let homeless = resource.namespaced && path.namespace.is_none() && !matches!(verb, "list" | "watch");
+        let nowhere = resource.namespaced && path.namespace.as_deref().is_none_or(str::is_empty);
+        let homeless = nowhere && !matches!(verb, "list" | "watch");
         // kube-apiserver's routes of custom resources are wider: what is created says its name itself, whatever the path does.
         let custom = resource.custom.is_some() && path.subresource.is_none() && !path.watch;
         if custom && homeless {
@@ -215,7 +216,7 @@ impl Call<'_> {
         let misplaced = creates && !custom && path.name.is_some() != path.subresource.is_some()
             || path.name.is_none() && matches!(verb, "update" | "patch");
         // The older form is for watches alone, and of one object only where that lies.
-        let astray = path.watch && (path.subresource.is_some() || resource.namespaced && path.namespace.is_none());
+        let astray = path.watch && (path.subresource.is_some() || nowhere);
         if homeless && path.name.is_some() || astray && path.name.is_some() {
             return Err(Status::unknown_path());
         }
@@ -235,6 +236,7 @@ impl Call<'_> {
         let ResourcePath { namespace, name, subresource, tail, .. } = path;
         name.as_deref().map_or(Ok(()), route::check_name)?;
         let name = name.filter(|_| !(custom && creates));
+        let namespace = namespace.filter(|_| !nowhere);
         Ok(At { resource, namespace, name, subresource, tail, verb })
     }
 

@@ -151,7 +151,7 @@ fn told(endpoint: &str, outcomes: &[Outcome], unmatched: &[&str], reasons: bool)
 
 /// The answer to a health path, which may name one check: `/readyz/etcd`.
 pub(super) async fn answer(call: &Call<'_>, path: &str) -> Result<Response<Body>, Status> {
-    let mut segments = path.trim_matches('/').splitn(2, '/');
+    let mut segments = path.trim_start_matches('/').splitn(2, '/');
     let (endpoint, only) = (segments.next().unwrap_or_default(), segments.next());
     let checks = checks(endpoint);
     let reasons = call.user.is_in(MASTERS);

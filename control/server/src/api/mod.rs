@@ -9,6 +9,8 @@ mod components;
 mod deletion;
 mod directories;
 mod discovery;
+mod dispatch;
+mod documents;
 mod fair;
 mod figures;
 mod gate;
@@ -28,15 +30,18 @@ mod proxy;
 pub(crate) mod query;
 mod question;
 mod read;
+mod refusals;
 mod render;
 mod reply;
 mod reviews;
 pub(crate) mod route;
+mod schemas;
 mod streams;
 mod subresources;
 mod token;
 mod told;
 mod watch;
+mod wish;
 mod write;
 
 use std::net::SocketAddr;
@@ -53,7 +58,7 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 use pal_registry::{Registry, Warnings};
 use pal_resources::resource;
-use pal_resources::status::{Reason, Status, StatusDetails};
+use pal_resources::status::Status;
 use pal_store::Store;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -65,9 +70,11 @@ pub(crate) use self::nodes::NODES;
 pub(crate) use self::pace::Together;
 pub(crate) use self::reply::{failure, whole};
 
-use self::accept::{Accepted, Offers};
-use self::call::{At, Call, Streaming, Unread, taken};
+use self::accept::Accepted;
+use self::call::{At, Call, Unread, taken};
+use self::dispatch::{dispatch, form, stream_answer};
 use self::query::Query;
+use self::refusals::{method_not_allowed, timed_out, unsupported_media};
 use self::route::Route;
 use crate::audit::{self, Auditor, Trail};
 use crate::auth::rbac::Rbac;
@@ -111,7 +118,7 @@ pub(crate) struct Api {
     pace: Arc<pace::Pace>,
     told: Arc<told::Told>,
     large: large::Places,
-    documents: Arc<discovery::Documents>,
+    documents: Arc<documents::Documents>,
     figures: figures::Figures,
     summaries: metrics::Summaries,
     /// Tells of requests, where there is a policy for that.
@@ -289,10 +296,10 @@ impl Api {
                 // First, so that those who may not are not told what there is.
                 call.allowed(&path, verb).await?;
                 let connects = path.connects();
+                let at = call.at(call.resource(&path).await?, path, verb)?;
                 if parts.method == Method::HEAD && !connects {
                     return Err(method_not_allowed());
                 }
-                let at = call.at(call.resource(&path).await?, path, verb)?;
                 // What a pod answers is between it and the client.
                 if !connects {
                     call.accepted = form(&call, &at)?;
@@ -334,89 +341,12 @@ async fn page(mut call: Call<'_>, path: &str, body: &mut Unread) -> Result<Respo
         request.extensions_mut().insert(call.user.clone());
         return Ok(mount.handler.call(request).await);
     }
+    if path.starts_with("//") {
+        return Err(Status::unknown_path());
+    }
     if cluster::answers(path) {
         return cluster::answer(&call, path, body).await;
     }
     call.accepted = discovery::form(path, &call.parts.headers, call.query.pretty())?;
     discovery::answer(&call, path).await
-}
-
-/// The form of an answer about objects.
-fn form(call: &Call<'_>, at: &At) -> Result<Accepted, Status> {
-    let offers = match &at.resource.custom {
-        Some(_) => Offers::Customs,
-        None if reviews::reviewed(&at.resource) => Offers::Answers,
-        None => Offers::Objects,
-    };
-    if offers != Offers::Customs && at.subresource() != Some("log") {
-        let lists = matches!(at.verb, "list" | "watch");
-        accept::routed(&call.parts.headers, if lists { accept::OF_LISTS } else { accept::OF_OBJECTS })?;
-    }
-    let mut accepted = accept::accept(&call.parts.headers, call.query.pretty(), offers)?;
-    accepted.gzip &= !call.trail.is_some_and(Trail::tells_answers);
-    Ok(accepted)
-}
-
-async fn stream_answer(
-    call: &Call<'_>,
-    at: &At,
-    stream: Streaming,
-    body: &mut Unread,
-) -> Result<Response<Body>, Status> {
-    match stream {
-        Streaming::Watch => {
-            accept::streamed(call.accepted)?;
-            streams::messages(call, watch::watch(call, at).await?, streams::of_events)
-        }
-        Streaming::Log => streams::messages(call, log::log(call, at).await?, streams::of_log),
-        Streaming::Exec => streams::program(call, at, "exec").await,
-        Streaming::Attach => streams::program(call, at, "attach").await,
-        Streaming::Forward => streams::forward(call, at).await,
-        Streaming::Proxy => proxy::proxy(call, at, taken(body)?).await,
-    }
-}
-
-/// What is seldom asked for has a box of its own: the state of every request is as large as the largest, and is moved some
-/// times.
-async fn dispatch(call: &Call<'_>, at: &At, body: &mut Unread) -> Result<Response<Body>, Status> {
-    match (at.verb, at.subresource()) {
-        ("create", Some("binding")) => Box::pin(subresources::bind(call, at, body)).await,
-        ("create", None) if subresources::binds(&at.resource) => Box::pin(subresources::bind(call, at, body)).await,
-        ("create", Some("eviction")) => Box::pin(subresources::evict(call, at, body)).await,
-        ("create", Some("token")) => Box::pin(token::request(call, at, body)).await,
-        ("create", None) if reviews::reviewed(&at.resource) => Box::pin(reviews::answer(call, at, body)).await,
-        ("create", None) => write::create(call, at, body).await,
-        ("get" | "list", None) if components::are(&at.resource) => Box::pin(components::answer(call, at)).await,
-        ("get" | "list", None) if metrics::are(&at.resource) => Box::pin(metrics::answer(call, at)).await,
-        ("get", _) => read::get(call, at).await,
-        ("list", None) => Box::pin(read::list(call, at)).await,
-        ("update", _) => Box::pin(write::update(call, at, body)).await,
-        ("patch", _) => Box::pin(write::patch(call, at, body)).await,
-        ("delete", None) => Box::pin(deletion::delete(call, at, body)).await,
-        ("deletecollection", None) => Box::pin(deletion::collection(call, at, body)).await,
-        _ => Err(method_not_allowed()),
-    }
-}
-
-fn method_not_allowed() -> Status {
-    let message = "the server does not allow this method on the requested resource";
-    let mut status = Status::new(405, Reason::MethodNotAllowed, message);
-    status.details = Some(StatusDetails::default());
-    status
-}
-
-fn unsupported_media(accepted: &str) -> Status {
-    let message =
-        format!("the body of the request was in an unknown format - accepted media types include: {accepted}");
-    Status::new(415, Reason::UnsupportedMediaType, message)
-}
-
-fn timed_out() -> Status {
-    let mut status = Status::new(
-        504,
-        Reason::Timeout,
-        "Timeout: request did not complete within requested timeout - context deadline exceeded",
-    );
-    status.details = Some(StatusDetails::default());
-    status
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use pal_registry::{ListOptions, Read, VersionMatch, WatchOptions};
 use pal_resources::codec::FieldValidation;
 use pal_resources::field::{FieldError, FieldErrorKind, FieldPath};
-use pal_resources::go::unsigned_fault;
+use pal_resources::go::{signed, unsigned_fault};
 use pal_resources::selector::{FieldSelector, LabelSelector};
 use pal_resources::{ResourceVersion, Status};
 
@@ -36,14 +36,20 @@ pub(crate) enum Include {
 }
 
 impl<'a> Query<'a> {
-    /// Takes a query string apart.
+    /// Takes a query string apart. What is no parameter is overlooked, as Go's servers do.
     pub(crate) fn parse(query: Option<&'a str>) -> Self {
-        Self(url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()).collect())
+        let pairs = query.unwrap_or_default().split('&').filter(|pair| is_parameter(pair));
+        Self(pairs.flat_map(|pair| url::form_urlencoded::parse(pair.as_bytes())).collect())
     }
 
     /// The first value of a parameter; an empty one counts as not given.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| &**value).filter(|value| !value.is_empty())
+        self.first(name).filter(|value| !value.is_empty())
+    }
+
+    /// The first value of a parameter, which may be empty.
+    fn first(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| &**value)
     }
 
     /// Every value of a parameter.
@@ -53,22 +59,17 @@ impl<'a> Query<'a> {
 
     /// Whether a parameter is there at all, empty or not.
     fn given(&self, name: &str) -> bool {
-        self.0.iter().any(|(key, _)| key == name)
+        self.first(name).is_some()
     }
 
     /// Whether a switch is on: as in the API's own conversion, whatever is not off is on, a name alone too.
     pub(crate) fn flag(&self, name: &str) -> bool {
-        let found = self.0.iter().find(|(key, _)| key == name);
-        found.is_some_and(|(_, value)| !(value == "0" || value.eq_ignore_ascii_case("false")))
+        self.first(name).is_some_and(|value| !(value == "0" || value.eq_ignore_ascii_case("false")))
     }
 
-    /// An integer.
+    /// An integer; an empty text is none.
     pub(crate) fn int(&self, name: &str) -> Result<Option<i64>, Status> {
-        let Some(value) = self.get(name) else { return Ok(None) };
-        match value.parse() {
-            Ok(number) => Ok(Some(number)),
-            Err(_) => Err(Status::bad_request(format!("strconv.ParseInt: parsing {value:?}: invalid syntax"))),
-        }
+        self.first(name).map(signed).transpose().map_err(Status::bad_request)
     }
 
     /// `resourceVersion`
@@ -102,21 +103,26 @@ impl<'a> Query<'a> {
 
     /// The options of a list, or of a deletion of a list.
     pub(crate) fn list(&self) -> Result<ListOptions, Status> {
-        self.check_list()?;
-        let limit = self.int("limit")?.unwrap_or_default();
         // It is for watches, and must be a number all the same.
         self.int("timeoutSeconds")?;
-        let version = self.version()?;
+        let limit = self.int("limit")?.unwrap_or_default();
+        let (label, field) = (self.label()?, self.field()?);
+        self.check_list()?;
+        // Whatever "0" alone means is meant by no other text for that number: it is no version then, and the newest is listed.
+        let oddly_none =
+            self.get("resourceVersion").is_some_and(|text| text.len() > 1 && text.bytes().all(|c| c == b'0'));
+        let version = self.version()?.filter(|_| !oddly_none);
         let continue_token = self.get("continue").map(str::to_owned);
         let version_match = match self.get("resourceVersionMatch") {
             None => None,
+            Some(_) if oddly_none => None,
             Some("Exact") => Some(VersionMatch::Exact),
             // `check_list` knows no other one.
             Some(_) => Some(VersionMatch::NotOlderThan),
         };
         Ok(ListOptions {
-            label: self.label()?,
-            field: self.field()?,
+            label,
+            field,
             limit: u64::try_from(limit).ok().filter(|limit| *limit > 0),
             continue_token,
             resource_version: version,
@@ -238,9 +244,16 @@ impl<'a> Query<'a> {
 
     /// Whether the answer is to be indented for people.
     pub(crate) fn pretty(&self) -> Option<bool> {
-        let (_, value) = self.0.iter().find(|(name, _)| name == "pretty")?;
-        Some(matches!(&**value, "1" | "t" | "T" | "true" | "TRUE" | "True")).filter(|_| !value.is_empty())
+        self.get("pretty").map(|value| matches!(value, "1" | "t" | "T" | "true" | "TRUE" | "True"))
     }
+}
+
+/// Whether Go takes a part of a query for a parameter (`url.ParseQuery`): nothing in it is escaped wrongly, and it has no semicolon.
+fn is_parameter(pair: &str) -> bool {
+    let is_hex = |digit: Option<&u8>| digit.is_some_and(u8::is_ascii_hexdigit);
+    let bytes = pair.as_bytes();
+    let mut escapes = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'%');
+    !bytes.contains(&b';') && escapes.all(|(at, _)| is_hex(bytes.get(at + 1)) && is_hex(bytes.get(at + 2)))
 }
 
 /// What is wrong with the words that were given for storing nothing.

@@ -23,6 +23,7 @@ pub(crate) struct ResourcePath {
     /// Empty for the core group.
     pub group: String,
     pub version: String,
+    /// An empty one is none in particular: clients that look everywhere name it so.
     pub namespace: Option<String>,
     pub plural: String,
     pub name: Option<String>,
@@ -56,18 +57,15 @@ impl Route {
         let (path, tail) = split_proxy(path);
         // Decoded before it is split: `%2F` parts segments, as in kube-apiserver.
         let path = decode(path);
-        let mut segments = path.trim_matches('/').split('/').map(str::to_owned);
+        let mut segments = path.strip_prefix('/')?.trim_end_matches('/').split('/').map(str::to_owned);
         let mut route = ResourcePath::default();
         match segments.next()?.as_str() {
             "api" => {}
-            "apis" => route.group = segments.next()?,
+            "apis" => route.group = segments.next().filter(|group| !group.is_empty())?,
             _ => return None,
         }
         route.version = segments.next()?;
         let rest: Vec<String> = segments.collect();
-        if rest.iter().any(String::is_empty) {
-            return None;
-        }
         let mut rest = rest.as_slice();
         if let [first, below @ ..] = rest
             && first == "watch"
@@ -83,6 +81,9 @@ impl Route {
         {
             route.namespace = Some(namespace.clone());
             rest = &rest[2..];
+        }
+        if rest.iter().any(String::is_empty) {
+            return None;
         }
         let [plural, rest @ ..] = rest else { return None };
         route.plural = plural.clone();
@@ -131,10 +132,10 @@ pub(crate) fn verb(method: &Method, named: bool, watch: bool) -> &'static str {
 /// Whether there is a tree of objects below such a path, as in kube-apiserver; elsewhere it is a plain web server, which says in plain
 /// text that a page is not there.
 pub(crate) fn tells_objects(path: &str, served: impl Fn(&str) -> bool) -> bool {
-    let mut segments = path.trim_matches('/').split('/');
+    let mut segments = path.strip_prefix('/').unwrap_or(path).trim_end_matches('/').split('/');
     match segments.next() {
         Some("api" | "version" | "cluster") => true,
-        Some("apis") => segments.next().is_none_or(served),
+        Some("apis") => segments.next().is_none_or(|group| !group.is_empty() && served(group)),
         _ => false,
     }
 }
@@ -244,7 +245,13 @@ mod tests {
         check("/api/v1/watch", "- v1 - watch - -");
         check("/api/v1/nodes/system%3Anode", "- v1 - nodes system:node -");
         check("/api/v1/nodes/100%", "- v1 - nodes 100% -");
-        check("/api/v1/namespaces//pods", "other /api/v1/namespaces//pods");
+        check("/api/v1/namespaces//pods", "- v1  pods - -");
+        check("/apis/apps/v1/watch/namespaces//deployments", "apps v1  deployments - - watch");
+        check("/api/v1/namespaces//status", "other /api/v1/namespaces//status");
+        check("/api/v1/namespaces/a//b", "other /api/v1/namespaces/a//b");
+        check("/api/v1/namespaces/a/pods//log", "other /api/v1/namespaces/a/pods//log");
+        check("//api/v1/pods", "other //api/v1/pods");
+        check("/apis//v1/pods", "other /apis//v1/pods");
         check("/api/v1/namespaces/a%2Fpods/b", "- v1 a pods b -");
         check("/api/v1/namespaces/%2e%2e/pods", "- v1 .. pods - -");
         check("/api/v1/nodes/%00", "- v1 - nodes \0 -");
@@ -286,6 +293,8 @@ mod tests {
             ("/livez/x", false),
             ("/openapi/v3/x", false),
             ("/", false),
+            ("//api", false),
+            ("/apis//v1/pods", false),
         ] {
             assert_eq!(tells_objects(path, |group| group == "apps"), expected, "{path}");
         }

@@ -379,3 +379,28 @@ async fn a_watch_ends_where_its_definition_changes_and_goes_on_by_the_new_one() 
     assert_eq!(names(&later), [(json!("b"), json!("small"))]);
     cluster.stop().await;
 }
+
+#[tokio::test]
+async fn what_a_later_rule_says_of_what_did_not_change_is_a_warning() {
+    let cluster = Cluster::start().await;
+    let admin = cluster.admin();
+    establish(&admin).await;
+    admin.post(TABS, &tab("a", json!({"cron": "*", "replicas": 5}))).await.ok();
+    let path = format!("{DEFINITIONS}/crontabs.stable.example.com");
+    let mut stricter = admin.get(&path).await.ok();
+    for version in stricter["spec"]["versions"].as_array_mut().expect("versions") {
+        version["schema"]["openAPIV3Schema"]["properties"]["spec"]["x-kubernetes-validations"] =
+            json!([{"rule": "!has(self.replicas) || self.replicas <= 3", "message": "no more than three"}]);
+    }
+    admin.send(Method::PUT, &path, stricter.to_string()).await.ok();
+    let warning = "299 - \"spec: Invalid value: no more than three\"";
+    for (tail, change) in
+        [("", json!({"metadata": {"labels": {"x": "y"}}})), ("/status", json!({"status": {"replicas": 5}}))]
+    {
+        let changed = merging(&admin).send(Method::PATCH, &format!("{TABS}/a{tail}"), change.to_string()).await;
+        assert_eq!((changed.code.as_u16(), &changed.headers["warning"]), (200, &warning.parse().expect("a header")));
+    }
+    let change = json!({"spec": {"cron": "1"}}).to_string();
+    merging(&admin).send(Method::PATCH, &format!("{TABS}/a"), change).await.refused(422, "no more than three");
+    cluster.stop().await;
+}

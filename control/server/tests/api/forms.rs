@@ -289,6 +289,82 @@ async fn heads_have_no_body() {
 }
 
 #[tokio::test]
+async fn pages_are_given_by_any_method_where_they_are_and_objects_are_read() {
+    let cluster = Cluster::start().await;
+    let admin = cluster.admin();
+    for (method, path, code) in [
+        ("POST", "/healthz", 200),
+        ("OPTIONS", "/livez", 200),
+        ("PUT", "/readyz", 200),
+        ("PATCH", "/livez/ping", 200),
+        ("POST", "/livez/none", 404),
+        ("DELETE", "/", 200),
+        ("GET", "/index.html", 200),
+        ("OPTIONS", "/metrics", 200),
+        ("POST", "/openapi/v2", 200),
+        ("PUT", "/openapi/v3", 200),
+        ("POST", "/openapi/v3/api/v1", 200),
+        ("POST", "/openapi/none", 404),
+        ("POST", "/version", 405),
+        ("HEAD", "/version", 405),
+        ("PUT", "/api", 405),
+        ("POST", "/apis/apps", 405),
+        ("POST", "/apis/none", 404),
+        ("POST", "/api/v2", 404),
+        ("HEAD", "/api/v1/nothings", 404),
+        ("HEAD", "/api/v1/namespaces/default/none", 404),
+        ("GET", "//", 404),
+        ("GET", "//api", 404),
+        ("GET", "//apis/apps/v1", 404),
+        ("GET", "//api/v1/nodes", 404),
+        ("GET", "//version", 404),
+        ("GET", "/apis//v1/pods", 404),
+        ("GET", "/healthz/", 404),
+        ("GET", "/livez/ping/", 404),
+        ("GET", "/metrics/", 404),
+        ("GET", "/openapi/v2/", 404),
+        ("GET", "/api/", 200),
+        ("GET", "/apis/apps/v1/", 200),
+        ("GET", "/version/", 200),
+        ("GET", "/api/v1/namespaces//configmaps", 200),
+        ("GET", "/api/v1/namespaces//configmaps/a", 404),
+        ("DELETE", "/api/v1/namespaces//configmaps", 405),
+        ("GET", "/api/v1/namespaces//nodes", 404),
+    ] {
+        let answer = admin.send(method.parse().expect("a method"), path, "").await;
+        assert_eq!(answer.code.as_u16(), code, "{method} {path}");
+        let object = path.starts_with("/api/") || matches!(path, "/apis/apps" | "/api" | "/version");
+        if !object && code == 404 {
+            assert_eq!(answer.text(), "404 page not found\n", "{method} {path}");
+        }
+    }
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn caches_are_told_what_a_document_depends_on() {
+    let cluster = Cluster::start().await;
+    let admin = cluster.admin();
+    let zipping = admin.clone().with("accept-encoding", "gzip");
+    let aggregated = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+    for (client, path, expected) in [
+        (&admin, "/apis", &[] as &[&str]),
+        (&admin, "/apis/apps/v1", &[]),
+        (&admin.clone().with("accept", aggregated), "/apis", &["Accept"]),
+        (&admin, "/openapi/v2", &["Accept-Encoding", "Accept"]),
+        (&zipping, "/openapi/v2", &["Accept-Encoding", "Accept"]),
+        (&admin, "/openapi/v3", &[]),
+        (&admin, "/openapi/v3/apis/apps/v1", &["Accept"]),
+        (&zipping, "/openapi/v3/apis/apps/v1", &["Accept-Encoding", "Accept"]),
+    ] {
+        let answer = client.get(path).await;
+        let found: Vec<&str> = answer.headers.get_all("vary").iter().filter_map(|value| value.to_str().ok()).collect();
+        assert_eq!(found, expected, "{path}");
+    }
+    cluster.stop().await;
+}
+
+#[tokio::test]
 async fn bad_bodies_are_refused_and_the_server_goes_on() {
     use tokio::io::AsyncWriteExt as _;
     let cluster = Cluster::start().await;

@@ -23,6 +23,12 @@ fn what_cannot_be_read_is_told_in_kubernetes_words() {
     let watch = |query: &Query<'_>| query.watch().err();
     let write = |query: &Query<'_>| query.write("CreateOptions").err();
     check("limit=x", list, 400, r#"strconv.ParseInt: parsing "x": invalid syntax"#);
+    for query in ["limit=", "limit", "timeoutSeconds=&limit=1"] {
+        check(query, list, 400, r#"strconv.ParseInt: parsing "": invalid syntax"#);
+    }
+    let too_large = "9223372036854775808";
+    let why = format!("strconv.ParseInt: parsing \"{too_large}\": value out of range");
+    check(&format!("limit={too_large}&resourceVersionMatch=x"), list, 400, &why);
     check(
         "resourceVersion=x",
         list,
@@ -126,4 +132,30 @@ fn who_applies_says_its_name_and_nobody_else_forces() {
         false,
         Err("PatchOptions.meta.k8s.io \"\" is invalid: force: Forbidden: may not be specified for non-apply patch"),
     );
+}
+
+#[test]
+fn what_is_no_parameter_is_overlooked() {
+    let check = |query: &str, expected: &[(&str, &str)]| {
+        let found = Query::parse(Some(query));
+        let found: Vec<(&str, &str)> = found.0.iter().map(|(name, value)| (&**name, &**value)).collect();
+        assert_eq!(found, expected, "{query}");
+    };
+    check("", &[]);
+    check("&&a=1&&", &[("a", "1")]);
+    check("a&=x&b=c=d", &[("a", ""), ("", "x"), ("b", "c=d")]);
+    check("a=%zz&b=%4&c=%&d%z=1&e=%4a+b%2B", &[("e", "J b+")]);
+    check("a=1;b=2&c=%3B", &[("c", ";")]);
+}
+
+#[test]
+fn a_nought_that_is_written_otherwise_is_no_version() {
+    let check = |query: &str, expected: (Option<u64>, Option<VersionMatch>)| {
+        let found = Query::parse(Some(query)).list().expect("options");
+        assert_eq!((found.resource_version.map(|version| version.0), found.version_match), expected, "{query}");
+    };
+    check("resourceVersion=0", (Some(0), None));
+    check("resourceVersion=00", (None, None));
+    check("resourceVersion=00&resourceVersionMatch=Exact", (None, None));
+    check("resourceVersion=01&resourceVersionMatch=Exact", (Some(1), Some(VersionMatch::Exact)));
 }
