@@ -13,7 +13,7 @@ use crate::codec::decode_txn;
 use crate::disk::Disk;
 use crate::error::StoreError;
 use crate::image::Image;
-use crate::members::{Members, is_settled};
+use crate::members::{Change, Members, is_in, is_settled};
 use crate::membership::{Member, MemberStatus, Membership, Progress, ServerId, Standing};
 use crate::pending::{Asker, Pending, Share};
 use crate::proposals::Context;
@@ -148,15 +148,19 @@ impl<D: Disk> Core<D> {
                     None => Err(StoreError::Unknown),
                 };
             }
-            if result.is_ok() {
+            // Who goes is a member until the joint state is over, which may need its vote.
+            if result.is_ok() && !self.is_leaving(change) {
                 self.state.change_members(change);
             }
             result
         } else {
-            for_raft.map_or(Ok(Ok(())), |for_raft| self.apply_for_raft(&for_raft, entry.index))?
+            for_raft.map_or(Ok(Ok(())), |for_raft| self.end_joint(&for_raft, entry.index))?
         };
         self.state.pass(entry.index, entry.term);
         self.show.look_again();
+        if context.as_ref().and_then(|context| context.change.as_ref()).is_some_and(|change| self.is_leaving(change)) {
+            return Ok(());
+        }
         match self.own(context.as_ref()).map(|pending| pending.asker) {
             Some(Asker::Operator(reply)) => self.answers.push(Answer::Changed { reply, result }),
             _ => {
@@ -166,6 +170,25 @@ impl<D: Disk> Core<D> {
             }
         }
         Ok(())
+    }
+
+    /// Whether this is the removal of a server whose vote counts still.
+    fn is_leaving(&self, change: &Change) -> bool {
+        matches!(change, Change::Remove(id) if self.node.store().conf_state.voters_outgoing.contains(&id.0))
+    }
+
+    /// Leaves the joint state: whose vote counted in it alone is a member no more.
+    fn end_joint(&mut self, change: &ConfChangeV2, index: u64) -> Result<Result<(), StoreError>, StoreError> {
+        let outgoing = self.node.store().conf_state.voters_outgoing.clone();
+        let result = self.apply_for_raft(change, index)?;
+        let conf = self.node.store().conf_state.clone();
+        for id in outgoing.into_iter().filter(|id| !is_in(&conf, *id)) {
+            let removal = Change::Remove(ServerId(id));
+            self.state.change_members(&removal);
+            let removed = self.askers(&removal).map(|reply| Answer::Changed { reply, result: Ok(()) });
+            self.answers.extend(removed);
+        }
+        Ok(result)
     }
 
     /// Has raft apply a change, which it may refuse.
@@ -203,7 +226,7 @@ impl<D: Disk> Core<D> {
             && message.term >= raft.term
             && metadata.index > raft.raft_log.committed
             && !raft.raft_log.match_term(metadata.index, metadata.term)
-            && crate::members::is_in(metadata.get_conf_state(), self.me())
+            && is_in(metadata.get_conf_state(), self.me())
     }
 
     /// Goes on from a state that the leader sent and that is the stored one already. After an error the core must not be
@@ -274,6 +297,8 @@ impl<D: Disk> Core<D> {
             return;
         }
         if self.is_removed() {
+            // Who asked this server to go learns that it has gone.
+            self.askers(&Change::Remove(self.record.id)).for_each(|reply| drop(reply.send(Ok(()))));
             self.abandon(&StoreError::Removed);
         }
         let members = self.state.members();
@@ -314,7 +339,7 @@ impl<D: Disk> Core<D> {
     fn membership(&self) -> Membership {
         let conf = &self.node.store().conf_state;
         let leader = self.leader();
-        let all = [&conf.voters, &conf.learners, &conf.learners_next];
+        let all = [&conf.voters, &conf.learners, &conf.learners_next, &conf.voters_outgoing];
         let mut ids: Vec<u64> = all.into_iter().flatten().copied().collect();
         ids.sort_unstable();
         ids.dedup();
@@ -331,7 +356,11 @@ impl<D: Disk> Core<D> {
             let unknown = || Member { id: ServerId(id), ..Member::default() };
             MemberStatus {
                 member: self.state.members().get(ServerId(id)).cloned().unwrap_or_else(unknown),
-                standing: if conf.voters.contains(&id) { Standing::Voter } else { Standing::Learner },
+                standing: if [&conf.voters, &conf.voters_outgoing].iter().any(|voters| voters.contains(&id)) {
+                    Standing::Voter
+                } else {
+                    Standing::Learner
+                },
                 leads: leader == Some(ServerId(id)),
                 progress: progress(id),
             }

@@ -1,6 +1,7 @@
 //! Getting proposals into the log: handing them to the leader, or, as the leader, to raft.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use bytes::Bytes;
 use protobuf::Message as _;
@@ -31,6 +32,8 @@ pub(super) struct Lead {
     is_blocked: bool,
     /// Whether there may be something to do about the members.
     pub is_due: bool,
+    /// When it was said last that the disk is full.
+    told_of_full_disk: Option<Duration>,
     /// Whether it was said that this server's record cannot be what it should be.
     pub complained: bool,
 }
@@ -101,9 +104,22 @@ impl<D: Disk> Core<D> {
         let sum = (self.lead.unwritten.0 + entries, self.lead.unwritten.1 + bytes);
         // Each batch takes a little room of its own.
         const BATCH_ENTRIES: usize = 4;
-        self.log.reserve(sum.0 + BATCH_ENTRIES * (sum.1 / BATCH_BYTES), sum.1)?;
+        let room = self.log.reserve(sum.0 + BATCH_ENTRIES * (sum.1 / BATCH_BYTES), sum.1);
+        if let Err(error @ StoreError::Full { .. }) = &room {
+            self.tell_of_full_disk(error);
+        }
+        room?;
         self.lead.unwritten = sum;
         Ok(())
+    }
+
+    /// Says it now and then: what a follower does not take in nobody else is told of.
+    fn tell_of_full_disk(&mut self, error: &StoreError) {
+        const AGAIN: Duration = Duration::from_secs(60);
+        if self.lead.told_of_full_disk.is_none_or(|told| told + AGAIN <= self.now) {
+            self.lead.told_of_full_disk = Some(self.now);
+            tracing::error!(%error, "this server takes in no writes until there is room");
+        }
     }
 
     /// Hands what waits to the leader, or to raft if that is this server.
@@ -226,7 +242,10 @@ impl<D: Disk> Core<D> {
         self.state.members().check(change, &conf).map_err(NotProposed::Never)?;
         match change {
             Change::Lead(id) => {
-                self.node.transfer_leader(id.0);
+                // Writes wait for the one that is to lead, which for one that does not answer would be in vain.
+                if self.answers(id.0) {
+                    self.node.transfer_leader(id.0);
+                }
                 return Err(NotProposed::NotYet);
             }
             Change::Remove(id) if id.0 == self.me() => {
@@ -261,10 +280,13 @@ impl<D: Disk> Core<D> {
 
     /// Whether most of the voters that are left without this one were heard of lately.
     fn could_spare(&self, id: ServerId, conf: &ConfState) -> bool {
-        let raft = &self.node.raft;
-        let answers = |voter: u64| voter == raft.id || raft.prs().get(voter).is_some_and(|peer| peer.recent_active);
         let left: Vec<u64> = conf.voters.iter().copied().filter(|voter| *voter != id.0).collect();
-        2 * left.iter().filter(|voter| answers(**voter)).count() > left.len()
+        2 * left.iter().filter(|voter| self.answers(**voter)).count() > left.len()
+    }
+
+    /// Whether a voter was heard of lately.
+    fn answers(&self, voter: u64) -> bool {
+        voter == self.me() || self.node.raft.prs().get(voter).is_some_and(|peer| peer.recent_active)
     }
 
     /// Takes other servers' proposals as the leader.

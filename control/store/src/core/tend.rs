@@ -4,7 +4,7 @@ use bytes::Bytes;
 use raft::eraftpb::ConfChangeV2;
 use raft::{ProgressState, StateRole};
 
-use super::Core;
+use super::{Core, Reply};
 use crate::disk::Disk;
 use crate::members::Change;
 use crate::membership::ServerId;
@@ -16,13 +16,17 @@ const CAUGHT_UP: u64 = 256;
 impl<D: Disk> Core<D> {
     /// Answers those who wanted this server to lead.
     pub(super) fn note_leader(&mut self, leader: u64) {
-        let wanted = Some(Change::Lead(ServerId(leader)));
-        for pending in self.pending.finish_where(|_, pending| pending.change == wanted) {
-            if let Asker::Operator(reply) = pending.asker {
-                // Whoever asked may have gone.
-                let _ = reply.send(Ok(()));
-            }
-        }
+        // Whoever asked may have gone.
+        self.askers(&Change::Lead(ServerId(leader))).for_each(|reply| drop(reply.send(Ok(()))));
+    }
+
+    /// Takes out those who wait for this change.
+    pub(super) fn askers(&mut self, change: &Change) -> impl Iterator<Item = Reply<()>> + use<D> {
+        let waiting = self.pending.finish_where(|_, pending| pending.change.as_ref() == Some(change));
+        waiting.into_iter().filter_map(|pending| match pending.asker {
+            Asker::Operator(reply) => Some(reply),
+            Asker::Writer { .. } | Asker::Itself => None,
+        })
     }
 
     /// Does what nobody asked for: sees that this server's record is right and, as the leader, that a joint state ends and

@@ -134,7 +134,7 @@ fn a_new_leader_ends_the_joint_state_that_the_old_one_left() {
         }
     }
     assert!((2..=4).all(|server| joint(&mut cluster, server)));
-    answer.try_recv().unwrap().unwrap();
+    assert!(answer.try_recv().is_err(), "who goes has a vote until the joint state is over");
     cluster.wire.lock().unwrap().clear();
     cluster.elect(&[2, 3, 4]);
     cluster.pass(40, &[2, 3, 4]);
@@ -144,6 +144,51 @@ fn a_new_leader_ends_the_joint_state_that_the_old_one_left() {
     }
     cluster.pass(40, &[1, 2, 3]);
     assert_eq!(voters(&mut cluster, 1), [1, 2, 3]);
+    answer.try_recv().unwrap().unwrap();
+}
+
+/// Whether this ends a joint state, or tells of it.
+fn ends_joint(said: &Said) -> bool {
+    matches!(said, Said::Message(message)
+        if message.entries.iter().any(|e| e.data.is_empty() && e.entry_type == raft::eraftpb::EntryType::EntryConfChangeV2))
+}
+
+#[test]
+fn a_server_that_goes_is_a_member_as_long_as_its_vote_is_needed() {
+    let mut cluster = first();
+    grow(&mut cluster, 1, &[1]);
+    cluster.pass(10, &[1, 2]);
+    let mut answer = cluster.change(1, Change::Remove(ServerId(2)));
+    for turn in 0..400 {
+        let leaves = cluster.core(2).view.role() == Role::Removed;
+        cluster.now += TICK;
+        for server in 1..=if leaves { 1 } else { 2 } {
+            let now = cluster.now;
+            cluster.core(server).set_now(now);
+            cluster.core(server).tick().unwrap();
+            cluster.core(server).settle().unwrap();
+        }
+        let said = std::mem::take(&mut *cluster.wire.lock().unwrap());
+        // A server that knows that it was removed stops, and for a while it hears of the change but not of its end.
+        let heard = said.into_iter().filter(|(_, said)| !leaves && (turn > 40 || !ends_joint(said)));
+        heard.for_each(|(from, said)| cluster.deliver(from, said, &[1, 2]));
+        if turn == 40 {
+            assert!(joint(&mut cluster, 1) && joint(&mut cluster, 2));
+            assert_eq!(members(&mut cluster, 1), [1, 2]);
+            assert_eq!(cluster.core(1).view.membership().members.len(), 2);
+            assert!(answer.try_recv().is_err());
+        }
+        if !joint(&mut cluster, 1) && turn > 40 {
+            break;
+        }
+    }
+    assert!(cluster.core(1).is_alone() && !joint(&mut cluster, 1));
+    cluster.core(1).settle().unwrap();
+    answer.try_recv().unwrap().unwrap();
+    assert_eq!(members(&mut cluster, 1), [1]);
+    let mut write = cluster.propose(1, "a/1");
+    cluster.carry(&[1]);
+    assert_eq!(revision(&mut write), Some(1));
 }
 
 #[test]
@@ -195,6 +240,23 @@ fn another_server_leads_when_it_is_asked_for() {
         assert_eq!(cluster.core(leader).view.role(), Role::Leader);
         assert!(revision(&mut write).is_some());
     }
+}
+
+#[test]
+fn writes_go_on_while_one_that_does_not_answer_is_to_lead() {
+    let mut cluster = Cluster::led(3);
+    cluster.pass(10, &[1, 2, 3]);
+    let others = [1, 2];
+    // Until it is noticed that the third is gone.
+    cluster.pass(200, &others);
+    let mut refused = cluster.change(1, Change::Lead(ServerId(3)));
+    for turn in 0..20 {
+        let mut write = cluster.propose(2, &format!("a/{turn}"));
+        cluster.pass(2, &others);
+        assert!(revision(&mut write).is_some(), "write {turn}");
+    }
+    cluster.pass(600, &others);
+    assert!(matches!(refused.try_recv(), Ok(Err(StoreError::CannotLead { id: ServerId(3), .. }))));
 }
 
 #[test]

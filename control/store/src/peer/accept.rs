@@ -74,7 +74,11 @@ where
             ended.unwrap_or_else(|error| Err(error.into()))
         }
         () = current.cancelled() => {
-            Err(if peers.ending().is_cancelled() { PeerError::Closed } else { PeerError::Superseded })
+            Err(match peers.acquaintance(from.id) {
+                _ if peers.ending().is_cancelled() => PeerError::Closed,
+                Acquaintance::Removed => Refused::Removed.into(),
+                Acquaintance::None | Acquaintance::Member { .. } => PeerError::Superseded,
+            })
         }
     };
     peers.left(from.id, &current);

@@ -358,10 +358,13 @@ impl Transport for Links {
         let before = std::mem::replace(&mut known.members, members.clone());
         // Where the record has changed, it is the newer one.
         known.moved.retain(|id, _| members.get(ServerId(*id)) == before.get(ServerId(*id)));
-        let Known { links, moved, .. } = &mut *known;
+        let Known { links, moved, incoming, .. } = &mut *known;
         links.retain(|id, link| {
             link.guest && !members.is_removed(ServerId(*id)) || members.get(link.member.id).is_some()
         });
+        // What it learns then is that it was removed, which it may not have heard of.
+        let gone = incoming.extract_if(|id, _| members.is_removed(ServerId(*id)));
+        gone.for_each(|(_, stream)| stream.cancel());
         for member in members.iter().filter(|member| member.id != self.0.me()) {
             let id = member.id.0;
             let member = moved.get(&id).unwrap_or(member);

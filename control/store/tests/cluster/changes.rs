@@ -55,6 +55,23 @@ async fn a_removed_server_says_so_and_the_others_go_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_last_server_goes_on_alone_each_time_another_is_removed() {
+    let mut cluster = Cluster::of(1).await;
+    for turn in 0..5 {
+        let joined = cluster.join().await;
+        let gone = cluster.store(joined).clone();
+        cluster.store(0).remove_member(cluster.id(joined)).await.unwrap();
+        // As a server stops that knows that it was removed.
+        let mut roles = gone.roles();
+        let told = roles.wait_for(|role| *role == Role::Removed);
+        tokio::time::timeout(crate::cluster::LIMIT, told).await.unwrap().unwrap();
+        cluster.close(joined).await;
+        commit(cluster.store(0), "x/1", &turn.to_string()).await;
+        assert_eq!(cluster.store(0).membership().members.len(), 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_was_removed_while_it_was_away_learns_of_it_when_it_comes_back() {
     let mut cluster = Cluster::of(3).await;
     let away = cluster.follower().await;
