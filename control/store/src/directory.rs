@@ -10,8 +10,9 @@ use crate::files::{replace, sync_dir};
 use crate::membership::ServerId;
 use crate::store::{Identity, Start};
 
-/// The directory's format. 2 brought numbered folders for the applied state, and servers that joined.
-const FORMAT: u32 = 2;
+/// The directory's format. 2 brought numbered folders for the applied state, and servers that joined; 3 the checksum of
+/// the identity.
+const FORMAT: u32 = 3;
 
 const IDENTITY: &str = "identity";
 const STATE: &str = "state";
@@ -62,9 +63,9 @@ impl Directory {
             Err(TryLockError::Error(error)) => return Err(StoreError::io(&lock_path, &error)),
         }
         let file = path.join(IDENTITY);
-        let Record { cluster, server, joined } = match fs::read_to_string(&file) {
-            Ok(text) => {
-                let (format, record) = parse(&file, &text)?;
+        let Record { cluster, server, joined } = match fs::read(&file) {
+            Ok(bytes) => {
+                let (format, record) = parse(&file, &String::from_utf8_lossy(&bytes))?;
                 if format < FORMAT {
                     // Before anything of the later format is there, so that no earlier program works on it.
                     replace(&file, record.text().as_bytes()).map_err(|error| StoreError::io(&file, &error))?;
@@ -120,7 +121,10 @@ impl Record {
 
     fn text(&self) -> String {
         let Record { cluster, server, joined } = self;
-        format!("palinurus-store\nformat = {FORMAT}\ncluster = {cluster}\nserver = {server}\njoined = {joined}\n")
+        let said =
+            format!("palinurus-store\nformat = {FORMAT}\ncluster = {cluster}\nserver = {server}\njoined = {joined}\n");
+        let checksum = crc32fast::hash(said.as_bytes());
+        format!("{said}checksum = {checksum:08x}\n")
     }
 }
 
@@ -161,10 +165,10 @@ fn begin(dir: &Path, file: &Path, start: &Start) -> Result<Record, StoreError> {
 
 /// The file's format and what it says.
 fn parse(file: &Path, text: &str) -> Result<(u32, Record), StoreError> {
-    let corrupt = |why: &str| StoreError::Corrupt { file: file.to_owned(), why: why.to_owned() };
+    let corrupt = |why: &str| StoreError::Corrupt { file: file.to_owned(), why: format!("{why}; {ADVICE}") };
     let mut lines = text.lines();
     if lines.next() != Some("palinurus-store") {
-        return Err(corrupt("this is not a store's identity file; is the directory the right one?"));
+        return Err(corrupt("this is not a store's identity file: is the directory the right one? If it is"));
     }
     let mut field = |name: &str| {
         let line = lines.next().and_then(|line| line.strip_prefix(name)?.strip_prefix(" = "));
@@ -180,7 +184,13 @@ fn parse(file: &Path, text: &str) -> Result<(u32, Record), StoreError> {
         return Err(corrupt("the server's id is 0"));
     }
     let joined = format >= 2 && field("joined")?.parse().map_err(|_| corrupt("joined is neither true nor false"))?;
-    Ok((format, Record { cluster, server, joined }))
+    let record = Record { cluster, server, joined };
+    // A digit that fell over would make this another server, or one of another cluster, which waits for it in vain.
+    let is_whole = if format >= 3 { text == record.text() } else { lines.next().is_none() };
+    if !is_whole {
+        return Err(corrupt("it does not match its checksum"));
+    }
+    Ok((format, record))
 }
 
 #[cfg(test)]
@@ -218,14 +228,36 @@ mod tests {
     }
 
     #[test]
-    fn the_format_before_this_one_is_read_and_raised() {
+    fn the_formats_before_this_one_are_read_and_raised() {
+        for joined in ["", "joined = false\n"] {
+            let dir = tempfile::tempdir().unwrap();
+            let file = dir.path().join("identity");
+            let format = if joined.is_empty() { 1 } else { 2 };
+            let text = format!("palinurus-store\nformat = {format}\ncluster = c\nserver = 7\n{joined}");
+            fs::write(&file, text).unwrap();
+            let held = Directory::open(dir.path(), &Start::Found).unwrap();
+            assert_eq!((held.cluster.as_str(), held.server, held.joined), ("c", 7, false));
+            let raised = fs::read_to_string(&file).unwrap();
+            let expected = "palinurus-store\nformat = 3\ncluster = c\nserver = 7\njoined = false\nchecksum = ";
+            assert!(raised.starts_with(expected), "{raised}");
+        }
+    }
+
+    #[test]
+    fn an_identity_in_which_a_bit_fell_over_is_refused_with_what_to_do() {
         let dir = tempfile::tempdir().unwrap();
+        drop(Directory::open(dir.path(), &Start::Found).unwrap());
         let file = dir.path().join("identity");
-        fs::write(&file, "palinurus-store\nformat = 1\ncluster = c\nserver = 7\n").unwrap();
-        let held = Directory::open(dir.path(), &Start::Found).unwrap();
-        assert_eq!((held.cluster.as_str(), held.server, held.joined), ("c", 7, false));
-        let raised = fs::read_to_string(&file).unwrap();
-        assert_eq!(raised, "palinurus-store\nformat = 2\ncluster = c\nserver = 7\njoined = false\n");
+        let whole = fs::read(&file).unwrap();
+        for (at, bit) in (0..whole.len()).flat_map(|at| [(at, 0x01), (at, 0x80)]) {
+            let mut damaged = whole.clone();
+            damaged[at] ^= bit;
+            fs::write(&file, damaged).unwrap();
+            let error = Directory::open(dir.path(), &Start::Found).err().map(|error| error.to_string());
+            let told = error.as_ref().is_some_and(|error| error.contains("pal server remove"));
+            let newer = error.as_ref().is_some_and(|error| error.contains("is newer"));
+            assert!(told || newer, "byte {at}: {error:?}");
+        }
     }
 
     #[test]
@@ -236,9 +268,9 @@ mod tests {
             fs::write(&file, text).unwrap();
             let error =
                 Directory::open(dir.path(), &Start::Found).err().map(|error| error.to_string()).unwrap_or_default();
-            assert_eq!(error, format!("{}: {expected}", file.display()));
+            assert!(error.starts_with(&format!("{}: {expected}", file.display())), "{error}");
         }
-        check("", "this is not a store's identity file; is the directory the right one?");
+        check("", "this is not a store's identity file: is the directory the right one?");
         check("palinurus-store\nformat = x\n", "the format is not a number");
         check("palinurus-store\nformat = 1\n", "the line \"cluster = …\" is missing");
         check("palinurus-store\nformat = 1\ncluster = c\nserver = 0\n", "the server's id is 0");
@@ -247,7 +279,7 @@ mod tests {
         check(&format!("{joined}joined = maybe\n"), "joined is neither true nor false");
         check(
             "palinurus-store\nformat = 9\n",
-            "format 9 is newer than this program's (2); use the version that wrote it, or a later one",
+            "format 9 is newer than this program's (3); use the version that wrote it, or a later one",
         );
     }
 

@@ -209,8 +209,8 @@ impl Folders {
 
     fn read_pointer(&self) -> Result<Option<Current>, StoreError> {
         let file = self.pointer();
-        let text = match fs::read_to_string(&file) {
-            Ok(text) => text,
+        let text = match fs::read(&file) {
+            Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(StoreError::io(&file, &error)),
         };

@@ -107,6 +107,15 @@ impl Live {
     }
 }
 
+/// Where a batch is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// A file of its own beside the image.
+    File,
+    /// The database above them.
+    Database,
+}
+
 impl StoredState {
     /// The state in `dir`, which is made if need be. It is written in batches of about so many bytes.
     pub fn open(dir: &Path, batch_bytes: usize) -> Result<StoredState, StoreError> {
@@ -178,30 +187,31 @@ impl StoredState {
         current.image.then_some(self.base)
     }
 
-    /// Whether a batch goes into a file of its own, if it does not go into a fresh folder.
-    fn is_to_append(&self, current: Current, written: u64) -> Result<bool, StoreError> {
-        Ok(written > self.large && current.image && !self.folders.has_sled(current.number)?)
+    /// Where a batch goes, if it does not go into a fresh folder.
+    fn place(&self, current: Current, written: u64) -> Result<Place, StoreError> {
+        let is_file = written > self.large && current.image && !self.folders.has_sled(current.number)?;
+        Ok(if is_file { Place::File } else { Place::Database })
     }
 
     /// Whether the whole state is to be written into a fresh folder, and not only this batch.
-    fn is_to_rebuild(&mut self, current: Current, batch: &Batch, written: u64) -> Result<bool, StoreError> {
+    fn is_to_rebuild(&mut self, current: Current, batch: &Batch, written: u64, place: Place) -> bool {
         let usage = match self.folders.usage(current.number) {
             Ok(usage) => usage,
             Err(error) => {
                 tracing::warn!(%error, "cannot find out how much room the applied state takes");
-                return Ok(false);
+                return false;
             }
         };
-        let append = self.is_to_append(current, written)?;
-        let usage = usage + if append { written } else { SLED_WRITES * written };
+        let database = place == Place::Database;
+        let usage = usage + if database { SLED_WRITES * written } else { written };
         if usage < self.patience {
-            return Ok(false);
+            return false;
         }
         if self.live.is_stale(self.slack) {
             self.live = Live::of(&batch.image.state);
         }
         let too_large = usage > self.live.bytes / 4 * 5 + self.slack;
-        Ok(too_large || !append && written > self.live.bytes / 8 + self.large)
+        too_large || database && written > self.live.bytes / 8 + self.large
     }
 
     /// Writes the whole state into a fresh folder, and lets that count.
@@ -210,7 +220,13 @@ impl StoredState {
         self.switch(fresh, false)
     }
 
-    fn rebuild_or_write(&mut self, current: Current, batch: &Batch, written: u64) -> Result<(), StoreError> {
+    fn rebuild_or_write(
+        &mut self,
+        current: Current,
+        batch: &Batch,
+        written: u64,
+        place: Place,
+    ) -> Result<(), StoreError> {
         let Err(error) = self.rebuild(&batch.image) else { return Ok(()) };
         if self.unsure {
             return Err(error);
@@ -218,15 +234,14 @@ impl StoredState {
         tracing::warn!(%error, "the applied state could not be written anew; it goes on where it is");
         let bytes = self.folders.usage(current.number).unwrap_or_default();
         self.patience = bytes + bytes / 8;
-        self.write_on(current, batch, written)
+        self.write_on(current, batch, written, place)
     }
 
     /// Writes a batch where the state is.
-    fn write_on(&mut self, current: Current, batch: &Batch, written: u64) -> Result<(), StoreError> {
-        if self.is_to_append(current, written)? {
-            self.append(current, batch, written)
-        } else {
-            self.write_changes(current, batch, written)
+    fn write_on(&mut self, current: Current, batch: &Batch, written: u64, place: Place) -> Result<(), StoreError> {
+        match place {
+            Place::File => self.append(current, batch, written),
+            Place::Database => self.write_changes(current, batch, written),
         }
     }
 
@@ -350,10 +365,14 @@ impl StateDisk for StoredState {
         let written = self.live.note(batch);
         match self.current.filter(|_| !self.unsure) {
             None => self.rebuild(&batch.image)?,
-            Some(current) if self.is_to_rebuild(current, batch, written)? => {
-                self.rebuild_or_write(current, batch, written)?;
+            Some(current) => {
+                let place = self.place(current, written)?;
+                if self.is_to_rebuild(current, batch, written, place) {
+                    self.rebuild_or_write(current, batch, written, place)?;
+                } else {
+                    self.write_on(current, batch, written, place)?;
+                }
             }
-            Some(current) => self.write_on(current, batch, written)?,
         }
         self.index = index;
         self.folders.take_reserve();
