@@ -123,6 +123,9 @@ impl Look<'_> {
         status["active"] = number(staying.clone().count());
         status["ready"] = json!(count(staying.filter(|pod| is_ready(pod)).count()));
         status["terminating"] = json!(count(going + surplus.len()));
+        // What ends has begun, though it may rest since.
+        let begun = self.status.start_time.as_ref().map_or(self.now, |time| time.0);
+        let started = started.or(outcome.is_some().then_some(begun));
         status["startTime"] = json!(started.map(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time));
         status["conditions"] = json!(conditions);
         if over.is_some() && !failed {

@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::batch::v1::{CronJob, CronJobSpec, CronJobStatus, Job, JobSpec, JobStatus};
-use k8s_openapi::api::core::v1::PodTemplateSpec;
+use k8s_openapi::api::core::v1::{Container, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector as SelectorObject, ObjectMeta};
 
 use super::Env;
 use super::kind::{Errors, Kind, has_meta, has_status};
 use super::meta::validate_domain_path;
-use super::optional::{fill, items_mut, non_negative, one_of, plain};
+use super::optional::{fill, items, items_mut, non_negative, one_of, plain};
 use super::pod::{fill_template, validate_template_of};
 use super::workload::validate_selector_parts;
-use super::{job_policies, names};
+use super::{job_policies, job_status, names};
 use crate::cron::{self, Schedule};
 use crate::selector::LabelSelector;
 use crate::{FieldError, FieldPath};
@@ -86,36 +86,30 @@ impl Kind for Job {
         validate_hostname(plain(&self.metadata.name), spec, errors);
     }
 
-    fn validate_subresource(&self, _name: &str, errors: &mut Errors) {
-        let Some(status) = &self.status else { return };
-        let path = FieldPath::new("status");
-        let counts = [
-            ("active", status.active),
-            ("succeeded", status.succeeded),
-            ("failed", status.failed),
-            ("ready", status.ready),
-            ("terminating", status.terminating),
-        ];
-        for (field, count) in counts {
-            non_negative(count.unwrap_or(0).into(), || path.child(field), errors);
-        }
+    fn validate_subresource_update(&self, _name: &str, old: &Self, errors: &mut Errors) {
+        job_status::validate(self, old, errors);
     }
 
     fn validate_update(&self, old: &Self, errors: &mut Errors) {
+        // Where and with what its pods run may change while it rests, and has no pods that run.
+        let rests = old.status.as_ref().is_none_or(|status| {
+            status.active.unwrap_or(0) == 0 && (status.start_time.is_none() || job_status::holds(status, "Suspended"))
+        });
         let (Some(new), Some(old)) = (&self.spec, &old.spec) else { return };
         let path = FieldPath::new("spec");
+        let indexed = plain(&new.completion_mode) == "Indexed";
+        if indexed && new.completions.is_some() && ![old.completions, new.parallelism].contains(&new.completions) {
+            let why = "can only be modified in tandem with spec.parallelism";
+            errors.push(FieldError::invalid(&path.child("completions"), new.completions, why));
+        }
         let mut frozen = |field: &str, same: bool, shown: serde_json::Value| {
             if !same {
                 errors.push(FieldError::invalid(&path.child(field), shown, "field is immutable"));
             }
         };
-        let indexed = plain(&new.completion_mode) == "Indexed";
-        let elastic = indexed && new.completions == new.parallelism && old.completions == old.parallelism;
-        frozen("completions", new.completions == old.completions || elastic, new.completions.into());
+        frozen("completions", indexed || new.completions == old.completions, new.completions.into());
         frozen("selector", new.selector == old.selector, shown(&new.selector));
-        // A suspended job that has not begun may be sent elsewhere.
-        let begins = old.suspend == Some(true);
-        let same_template = same_template(&new.template, &old.template, begins);
+        let same_template = same_template(&new.template, &old.template, rests && old.suspend == Some(true));
         frozen("template", same_template, shown(&new.template));
         frozen("completionMode", new.completion_mode == old.completion_mode, shown(&new.completion_mode));
         frozen("podFailurePolicy", new.pod_failure_policy == old.pod_failure_policy, shown(&new.pod_failure_policy));
@@ -177,19 +171,36 @@ fn shown(value: &impl serde::Serialize) -> serde_json::Value {
     serde_json::to_value(value).unwrap_or_default()
 }
 
-/// Whether two templates are the same, but for where the pods may run when the job has not begun.
-fn same_template(new: &PodTemplateSpec, old: &PodTemplateSpec, begins: bool) -> bool {
+/// Whether two templates are the same, but for where the pods run and what they are given when the job `rests`.
+fn same_template(new: &PodTemplateSpec, old: &PodTemplateSpec, rests: bool) -> bool {
     let mut allowed = new.clone();
-    if begins {
+    if rests {
         allowed.metadata = old.metadata.clone();
         if let (Some(new), Some(old)) = (&mut allowed.spec, &old.spec) {
             new.node_selector.clone_from(&old.node_selector);
-            new.affinity.clone_from(&old.affinity);
+            if let Some(affinity) = &mut new.affinity {
+                affinity.node_affinity = None;
+            }
+            let mut elsewhere = old.affinity.clone();
+            if let Some(affinity) = &mut elsewhere {
+                affinity.node_affinity = None;
+            }
+            if new.affinity.take().unwrap_or_default() == elsewhere.unwrap_or_default() {
+                new.affinity.clone_from(&old.affinity);
+            }
             new.tolerations.clone_from(&old.tolerations);
             new.scheduling_gates.clone_from(&old.scheduling_gates);
+            same_resources(&mut new.containers, &old.containers);
+            same_resources(items_mut(&mut new.init_containers), items(&old.init_containers));
         }
     }
     allowed == *old
+}
+
+fn same_resources(containers: &mut [Container], old: &[Container]) {
+    for (container, old) in containers.iter_mut().zip(old) {
+        container.resources.clone_from(&old.resources);
+    }
 }
 
 /// Fills in a job's spec, by itself or in a CronJob's template.

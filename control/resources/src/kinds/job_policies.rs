@@ -161,7 +161,7 @@ fn validate_success(rule: &SuccessPolicyRule, completions: i32, path: &FieldPath
 }
 
 /// How many indexes a text like `1,3-5` lists of as many as the job has; the error says what is wrong with it.
-fn indexes(text: &str, completions: i32) -> Result<i64, String> {
+pub(super) fn indexes(text: &str, completions: i32) -> Result<i64, String> {
     let number = |text: &str| {
         let number: i64 = text.parse().map_err(|_| format!("cannot convert string to integer for index: {text:?}"))?;
         if number >= i64::from(completions) {

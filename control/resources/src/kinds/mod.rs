@@ -17,6 +17,7 @@ mod errors;
 mod event;
 mod fields;
 mod job_policies;
+mod job_status;
 mod kind;
 mod legacy;
 mod loose;

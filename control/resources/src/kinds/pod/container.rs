@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::{Container, ContainerPort, PodSpec};
 
+use super::resources::Whose;
 use super::volume::Volumes;
 use super::{env, mount, probe, resources, restart, security};
 use crate::kinds::kind::Errors;
@@ -53,6 +54,12 @@ pub(super) fn validate_for_pod(spec: &PodSpec, path: &FieldPath, errors: &mut Er
             }
         }
     }
+    for (index, volume) in items(&spec.volumes).iter().enumerate() {
+        if volume.image.as_ref().is_some_and(|image| text(&image.reference).is_none()) {
+            let path = path.child("volumes").index(index).child("image").child("reference");
+            errors.push(FieldError::required(&path, ""));
+        }
+    }
 }
 
 fn validate_name<'a>(container: &'a Container, path: &FieldPath, taken: &mut BTreeSet<&'a str>, errors: &mut Errors) {
@@ -98,7 +105,8 @@ fn validate(container: &Container, volumes: &Volumes<'_>, spec: &PodSpec, path: 
     let policy = plain(&container.image_pull_policy);
     one_of(policy, &known, || path.child("imagePullPolicy"), errors);
     if let Some(resources) = &container.resources {
-        resources::validate(resources, items(&spec.resource_claims), &path.child("resources"), errors);
+        let claims = Whose::Container(items(&spec.resource_claims));
+        resources::validate(resources, &claims, &path.child("resources"), errors);
     }
     validate_resize(container, plain(&spec.restart_policy), path, errors);
     security::validate_container(container, spec, path, errors);

@@ -1,6 +1,6 @@
 //! What pods and pod templates default to.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
     Container, EmptyDirVolumeSource, Lifecycle, LifecycleHandler, PodSpec, PodTemplateSpec, Probe,
@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Text;
 
-use super::{ephemeral, volume};
+use super::{ephemeral, volume, whole};
 use crate::kinds::optional::{fill, fill_number, items_mut, text};
 use crate::quantity::Quantity;
 
@@ -45,34 +45,32 @@ pub(super) fn fill_spec(spec: &mut PodSpec) {
         fill_volume(volume);
     }
     canonical(&mut spec.overhead);
+    if let Some(resources) = &mut spec.resources {
+        canonical(&mut resources.limits);
+        canonical(&mut resources.requests);
+    }
 }
 
 /// The defaults that pods have and templates have not.
 pub(super) fn fill_pod(spec: &mut PodSpec) {
     spec.enable_service_links.get_or_insert(true);
-    let mut asked = BTreeSet::new();
     for container in spec.containers.iter_mut().chain(items_mut(&mut spec.init_containers)) {
-        request_what_is_limited(&mut container.resources, &|_| false);
-        let requests = container.resources.as_ref().and_then(|resources| resources.requests.as_ref());
-        asked.extend(requests.into_iter().flat_map(|requests| requests.keys().cloned()));
+        request_what_is_limited(&mut container.resources);
         if spec.host_network == Some(true) {
             for port in items_mut(&mut container.ports) {
                 fill_number(&mut port.host_port, port.container_port);
             }
         }
     }
-    request_what_is_limited(&mut spec.resources, &|name| asked.contains(name));
+    whole::fill(spec);
 }
 
-/// A limit without a request is also the request, unless others ask for it.
-fn request_what_is_limited(resources: &mut Option<ResourceRequirements>, asked: &dyn Fn(&str) -> bool) {
+/// A limit without a request is also the request.
+fn request_what_is_limited(resources: &mut Option<ResourceRequirements>) {
     let Some(resources) = resources else { return };
     let Some(limits) = &resources.limits else { return };
     for (name, limit) in limits {
-        let requests = resources.requests.get_or_insert_default();
-        if !requests.contains_key(name) && !asked(name) {
-            requests.insert(name.clone(), limit.clone());
-        }
+        resources.requests.get_or_insert_default().entry(name.clone()).or_insert_with(|| limit.clone());
     }
 }
 

@@ -18,6 +18,7 @@ mod spec;
 mod template;
 mod update;
 mod volume;
+mod whole;
 
 use std::any::Any;
 
@@ -82,9 +83,12 @@ impl Kind for Pod {
     fn prepare_subresource(&mut self, name: &str, old: &Self, _env: &Env) {
         let given = std::mem::replace(&mut self.spec, old.spec.clone());
         if name != "status" {
+            self.metadata.labels.clone_from(&old.metadata.labels);
+            self.metadata.annotations.clone_from(&old.metadata.annotations);
+            self.metadata.finalizers.clone_from(&old.metadata.finalizers);
             let spec = self.spec.get_or_insert_default();
             match (name, given) {
-                ("resize", Some(given)) => resize::take(spec, &given),
+                ("resize", Some(given)) => resize::take(spec, given),
                 ("ephemeralcontainers", given) => {
                     spec.ephemeral_containers = given.and_then(|spec| spec.ephemeral_containers);
                 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::api::core::v1::{PodResourceClaim, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Text;
 
+use super::whole;
 use crate::kinds::kind::Errors;
 use crate::kinds::names;
 use crate::kinds::optional::{faults, items};
@@ -13,18 +14,21 @@ use crate::{FieldError, FieldPath};
 
 const STANDARD_RESOURCES: &[&str] = &["cpu", "memory", "ephemeral-storage"];
 
-/// What a container asks for and may use; `claims` are the pod's.
-pub(super) fn validate(
-    resources: &ResourceRequirements,
-    claims: &[PodResourceClaim],
-    path: &FieldPath,
-    errors: &mut Errors,
-) {
+/// Whose amounts they are.
+pub(super) enum Whose<'a> {
+    /// A container's, which may name its pod's claims.
+    Container(&'a [PodResourceClaim]),
+    /// The pod's as a whole.
+    Pod,
+}
+
+/// What is asked for and may be used.
+pub(super) fn validate(resources: &ResourceRequirements, whose: &Whose<'_>, path: &FieldPath, errors: &mut Errors) {
     let empty = BTreeMap::new();
     let limits = resources.limits.as_ref().unwrap_or(&empty);
     let requests = resources.requests.as_ref().unwrap_or(&empty);
-    validate_amounts(limits, || path.child("limits"), errors);
-    validate_amounts(requests, || path.child("requests"), errors);
+    validate_amounts(limits, whose, || path.child("limits"), errors);
+    validate_amounts(requests, whose, || path.child("requests"), errors);
     for (name, request) in requests {
         validate_request(name, request, limits.get(name), path, errors);
     }
@@ -33,6 +37,7 @@ pub(super) fn validate(
     if named().any(huge) && !named().any(|name| matches!(name.as_str(), "cpu" | "memory")) {
         errors.push(FieldError::forbidden(path, "HugePages require cpu or memory"));
     }
+    let Whose::Container(claims) = whose else { return };
     for (index, claim) in items(&resources.claims).iter().enumerate() {
         let path = path.child("claims").index(index);
         if claim.name.is_empty() {
@@ -50,7 +55,7 @@ pub(super) fn validate(
 /// What a run-time class adds to each of its pods.
 pub(in crate::kinds) fn validate_limits(limits: &BTreeMap<String, Text>, path: &FieldPath, errors: &mut Errors) {
     let resources = ResourceRequirements { limits: Some(limits.clone()), ..ResourceRequirements::default() };
-    validate(&resources, &[], path, errors);
+    validate(&resources, &Whose::Container(&[]), path, errors);
 }
 
 /// More than the limit is never asked for; of what cannot be given out twice, exactly the limit.
@@ -75,16 +80,20 @@ fn validate_request(name: &str, request: &Text, limit: Option<&Text>, path: &Fie
     errors.push(FieldError::invalid(&path.child("requests"), request.0.as_str(), &why));
 }
 
-fn validate_amounts(amounts: &BTreeMap<String, Text>, path: impl Fn() -> FieldPath, errors: &mut Errors) {
+fn validate_amounts(
+    amounts: &BTreeMap<String, Text>,
+    whose: &Whose<'_>,
+    path: impl Fn() -> FieldPath,
+    errors: &mut Errors,
+) {
     for (name, amount) in amounts {
-        if !STANDARD_RESOURCES.contains(&name.as_str()) && !name.starts_with("hugepages-") {
-            faults(names::qualified_name(name), name, || path().key(name), errors);
-            if !name.contains('/') {
-                let why = "must be a standard resource type or fully qualified";
-                errors.push(FieldError::invalid(&path().key(name), name.as_str(), why));
-                let why = "must be a standard resource for containers";
-                errors.push(FieldError::invalid(&path().key(name), name.as_str(), why));
+        match whose {
+            Whose::Container(_) => validate_name(name, || path().key(name), errors),
+            Whose::Pod if !whole::is_shared(name) => {
+                let shared = ["cpu", "hugepages-", "memory"];
+                errors.push(FieldError::not_supported(&path().key(name), name.as_str(), &shared));
             }
+            Whose::Pod => {}
         }
         let fault = match Quantity::try_from(amount) {
             Ok(quantity) if quantity.is_negative() => "must be greater than or equal to 0".into(),
@@ -93,5 +102,19 @@ fn validate_amounts(amounts: &BTreeMap<String, Text>, path: impl Fn() -> FieldPa
             Err(error) => error.to_string(),
         };
         errors.push(FieldError::invalid(&path().key(name), amount.0.as_str(), &fault));
+    }
+}
+
+/// What containers can be given: what each node has, and what some have under names of their own.
+fn validate_name(name: &str, path: impl Fn() -> FieldPath, errors: &mut Errors) {
+    if STANDARD_RESOURCES.contains(&name) || name.starts_with("hugepages-") {
+        return;
+    }
+    faults(names::qualified_name(name), name, &path, errors);
+    if !name.contains('/') {
+        for why in ["must be a standard resource type or fully qualified", "must be a standard resource for containers"]
+        {
+            errors.push(FieldError::invalid(&path(), name, why));
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::{PodSpec, Toleration};
 
-use super::{affinity, container, security, volume};
+use super::{affinity, container, security, volume, whole};
 use crate::kinds::kind::Errors;
 use crate::kinds::optional::{faults, items, one_of, plain, text};
 use crate::kinds::{meta, names};
@@ -14,6 +14,7 @@ use crate::{FieldError, FieldPath};
 pub(super) fn validate(spec: &PodSpec, path: &FieldPath, errors: &mut Errors) {
     let volumes = volume::validate(items(&spec.volumes), &path.child("volumes"), errors);
     validate_claims(spec, path, errors);
+    whole::validate(spec, path, errors);
     container::validate_all(spec, &volumes, path, errors);
     let restart = ["Always", "OnFailure", "Never"];
     one_of(plain(&spec.restart_policy), &restart, || path.child("restartPolicy"), errors);
@@ -34,6 +35,7 @@ pub(super) fn validate(spec: &PodSpec, path: &FieldPath, errors: &mut Errors) {
     }
     validate_host(spec, path, errors);
     validate_names(spec, path, errors);
+    validate_override(spec, path, errors);
     if let Some(deadline) = spec.active_deadline_seconds {
         for fault in names::in_range(deadline, 1, i64::from(i32::MAX)) {
             let path = path.child("activeDeadlineSeconds");
@@ -209,6 +211,25 @@ fn validate_names(spec: &PodSpec, path: &FieldPath, errors: &mut Errors) {
             faults(form(value), value, || path.child(field), errors);
         }
     }
+}
+
+/// How long a host's name is at most, in bytes.
+const HOSTNAME: usize = 64;
+
+/// A name of the host in the place of all others (KEP-4762).
+fn validate_override(spec: &PodSpec, path: &FieldPath, errors: &mut Errors) {
+    let Some(name) = &spec.hostname_override else { return };
+    let path = path.child("hostnameOverride");
+    if spec.set_hostname_as_fqdn == Some(true) {
+        errors.push(FieldError::forbidden(&path, "may not be specified when `setHostnameAsFQDN` is true"));
+    }
+    if spec.host_network == Some(true) {
+        errors.push(FieldError::forbidden(&path, "may not be specified when `hostNetwork` is true"));
+    }
+    if name.len() > HOSTNAME {
+        errors.push(FieldError::too_long(&path, HOSTNAME));
+    }
+    faults(names::dns1123_subdomain(name), name, || path.clone(), errors);
 }
 
 pub(in crate::kinds) fn validate_toleration(

@@ -1,6 +1,7 @@
 mod bounds;
 mod config;
 mod job_policies;
+mod job_status;
 mod jobs;
 mod metadata;
 mod others;
@@ -12,6 +13,7 @@ mod registration;
 mod rules;
 mod services;
 mod sets;
+mod sizes;
 mod storage;
 mod various;
 mod workloads;

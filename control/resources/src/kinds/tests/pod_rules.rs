@@ -32,6 +32,27 @@ const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
 const PREFERRED: &str = "preferredDuringSchedulingIgnoredDuringExecution";
 
 #[test]
+fn a_host_has_one_name_in_the_place_of_all_others() {
+    let path = "hostnameOverride";
+    check(
+        json!({"hostnameOverride": "a", "setHostnameAsFQDN": true}),
+        &[&format!("{path}: Forbidden: may not be specified when `setHostnameAsFQDN` is true")],
+    );
+    check(
+        json!({"hostnameOverride": "a", "hostNetwork": true}),
+        &[&format!("{path}: Forbidden: may not be specified when `hostNetwork` is true")],
+    );
+    check(json!({"hostnameOverride": "a".repeat(65)}), &[&format!("{path}: Too long: may not be more than 64 bytes")]);
+    check(json!({"hostnameOverride": "A"}), &[&format!("{path}: Invalid value: \"A\": {}", super::SUBDOMAIN)]);
+}
+
+#[test]
+fn a_volume_of_an_image_names_it() {
+    check_volume(json!({"image": {}}), &["image.reference: Required value"]);
+    check_volume(json!({"image": {"reference": ""}}), &["image.reference: Required value"]);
+}
+
+#[test]
 fn how_names_are_looked_up_is_checked() {
     check(
         json!({"dnsPolicy": "None", "dnsConfig": {"nameservers": ["x"]}}),
