@@ -3,6 +3,8 @@
 
 use std::collections::HashSet;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Env;
@@ -10,6 +12,7 @@ use super::kind::Errors;
 use super::loose::{Rules, fill, items, items_mut, text};
 use super::names;
 use super::registration::{one_of, required, validate_conditions, validate_rule};
+use super::workload::validate_selector_parts;
 use crate::{FieldError, FieldPath};
 
 /// `ValidatingAdmissionPolicy`
@@ -34,10 +37,11 @@ impl Rules for Validating {
         fill_policy(object);
     }
 
-    fn validate(_name: &str, object: &Value, errors: &mut Errors) {
+    fn validate(name: &str, object: &Value, errors: &mut Errors) {
         let (spec, path) = (&object["spec"], FieldPath::new("spec"));
         validate_policy(spec, None, &path, errors);
         validate_validations(spec, &path, errors);
+        validate_annotations(name, spec, &path, errors);
     }
 }
 
@@ -106,9 +110,7 @@ fn fill_match(resources: &mut Value) {
 fn validate_policy(spec: &Value, operations: Option<&[&str]>, path: &FieldPath, errors: &mut Errors) {
     one_of(spec, "failurePolicy", &["Fail", "Ignore"], &path.child("failurePolicy"), errors);
     if spec["paramKind"].is_object() {
-        for field in ["apiVersion", "kind"] {
-            required(&spec["paramKind"], field, &path.child("paramKind"), errors);
-        }
+        validate_param_kind(&spec["paramKind"], &path.child("paramKind"), errors);
     }
     let constraints = path.child("matchConstraints");
     if !spec["matchConstraints"].is_object() {
@@ -120,13 +122,45 @@ fn validate_policy(spec: &Value, operations: Option<&[&str]>, path: &FieldPath, 
     for (index, variable) in items(spec, "variables") {
         let path = path.child("variables").index(index);
         let name = text(variable, "name");
-        required(variable, "name", &path, errors);
-        if !name.is_empty() && !is_identifier(name) {
+        if name.trim().is_empty() {
+            errors.push(FieldError::required(&path.child("name"), "name is not specified"));
+        } else if !is_identifier(name) {
             errors.push(FieldError::invalid(&path.child("name"), name, "name is not a valid CEL identifier"));
         }
         if text(variable, "expression").trim().is_empty() {
             errors.push(FieldError::required(&path.child("expression"), "expression is not specified"));
         }
+    }
+}
+
+/// What kind the parameters of a policy are.
+fn validate_param_kind(kind: &Value, path: &FieldPath, errors: &mut Errors) {
+    let given = text(kind, "apiVersion");
+    let at = path.child("apiVersion");
+    let mut wrong = |value: &str, why: &str| errors.push(FieldError::invalid(&at, value, why));
+    let parts: Vec<&str> = given.split('/').collect();
+    match parts.as_slice() {
+        _ if given.is_empty() => required(kind, "apiVersion", path, errors),
+        [version] | [_, version] => {
+            let faults = if parts.len() > 1 { names::dns1123_subdomain(parts[0]) } else { Vec::new() };
+            if !parts[0].is_empty() && !faults.is_empty() {
+                wrong(parts[0], &faults.join(","));
+            }
+            let faults = names::dns1035_label(version);
+            if version.is_empty() {
+                wrong(given, "version must be specified");
+            } else if !faults.is_empty() {
+                wrong(version, &faults.join(","));
+            }
+        }
+        _ => wrong(given, &format!("unexpected GroupVersion string: {given}")),
+    }
+    let name = text(kind, "kind");
+    required(kind, "kind", path, errors);
+    let faults = names::dns1035_label(&name.to_lowercase());
+    if !name.is_empty() && !faults.is_empty() {
+        let why = format!("may have mixed case, but should otherwise match: {}", faults.join(","));
+        errors.push(FieldError::invalid(&path.child("kind"), name, &why));
     }
 }
 
@@ -148,12 +182,47 @@ fn validate_validations(spec: &Value, path: &FieldPath, errors: &mut Errors) {
         if text(validation, "expression").trim().is_empty() {
             errors.push(FieldError::required(&path.child("expression"), "expression is not specified"));
         }
+        let (own, computed) = (text(validation, "message"), text(validation, "messageExpression"));
+        if !computed.is_empty() && computed.trim().is_empty() {
+            let path = path.child("messageExpression");
+            errors.push(FieldError::invalid(&path, computed, "must be non-empty if specified"));
+        }
+        let why = match own.trim() {
+            "" if !own.is_empty() => "message must be non-empty if specified",
+            told if told.contains(['\n', '\r']) => "message must not contain line breaks",
+            _ => "",
+        };
+        if !why.is_empty() {
+            errors.push(FieldError::invalid(&path.child("message"), own, why));
+        }
         one_of(validation, "reason", REASONS, &path.child("reason"), errors);
     }
+}
+
+/// How many annotations a policy makes at most.
+const ANNOTATIONS: usize = 20;
+
+/// What a policy of that name writes into the audit log: each under a name below its own.
+fn validate_annotations(name: &str, spec: &Value, path: &FieldPath, errors: &mut Errors) {
+    let list = path.child("auditAnnotations");
+    if items(spec, "auditAnnotations").count() > ANNOTATIONS {
+        let why = format!("must not have more than {ANNOTATIONS} auditAnnotations");
+        errors.push(FieldError::invalid(&list, spec["auditAnnotations"].clone(), &why));
+    }
+    let mut taken = HashSet::new();
     for (index, annotation) in items(spec, "auditAnnotations") {
-        let path = path.child("auditAnnotations").index(index);
-        required(annotation, "key", &path, errors);
-        required(annotation, "valueExpression", &path, errors);
+        let (key, path) = (text(annotation, "key"), list.index(index));
+        let whole = format!("{name}/{key}");
+        for fault in names::qualified_name(&whole) {
+            errors.push(FieldError::invalid(&path.child("key"), whole.as_str(), &fault));
+        }
+        if text(annotation, "valueExpression").trim().is_empty() {
+            let why = "valueExpression is not specified";
+            errors.push(FieldError::required(&path.child("valueExpression"), why));
+        }
+        if !taken.insert(key) {
+            errors.push(FieldError::duplicate(&path.child("key"), key));
+        }
     }
 }
 
@@ -207,9 +276,16 @@ fn validate_match(
     if rules_required && items(resources, "resourceRules").count() == 0 {
         errors.push(FieldError::required(&path.child("resourceRules"), ""));
     }
+    for field in ["namespaceSelector", "objectSelector"] {
+        if let Ok(selector) = LabelSelector::deserialize(&resources[field]) {
+            validate_selector_parts(&selector, &path.child(field), errors);
+        }
+    }
     for list in ["resourceRules", "excludeResourceRules"] {
         for (index, rule) in items(resources, list) {
-            validate_rule(rule, false, &path.child(list).index(index), errors);
+            let path = path.child(list).index(index);
+            validate_resource_names(rule, &path.child("resourceNames"), errors);
+            validate_rule(rule, false, &path, errors);
         }
     }
     let Some(allowed) = operations else { return };
@@ -217,6 +293,17 @@ fn validate_match(
     for operation in named.filter_map(|(_, operation)| operation.as_str()).filter(|one| !allowed.contains(one)) {
         let path = path.child("resourceRules").child("operations");
         errors.push(FieldError::not_supported(&path, operation, allowed));
+    }
+}
+
+fn validate_resource_names(rule: &Value, path: &FieldPath, errors: &mut Errors) {
+    let mut taken = HashSet::new();
+    for (index, name) in items(rule, "resourceNames") {
+        let (name, path) = (name.as_str().unwrap_or(""), path.index(index));
+        errors.extend(names::path_segment(name).iter().map(|fault| FieldError::invalid(&path, name, fault)));
+        if !taken.insert(name) {
+            errors.push(FieldError::duplicate(&path, name));
+        }
     }
 }
 
@@ -258,7 +345,7 @@ fn validate_actions(spec: &Value, path: &FieldPath, errors: &mut Errors) {
     let list = path.child("validationActions");
     let actions: Vec<&str> = items(spec, "validationActions").filter_map(|(_, one)| one.as_str()).collect();
     if actions.is_empty() {
-        errors.push(FieldError::required(&list, ""));
+        errors.push(FieldError::required(&list, "at least one validation action is required"));
     }
     let mut seen = HashSet::new();
     for (index, action) in actions.iter().enumerate() {

@@ -8,6 +8,7 @@ use k8s_openapi::api::autoscaling::v2::{
 use super::kind::{Errors, Kind, has_meta, has_status};
 use super::names;
 use super::optional::{fill, items, one_of};
+use crate::quantity::Quantity;
 use crate::{FieldError, FieldPath};
 
 /// The share of the requested CPU that is aimed at unless something is said.
@@ -193,6 +194,12 @@ fn validate_rules(rules: &HPAScalingRules, path: &FieldPath, errors: &mut Errors
     }
     if let Some(policy) = rules.select_policy.as_deref() {
         one_of(policy, &["Disabled", "Max", "Min"], || path.child("selectPolicy"), errors);
+    }
+    if let Some(tolerance) = &rules.tolerance
+        && Quantity::try_from(tolerance).is_ok_and(|tolerance| tolerance.is_negative())
+    {
+        let why = "must be greater than or equal to 0";
+        errors.push(FieldError::invalid(&path.child("tolerance"), tolerance.0.as_str(), why));
     }
     let policies = path.child("policies");
     if items(&rules.policies).is_empty() {

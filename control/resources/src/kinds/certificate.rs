@@ -98,6 +98,12 @@ impl Kind for CertificateSigningRequest {
             let why = "updates may not modify existing certificate content";
             errors.push(FieldError::forbidden(&path.child("certificate"), why));
         }
+        // What was there and is left alone is not looked at again.
+        if let Some(pem) = given.filter(|pem| Some(pem) != issued.as_ref())
+            && let Some(why) = pem_fault(&pem.0)
+        {
+            errors.push(FieldError::invalid(&path.child("certificate"), "<certificate data>", &why));
+        }
     }
 
     fn validate(&self, errors: &mut Errors) {
@@ -131,6 +137,30 @@ impl Kind for CertificateSigningRequest {
             errors.push(FieldError::invalid(&path.child("expirationSeconds"), seconds, why));
         }
     }
+}
+
+/// What is wrong with certificates as text, where there is text.
+fn pem_fault(pem: &[u8]) -> Option<String> {
+    const BEGIN: &str = "-----BEGIN ";
+    let text = String::from_utf8_lossy(pem);
+    if text.is_empty() {
+        return None;
+    }
+    let mut lines = text.lines().map(str::trim_end);
+    let mut blocks = 0;
+    while let Some(line) = lines.next() {
+        let Some(kind) = line.strip_prefix(BEGIN).and_then(|rest| rest.strip_suffix("-----")) else { continue };
+        let end = format!("-----END {kind}-----");
+        let inside: Vec<&str> = lines.by_ref().take_while(|line| *line != end).collect();
+        if kind != "CERTIFICATE" {
+            return Some(format!("only CERTIFICATE PEM blocks are allowed, found {kind:?}"));
+        }
+        if inside.iter().any(|line| line.contains(':')) {
+            return Some("no PEM block headers are permitted".to_owned());
+        }
+        blocks += 1;
+    }
+    (blocks == 0).then(|| "must contain at least one CERTIFICATE PEM block".to_owned())
 }
 
 /// Conditions that stay once they are there.

@@ -1,6 +1,6 @@
 //! The forms of names, labels and the like (apimachinery `pkg/util/validation`): each function tells what is wrong.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// A name of at most 63 characters: `[a-z0-9]([-a-z0-9]*[a-z0-9])?`.
 pub fn dns1123_label(text: &str) -> Vec<String> {
@@ -202,10 +202,26 @@ pub fn port_number(port: i32) -> Vec<String> {
 
 /// An address of a network, of either family.
 pub fn ip_address(text: &str) -> Vec<String> {
-    if text.parse::<IpAddr>().is_ok() {
-        return Vec::new();
-    }
-    vec!["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)".to_owned()]
+    let fault = match text.parse::<IpAddr>() {
+        Ok(ip) if is_mapped(ip) => "must not be an IPv4-mapped IPv6 address",
+        Ok(_) => return Vec::new(),
+        Err(_) if without_zeros(text).parse::<Ipv4Addr>().is_ok() => "must not have leading 0s",
+        Err(_) => "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
+    };
+    vec![fault.to_owned()]
+}
+
+fn is_mapped(ip: IpAddr) -> bool {
+    matches!(ip, IpAddr::V6(ip) if ip.to_ipv4_mapped().is_some())
+}
+
+/// The numbers of an address as those take them who read no octal numbers.
+fn without_zeros(text: &str) -> String {
+    let number = |part: &str| match part.trim_start_matches('0') {
+        "" if !part.is_empty() => "0".to_owned(),
+        rest => rest.to_owned(),
+    };
+    text.split('.').map(number).collect::<Vec<_>>().join(".")
 }
 
 /// An address in the one form that is written for it.
@@ -241,34 +257,46 @@ pub fn common_ip(text: &str) -> Vec<String> {
 
 /// Addresses that begin alike, as `10.9.8.0/24`.
 pub fn cidr(text: &str) -> Vec<String> {
-    let valid = text.split_once('/').is_some_and(|(address, bits)| {
-        let longest = match address.parse::<IpAddr>() {
-            Ok(IpAddr::V4(_)) => 32,
-            Ok(IpAddr::V6(_)) => 128,
-            Err(_) => return false,
-        };
-        bits.parse::<u8>().is_ok_and(|bits| bits <= longest)
-    });
-    if valid {
-        return Vec::new();
+    let fault = |why: &str| vec![why.to_owned()];
+    let none = || fault("must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)");
+    let Some((address, length)) = text.split_once('/') else { return none() };
+    let Ok(bits) = length.parse::<u32>() else { return none() };
+    let sloppy = address.parse::<IpAddr>().ok().or_else(|| without_zeros(address).parse().ok());
+    match sloppy {
+        Some(ip) if bits <= longest(ip) && length.starts_with(|c: char| c.is_ascii_digit()) => {
+            if address.parse::<IpAddr>().is_err() || length.len() > 1 && length.starts_with('0') {
+                fault("must not have leading 0s in IP or prefix length")
+            } else if is_mapped(ip) {
+                fault("must not have an IPv4-mapped IPv6 address")
+            } else if first(ip, bits) != ip {
+                fault("must not have bits set beyond the prefix length")
+            } else {
+                Vec::new()
+            }
+        }
+        _ => none(),
     }
-    vec!["must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)".to_owned()]
+}
+
+fn longest(ip: IpAddr) -> u32 {
+    if ip.is_ipv4() { 32 } else { 128 }
+}
+
+/// The first address of those that share so many bits with this one.
+fn first(ip: IpAddr, bits: u32) -> IpAddr {
+    match ip {
+        IpAddr::V4(ip) => IpAddr::V4((ip.to_bits() & u32::MAX.checked_shl(32 - bits).unwrap_or(0)).into()),
+        IpAddr::V6(ip) => IpAddr::V6((ip.to_bits() & u128::MAX.checked_shl(128 - bits).unwrap_or(0)).into()),
+    }
 }
 
 /// The same in the one form that is written for it, without bits behind those that are alike.
 pub fn canonical_cidr(text: &str) -> Vec<String> {
     let parts = text.split_once('/').filter(|_| cidr(text).is_empty());
-    let Some((Ok(address), Ok(bits))) = parts.map(|(address, bits)| (address.parse(), bits.parse::<u32>())) else {
-        return cidr(text);
-    };
-    let first = match address {
-        IpAddr::V4(ip) => IpAddr::V4((ip.to_bits() & u32::MAX.checked_shl(32 - bits).unwrap_or(0)).into()),
-        IpAddr::V6(ip) => IpAddr::V6((ip.to_bits() & u128::MAX.checked_shl(128 - bits).unwrap_or(0)).into()),
-    };
-    if first != address {
-        return vec!["must not have bits set beyond the prefix length".to_owned()];
+    match parts.map(|(address, bits)| (address.parse::<IpAddr>(), bits)) {
+        Some((Ok(address), bits)) => canonical(text, &format!("{address}/{bits}")),
+        _ => cidr(text),
     }
-    canonical(text, &format!("{first}/{bits}"))
 }
 
 /// A number within bounds.

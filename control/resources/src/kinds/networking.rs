@@ -143,7 +143,7 @@ fn validate_backend(backend: &IngressBackend, path: &FieldPath, errors: &mut Err
             if service.name.is_empty() {
                 errors.push(FieldError::required(&path.child("name"), ""));
             } else {
-                faults(names::dns1035_label(&service.name), &service.name, || path.child("name"), errors);
+                faults(names::dns1123_label(&service.name), &service.name, || path.child("name"), errors);
             }
             let port = service.port.clone().unwrap_or_default();
             let (name, number) = (plain(&port.name), port.number.unwrap_or(0));

@@ -195,20 +195,28 @@ fn validate_service_path(given: &str, path: &FieldPath, errors: &mut Errors) {
 }
 
 pub(super) fn validate_conditions(holder: &Value, path: &FieldPath, errors: &mut Errors) {
-    let mut names = BTreeSet::new();
+    const MOST: usize = 64;
+    let list = path.child("matchConditions");
+    let count = items(holder, "matchConditions").count();
+    if count > MOST {
+        errors.push(FieldError::too_many(&list, count, MOST));
+    }
+    let mut taken = BTreeSet::new();
     for (index, condition) in items(holder, "matchConditions") {
-        let path = path.child("matchConditions").index(index);
+        let path = list.index(index);
         let name = text(condition, "name");
+        if text(condition, "expression").trim().is_empty() {
+            errors.push(FieldError::required(&path.child("expression"), ""));
+        }
         if name.is_empty() {
             errors.push(FieldError::required(&path.child("name"), ""));
-        } else {
-            let faults = names::qualified_name(name);
-            errors.extend(faults.iter().map(|fault| FieldError::invalid(&path.child("name"), name, fault)));
-            if !names.insert(name) {
-                errors.push(FieldError::duplicate(&path.child("name"), name));
-            }
+            continue;
         }
-        required(condition, "expression", &path, errors);
+        let faults = names::qualified_name(name);
+        errors.extend(faults.iter().map(|fault| FieldError::invalid(&path.child("name"), name, fault)));
+        if !taken.insert(name) {
+            errors.push(FieldError::duplicate(&path.child("name"), name));
+        }
     }
 }
 
@@ -270,5 +278,31 @@ pub(super) fn validate_rule(rule: &Value, operations_of_webhooks: bool, path: &F
         let why = "if '*/*' is present, must not specify other resources";
         errors.push(FieldError::invalid(&path.child("resources"), json!(resources), why));
     }
+    validate_wildcards(&resources, &path.child("resources"), errors);
     one_of(rule, "scope", &["*", "Cluster", "Namespaced"], &path.child("scope"), errors);
+}
+
+/// What a pattern means already is not said again.
+fn validate_wildcards(resources: &[&str], path: &FieldPath, errors: &mut Errors) {
+    let (mut whole, mut everywhere) = (BTreeSet::new(), BTreeSet::new());
+    for (index, pattern) in resources.iter().enumerate() {
+        let Some((resource, part)) = pattern.split_once('/') else { continue };
+        let patterns =
+            [(whole.contains(resource), format!("{resource}/*")), (everywhere.contains(part), format!("*/{part}"))];
+        for (_, wider) in patterns.iter().filter(|(present, _)| *present) {
+            let why = format!("if '{wider}' is present, must not specify {pattern}");
+            errors.push(FieldError::invalid(&path.index(index), *pattern, &why));
+        }
+        if part == "*" {
+            whole.insert(resource);
+        }
+        if resource == "*" {
+            everywhere.insert(part);
+        }
+    }
+    let alone = |pattern: &&&str| !pattern.contains('/') && !matches!(**pattern, "*" | "");
+    if resources.contains(&"*") && resources.iter().any(|pattern| alone(&pattern)) {
+        let why = "if '*' is present, must not specify other resources without subresources";
+        errors.push(FieldError::invalid(path, json!(resources), why));
+    }
 }

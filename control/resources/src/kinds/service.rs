@@ -20,7 +20,7 @@ impl Kind for Service {
     has_meta!();
 
     fn name_faults(name: &str) -> Vec<String> {
-        names::dns1035_label(name)
+        names::dns1123_label(name)
     }
 
     fn fill(&mut self) {

@@ -61,7 +61,10 @@ pub(super) fn ingress_class(object: &Value, now: Clock) -> Vec<Value> {
         };
         format!("{kind}/{}", text(&parameters["name"]))
     };
-    vec![name(object), text(&object["spec"]["controller"]).into(), shown.into(), age(object, now)]
+    let metadata = &object["metadata"];
+    let default = text(&metadata["annotations"]["ingressclass.kubernetes.io/is-default-class"]) == "true";
+    let named = format!("{}{}", text(&metadata["name"]), if default { " (default)" } else { "" });
+    vec![named.into(), text(&object["spec"]["controller"]).into(), shown.into(), age(object, now)]
 }
 
 pub(super) const IP_ADDRESS: &[Column] = &[NAME, column("ParentRef", "What has the address.")];

@@ -238,6 +238,13 @@ fn rows_are_those_of_kube_apiserver() {
             "web|ClusterRole/admin|60m||g|n/s",
         ),
         (("rbac.authorization.k8s.io", "ClusterRole"), json!({}), "web|2026-01-01T00:00:00Z"),
+        (("networking.k8s.io", "IngressClass"), json!({"spec": {"controller": "a.b/c"}}), "web|a.b/c|<none>|60m"),
+        (
+            ("networking.k8s.io", "IngressClass"),
+            json!({"metadata": {"annotations": {"ingressclass.kubernetes.io/is-default-class": "true"}},
+                   "spec": {"controller": "a.b/c"}}),
+            "web (default)|a.b/c|<none>|60m",
+        ),
         (
             ("networking.k8s.io", "IPAddress"),
             json!({"spec": {"parentRef": {"resource": "services", "namespace": "default", "name": "web"}}}),
@@ -252,7 +259,8 @@ fn rows_are_those_of_kube_apiserver() {
         (("storage.k8s.io", "VolumeAttributesClass"), json!({"driverName": "a.b"}), "web|a.b|60m"),
     ];
     for ((group, kind), mut object, expected) in table {
-        object["metadata"] = json!({"name": "web", "creationTimestamp": "2026-01-01T00:00:00Z"});
+        object["metadata"]["name"] = "web".into();
+        object["metadata"]["creationTimestamp"] = "2026-01-01T00:00:00Z".into();
         assert_eq!(row(&resource(group, kind), &object), expected, "{kind}");
     }
 }

@@ -147,7 +147,8 @@ async fn a_joining_node_gets_its_certificate_and_an_impostor_does_not() {
             Some(String::from_utf8_lossy(&pem.0).into_owned())
         })
         .collect();
-    assert_eq!(signed, ["system:node:fresh by kubernetes.io/kube-apiserver-client-kubelet for 31536000"]);
+    let text = "system:node:fresh by kubernetes.io/kube-apiserver-client-kubelet for 31536000";
+    assert_eq!(signed, [cluster::certificate(text)]);
     cluster.stop().await;
 }
 
@@ -184,7 +185,7 @@ async fn a_user_gets_a_certificate_once_an_administrator_has_approved() {
             failed && outcome(found, "jane").is_some_and(|(pem, _)| pem.is_some())
         })
         .await;
-    let expected = "jane by kubernetes.io/kube-apiserver-client for 31536000".to_owned();
+    let expected = cluster::certificate("jane by kubernetes.io/kube-apiserver-client for 31536000");
     assert_eq!(outcome(&found, "jane"), Some((Some(expected), "Approved".to_owned())));
     assert_eq!(outcome(&found, "refused"), Some((None, "Denied".to_owned())));
     assert_eq!(outcome(&found, "unsound"), Some((None, "Approved Failed".to_owned())));

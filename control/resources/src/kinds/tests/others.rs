@@ -53,6 +53,43 @@ fn a_node_tells_of_itself_and_keeps_its_addresses() {
 }
 
 #[test]
+fn addresses_and_blocks_mean_one_thing() {
+    let no_ip = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
+    let no_block = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
+    let zeros = "must not have leading 0s in IP or prefix length";
+    let beyond = "must not have bits set beyond the prefix length";
+    let addresses = [
+        ("10.0.0.1", ""),
+        ("FE80:0:0::1", ""),
+        ("010.000.0.1", "must not have leading 0s"),
+        ("10.0.0", no_ip),
+        ("", no_ip),
+        ("::ffff:1.2.3.4", "must not be an IPv4-mapped IPv6 address"),
+        ("1..2.3", no_ip),
+        ("fe80::1%eth0", no_ip),
+    ];
+    for (text, why) in addresses {
+        assert_eq!(names::ip_address(text).join(""), why, "{text}");
+    }
+    let blocks = [
+        ("10.0.0.0/8", ""),
+        ("2001:DB8::/64", ""),
+        ("192.168.0.5/32", ""),
+        ("192.168.0.5/24", beyond),
+        ("010.0.0.0/8", zeros),
+        ("10.0.0.0/08", zeros),
+        ("::ffff:10.0.0.0/104", "must not have an IPv4-mapped IPv6 address"),
+        ("10.0.0.0", no_block),
+        ("10.0.0.0/33", no_block),
+        ("10.0.0.0/+8", no_block),
+        ("/8", no_block),
+    ];
+    for (text, why) in blocks {
+        assert_eq!(names::cidr(text).join(""), why, "{text}");
+    }
+}
+
+#[test]
 fn addresses_have_one_form_and_keep_their_parent() {
     let check = |text: &str, expected: &[&str]| assert_eq!(names::canonical_ip(text), expected, "{text}");
     check("10.0.0.1", &[]);
@@ -88,7 +125,8 @@ fn blocks_of_service_addresses_are_of_one_family_each() {
     check("10.0.0.1/32", &[]);
     check("2001:db8::/64", &[]);
     check("10.96.0.1/16", &["must not have bits set beyond the prefix length"]);
-    check("10.96.0.0/016", &["must be in canonical form (\"10.96.0.0/16\")"]);
+    check("10.96.0.0/016", &["must not have leading 0s in IP or prefix length"]);
+    check("2001:db8:0::/64", &["must be in canonical form (\"2001:db8::/64\")"]);
     check("10.96.0.0", &["must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"]);
     let block = |cidrs: &[&str]| json!({"spec": {"cidrs": cidrs}});
     let refused = |cidrs: &[&str], why: &str| check_refused("ServiceCIDR", block(cidrs), &[why]);
@@ -165,19 +203,26 @@ fn leases_last_a_while() {
     );
 }
 
+/// A block of PEM, as objects hold it.
+fn certificate(kind: &str, inside: &str) -> String {
+    let pem = format!("-----BEGIN {kind}-----\n{inside}\n-----END {kind}-----\n");
+    base64::engine::general_purpose::STANDARD.encode(pem)
+}
+
 #[test]
 fn a_signing_request_is_decided_and_signed_apart() {
     let pem = "-----BEGIN CERTIFICATE REQUEST-----\n-----END CERTIFICATE REQUEST-----\n";
     let request = base64::engine::general_purpose::STANDARD.encode(pem);
     let given = json!({"spec": {"request": request, "signerName": "a.b/c", "usages": ["client auth"]}});
     let old = created("CertificateSigningRequest", given);
-    let change = json!({"status": {"certificate": "eA==", "conditions": [{"type": "Approved", "status": "True"}]}});
+    let issued = certificate("CERTIFICATE", "eA==");
+    let change = json!({"status": {"certificate": issued, "conditions": [{"type": "Approved", "status": "True"}]}});
     let approved = updated("CertificateSigningRequest", &old, Some("approval"), change.clone());
     let approved = approved.expect("valid");
     assert!(approved["status"].get("certificate").is_none());
     assert_eq!(approved["status"]["conditions"][0]["lastUpdateTime"], "2026-01-01T00:00:00Z");
     let signed = updated("CertificateSigningRequest", &old, Some("status"), change).expect("valid");
-    assert_eq!(signed["status"], json!({"certificate": "eA=="}));
+    assert_eq!(signed["status"], json!({ "certificate": issued }));
     check_refused(
         "CertificateSigningRequest",
         json!({"spec": {"request": "eA==", "signerName": "c", "expirationSeconds": 5}}),
@@ -200,7 +245,9 @@ fn what_was_decided_of_a_request_stays() {
     let condition = |kind: &str, status: &str| json!({"type": kind, "status": status});
     let with = |conditions: &[Value]| json!({"status": {"conditions": conditions}});
     let approved = updated(KIND, &new, Some("approval"), with(&[condition("Approved", "True")])).expect("valid");
-    let issued = updated(KIND, &approved, Some("status"), json!({"status": {"certificate": "eA=="}})).expect("valid");
+    let issue = |certificate: String| json!({"status": {"certificate": certificate}});
+    let issued = issue(certificate("CERTIFICATE", "eA=="));
+    let issued = updated(KIND, &approved, Some("status"), issued).expect("valid");
     assert_eq!(issued["status"]["conditions"][0]["type"], "Approved");
     let check = |old: &Value, part: &str, change: Value, expected: &str| {
         let message = updated(KIND, old, Some(part), change.clone()).expect_err("a refusal").message;
@@ -215,7 +262,17 @@ fn what_was_decided_of_a_request_stays() {
     check(&new, "approval", with(&twice), "status.conditions[1].type: Duplicate value: \"Approved\"");
     check(&new, "approval", with(&[condition("Approved", "False")]), "status.conditions[0].status: Unsupported value");
     check(&new, "approval", with(&[condition("", "True")]), "status.conditions[0].type: Required value");
-    check(&issued, "status", json!({"status": {"certificate": "eQ=="}}), "may not modify existing certificate content");
+    let other = issue(certificate("CERTIFICATE", "eQ=="));
+    check(&issued, "status", other, "may not modify existing certificate content");
+    let of = "status.certificate: Invalid value: \"<certificate data>\": ";
+    let refused = [
+        ("eA==".to_owned(), "must contain at least one CERTIFICATE PEM block"),
+        (certificate("PRIVATE KEY", "eA=="), "only CERTIFICATE PEM blocks are allowed, found \"PRIVATE KEY\""),
+        (certificate("CERTIFICATE", "Odd: header\n\neA=="), "no PEM block headers are permitted"),
+    ];
+    for (text, why) in refused {
+        check(&approved, "status", issue(text), &format!("{of}{why}"));
+    }
     let failed = updated(KIND, &new, Some("status"), with(&[condition("Failed", "True")])).expect("valid");
     check(&failed, "status", with(&[]), "updates may not remove a condition of type \"Failed\"");
     let mut legacy = given;

@@ -455,6 +455,12 @@ fn an_empty_text_is_no_known_value_where_leaving_out_means_the_default() {
             "behavior": {"scaleDown": {"policies": []}}}}),
         "spec.behavior.scaleDown.policies: Required value: must specify at least one Policy",
     );
+    check(
+        "HorizontalPodAutoscaler",
+        json!({"spec": {"scaleTargetRef": {"kind": "A", "name": "a"}, "maxReplicas": 1,
+            "behavior": {"scaleDown": {"tolerance": "-1"}}}}),
+        "spec.behavior.scaleDown.tolerance: Invalid value: \"-1\": must be greater than or equal to 0",
+    );
     let hook = |field: &str| {
         let mut hook = json!({"name": "a.b.c", "clientConfig": {"url": "https://a"}, "sideEffects": "None",
             "admissionReviewVersions": ["v1"]});

@@ -86,6 +86,112 @@ fn webhooks_and_policies_are_checked_and_filled() {
     );
 }
 
+/// A policy with this change of its spec is refused for exactly these causes, all of them below `spec.`.
+fn check_policy(change: Value, expected: &[&str]) {
+    let rule = json!({"operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"]});
+    let mut policy = json!({"spec": {
+        "matchConstraints": {"resourceRules": [rule]}, "validations": [{"expression": "true"}],
+    }});
+    super::merge(&mut policy["spec"], change);
+    let expected: Vec<String> = expected.iter().map(|cause| format!("spec.{cause}")).collect();
+    check_refused("ValidatingAdmissionPolicy", policy, &expected.iter().map(String::as_str).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_a_policy_says_and_notes_is_checked() {
+    check_policy(
+        json!({"validations": [
+            {"expression": "true", "message": " "}, {"expression": "true", "message": "a\nb"},
+            {"expression": "true", "messageExpression": " "},
+        ]}),
+        &[
+            "validations[0].message: Invalid value: \" \": message must be non-empty if specified",
+            "validations[1].message: Invalid value: \"a\\nb\": message must not contain line breaks",
+            "validations[2].messageExpression: Invalid value: \" \": must be non-empty if specified",
+        ],
+    );
+    let form = names_form();
+    check_policy(
+        json!({"auditAnnotations": [
+            {"key": "a b", "valueExpression": "'x'"}, {"key": "c", "valueExpression": " "}, {"key": "c", "valueExpression": "'x'"},
+        ]}),
+        &[
+            &format!("auditAnnotations[0].key: Invalid value: \"x/a b\": {form}"),
+            "auditAnnotations[1].valueExpression: Required value: valueExpression is not specified",
+            "auditAnnotations[2].key: Duplicate value: \"c\"",
+        ],
+    );
+    let condition = |index: usize| json!({"name": format!("c{index}"), "expression": "true"});
+    check_policy(
+        json!({"matchConditions": (0..65).map(condition).collect::<Vec<Value>>()}),
+        &["matchConditions: Too many: 65: must have at most 64 items"],
+    );
+    check_policy(
+        json!({"matchConditions": [{"name": "", "expression": " "}], "variables": [{"name": " ", "expression": "1"}]}),
+        &[
+            "matchConditions[0].expression: Required value",
+            "matchConditions[0].name: Required value",
+            "variables[0].name: Required value: name is not specified",
+        ],
+    );
+}
+
+/// What the part of a name behind its domain must be.
+fn names_form() -> String {
+    crate::kinds::names::qualified_name("a b").join("")
+}
+
+#[test]
+fn what_a_policy_is_for_is_checked() {
+    let label = crate::kinds::names::dns1035_label("V_1").join(",");
+    check_policy(
+        json!({"paramKind": {"apiVersion": "a.b/V_1", "kind": "K_1"}}),
+        &[
+            &format!("paramKind.apiVersion: Invalid value: \"V_1\": {label}"),
+            &format!(
+                "paramKind.kind: Invalid value: \"K_1\": may have mixed case, but should otherwise match: {label}"
+            ),
+        ],
+    );
+    check_policy(
+        json!({"paramKind": {"apiVersion": "a/b/c", "kind": "K"}}),
+        &["paramKind.apiVersion: Invalid value: \"a/b/c\": unexpected GroupVersion string: a/b/c"],
+    );
+    let rule = |resources: &[&str], names: &[&str]| {
+        json!({"matchConstraints": {"resourceRules": [{"operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"],
+            "resources": resources, "resourceNames": names}]}})
+    };
+    let path = "matchConstraints.resourceRules[0]";
+    check_policy(
+        rule(&["*", "pods"], &["a", "a"]),
+        &[
+            &format!("{path}.resourceNames[1]: Duplicate value: \"a\""),
+            &format!(
+                "{path}.resources: Invalid value: [\"*\",\"pods\"]: if '*' is present, must not specify other resources \
+                 without subresources"
+            ),
+        ],
+    );
+    check_policy(
+        rule(&["pods/*", "pods/log", "*/scale", "a/scale"], &[]),
+        &[
+            &format!(
+                "{path}.resources[1]: Invalid value: \"pods/log\": if 'pods/*' is present, must not specify pods/log"
+            ),
+            &format!(
+                "{path}.resources[3]: Invalid value: \"a/scale\": if '*/scale' is present, must not specify a/scale"
+            ),
+        ],
+    );
+    check_policy(
+        json!({"matchConstraints": {"objectSelector": {"matchExpressions": [{"key": "a", "operator": "In"}]}}}),
+        &[
+            "matchConstraints.objectSelector.matchExpressions[0].values: Required value: must be specified when `operator` \
+           is 'In' or 'NotIn'",
+        ],
+    );
+}
+
 fn mutating(spec: Value) -> Value {
     let rule = json!({"operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"]});
     let mut whole = json!({"matchConstraints": {"resourceRules": [rule]}, "reinvocationPolicy": "Never",
