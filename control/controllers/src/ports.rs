@@ -91,7 +91,7 @@ impl Default for Timing {
             node_grace: Duration::from_secs(6),
             node_first_contact: Duration::from_secs(20),
             dead_pod_removal: Duration::from_secs(10),
-            orphan_pod_removal: Duration::from_secs(20),
+            orphan_pod_removal: Duration::from_secs(40),
             certificate_validity: Duration::from_secs(365 * 24 * 3600),
         }
     }

@@ -52,9 +52,10 @@ pub fn reconcile(view: &View<'_>, now: Timestamp) -> Plan {
         // The node was never told of it, so that no word of the node is to be waited for.
         Host::None if is_deleting(&pod.metadata) => plan.push(remove(pod)),
         Host::None => {}
-        Host::Missing(gone) => match view.timing.orphan_pod_removal.checked_sub(gone) {
-            Some(rest) if !rest.is_zero() => plan.look_again(rest),
-            _ => {
+        // A new pod of a node that was long gone gets as much time as any: the node may be on its way.
+        Host::Missing(gone) => match missed(view, gone.min(since(now, created(&pod.metadata)))) {
+            Some(rest) => plan.look_again(rest),
+            None => {
                 if !is_finished(pod) {
                     plan.push(orphaned(pod, now));
                 }
@@ -64,6 +65,11 @@ pub fn reconcile(view: &View<'_>, now: Timestamp) -> Plan {
         Host::Known(node) => on_node(view, node, now, &mut plan),
     }
     plan
+}
+
+/// For how much longer a node that is missed for so long is waited for.
+fn missed(view: &View<'_>, missing: Duration) -> Option<Duration> {
+    view.timing.orphan_pod_removal.checked_sub(missing).filter(|rest| !rest.is_zero())
 }
 
 fn on_node(view: &View<'_>, node: &Node, now: Timestamp, plan: &mut Plan) {

@@ -286,11 +286,15 @@ fn a_deleted_pod_on_a_lost_node_is_removed_after_a_while() {
 
 #[test]
 fn a_pod_of_a_node_that_does_not_exist_is_removed_after_a_while() {
-    check(&look(&pod(None), Host::Missing(Duration::from_secs(5)), 0, 5), "", Some(15));
-    check(&look(&pod(None), Host::Missing(Duration::from_secs(20)), 0, 20), "DeletionByPodGC remove", None);
+    check(&look(&pod(None), Host::Missing(Duration::from_secs(5)), 0, 5), "", Some(35));
+    check(&look(&pod(None), Host::Missing(Duration::from_secs(40)), 0, 40), "DeletionByPodGC remove", None);
+    // A pod that comes when its node has long been missed has as long.
+    let mut late = pod(None);
+    late.metadata.creation_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(start()));
+    check(&look(&late, Host::Missing(Duration::from_secs(300)), 0, 10), "", Some(30));
     let mut ended = pod(None);
     ended.status.get_or_insert_default().phase = Some("Succeeded".to_owned());
-    check(&look(&ended, Host::Missing(Duration::from_secs(20)), 0, 20), "remove", None);
+    check(&look(&ended, Host::Missing(Duration::from_secs(40)), 0, 40), "remove", None);
     check(&look(&pod(None), Host::None, 0, 20), "", None);
 }
 
