@@ -30,6 +30,9 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a node may take to begin its answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// A node whose connection has ended is back within this time, if it is only its connection that broke.
+const RETURN_LIMIT: Duration = Duration::from_secs(3);
+
 /// Why a request did not reach a node.
 #[derive(Debug, thiserror::Error)]
 pub enum TunnelError {
@@ -55,6 +58,8 @@ struct Node {
     live: Option<Live>,
     /// When its Lease was renewed, at any server.
     renewed: Option<Instant>,
+    /// When its last connection ended.
+    left: Option<Instant>,
 }
 
 impl Node {
@@ -114,6 +119,19 @@ impl Tunnels {
     /// Whether the node's connection is up.
     pub fn connected(&self, node: &str) -> bool {
         self.lock().get(node).is_some_and(|node| node.live.is_some())
+    }
+
+    /// Whether a node is connected, or comes to be within moments. One is waited for that has just lost its connection,
+    /// and by a server that has just started all are; one that has been away for longer is not.
+    pub(crate) async fn awaited(&self, node: &str) -> bool {
+        let mut changed = self.changed();
+        let left = self.lock().get(node).and_then(|node| node.left);
+        let returned = async {
+            // The sender is a part of what is asked here.
+            while !self.connected(node) && changed.changed().await.is_ok() {}
+        };
+        let _ = tokio::time::timeout(return_time(self.origin, left, Instant::now()), returned).await;
+        self.connected(node)
     }
 
     /// Ticks when a node connects or its connection ends.
@@ -201,6 +219,7 @@ impl Tunnels {
             && node.live.as_ref().is_some_and(|live| live.id == id)
         {
             node.live = None;
+            node.left = Some(Instant::now());
         }
         self.changed.send_modify(|ticks| *ticks += 1);
     }
@@ -211,9 +230,46 @@ impl Tunnels {
     }
 }
 
+/// How long a node is waited for whose connection ended then, or that has none since this server started.
+fn return_time(started: Instant, left: Option<Instant>, now: Instant) -> Duration {
+    RETURN_LIMIT.saturating_sub(now.saturating_duration_since(left.unwrap_or(started)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::BoxError;
+
+    #[test]
+    fn a_node_is_waited_for_when_it_has_just_gone_and_not_when_it_is_gone() {
+        let started = Instant::now();
+        let at = |seconds: u64| started + Duration::from_secs(seconds);
+        let check = |left: Option<u64>, now: u64, expected: u64| {
+            assert_eq!(return_time(started, left.map(at), at(now)), Duration::from_secs(expected));
+        };
+        check(None, 0, 3);
+        check(None, 2, 1);
+        check(None, 100, 0);
+        check(Some(100), 100, 3);
+        check(Some(100), 101, 2);
+        check(Some(100), 104, 0);
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_for_a_node_hears_of_it_as_soon_as_it_is_back() {
+        let (tunnels, stop) = (Tunnels::default(), CancellationToken::new());
+        let (near, far) = tokio::io::duplex(64 * 1024);
+        let answer = hyper::service::service_fn(|_| async { Ok::<_, BoxError>(Response::new(String::new())) });
+        let node = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+        let node = node.serve_connection(TokioIo::new(far), answer);
+        let asked = async {
+            let there = tunnels.awaited("n1").await;
+            stop.cancel();
+            there
+        };
+        let (there, (), _) = tokio::join!(asked, tunnels.serve("n1", near, stop.clone()), node);
+        assert!(there && !tunnels.connected("n1"));
+    }
 
     #[test]
     fn a_node_lives_by_its_connection_or_by_its_lease() {
@@ -221,7 +277,7 @@ mod tests {
         let at = |seconds: u64| origin + Duration::from_secs(seconds);
         let read = Arc::new(LastRead::new(origin));
         let check = |read: Option<&Arc<LastRead>>, renewed: Option<u64>, expected: Option<u64>| {
-            let node = Node { read: read.cloned(), live: None, renewed: renewed.map(at) };
+            let node = Node { read: read.cloned(), renewed: renewed.map(at), ..Node::default() };
             // What was read was read a moment after the origin.
             let seen = node.seen().map(|seen| seen.saturating_duration_since(origin).as_secs());
             assert_eq!(seen, expected);

@@ -25,14 +25,21 @@ pub(super) async fn send(
     method: &Method,
     path: &str,
 ) -> Result<Response<Incoming>, TunnelError> {
-    let invalid = |_| TunnelError::NotConnected(node.to_owned());
-    let request = Request::builder().method(method).uri(path).body(reply::whole("")).map_err(invalid)?;
-    match api.tunnels.request(node, request).await {
-        Err(TunnelError::NotConnected(_)) => {
-            elsewhere(api, node, method, path).await.ok_or_else(|| TunnelError::NotConnected(node.to_owned()))
-        }
+    match here(api, node, method, path).await {
+        Err(away @ TunnelError::NotConnected(_)) => match elsewhere(api, node, method, path).await {
+            Some(answer) => Ok(answer),
+            None if api.tunnels.awaited(node).await => here(api, node, method, path).await,
+            None => Err(away),
+        },
         outcome => outcome,
     }
+}
+
+/// The node's answer through this server's tunnel.
+async fn here(api: &Api, node: &str, method: &Method, path: &str) -> Result<Response<Incoming>, TunnelError> {
+    let invalid = |_| TunnelError::NotConnected(node.to_owned());
+    let request = Request::builder().method(method).uri(path).body(reply::whole("")).map_err(invalid)?;
+    api.tunnels.request(node, request).await
 }
 
 /// The answer of the first server that reaches the node.

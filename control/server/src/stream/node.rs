@@ -69,12 +69,13 @@ impl Node {
         request: Request<Body>,
         limit: Duration,
     ) -> Result<Response<Incoming>, TunnelError> {
-        if self.tunnels.connected(&self.name) {
-            return self.tunnels.request_within(&self.name, request, limit).await;
-        }
         let away = || TunnelError::NotConnected(self.name.clone());
-        let peers = self.peers.as_ref().ok_or_else(away)?;
-        let server = self.reached_by(peers).await.ok_or_else(away)?;
+        let Some((peers, server)) = self.elsewhere().await else {
+            if !self.tunnels.awaited(&self.name).await {
+                return Err(away());
+            }
+            return self.tunnels.request_within(&self.name, request, limit).await;
+        };
         let (mut parts, body) = request.into_parts();
         let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
         parts.uri = format!("{NODES}/{}{path}", self.name).parse::<Uri>().map_err(|_| away())?;
@@ -88,6 +89,12 @@ impl Node {
             }
             Err(_) => Err(TunnelError::Timeout(self.name.clone())),
         }
+    }
+
+    /// The server to go through when this one has no tunnel to the node, and there is one that has.
+    async fn elsewhere(&self) -> Option<(&Peers, ServerId)> {
+        let peers = self.peers.as_ref().filter(|_| !self.tunnels.connected(&self.name))?;
+        Some((peers, self.reached_by(peers).await?))
     }
 
     /// A server that has a tunnel to the node. It is asked for before, as a body can be sent only once.

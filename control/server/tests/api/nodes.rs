@@ -113,6 +113,13 @@ async fn logs_come_from_the_pods_node() {
     until(&cluster, "n1", false).await;
     assert!(cluster.server.liveness().last_seen("n1").is_some());
     assert!(cluster.server.liveness().last_seen("n2").is_none());
+
+    // Who asks while its connection is away for a moment is answered when it is back.
+    let path = format!("{PODS}/p/log?container=c");
+    let asked = admin.get(&path);
+    let (log, again) = tokio::join!(asked, self::tunnel(&cluster, "n1", "again"));
+    assert_eq!(log.text(), "again /containerLogs/default/p/c\n");
+    again.abort();
     cluster.stop().await;
 }
 
