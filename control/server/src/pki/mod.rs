@@ -69,6 +69,10 @@ impl std::fmt::Debug for ClusterCa {
     }
 }
 
+/// What the loss of the cluster's keys leaves to do.
+const ADVICE: &str = "copy ca.crt and ca.key from pki/ of another server of the cluster, or, where there is none, bring a \
+    backup back into an empty directory (pal snapshot restore)";
+
 impl ClusterCa {
     /// Opens the authority kept in `dir`, or makes one there.
     pub fn open(dir: &Path, now: SystemTime) -> Result<Self, PkiError> {
@@ -76,7 +80,7 @@ impl ClusterCa {
         let (certificate, key) = (dir.join(keys::ROOT), dir.join(keys::ROOT_KEY));
         if certificate.exists() && !key.exists() {
             // Making a new authority would lock out everybody who trusts the old one.
-            return Err(PkiError::Unreadable { path: key, why: "the cluster's key is missing".to_owned() });
+            return Err(PkiError::Unreadable { path: key, why: format!("the cluster's key is missing: {ADVICE}") });
         }
         if !certificate.exists() {
             let (root_pem, key_pem) = new_root(now)?;
@@ -89,7 +93,10 @@ impl ClusterCa {
 
     fn load(dir: &Path, certificate: &Path, key: &Path) -> Result<Self, PkiError> {
         let root_pem = files::read(certificate)?;
-        let unreadable = |path: &Path, why: String| PkiError::Unreadable { path: path.to_owned(), why };
+        let unreadable = |path: &Path, why: String| {
+            let why = format!("{}: {ADVICE}", why.trim_end());
+            PkiError::Unreadable { path: path.to_owned(), why }
+        };
         let root = CertificateDer::from_pem_slice(root_pem.as_bytes())
             .map_err(|error| unreadable(certificate, error.to_string()))?;
         let key_pair = KeyPair::from_pem(&files::read(key)?).map_err(|error| unreadable(key, error.to_string()))?;

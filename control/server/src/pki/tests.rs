@@ -162,6 +162,21 @@ fn an_authority_whose_key_is_gone_is_not_replaced() {
     std::fs::remove_file(dir.path().join("ca.key")).expect("the key's file");
     let error = ClusterCa::open(dir.path(), SystemTime::now()).expect_err("a refusal").to_string();
     assert!(error.contains("ca.key: the cluster's key is missing"), "{error}");
+    assert!(error.contains("from pki/ of another server") && error.contains("pal snapshot restore"), "{error}");
+}
+
+#[test]
+fn an_authority_that_is_damaged_says_what_to_do() {
+    for file in ["ca.crt", "ca.key"] {
+        let (dir, _ca) = ca();
+        let path = dir.path().join(file);
+        let mut bytes = std::fs::read(&path).expect("its file");
+        let middle = bytes.len() / 2;
+        bytes[middle] = b'!';
+        std::fs::write(&path, bytes).expect("the damage");
+        let error = ClusterCa::open(dir.path(), SystemTime::now()).expect_err("a refusal").to_string();
+        assert!(error.contains(file) && error.contains("pal snapshot restore"), "{error}");
+    }
 }
 
 #[test]

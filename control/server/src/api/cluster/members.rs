@@ -127,7 +127,7 @@ fn only_the_leader(membership: &Membership) -> Result<(), Status> {
     let leader = membership.members.iter().find(|status| Some(status.member.id) == membership.leader);
     let message = match leader {
         Some(leader) => format!("servers are removed by the one that leads: ask https://{}", leader.member.address),
-        None => "there is no leader now, so no server can be removed".to_owned(),
+        None => "there is no leader, so no server can be removed: bring back as many as make a majority, or, where they are gone for good, restore a backup (pal snapshot restore)".to_owned(),
     };
     Err(Status::unavailable(message))
 }
