@@ -56,10 +56,15 @@ pub fn lock(dir: &Path, name: &str) -> Result<File, CliError> {
     }
 }
 
-/// Writes a file that only its owner can read, whole or not at all.
+/// Writes a file that only its owner can read, whole or not at all. One that says the same already is left as it is, so
+/// that a start on a full disk gets as far as serving what there is.
 pub fn write_private(path: &Path, text: &str) -> Result<(), CliError> {
     use std::io::Write;
-    use std::os::unix::fs::OpenOptionsExt;
+    use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+    let is_private = std::fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o077 == 0);
+    if is_private && std::fs::read(path).is_ok_and(|there| there == text.as_bytes()) {
+        return Ok(());
+    }
     let temporary = path.with_extension("new");
     let write = || {
         let mut options = std::fs::OpenOptions::new();
@@ -115,6 +120,18 @@ mod tests {
         assert_eq!(why, format!("error: {} is no directory; choose another with --data-dir", file.display()));
         make_private(&dir.path().join("a/b")).unwrap();
         make_private(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_says_the_same_already_needs_no_room() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("listen-address");
+        write_private(&file, "127.0.0.1:6443").unwrap();
+        // Nothing new can be written here any more.
+        std::fs::create_dir(dir.path().join("listen-address.new")).unwrap();
+        write_private(&file, "127.0.0.1:6443").unwrap();
+        assert!(write_private(&file, "127.0.0.1:6444").is_err());
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "127.0.0.1:6443");
     }
 
     #[test]

@@ -29,6 +29,13 @@ pub struct Place {
     pub address: String,
 }
 
+impl Place {
+    /// Whether that leads back to this server.
+    fn is_at(&self, url: &str) -> bool {
+        url.strip_prefix("https://").is_some_and(|to| to == self.address || to == self.local.to_string())
+    }
+}
+
 /// What this start means, as the directory and the command line say.
 pub fn begin(record: &Record, args: &JoinArgs, data_dir: &Path) -> Result<Begin, CliError> {
     let token = match &args.token {
@@ -71,6 +78,11 @@ pub async fn ask(
         )));
     }
     host_and_port(&place.address).map_err(CliError::other)?;
+    if place.is_at(url) {
+        return Err(CliError::other(format!(
+            "--join {url}: this server itself listens there; name one that is in the cluster"
+        )));
+    }
     // Before the cluster hears of the id: what it was told must not be forgotten here.
     record.joining = Some(Joining { id: id.to_string(), cluster: None });
     record.save(&place.data_dir)?;
@@ -103,4 +115,24 @@ fn take_up(record: &mut Record, place: &Place, id: ServerId, admission: &Admissi
     record.joining = Some(Joining { id: id.to_string(), cluster: Some(cluster.clone()) });
     record.save(&place.data_dir)?;
     Ok(Start::Join { cluster, server: id })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_does_not_join_itself() {
+        let place = Place {
+            data_dir: PathBuf::new(),
+            local: ([127, 0, 0, 2], 6443).into(),
+            advertise: Vec::new(),
+            address: "b.example:6443".to_owned(),
+        };
+        let check = |url: &str, expected: bool| assert_eq!(place.is_at(url), expected, "{url}");
+        check("https://127.0.0.2:6443", true);
+        check("https://b.example:6443", true);
+        check("https://127.0.0.1:6443", false);
+        check("https://127.0.0.2:6444", false);
+    }
 }
