@@ -31,6 +31,7 @@ pub(super) async fn request(call: &Call<'_>, at: &At, body: &mut Unread) -> Resu
     let (namespace, name) = (at.namespace().unwrap_or_default(), at.name()?);
     settle_place(&value["metadata"], namespace, name)?;
     let account = call.registry().get(&at.resource, Some(namespace), name, Read::Consistent).await?;
+    settle_uid(&value["metadata"], name, &account.index().uid.0)?;
     place(&mut value, namespace, name);
     let options = call.write_options(at, &query);
     call.registry().admit_posted(&at.resource, at.subresource(), namespace, &mut value, &options)?;
@@ -91,6 +92,21 @@ fn settle_place(metadata: &Value, namespace: &str, name: &str) -> Result<(), Sta
         ))
     };
     check("name", name).and_then(|()| check("namespace", namespace))
+}
+
+/// A body that says which account it means does not get a token of one that came after it.
+fn settle_uid(metadata: &Value, name: &str, uid: &str) -> Result<(), Status> {
+    let asked = metadata["uid"].as_str().unwrap_or_default();
+    if asked.is_empty() || asked == uid {
+        return Ok(());
+    }
+    let message = format!(
+        "Operation cannot be fulfilled on {KIND}.{GROUP} {name:?}: the UID in the token request ({asked}) does not match \
+         the UID of the service account ({uid})"
+    );
+    let (name, kind) = (name.to_owned(), KIND.to_owned());
+    let details = StatusDetails { name, kind, group: GROUP.to_owned(), ..StatusDetails::default() };
+    Err(Status { details: Some(details), ..Status::new(409, Reason::Conflict, message) })
 }
 
 fn seconds(value: &Value) -> Result<i64, Status> {
@@ -284,5 +300,22 @@ mod tests {
         let namespace =
             "metadata.namespace: Invalid value: \"b\": must match the service account namespace if specified";
         check(json!({"namespace": "b"}), Err(namespace));
+    }
+
+    #[test]
+    fn a_token_is_of_the_account_that_is_meant() {
+        let check = |metadata: Value, expected: Result<(), &str>| {
+            let found = settle_uid(&metadata, "sa", "u-1").map_err(|status| status.message);
+            assert_eq!(found, expected.map_err(str::to_owned), "{metadata}");
+        };
+        check(Value::Null, Ok(()));
+        check(json!({"uid": "u-1"}), Ok(()));
+        check(
+            json!({"uid": "u-0"}),
+            Err(
+                "Operation cannot be fulfilled on TokenRequest.authentication.k8s.io \"sa\": the UID in the token request \
+                 (u-0) does not match the UID of the service account (u-1)",
+            ),
+        );
     }
 }
