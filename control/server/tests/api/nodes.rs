@@ -115,10 +115,10 @@ async fn logs_come_from_the_pods_node() {
     assert!(cluster.server.liveness().last_seen("n2").is_none());
 
     // Who asks while its connection is away for a moment is answered when it is back.
-    let path = format!("{PODS}/p/log?container=c");
+    let path = format!("{PODS}/p/log?container=c&tailLines=3");
     let asked = admin.get(&path);
     let (log, again) = tokio::join!(asked, self::tunnel(&cluster, "n1", "again"));
-    assert_eq!(log.text(), "again /containerLogs/default/p/c\n");
+    assert_eq!(log.text(), "again /containerLogs/default/p/c?tailLines=3\n");
     again.abort();
     cluster.stop().await;
 }
