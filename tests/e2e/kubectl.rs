@@ -55,7 +55,7 @@ async fn reading_and_discovery() {
     has(&kubectl.ok("get nodes -o wide").await, &["INTERNAL-IP"]);
     has(&kubectl.ok("get ns").await, &["default", "kube-system", "kube-public", "kube-node-lease"]);
     has(&kubectl.ok("get svc kubernetes -o jsonpath={.spec.clusterIP}").await, &["10.96.0.1"]);
-    let shown = "get pods -n kube-system -l tier=control-plane --no-headers";
+    let shown = "get pods -n kube-system -l tier=control-plane --no-headers --field-selector=status.phase=Running";
     let both = until(&kubectl, shown, "metrics-server-").await;
     let own = until(&kubectl, shown, "palinurus-").await;
     has(&both, &["1/1", "Running"]);
