@@ -78,17 +78,14 @@ async fn transfer(api: &Api, name: &str) -> Result<(), CliError> {
         if target["role"] == "learner" {
             return Err(CliError::other(format!("server {name:?} is still catching up and cannot lead yet")));
         }
-        if target["status"] == "unreachable" {
+        let outcome = match target["status"] == "unreachable" {
             // One that has just come to lead has heard of nobody yet.
-            if started.elapsed() > HEARD_LIMIT {
-                return Err(CliError::other(format!(
-                    "server {name:?} does not answer and cannot lead: choose one that `pal server list` shows as ready"
-                )));
-            }
-            tokio::time::sleep(TRY_AGAIN).await;
-            continue;
-        }
-        let outcome = lead(&servers.by, &name).await;
+            true if started.elapsed() < HEARD_LIMIT => Ok(()),
+            true => Err(CliError::other(format!(
+                "server {name:?} does not answer and cannot lead: choose one that `pal server list` shows as ready"
+            ))),
+            false => lead(&servers.by, &name).await,
+        };
         wait_or_fail(outcome, started).await?;
     }
 }

@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use pal_resources::admission::amounts::{self, Amounts};
 use pal_resources::admission::quota::{self, Quota};
+use pal_resources::amounts::{self, Amounts};
 use pal_resources::{Resource, ResourceRef, Status, resource};
 use pal_store::{Entry, Guard, Key, Op, Revision, Snapshot};
 use serde_json::{Map, Value, json};

@@ -4,6 +4,7 @@
 //! Pure: no clock, no randomness, no I/O. What depends on time takes it as an argument.
 
 pub mod admission;
+pub mod amounts;
 pub mod channel;
 pub mod codec;
 pub mod cron;

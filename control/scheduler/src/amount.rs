@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{Container, Pod};
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Text;
-use pal_resources::quantity::Quantity;
+use k8s_openapi::api::core::v1::Pod;
+use pal_resources::amounts::{self, Side, of_spec, parse};
 
 /// What a container without requests is taken to use when nodes are compared (never when they are filtered).
 const DEFAULT_MILLI_CPU: i64 = 100;
@@ -21,59 +20,10 @@ pub struct Amounts {
 }
 
 impl Amounts {
-    /// What a map of quantities says; text that is no quantity counts as none.
-    pub fn of(map: Option<&BTreeMap<String, Text>>) -> Self {
-        let mut amounts = Self::default();
-        for (name, text) in map.into_iter().flatten() {
-            let Ok(quantity) = text.0.parse::<Quantity>() else {
-                continue;
-            };
-            match name.as_str() {
-                "cpu" => amounts.milli_cpu = quantity.millis(),
-                "memory" => amounts.memory = quantity.units(),
-                "pods" => amounts.pods = quantity.units(),
-                other => {
-                    amounts.others.insert(other.to_owned(), quantity.units());
-                }
-            }
-        }
-        amounts
-    }
-
     /// What a pod asks for: its containers together, or its greediest init container if that is more, and its overhead.
     pub fn requested(pod: &Pod) -> Self {
-        let Some(spec) = &pod.spec else {
-            return Self { pods: 1, ..Self::default() };
-        };
-        let mut total = sum(spec.containers.iter(), requests);
-        // Sidecars go on running beside what follows them.
-        let mut sidecars = Self::default();
-        let mut peak = Self::default();
-        for container in spec.init_containers.iter().flatten() {
-            let own = requests(container);
-            if container.restart_policy.as_deref() == Some("Always") {
-                sidecars.add(&own);
-                peak.raise_to(&sidecars);
-            } else {
-                let mut with_sidecars = sidecars.clone();
-                with_sidecars.add(&own);
-                peak.raise_to(&with_sidecars);
-            }
-        }
-        total.add(&sidecars);
-        total.raise_to(&peak);
-        // What the pod as a whole asks for comes in the place of what its containers do (KEP-2837).
-        let whole = spec.resources.as_ref().and_then(|resources| resources.requests.as_ref());
-        let (of_pod, has) = (Self::of(whole), |name: &str| whole.is_some_and(|whole| whole.contains_key(name)));
-        if has("cpu") {
-            total.milli_cpu = of_pod.milli_cpu;
-        }
-        if has("memory") {
-            total.memory = of_pod.memory;
-        }
-        total.add(&Self::of(spec.overhead.as_ref()));
-        total.pods = 1;
-        total
+        let asked = pod.spec.as_ref().map(|spec| of_spec(spec, Side::Requests)).unwrap_or_default();
+        Self { pods: 1, ..Self::from(&asked) }
     }
 
     /// What a pod is taken to use when nodes are compared: as [`Amounts::requested`], no container for nothing.
@@ -81,15 +31,16 @@ impl Amounts {
         let Some(spec) = &pod.spec else {
             return Self::default();
         };
-        sum(spec.containers.iter(), |container| {
-            let mut amounts = requests(container);
-            if amounts.milli_cpu == 0 {
-                amounts.milli_cpu = DEFAULT_MILLI_CPU;
+        spec.containers.iter().fold(Self::default(), |mut total, container| {
+            let mut own = Self::from(&parse(Side::Requests.of(container.resources.as_ref())));
+            if own.milli_cpu == 0 {
+                own.milli_cpu = DEFAULT_MILLI_CPU;
             }
-            if amounts.memory == 0 {
-                amounts.memory = DEFAULT_MEMORY;
+            if own.memory == 0 {
+                own.memory = DEFAULT_MEMORY;
             }
-            amounts
+            total.add(&own);
+            total
         })
     }
 
@@ -117,30 +68,21 @@ impl Amounts {
             }
         }
     }
+}
 
-    fn raise_to(&mut self, other: &Self) {
-        self.milli_cpu = self.milli_cpu.max(other.milli_cpu);
-        self.memory = self.memory.max(other.memory);
-        for (name, amount) in &other.others {
-            let entry = self.others.entry(name.clone()).or_default();
-            *entry = (*entry).max(*amount);
+impl From<&amounts::Amounts> for Amounts {
+    fn from(all: &amounts::Amounts) -> Self {
+        let mut amounts = Self::default();
+        for (name, quantity) in all {
+            match name.as_str() {
+                "cpu" => amounts.milli_cpu = quantity.millis(),
+                "memory" => amounts.memory = quantity.units(),
+                "pods" => amounts.pods = quantity.units(),
+                other => {
+                    amounts.others.insert(other.to_owned(), quantity.units());
+                }
+            }
         }
+        amounts
     }
-}
-
-fn sum<'a>(containers: impl Iterator<Item = &'a Container>, amounts: impl Fn(&Container) -> Amounts) -> Amounts {
-    containers.fold(Amounts::default(), |mut total, container| {
-        total.add(&amounts(container));
-        total
-    })
-}
-
-/// A container's requests; a limit stands in for a request that is absent.
-fn requests(container: &Container) -> Amounts {
-    let Some(resources) = &container.resources else {
-        return Amounts::default();
-    };
-    let mut merged = resources.limits.clone().unwrap_or_default();
-    merged.extend(resources.requests.clone().unwrap_or_default());
-    Amounts::of(Some(&merged))
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Taint};
+use pal_resources::amounts;
 use pal_resources::host_port::HostPort;
 
 use crate::amount::Amounts;
@@ -106,7 +107,8 @@ impl Cluster {
         let labels = node.metadata.labels.clone().unwrap_or_default();
         let taints = effective_taints(node);
         let unschedulable = spec.and_then(|s| s.unschedulable).unwrap_or(false);
-        let allocatable = Amounts::of(status.and_then(|s| s.allocatable.as_ref().or(s.capacity.as_ref())));
+        let allocatable = status.and_then(|s| s.allocatable.as_ref().or(s.capacity.as_ref()));
+        let allocatable = Amounts::from(&allocatable.map(amounts::parse).unwrap_or_default());
         let change = if !state.exists || state.labels != labels || state.taints != taints {
             NodeChange::Place
         } else if state.unschedulable != unschedulable || state.allocatable != allocatable {

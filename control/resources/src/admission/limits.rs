@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::amounts::{self, Amounts, Side, containers, of_container, of_pod};
+use crate::amounts::{self, Amounts, Side, containers, of_container, of_pod};
 use crate::quantity::Quantity;
 
 const ANNOTATION: &str = "kubernetes.io/limit-ranger";

@@ -11,7 +11,6 @@
 //! | `node` | TaintNodesByCondition |
 //! | `storage` | DefaultStorageClass, StorageObjectInUseProtection, PersistentVolumeClaimResize |
 
-pub mod amounts;
 pub mod limits;
 pub mod node;
 pub mod pod;

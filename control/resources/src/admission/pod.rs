@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::amounts;
+use crate::amounts;
 
 /// The annotation of a pod that shows what a node runs without the API.
 pub const MIRROR: &str = "kubernetes.io/config.mirror";

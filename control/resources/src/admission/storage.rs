@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::amounts;
 use super::pod::object;
+use crate::amounts;
 use crate::volumes::OLD_CLASS as OLD_CLASS_OF_CLAIM;
 
 /// The annotations that make a class of storage the default one.

@@ -1,6 +1,7 @@
 //! What is wrong with when a job is taken to have failed or succeeded before all its pods have ended.
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 
 use k8s_openapi::api::batch::v1::{
     JobSpec, PodFailurePolicyOnExitCodesRequirement, PodFailurePolicyRule, SuccessPolicyRule,
@@ -162,34 +163,48 @@ fn validate_success(rule: &SuccessPolicyRule, completions: i32, path: &FieldPath
 
 /// How many indexes a text like `1,3-5` lists of as many as the job has; the error says what is wrong with it.
 pub(super) fn indexes(text: &str, completions: i32) -> Result<i64, String> {
+    let (mut total, mut last) = (0, None);
+    for interval in intervals(text, completions) {
+        let interval = interval?;
+        let first = *interval.start();
+        if let Some(last) = last.filter(|last| *last >= first) {
+            return Err(format!("non-increasing order, previous: {last}, current: {first}"));
+        }
+        total += interval.end() - first + 1;
+        last = Some(*interval.end());
+    }
+    Ok(total)
+}
+
+/// The intervals of such a text, each with what is wrong with it for itself.
+pub(super) fn intervals(
+    text: &str,
+    completions: i32,
+) -> impl Iterator<Item = Result<RangeInclusive<i64>, String>> + use<'_> {
+    text.split(',').filter(|_| !text.is_empty()).map(move |part| interval(part, completions.into()))
+}
+
+fn interval(part: &str, completions: i64) -> Result<RangeInclusive<i64>, String> {
     let number = |text: &str| {
         let number: i64 = text.parse().map_err(|_| format!("cannot convert string to integer for index: {text:?}"))?;
-        if number >= i64::from(completions) {
+        if number >= completions {
             return Err(format!("too large index: {text:?}"));
         }
         Ok(number)
     };
-    let (mut total, mut last) = (0, None);
-    for part in text.split(',').filter(|_| !text.is_empty()) {
-        let (first, end) = part.split_once('-').map_or((part, None), |(first, end)| (first, Some(end)));
-        if end.is_some_and(|end| end.contains('-')) {
-            return Err(format!(
-                "the fragment {part:?} violates the requirement that an index interval can have at most two parts \
-                 separated by '-'"
-            ));
-        }
-        let first = number(first)?;
-        let end = match end.map(number).transpose()? {
-            Some(end) if first >= end => {
-                return Err(format!("non-increasing order, previous: {first}, current: {end}"));
-            }
-            end => end.unwrap_or(first),
-        };
-        if let Some(last) = last.filter(|last| *last >= first) {
-            return Err(format!("non-increasing order, previous: {last}, current: {first}"));
-        }
-        total += end - first + 1;
-        last = Some(end);
+    let Some((first, end)) = part.split_once('-') else {
+        let index = number(part)?;
+        return Ok(index..=index);
+    };
+    if end.contains('-') {
+        return Err(format!(
+            "the fragment {part:?} violates the requirement that an index interval can have at most two parts separated \
+             by '-'"
+        ));
     }
-    Ok(total)
+    let (first, end) = (number(first)?, number(end)?);
+    if first >= end {
+        return Err(format!("non-increasing order, previous: {first}, current: {end}"));
+    }
+    Ok(first..=end)
 }

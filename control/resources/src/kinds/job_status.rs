@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use k8s_openapi::api::batch::v1::{Job, JobSpec, JobStatus, UncountedTerminatedPods};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::job_policies::indexes;
+use super::job_policies::{indexes, intervals};
 use super::kind::Errors;
 use super::optional::{items, non_negative, plain};
 use crate::{FieldError, FieldPath};
@@ -168,7 +168,7 @@ impl Change<'_> {
             self.wrong("failedIndexes", failed, why, errors);
         }
         if (done_differs || failed_differs)
-            && let Some(index) = spec.completions.and_then(|_| common(done, failed))
+            && let Some(index) = spec.completions.and_then(|completions| common(done, failed, completions))
         {
             let why = format!("failedIndexes and completedIndexes overlap at index: {index}");
             self.wrong("failedIndexes", failed, &why, errors);
@@ -244,20 +244,13 @@ fn shown(time: &Time) -> serde_json::Value {
 }
 
 /// The first index that both lists have; what cannot be read of them has none.
-fn common(done: &str, failed: &str) -> Option<i64> {
-    let ranges = |text: &str| -> Vec<(i64, i64)> {
-        let range = |part: &str| {
-            let (first, last) = part.split_once('-').unwrap_or((part, part));
-            Some((first.parse().ok()?, last.parse().ok()?))
-        };
-        text.split(',').filter_map(range).collect()
-    };
-    let (mut done, mut failed) = (ranges(done).into_iter().peekable(), ranges(failed).into_iter().peekable());
-    while let (Some(&(first, last)), Some(&(other, end))) = (done.peek(), failed.peek()) {
-        if first <= end && other <= last {
-            return Some(first.max(other));
+fn common(done: &str, failed: &str, completions: i32) -> Option<i64> {
+    let [mut done, mut failed] = [done, failed].map(|text| intervals(text, completions).flatten().peekable());
+    while let (Some(a), Some(b)) = (done.peek(), failed.peek()) {
+        if a.start() <= b.end() && b.start() <= a.end() {
+            return Some(*a.start().max(b.start()));
         }
-        if first <= other {
+        if a.start() <= b.start() {
             done.next();
         } else {
             failed.next();

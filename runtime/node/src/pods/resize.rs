@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::core::v1::PodSpec;
 use pal_lifecycle::{ResizeFailure, Run};
-use pal_resources::admission::amounts::{Side, of_pod};
+use pal_resources::amounts::{Side, of_spec};
 
 use super::fields::Capacity;
 use super::worker::Worker;
@@ -28,7 +28,7 @@ impl Worker {
 
 /// Refuses what the node never has.
 fn feasible(spec: &PodSpec, capacity: Capacity) -> Result<(), ResizeFailure> {
-    let requests = of_pod(&serde_json::to_value(spec).unwrap_or_default(), Side::Requests);
+    let requests = of_spec(spec, Side::Requests);
     let asked = |name: &str, amount: fn(pal_resources::quantity::Quantity) -> i64| {
         requests.get(name).map_or(0, |quantity| u64::try_from(amount(*quantity)).unwrap_or(0))
     };

@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::amounts::{self, Amounts};
 use crate::Resource;
+use crate::amounts::{self, Amounts};
 use crate::quantity::Quantity;
 
 pub use usage::{Measure, PodTraits, is_ignored, is_measured, measure};

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use crate::Resource;
-use crate::admission::amounts::{Amounts, Side, containers, of_pod, read};
+use crate::amounts::{Amounts, Side, containers, of_pod, read};
 use crate::quantity::Quantity;
 
 /// What stands between a storage class and what is counted of it.

@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::{Container, PodSpec, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 use super::qos_class;
+use crate::amounts::Side;
 use crate::kinds::kind::Errors;
 use crate::kinds::optional::{items, items_mut, plain};
 use crate::{FieldError, FieldPath};
@@ -91,8 +92,9 @@ fn validate_names(new: &[Container], old: &[Container], field: &str, errors: &mu
 fn validate_kept(new: &[Container], old: &[Container], path: &FieldPath, errors: &mut Errors) {
     for (index, (new, old)) in new.iter().zip(old).enumerate() {
         let path = path.index(index).child("resources");
-        for (field, which) in [("requests", Amounts::Requests), ("limits", Amounts::Limits)] {
-            if is_less(new.resources.as_ref(), old.resources.as_ref(), &which) {
+        for side in Side::BOTH {
+            if is_less(new.resources.as_ref(), old.resources.as_ref(), side) {
+                let field = side.field();
                 let why = format!("resource {field} cannot be removed");
                 errors.push(FieldError::forbidden(&path.child(field), &why));
             }
@@ -123,8 +125,9 @@ fn validate_whole(
     if old.is_some() && new.is_none() {
         return errors.push(FieldError::forbidden(&at, "pod-level resources cannot be removed"));
     }
-    for (field, which) in [("requests", Amounts::Requests), ("limits", Amounts::Limits)] {
-        if is_less(new, old, &which) {
+    for side in Side::BOTH {
+        if is_less(new, old, side) {
+            let field = side.field();
             let why = format!("pod-level resource {field} cannot be removed");
             errors.push(FieldError::forbidden(&at.child(field), &why));
         }
@@ -135,29 +138,15 @@ fn validate_whole(
     }
 }
 
-enum Amounts {
-    Limits,
-    Requests,
-}
-
-fn amounts(resources: Option<&ResourceRequirements>, which: &Amounts) -> BTreeMap<String, Quantity> {
-    let Some(resources) = resources else { return BTreeMap::new() };
-    let amounts = match which {
-        Amounts::Limits => &resources.limits,
-        Amounts::Requests => &resources.requests,
-    };
-    amounts.clone().unwrap_or_default()
-}
-
-fn is_less(new: Option<&ResourceRequirements>, old: Option<&ResourceRequirements>, which: &Amounts) -> bool {
-    let new = amounts(new, which);
-    amounts(old, which).keys().any(|name| !new.contains_key(name))
+fn is_less(new: Option<&ResourceRequirements>, old: Option<&ResourceRequirements>, side: Side) -> bool {
+    let new = side.of(new);
+    side.of(old).keys().any(|name| !new.contains_key(name))
 }
 
 /// The amounts of what cannot be changed.
 fn others(resources: Option<&ResourceRequirements>) -> [BTreeMap<String, Quantity>; 2] {
-    [Amounts::Limits, Amounts::Requests].map(|which| {
-        let mut amounts = amounts(resources, &which);
+    Side::BOTH.map(|side| {
+        let mut amounts = side.of(resources).clone();
         amounts.retain(|name, _| !MUTABLE.contains(&name.as_str()));
         amounts
     })

@@ -1,13 +1,12 @@
 //! What a pod as a whole asks for and may use, beside what its containers do (KEP-2837).
 
-use std::collections::BTreeMap;
-
-use k8s_openapi::api::core::v1::{Container, PodSpec, ResourceRequirements};
+use k8s_openapi::api::core::v1::{PodSpec, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Text;
 
 use super::resources::{self, Whose};
+use crate::amounts::{Side, of_containers};
 use crate::kinds::kind::Errors;
-use crate::kinds::optional::{items, plain};
+use crate::kinds::optional::items;
 use crate::quantity::Quantity;
 use crate::{FieldError, FieldPath};
 
@@ -24,7 +23,7 @@ fn is_huge(name: &str) -> bool {
 pub(super) fn fill(spec: &mut PodSpec) {
     let limits = spec.resources.as_ref().and_then(|resources| resources.limits.clone());
     let Some(limits) = limits.filter(|limits| !limits.is_empty()) else { return };
-    let asked = aggregate(spec, Side::Requests);
+    let asked = of_containers(spec, Side::Requests);
     let Some(resources) = &mut spec.resources else { return };
     let mut requests = resources.requests.clone().unwrap_or_default();
     for (name, amount) in asked.iter().filter(|(name, _)| is_shared(name) && !is_huge(name)) {
@@ -50,8 +49,8 @@ pub(super) fn validate(spec: &PodSpec, path: &FieldPath, errors: &mut Errors) {
     let without_claims = ResourceRequirements { claims: None, ..whole.clone() };
     resources::validate(&without_claims, &Whose::Pod, &path, errors);
     let beneath = |side: Side, only: fn(&str) -> bool, errors: &mut Errors| {
-        let given = side.of(whole);
-        for (name, sum) in aggregate(spec, side).into_iter().filter(|(name, _)| only(name)) {
+        let given = side.of(Some(whole));
+        for (name, sum) in of_containers(spec, side).into_iter().filter(|(name, _)| only(name)) {
             let Some(text) = given.get(&name) else { continue };
             if Quantity::try_from(text).is_ok_and(|amount| amount < sum) {
                 let field = side.field();
@@ -62,78 +61,17 @@ pub(super) fn validate(spec: &PodSpec, path: &FieldPath, errors: &mut Errors) {
     };
     beneath(Side::Requests, is_shared, errors);
     beneath(Side::Limits, is_huge, errors);
-    let limits = Side::Limits.of(whole);
+    let limits = Side::Limits.of(Some(whole));
     for (index, container) in spec.containers.iter().enumerate() {
-        let own = container.resources.as_ref().map(|resources| Side::Limits.of(resources)).unwrap_or_default();
-        for (name, limit) in own {
-            let Some(most) = limits.get(&name) else { continue };
-            let (Ok(amount), Ok(limited)) = (Quantity::try_from(&limit), Quantity::try_from(most)) else { continue };
+        for (name, limit) in Side::Limits.of(container.resources.as_ref()) {
+            let Some(most) = limits.get(name) else { continue };
+            let (Ok(amount), Ok(limited)) = (Quantity::try_from(limit), Quantity::try_from(most)) else { continue };
             if amount > limited {
                 // Below the pod's resources, as kube-apiserver names it.
-                let path = path.child("containers").index(index).key(&name).child("limits");
+                let path = path.child("containers").index(index).key(name).child("limits");
                 let why = format!("must be less than or equal to pod limits of {}", most.0);
                 errors.push(FieldError::invalid(&path, limit.0.as_str(), &why));
             }
         }
     }
-}
-
-/// What containers ask for, or what they may use.
-#[derive(Clone, Copy)]
-enum Side {
-    Requests,
-    Limits,
-}
-
-impl Side {
-    fn field(self) -> &'static str {
-        match self {
-            Self::Requests => "requests",
-            Self::Limits => "limits",
-        }
-    }
-
-    fn of(self, resources: &ResourceRequirements) -> BTreeMap<String, Text> {
-        let amounts = match self {
-            Self::Requests => &resources.requests,
-            Self::Limits => &resources.limits,
-        };
-        amounts.clone().unwrap_or_default()
-    }
-}
-
-type Amounts = BTreeMap<String, Quantity>;
-
-/// What the containers have at a time: together, or while the greediest of those runs that come before them.
-fn aggregate(spec: &PodSpec, side: Side) -> Amounts {
-    let of = |container: &Container| -> Amounts {
-        let own = container.resources.as_ref().map(|resources| side.of(resources)).unwrap_or_default();
-        own.into_iter().filter_map(|(name, text)| Some((name, Quantity::try_from(&text).ok()?))).collect()
-    };
-    let add = |total: &mut Amounts, own: Amounts| {
-        for (name, amount) in own {
-            total.entry(name).and_modify(|total| *total += amount).or_insert(amount);
-        }
-    };
-    let (mut total, mut sidecars, mut peak) = (Amounts::new(), Amounts::new(), Amounts::new());
-    for container in &spec.containers {
-        add(&mut total, of(container));
-    }
-    for container in items(&spec.init_containers) {
-        let mut running = sidecars.clone();
-        add(&mut running, of(container));
-        if plain(&container.restart_policy) == "Always" {
-            sidecars.clone_from(&running);
-        }
-        for (name, amount) in running {
-            let most = peak.entry(name).or_insert(amount);
-            *most = (*most).max(amount);
-        }
-    }
-    add(&mut total, sidecars);
-    for (name, amount) in peak {
-        let most = total.entry(name).or_insert(amount);
-        *most = (*most).max(amount);
-    }
-    total
 }

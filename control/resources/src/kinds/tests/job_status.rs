@@ -101,6 +101,16 @@ fn what_a_job_counts_fits_together() {
         json!({"completedIndexes": "0-1", "failedIndexes": "1-2"}),
         &["status.failedIndexes: Invalid value: \"1-2\": failedIndexes and completedIndexes overlap at index: 1"],
     );
+    // Of what cannot be read there is nothing in common.
+    check(
+        json!({"backoffLimitPerIndex": 1}),
+        json!({"completedIndexes": "0,9", "failedIndexes": "1-1,9"}),
+        &[
+            "status.completedIndexes: Invalid value: \"0,9\": error parsing completedIndexes: too large index: \"9\"",
+            "status.failedIndexes: Invalid value: \"1-1,9\": error parsing failedIndexes: non-increasing order, previous: 1, \
+             current: 1",
+        ],
+    );
     check(
         json!({"completionMode": "NonIndexed"}),
         json!({"completedIndexes": "0"}),
