@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use pal_resources::admission::pod_security::{self, Level, Policy};
-use pal_resources::admission::{limits, node, pod, priority, storage};
+use pal_resources::admission::{limits, node, pod, priority, storage, topology};
 use pal_resources::{Resource, Status, kinds, resource};
 use pal_store::{Entry, Snapshot};
 use serde_json::Value;
@@ -75,9 +75,25 @@ impl Scene<'_> {
             return refused(object, why);
         }
         let class = pod::runtime_class(object).and_then(|name| self.one("node.k8s.io", "runtimeclasses", None, name));
-        match pod::fill_runtime(class, object) {
-            Ok(()) => Ok(()),
-            Err(why) => refused(object, why),
+        if let Err(why) = pod::fill_runtime(class, object) {
+            return refused(object, why);
+        }
+        self.fill_topology(topology::node_of_pod, object);
+        Ok(())
+    }
+
+    /// Gives what is posted and not stored what the cluster gives it.
+    pub(crate) fn fill_posted(&self, posted: &mut Value) {
+        if let ("", "pods", Some("binding")) = (&*self.resource.group, &*self.resource.plural, self.subresource) {
+            self.fill_topology(topology::node_of_binding, posted);
+        }
+    }
+
+    fn fill_topology(&self, node: fn(&Value) -> Option<&str>, object: &mut Value) {
+        let Some(nodes) = resource::find("", "v1", "nodes") else { return };
+        let node = node(object).map(|name| key::of(&nodes, None, name));
+        if let Some(entry) = node.and_then(|key| self.snapshot.get(key)) {
+            topology::label(index_of(entry).labels.iter().map(|(key, value)| (&**key, &**value)), object);
         }
     }
 

@@ -332,6 +332,11 @@ pub struct Binding {
     pub node: String,
     /// The pod that is meant, where that is known: another of the same name is refused.
     pub uid: Option<Uid>,
+    /// The version that is meant, as it was written: another one is refused.
+    pub version: Option<String>,
+    /// Put on the pod, over what it has.
+    pub labels: Vec<(String, String)>,
+    /// Put on the pod, over what it has.
     pub annotations: Vec<(String, String)>,
 }
 
@@ -345,11 +350,17 @@ impl Binding {
     pub fn read(posted: &Value) -> Self {
         let (metadata, target) = (&posted["metadata"], &posted["target"]);
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let annotations = metadata["annotations"].as_object().into_iter().flatten();
+        let given = |field: &str| Some(text(&metadata[field])).filter(|text| !text.is_empty());
+        let pairs = |field: &str| {
+            let pairs = metadata[field].as_object().into_iter().flatten();
+            pairs.map(|(key, value)| (key.clone(), text(value))).collect()
+        };
         Self {
             node: text(&target["name"]),
-            uid: Some(text(&metadata["uid"])).filter(|uid| !uid.is_empty()).map(Uid),
-            annotations: annotations.map(|(key, value)| (key.clone(), text(value))).collect(),
+            uid: given("uid").map(Uid),
+            version: given("resourceVersion"),
+            labels: pairs("labels"),
+            annotations: pairs("annotations"),
         }
     }
 
@@ -362,8 +373,13 @@ impl Binding {
         if let Some(Uid(uid)) = &self.uid {
             posted["metadata"]["uid"] = uid.as_str().into();
         }
-        if !self.annotations.is_empty() {
-            posted["metadata"]["annotations"] = self.annotations.iter().cloned().collect();
+        if let Some(version) = &self.version {
+            posted["metadata"]["resourceVersion"] = version.as_str().into();
+        }
+        for (field, pairs) in [("labels", &self.labels), ("annotations", &self.annotations)] {
+            if !pairs.is_empty() {
+                posted["metadata"][field] = pairs.iter().cloned().collect();
+            }
         }
         posted
     }

@@ -62,8 +62,8 @@ impl Registry {
         Ok(())
     }
 
-    /// Sends a pod to a node, in one write: its `spec.nodeName`, the binding's annotations and the PodScheduled
-    /// condition. A pod that has a node, or that is being deleted, keeps what it has.
+    /// Sends a pod to a node, in one write: its `spec.nodeName`, the binding's labels and annotations, and the
+    /// PodScheduled condition. A pod that has a node, or that is being deleted, keeps what it has.
     pub async fn bind(
         &self,
         namespace: &str,
@@ -88,11 +88,7 @@ impl Registry {
 fn assign(pods: &Resource, pod: &mut Value, name: &str, binding: &Binding, now: jiff::Timestamp) -> Result<(), Status> {
     const WRITTEN: &str = "pods/binding";
     let refused = |why: String| Err(Status::conflict(&Resource { plural: WRITTEN.into(), ..pods.clone() }, name, &why));
-    let uid = meta::text(pod, "uid");
-    if let Some(Uid(wanted)) = &binding.uid
-        && wanted != uid
-    {
-        let mut status = Status::other_uid(pods, (meta::text(pod, "namespace"), name), wanted, uid);
+    if let Some(mut status) = unmet(pods, pod, name, binding) {
         status.message = status.message.replacen("pods ", "pods/binding ", 1);
         if let Some(details) = &mut status.details {
             details.kind = WRITTEN.to_owned();
@@ -112,10 +108,10 @@ fn assign(pods: &Resource, pod: &mut Value, name: &str, binding: &Binding, now: 
         return Err(Status::internal(format_args!("pod {name} has no spec")));
     };
     spec.insert("nodeName".to_owned(), binding.node.as_str().into());
-    if !binding.annotations.is_empty() {
-        let annotations = object_at(meta::metadata_mut(pod)?, "annotations")?;
-        for (key, value) in &binding.annotations {
-            annotations.insert(key.clone(), value.as_str().into());
+    for (field, pairs) in [("labels", &binding.labels), ("annotations", &binding.annotations)] {
+        if !pairs.is_empty() {
+            let all = object_at(meta::metadata_mut(pod)?, field)?;
+            all.extend(pairs.iter().map(|(key, value)| (key.clone(), value.as_str().into())));
         }
     }
     let generation = pod["metadata"]["generation"].clone();
@@ -132,6 +128,17 @@ fn assign(pods: &Resource, pod: &mut Value, name: &str, binding: &Binding, now: 
         }));
     }
     Ok(())
+}
+
+/// Says that another pod is meant, or another version of it.
+fn unmet(pods: &Resource, pod: &Value, name: &str, binding: &Binding) -> Option<Status> {
+    let (place, uid, version) =
+        ((meta::text(pod, "namespace"), name), meta::text(pod, "uid"), meta::text(pod, "resourceVersion"));
+    if let Some(Uid(wanted)) = binding.uid.as_ref().filter(|Uid(wanted)| wanted != uid) {
+        return Some(Status::other_uid(pods, place, wanted, uid));
+    }
+    let wanted = binding.version.as_ref().filter(|wanted| *wanted != version)?;
+    Some(Status::other_version(pods, place, wanted, version))
 }
 
 fn object_at<'a>(fields: &'a mut Map<String, Value>, name: &str) -> Result<&'a mut Map<String, Value>, Status> {

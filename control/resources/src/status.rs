@@ -183,7 +183,16 @@ impl Status {
 
     /// The write is meant for an object of that name with the uid `wanted`, and the stored one has another; empty where
     /// there is none. In the words of Kubernetes' storage.
-    pub fn other_uid(resource: &Resource, (namespace, name): (&str, &str), wanted: &str, found: &str) -> Self {
+    pub fn other_uid(resource: &Resource, place: (&str, &str), wanted: &str, found: &str) -> Self {
+        Self::unmet(resource, place, "UID", wanted, found)
+    }
+
+    /// The write names a version that is not the stored one.
+    pub fn other_version(resource: &Resource, place: (&str, &str), wanted: &str, found: &str) -> Self {
+        Self::unmet(resource, place, "ResourceVersion", wanted, found)
+    }
+
+    fn unmet(resource: &Resource, (namespace, name): (&str, &str), what: &str, wanted: &str, found: &str) -> Self {
         let place = match (&*resource.group, &*resource.plural) {
             ("", "services") => "services/specs".to_owned(),
             ("", "endpoints") => "services/endpoints".to_owned(),
@@ -197,7 +206,7 @@ impl Status {
         let within = if namespace.is_empty() { String::new() } else { format!("{namespace}/") };
         let why = format!(
             "StorageError: invalid object, Code: 4, Key: /registry/{place}/{within}{name}, ResourceVersion: 0, \
-             AdditionalErrorMsg: Precondition failed: UID in precondition: {wanted}, UID in object meta: {found}"
+             AdditionalErrorMsg: Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}"
         );
         Self::conflict(resource, name, &why)
     }

@@ -154,6 +154,7 @@ impl Registry {
     ) -> Result<(), Status> {
         let snapshot = self.store().applied();
         let scene = Scene { snapshot: &snapshot, resource, subresource, namespace: Some(namespace), connects: None };
+        scene.fill_posted(posted);
         self.mutate(&scene, None, posted, options)?;
         self.judge(&scene, None, posted, options)
     }

@@ -40,8 +40,17 @@ async fn a_pod_is_bound_once() {
     let bind = async |binding: Binding| cluster.registry.bind("default", "a", &binding, &by_test()).await;
     let other = Binding { uid: Some(Uid("another".to_owned())), ..Binding::to("n1") };
     assert_eq!(bind(other).await.expect_err("another pod").code, 409);
+    let older = Binding { version: Some("1".to_owned()), ..Binding::to("n1") };
+    let words = format!(
+        "Operation cannot be fulfilled on pods/binding \"a\": StorageError: invalid object, Code: 4, Key: \
+         /registry/pods/default/a, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: ResourceVersion in \
+         precondition: 1, ResourceVersion in object meta: {}",
+        created.version()
+    );
+    assert_eq!(bind(older).await.expect_err("another version").message, words);
     let binding = Binding {
         uid: Some(created.index().uid.clone()),
+        version: Some(created.version().to_string()),
         annotations: vec![("x/y".to_owned(), "z".to_owned())],
         ..Binding::to("n1")
     };
@@ -58,6 +67,33 @@ async fn a_pod_is_bound_once() {
     cluster.delete("pods", "a", &Default::default()).await.expect("marked");
     let status = bind(Binding::to("n2")).await.expect_err("going");
     assert!(status.message.ends_with("pod a is being deleted, cannot be assigned to a host"), "{}", status.message);
+}
+
+#[tokio::test]
+async fn a_pod_says_where_its_node_is() {
+    const ZONE: &str = "topology.kubernetes.io/zone";
+    const REGION: &str = "topology.kubernetes.io/region";
+    let cluster = Cluster::start().await;
+    let labels = json!({ZONE: "z", REGION: "r", "disk": "fast"});
+    cluster.create("nodes", json!({"metadata": {"name": "n1", "labels": labels}})).await.expect("a node");
+    let mut body = pod("a");
+    body["metadata"]["labels"] = json!({"app": "a", ZONE: "own"});
+    let mut there = body.clone();
+    there["metadata"]["name"] = "there".into();
+    there["spec"]["nodeName"] = "n1".into();
+    for body in [body, there] {
+        cluster.create("pods", body).await.expect("created");
+    }
+    assert_eq!(cluster.value("pods", "a").await["metadata"]["labels"], json!({"app": "a", ZONE: "own"}));
+    let expected = json!({"app": "a", ZONE: "z", REGION: "r"});
+    assert_eq!(cluster.value("pods", "there").await["metadata"]["labels"], expected);
+
+    // As the scheduler does it.
+    let mut binding = Binding { labels: vec![("by".to_owned(), "me".to_owned())], ..Binding::to("n1") };
+    cluster.registry.admit_binding("default", "a", &mut binding, &by_test()).expect("admitted");
+    cluster.registry.bind("default", "a", &binding, &by_test()).await.expect("bound");
+    let expected = json!({"app": "a", ZONE: "z", REGION: "r", "by": "me"});
+    assert_eq!(cluster.value("pods", "a").await["metadata"]["labels"], expected);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

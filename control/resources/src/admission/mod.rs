@@ -8,6 +8,7 @@
 //! | `pod_security` | PodSecurity |
 //! | `priority` | Priority |
 //! | `pod` | ServiceAccount, RuntimeClass |
+//! | `topology` | PodTopologyLabels |
 //! | `node` | TaintNodesByCondition |
 //! | `storage` | DefaultStorageClass, StorageObjectInUseProtection, PersistentVolumeClaimResize |
 
@@ -18,3 +19,4 @@ pub mod pod_security;
 pub mod priority;
 pub mod quota;
 pub mod storage;
+pub mod topology;
