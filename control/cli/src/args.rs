@@ -1,8 +1,10 @@
 //! The command line.
 
 mod access;
+mod flags;
 mod objects;
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -96,6 +98,9 @@ pub struct ServeArgs {
     pub cluster_signing_duration: Duration,
     #[command(flatten)]
     pub access: AccessArgs,
+    /// All options of the command, as others are told them
+    #[arg(skip)]
+    pub flags: BTreeMap<String, String>,
 }
 
 #[derive(ClapArgs, Debug)]

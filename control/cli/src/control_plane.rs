@@ -137,6 +137,7 @@ impl ControlPlane {
         let images = Blobs::open(data_dir.join("images")).await.map_err(CliError::other)?;
         let mut server = ServerConfig::new(local, &data_dir);
         server.advertise = record.advertise.clone();
+        server.flags = args.flags.clone();
         server.access = args.access.access();
         server.audit = args.access.audit().map_err(CliError::other)?;
         let peers = Arc::new(Peers::new(store.clone(), links.clone()));

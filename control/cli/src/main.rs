@@ -34,7 +34,7 @@ mod wait;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
+use clap::CommandFactory;
 
 use crate::args::{Args, Command};
 use crate::error::CliError;
@@ -49,7 +49,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 const STACK_BYTES: usize = 8 * 1024 * 1024;
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = Args::read();
     // The compiler process comes before all else: it has a memory limit and wants nothing of what follows.
     if matches!(args.command, Command::CompileWorker) {
         return pal_engine::compile_worker_main();

@@ -1,5 +1,6 @@
 //! What a server is told when it starts.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -63,6 +64,8 @@ pub struct ServerConfig {
     /// The answer to the creation of a CustomResourceDefinition waits so long, at most, for the resource to be served.
     pub definition_wait: Duration,
     pub mounts: Vec<Mount>,
+    /// The options that the server was started with, as `/flagz` tells them.
+    pub flags: BTreeMap<String, String>,
     /// Who else in this process has something to tell at `/metrics`.
     pub figures: Vec<Arc<dyn Figures>>,
     /// Who may come in beside those whom the cluster knows by itself.
@@ -91,6 +94,7 @@ impl ServerConfig {
             request_timeout: Duration::from_secs(60),
             definition_wait: Duration::from_secs(5),
             mounts: Vec::new(),
+            flags: BTreeMap::new(),
             figures: Vec::new(),
             access: Access::default(),
             audit: None,

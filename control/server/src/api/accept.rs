@@ -154,7 +154,7 @@ pub(crate) fn pretty(headers: &HeaderMap, query: Option<bool>) -> bool {
 }
 
 /// The answer to who takes none of these media types.
-fn not_among(media: &[&str]) -> Status {
+pub(crate) fn not_among(media: &[&str]) -> Status {
     let message = format!("only the following media types are accepted: {}", media.join(", "));
     Status::new(406, Reason::NotAcceptable, message)
 }

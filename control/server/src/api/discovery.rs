@@ -7,9 +7,31 @@ use pal_resources::{ResourceRef, Status, discovery, resource};
 use serde_json::json;
 
 use super::accept::{self, Accepted, Encoding, Offers, aggregated, names};
+use super::debugging::Page;
 use super::documents::{BUILT_IN, tagged};
 use super::{Call, cluster, figures, health, issuer, method_not_allowed, reply, schemas};
 use crate::Body;
+
+/// The version of Go that this is built with.
+pub(super) const GO: &str = "none";
+
+/// What there is whatever the resources are.
+pub(super) const PAGES: &[&str] = &[
+    "/.well-known/openid-configuration",
+    "/api",
+    "/api/v1",
+    "/apis",
+    "/flagz",
+    "/healthz",
+    "/livez",
+    "/metrics",
+    "/openapi/v2",
+    "/openapi/v3",
+    "/openid/v1/jwks",
+    "/readyz",
+    "/statusz",
+    "/version",
+];
 
 /// Whether the cluster is asked for as an object. Those who name no form get the root certificate alone.
 fn wants_json(headers: &HeaderMap) -> bool {
@@ -43,6 +65,9 @@ pub(super) async fn answer(call: &Call<'_>, path: &str) -> Result<Response<Body>
         "/" | "/index.html" => return index(call),
         "/metrics" => return Ok(figures::metrics(call.api).await),
         _ => {}
+    }
+    if let Some(page) = Page::at(path) {
+        return page.answer(call);
     }
     let trimmed = path.trim_matches('/');
     let found = match (trimmed.split('/').next().unwrap_or_default(), trimmed) {
@@ -87,7 +112,7 @@ fn version(git_version: &str) -> serde_json::Value {
         "gitCommit": "",
         "gitTreeState": "clean",
         "buildDate": "1970-01-01T00:00:00Z",
-        "goVersion": "none",
+        "goVersion": GO,
         "compiler": "rustc",
         "platform": format!("{}/{}", std::env::consts::OS, architecture()),
     })
@@ -103,23 +128,7 @@ fn architecture() -> &'static str {
 }
 
 fn paths(resources: &[ResourceRef]) -> Vec<String> {
-    let mut paths: Vec<String> = [
-        "/.well-known/openid-configuration",
-        "/api",
-        "/api/v1",
-        "/apis",
-        "/healthz",
-        "/livez",
-        "/metrics",
-        "/openapi/v2",
-        "/openapi/v3",
-        "/openid/v1/jwks",
-        "/readyz",
-        "/version",
-    ]
-    .into_iter()
-    .map(str::to_owned)
-    .collect();
+    let mut paths: Vec<String> = PAGES.iter().map(|&page| page.to_owned()).collect();
     for resource in resources.iter().chain(resource::measured()).filter(|resource| !resource.group.is_empty()) {
         paths.push(format!("/apis/{}", resource.group));
         paths.push(format!("/apis/{}", resource.api_version()));

@@ -32,8 +32,19 @@ const APPLY: &[u8] = b"application/apply-patch";
 /// The most kinds of requests that are told apart: definitions come and go, and this does not grow with them.
 const MOST: usize = 4096;
 /// Paths that are no resources and are told apart.
-const PATHS: &[&str] =
-    &["/api", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"];
+const PATHS: &[&str] = &[
+    "/api",
+    "/apis",
+    "/flagz",
+    "/healthz",
+    "/livez",
+    "/metrics",
+    "/openapi/v2",
+    "/openapi/v3",
+    "/readyz",
+    "/statusz",
+    "/version",
+];
 
 /// A kind of request.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]

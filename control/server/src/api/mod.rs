@@ -6,6 +6,7 @@ mod allow;
 mod call;
 mod cluster;
 mod components;
+mod debugging;
 mod deletion;
 mod directories;
 mod discovery;
@@ -56,6 +57,7 @@ use http::request::Parts;
 use http::{Method, Request, Response};
 use http_body::Body as _;
 use hyper::body::Incoming;
+use jiff::Timestamp;
 use pal_registry::{Registry, Warnings};
 use pal_resources::resource;
 use pal_resources::status::Status;
@@ -121,6 +123,7 @@ pub(crate) struct Api {
     documents: Arc<documents::Documents>,
     figures: figures::Figures,
     summaries: metrics::Summaries,
+    started: Timestamp,
     /// Tells of requests, where there is a policy for that.
     auditor: Option<Arc<Auditor>>,
 }
@@ -161,6 +164,7 @@ impl Api {
             documents,
             figures,
             summaries,
+            started: Timestamp::now(),
             auditor,
         }
     }

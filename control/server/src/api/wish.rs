@@ -74,6 +74,11 @@ impl<'a> Wish<'a> {
         }
     }
 
+    /// Whether it is for one answer, and none in a version of Kubernetes' own types.
+    pub(super) fn is_of_one_answer(&self) -> bool {
+        self.stream.is_empty() && self.version.is_empty()
+    }
+
     /// What it asks for, if that can be had in the encoding.
     pub(super) fn form(&self, encoding: Encoding, offers: Offers) -> Option<Form> {
         let streams = self.stream.is_empty() || self.stream == "watch" && encoding.streams();

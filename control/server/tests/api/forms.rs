@@ -255,93 +255,6 @@ async fn protobuf_is_for_those_who_take_nothing_else() {
 }
 
 #[tokio::test]
-async fn components_are_told_to_be_healthy() {
-    let cluster = Cluster::start().await;
-    let table = cluster.admin().with("accept", TABLE).get("/api/v1/componentstatuses").await;
-    let warning = table.headers["warning"].to_str().expect("text").to_owned();
-    assert_eq!(warning, "299 - \"v1 ComponentStatus is deprecated in v1.19+\"");
-    let rows = table.ok()["rows"].clone();
-    let cells: Vec<_> = rows.as_array().expect("rows").iter().map(|row| row["cells"].clone()).collect();
-    let healthy = |name: &str| json!([name, "Healthy", "ok", ""]);
-    assert_eq!(cells, [healthy("scheduler"), healthy("controller-manager"), healthy("etcd-0")]);
-    let one = cluster.admin().get("/api/v1/componentstatuses/etcd-0").await.ok();
-    assert_eq!((&one["kind"], &one["conditions"][0]["type"]), (&json!("ComponentStatus"), &json!("Healthy")));
-    cluster.admin().get("/api/v1/componentstatuses/x").await.refused(404, "componentstatuses \"x\" not found");
-    cluster.admin().post("/api/v1/componentstatuses", &json!({})).await.refused(405, "does not allow this method");
-    cluster.stop().await;
-}
-
-#[tokio::test]
-async fn heads_have_no_body() {
-    let cluster = Cluster::start().await;
-    let admin = cluster.admin();
-    for (path, code) in
-        [("/livez", 200), ("/openapi/v2", 200), ("/nothing", 404), ("/api/v1/pods", 405), ("/apis", 405)]
-    {
-        let head = admin.send(Method::HEAD, path, "").await;
-        assert_eq!((head.code.as_u16(), head.body.len()), (code, 0), "{path}");
-        let length = head.headers["content-length"].to_str().expect("text");
-        assert_ne!(length, "0", "{path}");
-    }
-    let strangers = cluster.anybody().send(Method::HEAD, "/api/v1/pods", "").await;
-    assert_eq!(strangers.code, 403);
-    cluster.stop().await;
-}
-
-#[tokio::test]
-async fn pages_are_given_by_any_method_where_they_are_and_objects_are_read() {
-    let cluster = Cluster::start().await;
-    let admin = cluster.admin();
-    for (method, path, code) in [
-        ("POST", "/healthz", 200),
-        ("OPTIONS", "/livez", 200),
-        ("PUT", "/readyz", 200),
-        ("PATCH", "/livez/ping", 200),
-        ("POST", "/livez/none", 404),
-        ("DELETE", "/", 200),
-        ("GET", "/index.html", 200),
-        ("OPTIONS", "/metrics", 200),
-        ("POST", "/openapi/v2", 200),
-        ("PUT", "/openapi/v3", 200),
-        ("POST", "/openapi/v3/api/v1", 200),
-        ("POST", "/openapi/none", 404),
-        ("POST", "/version", 405),
-        ("HEAD", "/version", 405),
-        ("PUT", "/api", 405),
-        ("POST", "/apis/apps", 405),
-        ("POST", "/apis/none", 404),
-        ("POST", "/api/v2", 404),
-        ("HEAD", "/api/v1/nothings", 404),
-        ("HEAD", "/api/v1/namespaces/default/none", 404),
-        ("GET", "//", 404),
-        ("GET", "//api", 404),
-        ("GET", "//apis/apps/v1", 404),
-        ("GET", "//api/v1/nodes", 404),
-        ("GET", "//version", 404),
-        ("GET", "/apis//v1/pods", 404),
-        ("GET", "/healthz/", 404),
-        ("GET", "/livez/ping/", 404),
-        ("GET", "/metrics/", 404),
-        ("GET", "/openapi/v2/", 404),
-        ("GET", "/api/", 200),
-        ("GET", "/apis/apps/v1/", 200),
-        ("GET", "/version/", 200),
-        ("GET", "/api/v1/namespaces//configmaps", 200),
-        ("GET", "/api/v1/namespaces//configmaps/a", 404),
-        ("DELETE", "/api/v1/namespaces//configmaps", 405),
-        ("GET", "/api/v1/namespaces//nodes", 404),
-    ] {
-        let answer = admin.send(method.parse().expect("a method"), path, "").await;
-        assert_eq!(answer.code.as_u16(), code, "{method} {path}");
-        let object = path.starts_with("/api/") || matches!(path, "/apis/apps" | "/api" | "/version");
-        if !object && code == 404 {
-            assert_eq!(answer.text(), "404 page not found\n", "{method} {path}");
-        }
-    }
-    cluster.stop().await;
-}
-
-#[tokio::test]
 async fn caches_are_told_what_a_document_depends_on() {
     let cluster = Cluster::start().await;
     let admin = cluster.admin();
@@ -388,34 +301,6 @@ async fn bad_bodies_are_refused_and_the_server_goes_on() {
         (warned.code.as_u16(), &warned.headers["warning"]),
         (201, &r#"299 - "unknown field \"dta\"""#.parse().expect("a header"))
     );
-    cluster.stop().await;
-}
-
-#[tokio::test]
-async fn texts_are_given_to_whoever_asks() {
-    let cluster = Cluster::start().await;
-    let scraper = cluster.admin().with("accept", "text/plain;version=0.0.4");
-    let figures = scraper.get("/metrics").await.text();
-    for expected in [
-        "# TYPE apiserver_request_duration_seconds histogram\n",
-        "apiserver_storage_objects{resource=\"namespaces\"} ",
-        "apiserver_current_inflight_requests{request_kind=\"readOnly\"} 1\n",
-    ] {
-        assert!(figures.contains(expected), "{expected}\n{figures}");
-    }
-    let health = scraper.get("/readyz?verbose").await.text();
-    assert!(
-        health.starts_with("[+]ping ok\n[+]log ok\n[+]etcd ok\n[+]etcd-readiness ok\n[+]informer-sync ok\n"),
-        "{health}"
-    );
-    assert!(health.ends_with("[+]shutdown ok\nreadyz check passed\n"), "{health}");
-    assert_eq!(scraper.get("/readyz/etcd").await.text(), "ok");
-    assert_eq!(scraper.get("/livez").await.text(), "ok");
-    scraper.get("/version").await.refused(406, "Available representations: application/json");
-    assert_eq!(scraper.get("/nothing").await.text(), "404 page not found\n");
-    assert!(cluster.admin().get("/version").await.text().starts_with("{\n  \"major\": \"1\","));
-    let person = cluster.admin().with("user-agent", "curl/8.0");
-    assert!(person.get("/api/v1/nothings").await.text().starts_with("{\n  \"kind\": \"Status\""));
     cluster.stop().await;
 }
 
@@ -479,5 +364,22 @@ async fn discovery_is_told_once_and_then_by_its_tag() {
     assert!(document.ok()["components"]["schemas"].is_object());
     let stale = admin.get("/openapi/v3/apis/apps/v1?hash=old").await;
     assert_eq!((stale.code.as_u16(), stale.headers["location"].to_str().expect("text")), (301, url.as_str()));
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn components_are_told_to_be_healthy() {
+    let cluster = Cluster::start().await;
+    let table = cluster.admin().with("accept", TABLE).get("/api/v1/componentstatuses").await;
+    let warning = table.headers["warning"].to_str().expect("text").to_owned();
+    assert_eq!(warning, "299 - \"v1 ComponentStatus is deprecated in v1.19+\"");
+    let rows = table.ok()["rows"].clone();
+    let cells: Vec<_> = rows.as_array().expect("rows").iter().map(|row| row["cells"].clone()).collect();
+    let healthy = |name: &str| json!([name, "Healthy", "ok", ""]);
+    assert_eq!(cells, [healthy("scheduler"), healthy("controller-manager"), healthy("etcd-0")]);
+    let one = cluster.admin().get("/api/v1/componentstatuses/etcd-0").await.ok();
+    assert_eq!((&one["kind"], &one["conditions"][0]["type"]), (&json!("ComponentStatus"), &json!("Healthy")));
+    cluster.admin().get("/api/v1/componentstatuses/x").await.refused(404, "componentstatuses \"x\" not found");
+    cluster.admin().post("/api/v1/componentstatuses", &json!({})).await.refused(405, "does not allow this method");
     cluster.stop().await;
 }

@@ -9,6 +9,7 @@ mod fairness;
 mod forms;
 mod nodes;
 mod objects;
+mod pages;
 mod servers;
 mod streams;
 mod tokens;
