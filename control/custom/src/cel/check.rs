@@ -161,10 +161,9 @@ impl<'n, 's> Checker<'n, 's> {
         for (index, element) in elements.iter().enumerate() {
             let (value, ty) = self.read(element);
             let optional = optional_at.contains(&index);
-            let ty = if optional { inner(&ty) } else { ty };
-            if let Some(first) = item.as_ref().filter(|first: &&Ty<'n>| !self.mixed && !first.may_be(&ty)) {
-                let why = format!("expected type '{}' but found '{}'", first.name(), ty.name());
-                self.fail(&written(&value), why);
+            let ty = if optional { self.held(&value, &ty) } else { ty };
+            if let Some(first) = &item {
+                self.alike(first, &value, &ty);
             }
             item = Some(match item {
                 None => ty,
@@ -175,6 +174,22 @@ impl<'n, 's> Checker<'n, 's> {
         (Expr::List(items), Ty::List(Rc::new(item.unwrap_or(Ty::Open))))
     }
 
+    /// Refuses what is of another type than what stands before it in a list or map.
+    fn alike(&mut self, first: &Ty<'n>, value: &Expr, ty: &Ty<'n>) {
+        if !self.mixed && !first.may_be(ty) {
+            self.fail(&written(value), format!("expected type '{}' but found '{}'", first.name(), ty.name()));
+        }
+    }
+
+    /// What an optional item or entry adds, which must be an optional.
+    fn held(&mut self, value: &Expr, ty: &Ty<'n>) -> Ty<'n> {
+        if !matches!(ty, Ty::Optional(_) | Ty::Any) {
+            let why = format!("expected type 'optional_type({0})' but found '{0}'", ty.name());
+            self.fail(&written(value), why);
+        }
+        inner(ty)
+    }
+
     fn map(&mut self, entries: &[cel::common::ast::IdedEntryExpr]) -> Typed<'n> {
         use cel::common::ast::EntryExpr;
         let (mut out, mut types) = (Vec::with_capacity(entries.len()), None);
@@ -182,12 +197,10 @@ impl<'n, 's> Checker<'n, 's> {
             let EntryExpr::MapEntry(entry) = &entry.expr else { continue };
             let (key, key_type) = self.read(&entry.key);
             let (value, value_type) = self.read(&entry.value);
-            let value_type = if entry.optional { inner(&value_type) } else { value_type };
-            if let Some((_, first)) =
-                types.as_ref().filter(|(_, first): &&(Ty<'n>, Ty<'n>)| !self.mixed && !first.may_be(&value_type))
-            {
-                let why = format!("expected type '{}' but found '{}'", first.name(), value_type.name());
-                self.fail(&written(&value), why);
+            let value_type = if entry.optional { self.held(&value, &value_type) } else { value_type };
+            if let Some((first_key, first_value)) = &types {
+                self.alike(first_key, &key, &key_type);
+                self.alike(first_value, &value, &value_type);
             }
             types = Some(match types {
                 None => (key_type, value_type),
@@ -229,7 +242,8 @@ impl<'n, 's> Checker<'n, 's> {
             return self.fail_call(&call.func_name, 0, why);
         }
         let mut fitting = signatures::named(&name, is_method).filter(|signature| {
-            signature.args.len() == types.len() && signature.args.iter().zip(&types).all(|(kind, ty)| fits(*kind, ty))
+            let fits_in = |(kind, ty): (&_, &_)| fits(*kind, ty, types.first().unwrap_or(&Ty::Any));
+            signature.args.len() == types.len() && signature.args.iter().zip(&types).all(fits_in)
         });
         let Some(signature) = fitting.next() else {
             let why = no_overload(&name, is_method, &types);

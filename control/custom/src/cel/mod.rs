@@ -84,7 +84,7 @@ impl Rule {
         let source = text("rule");
         let Compiled { program, ty, uses_old, .. } =
             compile(source, names.clone()).map_err(|why| fault("rule", &why))?;
-        if !matches!(ty, Ty::Bool | Ty::Any) {
+        if !matches!(ty, Ty::Bool) {
             return Err(fault("rule", "cel expression must evaluate to a bool"));
         }
         if rule.get("optionalOldSelf").is_some_and(|given| !given.is_null()) && !uses_old {
@@ -96,7 +96,7 @@ impl Rule {
         } else {
             let failed = |why: String| fault("messageExpression", &format!("messageExpression {why}"));
             let Compiled { program, ty, .. } = compile(message_source, names).map_err(failed)?;
-            if !matches!(ty, Ty::Text | Ty::Any) {
+            if !matches!(ty, Ty::Text) {
                 return Err(fault("messageExpression", "messageExpression must evaluate to a string"));
             }
             Some(program)

@@ -77,6 +77,16 @@ fn rules_that_hold_hold() {
         "'%s-%d-%.2f-%s'.format(['a', 5, 2.5, [1, 2]]) == 'a-5-2.50-[1, 2]'",
         "[1, 2, 3].sum() == 6 && [3, 1].min() == 1 && [3, 1].max() == 3 && [1, 2].isSorted() && [1, 2, 1].lastIndexOf(1) == 2",
         "[1, 2, 3, 4].slice(1, 3) == [2, 3] && [[1], [2, 3]].flatten() == [1, 2, 3] && [[[1]], [[2]]].flatten(2) == [1, 2]",
+        "int('3') == 3 && int(2.9) == 2 && int(timestamp('1970-01-01T00:01:00Z')) == 60 && uint('1') == 1u && double('2.5') == 2.5",
+        "string(b'ab') == 'ab' && string(self.spec.wait) == '5400s' && string(true) == 'true' && string(2.5) == '2.5' && bool('true')",
+        "string(ip('10.0.0.1')) == '10.0.0.1' && cidr('10.0.0.0/8').containsIP(ip('10.0.0.1')) && cidr('10.0.0.0/8').containsCIDR('10.1.0.0/16')",
+        "timestamp(60) == timestamp('1970-01-01T00:01:00Z') && duration(duration('1s')) == duration('1s') && bytes('a') == b'a'",
+        "[duration('1s'), duration('2s')].sum() == duration('3s') && [timestamp(1), timestamp(2)].max() == timestamp(2) && [false, true].isSorted()",
+        "self.spec.?nothing.orValue(0) == 0 && self.?spec.?names.orValue([]).size() == 3 && self.spec.?labels.orValue({}).size() == 2",
+        "optional.none().or(optional.of(true)).value()",
+        "optional.of([1]).optMap(m, m.size() == 1).orValue(false) && [self.spec.on].first().orValue(false)",
+        "[?self.spec.?name, ?optional.none()].size() == 1 && {?'a': self.spec.?name, 'b': 'c'}.size() == 2",
+        "self.spec.names.indexOf('a') == 1 && sets.contains(self.spec.names, ['a']) && [] + ['a'] == ['a'] && -dyn(1) == -1 && 7 % dyn(4) == 3",
         "['b', 'a', 'b'].distinct() == ['b', 'a'] && ['b', 'a'].sort() == ['a', 'b'] && [1, 2].reverse() == [2, 1]",
         "lists.range(3) == [0, 1, 2] && [1, 2].first().value() == 1 && [1, 2].last().value() == 2 && ![].first().hasValue()",
         "self.spec.names.sort().reverse()[0] == 'c' && self.spec.names.slice(0, 1).size() == 1",
@@ -193,6 +203,41 @@ fn what_does_not_compile_is_told() {
     check("size(self.spec) > 0", "found no matching overload for 'size'");
     check("self.spec.free == {}", "found no matching overload for '_==_'");
     check("self.spec.names.exists(n, n)", "expected type 'bool' but found 'string'");
+    check("{1: 1, 'b': 2}.size() > 0", "expected type 'int' but found 'string'");
+    check("[?1].size() > 0", "expected type 'optional_type(int)' but found 'int'");
+    check("{?'a': 1}.size() > 0", "expected type 'optional_type(int)' but found 'int'");
+    check("int(self.spec.on) == 1", "found no matching overload for 'int' applied to '(bool)'");
+    check("uint(self.spec.on) == 1u", "found no matching overload for 'uint' applied to '(bool)'");
+    check("double(self.spec.at) > 1.0", "found no matching overload for 'double' applied to '(timestamp)'");
+    check("string(self.spec.names) == ''", "found no matching overload for 'string' applied to '(list(string))'");
+    check("string({'a': 1}) == ''", "found no matching overload for 'string' applied to '(map(string, int))'");
+    check("bytes(1) == b''", "found no matching overload for 'bytes' applied to '(int)'");
+    check("bool(1)", "found no matching overload for 'bool' applied to '(int)'");
+    check("duration(1.5) > self.spec.wait", "found no matching overload for 'duration' applied to '(double)'");
+    check("timestamp(self.spec.wait) == self.spec.at", "found no matching overload for 'timestamp'");
+    check("self.spec.names.sum() == ''", "found no matching overload for 'sum' applied to 'list(string).()'");
+    check("self.spec.ports.isSorted()", "found no matching overload for 'isSorted' applied to 'list(object).()'");
+    check("[[1]].max() == [1]", "found no matching overload for 'max' applied to 'list(list(int)).()'");
+    check("[1].flatten() == [1]", "found no matching overload for 'flatten' applied to 'list(int).()'");
+    check("[1].join() == ''", "found no matching overload for 'join' applied to 'list(int).()'");
+    check("self.spec.names.indexOf(1) == 0", "found no matching overload for 'indexOf'");
+    check("sets.contains(self.spec.names, [1])", "found no matching overload for 'sets.contains'");
+    check("optional.of(1).orValue('a') == 1", "found no matching overload for 'orValue'");
+    check("optional.of(1).or(optional.of('a')).hasValue()", "found no matching overload for 'or'");
+    check(
+        "{'a': 1}.optMap(m, m.size()).hasValue()",
+        "found no matching overload for 'hasValue' applied to 'map(string, int).()'",
+    );
+    check("optional.of(1).optFlatMap(x, x).hasValue()", "found no matching overload for '_?_:_'");
+    check("cidr('10.0.0.0/8').containsIP(1)", "found no matching overload for 'containsIP'");
+    check("-1u == 1u", "found no matching overload for '-_' applied to '(uint)'");
+    check("5.0 % 2.0 == 1.0", "found no matching overload for '_%_' applied to '(double, double)'");
+    check("self.spec.wait - self.spec.at == self.spec.at", "applied to '(duration, timestamp)'");
+    check("[1] + ['a'] == []", "found no matching overload for '_+_' applied to '(list(int), list(string))'");
+    check("dyn(1) * 'a' == 1", "found no matching overload for '_*_' applied to '(dyn, string)'");
+    check("true + dyn(1) == 1", "found no matching overload for '_+_' applied to '(bool, dyn)'");
+    check("dyn(true)", "cel expression must evaluate to a bool");
+    check("self.spec.port", "cel expression must evaluate to a bool");
     check("self.spec.count >", "compilation failed: ERROR: <input>:1:");
     check("has(self)", "invalid argument to has() macro");
     check(&"(".repeat(90_000), "expression recursion limit exceeded");

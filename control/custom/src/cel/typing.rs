@@ -22,9 +22,17 @@ pub(super) fn inner<'n>(ty: &Ty<'n>) -> Ty<'n> {
     }
 }
 
-pub(super) fn fits(kind: Kind, ty: &Ty<'_>) -> bool {
+/// Whether an argument is of such a kind, beside what stands first.
+pub(super) fn fits(kind: Kind, ty: &Ty<'_>, first: &Ty<'_>) -> bool {
     match (kind, ty) {
         (Kind::Any, _) | (_, Ty::Any) => true,
+        (Kind::Same, ty) => first.may_be(ty),
+        (Kind::Item, ty) => inner(first).may_be(ty),
+        (Kind::TextList, Ty::List(item)) => item.may_be(&Ty::Text),
+        (Kind::Lists, Ty::List(item)) => matches!(**item, Ty::Any | Ty::Open | Ty::List(_)),
+        (Kind::Summable, Ty::List(item)) => is_number(item) || matches!(**item, Ty::Any | Ty::Open | Ty::Duration),
+        (Kind::Sortable, Ty::List(item)) => is_ordered(item) || matches!(**item, Ty::Any | Ty::Open),
+        (Kind::Time | Kind::Duration | Kind::Optional | Kind::Opaque(_), Ty::Null) => true,
         (Kind::Bool, Ty::Bool)
         | (Kind::Int, Ty::Int)
         | (Kind::Uint, Ty::Uint)
@@ -33,7 +41,7 @@ pub(super) fn fits(kind: Kind, ty: &Ty<'_>) -> bool {
         | (Kind::Bytes, Ty::Bytes)
         | (Kind::Time, Ty::Time)
         | (Kind::Duration, Ty::Duration)
-        | (Kind::List | Kind::TextList | Kind::IntList, Ty::List(_))
+        | (Kind::List, Ty::List(_))
         | (Kind::Map, Ty::Map(..))
         | (Kind::Type, Ty::Type)
         | (Kind::Optional, Ty::Optional(_)) => true,
@@ -53,7 +61,7 @@ pub(super) fn result<'n>(kind: Kind, args: &[Ty<'n>]) -> Ty<'n> {
         Kind::Bytes => Ty::Bytes,
         Kind::Time => Ty::Time,
         Kind::Duration => Ty::Duration,
-        Kind::List => Ty::List(Rc::new(Ty::Any)),
+        Kind::List | Kind::Lists | Kind::Sortable | Kind::Summable => Ty::List(Rc::new(Ty::Any)),
         Kind::TextList => Ty::List(Rc::new(Ty::Text)),
         Kind::IntList => Ty::List(Rc::new(Ty::Int)),
         Kind::Map => Ty::Map(Rc::new(Ty::Any), Rc::new(Ty::Any)),
@@ -62,12 +70,15 @@ pub(super) fn result<'n>(kind: Kind, args: &[Ty<'n>]) -> Ty<'n> {
         Kind::Holding => Ty::Optional(Rc::new(args.first().map_or(Ty::Open, Ty::clone))),
         Kind::Opaque(name) => Ty::Opaque(name),
         Kind::Found => Ty::Optional(Rc::new(args.first().map_or(Ty::Any, inner))),
-        Kind::Inner => args.first().map_or(Ty::Any, inner),
+        Kind::Inner | Kind::Item => args.first().map_or(Ty::Any, inner),
         Kind::Either => match args {
             [Ty::Optional(inner), other] => (**inner).clone().join(other.clone()).taken(),
             _ => Ty::Any,
         },
-        Kind::Same => args.first().cloned().unwrap_or(Ty::Any),
+        Kind::Same => match args {
+            [first @ Ty::Optional(_), second] => first.clone().join(second.clone()),
+            _ => args.first().cloned().unwrap_or(Ty::Any),
+        },
     }
 }
 
@@ -107,25 +118,33 @@ pub(super) fn sign_of(name: &str) -> &str {
     }
 }
 
+fn is_number(ty: &Ty<'_>) -> bool {
+    matches!(ty, Ty::Int | Ty::Uint | Ty::Double)
+}
+
+/// Whether one value of the type goes before another.
+fn is_ordered(ty: &Ty<'_>) -> bool {
+    is_number(ty) || matches!(ty, Ty::Bool | Ty::Text | Ty::Bytes | Ty::Time | Ty::Duration)
+}
+
 /// What comes of adding what may be anything, or of taking it away: what all the operations have in common that there are for the
 /// other one.
-fn arithmetic<'n>(name: &str, known: &Ty<'n>, known_first: bool) -> Ty<'n> {
+fn arithmetic<'n>(name: &str, known: &Ty<'n>, known_first: bool) -> Option<Ty<'n>> {
     let adds = name == ops::ADD;
-    match known {
+    Some(match known {
         Ty::Int | Ty::Uint | Ty::Double => known.clone(),
         Ty::Text | Ty::Bytes | Ty::List(_) | Ty::Time if adds => known.clone(),
         Ty::Duration if !adds && known_first => Ty::Duration,
         Ty::Time if !known_first => Ty::Duration,
-        _ => Ty::Any,
-    }
+        Ty::Any | Ty::Open | Ty::Null | Ty::Time | Ty::Duration => Ty::Any,
+        _ => return None,
+    })
 }
 
 /// The type of an operation; `None` where the types do not go together.
 pub(super) fn operator_type<'n>(name: &str, types: &[Ty<'n>]) -> Option<Ty<'n>> {
     let first = types.first().cloned().unwrap_or(Ty::Any);
     let second = types.get(1).cloned().unwrap_or(Ty::Any);
-    let number = |ty: &Ty<'_>| matches!(ty, Ty::Int | Ty::Uint | Ty::Double);
-    let ordered = |ty: &Ty<'_>| number(ty) || matches!(ty, Ty::Bool | Ty::Text | Ty::Bytes | Ty::Time | Ty::Duration);
     let any = |ty: &Ty<'_>| matches!(ty, Ty::Any);
     match name {
         ops::LOGICAL_AND | ops::LOGICAL_OR | ops::LOGICAL_NOT => {
@@ -137,24 +156,26 @@ pub(super) fn operator_type<'n>(name: &str, types: &[Ty<'n>]) -> Option<Ty<'n>> 
         }
         ops::EQUALS | ops::NOT_EQUALS => first.may_be(&second).then_some(Ty::Bool),
         ops::LESS | ops::LESS_EQUALS | ops::GREATER | ops::GREATER_EQUALS => {
-            let fine = any(&first) || any(&second) || (number(&first) && number(&second));
-            (fine || (ordered(&first) && first.may_be(&second))).then_some(Ty::Bool)
+            let fine = any(&first) || any(&second) || (is_number(&first) && is_number(&second));
+            (fine || (is_ordered(&first) && first.may_be(&second))).then_some(Ty::Bool)
         }
-        ops::NEGATE => (any(&first) || number(&first)).then_some(first),
+        ops::NEGATE => matches!(first, Ty::Any | Ty::Int | Ty::Double).then_some(first),
         ops::ADD | ops::SUBSTRACT => match (&first, &second) {
-            (known, Ty::Any) => Some(arithmetic(name, known, true)),
-            (Ty::Any, known) => Some(arithmetic(name, known, false)),
-            (Ty::Time, Ty::Duration) | (Ty::Duration, Ty::Time) => Some(Ty::Time),
+            (known, Ty::Any) => arithmetic(name, known, true),
+            (Ty::Any, known) => arithmetic(name, known, false),
+            (Ty::Time, Ty::Duration) => Some(Ty::Time),
+            (Ty::Duration, Ty::Time) if name == ops::ADD => Some(Ty::Time),
             (Ty::Time, Ty::Time) if name == ops::SUBSTRACT => Some(Ty::Duration),
             (Ty::Duration, Ty::Duration) => Some(Ty::Duration),
             (Ty::Text, Ty::Text) | (Ty::Bytes, Ty::Bytes) if name == ops::ADD => Some(first),
-            (Ty::List(_), Ty::List(_)) if name == ops::ADD => Some(first.join(second)),
-            (a, b) => (number(a) && a.may_be(b)).then_some(first),
+            (Ty::List(_), Ty::List(_)) if name == ops::ADD => first.may_be(&second).then(|| first.join(second)),
+            (a, b) => (is_number(a) && a.may_be(b)).then_some(first),
         },
-        ops::MULTIPLY | ops::DIVIDE | ops::MODULO => match (&first, &second) {
-            (known, Ty::Any) | (Ty::Any, known) => Some(if number(known) { known.clone() } else { Ty::Any }),
-            (a, b) => (number(a) && a.may_be(b)).then_some(first),
-        },
+        ops::MULTIPLY | ops::DIVIDE | ops::MODULO => {
+            let known = if any(&first) { &second } else { &first };
+            let fine = is_number(known) && !(name == ops::MODULO && matches!(known, Ty::Double));
+            ((any(known) || fine) && first.may_be(&second)).then(|| known.clone())
+        }
         ops::INDEX | ops::OPT_INDEX => {
             let wrapped = name == ops::OPT_INDEX || matches!(first, Ty::Optional(_));
             let of = if let Ty::Optional(inner) = &first { inner.taken() } else { first };

@@ -7,7 +7,7 @@ use cel::common::ast::{CallExpr, ComprehensionExpr, Expr as Parsed, IdedExpr, Li
 use super::super::expr::{Expr, Fold, FoldKind};
 use super::super::ty::Ty;
 use super::super::typing::{inner, optional};
-use super::{Checker, Typed};
+use super::{Checker, Typed, no_overload};
 
 impl<'n> Checker<'n, '_> {
     /// Macros that the parser leaves as calls: those of optionals and those with two variables.
@@ -19,10 +19,18 @@ impl<'n> Checker<'n, '_> {
         };
         match (call.func_name.as_str(), call.args.len()) {
             (name @ ("optMap" | "optFlatMap"), 2) => {
+                let variable = name_at(0)?;
                 let (of, ty) = self.read(target);
-                let (body, result) =
-                    self.within(vec![(name_at(0)?, inner(&ty))], |checker| checker.read(&call.args[1]));
+                let is_optional = |ty: &Ty<'_>| matches!(ty, Ty::Optional(_) | Ty::Any);
+                if !is_optional(&ty) {
+                    return Some(self.fail_call(name, 0, no_overload("hasValue", true, &[ty])));
+                }
+                let (body, result) = self.within(vec![(variable, inner(&ty))], |checker| checker.read(&call.args[1]));
                 let flat = name == "optFlatMap";
+                if flat && !is_optional(&result) {
+                    let types = [Ty::Bool, result, optional(Ty::Any)];
+                    return Some(self.fail_call(name, 0, no_overload(ops::CONDITIONAL, false, &types)));
+                }
                 let result = if flat { result } else { optional(result) };
                 Some((Expr::OptionalMap { of: Box::new(of), body: Box::new(body), flat }, result))
             }
