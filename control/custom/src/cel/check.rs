@@ -276,9 +276,7 @@ impl<'n, 's> Checker<'n, 's> {
             let Parsed::Literal(LiteralValue::String(field)) = &call.args[1].expr else { return None };
             let found = self.field_of(&ty, field.inner());
             return Some(match found {
-                Some((field, ty)) => {
-                    (Expr::OptionalSelect { of: Box::new(of), field: field.into() }, optional(inner(&ty)))
-                }
+                Some((field, ty)) => (Expr::OptionalSelect { of: Box::new(of), field: field.into() }, optional(ty)),
                 None => self.fail(field.inner(), format!("undefined field '{}'", field.inner())),
             });
         }

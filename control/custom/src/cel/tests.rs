@@ -82,7 +82,7 @@ fn rules_that_hold_hold() {
         "string(ip('10.0.0.1')) == '10.0.0.1' && cidr('10.0.0.0/8').containsIP(ip('10.0.0.1')) && cidr('10.0.0.0/8').containsCIDR('10.1.0.0/16')",
         "timestamp(60) == timestamp('1970-01-01T00:01:00Z') && duration(duration('1s')) == duration('1s') && bytes('a') == b'a'",
         "[duration('1s'), duration('2s')].sum() == duration('3s') && [timestamp(1), timestamp(2)].max() == timestamp(2) && [false, true].isSorted()",
-        "self.spec.?nothing.orValue(0) == 0 && self.?spec.?names.orValue([]).size() == 3 && self.spec.?labels.orValue({}).size() == 2",
+        "self.spec.?nothing.orValue(0) == 0 && self.?spec.?names.orValue([]).size() == 3 && self.spec.?names.orValue([]).all(n, n != '') && self.spec.?labels.orValue({}).size() == 2",
         "optional.none().or(optional.of(true)).value()",
         "optional.of([1]).optMap(m, m.size() == 1).orValue(false) && [self.spec.on].first().orValue(false)",
         "[?self.spec.?name, ?optional.none()].size() == 1 && {?'a': self.spec.?name, 'b': 'c'}.size() == 2",
@@ -223,6 +223,10 @@ fn what_does_not_compile_is_told() {
     check("self.spec.names.indexOf(1) == 0", "found no matching overload for 'indexOf'");
     check("sets.contains(self.spec.names, [1])", "found no matching overload for 'sets.contains'");
     check("optional.of(1).orValue('a') == 1", "found no matching overload for 'orValue'");
+    check(
+        "self.spec.?name.orValue(1) == 1",
+        "found no matching overload for 'orValue' applied to 'optional_type(string).(int)'",
+    );
     check("optional.of(1).or(optional.of('a')).hasValue()", "found no matching overload for 'or'");
     check(
         "{'a': 1}.optMap(m, m.size()).hasValue()",
@@ -230,6 +234,7 @@ fn what_does_not_compile_is_told() {
     );
     check("optional.of(1).optFlatMap(x, x).hasValue()", "found no matching overload for '_?_:_'");
     check("cidr('10.0.0.0/8').containsIP(1)", "found no matching overload for 'containsIP'");
+    check("quantity('1').add('1') == quantity('2')", "found no matching overload for 'add'");
     check("-1u == 1u", "found no matching overload for '-_' applied to '(uint)'");
     check("5.0 % 2.0 == 1.0", "found no matching overload for '_%_' applied to '(double, double)'");
     check("self.spec.wait - self.spec.at == self.spec.at", "applied to '(duration, timestamp)'");
