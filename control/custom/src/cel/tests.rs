@@ -201,6 +201,9 @@ fn what_does_not_compile_is_told() {
     check("self.spec.count != null", "found no matching overload for '_!=_' applied to '(int, null)'");
     check("self.spec.free.all(k, true)", "cannot be range of a comprehension");
     check("size(self.spec) > 0", "found no matching overload for 'size'");
+    check("self.spec == self.spec.free", "found no matching overload for '_==_' applied to '(object, object)'");
+    check("self.spec.ports[0] == self.spec", "found no matching overload for '_==_'");
+    check("[self.spec, self.spec.ports[0]].size() > 0", "expected type 'object' but found 'object'");
     check("self.spec.free == {}", "found no matching overload for '_==_'");
     check("self.spec.names.exists(n, n)", "expected type 'bool' but found 'string'");
     check("{1: 1, 'b': 2}.size() > 0", "expected type 'int' but found 'string'");

@@ -127,7 +127,9 @@ impl<'n> Ty<'n> {
             (Self::Null, ty) | (ty, Self::Null) => ty.may_be_null(),
             (Self::List(a), Self::List(b)) | (Self::Optional(a), Self::Optional(b)) => a.may_be(b),
             (Self::Map(a, x), Self::Map(b, y)) => a.may_be(b) && x.may_be(y),
-            (a, b) if a.is_object() && b.is_object() => true,
+            (Self::Object(a, m), Self::Object(b, n)) => std::ptr::eq(*a, *b) && m == n,
+            (Self::Message(a), Self::Message(b)) => std::ptr::eq(*a, *b),
+            (Self::Record(a), Self::Record(b)) => std::ptr::eq(*a, *b),
             (Self::Opaque(a), Self::Opaque(b)) => a == b,
             (a, b) => std::mem::discriminant(a) == std::mem::discriminant(b),
         }
