@@ -82,7 +82,7 @@ impl Pace {
     /// So many commits in one pass are load.
     const LOAD: usize = 4;
     /// So long after a pass the next one waits.
-    const PATIENCE: Duration = Duration::from_millis(1);
+    const PATIENCE: Duration = Duration::from_millis(2);
 
     fn passed(&mut self, commits: usize, now: Duration) {
         *self = Pace { commits, ended: now };
@@ -174,9 +174,9 @@ mod tests {
         };
         check(0, 0, 0, 0);
         check(3, 0, 0, 0);
-        check(4, 0, 8, 1000);
-        check(1000, 300, 2000, 700);
-        check(1000, 1000, 2000, 0);
+        check(4, 0, 8, 2000);
+        check(1000, 300, 2000, 1700);
+        check(1000, 2000, 2000, 0);
         check(1000, 5000, 2000, 0);
     }
 }

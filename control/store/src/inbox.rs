@@ -60,8 +60,17 @@ struct Lanes<R, A> {
     ended: bool,
     /// Something waits that is to be taken at once.
     urgent: bool,
-    /// For how many requests the driver waits, unless it is at work.
-    awaited: Option<usize>,
+    /// What the driver waits for, unless it is at work.
+    awaited: Option<Awaited>,
+}
+
+/// What the driver waits for, unless something urgent comes before.
+#[derive(Clone, Copy, Debug)]
+enum Awaited {
+    /// One request.
+    Any,
+    /// So many, or all that are announced: where all of them wait, nobody is at work on another one.
+    Gathered(usize),
 }
 
 /// How much to wait for when requests are announced.
@@ -178,9 +187,9 @@ impl<R, A> Inbox<R, A> {
         let mut lanes = self.lock();
         if self.announced.load(Ordering::Relaxed) > 0 {
             let patience = limit.map_or(gather.limit, |limit| limit.min(gather.limit));
-            lanes = self.wait(lanes, gather.requests.min(most), Some(begun + patience));
+            lanes = self.wait(lanes, Awaited::Gathered(gather.requests.min(most)), Some(begun + patience));
         }
-        lanes = self.wait(lanes, 1, limit.map(|limit| begun + limit));
+        lanes = self.wait(lanes, Awaited::Any, limit.map(|limit| begun + limit));
         // What is urgent may be among what is left.
         lanes.urgent &= lanes.requests.len() > most;
         let count = lanes.requests.len().min(most);
@@ -213,19 +222,19 @@ impl<R, A> Inbox<R, A> {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for so many requests or something urgent, at most until `due`.
+    /// Waits for that or something urgent, at most until `due`.
     fn wait<'a>(
         &self,
         mut lanes: MutexGuard<'a, Lanes<R, A>>,
-        requests: usize,
+        awaited: Awaited,
         due: Option<Instant>,
     ) -> MutexGuard<'a, Lanes<R, A>> {
-        while !lanes.has(requests) {
+        while !self.has(&lanes, awaited) {
             let left = due.map(|due| due.saturating_duration_since(Instant::now()));
             if left == Some(Duration::ZERO) {
                 break;
             }
-            lanes.awaited = Some(requests);
+            lanes.awaited = Some(awaited);
             lanes = match left {
                 Some(left) => self.filled.wait_timeout(lanes, left).unwrap_or_else(PoisonError::into_inner).0,
                 None => self.filled.wait(lanes).unwrap_or_else(PoisonError::into_inner),
@@ -237,17 +246,20 @@ impl<R, A> Inbox<R, A> {
 
     /// A driver that is at work looks again by itself.
     fn wake(&self, lanes: MutexGuard<'_, Lanes<R, A>>) {
-        let is_awaited = lanes.awaited.is_some_and(|requests| lanes.has(requests));
+        let is_awaited = lanes.awaited.is_some_and(|awaited| self.has(&lanes, awaited));
         drop(lanes);
         if is_awaited {
             self.filled.notify_one();
         }
     }
-}
 
-impl<R, A> Lanes<R, A> {
-    fn has(&self, requests: usize) -> bool {
-        self.urgent || self.requests.len() >= requests
+    fn has(&self, lanes: &Lanes<R, A>, awaited: Awaited) -> bool {
+        let enough = match awaited {
+            Awaited::Any => 1,
+            // Not none, or the driver would look again and again for what is announced.
+            Awaited::Gathered(requests) => requests.min(self.announced.load(Ordering::Relaxed)).max(1),
+        };
+        lanes.urgent || lanes.requests.len() >= enough
     }
 }
 
@@ -320,7 +332,10 @@ mod tests {
         let gather = Gather { requests: 2, limit: Duration::from_secs(60) };
         inbox.ask_patiently(1).unwrap();
         assert_eq!(take(gather).join().unwrap(), [1], "nothing is announced");
-        let _announced = inbox.announce();
+        let announced = inbox.announce();
+        inbox.ask_patiently(2).unwrap();
+        assert_eq!(take(gather).join().unwrap(), [2], "all that is announced waits");
+        let _announced = (announced, inbox.announce());
         inbox.ask_patiently(2).unwrap();
         assert_eq!(take(Gather { limit: Duration::from_millis(1), ..gather }).join().unwrap(), [2], "its time is over");
         inbox.ask_patiently(3).unwrap();
