@@ -138,7 +138,7 @@ fn print_whole(
 fn readable(mut value: Value) -> Value {
     let strip = |object: &mut Value| {
         if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
-            metadata.shift_remove("managedFields");
+            metadata.remove("managedFields");
         }
     };
     strip(&mut value);

@@ -331,7 +331,7 @@ mod tests {
             (".spec.list[?(@.v>1)].n", json!("y")),
             (".spec.list[?(@.n != 'x')].v", json!(2)),
             (".spec.list[?(@.missing)].v", Value::Null),
-            ("..n", json!("x")),
+            ("..n", json!("z")),
             (".spec.missing.x", Value::Null),
             (".spec.a.b", Value::Null),
             (".spec.list[9]", Value::Null),

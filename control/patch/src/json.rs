@@ -228,7 +228,7 @@ impl<'v> Place<'v> {
     fn remove(self, bounds: &mut Bounds, told: &str) -> Result<Value, PatchError> {
         match self.holder {
             Holder::Object(fields) => fields
-                .shift_remove(&self.key)
+                .remove(&self.key)
                 .ok_or_else(|| wrong(told, &format!("Unable to remove nonexistent key: {}: {MISSING}", self.key))),
             Holder::List(items) => {
                 let at = index(&self.key, items.len()).map_err(|why| wrong(told, &why))?;

@@ -26,7 +26,7 @@ fn merge(live: &mut Value, patch: &Value) {
         (Value::Object(live), Value::Object(patch)) => {
             for (key, value) in patch {
                 if value.is_null() {
-                    live.shift_remove(key);
+                    live.remove(key);
                 } else {
                     merge(live.entry(key.as_str()).or_insert(Value::Null), value);
                 }

@@ -74,7 +74,7 @@ fn merge_field(
     schema: Option<&'static Message>,
 ) -> Result<(), PatchError> {
     if value.is_null() {
-        live.shift_remove(name);
+        live.remove(name);
         return Ok(());
     }
     let field = schema.and_then(|message| message.field(name));
@@ -86,7 +86,7 @@ fn merge_field(
         }
         (Some(Value::Array(live)), Value::Array(patch)) => Value::Array(merge_list(live, patch, field)?),
         _ if directed(value) => {
-            live.shift_remove(name);
+            live.remove(name);
             return Ok(());
         }
         _ => clean(value),
@@ -215,7 +215,7 @@ fn set_order(
     let merged = match patch.get(name) {
         None => before.clone(),
         Some(Value::Null) => {
-            live.shift_remove(name);
+            live.remove(name);
             return Ok(());
         }
         Some(Value::Array(list)) => {

@@ -74,7 +74,7 @@ impl Registry {
         }
         let mut object = custom::conform(object, resource, FieldValidation::Ignore)?.value;
         meta::settle_place(&mut object, name, namespace.filter(|_| resource.namespaced))?;
-        meta::metadata_mut(&mut object)?.shift_remove("resourceVersion");
+        meta::metadata_mut(&mut object)?.remove("resourceVersion");
         let managed = stored::managed(managers.to_json());
         self.create_here(resource, namespace, object, Some(managed), options).await
     }

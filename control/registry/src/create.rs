@@ -289,8 +289,8 @@ fn admit(resource: &Resource, object: &mut Value, options: &WriteOptions) -> Res
 /// A signing request says who made it, whatever its body claims.
 fn sign_request(object: &mut Value, options: &WriteOptions) {
     if let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) {
-        spec.shift_remove("uid");
-        spec.shift_remove("extra");
+        spec.remove("uid");
+        spec.remove("extra");
         let actor = &options.actor;
         spec.insert("username".to_owned(), actor.user.as_str().into());
         if !actor.uid.is_empty() {

@@ -45,7 +45,7 @@ pub(crate) fn finalizers(object: &Value) -> Vec<&str> {
 pub(crate) fn set_finalizers(object: &mut Value, finalizers: &[String]) -> Result<(), Status> {
     let metadata = metadata_mut(object)?;
     if finalizers.is_empty() {
-        metadata.shift_remove("finalizers");
+        metadata.remove("finalizers");
     } else {
         metadata.insert("finalizers".to_owned(), finalizers.into());
     }
@@ -77,8 +77,8 @@ pub(crate) fn dedup_owners(object: &mut Value, options: &WriteOptions, words: &s
 /// Takes away what clients send and servers decide, and what is not kept.
 pub(crate) fn strip(object: &mut Value) -> Result<(), Status> {
     let metadata = metadata_mut(object)?;
-    metadata.shift_remove("managedFields");
-    metadata.shift_remove("selfLink");
+    metadata.remove("managedFields");
+    metadata.remove("selfLink");
     Ok(())
 }
 
@@ -88,7 +88,7 @@ pub(crate) fn settle_namespace(object: &mut Value, namespace: Option<&str>) -> R
     let given = metadata.get("namespace").and_then(Value::as_str).unwrap_or_default();
     match namespace {
         None => {
-            metadata.shift_remove("namespace");
+            metadata.remove("namespace");
         }
         Some(namespace) if given == namespace => {}
         Some(namespace) if given.is_empty() => {

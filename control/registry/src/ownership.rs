@@ -104,7 +104,7 @@ pub(crate) fn is_unchanged(old: &Managed, new: &Managed) -> bool {
 /// Takes from a body what it says of managers.
 pub(crate) fn take_given(body: &mut Value) -> Option<Value> {
     let metadata = body.get_mut("metadata")?.as_object_mut()?;
-    metadata.shift_remove(MANAGED_FIELDS).filter(|given| !given.is_null())
+    metadata.remove(MANAGED_FIELDS).filter(|given| !given.is_null())
 }
 
 /// How long the name of a manager may be.

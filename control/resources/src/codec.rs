@@ -11,6 +11,7 @@ mod protobuf;
 mod raw;
 mod reading;
 mod scalar;
+mod text;
 mod walk;
 mod yaml;
 
@@ -25,6 +26,7 @@ use crate::schema::{self, Message};
 use crate::status::{Reason, Status, StatusCause, StatusDetails};
 
 pub use encode::{to_protobuf, to_protobuf_event};
+pub use text::{indented, to_json};
 pub use yaml::documents as yaml_documents;
 
 /// How a body is encoded.

@@ -98,7 +98,7 @@ impl Form {
 
 fn rename<'a>(fields: &mut Map<String, Value>, names: impl Iterator<Item = (&'a str, &'a str)>) {
     for (from, to) in names {
-        if let Some(value) = fields.shift_remove(from) {
+        if let Some(value) = fields.remove(from) {
             fields.insert(to.to_owned(), value);
         }
     }
@@ -198,13 +198,13 @@ fn annotate(fields: &mut Map<String, Value>, name: &str, value: &Value) {
 /// Takes an annotation with JSON in it. Whoever wrote it may have written anything.
 fn annotated(fields: &mut Map<String, Value>, name: &str) -> Option<Value> {
     let annotations = fields.get_mut("metadata")?.get_mut("annotations")?.as_object_mut()?;
-    serde_json::from_str(annotations.shift_remove(name)?.as_str()?).ok()
+    serde_json::from_str(annotations.remove(name)?.as_str()?).ok()
 }
 
 fn autoscaler_to_served(fields: &mut Map<String, Value>) {
     if let Some(spec) = fields.get_mut("spec").and_then(Value::as_object_mut) {
-        let metrics = spec.shift_remove("metrics").and_then(|metrics| metrics.as_array().cloned()).unwrap_or_default();
-        let behavior = spec.shift_remove("behavior");
+        let metrics = spec.remove("metrics").and_then(|metrics| metrics.as_array().cloned()).unwrap_or_default();
+        let behavior = spec.remove("behavior");
         let (mut share, mut others) = (None, Vec::new());
         for metric in metrics {
             if share.is_none() && is_cpu_share(&metric) {
@@ -224,9 +224,8 @@ fn autoscaler_to_served(fields: &mut Map<String, Value>) {
         }
     }
     let Some(status) = fields.get_mut("status").and_then(Value::as_object_mut) else { return };
-    let current = status.shift_remove("currentMetrics").filter(Value::is_array);
-    let conditions =
-        status.shift_remove("conditions").filter(|list| list.as_array().is_some_and(|list| !list.is_empty()));
+    let current = status.remove("currentMetrics").filter(Value::is_array);
+    let conditions = status.remove("conditions").filter(|list| list.as_array().is_some_and(|list| !list.is_empty()));
     let share = current.iter().flat_map(|list| list.as_array().into_iter().flatten()).find_map(|metric| {
         let cpu = metric["type"] == "Resource" && metric["resource"]["name"] == "cpu";
         cpu.then(|| metric["resource"]["current"]["averageUtilization"].as_i64()).flatten()
@@ -250,7 +249,7 @@ fn autoscaler_to_stored(fields: &mut Map<String, Value>) {
     let behavior = annotated(fields, BEHAVIOR);
     let (conditions, current) = (annotated(fields, CONDITIONS), annotated(fields, CURRENT));
     if let Some(spec) = fields.get_mut("spec").and_then(Value::as_object_mut) {
-        let share = spec.shift_remove("targetCPUUtilizationPercentage").filter(Value::is_number);
+        let share = spec.remove("targetCPUUtilizationPercentage").filter(Value::is_number);
         let share = share.map(|share| {
             let target = json!({"type": "Utilization", "averageUtilization": share});
             json!({"type": "Resource", "resource": {"name": "cpu", "target": target}})
@@ -263,7 +262,7 @@ fn autoscaler_to_stored(fields: &mut Map<String, Value>) {
         spec.extend(behavior.filter(Value::is_object).map(|behavior| ("behavior".to_owned(), behavior)));
     }
     let Some(status) = fields.get_mut("status").and_then(Value::as_object_mut) else { return };
-    status.shift_remove("currentCPUUtilizationPercentage");
+    status.remove("currentCPUUtilizationPercentage");
     let lists = [("conditions", conditions), ("currentMetrics", current)];
     for (field, list) in lists {
         status.extend(list.filter(Value::is_array).map(|list| (field.to_owned(), list)));

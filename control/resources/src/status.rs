@@ -74,6 +74,51 @@ pub struct Status {
     pub details: Option<StatusDetails>,
 }
 
+/// A `Status` as it is written, in kube-apiserver's order.
+#[derive(Serialize)]
+struct Body<'a> {
+    kind: &'a str,
+    #[serde(rename = "apiVersion")]
+    api_version: &'a str,
+    metadata: Metadata<'a>,
+    status: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<Reason>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    details: Option<&'a StatusDetails>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<u16>,
+}
+
+#[derive(Default, Serialize)]
+struct Metadata<'a> {
+    #[serde(rename = "continue", skip_serializing_if = "Option::is_none")]
+    continue_token: Option<&'a str>,
+}
+
+impl<'a> Body<'a> {
+    fn new(status: &'a str) -> Self {
+        let metadata = Metadata::default();
+        Self {
+            kind: "Status",
+            api_version: "v1",
+            metadata,
+            status,
+            message: "",
+            reason: None,
+            details: None,
+            code: None,
+        }
+    }
+
+    fn to_json(&self) -> Vec<u8> {
+        // A struct of strings and numbers has no way to fail.
+        escaped(&serde_json::to_string(self).unwrap_or_default())
+    }
+}
+
 /// JSON with what HTML would read written by its number, as Go writes it. Such characters are nowhere but in texts.
 fn escaped(json: &str) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(json.len());
@@ -99,40 +144,22 @@ impl fmt::Display for Status {
 impl Status {
     /// The body: compact JSON, without the trailing newline.
     pub fn to_json(&self) -> Vec<u8> {
-        #[derive(Serialize)]
-        struct Body<'a> {
-            kind: &'a str,
-            #[serde(rename = "apiVersion")]
-            api_version: &'a str,
-            metadata: Metadata<'a>,
-            status: &'a str,
-            #[serde(skip_serializing_if = "str::is_empty")]
-            message: &'a str,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            reason: Option<Reason>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            details: Option<&'a StatusDetails>,
-            code: u16,
-        }
-        #[derive(Serialize)]
-        struct Metadata<'a> {
-            #[serde(rename = "continue", skip_serializing_if = "Option::is_none")]
-            continue_token: Option<&'a str>,
-        }
         let continue_token = self.details.as_ref().and_then(|details| details.continue_token.as_deref());
         let body = Body {
-            kind: "Status",
-            api_version: "v1",
             metadata: Metadata { continue_token },
-            status: "Failure",
             message: &self.message,
             reason: self.reason,
             // One that only says where to go on tells nothing else.
             details: self.details.as_ref().filter(|details| details.continue_token.is_none()),
-            code: self.code,
+            code: Some(self.code),
+            ..Body::new("Failure")
         };
-        // A struct of strings and numbers has no way to fail.
-        escaped(&serde_json::to_string(&body).unwrap_or_default())
+        body.to_json()
+    }
+
+    /// The body of a success that has no object to show: compact JSON, without the trailing newline. Only some have a code.
+    pub fn success(details: Option<&StatusDetails>, code: Option<u16>) -> Vec<u8> {
+        Body { details, code, ..Body::new("Success") }.to_json()
     }
 
     /// A failure about nothing in particular.

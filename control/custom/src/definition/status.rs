@@ -118,7 +118,7 @@ fn accept(wanted: &Value, had: &Value, taken: &[TakenNames]) -> (Value, Option<C
     replace(&mut accepted, "categories", &wanted["categories"]);
     accepted.retain(|_, value| !value.as_str().is_some_and(str::is_empty));
     // The last conflict is the one that is told.
-    (Value::Object(order(accepted)), conflicts.pop())
+    (Value::Object(accepted), conflicts.pop())
 }
 
 /// Several faults in brackets, one as it is.
@@ -132,14 +132,8 @@ fn aggregate(faults: &[String]) -> String {
 fn replace(names: &mut Map<String, Value>, field: &str, value: &Value) {
     match value {
         Value::Array(list) if !list.is_empty() => drop(names.insert(field.to_owned(), value.clone())),
-        _ => drop(names.shift_remove(field)),
+        _ => drop(names.remove(field)),
     }
-}
-
-/// The fields in the order in which Kubernetes writes them.
-fn order(mut names: Map<String, Value>) -> Map<String, Value> {
-    let fields = ["plural", "singular", "shortNames", "kind", "listKind", "categories"];
-    fields.into_iter().filter_map(|field| names.shift_remove(field).map(|value| (field.to_owned(), value))).collect()
 }
 
 /// How far the deletion of a definition's objects is.

@@ -241,7 +241,7 @@ fn update_annotation(object: &mut Value, config: &Value) {
     if let Some(annotations) =
         config.get_mut("metadata").and_then(|m| m.get_mut("annotations")).and_then(Value::as_object_mut)
     {
-        annotations.shift_remove(LAST_APPLIED);
+        annotations.remove(LAST_APPLIED);
     }
     sort_fields(&mut config);
     // Go escapes these in texts, and nothing but texts can have them.

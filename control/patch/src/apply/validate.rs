@@ -150,8 +150,8 @@ mod tests {
         );
         check(
             containers(json!([{"name": "a", "x": 1, "stdin": 1}])),
-            "errors:\n  .spec.template.spec.containers[name=\"a\"].x: field not declared in schema\n  \
-             .spec.template.spec.containers[name=\"a\"].stdin: expected boolean, got &{1}",
+            "errors:\n  .spec.template.spec.containers[name=\"a\"].stdin: expected boolean, got &{1}\n  \
+             .spec.template.spec.containers[name=\"a\"].x: field not declared in schema",
         );
     }
 }

@@ -76,7 +76,7 @@ fn settle(
             object.insert(name.to_owned(), text.into());
         }
     }
-    let given = object.shift_remove("metadata").filter(|metadata| !metadata.is_null());
+    let given = object.remove("metadata").filter(|metadata| !metadata.is_null());
     let metadata = codec::conform_metadata(given.unwrap_or_else(|| Value::Object(Map::new())))?;
     object.insert("metadata".to_owned(), metadata.value);
     if let Some(kind) = kind_of(resource) {

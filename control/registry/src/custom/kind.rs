@@ -152,7 +152,7 @@ impl Kind {
         if self.version().has_status()
             && let Some(fields) = object.as_object_mut()
         {
-            fields.shift_remove("status");
+            fields.remove("status");
         }
         untyped::create(resource, object, env, &|new, old| self.version().validate(new, old))
     }

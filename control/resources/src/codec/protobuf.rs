@@ -192,7 +192,7 @@ fn message(message: &'static Message, bytes: &[u8], previous: Option<Value>, dep
 
 /// A message that holds a schema, or what stands in its place.
 fn either(mut object: Map<String, Value>) -> Value {
-    let mut take = |name: &str| object.shift_remove(name).filter(|value| !value.is_null());
+    let mut take = |name: &str| object.remove(name).filter(|value| !value.is_null());
     take("schema")
         .or_else(|| take("jSONSchemas"))
         .or_else(|| take("property"))

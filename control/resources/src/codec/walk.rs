@@ -243,7 +243,7 @@ fn visit_plain_map<'de, A: MapAccess<'de>>(
 pub(super) struct ObjectVisitor<'c> {
     pub(super) cx: &'c mut Context,
     pub(super) message: &'static Message,
-    /// Whether it is the whole body: then `kind` and `apiVersion` come first.
+    /// Whether it is the whole body: then it may have `kind` and `apiVersion`, whatever the message says.
     pub(super) root: bool,
 }
 
@@ -267,12 +267,7 @@ impl<'de> Visitor<'de> for ObjectVisitor<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
         let Self { cx, message, root } = self;
-        let mut object = Map::with_capacity(entries.size_hint().unwrap_or(8).min(32));
-        if root {
-            for name in TYPE_META {
-                object.insert(name.to_owned(), Value::Null);
-            }
-        }
+        let mut object = Map::new();
         // One bit a field; a test holds that no message has more fields than there are bits.
         let mut seen = 0u128;
         while let Some(key) = entries.next_key_seed(KeySeed)? {
@@ -298,7 +293,7 @@ impl<'de> Visitor<'de> for ObjectVisitor<'_> {
             let resets = cx.depth() == 1 && field.name == "managedFields";
             match value.filter(|value| !is_absent(field, value) || resets && value.is_array()) {
                 Some(value) => drop(object.insert(field.name.to_owned(), value)),
-                None => drop(object.shift_remove(field.name)),
+                None => drop(object.remove(field.name)),
             }
         }
         Ok(object)

@@ -108,7 +108,7 @@ impl<R: Rules> Kind for Loose<R> {
 fn set(object: &mut Value, field: &str, value: Value) {
     let Some(fields) = object.as_object_mut() else { return };
     if value.is_null() {
-        fields.shift_remove(field);
+        fields.remove(field);
     } else {
         fields.insert(field.to_owned(), value);
     }

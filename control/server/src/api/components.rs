@@ -4,7 +4,7 @@
 use http::{Response, StatusCode};
 use pal_registry::{List, Object};
 use pal_resources::selector::FieldSelector;
-use pal_resources::{Resource, ResourceVersion, Status, kinds};
+use pal_resources::{Resource, ResourceVersion, Status, codec, kinds};
 use serde_json::{Value, json};
 
 use super::{At, Call, health, read, reply};
@@ -27,12 +27,12 @@ pub(super) async fn answer(call: &Call<'_>, at: &At) -> Result<Response<Body>, S
         Some(name) => {
             let known =
                 NAMES.iter().find(|known| *known == name).ok_or_else(|| Status::not_found(&at.resource, name))?;
-            read::one(call, at, StatusCode::OK, &object(component(known, store))?)?
+            read::one(call, at, StatusCode::OK, &object(component(known, store)))?
         }
         None => {
             let options = call.query.list()?;
-            let items = select(&at.resource, &options)?.into_iter().map(|name| object(component(name, store)));
-            let items = items.collect::<Result<_, _>>()?;
+            let items =
+                select(&at.resource, &options)?.into_iter().map(|name| object(component(name, store))).collect();
             let list = List { version: ResourceVersion(0), items, continue_token: None, remaining: None };
             call.shown(at)?.list(list, call.accepted)?
         }
@@ -62,13 +62,10 @@ fn component(name: &str, store: bool) -> Value {
     json!({"metadata": {"name": name}, "conditions": [condition]})
 }
 
-fn object(component: Value) -> Result<Object, Status> {
-    let Value::Object(fields) = component else { return Err(Status::internal("a component is an object")) };
-    let mut object = serde_json::Map::new();
-    object.insert("kind".to_owned(), "ComponentStatus".into());
-    object.insert("apiVersion".to_owned(), "v1".into());
-    object.extend(fields);
-    Ok(Object::made(Value::Object(object).to_string().into(), ResourceVersion(0)))
+fn object(mut component: Value) -> Object {
+    component["kind"] = "ComponentStatus".into();
+    component["apiVersion"] = "v1".into();
+    Object::made(codec::to_json(&component).into(), ResourceVersion(0))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use http::{Response, StatusCode};
 use pal_registry::{DeleteOptions, Preconditions, Propagation, Warnings};
 use pal_resources::codec::{self, FieldValidation, Media};
 use pal_resources::field::{FieldError, FieldPath};
+use pal_resources::status::StatusDetails;
 use pal_resources::{Status, Uid};
 use serde_json::Value;
 
@@ -28,9 +29,14 @@ pub(super) async fn delete(call: &Call<'_>, at: &At, body: &mut Unread) -> Resul
         let code = if !deletion.gone && options.cascades { StatusCode::ACCEPTED } else { StatusCode::OK };
         read::one(call, at, code, &deletion.object)?
     } else {
-        let index = deletion.object.index();
-        let status = reply::success(name, &at.resource.group, &at.resource.plural, &index.uid.0);
-        reply::value(StatusCode::OK, &status, call.accepted)?
+        let details = StatusDetails {
+            name: name.to_owned(),
+            group: at.resource.group.to_string(),
+            kind: at.resource.plural.to_string(),
+            uid: deletion.object.index().uid.0.clone(),
+            ..StatusDetails::default()
+        };
+        reply::json(StatusCode::OK, &Status::success(Some(&details), None), call.accepted)?
     };
     Ok(reply::warn(answer, &warnings(at, &options)))
 }

@@ -4,6 +4,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, VARY};
 use http::{Method, Response, StatusCode};
 use pal_registry::custom::Definitions;
 use pal_resources::{ResourceRef, Status, discovery, resource};
+use serde::Serialize;
 use serde_json::json;
 
 use super::accept::{self, Accepted, Encoding, Offers, aggregated, names};
@@ -101,21 +102,36 @@ fn index(call: &Call<'_>) -> Result<Response<Body>, Status> {
     reply::raw(StatusCode::OK, &json!({"paths": paths}))
 }
 
+/// `version.Info`, in kube-apiserver's order.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Version<'a> {
+    major: &'a str,
+    minor: &'a str,
+    git_version: &'a str,
+    git_commit: &'a str,
+    git_tree_state: &'a str,
+    build_date: &'a str,
+    go_version: &'a str,
+    compiler: &'a str,
+    platform: String,
+}
+
 /// `/version`
-fn version(git_version: &str) -> serde_json::Value {
+fn version(git_version: &str) -> Version<'_> {
     let mut numbers = git_version.trim_start_matches('v').split('.');
     let (major, minor) = (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default());
-    json!({
-        "major": major,
-        "minor": minor,
-        "gitVersion": git_version,
-        "gitCommit": "",
-        "gitTreeState": "clean",
-        "buildDate": "1970-01-01T00:00:00Z",
-        "goVersion": GO,
-        "compiler": "rustc",
-        "platform": format!("{}/{}", std::env::consts::OS, architecture()),
-    })
+    Version {
+        major,
+        minor,
+        git_version,
+        git_commit: "",
+        git_tree_state: "clean",
+        build_date: "1970-01-01T00:00:00Z",
+        go_version: GO,
+        compiler: "rustc",
+        platform: format!("{}/{}", std::env::consts::OS, architecture()),
+    }
 }
 
 /// The processor in the words that Kubernetes has for it.
@@ -208,7 +224,7 @@ mod tests {
     #[test]
     fn the_version_is_told_in_parts() {
         let found = version("v1.36.2+pal");
-        assert_eq!((&found["major"], &found["minor"]), (&json!("1"), &json!("36")));
-        assert_eq!(found["gitVersion"], "v1.36.2+pal");
+        assert_eq!((found.major, found.minor), ("1", "36"));
+        assert_eq!(found.git_version, "v1.36.2+pal");
     }
 }

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use pal_registry::{List, ListOptions, Object};
 use pal_resources::quantity::Quantity;
 use pal_resources::selector::FieldSelector;
-use pal_resources::{Resource, ResourceVersion, Status, kinds, resource};
+use pal_resources::{Resource, ResourceVersion, Status, codec, kinds, resource};
 use serde_json::{Value, json};
 
 use super::{Api, At, Call, nodes, read};
@@ -134,7 +134,7 @@ pub(super) async fn answer(call: &Call<'_>, at: &At) -> Result<Response<Body>, S
         let one = shown.into_iter().next().ok_or_else(|| Status::not_found(&named, &place))?;
         return read::one(call, at, StatusCode::OK, &object(&at.resource, one));
     }
-    let items = shown.into_iter().map(|one| Object::made(one.to_string().into(), ResourceVersion(0))).collect();
+    let items = shown.into_iter().map(|one| Object::made(codec::to_json(&one).into(), ResourceVersion(0))).collect();
     let list = List { version: ResourceVersion(0), items, continue_token: None, remaining: None };
     call.shown(at)?.list(list, call.accepted)
 }
@@ -149,14 +149,10 @@ fn selectable(resource: &Resource, field: Option<FieldSelector>) -> Result<Optio
     }
 }
 
-fn object(resource: &Resource, fields: Value) -> Object {
-    let mut whole = serde_json::Map::new();
-    whole.insert("kind".to_owned(), resource.kind.to_string().into());
-    whole.insert("apiVersion".to_owned(), resource.api_version().into());
-    if let Value::Object(fields) = fields {
-        whole.extend(fields);
-    }
-    Object::made(Value::Object(whole).to_string().into(), ResourceVersion(0))
+fn object(resource: &Resource, mut fields: Value) -> Object {
+    fields["kind"] = resource.kind.to_string().into();
+    fields["apiVersion"] = resource.api_version().into();
+    Object::made(codec::to_json(&fields).into(), ResourceVersion(0))
 }
 
 /// What the nodes say; those that do not answer are left out.

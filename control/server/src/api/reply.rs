@@ -7,6 +7,7 @@ use http::header::{
 use http::{Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use pal_resources::{Status, codec};
+use serde::Serialize;
 use serde_json::Value;
 
 use super::accept::{Accepted, Encoding, PROTOBUF};
@@ -51,7 +52,7 @@ pub(crate) fn json(code: StatusCode, json: &[u8], accepted: Accepted) -> Result<
         return Ok(sized(answer(code, HeaderValue::from_static(PROTOBUF), whole(bytes)), accepted));
     }
     let bytes = if accepted.pretty {
-        indented(json)?
+        codec::indented(json)
     } else {
         let mut line = Vec::with_capacity(json.len() + 1);
         line.extend_from_slice(json);
@@ -71,12 +72,7 @@ pub(crate) fn line(code: StatusCode, json: &Bytes, accepted: Accepted) -> Result
 
 /// A value in the form that was agreed on.
 pub(crate) fn value(code: StatusCode, value: &Value, accepted: Accepted) -> Result<Response<Body>, Status> {
-    json(code, &serde_json::to_vec(value).map_err(Status::internal)?, accepted)
-}
-
-fn indented(json: &[u8]) -> Result<Vec<u8>, Status> {
-    let value: Value = serde_json::from_slice(json).map_err(Status::internal)?;
-    serde_json::to_vec_pretty(&value).map_err(Status::internal)
+    json(code, &codec::to_json(value), accepted)
 }
 
 /// Compresses the answer if it is large and the client takes that.
@@ -92,7 +88,7 @@ pub(crate) fn sized(response: Response<Body>, accepted: Accepted) -> Response<Bo
 }
 
 /// A value as JSON for everybody, whatever they take.
-pub(crate) fn raw(code: StatusCode, value: &Value) -> Result<Response<Body>, Status> {
+pub(crate) fn raw(code: StatusCode, value: &impl Serialize) -> Result<Response<Body>, Status> {
     Ok(answer(code, JSON, whole(serde_json::to_vec_pretty(value).map_err(Status::internal)?)))
 }
 
@@ -172,19 +168,6 @@ pub(crate) fn held<T: Send + Unpin + 'static>(body: Body, kept: T) -> Body {
         Some((frame, (body, kept)))
     });
     http_body_util::StreamBody::new(stream).boxed_unsync()
-}
-
-/// `Success` about an object that is gone.
-pub(crate) fn success(name: &str, group: &str, plural: &str, uid: &str) -> Value {
-    let mut details = serde_json::Map::new();
-    for (key, value) in [("name", name), ("group", group), ("kind", plural), ("uid", uid)] {
-        if !value.is_empty() {
-            details.insert(key.to_owned(), value.into());
-        }
-    }
-    serde_json::json!({
-        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details,
-    })
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use http::{Response, StatusCode};
 use pal_registry::Binding;
 use pal_resources::codec::{self, FieldValidation};
 use pal_resources::{Resource, Status};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{At, Call, Unread, deletion, reply};
 use crate::Body;
@@ -80,6 +80,5 @@ fn same_name(at: &At, value: &Value) -> Result<(), Status> {
 }
 
 fn done(call: &Call<'_>) -> Result<Response<Body>, Status> {
-    let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
-    reply::value(StatusCode::CREATED, &status, call.accepted)
+    reply::json(StatusCode::CREATED, &Status::success(None, Some(201)), call.accepted)
 }

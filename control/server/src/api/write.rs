@@ -54,7 +54,7 @@ async fn make(
 ) -> Result<pal_registry::Object, Status> {
     allow::create(call, at).await?;
     if let Some(metadata) = value.get_mut("metadata").and_then(serde_json::Value::as_object_mut) {
-        metadata.shift_remove("resourceVersion");
+        metadata.remove("resourceVersion");
     }
     admit::create(call, at, &value)?;
     let made = call.registry().create(&at.resource, at.namespace(), value, options).await?;

@@ -7,6 +7,7 @@ use http::header::USER_AGENT;
 use jiff::Timestamp;
 use pal_resources::Resource;
 use pal_resources::codec::{self, FieldValidation, Media};
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
 use super::policy::{Asked, Level, Stage};
@@ -35,12 +36,19 @@ pub(super) struct Told<'a> {
     pub annotations: Option<&'a BTreeMap<String, String>>,
 }
 
+/// An object with its fields in the order in which kube-apiserver writes them.
+struct Fields(Vec<(&'static str, Value)>);
+
+impl Serialize for Fields {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
+    }
+}
+
 /// The event's line, with its end.
 pub(super) fn line(told: Told<'_>, stage: Stage, now: Timestamp) -> String {
-    let mut event = Map::new();
-    let mut put = |key: &str, value: Value| {
-        event.insert(key.to_owned(), value);
-    };
+    let mut event: Vec<(&'static str, Value)> = Vec::with_capacity(16);
+    let mut put = |key, value| event.push((key, value));
     put("kind", "Event".into());
     put("apiVersion", "audit.k8s.io/v1".into());
     put("level", told.level.name().into());
@@ -71,7 +79,8 @@ pub(super) fn line(told: Told<'_>, stage: Stage, now: Timestamp) -> String {
     if let Some(annotations) = told.annotations.filter(|annotations| !annotations.is_empty()) {
         put("annotations", json!(annotations));
     }
-    let mut line = Value::Object(event).to_string();
+    // Values have texts for keys: nothing about them cannot be written.
+    let mut line = serde_json::to_string(&Fields(event)).unwrap_or_default();
     line.push('\n');
     line
 }
@@ -149,7 +158,7 @@ pub(super) fn body(content_type: &str, bytes: &[u8], resource: Option<&Resource>
 pub(super) fn without_managers(mut value: Value) -> Value {
     let strip = |object: &mut Value| {
         if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
-            metadata.shift_remove("managedFields");
+            metadata.remove("managedFields");
         }
     };
     strip(&mut value);
@@ -224,9 +233,9 @@ mod tests {
         let expected = concat!(
             r#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Request","auditID":"1","stage":"ResponseComplete","#,
             r#""requestURI":"/apis/apps/v1/namespaces/a/deployments?x=y","verb":"create","user":{"username":"root"},"#,
-            r#""impersonatedUser":{"username":"jane","groups":["dev"]},"sourceIPs":["127.0.0.1"],"userAgent":"kubectl","#,
-            r#""objectRef":{"resource":"deployments","namespace":"a","name":"web","apiGroup":"apps","apiVersion":"v1"},"#,
-            r#""responseStatus":{"metadata":{},"code":201},"requestObject":{"metadata":{"name":"web"}},"#,
+            r#""impersonatedUser":{"groups":["dev"],"username":"jane"},"sourceIPs":["127.0.0.1"],"userAgent":"kubectl","#,
+            r#""objectRef":{"apiGroup":"apps","apiVersion":"v1","name":"web","namespace":"a","resource":"deployments"},"#,
+            r#""responseStatus":{"code":201,"metadata":{}},"requestObject":{"metadata":{"name":"web"}},"#,
             r#""requestReceivedTimestamp":"2026-01-02T03:04:05.000007Z","stageTimestamp":"2026-01-02T03:04:05.000007Z","#,
             r#""annotations":{"authorization.k8s.io/decision":"allow"}}"#,
             "\n"
@@ -236,11 +245,11 @@ mod tests {
 
     #[test]
     fn an_outcome_tells_what_is_bounded() {
-        let check = |body: Value, expected: &str| assert_eq!(outcome(404, Some(&body)).to_string(), expected);
-        check(json!({"kind": "Pod", "status": {}}), r#"{"metadata":{},"code":404}"#);
+        let check = |body: Value, expected: Value| assert_eq!(outcome(404, Some(&body)), expected);
+        check(json!({"kind": "Pod", "status": {}}), json!({"metadata": {}, "code": 404}));
         check(
             json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": "m", "reason": "NotFound", "code": 404}),
-            r#"{"metadata":{},"status":"Failure","message":"m","reason":"NotFound","code":404}"#,
+            json!({"metadata": {}, "status": "Failure", "message": "m", "reason": "NotFound", "code": 404}),
         );
     }
 

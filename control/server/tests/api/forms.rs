@@ -24,7 +24,9 @@ async fn objects_come_whole_as_tables_and_as_metadata() {
     assert_eq!((&list["kind"], &list["items"][0]["metadata"]["name"]), (&json!("ConfigMapList"), &json!("a")));
 
     let item: Vec<&str> = list["items"][0].as_object().expect("an item").keys().map(String::as_str).collect();
-    assert_eq!(item, ["metadata", "data"], "kind and version are the list's to say");
+    assert_eq!(item, ["data", "metadata"], "kind and version are the list's to say");
+    let read = admin.get(&format!("{CONFIGS}?pretty=true")).await;
+    assert!(read.text().starts_with("{\n  \"kind\": \"ConfigMapList\",\n  \"apiVersion\""), "{}", read.text());
 
     let table = admin.clone().with("accept", TABLE).get(CONFIGS).await.ok();
     assert_eq!((&table["kind"], &table["apiVersion"]), (&json!("Table"), &json!("meta.k8s.io/v1")));
