@@ -275,12 +275,12 @@ impl<'n> Estimate<'n> {
             FoldKind::Exists => (1, 4),
             FoldKind::ExistsOne => (2, 2),
             FoldKind::List => (MAKE_LIST + 1, MAKE_LIST + 2),
-            FoldKind::Map => (MAKE_MAP + 1, MAKE_MAP + 2),
+            FoldKind::Map | FoldKind::Entries => (MAKE_MAP + 1, MAKE_MAP + 2),
         };
         let each = test.saturating_add(item).saturating_add(each);
         let cost = range.saturating_add(begin).saturating_add(count.saturating_mul(each));
         let result = match fold.kind {
-            FoldKind::List | FoldKind::Map => Known::Items { count, item: Rc::new(kept) },
+            FoldKind::List | FoldKind::Map | FoldKind::Entries => Known::Items { count, item: Rc::new(kept) },
             _ => Known::SIMPLE,
         };
         (cost, result)

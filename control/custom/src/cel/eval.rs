@@ -260,8 +260,8 @@ impl<'a> Scope<'a, '_> {
                 self.meter.pay(usize::from(passed) * prices::STEP)?;
                 state.passed += usize::from(passed);
             }
-            FoldKind::List | FoldKind::Map if !passed => {}
-            FoldKind::List | FoldKind::Map => {
+            FoldKind::List | FoldKind::Map | FoldKind::Entries if !passed => {}
+            FoldKind::List | FoldKind::Map | FoldKind::Entries => {
                 let value = match &fold.item {
                     Some(item) => self.eval(item)?,
                     None => V::Null,
@@ -271,11 +271,13 @@ impl<'a> Scope<'a, '_> {
                 } else {
                     2 * prices::STEP
                 })?;
-                if fold.kind == FoldKind::List {
-                    state.list.push(value);
-                } else {
-                    let key = Key::of(key).ok_or_else(|| Fail::error("unsupported key type"))?;
-                    state.map.insert(key, value);
+                match fold.kind {
+                    FoldKind::List => state.list.push(value),
+                    FoldKind::Entries => state.add_entries(&value, self.meter)?,
+                    _ => {
+                        let key = Key::of(key).ok_or_else(|| Fail::error("unsupported key type"))?;
+                        state.map.insert(key, value);
+                    }
                 }
             }
         }
@@ -312,7 +314,7 @@ impl Round {
             FoldKind::Exists => (0, 3, 1),
             FoldKind::ExistsOne => (0, 0, 2),
             FoldKind::List => (prices::LIST, 0, 1),
-            FoldKind::Map => (prices::MAP, 0, 1),
+            FoldKind::Map | FoldKind::Entries => (prices::MAP, 0, 1),
         };
         Self { begins, asks: asks * prices::STEP, ends: ends * prices::STEP }
     }
@@ -333,6 +335,21 @@ impl<'a> State<'a> {
         Self { kind, decided: false, failed: None, passed: 0, list: Vec::new(), map: BTreeMap::new() }
     }
 
+    /// Adds what a round made of its item: no key may be there twice.
+    fn add_entries(&mut self, made: &V<'a>, meter: &mut Meter) -> Result<(), Fail> {
+        if !matches!(made, V::Map(_) | V::JsonMap(..)) {
+            return Err(Fail::no_overload());
+        }
+        for key in made.keys(meter)? {
+            let value = made.get(&key).unwrap_or(V::Null);
+            let known = Key::of(&key).ok_or_else(|| Fail::error("unsupported key type"))?;
+            if self.map.insert(known, value).is_some() {
+                return Err(Fail::error("insert failed: a key already exists"));
+            }
+        }
+        Ok(())
+    }
+
     fn result(self) -> Outcome<'a> {
         match (self.kind, self.failed) {
             (FoldKind::All, _) if self.decided => Ok(V::Bool(false)),
@@ -342,7 +359,7 @@ impl<'a> State<'a> {
             (FoldKind::Exists, None) => Ok(V::Bool(false)),
             (FoldKind::ExistsOne, None) => Ok(V::Bool(self.passed == 1)),
             (FoldKind::List, None) => Ok(V::list(self.list)),
-            (FoldKind::Map, None) => Ok(V::Map(Rc::new(self.map))),
+            (FoldKind::Map | FoldKind::Entries, None) => Ok(V::Map(Rc::new(self.map))),
         }
     }
 }

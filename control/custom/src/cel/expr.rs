@@ -112,4 +112,6 @@ pub(super) enum FoldKind {
     List,
     /// `transformMap`: the same keys, other values.
     Map,
+    /// `transformMapEntry`: other keys too.
+    Entries,
 }

@@ -3,6 +3,14 @@
 //! The crate `cel` parses. What is parsed is checked against the schema's types and evaluated here, because the crate has
 //! no types of fields and no meter: no rule may take long with any object.
 
+#[cfg(test)]
+mod accepted_library_tests;
+#[cfg(test)]
+mod accepted_policy_tests;
+#[cfg(test)]
+mod accepted_project_tests;
+#[cfg(test)]
+mod accepted_tests;
 pub(crate) mod authorizer;
 mod bounds;
 mod check;

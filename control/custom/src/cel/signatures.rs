@@ -31,6 +31,10 @@ pub(super) enum Kind {
     Either,
     /// Of the first argument's type.
     Same,
+    /// The result is a map to lists of texts.
+    TextLists,
+    /// The result is a list of texts, or nothing.
+    Words,
     /// A list of lists.
     Lists,
     /// A list of what can be put in order.
@@ -82,7 +86,7 @@ pub(super) fn named(name: &str, is_method: bool) -> impl Iterator<Item = &'stati
 
 use Kind::{
     Any, Bool, Bytes, Double, Duration, Either, Found, Holding, Inner, Int, IntList, Item, List, Lists, Map, Optional,
-    Same, Sortable, Summable, Text, TextList, Time, Type, Uint,
+    Same, Sortable, Summable, Text, TextList, TextLists, Time, Type, Uint, Words,
 };
 
 const fn opaque(name: &'static str) -> Kind {
@@ -223,7 +227,7 @@ const SIGNATURES: &[Signature] = &[
     method("getHostname", &[opaque(URL)], Text),
     method("getPort", &[opaque(URL)], Text),
     method("getEscapedPath", &[opaque(URL)], Text),
-    method("getQuery", &[opaque(URL)], Map),
+    method("getQuery", &[opaque(URL)], TextLists),
     // Addresses.
     global("ip", &[Text], opaque(IP)),
     global("isIP", &[Text], Bool),
@@ -270,7 +274,7 @@ const SIGNATURES: &[Signature] = &[
     method("isGreaterThan", &[opaque(SEMVER), opaque(SEMVER)], Bool),
     // Formats.
     global("format.named", &[Text], Optional),
-    method("validate", &[opaque(FORMAT), Text], Optional),
+    method("validate", &[opaque(FORMAT), Text], Words),
     global("format.dns1123Label", &[], opaque(FORMAT)),
     global("format.dns1123Subdomain", &[], opaque(FORMAT)),
     global("format.dns1035Label", &[], opaque(FORMAT)),

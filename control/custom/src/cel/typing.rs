@@ -65,6 +65,8 @@ pub(super) fn result<'n>(kind: Kind, args: &[Ty<'n>]) -> Ty<'n> {
         Kind::TextList => Ty::List(Rc::new(Ty::Text)),
         Kind::IntList => Ty::List(Rc::new(Ty::Int)),
         Kind::Map => Ty::Map(Rc::new(Ty::Any), Rc::new(Ty::Any)),
+        Kind::TextLists => Ty::Map(Rc::new(Ty::Text), Rc::new(Ty::List(Rc::new(Ty::Text)))),
+        Kind::Words => optional(Ty::List(Rc::new(Ty::Text))),
         Kind::Type => Ty::Type,
         Kind::Optional => Ty::Optional(Rc::new(Ty::Any)),
         Kind::Holding => Ty::Optional(Rc::new(args.first().map_or(Ty::Open, Ty::clone))),
@@ -73,10 +75,13 @@ pub(super) fn result<'n>(kind: Kind, args: &[Ty<'n>]) -> Ty<'n> {
         Kind::Inner | Kind::Item => args.first().map_or(Ty::Any, inner),
         Kind::Either => match args {
             [Ty::Optional(inner), other] => (**inner).clone().join(other.clone()).taken(),
+            // What may be anything is taken for an optional of what the other one is.
+            [_, other] => other.taken(),
             _ => Ty::Any,
         },
         Kind::Same => match args {
             [first @ Ty::Optional(_), second] => first.clone().join(second.clone()),
+            [Ty::Any, second @ Ty::Optional(_)] => second.clone(),
             _ => args.first().cloned().unwrap_or(Ty::Any),
         },
     }

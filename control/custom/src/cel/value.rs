@@ -1,5 +1,6 @@
 //! The values of expressions. What stands in an object is not copied.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -12,6 +13,7 @@ use pal_resources::quantity::Quantity;
 use serde_json::{Map, Value};
 
 use super::authorizer::Asking;
+use super::json::json;
 use super::meter::{Fail, Meter};
 use super::ty::Meta;
 use crate::schema::Node;
@@ -321,16 +323,20 @@ pub(super) fn equal(a: &V<'_>, b: &V<'_>, meter: &mut Meter) -> Result<bool, Fai
     }
     match (a, b) {
         (V::Null, V::Null) => Ok(true),
-        (V::JsonList(x, node), V::JsonList(y, other)) if std::ptr::eq(*node, *other) => match &node.list {
-            Some(ListType::Set) => same_items(x, y, meter, canonical),
-            Some(ListType::Map(keys)) => same_items(x, y, meter, |item| {
+        // What stands first tells how they are compared.
+        (V::JsonList(x, node), V::List(_) | V::JsonList(..)) => match (&node.list, plain(b)) {
+            (Some(ListType::Set), Some(y)) => Ok(same_items(x, &y, meter, canonical)? || equal_lists(a, b, meter)?),
+            (Some(ListType::Map(keys)), Some(y)) => {
                 // Items by their keys, then whole: the order of items does not matter.
-                keys.iter().map(|key| item.get(key).map_or(String::new(), canonical)).collect::<String>()
-                    + &canonical(item)
-            }),
+                let text = |item: &Value| {
+                    keys.iter().map(|key| item.get(key).map_or(String::new(), canonical)).collect::<String>()
+                        + &canonical(item)
+                };
+                Ok(same_items(x, &y, meter, text)? || equal_lists(a, b, meter)?)
+            }
             _ => equal_lists(a, b, meter),
         },
-        (V::List(_) | V::JsonList(..), V::List(_) | V::JsonList(..)) => equal_lists(a, b, meter),
+        (V::List(_), V::List(_) | V::JsonList(..)) => equal_lists(a, b, meter),
         (V::Built(a, _), V::Built(b, _)) if a != b => Ok(false),
         (V::Map(_) | V::JsonMap(..), V::Map(_) | V::JsonMap(..)) | (V::Built(..), V::Built(..)) => {
             let keys = a.keys(meter)?;
@@ -356,6 +362,15 @@ pub(super) fn equal(a: &V<'_>, b: &V<'_>, meter: &mut Meter) -> Result<bool, Fai
         (V::Quantity(a), V::Quantity(b)) => Ok(a == b),
         (V::Semver(a), V::Semver(b)) => Ok(a == b),
         (a, b) => Ok(order(a, b, meter)? == Some(Ordering::Equal)),
+    }
+}
+
+/// The items of a list as they stand in objects; `None` where there is one that does not.
+fn plain<'v>(list: &'v V<'_>) -> Option<Cow<'v, [Value]>> {
+    match list {
+        V::JsonList(items, _) => Some(Cow::Borrowed(items)),
+        V::List(items) => items.iter().map(|item| json(item, None).ok()).collect::<Option<Vec<_>>>().map(Cow::Owned),
+        _ => None,
     }
 }
 

@@ -34,15 +34,20 @@ impl<'n> Checker<'n, '_> {
                 let result = if flat { result } else { optional(result) };
                 Some((Expr::OptionalMap { of: Box::new(of), body: Box::new(body), flat }, result))
             }
-            (name @ ("all" | "exists" | "existsOne" | "exists_one" | "transformList" | "transformMap"), 3 | 4) => {
+            (
+                name @ ("all" | "exists" | "existsOne" | "exists_one" | "transformList" | "transformMap"
+                | "transformMapEntry"),
+                3 | 4,
+            ) => {
                 let kind = match name {
                     "all" => FoldKind::All,
                     "exists" => FoldKind::Exists,
                     "transformList" => FoldKind::List,
                     "transformMap" => FoldKind::Map,
+                    "transformMapEntry" => FoldKind::Entries,
                     _ => FoldKind::ExistsOne,
                 };
-                let transforms = matches!(kind, FoldKind::List | FoldKind::Map);
+                let transforms = matches!(kind, FoldKind::List | FoldKind::Map | FoldKind::Entries);
                 let (test, item) = match (transforms, call.args.len()) {
                     (false, 3) => (Some(&call.args[2]), None),
                     (true, 3) => (None, Some(&call.args[2])),
@@ -120,6 +125,11 @@ impl<'n> Checker<'n, '_> {
         let ty = match kind {
             FoldKind::List => Ty::List(Rc::new(item_type)),
             FoldKind::Map => Ty::Map(Rc::new(key_type), Rc::new(item_type)),
+            FoldKind::Entries if matches!(item_type, Ty::Map(..) | Ty::Any) => item_type,
+            FoldKind::Entries => {
+                let types = [Ty::Map(Rc::new(Ty::Any), Rc::new(Ty::Any)), item_type];
+                return self.fail("transformMapEntry", no_overload("cel.@mapInsert", false, &types));
+            }
             _ => Ty::Bool,
         };
         (Expr::Fold(Box::new(Fold { kind, range, two, test, item })), ty)
