@@ -56,7 +56,7 @@ impl Version {
         let schema = &version["schema"]["openAPIV3Schema"];
         let mut node = Node::read(schema, &mut Path::new(&path.to_string()))?;
         let mut errors = Vec::new();
-        rule_rules::compile(&mut node, schema, path, &mut errors);
+        rule_rules::compile_stored(&mut node, schema, path, &mut errors);
         if !errors.is_empty() {
             return Err(errors);
         }

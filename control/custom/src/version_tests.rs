@@ -409,3 +409,44 @@ fn definitions_are_shared_among_threads() {
     fn shared<T: Send + Sync>() {}
     shared::<Definition>();
 }
+
+#[test]
+fn a_stored_definition_whose_rules_are_refused_by_now_is_served() {
+    let check = |rule: Value, spec: Value, expected: &[&str]| {
+        let fields = json!({"on": {"type": "boolean"}, "port": {"x-kubernetes-int-or-string": true}, "count": {"type": "integer"},
+            "names": {"type": "array", "items": {"type": "string"}}});
+        let spec_schema = json!({"type": "object", "properties": fields, "x-kubernetes-validations": [rule]});
+        let schema = json!({"type": "object", "properties": {"spec": spec_schema}});
+        let mut crd = json!({
+            "metadata": {"name": "widgets.example.com"},
+            "spec": {"group": "example.com", "scope": "Namespaced", "names": {"plural": "widgets", "kind": "Widget"},
+                "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}}]},
+        });
+        default_definition(&mut crd);
+        assert_ne!(crate::validate_definition(&crd, None), [], "{rule}: nobody may write it now");
+        let definition = Definition::compile(&crd).unwrap_or_else(|why| panic!("{rule}: {why:?}"));
+        let told: Vec<String> =
+            only(&definition).validate(&object(spec), None).iter().map(ToString::to_string).collect();
+        assert_eq!(told, expected, "{rule}");
+    };
+    check(json!({"rule": "dyn(self.on)"}), json!({"on": true}), &[]);
+    check(json!({"rule": "dyn(self.on)"}), json!({"on": false}), &["spec: Invalid value: failed rule: dyn(self.on)"]);
+    check(json!({"rule": "{1: 'a', 'b': 'c'}.size() == 2"}), json!({}), &[]);
+    check(
+        json!({"rule": "self.names.indexOf(1) == -1 && sets.contains([1], []) || [?1] == []"}),
+        json!({"names": ["a"]}),
+        &[],
+    );
+    check(
+        json!({"rule": "self.count < 3", "messageExpression": "self.port"}),
+        json!({"count": 4, "port": "not so many"}),
+        &["spec: Invalid value: not so many"],
+    );
+    check(
+        json!({"rule": "int(self.on) == 1", "message": "m"}),
+        json!({"on": true}),
+        &[
+            "spec: Invalid value: \"object\": 'no such overload': call arguments did not match a supported operator, function or macro signature for rule: m",
+        ],
+    );
+}

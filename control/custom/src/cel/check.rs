@@ -29,6 +29,8 @@ pub(super) struct Names<'n> {
     pub(super) old_self: Option<Ty<'n>>,
     /// What policies have instead of both.
     pub(super) policy: Option<PolicyNames<'n>>,
+    /// It is stored, and was accepted before: of types that do not go together the evaluation tells.
+    pub(super) stored: bool,
 }
 
 /// Reads expressions.
@@ -176,14 +178,14 @@ impl<'n, 's> Checker<'n, 's> {
 
     /// Refuses what is of another type than what stands before it in a list or map.
     fn alike(&mut self, first: &Ty<'n>, value: &Expr, ty: &Ty<'n>) {
-        if !self.mixed && !first.may_be(ty) {
+        if !self.mixed && !self.names.stored && !first.may_be(ty) {
             self.fail(&written(value), format!("expected type '{}' but found '{}'", first.name(), ty.name()));
         }
     }
 
     /// What an optional item or entry adds, which must be an optional.
     fn held(&mut self, value: &Expr, ty: &Ty<'n>) -> Ty<'n> {
-        if !matches!(ty, Ty::Optional(_) | Ty::Any) {
+        if !self.names.stored && !matches!(ty, Ty::Optional(_) | Ty::Any) {
             let why = format!("expected type 'optional_type({0})' but found '{0}'", ty.name());
             self.fail(&written(value), why);
         }
@@ -246,6 +248,10 @@ impl<'n, 's> Checker<'n, 's> {
             signature.args.len() == types.len() && signature.args.iter().zip(&types).all(fits_in)
         });
         let Some(signature) = fitting.next() else {
+            let called = signatures::named(&name, is_method).find(|signature| signature.args.len() == types.len());
+            if let Some(signature) = called.filter(|_| self.names.stored) {
+                return (Expr::Call { name: signature.name, args }, Ty::Any);
+            }
             let why = no_overload(&name, is_method, &types);
             return self.fail_call(&call.func_name, 0, why);
         };
@@ -282,7 +288,7 @@ impl<'n, 's> Checker<'n, 's> {
         }
         let read: Vec<Typed<'n>> = call.args.iter().map(|arg| self.read(arg)).collect();
         let (args, types): (Vec<Expr>, Vec<Ty<'n>>) = read.into_iter().unzip();
-        let Some(ty) = operator_type(name, &types) else {
+        let Some(ty) = operator_type(name, &types).or(self.names.stored.then_some(Ty::Any)) else {
             return Some(self.fail(sign_of(name), no_overload(name, false, &types)));
         };
         let mut args = args.into_iter();

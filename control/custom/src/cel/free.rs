@@ -57,7 +57,7 @@ impl Expression {
     /// something else than is wanted.
     pub fn compile(source: &str, variable: &'static str, wanted: Wanted) -> Result<Self, String> {
         let map = Ty::Map(Rc::new(Ty::Text), Rc::new(Ty::Any));
-        let names = Names { self_: map, variable, old_self: None, policy: None };
+        let names = Names { self_: map, variable, old_self: None, policy: None, stored: false };
         let Compiled { program, ty, .. } = compile(source, names)?;
         let text = |ty: &Ty<'_>| matches!(ty, Ty::Text | Ty::Any);
         let (fits, what) = match wanted {

@@ -81,6 +81,15 @@ pub(crate) struct Fault {
 impl Rule {
     /// Compiles one rule of a schema. Several things may be wrong with it.
     pub(crate) fn compile(rule: &Value, node: &Node, schema: &Value, meta: Meta) -> Result<Self, Vec<Fault>> {
+        Self::compiled(rule, node, schema, meta, false)
+    }
+
+    /// Compiles one that was accepted once: types that do not go together are no fault of it.
+    pub(crate) fn compile_stored(rule: &Value, node: &Node, schema: &Value, meta: Meta) -> Result<Self, Vec<Fault>> {
+        Self::compiled(rule, node, schema, meta, true)
+    }
+
+    fn compiled(rule: &Value, node: &Node, schema: &Value, meta: Meta, stored: bool) -> Result<Self, Vec<Fault>> {
         let text = |name: &str| rule[name].as_str().unwrap_or_default();
         let optional_old = rule["optionalOldSelf"] == true;
         let fault = |field, detail: &str| vec![Fault { field, detail: detail.to_owned() }];
@@ -88,11 +97,11 @@ impl Rule {
             return Err(fault("rule", "compilation failed: the type of self is not known"));
         };
         let old = if optional_old { Ty::Optional(std::rc::Rc::new(self_.clone())) } else { self_.clone() };
-        let names = Names { self_, variable: "self", old_self: Some(old), policy: None };
+        let names = Names { self_, variable: "self", old_self: Some(old), policy: None, stored };
         let source = text("rule");
         let Compiled { program, ty, uses_old, .. } =
             compile(source, names.clone()).map_err(|why| fault("rule", &why))?;
-        if !matches!(ty, Ty::Bool) {
+        if !(matches!(ty, Ty::Bool) || stored && matches!(ty, Ty::Any)) {
             return Err(fault("rule", "cel expression must evaluate to a bool"));
         }
         if rule.get("optionalOldSelf").is_some_and(|given| !given.is_null()) && !uses_old {
@@ -104,7 +113,7 @@ impl Rule {
         } else {
             let failed = |why: String| fault("messageExpression", &format!("messageExpression {why}"));
             let Compiled { program, ty, .. } = compile(message_source, names).map_err(failed)?;
-            if !matches!(ty, Ty::Text) {
+            if !(matches!(ty, Ty::Text) || stored && matches!(ty, Ty::Any)) {
                 return Err(fault("messageExpression", "messageExpression must evaluate to a string"));
             }
             Some(program)

@@ -137,7 +137,7 @@ impl Compiler {
 }
 
 fn compiled(source: &str, policy: PolicyNames<'static>) -> Result<Compiled<'static>, String> {
-    compile(source, Names { self_: Ty::Any, variable: "", old_self: None, policy: Some(policy) })
+    compile(source, Names { self_: Ty::Any, variable: "", old_self: None, policy: Some(policy), stored: false })
 }
 
 fn finished(source: &str, found: Compiled<'_>, wanted: Wanted) -> Result<Program, String> {

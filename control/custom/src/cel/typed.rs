@@ -64,6 +64,7 @@ impl<'a> Checking<'a> {
 
     fn compiled(&self, source: &str) -> Result<Ty<'a>, String> {
         let policy = Some(self.names.clone());
-        compile(source, Names { self_: Ty::Any, variable: "", old_self: None, policy }).map(|found| found.ty)
+        compile(source, Names { self_: Ty::Any, variable: "", old_self: None, policy, stored: false })
+            .map(|found| found.ty)
     }
 }

@@ -69,31 +69,36 @@ fn in_go(rule: &Value) -> Value {
 
 /// Compiles the rules of a schema and puts them into it. Tells what is wrong with those that do not compile.
 pub(crate) fn compile(node: &mut Node, schema: &Value, path: &FieldPath, errors: &mut Vec<FieldError>) {
-    walk(node, schema, Meta::Resource, path, None, errors);
+    walk(node, schema, Meta::Resource, path, None, &mut Told { errors, stored: false });
+}
+
+/// The same for a schema that is stored: what was accepted once is served on.
+pub(crate) fn compile_stored(node: &mut Node, schema: &Value, path: &FieldPath, errors: &mut Vec<FieldError>) {
+    walk(node, schema, Meta::Resource, path, None, &mut Told { errors, stored: true });
+}
+
+/// What is told of rules, and whether they are stored already.
+struct Told<'e> {
+    errors: &'e mut Vec<FieldError>,
+    stored: bool,
 }
 
 /// `apart` is the list or map above whose items have no counterpart in what stood before.
-fn walk(
-    node: &mut Node,
-    schema: &Value,
-    meta: Meta,
-    path: &FieldPath,
-    apart: Option<&FieldPath>,
-    errors: &mut Vec<FieldError>,
-) {
+fn walk(node: &mut Node, schema: &Value, meta: Meta, path: &FieldPath, apart: Option<&FieldPath>, told: &mut Told<'_>) {
     let mut compiled = Vec::with_capacity(node.rules.len());
     for (index, rule) in node.rules.iter().enumerate() {
         let at = path.child(RULES).index(index);
-        match Rule::compile(rule, node, schema, meta) {
+        let read = if told.stored { Rule::compile_stored } else { Rule::compile };
+        match read(rule, node, schema, meta) {
             Ok(done) => {
                 if let Some(apart) = apart.filter(|_| done.uses_old) {
                     let why =
                         format!("oldSelf cannot be used on the uncorrelatable portion of the schema within {apart}");
-                    errors.push(FieldError::invalid(&at.child("rule"), text(&rule["rule"]), &why));
+                    told.errors.push(FieldError::invalid(&at.child("rule"), text(&rule["rule"]), &why));
                 }
                 compiled.push(done);
             }
-            Err(faults) => errors.extend(faults.into_iter().map(|fault| {
+            Err(faults) => told.errors.extend(faults.into_iter().map(|fault| {
                 let shown = if fault.field == "optionalOldSelf" { rule[fault.field].clone() } else { in_go(rule) };
                 FieldError::invalid(&at.child(fault.field), shown, &fault.detail)
             })),
@@ -103,24 +108,17 @@ fn walk(
     let mut ruled = !node.rules.is_empty();
     for (name, inner) in &mut node.properties {
         let at = path.child("properties").key(name);
-        walk(inner, &schema["properties"][name], Meta::of(inner), &at, apart, errors);
+        walk(inner, &schema["properties"][name], Meta::of(inner), &at, apart, told);
         ruled |= inner.ruled;
     }
     if let Some(Additional::Schema(inner)) = &mut node.additional {
-        walk(
-            inner,
-            &schema["additionalProperties"],
-            Meta::of(inner),
-            &path.child("additionalProperties"),
-            apart,
-            errors,
-        );
+        walk(inner, &schema["additionalProperties"], Meta::of(inner), &path.child("additionalProperties"), apart, told);
         ruled |= inner.ruled;
     }
     let by_keys = node.list_keys().is_some();
     if let Some(inner) = &mut node.items {
         let apart = if by_keys { apart } else { apart.or(Some(path)) };
-        walk(inner, &schema["items"], Meta::of(inner), &path.child("items"), apart, errors);
+        walk(inner, &schema["items"], Meta::of(inner), &path.child("items"), apart, told);
         ruled |= inner.ruled;
     }
     node.ruled = ruled;
