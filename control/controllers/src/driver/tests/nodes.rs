@@ -9,6 +9,21 @@ use super::cluster::{self, Cluster};
 use super::{NS, deployment, pod, service, told};
 use crate::pods::{is_ready, node};
 
+/// A cluster with two nodes, both of which have had a pod: whoever places pods knows of them.
+async fn with_two_nodes() -> Cluster {
+    let cluster = Cluster::start().await;
+    for name in ["n1", "n2"] {
+        cluster.add_node(name).await;
+        let mut first = pod("first");
+        first["spec"]["nodeSelector"] = json!({"kubernetes.io/hostname": name});
+        cluster.create(first).await;
+        cluster.until::<Pod>("a pod that is ready", NS, |pods| pods.iter().any(is_ready)).await;
+        cluster.delete::<Pod>(NS, "first").await;
+        cluster.until::<Pod>("no pods", NS, <[_]>::is_empty).await;
+    }
+    cluster
+}
+
 #[tokio::test]
 async fn endpoints_are_in_the_zone_in_which_their_node_is_put() {
     let cluster = Cluster::start().await;
@@ -31,9 +46,7 @@ async fn endpoints_are_in_the_zone_in_which_their_node_is_put() {
 
 #[tokio::test]
 async fn pods_of_a_lost_node_are_replaced_and_removed_and_the_node_comes_back() {
-    let cluster = Cluster::start().await;
-    cluster.add_node("n1").await;
-    cluster.add_node("n2").await;
+    let cluster = with_two_nodes().await;
     cluster.create(deployment("web", 4)).await;
     let ready_on =
         |pods: &[Pod], name: &str| pods.iter().filter(|pod| is_ready(pod) && node(pod) == Some(name)).count();
@@ -62,9 +75,7 @@ async fn pods_of_a_lost_node_are_replaced_and_removed_and_the_node_comes_back() 
 
 #[tokio::test]
 async fn while_all_nodes_are_gone_no_pod_is_driven_away() {
-    let cluster = Cluster::start().await;
-    cluster.add_node("n1").await;
-    cluster.add_node("n2").await;
+    let cluster = with_two_nodes().await;
     cluster.create(deployment("web", 4)).await;
     let ready_on =
         |pods: &[Pod], name: &str| pods.iter().filter(|pod| is_ready(pod) && node(pod) == Some(name)).count();
