@@ -134,7 +134,7 @@ fn print_whole(
     Ok(())
 }
 
-/// An object as it is shown whole: its fields in order, and without what tells which client wrote which of them.
+/// An object as it is shown whole: without what tells which client wrote which of them.
 fn readable(mut value: Value) -> Value {
     let strip = |object: &mut Value| {
         if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
@@ -145,7 +145,6 @@ fn readable(mut value: Value) -> Value {
     if value["kind"] == "List" {
         value["items"].as_array_mut().into_iter().flatten().for_each(strip);
     }
-    value.sort_all_objects();
     value
 }
 

@@ -123,12 +123,11 @@ pub fn clean(
     }));
 }
 
-/// A template as `kubectl rollout undo` patches it back; in the order of its names, since there are clients that compare
+/// A template as `kubectl rollout undo` patches it back. It is written in the order of its names: there are clients that compare
 /// the bytes.
 fn data(template: &PodTemplateSpec) -> Value {
     let mut template = json!(template);
     template["$patch"] = json!("replace");
-    template.sort_all_objects();
     json!({ "spec": { "template": template } })
 }
 

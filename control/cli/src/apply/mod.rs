@@ -147,10 +147,8 @@ fn with_last_applied(object: &Value, namespace: Option<&str>) -> Value {
         Some(annotations) => drop(annotations.remove(LAST_APPLIED)),
         None => plain["metadata"]["annotations"] = json!({}),
     }
-    // kubectl writes the fields in the order of their names, and both must see the other's text as their own.
-    let mut sorted = plain.clone();
-    sorted.sort_all_objects();
-    let text = format!("{sorted}\n");
+    // In the order of the names, as kubectl writes it: both must see the other's text as their own.
+    let text = format!("{plain}\n");
     plain["metadata"]["annotations"][LAST_APPLIED] = Value::String(text);
     plain
 }

@@ -243,22 +243,9 @@ fn update_annotation(object: &mut Value, config: &Value) {
     {
         annotations.remove(LAST_APPLIED);
     }
-    sort_fields(&mut config);
-    // Go escapes these in texts, and nothing but texts can have them.
+    // Both write objects in the order of their names. Go escapes these in texts, and nothing but texts can have them.
     let text = config.to_string().replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026");
     *annotation = Value::String(text + "\n");
-}
-
-/// Go writes maps in the order of their keys.
-fn sort_fields(value: &mut Value) {
-    match value {
-        Value::Object(fields) => {
-            fields.sort_keys();
-            fields.values_mut().for_each(sort_fields);
-        }
-        Value::Array(items) => items.iter_mut().for_each(sort_fields),
-        _ => {}
-    }
 }
 
 /// An object as messages name it: `default/web; apps/v1, Kind=Deployment`.

@@ -20,14 +20,13 @@ pub(super) fn value(body: &[u8], cx: &mut Context) -> Result<Value, String> {
     let document = documents(text).next().unwrap_or_default();
     let seed = |deserializer: serde_saphyr::Deserializer<'_, '_>| RawSeed { cx: &mut *cx }.deserialize(deserializer);
     let result = serde_saphyr::with_deserializer_from_str_with_options(document, options(), seed);
-    let mut value = result.map_err(|error| cx.failure.take().unwrap_or_else(|| format!("yaml: {error}")))?;
+    let value = result.map_err(|error| cx.failure.take().unwrap_or_else(|| format!("yaml: {error}")))?;
     if !cx.strict.is_empty() {
         // A document of no characters has no duplicates: it is a part of the text.
         let before = document.as_ptr().addr().saturating_sub(text.as_ptr().addr());
         cx.strict = duplicates(document, text[..before].matches('\n').count()).into_iter().collect();
     }
-    // Kubernetes makes JSON of it, with sorted keys, and reads that: so problems are told in that order.
-    value.sort_all_objects();
+    // Its keys are sorted, as in the JSON that Kubernetes makes of it and reads: so problems are told in that order.
     Ok(value)
 }
 
