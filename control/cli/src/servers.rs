@@ -78,13 +78,15 @@ async fn transfer(api: &Api, name: &str) -> Result<(), CliError> {
         if target["role"] == "learner" {
             return Err(CliError::other(format!("server {name:?} is still catching up and cannot lead yet")));
         }
-        let outcome = match target["status"] == "unreachable" {
+        let outcome = if target["status"] != "unreachable" {
+            lead(&servers.by, &name).await
+        } else if started.elapsed() < HEARD_LIMIT {
             // One that has just come to lead has heard of nobody yet.
-            true if started.elapsed() < HEARD_LIMIT => Ok(()),
-            true => Err(CliError::other(format!(
+            Ok(())
+        } else {
+            Err(CliError::other(format!(
                 "server {name:?} does not answer and cannot lead: choose one that `pal server list` shows as ready"
-            ))),
-            false => lead(&servers.by, &name).await,
+            )))
         };
         wait_or_fail(outcome, started).await?;
     }

@@ -90,9 +90,9 @@ impl Scene<'_> {
     }
 
     fn fill_topology(&self, node: fn(&Value) -> Option<&str>, object: &mut Value) {
+        let Some(name) = node(object) else { return };
         let Some(nodes) = resource::find("", "v1", "nodes") else { return };
-        let node = node(object).map(|name| key::of(&nodes, None, name));
-        if let Some(entry) = node.and_then(|key| self.snapshot.get(key)) {
+        if let Some(entry) = self.snapshot.get(key::of(&nodes, None, name)) {
             topology::label(index_of(entry).labels.iter().map(|(key, value)| (&**key, &**value)), object);
         }
     }
@@ -163,7 +163,12 @@ impl Scene<'_> {
         options: &WriteOptions,
     ) -> Result<(), Status> {
         let Some(home) = self.namespace.and_then(|name| self.snapshot.get(key::namespace(name))) else { return Ok(()) };
-        let (policy, _) = Policy::of_labels(&index_of(home).sorted_labels());
+        let home = index_of(home);
+        // So it is with most namespaces, and this is asked at each creation of a pod.
+        if !pod_security::is_asked(home.labels.iter().map(|(key, _)| &**key)) {
+            return Ok(());
+        }
+        let (policy, _) = Policy::of_labels(&home.sorted_labels());
         if [policy.enforce, policy.warn].iter().all(|standard| standard.level == Level::Privileged) {
             return Ok(());
         }

@@ -112,9 +112,10 @@ const MAX_MANAGER_BYTES: usize = 128;
 
 /// Refuses names of managers that are too long. What else is wrong makes nobody own anything.
 pub(crate) fn check_given(resource: &Resource, name: &str, given: Option<&Value>) -> Result<(), Status> {
+    let Some(given) = given else { return Ok(()) };
     let path = FieldPath::new("metadata").child("managedFields");
     let long = |entry: &Value| entry["manager"].as_str().is_some_and(|manager| manager.len() > MAX_MANAGER_BYTES);
-    let entries = given.filter(|given| Managers::from_value(given).is_ok()).and_then(Value::as_array);
+    let entries = Some(given).filter(|given| Managers::from_value(given).is_ok()).and_then(Value::as_array);
     let entries = entries.into_iter().flatten().enumerate().filter(|(_, entry)| long(entry));
     let error = |(index, _)| FieldError::too_long(&path.index(index).child("manager"), MAX_MANAGER_BYTES);
     match entries.map(error).collect::<Vec<_>>().as_slice() {

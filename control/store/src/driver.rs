@@ -81,7 +81,7 @@ pub(crate) struct Pace {
 impl Pace {
     /// So many commits in one pass are load.
     const LOAD: usize = 4;
-    /// So long after a pass the next one waits.
+    /// So long after a pass the next one waits at most.
     const PATIENCE: Duration = Duration::from_millis(2);
 
     fn passed(&mut self, commits: usize, now: Duration) {

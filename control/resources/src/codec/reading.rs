@@ -28,12 +28,12 @@ impl Reading<'_> {
                 Some(message) => json::object(self.body, message, &mut self.cx),
                 None => json::raw(self.body, &mut self.cx).and_then(into_object),
             };
-            return object.map_err(|words| self.unfit(&head, &words)).and_then(|object| self.typed(object));
+            return object.map_err(|words| self.unfit(&head, &words)).and_then(|object| self.typed(object, message));
         };
         // Where Go reads nothing into a value, the value stays as it is: of the kind that is expected, and empty.
         let body = if self.body.trim_ascii() == b"null" { b"{}" } else { self.body };
         match json::object(body, message, &mut self.cx) {
-            Ok(object) => self.typed(object),
+            Ok(object) => self.typed(object, Some(message)),
             Err(words) => {
                 let head = json::head(self.body).map_err(|words| self.headless(&words))?;
                 Err(self.unfit(&head, &words))
@@ -55,7 +55,7 @@ impl Reading<'_> {
             Some(message) => walk_value(value, message, &mut self.cx),
             None => RawSeed { cx: &mut self.cx }.deserialize(value).map_err(|e| e.to_string()).and_then(into_object),
         };
-        object.map_err(|words| self.unfit(&head, &words)).and_then(|object| self.typed(object))
+        object.map_err(|words| self.unfit(&head, &words)).and_then(|object| self.typed(object, message))
     }
 
     pub(super) fn protobuf(&mut self) -> Result<Map<String, Value>, Status> {
@@ -80,7 +80,7 @@ impl Reading<'_> {
                 object.insert(name.to_owned(), Value::String(text));
             }
         }
-        self.typed(object)
+        self.typed(object, Some(message))
     }
 
     /// The message of the kind that the body names. `Ok(None)`: the kind is expected, and has no schema.
@@ -102,8 +102,12 @@ impl Reading<'_> {
         }
     }
 
-    /// Checks what the object says that it is, or says it where it does not.
-    fn typed(&self, mut object: Map<String, Value>) -> Result<Map<String, Value>, Status> {
+    /// Checks what the object, read as such a message, says that it is, or says it where it does not.
+    fn typed(
+        &self,
+        mut object: Map<String, Value>,
+        message: Option<&'static Message>,
+    ) -> Result<Map<String, Value>, Status> {
         // The group without a name may be spelled out.
         if let Some(version) = object.get("apiVersion").and_then(Value::as_str).and_then(|text| text.strip_prefix('/'))
         {
@@ -111,8 +115,8 @@ impl Reading<'_> {
             object.insert("apiVersion".to_owned(), version.into());
         }
         let text = |name: &str| object.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
-        if let Some((group, version, kind)) = self.expect
-            && schema::message_for(group, version, kind).is_none()
+        if let Some((group, version, _)) = self.expect
+            && message.is_none()
         {
             self.unregistered(text("kind"), text("apiVersion"), &api_version(group, version))?;
             return Ok(object);

@@ -2,6 +2,7 @@
 //! take the first.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
 use super::{ALL_VERBS, Resource, ResourceRef, Subresource};
@@ -327,9 +328,18 @@ pub fn measured() -> &'static [ResourceRef] {
     &RESOURCES[ROWS.len()..]
 }
 
+/// By their plurals, which a few have in common: each request looks some up.
+static BY_PLURAL: LazyLock<HashMap<&'static str, Vec<&'static ResourceRef>>> = LazyLock::new(|| {
+    let mut found: HashMap<&str, Vec<&ResourceRef>> = HashMap::new();
+    for resource in RESOURCES.iter() {
+        found.entry(&resource.plural).or_default().push(resource);
+    }
+    found
+});
+
 /// The built-in resource with that group (empty for core), version and plural.
 pub fn find(group: &str, version: &str, plural: &str) -> Option<ResourceRef> {
-    RESOURCES.iter().find(|r| r.plural == plural && r.group == group && r.version == version).cloned()
+    BY_PLURAL.get(plural)?.iter().find(|r| r.group == group && r.version == version).copied().cloned()
 }
 
 /// The built-in resource whose objects have that group (empty for core), version and kind.

@@ -9,6 +9,8 @@ pub(super) struct Table {
     pub(super) messages: Vec<Message>,
     /// By group, version and kind.
     pub(super) kinds: BTreeMap<(&'static str, &'static str, &'static str), u16>,
+    /// By kind: group, version and message. Each body's kind is looked up, some more than once.
+    by_kind: HashMap<&'static str, Vec<(&'static str, &'static str, u16)>>,
 }
 
 /// Kinds that every group and version has.
@@ -29,7 +31,8 @@ impl Table {
     }
 
     pub(super) fn kind(&'static self, group: &str, version: &str, kind: &str) -> Option<&'static Message> {
-        self.kinds.get(&(group, version, kind)).map(|at| &self.messages[usize::from(*at)])
+        let (_, _, at) = self.by_kind.get(kind)?.iter().find(|of| (of.0, of.1) == (group, version))?;
+        Some(&self.messages[usize::from(*at)])
     }
 
     pub(super) fn shared_kind(&'static self, kind: &str) -> Option<&'static Message> {
@@ -43,7 +46,8 @@ pub(super) fn table(text: &'static str) -> Table {
     let lines = || text.lines().filter(|line| !line.starts_with('#'));
     let names: HashMap<&str, u16> =
         lines().filter_map(|line| line.strip_prefix("m ")?.split(' ').next()).zip(0u16..).collect();
-    let mut table = Table { messages: Vec::with_capacity(names.len()), kinds: BTreeMap::new() };
+    let mut table =
+        Table { messages: Vec::with_capacity(names.len()), kinds: BTreeMap::new(), by_kind: HashMap::new() };
     for line in lines() {
         if let Some(head) = line.strip_prefix("m ") {
             start_message(&mut table, head);
@@ -71,6 +75,7 @@ fn start_message(table: &mut Table, head: &'static str) {
         let mut parts = kind.rsplitn(3, '/');
         if let (Some(kind), Some(version), Some(group)) = (parts.next(), parts.next(), parts.next()) {
             table.kinds.insert((group, version, kind), at);
+            table.by_kind.entry(kind).or_default().push((group, version, at));
         }
     }
     let shared = SHARED.iter().any(|(_, shared)| *shared == name);

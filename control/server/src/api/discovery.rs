@@ -16,7 +16,7 @@ use crate::Body;
 /// The version of Go that this is built with.
 pub(super) const GO: &str = "none";
 
-/// What there is whatever the resources are.
+/// Paths of no resources: what there is whatever the resources are.
 pub(super) const PAGES: &[&str] = &[
     "/.well-known/openid-configuration",
     "/api",

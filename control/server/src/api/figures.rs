@@ -17,6 +17,7 @@ use pal_resources::metrics::{Histogram, head, single};
 use pal_resources::resource;
 use pal_store::Role;
 
+use super::discovery::PAGES;
 use super::query::Query;
 use super::route::ResourcePath;
 use super::{Api, reply};
@@ -31,20 +32,6 @@ static BUCKETS: [f64; 23] = [
 const APPLY: &[u8] = b"application/apply-patch";
 /// The most kinds of requests that are told apart: definitions come and go, and this does not grow with them.
 const MOST: usize = 4096;
-/// Paths that are no resources and are told apart.
-const PATHS: &[&str] = &[
-    "/api",
-    "/apis",
-    "/flagz",
-    "/healthz",
-    "/livez",
-    "/metrics",
-    "/openapi/v2",
-    "/openapi/v3",
-    "/readyz",
-    "/statusz",
-    "/version",
-];
 
 /// A kind of request.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -61,7 +48,7 @@ pub(super) struct Kind {
 impl Kind {
     /// A request for a path that is no resource. Only known paths are told apart.
     pub(super) fn path(method: &Method, path: &str) -> Self {
-        let known = PATHS
+        let known = PAGES
             .iter()
             .find(|known| path.strip_prefix(**known).is_some_and(|rest| !rest.starts_with(char::is_alphanumeric)));
         let verb = if method == Method::GET { "GET" } else { "other" };

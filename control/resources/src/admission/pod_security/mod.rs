@@ -54,11 +54,15 @@ pub struct Policy {
 /// What the labels begin with that say something to this admission.
 const PREFIX: &str = "pod-security.kubernetes.io/";
 
+/// Whether a namespace with labels of those keys asks anything of its pods.
+pub fn is_asked<'a>(mut keys: impl Iterator<Item = &'a str>) -> bool {
+    keys.any(|key| key.starts_with(PREFIX))
+}
+
 impl Policy {
     /// Reads labels. What cannot be read is taken for the strictest, and told.
     pub fn of_labels(labels: &BTreeMap<String, String>) -> (Self, Vec<FieldError>) {
-        // So it is with most namespaces, and this is asked at each creation of a pod.
-        if !labels.keys().any(|key| key.starts_with(PREFIX)) {
+        if !is_asked(labels.keys().map(String::as_str)) {
             return (Self { enforce: PRIVILEGED, audit: PRIVILEGED, warn: PRIVILEGED }, Vec::new());
         }
         let mut errors = Vec::new();
